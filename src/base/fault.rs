@@ -1,0 +1,107 @@
+//! The error taxonomy, filed by who must stop. An adapter chooses the class, the engine acts on the class, and
+//! nobody else looks at status codes.
+//!
+//! A text is a lowercase fragment that names the thing in backticks, then the cause, then in brackets the next
+//! step. It never holds a secret, an address or a name.
+
+use std::{fmt, time::Duration};
+
+/// What went wrong, and who must stop because of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// Nobody yet: the same call may go through later. `after` is the shortest wait the other side asked for.
+    #[error("{problem}")]
+    Retryable { problem: Problem, after: Option<Duration> },
+    /// This run of this list; other lists go on.
+    #[error("{0}")]
+    List(Problem),
+    /// The whole process.
+    #[error("{0}")]
+    Process(Problem),
+}
+
+impl Fault {
+    pub fn retry(what: impl Into<String>) -> Self {
+        Fault::Retryable { problem: Problem::new(what), after: None }
+    }
+
+    pub fn list(what: impl Into<String>) -> Self {
+        Fault::List(Problem::new(what))
+    }
+
+    pub fn process(what: impl Into<String>) -> Self {
+        Fault::Process(Problem::new(what))
+    }
+
+    /// Adds why it happened.
+    pub fn because(mut self, cause: impl fmt::Display) -> Self {
+        self.problem_mut().cause = Some(cause.to_string());
+        self
+    }
+
+    /// Adds what to do next.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.problem_mut().hint = Some(hint.into());
+        self
+    }
+
+    /// Puts what was being done in front: `doing: what: cause (hint)`.
+    pub fn during(mut self, doing: &str) -> Self {
+        let problem = self.problem_mut();
+        problem.what = format!("{doing}: {}", problem.what);
+        self
+    }
+
+    pub fn problem(&self) -> &Problem {
+        match self {
+            Fault::Retryable { problem, .. } | Fault::List(problem) | Fault::Process(problem) => problem,
+        }
+    }
+
+    fn problem_mut(&mut self) -> &mut Problem {
+        match self {
+            Fault::Retryable { problem, .. } | Fault::List(problem) | Fault::Process(problem) => problem,
+        }
+    }
+}
+
+/// The text of a fault, in its three parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub what: String,
+    pub cause: Option<String>,
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    fn new(what: impl Into<String>) -> Self {
+        Problem { what: what.into(), cause: None, hint: None }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if let Some(cause) = &self.cause {
+            write!(f, ": {cause}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, " ({hint})")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_says_what_was_done_what_failed_why_and_what_to_do() {
+        let fault = Fault::list("403 forbidden").because("user disabled").hint("check the account");
+        assert_eq!(
+            fault.during("could not read list `a`").to_string(),
+            "could not read list `a`: 403 forbidden: user disabled (check the account)"
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! Times as text: lenient to read, one spelling to write. Always UTC.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Utc};
+
+/// Reads an ISO 8601 time. `T` or a space may separate date and time, a fraction may follow the seconds, a bare
+/// date is its midnight; without a zone the time is UTC.
+pub fn parse(text: &str) -> Option<DateTime<Utc>> {
+    let text = text.trim();
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(time.to_utc());
+    }
+    let zoned = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z"];
+    if let Some(time) = zoned.iter().find_map(|format| DateTime::parse_from_str(text, format).ok()) {
+        return Some(time.to_utc());
+    }
+    let bare = text.strip_suffix(['Z', 'z']).unwrap_or(text);
+    let local = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
+    let time = local.iter().find_map(|format| NaiveDateTime::parse_from_str(bare, format).ok());
+    let date = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|date| date.and_time(NaiveTime::MIN));
+    time.or_else(date).map(|time| time.and_utc())
+}
+
+/// The spelling in the state file: `2019-10-21T09:50:54`, UTC, whole seconds.
+pub fn plain(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%dT%H:%M:%S").to_string()
+}
+
+/// The spelling in the log: `2019-10-21 09:50:54`, UTC, whole seconds.
+pub fn spoken(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The spelling on the wire: `2019-10-21T09:50:54Z`, whole seconds. A `+` in a query string would arrive as a space.
+pub fn wire(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_usual_spelling_of_a_time_is_read_as_the_same_instant() {
+        for text in [
+            "2019-10-21T09:50:54",
+            "2019-10-21T09:50:54Z",
+            "2019-10-21T09:50:54z",
+            "2019-10-21 09:50:54",
+            "2019-10-21 09:50:54Z",
+            "2019-10-21T09:50:54.000",
+            "2019-10-21T11:50:54+02:00",
+            "2019-10-21T11:50:54+0200",
+            "2019-10-21T11:50:54+02",
+            "2019-10-21 11:50:54.000+02:00",
+            " 2019-10-21T09:50:54 ",
+        ] {
+            assert_eq!(parse(text).map(plain).as_deref(), Some("2019-10-21T09:50:54"), "{text}");
+        }
+        assert_eq!(parse("2019-10-21").map(wire).as_deref(), Some("2019-10-21T00:00:00Z"));
+        assert_eq!(parse("2019-10-21T09:50Z").map(spoken).as_deref(), Some("2019-10-21 09:50:00"));
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in
+            ["", "yesterday", "2019-13-01T00:00:00", "2019-10-21T25:00:00", "1571651454", "21.10.2019"]
+        {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! gate, send, classify, retry. No adapter retries and none waits: that is done here, once, for all of them.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use log::warn;
+use serde::Deserialize;
+use tokio::time::{Instant, sleep};
+use url::Url;
+
+use super::{Gate, Request, Response, Transport, backoff};
+use crate::base::{clock::Clock, fault::Fault, secret::Secret};
+
+/// One customer's account at one third party.
+pub struct Account {
+    /// The third party's name, as in a message: `mailchimp`.
+    pub service: &'static str,
+    /// The environment variable that holds the key, for hints.
+    pub key_name: &'static str,
+    pub base: Url,
+    pub key: Secret,
+    /// The header that carries the key.
+    pub header: HeaderName,
+    pub credentials: HeaderValue,
+}
+
+/// The door of one account.
+pub struct Http {
+    account: Account,
+    gate: Gate,
+    transport: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Http {
+    pub fn new(
+        mut account: Account,
+        gate: Gate,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        account.credentials.set_sensitive(true);
+        Http { account, gate, transport, clock }
+    }
+
+    /// `GET base/segment/segment?name=value`; segments and values may hold anything.
+    pub fn get(&self, path: &[&str], query: &[(&str, String)]) -> Request {
+        let mut url = self.url(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.request(http::Method::GET, url, Bytes::new())
+    }
+
+    /// `POST base/segment` with a JSON body.
+    pub fn post(&self, path: &[&str], body: Bytes) -> Request {
+        let mut request = self.request(http::Method::POST, self.url(path), body);
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        request
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.account.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+
+    fn request(&self, method: http::Method, url: Url, body: Bytes) -> Request {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        // A `Url` that was read as http(s) is a valid `Uri`; were it not, the request would fail, not panic.
+        *request.uri_mut() = url.as_str().parse().unwrap_or_default();
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(self.account.header.clone(), self.account.credentials.clone());
+        request
+    }
+
+    /// Sends a request until `read` makes something of a successful answer. Whatever may pass by itself is tried
+    /// again; what is left is a [`Fault::List`] that says what was being done: `doing`, such as
+    /// ``could not read list `a` ``.
+    pub async fn call<T>(
+        &self,
+        doing: &str,
+        request: Request,
+        read: impl Fn(&Response) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let start = Instant::now();
+        let mut attempt = 1;
+        loop {
+            let fault = match self.try_once(request.clone()).await.and_then(|response| read(&response)) {
+                Ok(result) => return Ok(result),
+                Err(fault) => fault,
+            };
+            let Fault::Retryable { problem, after } = &fault else { return Err(fault.during(doing)) };
+            let wait = backoff::delay(attempt, fastrand::f64(), *after);
+            if attempt == backoff::TRIES || start.elapsed() + wait > backoff::PATIENCE {
+                let tried = format!("tried {attempt} times in {} s", start.elapsed().as_secs());
+                let hint = problem.hint.as_deref().map_or(tried.clone(), |hint| format!("{tried}; {hint}"));
+                let fault = Fault::list(&problem.what).hint(hint).during(doing);
+                return Err(match &problem.cause {
+                    Some(cause) => fault.because(cause),
+                    None => fault,
+                });
+            }
+            let seconds = wait.as_secs_f64();
+            warn!("{doing}: {problem}; trying again in {seconds:.1} s ({attempt} of {}).", backoff::TRIES);
+            sleep(wait).await;
+            attempt += 1;
+        }
+    }
+
+    /// One try. The permit is given back before anything else is waited for.
+    async fn try_once(&self, request: Request) -> Result<Response, Fault> {
+        let sent = {
+            let _permit = self.gate.enter().await;
+            self.transport.send(request).await
+        };
+        let service = self.account.service;
+        let response =
+            sent.map_err(|error| Fault::retry(format!("no whole answer from {service}")).because(error))?;
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(&response)) }
+    }
+
+    /// What a status other than 2xx means. The rules that differ between services are few enough to stand here:
+    /// a refusal of the key is JSON, a 403 without JSON comes from a content network that throttles.
+    fn refusal(&self, response: &Response) -> Fault {
+        let (service, status) = (self.account.service, response.status());
+        let problem = serde_json::from_slice::<ProblemDocument>(response.body()).ok();
+        let key = self.account.key_name;
+        let what = format!(
+            "{service} answered {} {}",
+            status.as_u16(),
+            status.canonical_reason().unwrap_or("").to_lowercase()
+        );
+        let fault = match status {
+            StatusCode::UNAUTHORIZED => {
+                Fault::list(what.trim_end()).hint(format!("check the key in `{key}`"))
+            }
+            StatusCode::FORBIDDEN if problem.is_some() => {
+                Fault::list(what.trim_end()).hint(format!("check the rights of the key in `{key}`"))
+            }
+            status
+                if status.is_server_error()
+                    || matches!(
+                        status,
+                        StatusCode::FORBIDDEN | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+                    ) =>
+            {
+                let mut fault = Fault::retry(what.trim_end());
+                if let Fault::Retryable { after, .. } = &mut fault {
+                    *after = retry_after(response, self.clock.now());
+                }
+                fault
+            }
+            status if status.is_redirection() => Fault::list(what.trim_end())
+                .hint(format!("redirects are not followed with a key; check the address of {service}")),
+            _ => Fault::list(what.trim_end()),
+        };
+        match problem.and_then(|problem| problem.text()) {
+            Some(text) => fault.because(self.safe(&text)),
+            None => fault,
+        }
+    }
+
+    /// Another party's text, made fit for a log: one line, short, without the key and without addresses.
+    fn safe(&self, text: &str) -> String {
+        let text = text.replace(self.account.key.reveal(), "***");
+        let words = text.split_whitespace().map(|word| if word.contains('@') { "<address>" } else { word });
+        let line: String = words.collect::<Vec<_>>().join(" ").chars().take(200).collect();
+        line.trim_end_matches('.').to_lowercase()
+    }
+}
+
+/// An error body: RFC 7807 as Mailchimp sends it, or a plain `error` or `message`.
+#[derive(Deserialize)]
+struct ProblemDocument {
+    title: Option<String>,
+    detail: Option<String>,
+    error: Option<String>,
+    message: Option<String>,
+}
+
+impl ProblemDocument {
+    fn text(self) -> Option<String> {
+        match (self.title, self.detail) {
+            (Some(title), Some(detail)) => Some(format!("{title}: {detail}")),
+            (title, detail) => title.or(detail).or(self.error).or(self.message),
+        }
+    }
+}
+
+/// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
+fn retry_after(response: &Response, now: DateTime<Utc>) -> Option<Duration> {
+    let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    (date(value)? - now).to_std().ok()
+}
+
+/// The server's clock when it answered: the `Date` header.
+pub fn server_time(response: &Response) -> Option<DateTime<Utc>> {
+    date(response.headers().get(header::DATE)?.to_str().ok()?)
+}
+
+fn date(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(text).ok().map(|time| time.to_utc())
+}

@@ -1,0 +1,11 @@
+//! The one way out: every request to a third party leaves through [`Http`], which knows its account's limits.
+//! Knows nothing of lists, members or the state file.
+
+pub mod backoff;
+pub mod gate;
+pub mod http;
+pub mod transport;
+
+pub use gate::Gate;
+pub use http::{Account, Http};
+pub use transport::{Request, Response, Transport, TransportError};

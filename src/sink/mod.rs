@@ -1,0 +1,24 @@
+//! Where payloads go. A sink takes one batch and returns when its fate is known; it never retries and never waits.
+
+pub mod ometria;
+
+use futures::future::BoxFuture;
+
+use crate::base::{fault::Fault, record::Payload};
+
+/// What a sink takes at once.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// The most payloads in one batch.
+    pub records: usize,
+    /// The most batches under way.
+    pub in_flight: usize,
+}
+
+/// Takes batches. Safe to call again with the same batch: delivery is at least once.
+pub trait Sink: Send + Sync {
+    fn limits(&self) -> BatchLimits;
+
+    /// Ok: every payload was accepted.
+    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<(), Fault>>;
+}

@@ -1,0 +1,75 @@
+//! Contacts into Ometria's push endpoint.
+//! <https://support.ometria.com/hc/en-gb/articles/360011617238-Push-API>
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use serde::Deserialize;
+
+use super::{BatchLimits, Sink};
+use crate::{
+    base::{fault::Fault, record::Payload},
+    net::{Http, Response},
+};
+
+/// Records a request takes: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
+const MAX_RECORDS: usize = 100;
+/// As many as keep eight requests a second going while an answer takes a second.
+const IN_FLIGHT: usize = 8;
+
+/// The push endpoint of one account.
+pub struct Ometria {
+    http: Arc<Http>,
+}
+
+impl Ometria {
+    pub fn new(http: Arc<Http>) -> Self {
+        Ometria { http }
+    }
+}
+
+impl Sink for Ometria {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { records: MAX_RECORDS, in_flight: IN_FLIGHT }
+    }
+
+    /// An accepted record is merged into the stored one by its id, so that a repeat is harmless.
+    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            let request = self.http.post(&["push"], body(batch));
+            let doing = format!("could not push {} contacts to ometria", batch.len());
+            self.http.call(&doing, request, |response| accepted(response, batch.len())).await
+        })
+    }
+}
+
+/// Always an array, even for one.
+fn body(batch: &[Payload]) -> Bytes {
+    let records: Vec<&str> = batch.iter().map(|payload| payload.0.get()).collect();
+    format!("[{}]", records.join(",")).into()
+}
+
+/// "OK" means received. The answer counts refused records without naming them, so a single one fails the batch.
+fn accepted(response: &Response, sent: usize) -> Result<(), Fault> {
+    #[derive(Deserialize)]
+    struct Answer {
+        rejected: Option<usize>,
+        accepted: Option<usize>,
+        request_id: Option<String>,
+    }
+    let answer: Answer = serde_json::from_slice(response.body()).map_err(|error| {
+        Fault::retry("ometria's answer can't be read").because(format!(
+            "unexpected JSON at line {} column {}",
+            error.line(),
+            error.column()
+        ))
+    })?;
+    let rejected = answer.rejected.unwrap_or(0).max(sent - answer.accepted.unwrap_or(sent).min(sent));
+    if rejected == 0 {
+        return Ok(());
+    }
+    let request = answer.request_id.unwrap_or_else(|| "none".into());
+    Err(Fault::list(format!("ometria rejected {rejected} of {sent} contacts"))
+        .hint(format!("ask Ometria's support about request id {request}; the list is sent again when due")))
+}

@@ -1,0 +1,74 @@
+//! Payloads in, batches out, filled across pages: sinks count requests, so that a half-empty batch is a wasted one.
+
+use std::collections::VecDeque;
+
+use crate::base::record::Payload;
+
+/// A queue that gives whole batches, and a smaller one only at the end.
+pub struct Batcher {
+    size: usize,
+    waiting: VecDeque<Payload>,
+}
+
+impl Batcher {
+    /// `size`: payloads in a batch, at least 1.
+    pub fn new(size: usize) -> Self {
+        Batcher { size: size.max(1), waiting: VecDeque::new() }
+    }
+
+    pub fn push(&mut self, payload: Payload) {
+        self.waiting.push_back(payload);
+    }
+
+    /// Payloads that no batch has taken yet.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The next full batch, in the order of arrival.
+    pub fn full(&mut self) -> Option<Vec<Payload>> {
+        (self.waiting.len() >= self.size).then(|| self.waiting.drain(..self.size).collect())
+    }
+
+    /// The next batch when no more payloads will come.
+    pub fn rest(&mut self) -> Option<Vec<Payload>> {
+        let size = self.size.min(self.waiting.len());
+        (size > 0).then(|| self.waiting.drain(..size).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::value::to_raw_value;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_payload_leaves_once_and_in_order_and_only_the_last_batch_is_smaller(
+            size in 1usize..20,
+            pages in prop::collection::vec(0usize..50, 0..10),
+        ) {
+            let mut batcher = Batcher::new(size);
+            let mut batches = Vec::new();
+            let mut pushed = 0;
+            for page in pages {
+                for _ in 0..page {
+                    batcher.push(Payload(to_raw_value(&pushed).unwrap()));
+                    pushed += 1;
+                }
+                batches.extend(std::iter::from_fn(|| batcher.full()));
+                prop_assert!(batcher.waiting() < size);
+            }
+            batches.extend(std::iter::from_fn(|| batcher.rest()));
+            let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
+            if let Some((last, others)) = sizes.split_last() {
+                prop_assert!(others.iter().all(|&len| len == size));
+                prop_assert!((1..=size).contains(last));
+            }
+            let left: Vec<String> = batches.iter().flatten().map(|payload| payload.0.get().to_owned()).collect();
+            prop_assert_eq!(left, (0..pushed).map(|n| n.to_string()).collect::<Vec<_>>());
+        }
+    }
+}
