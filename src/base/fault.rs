@@ -45,6 +45,12 @@ impl Fault {
         self
     }
 
+    /// Adds the HTTP status behind it.
+    pub fn status(mut self, status: u16) -> Self {
+        self.problem_mut().status = Some(status);
+        self
+    }
+
     /// Puts what was being done in front: `doing: what: cause (hint)`.
     pub fn during(mut self, doing: &str) -> Self {
         let problem = self.problem_mut();
@@ -71,11 +77,13 @@ pub struct Problem {
     pub what: String,
     pub cause: Option<String>,
     pub hint: Option<String>,
+    /// The HTTP status behind it, for an adapter that knows what it means there.
+    pub status: Option<u16>,
 }
 
 impl Problem {
     fn new(what: impl Into<String>) -> Self {
-        Problem { what: what.into(), cause: None, hint: None }
+        Problem { what: what.into(), cause: None, hint: None, status: None }
     }
 }
 

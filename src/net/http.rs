@@ -132,11 +132,8 @@ impl Http {
         let (service, status) = (self.account.service, response.status());
         let problem = serde_json::from_slice::<ProblemDocument>(response.body()).ok();
         let key = self.account.key_name;
-        let what = format!(
-            "{service} answered {} {}",
-            status.as_u16(),
-            status.canonical_reason().unwrap_or("").to_lowercase()
-        );
+        let reason = status.canonical_reason().unwrap_or("").to_lowercase();
+        let what = format!("{service} answered {} {reason}", status.as_u16());
         let fault = match status {
             StatusCode::UNAUTHORIZED => {
                 Fault::list(what.trim_end()).hint(format!("check the key in `{key}`"))
@@ -161,9 +158,10 @@ impl Http {
                 .hint(format!("redirects are not followed with a key; check the address of {service}")),
             _ => Fault::list(what.trim_end()),
         };
-        match problem.and_then(|problem| problem.text()) {
-            Some(text) => fault.because(self.safe(&text)),
-            None => fault,
+        let fault = fault.status(status.as_u16());
+        match problem.and_then(|problem| problem.text()).map(|text| self.safe(&text)) {
+            Some(text) if text != reason => fault.because(text),
+            _ => fault,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::Source;
@@ -57,6 +57,8 @@ impl Source for Mailchimp {
     fn time(&self) -> BoxFuture<'_, Result<DateTime<Utc>, Fault>> {
         Box::pin(async {
             let read = |response: &Response| {
+                // A page of a proxy has a date as well.
+                serde_json::from_slice::<IgnoredAny>(response.body()).map_err(broken)?;
                 server_time(response).ok_or_else(|| Fault::list("mailchimp answered without a `Date`"))
             };
             self.http.call("could not ask mailchimp for the time", self.http.get(&["ping"], &[]), read).await
@@ -68,9 +70,10 @@ impl Source for Mailchimp {
             let doing = format!("could not read members from {} of list `{}`", span.offset, self.list_id);
             let path = ["lists", &self.list_id, "members"];
             let request = self.http.get(&path, &self.query(window, span));
-            self.http.call(&doing, request, |response| page(response.body())).await.map_err(|fault| {
-                let missing = fault.problem().what.contains("answered 404");
-                if missing { fault.hint("check `list_id`: is it a list of this account?") } else { fault }
+            let page = self.http.call(&doing, request, |response| page(response.body())).await;
+            page.map_err(|fault| match fault.problem().status {
+                Some(404) => fault.hint("check `list_id`: is it a list of this account?"),
+                _ => fault,
             })
         })
     }
@@ -102,4 +105,13 @@ fn page(body: &[u8]) -> Result<Page, Fault> {
     };
     let records = members.members.into_iter().map(record).collect::<Result<_, _>>().map_err(broken)?;
     Ok(Page { records, total: members.total_items })
+}
+
+/// The error's own text may quote a value, so only its place is told.
+fn broken(error: serde_json::Error) -> Fault {
+    Fault::retry("mailchimp's answer can't be read").because(format!(
+        "unexpected JSON at line {} column {}",
+        error.line(),
+        error.column()
+    ))
 }

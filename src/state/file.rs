@@ -113,6 +113,7 @@ impl StateFile {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests play the user, who saves as he likes")]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 

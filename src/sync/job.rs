@@ -177,7 +177,7 @@ impl<'a> Run<'a> {
         while reads.len() < self.plan.worker_count
             && self.batcher.waiting() <= limits.records * limits.in_flight
         {
-            let Some(span) = self.walk.next() else { break };
+            let Some(span) = self.walk.ask() else { break };
             reads.push(Box::pin(async move { (span, source.read(&window, span).await) }));
         }
     }

@@ -48,7 +48,7 @@ impl Walk {
     }
 
     /// The next rows to ask for; none while an answer must come first, or at the end.
-    pub fn next(&mut self) -> Option<Span> {
+    pub fn ask(&mut self) -> Option<Span> {
         let span = match self.stage {
             Stage::Open | Stage::Top if self.asked > 0 => return None,
             Stage::Open => Span { offset: self.start_offset, count: self.size },
@@ -155,7 +155,7 @@ mod tests {
         /// Walks with one worker; answers what was seen and the spans asked for.
         fn walk(&mut self, walk: &mut Walk) -> (HashSet<u32>, Vec<(u64, usize)>) {
             let (mut seen, mut asked) = (HashSet::new(), Vec::new());
-            while let Some(span) = walk.next() {
+            while let Some(span) = walk.ask() {
                 asked.push((span.offset, span.count));
                 let (rows, total) = self.read(span);
                 if walk.answered(span, rows.len(), total) == Rows::Take {
@@ -196,15 +196,15 @@ mod tests {
     #[test]
     fn a_top_page_that_comes_back_full_is_read_on_above() {
         let mut walk = Walk::new(10, 0);
-        let open = walk.next().unwrap();
+        let open = walk.ask().unwrap();
         assert_eq!(walk.answered(open, 10, 25), Rows::Leave);
-        let top = walk.next().unwrap();
-        assert_eq!((top.offset, walk.next()), (20, None));
+        let top = walk.ask().unwrap();
+        assert_eq!((top.offset, walk.ask()), (20, None));
         assert_eq!(walk.answered(top, 10, 33), Rows::Leave);
-        let top = walk.next().unwrap();
+        let top = walk.ask().unwrap();
         assert_eq!(top.offset, 30);
         assert_eq!(walk.answered(top, 3, 33), Rows::Take);
-        let offsets: Vec<u64> = std::iter::from_fn(|| walk.next()).map(|span| span.offset).collect();
+        let offsets: Vec<u64> = std::iter::from_fn(|| walk.ask()).map(|span| span.offset).collect();
         assert_eq!(offsets, [20, 10, 0]);
     }
 
@@ -212,10 +212,10 @@ mod tests {
     fn pages_on_the_way_down_are_given_out_side_by_side() {
         let mut walk = Walk::new(10, 0);
         for (rows, total) in [(10, 35), (5, 35)] {
-            let span = walk.next().unwrap();
+            let span = walk.ask().unwrap();
             walk.answered(span, rows, total);
         }
-        let spans: Vec<Span> = std::iter::from_fn(|| walk.next()).collect();
+        let spans: Vec<Span> = std::iter::from_fn(|| walk.ask()).collect();
         assert_eq!(spans.len(), 3);
         for span in spans {
             assert!(!walk.finished());

@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Builds, tests and runs importer: in Docker where an engine answers, otherwise with cargo on this machine.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+IMAGE=importer
+STATE=/opt/ometria/state
+SETTINGS=(MAILCHIMP_APIKEY OMETRIA_APIKEY MAILCHIMP_URL OMETRIA_URL MAILCHIMP_CONNECTIONS OMETRIA_RATE RUST_LOG)
+
+usage() {
+  cat <<'TEXT'
+Usage: ./run.sh COMMAND
+
+  demo      show a whole import; needs no account
+  go        import the lists of state/state.json; further words go to the program: ./run.sh go --once
+  build     build the program
+  test      check the format, lint, run all tests
+  version   print the version
+
+API keys come from the environment or from a file .env (lines NAME=value); see README.md.
+IMPORTER_RUNTIME=docker|cargo decides where it runs; without it Docker does where an engine answers.
+TEXT
+}
+
+fail() {
+  echo "run.sh: $*" >&2
+  exit 2
+}
+
+runtime() {
+  case "${IMPORTER_RUNTIME:-}" in
+    docker) command -v docker >/dev/null || fail "IMPORTER_RUNTIME is docker, but there is no docker command" ;;
+    cargo) command -v cargo >/dev/null || fail "IMPORTER_RUNTIME is cargo, but there is no cargo command" ;;
+    '') ;;
+    *) fail "IMPORTER_RUNTIME is '$IMPORTER_RUNTIME'; it must be docker or cargo" ;;
+  esac
+  if [ -n "${IMPORTER_RUNTIME:-}" ]; then
+    echo "$IMPORTER_RUNTIME"
+  elif command -v docker >/dev/null && docker info >/dev/null 2>&1; then
+    echo docker
+  elif command -v cargo >/dev/null; then
+    echo cargo
+  else
+    fail "neither Docker nor cargo was found: install Docker (https://docs.docker.com/get-docker/) or Rust (https://rustup.rs)"
+  fi
+}
+
+# ---- Docker ----
+
+docker_build() {
+  docker build --tag "$IMAGE" . >&2
+}
+
+# The container stops at ctrl-c like the program itself: --init hands signals on, -it takes them from a terminal.
+docker_run() {
+  local options=(--rm --init)
+  if [ -t 0 ] && [ -t 1 ]; then options+=(--interactive --tty); fi
+  exec docker run "${options[@]}" "$@"
+}
+
+docker_go() {
+  local argument options=(--user "${SUDO_UID:-$(id -u)}:${SUDO_GID:-$(id -g)}" --volume "$PWD/state:$STATE")
+  for argument in "$@"; do
+    case "$argument" in --state | --state=*) fail "in Docker the state folder is always ./state; leave --state out" ;; esac
+  done
+  if [ -f .env ]; then options+=(--env-file .env); fi
+  # By name only: a value in the arguments would show in the list of processes.
+  for name in "${SETTINGS[@]}"; do
+    if [ -n "${!name:-}" ]; then options+=(--env "$name"); fi
+  done
+  docker_build
+  docker_run "${options[@]}" "$IMAGE" go "$@"
+}
+
+# ---- cargo ----
+
+cargo_build() {
+  cargo build --release --locked
+}
+
+# Lines NAME=value; what the environment holds already wins, as in Docker.
+load_env_file() {
+  local name value
+  [ -f .env ] || return 0
+  while IFS='=' read -r name value || [ -n "$name" ]; do
+    case "$name" in '' | '#'* | *[!A-Za-z0-9_]*) continue ;; esac
+    if [ -z "${!name:-}" ]; then export "$name=$value"; fi
+  done <.env
+}
+
+cargo_test() {
+  cargo fmt --check
+  cargo clippy --locked --all-targets -- --deny warnings
+  cargo test --locked --doc
+  if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --locked --no-fail-fast
+  else
+    cargo test --locked --lib --bins --tests
+  fi
+}
+
+command="${1:-}"
+[ $# -gt 0 ] && shift
+case "$command" in
+  '') usage; exit 2 ;;
+  help | -h | --help) usage; exit 0 ;;
+  version) sed -n 's/^version = "\(.*\)"/importer \1/p' Cargo.toml; exit 0 ;;
+  build | test | go | demo) ;;
+  *) usage >&2; fail "there is no command '$command'" ;;
+esac
+
+where="$(runtime)"
+case "$where-$command" in
+  docker-build) docker_build ;;
+  docker-test) docker build --target test --tag "$IMAGE-test" . && docker_run "$IMAGE-test" ;;
+  docker-demo) docker_build && docker_run "$IMAGE" demo ;;
+  docker-go) docker_go "$@" ;;
+  cargo-build) cargo_build ;;
+  cargo-test) cargo_test ;;
+  cargo-demo) cargo_build && exec target/release/importer demo ;;
+  cargo-go) load_env_file && cargo_build && exec target/release/importer go "$@" ;;
+esac

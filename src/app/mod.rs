@@ -1,0 +1,137 @@
+//! Wiring: settings to adapters to controller, signals to the stop token, outcomes to exit codes. The one place that
+//! knows every floor.
+
+mod demo;
+pub mod logger;
+pub mod settings;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use log::{error, info, warn};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use self::settings::Settings;
+use crate::{
+    base::clock::{Clock, SystemClock},
+    cli::{self, Cli, Command, exit},
+    controller::{self, Mode, Open, Tools, Verdict, watch::Watch},
+    mapping::{Mapping, ometria_contact::OmetriaContact},
+    net::{Gate, Http, Transport, transport::Web},
+    sandbox::{self, MAILCHIMP_KEY, OMETRIA_KEY, serve::serve},
+    sink::ometria::Ometria,
+    source::mailchimp::Mailchimp,
+    state::StateFile,
+    sync::job::Ends,
+};
+
+/// Pushes to Ometria under way at once: as many as one list can have, twice.
+const OMETRIA_CONNECTIONS: usize = 16;
+
+/// Runs one command; answers its exit code.
+pub async fn run(cli: Cli) -> anyhow::Result<u8> {
+    match cli.command {
+        Command::Go(go) => self::go(go).await,
+        Command::Demo => demo::run().await,
+        Command::Sandbox(sandbox) => self::sandbox(sandbox).await,
+    }
+}
+
+async fn go(go: cli::Go) -> anyhow::Result<u8> {
+    let settings = match Settings::read(|name| std::env::var(name).ok()) {
+        Ok(settings) => settings,
+        Err(refused) => {
+            error!("{refused}.");
+            return Ok(refused.exit_code());
+        }
+    };
+    for warning in settings.warnings() {
+        warn!("{warning}.");
+    }
+    let stop = CancellationToken::new();
+    let mut signals = JoinSet::new();
+    signals.spawn(stop_on_signals(stop.clone()));
+    let tools = Tools {
+        state: StateFile::new(&go.state),
+        clock: Arc::new(SystemClock),
+        open: open(settings, Arc::new(Web::new()?), Arc::new(SystemClock)),
+        watch: Watch::folder(&go.state),
+        stop,
+    };
+    let mode = if go.once { Mode::Once } else { Mode::Loop };
+    Ok(match controller::run(tools, mode).await {
+        Ok(Verdict::Done) => {
+            info!("done.");
+            exit::DONE
+        }
+        Ok(Verdict::Failed) => {
+            error!("done, but not everything: see the errors above.");
+            exit::FAILED
+        }
+        Err(fault) => {
+            error!("{fault}.");
+            exit::UNUSABLE
+        }
+    })
+}
+
+/// How the ends of a list are made: one door for each account, shared by all lists.
+pub fn open(settings: Settings, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Open {
+    let gate = Gate::new(settings.mailchimp_connections, 0.0);
+    let mailchimp = Arc::new(Http::new(settings.mailchimp, gate, Arc::clone(&transport), Arc::clone(&clock)));
+    let gate = Gate::new(OMETRIA_CONNECTIONS, settings.ometria_rate);
+    let ometria = Arc::new(Http::new(settings.ometria, gate, transport, clock));
+    Box::new(move |list_id| {
+        let mapping = OmetriaContact::new(list_id);
+        Ends {
+            source: Box::new(Mailchimp::new(Arc::clone(&mailchimp), list_id, mapping.fields())),
+            mapping: Box::new(mapping),
+            sink: Box::new(Ometria::new(Arc::clone(&ometria))),
+        }
+    })
+}
+
+/// The first ctrl-c or SIGTERM asks for a stop, the second one stops at once. The state file is whole at any moment.
+async fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("no handler for ctrl-c")?;
+    let mut terminate = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
+    for first in [true, false] {
+        tokio::select! {
+            _ = interrupt.recv() => info!("ctrl-c."),
+            _ = terminate.recv() => info!("SIGTERM."),
+        }
+        if first {
+            stop.cancel();
+        }
+    }
+    std::process::exit(exit::INTERRUPTED.into())
+}
+
+async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {
+    let clock = Arc::new(SystemClock);
+    let sandbox = sandbox::Sandbox::new(clock.clone(), Duration::ZERO);
+    for (seed, list_id) in (options.seed..).zip(&options.list) {
+        sandbox.mailchimp().add_list(list_id, options.members, seed, clock.now());
+    }
+    sandbox.ometria().set_rate(options.ometria_rate);
+    let listener = TcpListener::bind(("127.0.0.1", options.port))
+        .await
+        .with_context(|| format!("port {} can't be had (choose another one with --port)", options.port))?;
+    let address = listener.local_addr()?;
+    println!("# Mailchimp and Ometria, emulated at {address}. In another shell:");
+    println!("export MAILCHIMP_URL=http://{address}/3.0 MAILCHIMP_APIKEY={MAILCHIMP_KEY}");
+    println!("export OMETRIA_URL=http://{address}/v2 OMETRIA_APIKEY={OMETRIA_KEY}");
+    println!("# Lists of {} members: {}. Stop with ctrl-c.", options.members, options.list.join(", "));
+    let mut terminate = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
+    tokio::select! {
+        served = serve(listener, Arc::new(sandbox)) => served.context("the sandbox can't go on")?,
+        pressed = tokio::signal::ctrl_c() => pressed.context("no handler for ctrl-c")?,
+        _ = terminate.recv() => {}
+    }
+    Ok(exit::DONE)
+}

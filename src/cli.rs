@@ -1,0 +1,89 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Exit codes; the text of `--help` repeats them.
+pub mod exit {
+    /// Everything due is delivered, or a stop was asked for and all is saved.
+    pub const DONE: u8 = 0;
+    /// With `--once`: at least one entry failed.
+    pub const FAILED: u8 = 1;
+    /// Usage, settings or the state file.
+    pub const UNUSABLE: u8 = 2;
+    /// A bug.
+    pub const BUG: u8 = 70;
+    /// API keys are missing or malformed.
+    pub const NO_KEY: u8 = 77;
+    /// Stopped at once by a second ctrl-c.
+    pub const INTERRUPTED: u8 = 130;
+}
+
+const AFTER_HELP: &str = "\
+Settings, by environment:
+  MAILCHIMP_APIKEY       the key of the Mailchimp account; its suffix names the data center (…-us21)
+  OMETRIA_APIKEY         the key of the Ometria account
+  MAILCHIMP_URL          the whole base address [default: https://<data center>.api.mailchimp.com/3.0]
+  OMETRIA_URL            the whole base address [default: https://api.ometria.com/v2]
+  MAILCHIMP_CONNECTIONS  requests to Mailchimp at once, over all lists, at most 10 [default: 8]
+  OMETRIA_RATE           requests to Ometria a second, 0 for no limit [default: 8]
+  RUST_LOG               error, warn, info or debug [default: info]
+
+Exit codes:
+  0    everything due is delivered, or a stop was asked for and all is saved
+  1    with --once: at least one entry failed
+  2    usage, settings, or with --once the state file
+  70   a bug
+  77   an API key is missing or malformed
+  130  stopped at once by a second ctrl-c
+
+Stop it with ctrl-c, SIGTERM, or a file named controller.quit in the state folder.";
+
+/// Keeps Mailchimp lists in step with Ometria, driven by one editable file.
+#[derive(Debug, Parser)]
+#[command(version, after_long_help = AFTER_HELP, after_help = "Settings and exit codes: importer --help")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Import every list of the state file when it is due
+    Go(Go),
+    /// Show a whole import without any account
+    Demo,
+    /// Serve emulators of Mailchimp and Ometria on this machine
+    Sandbox(Sandbox),
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = AFTER_HELP, after_help = "Settings and exit codes: importer go --help")]
+pub struct Go {
+    /// The folder of state.json
+    #[arg(long, value_name = "DIR", default_value = "state")]
+    pub state: PathBuf,
+    /// Look at every entry once, then exit
+    #[arg(long)]
+    pub once: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Sandbox {
+    /// The port on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 9001)]
+    pub port: u16,
+    /// The id of the list; several may be given
+    #[arg(long, value_name = "ID", default_values_t = ["1a2d7ebf82".to_owned()])]
+    pub list: Vec<String>,
+    /// Members of each list
+    #[arg(long, value_name = "N", default_value_t = 2500)]
+    pub members: u64,
+    /// Requests a second that the emulated Ometria takes, 0 for no limit
+    #[arg(long, value_name = "N", default_value_t = 8.0)]
+    pub ometria_rate: f64,
+    /// The same seed invents the same members
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}

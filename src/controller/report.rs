@@ -1,0 +1,78 @@
+//! What the controller says of an entry, in the words that people know.
+
+use crate::{
+    base::time::spoken,
+    state::Entry,
+    sync::{
+        due::Due,
+        job::{Counts, Outcome},
+    },
+};
+
+/// Why an entry runs, or does not.
+pub fn due(entry: &Entry, due: Due) -> String {
+    let list = &entry.id.list_id;
+    match due {
+        Due::Full => format!("list {list:?} has no latest timestamp, firing full load."),
+        Due::Incremental { since } => {
+            format!(
+                "list {list:?} last updated on {:?}, over 2 hours ago, firing incremental sync.",
+                spoken(since)
+            )
+        }
+        Due::UpToDate { since } => format!("list {list:?} up to date, last updated on {:?}.", spoken(since)),
+        Due::Future { since } => format!(
+            "list {list:?} (entry at {}) has the latest timestamp {:?}, which is in the future; nothing runs. \
+             Set it to an earlier time, or to null for a full load.",
+            entry.place,
+            spoken(since)
+        ),
+    }
+}
+
+pub fn offset_ignored(entry: &Entry) -> String {
+    let (list, offset) = (&entry.id.list_id, entry.start_offset);
+    format!("list {list:?}: start_offset {offset} bounds full loads only, this incremental sync ignores it.")
+}
+
+pub fn finished(entry: &Entry, outcome: &Outcome) -> String {
+    let (list, seconds) = (&entry.id.list_id, outcome.elapsed.as_secs_f64());
+    format!("list {list:?} finished in {seconds:.1} seconds: {}.", counted(&outcome.counts))
+}
+
+pub fn rejected(entry: &Entry, counts: &Counts) -> Option<String> {
+    let (list, rejected) = (&entry.id.list_id, counts.rejected.values().sum::<u64>());
+    (rejected > 0).then(|| {
+        format!("list {list:?}: {rejected} rejected members can't be sent as they are; look at them at the source.")
+    })
+}
+
+pub fn stopped(entry: &Entry, counts: &Counts) -> String {
+    let list = &entry.id.list_id;
+    format!(
+        "list {list:?} stopped: {}. Its entry is left as it was, so that its next run misses nothing.",
+        counted(counts)
+    )
+}
+
+pub fn overruled_by_hand(entry: &Entry) -> String {
+    let list = &entry.id.list_id;
+    format!("list {list:?}: latest_timestamp was changed by hand during the run and is kept as it is.")
+}
+
+pub fn entry_gone(entry: &Entry) -> String {
+    let list = &entry.id.list_id;
+    format!("list {list:?}: its entry is no longer in the state file as it was, nothing is written.")
+}
+
+/// `5 of 5 members read, 3 sent, skipped 1 pending, rejected 1 invalid_email`
+fn counted(counts: &Counts) -> String {
+    let Counts { window, read, sent, skipped, rejected } = counts;
+    let mut text = format!("{read} of {window} members read, {sent} sent");
+    for (word, reasons) in [("skipped", skipped), ("rejected", rejected)] {
+        for (reason, count) in reasons {
+            text += &format!(", {word} {count} {reason}");
+        }
+    }
+    text
+}

@@ -1,0 +1,153 @@
+//! The Data API v2, as far as an importer sees it: `POST /v2/push`.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chrono::{DateTime, Utc};
+use http::{Method, header};
+use serde_json::{Map, Value, json};
+
+use super::{OMETRIA_KEY, answer};
+use crate::{
+    base::time,
+    net::{Request, Response},
+};
+
+const MAX_RECORDS: usize = 100;
+const MAX_RECORD_BYTES: usize = 60_000;
+/// Requests a second.
+const RATE: f64 = 8.0;
+const MAX_ERRORS: usize = 100;
+
+/// One account: its contacts, merged by collection and id.
+pub struct Ometria {
+    contacts: BTreeMap<(String, String), Map<String, Value>>,
+    /// What the asynchronous validation found, newest last.
+    errors: VecDeque<Value>,
+    /// Requests a second; 0 is no limit.
+    rate: f64,
+    /// Requests that may come at once, as many as in a second.
+    allowance: f64,
+    asked: Option<DateTime<Utc>>,
+    pushes: u64,
+}
+
+impl Default for Ometria {
+    fn default() -> Self {
+        Ometria {
+            contacts: BTreeMap::new(),
+            errors: VecDeque::new(),
+            rate: RATE,
+            allowance: RATE,
+            asked: None,
+            pushes: 0,
+        }
+    }
+}
+
+impl Ometria {
+    pub fn contacts(&self) -> &BTreeMap<(String, String), Map<String, Value>> {
+        &self.contacts
+    }
+
+    /// Takes `rate` requests a second; 0 is no limit.
+    pub fn set_rate(&mut self, rate: f64) {
+        self.rate = rate;
+    }
+
+    /// What the validation after the answer found.
+    pub fn errors(&self) -> &VecDeque<Value> {
+        &self.errors
+    }
+
+    /// Answers a request.
+    pub fn respond(&mut self, request: &Request, now: DateTime<Utc>) -> Response {
+        let key = request.headers().get("x-ometria-auth").and_then(|value| value.to_str().ok());
+        if key != Some(OMETRIA_KEY) {
+            return refused(403, "API key is not authorised to access this resource");
+        }
+        if !self.admit(now) {
+            return refused(429, "Too many requests");
+        }
+        match (request.method(), request.uri().path()) {
+            (&Method::POST, "/v2/push") => self.push(request),
+            (&Method::GET, "/v2/push/_errors") => answer(200, &json!(self.errors)),
+            _ => refused(404, "Not found"),
+        }
+    }
+
+    fn admit(&mut self, now: DateTime<Utc>) -> bool {
+        let since = self.asked.replace(now).map_or(0.0, |asked| (now - asked).as_seconds_f64().max(0.0));
+        self.allowance = (self.allowance + since * self.rate).min(self.rate.max(1.0));
+        let admitted = self.rate == 0.0 || self.allowance >= 1.0;
+        if admitted {
+            self.allowance -= 1.0;
+        }
+        admitted
+    }
+
+    /// Refuses a whole batch for what shows at the door; the rest is found later and told without a name.
+    fn push(&mut self, request: &Request) -> Response {
+        if request.headers().get(header::CONTENT_TYPE).is_none_or(|value| value != "application/json") {
+            return refused(400, "Payload invalid: Content-Type must be application/json.");
+        }
+        let Ok(batch) = serde_json::from_slice::<Vec<Map<String, Value>>>(request.body()) else {
+            return refused(400, "Payload invalid: Expected an array of records.");
+        };
+        if batch.is_empty() || batch.len() > MAX_RECORDS {
+            return refused(400, "Payload invalid: Between 1 and 100 records are expected.");
+        }
+        if batch.iter().any(|record| record.get("@type") != Some(&json!("contact"))) {
+            return refused(400, "Payload invalid: All records must be of one known type.");
+        }
+        if batch.iter().any(|record| json!(record).to_string().len() > MAX_RECORD_BYTES) {
+            return refused(400, "Payload invalid: Record is too large.");
+        }
+        let accepted = batch.len();
+        for record in batch {
+            self.merge(record);
+        }
+        self.pushes += 1;
+        answer(
+            200,
+            &json!({"status": "OK", "request_id": format!("sandbox-{}", self.pushes),
+                "accepted": accepted, "rejected": 0}),
+        )
+    }
+
+    fn merge(&mut self, record: Map<String, Value>) {
+        if let Some((field, _)) = record.iter().find(|(field, value)| !valid(field, value)) {
+            let path = format!("root > {field}");
+            self.errors.push_back(json!({"error_message": "not a valid value", "error_path": path}));
+            if self.errors.len() > MAX_ERRORS {
+                self.errors.pop_front();
+            }
+            return;
+        }
+        let text = |field: &str| record.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let key = (text("@collection"), text("id"));
+        self.contacts.entry(key).or_default().extend(record);
+    }
+}
+
+/// Whether a field of a contact is known and of its type.
+fn valid(field: &str, value: &Value) -> bool {
+    let text = value.as_str().filter(|text| !text.is_empty());
+    match field {
+        "@type" | "@collection" | "id" | "email" | "firstname" | "lastname" => text.is_some(),
+        "@merge" => value.is_boolean(),
+        "country_id" => {
+            text.is_some_and(|code| code.len() == 2 && code.chars().all(|c| c.is_ascii_uppercase()))
+        }
+        "marketing_optin" => {
+            matches!(text, Some("EXPLICITLY_OPTEDIN" | "EXPLICITLY_OPTEDOUT" | "NOT_SPECIFIED"))
+        }
+        "timestamp_acquired" | "timestamp_subscribed" | "timestamp_unsubscribed" => {
+            text.is_some_and(|text| text.ends_with('Z') && time::parse(text).is_some())
+        }
+        _ => false,
+    }
+}
+
+fn refused(status: u16, error: &str) -> Response {
+    answer(status, &json!({"error": error}))
+}

@@ -1,0 +1,132 @@
+//! Invented people, the same for the same seed. Their addresses end in `example.com`, which belongs to nobody.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use fastrand::Rng;
+use serde_json::{Value, json};
+
+use crate::base::time;
+
+const FIRST: [&str; 12] =
+    ["Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald", "Frances", "John", "Radia", "Ken", "Zoë", ""];
+const LAST: [&str; 10] =
+    ["Lovelace", "Hopper", "Turing", "Dijkstra", "Liskov", "Knuth", "Allen", "McCarthy", "Perlman", "Núñez"];
+const COUNTRIES: [&str; 6] = ["GB", "FR", "DE", "US", "NL", ""];
+
+/// A member of a list.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Counts up within the list; breaks ties of `last_changed`.
+    pub number: u64,
+    pub email: String,
+    pub status: &'static str,
+    pub first: String,
+    pub last: &'static str,
+    pub country: &'static str,
+    /// Whether there is more to the address than its country.
+    pub city: bool,
+    pub signup: Option<DateTime<Utc>>,
+    pub opt: Option<DateTime<Utc>>,
+    pub last_changed: DateTime<Utc>,
+}
+
+impl Member {
+    /// A member who last changed some time in the two years before `now`, or together with many others.
+    pub fn invent(random: &mut Rng, number: u64, now: DateTime<Utc>) -> Self {
+        let (first, last) = (FIRST[random.usize(..FIRST.len())], LAST[random.usize(..LAST.len())]);
+        let status = match random.u8(..100) {
+            0..78 => "subscribed",
+            78..88 => "unsubscribed",
+            88..92 => "cleaned",
+            92..95 => "pending",
+            95..97 => "transactional",
+            _ => "archived",
+        };
+        let ago = |random: &mut Rng| now - TimeDelta::seconds(random.i64(86_400..2 * 365 * 86_400));
+        // One in eight came in by one of a few bulk imports, all within a second.
+        let last_changed =
+            if random.u8(..8) == 0 { now - TimeDelta::days(random.i64(1..4) * 100) } else { ago(random) };
+        let joined = last_changed - TimeDelta::days(random.i64(0..400));
+        Member {
+            number,
+            email: format!("{}.{}.{number}@example.com", plain(first), plain(last)),
+            status,
+            first: first.into(),
+            last,
+            country: COUNTRIES[random.usize(..COUNTRIES.len())],
+            city: random.bool(),
+            signup: (random.u8(..4) > 0).then_some(joined),
+            opt: (status != "transactional" && status != "pending").then_some(joined),
+            last_changed,
+        }
+    }
+
+    /// The MD5 of the lower-cased address, as the real service makes it.
+    pub fn id(&self) -> String {
+        format!("{:x}", md5::compute(self.email.to_lowercase()))
+    }
+
+    /// Does not depend on the address.
+    pub fn contact_id(&self, list_id: &str) -> String {
+        format!("{:x}", md5::compute(format!("contact {list_id} {}", self.number)))
+    }
+
+    /// The member as the API shows it. Unset texts and times are `""`, an unset address too.
+    pub fn json(&self, list_id: &str) -> Value {
+        let id = self.id();
+        let at = |time: Option<DateTime<Utc>>| {
+            time.map(|time| format!("{}+00:00", time::plain(time))).unwrap_or_default()
+        };
+        let address = match (self.city, self.country) {
+            (_, "") => json!(""),
+            (true, country) => {
+                json!({"addr1": "1 High Street", "addr2": "", "city": "Springfield", "state": "",
+                "zip": "12345", "country": country})
+            }
+            (false, country) => json!({"country": country}),
+        };
+        let mut member = json!({
+            "id": id,
+            "email_address": self.email,
+            "unique_email_id": &id[..10],
+            "contact_id": self.contact_id(list_id),
+            "full_name": format!("{} {}", self.first, self.last).trim(),
+            "web_id": 100_000_000 + self.number,
+            "email_type": "html",
+            "status": self.status,
+            "consents_to_one_to_one_messaging": true,
+            "sms_phone_number": "",
+            "sms_subscription_status": "",
+            "sms_subscription_last_updated": "",
+            "merge_fields": {"FNAME": self.first, "LNAME": self.last, "ADDRESS": address, "PHONE": "",
+                "BIRTHDAY": ""},
+            "stats": {"avg_open_rate": 0, "avg_click_rate": 0},
+            "ip_signup": "",
+            "timestamp_signup": at(self.signup),
+            "ip_opt": "203.0.113.7",
+            "timestamp_opt": at(self.opt),
+            "member_rating": 2,
+            "last_changed": at(Some(self.last_changed)),
+            "language": "",
+            "vip": false,
+            "email_client": "",
+            "location": {"latitude": 0, "longitude": 0, "gmtoff": 0, "dstoff": 0,
+                "country_code": if self.city { "" } else { self.country }, "timezone": "", "region": ""},
+            "source": "API - Generic",
+            "tags_count": 0,
+            "tags": [],
+            "list_id": list_id,
+            "_links": [{"rel": "self", "method": "GET",
+                "href": format!("https://us1.api.mailchimp.com/3.0/lists/{list_id}/members/{id}")}],
+        });
+        if self.status == "unsubscribed" {
+            member["unsubscribe_reason"] = "N/A (Unsubscribed by admin)".into();
+        }
+        member
+    }
+}
+
+/// A name as it may stand in an address.
+fn plain(name: &str) -> String {
+    let plain: String = name.chars().filter(char::is_ascii_alphabetic).collect();
+    if plain.is_empty() { "someone".into() } else { plain.to_lowercase() }
+}

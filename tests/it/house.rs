@@ -1,0 +1,137 @@
+//! Rules of the house that a test can hold.
+
+use std::{fs, path::Path};
+
+/// What each floor may import of the crate.
+const FLOORS: [(&str, &[&str]); 10] = [
+    ("base", &[]),
+    ("net", &["base"]),
+    ("state", &["base"]),
+    ("source", &["base", "net"]),
+    ("mapping", &["base"]),
+    ("sink", &["base", "net"]),
+    ("sandbox", &["base", "net"]),
+    ("sync", &["base", "source", "mapping", "sink"]),
+    ("controller", &["base", "state", "sync"]),
+    ("app", &["base", "net", "state", "source", "mapping", "sink", "sandbox", "sync", "controller", "cli"]),
+];
+
+/// Every source file, as its path below `src` and its text.
+fn sources() -> Vec<(String, String)> {
+    fn visit(folder: &Path, found: &mut Vec<(String, String)>) {
+        for file in fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            if path.is_dir() {
+                visit(&path, found);
+            } else {
+                let name = path.to_str().unwrap().rsplit_once("/src/").unwrap().1.to_owned();
+                found.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    visit(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    assert!(found.len() > 30, "the sources were not found");
+    found
+}
+
+/// The floors of the crate that a text names in its paths.
+fn imports(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        // `$crate::` and the like are no imports of ours; a group names a floor at the start of each member.
+        let group = rest
+            .strip_prefix('{')
+            .and_then(|rest| rest.find("\n};").or(rest.find("};")).map(|end| &rest[..end]));
+        match group {
+            Some(group) => {
+                let mut depth = 0;
+                let mut name = String::new();
+                for c in group.chars().chain([',']) {
+                    match c {
+                        '{' => depth += 1,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => found.push(std::mem::take(&mut name)),
+                        _ if depth == 0 => name.push(c),
+                        _ => {}
+                    }
+                }
+            }
+            None => found.push(rest.to_owned()),
+        }
+    }
+    let word = |text: &String| {
+        text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()
+    };
+    found.iter().map(word).filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn imports_point_down() {
+    let mut seen = 0;
+    for (name, text) in sources() {
+        let Some((floor, _)) = name.split_once('/') else { continue };
+        let (_, allowed) = FLOORS.iter().find(|(known, _)| *known == floor).expect("a floor without a rule");
+        for import in imports(&text) {
+            seen += 1;
+            let known = FLOORS.iter().any(|(known, _)| *known == import) || import == "cli";
+            assert!(known, "src/{name} imports {import}, which is no floor");
+            assert!(
+                import == floor || allowed.contains(&import.as_str()),
+                "src/{name} must not import {import}"
+            );
+        }
+    }
+    assert!(seen > 50, "only {seen} imports were found");
+}
+
+#[test]
+fn an_import_that_points_up_would_be_found() {
+    assert_eq!(imports("use crate::sync::job;"), ["sync"]);
+    assert_eq!(
+        imports("use crate::{\n    base::{a, b},\n    controller,\n};\nlet x = crate::app::run();"),
+        ["base", "controller", "app"]
+    );
+}
+
+#[test]
+fn a_file_stays_small_enough_to_read_and_says_what_it_is() {
+    for (name, text) in sources() {
+        let lines = text.split("#[cfg(test)]").next().unwrap().lines().count();
+        assert!(lines <= 400, "src/{name} has {lines} lines before its tests");
+        assert!(text.starts_with("//! "), "src/{name} has no head comment");
+    }
+}
+
+#[test]
+fn every_setting_and_exit_code_of_the_help_stands_in_the_readme() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let cli = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli.rs")).unwrap();
+    let mut found = 0;
+    for name in cli.split(|c: char| !c.is_ascii_uppercase() && c != '_').filter(|word| word.contains('_')) {
+        if ["MAILCHIMP_", "OMETRIA_"].iter().any(|service| name.starts_with(service)) {
+            assert!(readme.contains(&format!("`{name}`")), "README.md does not name {name}");
+            found += 1;
+        }
+    }
+    assert!(found >= 6, "only {found} settings were found");
+    for code in ["0", "1", "2", "70", "77", "130"] {
+        assert!(readme.contains(&format!("| {code} |")), "README.md does not tell exit code {code}");
+    }
+}
+
+#[test]
+fn every_state_file_in_the_documents_can_be_read() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let examples: Vec<&str> =
+        readme.split("```jsonc\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(!examples.is_empty());
+    let shipped = fs::read_to_string(root.join("state/state.example.json")).unwrap();
+    for text in examples.into_iter().chain([shipped.as_str()]) {
+        let snapshot = importer::state::schema::read(text).unwrap();
+        assert!(snapshot.problems.is_empty() && snapshot.warnings.is_empty(), "{:?}", snapshot.problems);
+        assert!(!snapshot.entries.is_empty());
+    }
+}

@@ -1,0 +1,13 @@
+//! All integration tests in one binary, so that the crate links once.
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that can't go on fails")]
+
+mod contract;
+mod go;
+mod house;
+mod process;
+mod retry;
+mod run_sh;
+mod sandbox;
+mod stop;
+mod support;
+mod walk;

@@ -1,0 +1,307 @@
+//! The real binary over loopback, in real time. Waits have a limit so that a failure ends; no result depends on it.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::Path,
+    process::{ExitStatus, Output, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use importer::{
+    base::clock::{Clock, SystemClock},
+    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, serve::serve},
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    net::TcpListener,
+    process::{Child, ChildStderr, Command},
+    task::JoinSet,
+    time::timeout,
+};
+
+/// Longer than anything here takes, and shorter than the minute after which the program looks by itself.
+const LIMIT: Duration = Duration::from_secs(45);
+
+/// The sandbox on loopback, and a state folder.
+struct Loopback {
+    sandbox: Arc<Sandbox>,
+    port: u16,
+    folder: tempfile::TempDir,
+    _server: JoinSet<std::io::Result<()>>,
+}
+
+impl Loopback {
+    async fn start(latency: Duration, state: &str) -> Self {
+        let sandbox = Arc::new(Sandbox::new(Arc::new(SystemClock), latency));
+        sandbox.ometria().set_rate(0.0);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut server = JoinSet::new();
+        server.spawn(serve(listener, sandbox.clone()));
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("state.json"), state).unwrap();
+        Loopback { sandbox, port, folder, _server: server }
+    }
+
+    fn list(self, list_id: &str, size: u64) -> Self {
+        self.sandbox.mailchimp().add_list(list_id, size, 1, SystemClock.now());
+        self
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = importer(arguments);
+        command
+            .arg("--state")
+            .arg(self.folder.path())
+            .env("MAILCHIMP_URL", format!("http://127.0.0.1:{}/3.0", self.port))
+            .env("OMETRIA_URL", format!("http://127.0.0.1:{}/v2", self.port))
+            .env("OMETRIA_RATE", "0")
+            .envs([("MAILCHIMP_APIKEY", MAILCHIMP_KEY), ("OMETRIA_APIKEY", OMETRIA_KEY)]);
+        command
+    }
+
+    fn state(&self) -> String {
+        fs::read_to_string(self.folder.path().join("state.json")).unwrap()
+    }
+
+    /// Contacts that Ometria should hold.
+    fn expected(&self, list_id: &str) -> usize {
+        let mailchimp = self.sandbox.mailchimp();
+        mailchimp.members(list_id).filter(|member| !["archived", "pending"].contains(&member.status)).count()
+    }
+}
+
+fn importer(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_importer"));
+    command.args(arguments).env_clear().stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+async fn finish(mut command: Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = timeout(LIMIT * 2, command.output()).await.unwrap().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// A running program whose log is read.
+struct Running {
+    child: Child,
+    log: Lines<BufReader<ChildStderr>>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        Running { child, log }
+    }
+
+    /// Reads the log up to a line that holds this text.
+    async fn wait_for(&mut self, text: &str) -> String {
+        let wait = async {
+            loop {
+                let line = self.log.next_line().await.unwrap().expect("the program has ended");
+                if line.contains(text) {
+                    return line;
+                }
+            }
+        };
+        timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("not seen in the log: {text}"))
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    async fn end(mut self) -> ExitStatus {
+        let read_on = async { while let Ok(Some(_)) = self.log.next_line().await {} };
+        let (status, ()) = timeout(LIMIT, async { tokio::join!(self.child.wait(), read_on) }).await.unwrap();
+        status.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_25_000_members_is_delivered_once_and_the_file_differs_in_three_fields() {
+    let text = "[\n  // big\n  {\"list_id\": \"big\", \"items_per_request\": 1000}\n]\n";
+    let loopback = Loopback::start(Duration::ZERO, text).await.list("big", 25_000);
+    let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
+    assert_eq!(code, 0, "{log}");
+    let expected = loopback.expected("big");
+    assert_eq!(loopback.sandbox.ometria().contacts().len(), expected);
+    let pushed: usize = loopback.sandbox.seen().pushes.iter().sum();
+    assert_eq!(pushed, expected, "every one once");
+    assert!(loopback.sandbox.ometria().errors().is_empty());
+    let state = loopback.state();
+    let (before, after) = state.split_once(", \"latest_timestamp\": \"").unwrap();
+    assert_eq!(before, "[\n  // big\n  {\"list_id\": \"big\", \"items_per_request\": 1000");
+    let (owned, end) = after.split_once('}').unwrap();
+    assert!(owned.ends_with(&format!(", \"total_updates\": {expected}")), "{owned}");
+    assert_eq!(end, "\n]\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_log_line_has_the_known_shape_and_no_key_or_address_at_any_level() {
+    let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "shape"}, {"list_id": "gone"}]"#).await;
+    let loopback = loopback.list("shape", 300);
+    let mut command = loopback.command(&["go", "--once"]);
+    command.env("RUST_LOG", "trace");
+    let (code, _, log) = finish(command).await;
+    assert_eq!(code, 1, "{log}");
+    for secret in [MAILCHIMP_KEY, OMETRIA_KEY, "@example.com", "Lovelace"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+    let basic = base64::Engine::encode(
+        &base64::engine::general_purpose::STANDARD,
+        format!("importer:{MAILCHIMP_KEY}"),
+    );
+    assert!(!log.contains(&basic), "the encoded key is in the log");
+    let ours: Vec<&str> = log.lines().filter(|line| line.contains("|controller|")).collect();
+    assert!(ours.len() > 5);
+    for line in ours {
+        let (time, rest) = line.split_at(19);
+        assert!(chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S").is_ok(), "{line}");
+        let parts: Vec<&str> = rest.splitn(4, '|').collect();
+        assert!([" INFO ", " ERROR "].contains(&parts[0]), "{line}");
+        assert!(parts[2].parse::<u32>().is_ok() && parts[3].starts_with(' '), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_and_ctrl_c_end_a_running_import_with_success_and_a_whole_file() {
+    for signal in ["TERM", "INT"] {
+        let text = r#"[{"list_id": "slow", "worker_count": 1}]"#;
+        let loopback = Loopback::start(Duration::from_millis(50), text).await.list("slow", 20_000);
+        let mut command = loopback.command(&["go"]);
+        command.env("RUST_LOG", "debug");
+        let mut running = Running::start(command);
+        running.wait_for("members from 19").await;
+        running.signal(signal);
+        running.wait_for("list \"slow\" stopped: ").await;
+        assert_eq!(running.end().await.code(), Some(0), "{signal}");
+        assert_eq!(loopback.state(), text);
+        let pushed: usize = loopback.sandbox.seen().pushes.iter().sum();
+        assert!(pushed > 0 && pushed < loopback.expected("slow"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_ctrl_c_stops_at_once() {
+    let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "stuck"}]"#).await.list("stuck", 10);
+    for _ in 0..20 {
+        let down = importer::sandbox::Trouble::Status(503, Some("60"));
+        loopback.sandbox.trouble(importer::sandbox::Service::Ometria, down);
+    }
+    let mut running = Running::start(loopback.command(&["go"]));
+    running.wait_for("trying again in").await;
+    running.signal("INT");
+    running.wait_for("stopping: ").await;
+    running.signal("INT");
+    assert_eq!(running.end().await.code(), Some(130));
+    assert_eq!(loopback.state(), r#"[{"list_id": "stuck"}]"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_is_seen_whether_saved_in_place_or_by_rename() {
+    let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "first"}]"#).await;
+    let loopback = loopback.list("first", 10).list("second", 10).list("third", 10);
+    let mut running = Running::start(loopback.command(&["go"]));
+    running.wait_for("list \"first\" updated").await;
+    let add = |list_id: &str| loopback.state().replace(']', &format!(r#", {{"list_id": "{list_id}"}}]"#));
+    fs::write(loopback.folder.path().join("state.json"), add("second")).unwrap();
+    running.wait_for("list \"second\" updated").await;
+    fs::write(loopback.folder.path().join("new"), add("third")).unwrap();
+    fs::rename(loopback.folder.path().join("new"), loopback.folder.path().join("state.json")).unwrap();
+    running.wait_for("list \"third\" updated").await;
+    fs::write(loopback.folder.path().join("controller.quit"), "").unwrap();
+    assert_eq!(running.end().await.code(), Some(0));
+    assert!(!loopback.folder.path().join("controller.quit").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_codes_are_as_the_help_says() {
+    let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "gone"}]"#).await;
+    let with = |name: &str, value: &str| {
+        let mut command = loopback.command(&["go", "--once"]);
+        command.env(name, value);
+        command
+    };
+    let empty = tempfile::tempdir().unwrap();
+    let mut no_file = importer(&["go", "--once", "--state"]);
+    no_file.arg(empty.path()).envs([("MAILCHIMP_APIKEY", MAILCHIMP_KEY), ("OMETRIA_APIKEY", OMETRIA_KEY)]);
+    for (command, code, told) in [
+        (loopback.command(&["go", "--once"]), 1, "list \"gone\" failed"),
+        (
+            with("MAILCHIMP_APIKEY", ""),
+            77,
+            "`MAILCHIMP_APIKEY` is not set; to try importer without keys: ./run.sh demo",
+        ),
+        (with("OMETRIA_APIKEY", ""), 77, "`OMETRIA_APIKEY` is not set"),
+        (with("OMETRIA_RATE", "fast"), 2, "`OMETRIA_RATE` must be"),
+        (no_file, 2, "there is no state file"),
+        (importer(&["go", "--onec"]), 2, "--once"),
+    ] {
+        let (ended, _, log) = finish(command).await;
+        assert_eq!(ended, code, "{log}");
+        assert!(log.contains(told), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sandbox_prints_settings_with_which_an_import_runs() {
+    let mut command = importer(&["sandbox", "--port", "0", "--list", "here", "--members", "30"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut variables = HashMap::new();
+    while variables.len() < 4 {
+        let line = timeout(LIMIT, lines.next_line()).await.unwrap().unwrap().unwrap();
+        let words =
+            line.strip_prefix("export ").unwrap_or("").split(' ').filter_map(|word| word.split_once('='));
+        variables.extend(words.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("state.json"), r#"[{"list_id": "here"}]"#).unwrap();
+    let mut go = importer(&["go", "--once", "--state"]);
+    go.arg(folder.path()).envs(variables);
+    let (code, _, log) = finish(go).await;
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains(" members read, "), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_tells_a_whole_import_without_any_setting() {
+    let (code, story, log) = finish(importer(&["demo"])).await;
+    assert_eq!(code, 0, "{log}");
+    for words in [
+        "a full load is due",
+        "Three hours later",
+        "an incremental sync",
+        "opted out",
+        "\"latest_timestamp\": \"",
+    ] {
+        assert!(story.contains(words), "{story}");
+    }
+    assert!(!Path::new("state/state.json").exists() || !story.contains("state/state.json:"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_help_names_every_setting_and_exit_code() {
+    for arguments in [&["--help"][..], &["go", "--help"]] {
+        let (code, help, _) = finish(importer(arguments)).await;
+        assert_eq!(code, 0);
+        for name in [
+            "MAILCHIMP_APIKEY",
+            "OMETRIA_APIKEY",
+            "MAILCHIMP_URL",
+            "OMETRIA_URL",
+            "MAILCHIMP_CONNECTIONS",
+            "OMETRIA_RATE",
+            "RUST_LOG",
+            "controller.quit",
+        ] {
+            assert!(help.contains(name), "{help}");
+        }
+    }
+}

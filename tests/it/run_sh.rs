@@ -1,0 +1,189 @@
+//! `run.sh`, with stand-ins for docker and cargo that record how they were called.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// A copy of what `run.sh` needs, and a PATH that holds the stand-ins and the plain tools only.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new(stand_ins: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for name in ["run.sh", "Cargo.toml"] {
+            fs::copy(root.join(name), folder.path().join(name)).unwrap();
+        }
+        let place = Place { folder };
+        fs::create_dir_all(place.bin()).unwrap();
+        for tool in ["bash", "dirname", "id", "cat", "sed", "env", "printenv"] {
+            let path = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(tool));
+            let path = path.iter().find(|path| path.exists()).unwrap();
+            std::os::unix::fs::symlink(path, place.bin().join(tool)).unwrap();
+        }
+        for name in stand_ins {
+            place.stand_in(name, "");
+        }
+        place
+    }
+
+    fn bin(&self) -> PathBuf {
+        self.folder.path().join("bin")
+    }
+
+    /// A program that notes its name and arguments, one call a line, then does `also`.
+    fn stand_in(&self, name: &str, also: &str) {
+        let calls = self.folder.path().join("calls");
+        let script = format!("#!/usr/bin/env bash\necho \"{name} $*\" >>{}\n{also}\n", calls.display());
+        self.program(&self.bin().join(name), &script);
+    }
+
+    fn program(&self, path: &Path, script: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, script).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(self.folder.path().join("run.sh"));
+        command.args(arguments).env_clear().env("PATH", self.bin()).envs(variables.iter().copied());
+        command.output().unwrap()
+    }
+
+    fn calls(&self) -> Vec<String> {
+        let calls = fs::read_to_string(self.folder.path().join("calls")).unwrap_or_default();
+        let here = self.folder.path().canonicalize().unwrap();
+        calls.replace(here.to_str().unwrap(), "HERE").lines().map(str::to_owned).collect()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn without_a_command_the_usage_is_printed() {
+    let output = Place::new(&[]).run(&[], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    for command in ["demo", "go", "build", "test", "version"] {
+        assert!(text(&output.stdout).contains(&format!("\n  {command} ")), "{command}");
+    }
+}
+
+#[test]
+fn the_version_needs_no_build() {
+    let output = Place::new(&[]).run(&["version"], &[]);
+    assert_eq!(text(&output.stdout), format!("importer {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn an_unknown_command_is_named() {
+    let output = Place::new(&["cargo"]).run(&["og"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("there is no command 'og'"));
+}
+
+#[test]
+fn without_docker_and_cargo_one_line_says_what_to_install() {
+    let output = Place::new(&[]).run(&["go"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("install Docker") && told.contains("or Rust") && told.lines().count() == 1,
+        "{told}"
+    );
+}
+
+#[test]
+fn docker_is_used_where_an_engine_answers_and_cargo_where_none_does() {
+    let place = Place::new(&["docker", "cargo"]);
+    assert!(place.run(&["build"], &[]).status.success());
+    assert_eq!(place.calls(), ["docker info", "docker build --tag importer ."]);
+    let place = Place::new(&["cargo"]);
+    place.stand_in("docker", "exit 1");
+    assert!(place.run(&["build"], &[]).status.success());
+    assert_eq!(place.calls(), ["docker info", "cargo build --release --locked"]);
+}
+
+#[test]
+fn the_runtime_can_be_chosen() {
+    for (runtime, expected) in
+        [("docker", "docker build --tag importer ."), ("cargo", "cargo build --release --locked")]
+    {
+        let place = Place::new(&["docker", "cargo"]);
+        assert!(place.run(&["build"], &[("IMPORTER_RUNTIME", runtime)]).status.success());
+        assert_eq!(place.calls(), [expected]);
+    }
+    let output = Place::new(&["cargo"]).run(&["build"], &[("IMPORTER_RUNTIME", "podman")]);
+    assert!(text(&output.stderr).contains("it must be docker or cargo"));
+    let output = Place::new(&["cargo"]).run(&["build"], &[("IMPORTER_RUNTIME", "docker")]);
+    assert!(text(&output.stderr).contains("there is no docker command"));
+}
+
+#[test]
+fn in_docker_the_state_folder_is_mounted_the_caller_runs_and_no_key_stands_in_the_arguments() {
+    let place = Place::new(&["docker"]);
+    fs::write(place.folder.path().join(".env"), "OMETRIA_APIKEY=from-the-file\n").unwrap();
+    let output = place.run(
+        &["go", "--once"],
+        &[("MAILCHIMP_APIKEY", "s3cr3t-us1"), ("SUDO_UID", "501"), ("SUDO_GID", "20")],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let calls = place.calls();
+    assert_eq!(
+        calls[2],
+        "docker run --rm --init --user 501:20 --volume HERE/state:/opt/ometria/state --env-file .env --env MAILCHIMP_APIKEY importer go --once"
+    );
+    assert!(calls.iter().all(|call| !call.contains("s3cr3t")));
+}
+
+#[test]
+fn in_docker_another_state_folder_is_refused_rather_than_ignored() {
+    let output = Place::new(&["docker"]).run(&["go", "--state", "elsewhere"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("always ./state"));
+}
+
+#[test]
+fn tests_run_in_an_image_of_their_own() {
+    let place = Place::new(&["docker"]);
+    assert!(place.run(&["test"], &[]).status.success());
+    assert_eq!(
+        place.calls()[1..],
+        ["docker build --target test --tag importer-test .", "docker run --rm --init importer-test"]
+    );
+}
+
+#[test]
+fn the_env_file_is_read_without_being_executed_and_the_environment_wins() {
+    let place = Place::new(&["cargo"]);
+    let env =
+        "# keys\nMAILCHIMP_APIKEY=a=b $(touch hacked)-us1\n\nOMETRIA_APIKEY=from-the-file\nOMETRIA_RATE=4";
+    fs::write(place.folder.path().join(".env"), env).unwrap();
+    let program = place.folder.path().join("target/release/importer");
+    place.program(
+        &program,
+        "#!/usr/bin/env bash\necho \"$*\"; printenv MAILCHIMP_APIKEY OMETRIA_APIKEY OMETRIA_RATE\n",
+    );
+    let output = place.run(&["go", "--once"], &[("OMETRIA_APIKEY", "from-the-environment")]);
+    assert_eq!(text(&output.stdout), "go --once\na=b $(touch hacked)-us1\nfrom-the-environment\n4\n");
+    assert!(!place.folder.path().join("hacked").exists());
+}
+
+#[test]
+fn the_image_is_run_by_an_ordinary_user_and_no_key_or_list_is_sent_to_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dockerfile = fs::read_to_string(root.join("Dockerfile")).unwrap();
+    let last_stage = dockerfile.rsplit("\nFROM ").next().unwrap();
+    assert!(last_stage.contains("\nUSER 1000:1000\n"));
+    assert!(!dockerfile.contains("APIKEY"));
+    let ignored = fs::read_to_string(root.join(".dockerignore")).unwrap();
+    for secret in ["/.env", "/state/*"] {
+        assert!(ignored.lines().any(|line| line == secret), "{secret}");
+    }
+}

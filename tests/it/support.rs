@@ -1,0 +1,274 @@
+//! A world: the real program and adapters, the emulated services, a state folder, and a clock that moves with tokio's.
+
+use std::{
+    fs,
+    sync::{Arc, Mutex, Once},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use importer::{
+    app::{open, settings::Settings},
+    base::{clock::Clock, fault::Fault, time},
+    controller::{self, Mode, Tools, Verdict, watch::Watch},
+    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, people::Member},
+    state::{StateFile, schema},
+};
+use serde_json::{Map, Value};
+use tokio::{
+    sync::mpsc::{Sender, channel},
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Noon of a day in the future of every invented member.
+pub const NOON: &str = "2026-11-21T12:00:00";
+
+/// A fixed start plus tokio's elapsed time.
+pub struct TokioClock {
+    start: Instant,
+    noon: DateTime<Utc>,
+}
+
+impl TokioClock {
+    pub fn at(text: &str) -> Self {
+        TokioClock { start: Instant::now(), noon: time::parse(text).unwrap() }
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.noon + TimeDelta::from_std(self.start.elapsed()).unwrap()
+    }
+}
+
+pub struct World {
+    pub clock: Arc<dyn Clock>,
+    pub sandbox: Arc<Sandbox>,
+    pub folder: tempfile::TempDir,
+    pub stop: Mutex<CancellationToken>,
+    changes: Mutex<Option<Sender<()>>>,
+    variables: Vec<(&'static str, &'static str)>,
+    log: Log,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with_server_at(NOON)
+    }
+
+    /// The services' clock shows `server` when ours shows noon.
+    pub fn with_server_at(server: &str) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::at(NOON));
+        let sandbox = Sandbox::new(Arc::new(TokioClock::at(server)), Duration::from_millis(200));
+        World {
+            clock,
+            sandbox: Arc::new(sandbox),
+            folder: tempfile::tempdir().unwrap(),
+            stop: Mutex::default(),
+            changes: Mutex::default(),
+            variables: vec![],
+            log: Log::start(),
+        }
+    }
+
+    pub fn set(mut self, name: &'static str, value: &'static str) -> Self {
+        self.variables.push((name, value));
+        self
+    }
+
+    /// A list of invented members at Mailchimp.
+    pub fn list(self, list_id: &str, size: u64) -> Self {
+        self.sandbox.mailchimp().add_list(list_id, size, 1, self.clock.now());
+        self
+    }
+
+    /// Saves the state file as an editor would, and tells the controller as the file system would.
+    pub fn save(&self, text: &str) {
+        fs::write(self.folder.path().join("state.json"), text).unwrap();
+        if let Some(changes) = &*self.changes.lock().unwrap() {
+            let _ = changes.try_send(());
+        }
+    }
+
+    pub fn with_state(self, text: &str) -> Self {
+        self.save(text);
+        self
+    }
+
+    pub fn state(&self) -> String {
+        fs::read_to_string(self.folder.path().join("state.json")).unwrap()
+    }
+
+    /// The value of a field of the only entry.
+    pub fn field(&self, name: &str) -> Value {
+        let value: Value = serde_json::from_str(&self.state()).unwrap();
+        value[0][name].clone()
+    }
+
+    fn tools(&self) -> Tools {
+        let settings = Settings::read(|name| {
+            let keys = [("MAILCHIMP_APIKEY", MAILCHIMP_KEY), ("OMETRIA_APIKEY", OMETRIA_KEY)];
+            let found = self.variables.iter().chain(&keys).find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        });
+        let (sender, changes) = channel(1);
+        *self.changes.lock().unwrap() = Some(sender);
+        let stop = CancellationToken::new();
+        *self.stop.lock().unwrap() = stop.clone();
+        Tools {
+            state: StateFile::new(self.folder.path()),
+            clock: self.clock.clone(),
+            open: open(settings.unwrap(), self.sandbox.clone(), self.clock.clone()),
+            watch: Watch::manual(changes),
+            stop,
+        }
+    }
+
+    /// `importer go --once`.
+    pub async fn once(&self) -> Result<Verdict, Fault> {
+        controller::run(self.tools(), Mode::Once).await
+    }
+
+    /// `importer go` until somebody stops it.
+    pub async fn go(&self) -> Result<Verdict, Fault> {
+        controller::run(self.tools(), Mode::Loop).await
+    }
+
+    pub fn stop(&self) {
+        self.stop.lock().unwrap().cancel();
+    }
+
+    /// `importer go`, stopped after a while.
+    pub async fn go_for(&self, time: Duration) -> Result<Verdict, Fault> {
+        let stop = async {
+            sleep(time).await;
+            self.stop();
+        };
+        tokio::join!(self.go(), stop).0
+    }
+
+    /// What a member of the list looks like at Ometria.
+    pub fn contact(&self, list_id: &str, member: &Member) -> Option<Map<String, Value>> {
+        let key = (format!("mailchimp_{list_id}"), member.contact_id(list_id));
+        self.sandbox.ometria().contacts().get(&key).cloned()
+    }
+
+    /// The members that should be at Ometria.
+    pub fn expected(&self, list_id: &str) -> Vec<Member> {
+        let sent = |member: &&Member| !["archived", "pending"].contains(&member.status);
+        self.sandbox.mailchimp().members(list_id).filter(sent).cloned().collect()
+    }
+
+    /// Every member that should be at Ometria is there as it is now, and nobody else.
+    pub fn assert_delivered(&self, list_id: &str) {
+        let expected = self.expected(list_id);
+        let collection = format!("mailchimp_{list_id}");
+        let held = self.sandbox.ometria().contacts().keys().filter(|key| key.0 == collection).count();
+        assert_eq!(held, expected.len(), "contacts of {list_id}");
+        for member in expected {
+            let contact =
+                self.contact(list_id, &member).unwrap_or_else(|| panic!("missing: {}", member.number));
+            let optin = match member.status {
+                "subscribed" => Some("EXPLICITLY_OPTEDIN"),
+                "unsubscribed" | "cleaned" => Some("EXPLICITLY_OPTEDOUT"),
+                _ => None,
+            };
+            assert_eq!(contact.get("marketing_optin").and_then(Value::as_str), optin);
+            assert_eq!(contact["email"], member.email.as_str());
+        }
+    }
+
+    pub fn contacts(&self) -> usize {
+        self.sandbox.ometria().contacts().len()
+    }
+
+    /// Requests for members so far, as path and query.
+    pub fn reads(&self) -> Vec<String> {
+        self.sandbox.seen().reads.into_iter().filter(|read| read.contains("/members")).collect()
+    }
+
+    pub fn pushes(&self) -> Vec<usize> {
+        self.sandbox.seen().pushes.into()
+    }
+
+    /// The log lines so far that hold this text.
+    pub fn logged(&self, text: &str) -> usize {
+        self.log.lines().iter().filter(|line| line.contains(text)).count()
+    }
+}
+
+/// Whatever happened, the house is clean afterwards.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let lines = self.log.lines();
+            println!("{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+            return;
+        }
+        let files = fs::read_dir(self.folder.path()).unwrap().map(|file| file.unwrap().file_name());
+        let strange: Vec<_> = files.filter(|name| name != schema_name()).collect();
+        assert!(strange.is_empty(), "left in the state folder: {strange:?}");
+        let errors = self.sandbox.ometria().errors().clone();
+        assert!(errors.is_empty(), "ometria found invalid records: {errors:?}");
+        for key in [MAILCHIMP_KEY, OMETRIA_KEY] {
+            assert_eq!(self.logged(key), 0, "a key was logged");
+        }
+        assert_eq!(self.logged("@example.com"), 0, "an address was logged");
+    }
+}
+
+fn schema_name() -> &'static str {
+    importer::state::file::NAME
+}
+
+/// The process's log since the world began. Tests of one process share it, so each uses its own lists.
+struct Log {
+    from: usize,
+}
+
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+impl Log {
+    fn start() -> Self {
+        struct Memory;
+        impl log::Log for Memory {
+            fn enabled(&self, metadata: &log::Metadata) -> bool {
+                metadata.target().starts_with("importer")
+            }
+            fn log(&self, record: &log::Record) {
+                if self.enabled(record.metadata()) {
+                    LINES.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
+                }
+            }
+            fn flush(&self) {}
+        }
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            log::set_boxed_logger(Box::new(Memory)).unwrap();
+            log::set_max_level(log::LevelFilter::Trace);
+        });
+        Log { from: LINES.lock().unwrap().len() }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        LINES.lock().unwrap()[self.from..].to_vec()
+    }
+}
+
+/// The entries of a state file's text.
+pub fn entries(text: &str) -> Vec<importer::state::Entry> {
+    schema::read(text).unwrap().entries
+}
+
+pub fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
+
+pub fn hours(hours: u64) -> Duration {
+    minutes(60 * hours)
+}
+
+pub fn at(text: &str) -> DateTime<Utc> {
+    time::parse(text).unwrap()
+}
