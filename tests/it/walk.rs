@@ -1,9 +1,24 @@
 //! Lists that people edit while they are read.
 
-use importer::controller::Verdict;
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use importer::{
+    base::{
+        fault::Fault,
+        record::{Mapped, Payload, Record},
+        window::{Page, Span, Window},
+    },
+    controller::Verdict,
+    mapping::Mapping,
+    sink::{BatchLimits, Sink},
+    source::Source,
+    sync::job::{self, Ends, Plan},
+};
+use serde_json::value::to_raw_value;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{World, hours};
+use crate::support::{NOON, World, at, hours};
 
 /// Members change every 100 ms of a load, each at a random place; the next incremental sync brings what changed.
 #[tokio::test(start_paused = true)]
@@ -50,4 +65,64 @@ async fn a_member_that_is_listed_twice_is_sent_and_counted_once() {
     timeout(hours(1), once).await.unwrap().unwrap();
     assert_eq!(world.pushes().iter().sum::<usize>(), world.contacts());
     assert_eq!(world.field("total_updates"), world.contacts());
+}
+
+/// A source that says it has more members than it lists.
+struct Forgetful;
+
+impl Source for Forgetful {
+    fn time(&self) -> BoxFuture<'_, Result<DateTime<Utc>, Fault>> {
+        Box::pin(async { Ok(at(NOON)) })
+    }
+
+    fn read<'a>(&'a self, _: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
+        let rows = (span.offset..30).take(span.count).filter(|row| *row != 17);
+        let record = |row| Record { key: format!("{row}"), body: to_raw_value(&row).unwrap() };
+        let page = Page { records: rows.map(record).collect(), total: 30 };
+        Box::pin(async { Ok(page) })
+    }
+}
+
+/// Sends every record as it is.
+struct AsItIs;
+
+impl Mapping for AsItIs {
+    fn fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn map(&self, record: &Record) -> Mapped {
+        Mapped::Send(Payload(record.body.clone()))
+    }
+}
+
+/// Accepts everything.
+struct Anywhere;
+
+impl Sink for Anywhere {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { records: 10, in_flight: 2 }
+    }
+
+    fn deliver<'a>(&'a self, _: &'a [Payload]) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_lists_fewer_members_than_it_counts_fails_the_list() {
+    let ends = Ends { source: Box::new(Forgetful), mapping: Box::new(AsItIs), sink: Box::new(Anywhere) };
+    let plan =
+        Plan { list_id: "l".into(), since: None, start_offset: 0, items_per_request: 7, worker_count: 2 };
+    let fault = job::run(&ends, &plan, &CancellationToken::new()).await.unwrap_err();
+    assert!(fault.to_string().contains("counts 30 members, but listed only 29 different ones"), "{fault}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_would_end_before_it_begins_is_told_rather_than_read() {
+    let ends = Ends { source: Box::new(Forgetful), mapping: Box::new(AsItIs), sink: Box::new(Anywhere) };
+    let since = Some(at("2026-11-21T12:30:00"));
+    let plan = Plan { list_id: "l".into(), since, start_offset: 0, items_per_request: 7, worker_count: 2 };
+    let fault = job::run(&ends, &plan, &CancellationToken::new()).await.unwrap_err();
+    assert!(fault.to_string().contains("clock says 2026-11-21 11:59:59"), "{fault}");
 }
