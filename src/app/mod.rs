@@ -5,7 +5,11 @@ mod demo;
 pub mod logger;
 pub mod settings;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::{Write, stdout},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use log::{error, info, warn};
@@ -123,10 +127,15 @@ async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {
         .await
         .with_context(|| format!("port {} can't be had (choose another one with --port)", options.port))?;
     let address = listener.local_addr()?;
-    println!("# Mailchimp and Ometria, emulated at {address}. In another shell:");
-    println!("export MAILCHIMP_URL=http://{address}/3.0 MAILCHIMP_APIKEY={MAILCHIMP_KEY}");
-    println!("export OMETRIA_URL=http://{address}/v2 OMETRIA_APIKEY={OMETRIA_KEY}");
-    println!("# Lists of {} members: {}. Stop with ctrl-c.", options.members, options.list.join(", "));
+    writeln!(
+        stdout(),
+        "# Mailchimp and Ometria, emulated at {address}. In another shell:\n\
+         export MAILCHIMP_URL=http://{address}/3.0 MAILCHIMP_APIKEY={MAILCHIMP_KEY}\n\
+         export OMETRIA_URL=http://{address}/v2 OMETRIA_APIKEY={OMETRIA_KEY}\n\
+         # Lists of {} members: {}. Stop with ctrl-c.",
+        options.members,
+        options.list.join(", ")
+    )?;
     let mut terminate = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
     tokio::select! {
         served = serve(listener, Arc::new(sandbox)) => served.context("the sandbox can't go on")?,

@@ -1,7 +1,9 @@
 //! Decides what runs and writes what came of it. One task owns all of it, so nothing is locked; it is the only one
 //! that writes the state file.
 
+pub mod quit;
 mod report;
+mod slots;
 pub mod watch;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -9,13 +11,16 @@ use std::{path::Path, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use log::{error, info, warn};
 use tokio::{
-    fs,
     task::{JoinError, JoinSet, spawn_blocking},
     time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
-use self::watch::Watch;
+use self::{
+    quit::QuitFile,
+    slots::{Slot, Slots},
+    watch::Watch,
+};
 use crate::{
     base::{clock::Clock, fault::Fault, time},
     state::{Applied, Edit, Entry, Snapshot, Stamp, StateFile, document::Overruled, schema::EntryId},
@@ -31,13 +36,8 @@ const LOOK: Duration = Duration::from_secs(60);
 const QUIT_LOOK: Duration = Duration::from_secs(1);
 /// An editor makes several events of one save.
 const SETTLE: Duration = Duration::from_millis(200);
-/// How long a failed entry waits for its next run.
-const REST: Duration = Duration::from_secs(60);
 /// How long runs may go on delivering after a stop: under the ten seconds that Docker gives.
 const GRACE: Duration = Duration::from_secs(8);
-
-/// The file whose appearance stops the program.
-pub const QUIT_FILE: &str = "controller.quit";
 
 /// Whether to go on after all entries were looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub struct Tools {
 pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
     info!("starting, state file {:?}.", tools.state.path().display().to_string());
     let mut controller = Controller::new(tools, mode);
-    controller.clear_quit_file().await;
+    controller.quit.clear().await;
     let ended = controller.turn().await;
     let saved = controller.wind_up().await;
     ended.and(saved)?;
@@ -96,25 +96,21 @@ struct Controller {
     tools: Tools,
     mode: Mode,
     jobs: JoinSet<Ran>,
-    /// The lists that are being run, with the task that does it.
-    running: Vec<(tokio::task::Id, EntryId)>,
-    /// Failed entries, and until when they rest.
-    resting: Vec<(EntryId, Instant)>,
-    /// With [`Mode::Once`]: the entries that had their turn.
-    settled: Vec<EntryId>,
+    slots: Slots,
+    quit: QuitFile,
     snapshot: Option<Snapshot>,
     failed: bool,
 }
 
 impl Controller {
     fn new(tools: Tools, mode: Mode) -> Self {
+        let quit = QuitFile::in_folder(tools.state.path().parent().unwrap_or(Path::new(".")));
         Controller {
             tools,
             mode,
             jobs: JoinSet::new(),
-            running: vec![],
-            resting: vec![],
-            settled: vec![],
+            slots: Slots::default(),
+            quit,
             snapshot: None,
             failed: false,
         }
@@ -132,7 +128,9 @@ impl Controller {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 Some(ran) = self.jobs.join_next_with_id() => self.ended(ran).await?,
-                _ = quit.tick() => self.look_for_quit_file().await,
+                _ = quit.tick() => if self.quit.found().await {
+                    stop.cancel();
+                },
                 _ = look.tick(), if self.mode == Mode::Loop => self.look().await?,
                 () = self.tools.watch.changed(), if self.mode == Mode::Loop => {
                     sleep(SETTLE).await;
@@ -200,53 +198,40 @@ impl Controller {
             return;
         }
         let entries = self.snapshot.as_ref().map(|snapshot| snapshot.entries.clone()).unwrap_or_default();
-        let now = self.tools.clock.now();
-        for entry in entries {
-            if self.settled.contains(&entry.id)
-                || self.is_running(&entry, look)
-                || self.is_resting(&entry, look)
-            {
-                continue;
-            }
-            let due = due::decide(entry.latest_timestamp, now);
-            let told = report::due(&entry, due);
-            match due {
-                Due::UpToDate { .. } if look == Look::Regular => info!("{told}"),
-                Due::UpToDate { .. } => {}
-                Due::Future { .. } => {
-                    error!("{}: {told}", self.tools.state.path().display());
-                    self.failed = true;
-                    self.settle(&entry);
-                }
-                Due::Full => self.start(entry, None, &told),
-                Due::Incremental { since } => self.start(entry, Some(since), &told),
-            }
-        }
-    }
-
-    /// Entries of one list run one after the other.
-    fn is_running(&self, entry: &Entry, look: Look) -> bool {
-        let running = self.running.iter().any(|(_, id)| id.list_id == entry.id.list_id);
-        if running && look == Look::Regular {
-            info!("list {:?} is being imported.", entry.id.list_id);
-        }
-        running
-    }
-
-    fn is_resting(&mut self, entry: &Entry, look: Look) -> bool {
         let now = Instant::now();
-        self.resting.retain(|(_, until)| *until > now);
-        let resting = self.resting.iter().find(|(id, _)| *id == entry.id);
-        if let Some((_, until)) = resting.filter(|_| look == Look::Regular) {
-            let seconds = (*until - now).as_secs();
-            info!("list {:?} has failed and rests for {seconds} more seconds.", entry.id.list_id);
+        for entry in entries {
+            let list = &entry.id.list_id;
+            match self.slots.of(&entry.id, now) {
+                Slot::Free => self.decide(entry, look),
+                Slot::Running if look == Look::Regular => info!("list {list:?} is being imported."),
+                Slot::Resting { left } if look == Look::Regular => {
+                    info!("list {list:?} has failed and rests for {} more seconds.", left.as_secs());
+                }
+                _ => {}
+            }
         }
-        resting.is_some()
     }
 
-    fn settle(&mut self, entry: &Entry) {
+    fn decide(&mut self, entry: Entry, look: Look) {
+        let due = due::decide(entry.latest_timestamp, self.tools.clock.now());
+        let told = report::due(&entry, due);
+        match due {
+            Due::UpToDate { .. } if look == Look::Regular => info!("{told}"),
+            Due::UpToDate { .. } => {}
+            Due::Future { .. } => {
+                error!("{}: {told}", self.tools.state.path().display());
+                self.failed = true;
+                self.settle(entry.id);
+            }
+            Due::Full => self.start(entry, None, &told),
+            Due::Incremental { since } => self.start(entry, Some(since), &told),
+        }
+    }
+
+    /// A single pass gives every entry one turn.
+    fn settle(&mut self, id: EntryId) {
         if self.mode == Mode::Once {
-            self.settled.push(entry.id.clone());
+            self.slots.settle(id);
         }
     }
 
@@ -255,7 +240,7 @@ impl Controller {
         if since.is_some() && entry.start_offset > 0 {
             warn!("{}", report::offset_ignored(&entry));
         }
-        self.settle(&entry);
+        self.settle(entry.id.clone());
         let plan = Plan {
             list_id: entry.id.list_id.clone(),
             since,
@@ -269,17 +254,15 @@ impl Controller {
             let ended = job::run(&ends, &plan, &stop).await;
             (entry, ended)
         });
-        self.running.push((task.id(), id));
+        self.slots.run(task.id(), id);
     }
 
     async fn ended(&mut self, ran: Result<(tokio::task::Id, Ran), JoinError>) -> Result<(), Fault> {
         let task = ran.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
-        let id = self.running.iter().position(|(running, _)| *running == task);
-        let id = id.map(|index| self.running.swap_remove(index).1);
+        let id = self.slots.free(task);
         match ran {
             Ok((_, (entry, Ok(Ended::Finished(outcome))))) => self.save(entry, outcome).await?,
             Ok((_, (entry, Ok(Ended::Stopped(counts))))) => info!("{}", report::stopped(&entry, &counts)),
-            Ok((_, (_, Err(fault @ Fault::Process(_))))) => return Err(fault),
             Ok((_, (entry, Err(fault)))) => self.fail(entry.id, &fault.to_string()),
             // A panic has printed its own text; a task that was cut short at the end of a stop is no failure.
             Err(error) if error.is_panic() => {
@@ -296,7 +279,7 @@ impl Controller {
     fn fail(&mut self, id: EntryId, why: &str) {
         error!("list {:?} failed: {why}. Its entry is left as it was.", id.list_id);
         self.failed = true;
-        self.resting.push((id, Instant::now() + REST));
+        self.slots.rest(id, Instant::now());
     }
 
     async fn save(&mut self, entry: Entry, outcome: Outcome) -> Result<(), Fault> {
@@ -351,30 +334,6 @@ impl Controller {
             self.jobs.shutdown().await;
         }
         saved
-    }
-
-    fn quit_file(&self) -> std::path::PathBuf {
-        self.tools.state.path().parent().unwrap_or(Path::new(".")).join(QUIT_FILE)
-    }
-
-    /// A quit file from before the start was meant for another run.
-    async fn clear_quit_file(&self) {
-        let path = self.quit_file();
-        if fs::remove_file(&path).await.is_ok() {
-            info!("removed an old {:?}.", path.display().to_string());
-        }
-    }
-
-    async fn look_for_quit_file(&self) {
-        let path = self.quit_file();
-        if !fs::try_exists(&path).await.unwrap_or(false) {
-            return;
-        }
-        info!("found {:?}.", path.display().to_string());
-        if let Err(error) = fs::remove_file(&path).await {
-            warn!("{:?} could not be removed: {error}.", path.display().to_string());
-        }
-        self.tools.stop.cancel();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use importer::controller::{QUIT_FILE, Verdict};
+use importer::controller::{Verdict, quit};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{World, minutes};
@@ -33,22 +33,22 @@ async fn a_stop_delivers_what_was_read_asks_for_no_more_and_saves_what_is_finish
 #[tokio::test(start_paused = true)]
 async fn a_quit_file_stops_the_loop_and_is_removed() {
     let world = World::new().list("quit1", 50).with_state(r#"[{"list_id": "quit1"}]"#);
-    let quit = world.folder.path().join(QUIT_FILE);
+    let file = world.folder.path().join(quit::NAME);
     let (verdict, asked) = tokio::join!(world.go(), async {
         sleep(minutes(5)).await;
-        fs::write(&quit, "").unwrap();
+        fs::write(&file, "").unwrap();
         Instant::now()
     });
     assert_eq!(verdict.unwrap(), Verdict::Done);
     assert!(asked.elapsed() < Duration::from_secs(3));
-    assert!(!quit.exists());
+    assert!(!file.exists());
     world.assert_delivered("quit1");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_quit_file_from_before_the_start_is_removed_with_a_line_and_the_run_goes_on() {
     let world = World::new().list("stale1", 50).with_state(r#"[{"list_id": "stale1"}]"#);
-    fs::write(world.folder.path().join(QUIT_FILE), "").unwrap();
+    fs::write(world.folder.path().join(quit::NAME), "").unwrap();
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     world.assert_delivered("stale1");
     assert_eq!(world.logged("INFO removed an old"), 1);

@@ -1,0 +1,98 @@
+//! Which entries are taken, and why. Pure: the time is handed in.
+
+use std::time::Duration;
+
+use tokio::{task, time::Instant};
+
+use crate::state::schema::EntryId;
+
+/// How long a failed entry waits for its next run.
+const REST: Duration = Duration::from_secs(60);
+
+/// Whether an entry can run now.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Slot {
+    Free,
+    /// It, or another entry of its list, is being run.
+    Running,
+    /// It has failed; an edit of the entry ends the rest, since the entry is then another one.
+    Resting {
+        left: Duration,
+    },
+    /// It has had its only turn.
+    Settled,
+}
+
+/// The entries that are not free.
+#[derive(Default)]
+pub struct Slots {
+    running: Vec<(task::Id, EntryId)>,
+    resting: Vec<(EntryId, Instant)>,
+    settled: Vec<EntryId>,
+}
+
+impl Slots {
+    pub fn of(&self, id: &EntryId, now: Instant) -> Slot {
+        if self.settled.contains(id) {
+            return Slot::Settled;
+        }
+        if self.running.iter().any(|(_, running)| running.list_id == id.list_id) {
+            return Slot::Running;
+        }
+        let until = self.resting.iter().find(|(resting, until)| resting == id && *until > now);
+        until.map_or(Slot::Free, |(_, until)| Slot::Resting { left: *until - now })
+    }
+
+    pub fn run(&mut self, task: task::Id, id: EntryId) {
+        self.running.push((task, id));
+    }
+
+    /// The entry that this task ran; its list is free again.
+    pub fn free(&mut self, task: task::Id) -> Option<EntryId> {
+        let index = self.running.iter().position(|(running, _)| *running == task)?;
+        Some(self.running.swap_remove(index).1)
+    }
+
+    pub fn rest(&mut self, id: EntryId, now: Instant) {
+        self.resting.retain(|(_, until)| *until > now);
+        self.resting.push((id, now + REST));
+    }
+
+    /// No further turn.
+    pub fn settle(&mut self, id: EntryId) {
+        self.settled.push(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::schema;
+
+    fn id(text: &str) -> EntryId {
+        schema::read(&format!("[{text}]")).unwrap().entries.remove(0).id
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_is_free_unless_its_list_runs_it_rests_or_it_has_had_its_turn() {
+        let (a, edited, b) = (
+            id(r#"{"list_id": "a"}"#),
+            id(r#"{"list_id": "a", "worker_count": 1}"#),
+            id(r#"{"list_id": "b"}"#),
+        );
+        let now = Instant::now();
+        let mut slots = Slots::default();
+        let task = task::JoinSet::new().spawn(async {}).id();
+        slots.run(task, a.clone());
+        assert_eq!(
+            (slots.of(&a, now), slots.of(&edited, now), slots.of(&b, now)),
+            (Slot::Running, Slot::Running, Slot::Free)
+        );
+        assert_eq!(slots.free(task), Some(a.clone()));
+        slots.rest(a.clone(), now);
+        assert_eq!((slots.of(&a, now), slots.of(&edited, now)), (Slot::Resting { left: REST }, Slot::Free));
+        assert_eq!(slots.of(&a, now + REST), Slot::Free);
+        slots.settle(b.clone());
+        assert_eq!(slots.of(&b, now), Slot::Settled);
+    }
+}
