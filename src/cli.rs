@@ -14,6 +14,8 @@ pub mod exit {
     pub const UNUSABLE: u8 = 2;
     /// A bug.
     pub const BUG: u8 = 70;
+    /// Another importer works on the state folder.
+    pub const TAKEN: u8 = 75;
     /// API keys are missing or malformed.
     pub const NO_KEY: u8 = 77;
     /// Stopped at once by a second ctrl-c.
@@ -35,6 +37,7 @@ Exit codes:
   1    with --once: at least one entry failed
   2    usage, settings, or with --once the state file
   70   a bug
+  75   another importer works on the state folder
   77   an API key is missing or malformed
   130  stopped at once by a second ctrl-c
 

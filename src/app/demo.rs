@@ -106,10 +106,10 @@ impl Story {
             _ => None,
         })?;
         let tools = Tools {
-            state: StateFile::new(self.folder.path()),
+            state: StateFile::open(self.folder.path(), self.clock.clone())?,
             clock: self.clock.clone(),
             open: open(settings, self.sandbox.clone(), self.clock.clone()),
-            watch: Watch::folder(self.folder.path()),
+            watch: Watch::file(self.state_path().as_ref()),
             stop: CancellationToken::new(),
         };
         Ok(controller::run(tools, Mode::Once).await?)

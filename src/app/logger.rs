@@ -19,7 +19,12 @@ pub fn start() {
             let module = module.strip_prefix(concat!(env!("CARGO_PKG_NAME"), "::")).unwrap_or(module);
             let place = module.rsplit("::").next().unwrap_or(module);
             let line = record.line().unwrap_or(0);
-            writeln!(out, "{now} {} |{place}|{line}| {}", record.level(), record.args())
+            // A text of several lines is several lines of the log, each in the same shape.
+            record
+                .args()
+                .to_string()
+                .lines()
+                .try_for_each(|text| writeln!(out, "{now} {} |{place}|{line}| {text}", record.level()))
         })
         .init();
 }

@@ -30,7 +30,10 @@ use crate::{
     sandbox::{self, MAILCHIMP_KEY, OMETRIA_KEY, serve::serve},
     sink::ometria::Ometria,
     source::mailchimp::Mailchimp,
-    state::StateFile,
+    state::{
+        StateFile,
+        lock::{self, NotLocked},
+    },
     sync::job::Ends,
 };
 
@@ -57,16 +60,31 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
     for warning in settings.warnings() {
         warn!("{warning}.");
     }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let _lock = match lock::take(&go.state, clock.now()) {
+        Ok(lock) => lock,
+        Err(taken @ NotLocked::Taken(_)) => {
+            error!("{taken}.");
+            return Ok(exit::TAKEN);
+        }
+        Err(error) => {
+            error!("{error} (is `{}` the right folder, and may you write there?).", go.state.display());
+            return Ok(exit::UNUSABLE);
+        }
+    };
+    let state = match StateFile::open(&go.state, Arc::clone(&clock)) {
+        Ok(state) => state,
+        Err(fault) => {
+            error!("{fault}");
+            return Ok(exit::UNUSABLE);
+        }
+    };
     let stop = CancellationToken::new();
     let mut signals = JoinSet::new();
     signals.spawn(stop_on_signals(stop.clone()));
-    let tools = Tools {
-        state: StateFile::new(&go.state),
-        clock: Arc::new(SystemClock),
-        open: open(settings, Arc::new(Web::new()?), Arc::new(SystemClock)),
-        watch: Watch::folder(&go.state),
-        stop,
-    };
+    let watch = Watch::file(state.path());
+    let open = open(settings, Arc::new(Web::new()?), Arc::clone(&clock));
+    let tools = Tools { state, clock, open, watch, stop };
     let mode = if go.once { Mode::Once } else { Mode::Loop };
     Ok(match controller::run(tools, mode).await {
         Ok(Verdict::Done) => {
@@ -78,7 +96,7 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
             exit::FAILED
         }
         Err(fault) => {
-            error!("{fault}.");
+            error!("{fault}");
             exit::UNUSABLE
         }
     })

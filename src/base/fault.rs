@@ -51,6 +51,12 @@ impl Fault {
         self
     }
 
+    /// Adds the lines of a file that it is about.
+    pub fn excerpt(mut self, lines: &str) -> Self {
+        self.problem_mut().excerpt = Some(lines.to_owned());
+        self
+    }
+
     /// Puts what was being done in front: `doing: what: cause (hint)`.
     pub fn during(mut self, doing: &str) -> Self {
         let problem = self.problem_mut();
@@ -79,11 +85,13 @@ pub struct Problem {
     pub hint: Option<String>,
     /// The HTTP status behind it, for an adapter that knows what it means there.
     pub status: Option<u16>,
+    /// Lines of a file that it is about, shown below.
+    pub excerpt: Option<String>,
 }
 
 impl Problem {
     fn new(what: impl Into<String>) -> Self {
-        Problem { what: what.into(), cause: None, hint: None, status: None }
+        Problem { what: what.into(), cause: None, hint: None, status: None, excerpt: None }
     }
 }
 
@@ -95,6 +103,9 @@ impl fmt::Display for Problem {
         }
         if let Some(hint) = &self.hint {
             write!(f, " ({hint})")?;
+        }
+        if let Some(excerpt) = &self.excerpt {
+            write!(f, "\n{excerpt}")?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Decides what runs and writes what came of it. One task owns all of it, so nothing is locked; it is the only one
 //! that writes the state file.
 
+mod file;
 pub mod quit;
 mod report;
 mod slots;
@@ -11,19 +12,20 @@ use std::{path::Path, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use log::{error, info, warn};
 use tokio::{
-    task::{JoinError, JoinSet, spawn_blocking},
+    task::{self, JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    file::File,
     quit::QuitFile,
     slots::{Slot, Slots},
     watch::Watch,
 };
 use crate::{
-    base::{clock::Clock, fault::Fault, time},
-    state::{Applied, Edit, Entry, Snapshot, Stamp, StateFile, document::Overruled, schema::EntryId},
+    base::{clock::Clock, fault::Fault},
+    state::{Edit, Entry, Stamp, StateFile, document::Overruled, schema::EntryId},
     sync::{
         due::{self, Due},
         job::{self, Ended, Ends, Outcome, Plan},
@@ -32,8 +34,10 @@ use crate::{
 
 /// How often the state file is read when nobody tells of a change.
 const LOOK: Duration = Duration::from_secs(60);
-/// How often the quit file is looked for.
-const QUIT_LOOK: Duration = Duration::from_secs(1);
+/// How often the quit file is looked for, and whatever else is cheap to look at.
+const GLANCE: Duration = Duration::from_secs(1);
+/// How long after a write a late save to the text before it is looked for every second.
+const LATE: Duration = Duration::from_secs(5);
 /// An editor makes several events of one save.
 const SETTLE: Duration = Duration::from_millis(200);
 /// How long runs may go on delivering after a stop: under the ten seconds that Docker gives.
@@ -93,48 +97,55 @@ enum Look {
 type Ran = (Entry, Result<Ended, Fault>);
 
 struct Controller {
-    tools: Tools,
+    file: File,
+    clock: Arc<dyn Clock>,
+    open: Open,
+    watch: Watch,
+    stop: CancellationToken,
     mode: Mode,
     jobs: JoinSet<Ran>,
     slots: Slots,
     quit: QuitFile,
-    snapshot: Option<Snapshot>,
+    written: Option<Instant>,
     failed: bool,
 }
 
 impl Controller {
     fn new(tools: Tools, mode: Mode) -> Self {
-        let quit = QuitFile::in_folder(tools.state.path().parent().unwrap_or(Path::new(".")));
+        let Tools { state, clock, open, watch, stop } = tools;
+        let quit = QuitFile::in_folder(state.path().parent().unwrap_or(Path::new(".")));
         Controller {
-            tools,
+            file: File::new(state),
+            clock,
+            open,
+            watch,
+            stop,
             mode,
             jobs: JoinSet::new(),
             slots: Slots::default(),
             quit,
-            snapshot: None,
+            written: None,
             failed: false,
         }
     }
 
     async fn turn(&mut self) -> Result<(), Fault> {
         let mut look = interval_at(Instant::now() + LOOK, LOOK);
-        let mut quit = interval(QUIT_LOOK);
+        let mut glance = interval(GLANCE);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        quit.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let stop = self.tools.stop.clone();
+        glance.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stop = self.stop.clone();
         self.look().await?;
         while self.mode == Mode::Loop || !self.jobs.is_empty() {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 Some(ran) = self.jobs.join_next_with_id() => self.ended(ran).await?,
-                _ = quit.tick() => if self.quit.found().await {
-                    stop.cancel();
-                },
+                _ = glance.tick() => self.glance().await,
                 _ = look.tick(), if self.mode == Mode::Loop => self.look().await?,
-                () = self.tools.watch.changed(), if self.mode == Mode::Loop => {
+                () = self.watch.changed(), if self.mode == Mode::Loop => {
                     sleep(SETTLE).await;
-                    if self.file_changed().await {
+                    if self.file.changed().await {
                         info!("the state file has changed.");
                         look.reset();
                         self.look().await?;
@@ -145,32 +156,34 @@ impl Controller {
         Ok(())
     }
 
-    async fn load(&self) -> Result<Snapshot, Fault> {
-        let state = self.tools.state.clone();
-        blocking(move || state.load()).await
-    }
-
-    /// Whether the file says something else than when it was last read or written; our own writes are no news.
-    async fn file_changed(&self) -> bool {
-        match (self.load().await, &self.snapshot) {
-            (Ok(new), Some(old)) => new.text != old.text,
-            (Err(_), _) | (_, None) => true,
+    async fn glance(&self) {
+        if self.quit.found().await {
+            self.stop.cancel();
+        }
+        if self.written.is_some_and(|written| written.elapsed() < LATE) {
+            self.file.look_back().await;
         }
     }
 
     /// Reads the file and starts what is due. While the file is unusable the last good one stays in force.
     async fn look(&mut self) -> Result<(), Fault> {
         info!("checking all lists.");
-        match self.load().await {
-            Ok(snapshot) => {
-                self.tell_findings(&snapshot);
-                self.snapshot = Some(snapshot);
+        self.file.look_back().await;
+        self.watch.follow(self.file.path());
+        match self.file.read().await {
+            Ok(problems) => {
+                self.failed |= problems > 0;
+                for (task, edit) in std::mem::take(&mut self.file.unwritten) {
+                    self.write(task, edit).await?;
+                }
             }
             Err(fault) if self.mode == Mode::Once => return Err(fault),
-            Err(fault) if self.snapshot.is_some() => {
-                error!("{fault}; until then the lists as last read stay in force.");
+            Err(fault) => {
+                error!("{fault}");
+                if self.file.was_read() {
+                    info!("until then the lists as last read stay in force.");
+                }
             }
-            Err(fault) => error!("{fault}"),
         }
         self.consider(Look::Regular);
         if self.mode == Mode::Loop {
@@ -179,30 +192,19 @@ impl Controller {
         Ok(())
     }
 
-    fn tell_findings(&mut self, snapshot: &Snapshot) {
-        for problem in &snapshot.problems {
-            error!("{}; the other entries go on.", self.tools.state.tell(problem));
-            self.failed = true;
-        }
-        for warning in &snapshot.warnings {
-            warn!("{}.", self.tools.state.tell(warning));
-        }
-        if snapshot.entries.is_empty() && snapshot.problems.is_empty() {
-            warn!("the state file holds no entry; add `{{\"list_id\": \"…\"}}` to it.");
-        }
-    }
-
     /// Starts every entry that is due and free.
     fn consider(&mut self, look: Look) {
-        if self.tools.stop.is_cancelled() {
+        if self.stop.is_cancelled() {
             return;
         }
-        let entries = self.snapshot.as_ref().map(|snapshot| snapshot.entries.clone()).unwrap_or_default();
         let now = Instant::now();
-        for entry in entries {
+        for entry in self.file.entries() {
             let list = &entry.id.list_id;
             match self.slots.of(&entry.id, now) {
-                Slot::Free => self.decide(entry, look),
+                Slot::Free if entry.enabled => self.decide(entry, look),
+                Slot::Free if look == Look::Regular => {
+                    info!("list {list:?} is paused, its entry is not enabled.")
+                }
                 Slot::Running if look == Look::Regular => info!("list {list:?} is being imported."),
                 Slot::Resting { left } if look == Look::Regular => {
                     info!("list {list:?} has failed and rests for {} more seconds.", left.as_secs());
@@ -213,13 +215,13 @@ impl Controller {
     }
 
     fn decide(&mut self, entry: Entry, look: Look) {
-        let due = due::decide(entry.latest_timestamp, self.tools.clock.now());
+        let due = due::decide(entry.latest_timestamp, self.clock.now());
         let told = report::due(&entry, due);
         match due {
             Due::UpToDate { .. } if look == Look::Regular => info!("{told}"),
             Due::UpToDate { .. } => {}
             Due::Future { .. } => {
-                error!("{}: {told}", self.tools.state.path().display());
+                error!("{}: {told}", self.file.path().display());
                 self.failed = true;
                 self.settle(entry.id);
             }
@@ -248,8 +250,8 @@ impl Controller {
             items_per_request: entry.items_per_request,
             worker_count: entry.worker_count,
         };
-        let ends = (self.tools.open)(&plan.list_id);
-        let (stop, id) = (self.tools.stop.clone(), entry.id.clone());
+        let ends = (self.open)(&plan.list_id);
+        let (stop, id) = (self.stop.clone(), entry.id.clone());
         let task = self.jobs.spawn(async move {
             let ended = job::run(&ends, &plan, &stop).await;
             (entry, ended)
@@ -257,18 +259,18 @@ impl Controller {
         self.slots.run(task.id(), id);
     }
 
-    async fn ended(&mut self, ran: Result<(tokio::task::Id, Ran), JoinError>) -> Result<(), Fault> {
+    async fn ended(&mut self, ran: Result<(task::Id, Ran), JoinError>) -> Result<(), Fault> {
         let task = ran.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
-        let id = self.slots.free(task);
         match ran {
-            Ok((_, (entry, Ok(Ended::Finished(outcome))))) => self.save(entry, outcome).await?,
-            Ok((_, (entry, Ok(Ended::Stopped(counts))))) => info!("{}", report::stopped(&entry, &counts)),
-            Ok((_, (entry, Err(fault)))) => self.fail(entry.id, &fault.to_string()),
+            Ok((_, (entry, Ok(Ended::Finished(outcome))))) => self.save(task, entry, outcome).await?,
+            Ok((_, (entry, Ok(Ended::Stopped(counts))))) => {
+                self.slots.free(task);
+                info!("{}", report::stopped(&entry, &counts));
+            }
+            Ok((_, (_, Err(fault)))) => self.fail(task, &fault.to_string()),
             // A panic has printed its own text; a task that was cut short at the end of a stop is no failure.
             Err(error) if error.is_panic() => {
-                if let Some(id) = id {
-                    self.fail(id, "this is a bug in importer, please report the text above");
-                }
+                self.fail(task, "this is a bug in importer, please report the text above");
             }
             Err(_) => {}
         }
@@ -276,53 +278,61 @@ impl Controller {
         Ok(())
     }
 
-    fn fail(&mut self, id: EntryId, why: &str) {
-        error!("list {:?} failed: {why}. Its entry is left as it was.", id.list_id);
+    fn fail(&mut self, task: task::Id, why: &str) {
         self.failed = true;
-        self.slots.rest(id, Instant::now());
+        if let Some(id) = self.slots.free(task) {
+            error!("list {:?} failed: {why}. Its entry is left as it was.", id.list_id);
+            self.slots.rest(id, Instant::now());
+        }
     }
 
-    async fn save(&mut self, entry: Entry, outcome: Outcome) -> Result<(), Fault> {
+    async fn save(&mut self, task: task::Id, entry: Entry, outcome: Outcome) -> Result<(), Fault> {
+        info!("{}", report::finished(&entry, &outcome));
+        if let Some(told) = report::rejected(&entry, &outcome.counts) {
+            warn!("{told}");
+        }
         let stamp = Stamp {
             latest_timestamp: outcome.until,
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
             total_updates: outcome.counts.sent,
         };
-        let edit = Edit { entry: entry.id.clone(), was: entry.latest_timestamp, stamp };
-        info!("{}", report::finished(&entry, &outcome));
-        if let Some(told) = report::rejected(&entry, &outcome.counts) {
-            warn!("{told}");
-        }
-        let state = self.tools.state.clone();
-        let applied = blocking(move || state.apply(&edit)).await;
-        match applied {
-            Ok(Applied { snapshot, overruled }) => {
+        self.write(task, Edit { entry: entry.id, was: entry.latest_timestamp, stamp }).await
+    }
+
+    /// The list is free again when its result is written, or overruled.
+    async fn write(&mut self, task: task::Id, edit: Edit) -> Result<(), Fault> {
+        let list = &edit.entry.list_id;
+        match self.file.write(&edit).await {
+            Ok(overruled) => {
                 match overruled {
-                    None => {
-                        let until = time::spoken(outcome.until);
-                        info!("list {:?} updated, latest timestamp {until:?}.", entry.id.list_id);
-                    }
-                    Some(Overruled::ByHand) => warn!("{}", report::overruled_by_hand(&entry)),
-                    Some(Overruled::NoSuchEntry) => warn!("{}", report::entry_gone(&entry)),
+                    None => info!("{}", report::written(&edit)),
+                    Some(Overruled::ByHand) => warn!("{}", report::overruled_by_hand(list)),
+                    Some(Overruled::NoSuchEntry) => warn!("{}", report::entry_gone(list)),
                 }
-                self.snapshot = Some(snapshot);
-                Ok(())
+                self.slots.free(task);
+                self.written = Some(Instant::now());
             }
-            Err(fault) if self.mode == Mode::Once => Err(fault),
             Err(fault) => {
-                self.fail(entry.id, &fault.to_string());
-                Ok(())
+                error!("list {list:?}: {fault}");
+                info!("the result of the run is kept and written as soon as the file can be.");
+                self.failed = true;
+                self.file.unwritten.push((task, edit));
+                if self.mode == Mode::Once {
+                    return Err(fault);
+                }
             }
         }
+        Ok(())
     }
 
     /// After a stop: what was read is delivered and saved, for as long as the grace lasts.
     async fn wind_up(&mut self) -> Result<(), Fault> {
         let mut saved = Ok(());
         if self.jobs.is_empty() {
+            self.file.look_back().await;
             return saved;
         }
-        self.tools.stop.cancel();
+        self.stop.cancel();
         info!("stopping: what was read is being delivered; ctrl-c stops at once.");
         let deadline = Instant::now() + GRACE;
         while let Ok(Some(ran)) = timeout_at(deadline, self.jobs.join_next_with_id()).await {
@@ -333,16 +343,7 @@ impl Controller {
             warn!("{left} lists were cut short; what they had left is sent by their next run.");
             self.jobs.shutdown().await;
         }
+        self.file.look_back().await;
         saved
-    }
-}
-
-/// Runs file work on a thread of its own. It doesn't panic; if it did, so would this.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    match spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(Fault::process("the state file could not be handled").because(error)),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     base::time::spoken,
-    state::Entry,
+    state::{Edit, Entry},
     sync::{
         due::Due,
         job::{Counts, Outcome},
@@ -55,13 +55,16 @@ pub fn stopped(entry: &Entry, counts: &Counts) -> String {
     )
 }
 
-pub fn overruled_by_hand(entry: &Entry) -> String {
-    let list = &entry.id.list_id;
+pub fn written(edit: &Edit) -> String {
+    let (list, until) = (&edit.entry.list_id, spoken(edit.stamp.latest_timestamp));
+    format!("list {list:?} updated, latest timestamp {until:?}.")
+}
+
+pub fn overruled_by_hand(list: &str) -> String {
     format!("list {list:?}: latest_timestamp was changed by hand during the run and is kept as it is.")
 }
 
-pub fn entry_gone(entry: &Entry) -> String {
-    let list = &entry.id.list_id;
+pub fn entry_gone(list: &str) -> String {
     format!("list {list:?}: its entry is no longer in the state file as it was, nothing is written.")
 }
 

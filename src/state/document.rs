@@ -7,11 +7,17 @@ use jsonc_parser::{
     common::{Range, Ranged},
 };
 
-use super::schema::{self, BOM, EntryId, Finding, OWNED};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    fields::OWNED,
+    finding::{Finding, Place},
+    schema::{self, BOM, EntryId},
+};
 use crate::base::time;
 
 /// A wish to stamp one entry after a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Edit {
     pub entry: EntryId,
     /// What `latest_timestamp` said when the run started. If it no longer does, the user has changed it and wins.
@@ -20,7 +26,7 @@ pub struct Edit {
 }
 
 /// What a successful run leaves in its entry.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Stamp {
     pub latest_timestamp: DateTime<Utc>,
     pub elapsed_seconds: f64,
@@ -193,13 +199,8 @@ fn verify(array: &Array, object: &Object, stamp: &Stamp, result: &str) -> Result
     if actual == expected {
         return Ok(());
     }
-    Err(Finding {
-        place: schema::place(result, object.start()),
-        text:
-            "the entry could not be stamped without changing more than it (this is a bug; set its fields on \
-               lines of their own)"
-                .into(),
-    })
+    let what = "importer can't write into this entry without changing more than its own fields; this is a bug, please report it";
+    Err(Finding::new(result, Place::of(result, object.start()), what))
 }
 
 #[cfg(test)]

@@ -1,24 +1,48 @@
-//! The state file on disk: read whole, written whole. Blocking on purpose; callers use `spawn_blocking`.
+//! The state file on disk. Blocking on purpose; callers use `spawn_blocking`.
+//!
+//! Losing one of our edits costs a repeated run, losing one of the user's is never acceptable: every tie is broken that
+//! way.
 
 use std::{
-    fs,
-    io::{self, Write},
-    path::{Path, PathBuf},
+    fs, io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use log::warn;
+
 use super::{
+    disk::{self, Disk, Step, digest},
     document::{self, Edit, Overruled, Stamped},
-    schema::{self, Finding, Snapshot},
+    history::{self, By},
+    journal::{Exchange, Journal},
+    linger::Displaced,
+    read,
+    schema::{self, Snapshot},
 };
-use crate::base::fault::Fault;
+use crate::base::{clock::Clock, fault::Fault};
 
 /// The name of the state file in its folder.
 pub const NAME: &str = "state.json";
+/// Of ours: the text that is to take the file's name, and after the exchange the one that had it.
+pub(super) const SLOT: &str = "slot";
+/// How often a write gives way to somebody's save before it is given up.
+const TRIES: usize = 100;
+/// After so long an editor that had the old file open has saved.
+const SOON: Duration = Duration::from_millis(50);
 
 /// One folder's state file.
-#[derive(Debug, Clone)]
 pub struct StateFile {
-    path: PathBuf,
+    pub(super) disk: Disk,
+    pub(super) clock: Arc<dyn Clock>,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+pub(super) struct Held {
+    pub journal: Journal,
+    pub displaced: Displaced,
 }
 
 /// What became of an edit.
@@ -31,158 +55,158 @@ pub struct Applied {
 }
 
 impl StateFile {
-    pub fn new(folder: &Path) -> Self {
-        StateFile { path: folder.join(NAME) }
+    /// Opens a folder's state file and finishes what a crash has left undone. The caller holds the folder's lock.
+    pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+        let disk = Disk::open(folder.join(NAME)).map_err(|error| {
+            Fault::process(format!("could not use the state folder `{}`", folder.display())).because(error)
+        })?;
+        let file = StateFile { disk, clock, held: Mutex::default() };
+        file.recover().map_err(|error| file.unwritable(&error))?;
+        Ok(file)
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.disk.path
     }
 
-    /// Reads the file. A [`Fault::Process`] says what is wrong with it and where.
+    /// Reads the file; a hand edit that is seen becomes a version of the history.
     pub fn load(&self) -> Result<Snapshot, Fault> {
-        let text = self.text()?;
-        schema::read(&text).map_err(|finding| self.unusable(&finding))
+        let snapshot = read::load(self.path())?;
+        self.remember(&snapshot.text, By::Hand);
+        Ok(snapshot)
     }
 
-    /// Stamps one entry in the file as it is at this moment.
+    /// Stamps one entry in the file as it is at this moment. Until that is done, now or in a later process, the edit
+    /// is in the journal.
     pub fn apply(&self, edit: &Edit) -> Result<Applied, Fault> {
-        let text = self.text()?;
-        let (text, overruled) =
-            match document::stamp(&text, edit).map_err(|finding| self.unusable(&finding))? {
-                Stamped::Overruled(why) => (text, Some(why)),
-                Stamped::Text(text) => {
-                    self.replace(&text).map_err(|error| {
-                        Fault::process(format!("could not write {}", self.shown()))
-                            .because(error)
-                            .hint("check the folder's rights and the free space")
-                    })?;
-                    (text, None)
-                }
+        let applied = self.apply_now(edit)?;
+        disk::pause(SOON);
+        self.look_back()?;
+        Ok(applied)
+    }
+
+    /// As [`Self::apply`], without waiting for late saves.
+    pub(super) fn apply_now(&self, edit: &Edit) -> Result<Applied, Fault> {
+        let mut held = self.held();
+        if !held.journal.wishes.contains(edit) {
+            held.journal.wishes.push(edit.clone());
+            self.save(&held.journal, Step::Wished)?;
+        }
+        let applied = self.write(&mut held, edit)?;
+        held.journal.wishes.retain(|wish| wish != edit);
+        self.save(&held.journal, Step::Done)?;
+        Ok(applied)
+    }
+
+    /// Looks for saves that went to a displaced text, and takes them over.
+    pub fn look_back(&self) -> Result<(), Fault> {
+        self.look_back_at(&mut self.held())
+    }
+
+    pub(super) fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn save(&self, journal: &Journal, step: Step) -> Result<(), Fault> {
+        journal.save(&self.disk).and_then(|()| self.disk.step(step)).map_err(|error| self.unwritable(&error))
+    }
+
+    fn write(&self, held: &mut Held, edit: &Edit) -> Result<Applied, Fault> {
+        for _ in 0..TRIES {
+            let before = read::text(self.path())?;
+            let ours = match document::stamp(&before, edit).map_err(|finding| finding.fault(self.path()))? {
+                Stamped::Text(ours) => ours,
+                Stamped::Overruled(why) => return self.applied(&before, Some(why)),
             };
-        let snapshot = schema::read(&text).map_err(|finding| self.unusable(&finding))?;
+            if self.replace(held, &before, &ours, edit).map_err(|error| self.unwritable(&error))? {
+                self.remember(&before, By::Hand);
+                self.remember(&ours, By::Importer);
+                return self.applied(&ours, None);
+            }
+        }
+        Err(Fault::process(format!("`{}` is saved faster than it can be written", self.path().display())))
+    }
+
+    fn applied(&self, text: &str, overruled: Option<Overruled>) -> Result<Applied, Fault> {
+        let snapshot = schema::read(text).map_err(|finding| finding.fault(self.path()))?;
         Ok(Applied { snapshot, overruled })
     }
 
-    /// `path:line:column: text`, as compilers write it.
-    pub fn tell(&self, finding: &Finding) -> String {
-        format!("{}:{}:{}: {}", self.path.display(), finding.place.line, finding.place.column, finding.text)
-    }
-
-    fn text(&self) -> Result<String, Fault> {
-        let bytes = fs::read(&self.path).map_err(|error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                return Fault::process(format!("could not read {}", self.shown())).because(error);
+    /// Exchanges the file for `ours`. If what comes out is not `before`, a save came in between: it gets its name back,
+    /// and the answer is false.
+    pub(super) fn replace(&self, held: &mut Held, before: &str, ours: &str, edit: &Edit) -> io::Result<bool> {
+        let slot = self.disk.own(SLOT);
+        match self.disk.write_slot(&slot, ours) {
+            // An editor has moved the file away and is about to write a new one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            written => written?,
+        }
+        self.disk.step(Step::Written)?;
+        held.journal.exchange =
+            Some(Exchange { before: digest(before.as_bytes()), ours: digest(ours.as_bytes()) });
+        held.journal.save(&self.disk)?;
+        self.disk.step(Step::Prepared)?;
+        let replaced = match self.disk.swap(&slot) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            swapped => {
+                swapped?;
+                self.disk.step(Step::Exchanged)?;
+                let out = fs::read(&slot)?;
+                let same = out == before.as_bytes();
+                if !same {
+                    self.put_back(&slot, out, ours.as_bytes())?;
+                }
+                // Also a text of ours that had the name for a moment may have been opened by an editor.
+                if slot.exists() {
+                    let displaced = if same { before } else { ours };
+                    held.displaced.keep(&self.disk, &slot, displaced, ours, edit)?;
+                }
+                self.disk.sync()?;
+                self.disk.step(Step::Kept)?;
+                same
             }
-            let example = self.path.with_file_name("state.example.json");
-            let hint = if example.exists() {
-                format!("copy {} there and put your lists into it", example.display())
-            } else {
-                "write `[{\"list_id\": \"…\"}]` into it, with the id of your list".into()
-            };
-            Fault::process(format!("there is no state file {}", self.shown())).hint(hint)
-        })?;
-        String::from_utf8(bytes).map_err(|error| {
-            let valid = error.utf8_error().valid_up_to();
-            let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
-            let place = schema::place(&text, text.len());
-            self.unusable(&Finding { place, text: "expected UTF-8 text".into() })
-        })
+        };
+        held.journal.exchange = None;
+        Ok(replaced)
     }
 
-    fn unusable(&self, finding: &Finding) -> Fault {
-        Fault::process(self.tell(finding)).hint("mend the file; it is read again at once")
+    /// Gives the save in the slot its name back. What comes out must be what we had put there; if not, it is a still newer
+    /// save, which gets the name in turn, and the older one is kept aside. Leaves our text in the slot, or nothing.
+    pub(super) fn put_back(&self, slot: &Path, save: Vec<u8>, ours: &[u8]) -> io::Result<()> {
+        let (mut back, mut there) = (save, ours.to_owned());
+        loop {
+            match self.disk.swap(slot) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return self.set_aside(slot),
+                swapped => swapped?,
+            }
+            self.disk.step(Step::PutBack)?;
+            let out = fs::read(slot)?;
+            if out == there {
+                break;
+            }
+            (there, back) = (back, out);
+        }
+        if there == ours { Ok(()) } else { self.set_aside(slot) }
     }
 
-    fn shown(&self) -> String {
-        format!("`{}`", self.path.display())
+    /// The history is a convenience: if it can't be written, the run goes on.
+    pub(super) fn remember(&self, text: &str, by: By) {
+        if let Err(error) = history::record(&self.disk, text, by, self.clock.now()) {
+            warn!("the history of the state file could not be written: {error}.");
+        }
     }
 
-    /// A new file beside the old one, complete on disk before it takes its name: a reader sees the old text or the new
-    /// one, never a part. Mode and, through a symlink, place stay.
-    fn replace(&self, text: &str) -> io::Result<()> {
-        let target = fs::canonicalize(&self.path)?;
-        let folder = target.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(".state.json.").tempfile_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().set_permissions(fs::metadata(&target)?.permissions())?;
-        file.as_file().sync_all()?;
-        file.persist(&target)?;
-        fs::File::open(folder)?.sync_all()
-    }
-}
-
-#[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "the tests play the user, who saves as he likes")]
-mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
-
-    use super::*;
-    use crate::{base::time, state::Stamp};
-
-    fn folder(text: &str) -> (tempfile::TempDir, StateFile) {
-        let folder = tempfile::tempdir().unwrap();
-        let file = StateFile::new(folder.path());
-        fs::write(&file.path, text).unwrap();
-        (folder, file)
+    pub(super) fn unwritable(&self, error: &io::Error) -> Fault {
+        Fault::process(format!("could not write `{}`", self.path().display()))
+            .because(error)
+            .hint("check the folder's rights and the free space; nothing is lost")
     }
 
-    fn edit(file: &StateFile) -> Edit {
-        let entry = file.load().unwrap().entries.remove(0);
-        let latest_timestamp = time::parse("2019-10-21T10:00:00").unwrap();
-        let stamp = Stamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
-        Edit { entry: entry.id, was: entry.latest_timestamp, stamp }
-    }
-
-    #[test]
-    fn a_write_keeps_the_mode_follows_a_symlink_and_leaves_nothing_beside() {
-        let (folder, file) = folder(r#"[{"list_id": "a"}]"#);
-        let real = folder.path().join("real.json");
-        fs::rename(&file.path, &real).unwrap();
-        fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
-        symlink("real.json", &file.path).unwrap();
-        let applied = file.apply(&edit(&file)).unwrap();
-        assert_eq!(applied.overruled, None);
-        assert!(fs::symlink_metadata(&file.path).unwrap().is_symlink());
-        assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
-        assert_eq!(fs::read_to_string(&real).unwrap(), applied.snapshot.text);
-        assert!(applied.snapshot.text.contains("2019-10-21T10:00:00"));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn an_overruled_edit_writes_nothing() {
-        let (_folder, file) = folder(r#"[{"list_id": "a"}]"#);
-        let edit = edit(&file);
-        let theirs = r#"[{"list_id": "a", "latest_timestamp": "2018-01-01T00:00:00"}]"#;
-        fs::write(&file.path, theirs).unwrap();
-        let applied = file.apply(&edit).unwrap();
-        assert_eq!(applied.overruled, Some(Overruled::ByHand));
-        assert_eq!(fs::read_to_string(&file.path).unwrap(), theirs);
-    }
-
-    #[test]
-    fn an_unusable_file_says_where_and_what_to_do() {
-        let (folder, file) = folder("[\n{\"list_id\" \"a\"}]");
-        let told = file.load().unwrap_err().to_string().replace(folder.path().to_str().unwrap(), "state");
-        assert_eq!(
-            told,
-            "state/state.json:2:12: expected a colon after the key (mend the file; it is read again at once)"
-        );
-        fs::write(&file.path, b"[\n \xff]").unwrap();
-        assert!(file.load().unwrap_err().to_string().contains("state.json:2:2: expected UTF-8 text"));
-    }
-
-    #[test]
-    fn a_missing_file_says_where_it_should_be_and_how_to_get_one() {
-        let (folder, file) = folder("");
-        fs::remove_file(&file.path).unwrap();
-        let told = || file.load().unwrap_err().to_string().replace(folder.path().to_str().unwrap(), "state");
-        assert_eq!(
-            told(),
-            "there is no state file `state/state.json` (write `[{\"list_id\": \"…\"}]` into it, with the id of your list)"
-        );
-        fs::write(folder.path().join("state.example.json"), "[]").unwrap();
-        assert!(told().contains("copy state/state.example.json there"), "{}", told());
+    /// What happens at each step, and by which means.
+    #[cfg(test)]
+    pub fn with(mut self, means: disk::Means, hook: disk::Hook) -> Self {
+        self.disk.means = means;
+        self.disk.hook = hook;
+        self
     }
 }

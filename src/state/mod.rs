@@ -1,8 +1,21 @@
 //! The user's file, in which we are a guest: read for what is to be done, changed in three fields and nowhere else.
 //! Knows no third party and no run.
 
+pub mod disk;
 pub mod document;
+pub mod fields;
 pub mod file;
+#[cfg(test)]
+mod file_tests;
+pub mod finding;
+pub mod history;
+mod journal;
+mod linger;
+pub mod lock;
+#[cfg(test)]
+mod race_tests;
+pub mod read;
+mod recover;
 pub mod schema;
 
 pub use document::{Edit, Stamp};

@@ -1,7 +1,5 @@
 //! What the text of the state file says: its entries, and every problem with its place. Pure.
 
-use std::fmt;
-
 use chrono::{DateTime, Utc};
 use jsonc_parser::{
     CollectOptions, ParseOptions,
@@ -10,17 +8,17 @@ use jsonc_parser::{
     errors::{ParseError, ParseErrorKind},
     parse_to_ast,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
+use super::{
+    fields::{
+        self, ENABLED, Field, ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID, OWNED, START_OFFSET,
+        WORKER_COUNT,
+    },
+    finding::{Finding, Place},
+};
 use crate::base::time;
-
-/// The fields that we write; all others are the user's.
-pub const OWNED: [&str; 3] = ["latest_timestamp", "elapsed_seconds", "total_updates"];
-
-/// The most rows that Mailchimp puts into one answer.
-const MAX_ITEMS_PER_REQUEST: u64 = 1000;
-/// Mailchimp's limit of simultaneous connections.
-const MAX_WORKER_COUNT: u64 = 10;
 
 /// The file as it was at one moment.
 #[derive(Debug, Clone)]
@@ -39,6 +37,8 @@ pub struct Snapshot {
 pub struct Entry {
     pub id: EntryId,
     pub place: Place,
+    /// Whether it runs at all.
+    pub enabled: bool,
     pub start_offset: u64,
     pub items_per_request: usize,
     pub worker_count: usize,
@@ -47,30 +47,10 @@ pub struct Entry {
 
 /// What an entry is known by while people reorder, insert and delete entries: its list, and where that stands in
 /// the file more than once, also every field that is not ours.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryId {
     pub list_id: String,
     pub others: Map<String, serde_json::Value>,
-}
-
-/// Something to say about a place in the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    pub place: Place,
-    pub text: String,
-}
-
-/// Both count from 1; columns count characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    pub line: usize,
-    pub column: usize,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {} column {}", self.line, self.column)
-    }
 }
 
 /// JSON with comments and trailing commas, and nothing looser: other tools must be able to read the file.
@@ -93,17 +73,18 @@ pub const BOM: &str = "\u{feff}";
 /// The file's array. Ranges in it count from behind a byte-order mark.
 pub fn parse(text: &str) -> Result<Array<'_>, Finding> {
     let text = text.strip_prefix(BOM).unwrap_or(text);
-    let root = parse_to_ast(text, &CollectOptions::default(), &OPTIONS).map_err(|error| broken(&error))?;
+    let root =
+        parse_to_ast(text, &CollectOptions::default(), &OPTIONS).map_err(|error| broken(text, &error))?;
     match root.value {
         Some(Value::Array(array)) => Ok(array),
-        Some(other) => Err(Finding {
-            place: place(text, other.start()),
-            text: format!("expected an array of entries `[ … ]`, found {}", kind(&other)),
-        }),
-        None => Err(Finding {
-            place: place(text, text.len()),
-            text: "expected an array of entries `[ … ]`, found nothing".into(),
-        }),
+        Some(other) => {
+            let what = format!("expected an array of entries `[ … ]`, found {}", kind(&other));
+            Err(Finding::new(text, Place::of(text, other.start()), what))
+        }
+        None => {
+            let what = "expected an array of entries `[ … ]`, found nothing";
+            Err(Finding::new(text, Place::of(text, text.len()), what))
+        }
     }
 }
 
@@ -133,7 +114,7 @@ pub fn read(text: &str) -> Result<Snapshot, Finding> {
 
 /// The identity of an entry, if it has a `list_id`.
 pub fn identify(object: &Object) -> Option<EntryId> {
-    let list_id = object.get("list_id")?.value.as_string_lit()?.value.to_string();
+    let list_id = object.get(LIST_ID.name)?.value.as_string_lit()?.value.to_string();
     let theirs = object.properties.iter().filter(|prop| !OWNED.contains(&prop.name.as_str()));
     let others = theirs.map(|prop| (prop.name.as_str().to_owned(), prop.value.clone().into())).collect();
     Some(EntryId { list_id, others })
@@ -147,7 +128,15 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn problem(&mut self, at: &impl Ranged, text: String) {
-        self.problems.push(Finding { place: place(self.text, at.start()), text });
+        self.problems.push(self.finding(at, text));
+    }
+
+    fn warning(&mut self, at: &impl Ranged, text: String) {
+        self.warnings.push(self.finding(at, text));
+    }
+
+    fn finding(&self, at: &impl Ranged, text: String) -> Finding {
+        Finding::new(self.text, Place::of(self.text, at.start()), text)
     }
 
     fn entry(&mut self, element: &Value) -> Option<Entry> {
@@ -156,21 +145,39 @@ impl Reader<'_> {
             return None;
         };
         self.refuse_repeated_keys(object);
-        let Some(id) = identify(object).filter(|id| !id.list_id.trim().is_empty()) else {
-            match object.get("list_id") {
+        for prop in &object.properties {
+            if let Some(text) = fields::unknown(prop.name.as_str()) {
+                self.warning(prop, text);
+            }
+        }
+        // All fields are read before any is missed, so that all problems are told.
+        let id = self.id(object);
+        let enabled = self.flag(object, &ENABLED);
+        let start_offset = self.whole(object, &START_OFFSET);
+        let items_per_request = self.whole(object, &ITEMS_PER_REQUEST) as usize;
+        let worker_count = self.whole(object, &WORKER_COUNT) as usize;
+        let latest_timestamp = self.time(object, &LATEST_TIMESTAMP);
+        let place = Place::of(self.text, object.start());
+        Some(Entry {
+            id: id?,
+            place,
+            enabled,
+            start_offset,
+            items_per_request,
+            worker_count,
+            latest_timestamp,
+        })
+    }
+
+    fn id(&mut self, object: &Object) -> Option<EntryId> {
+        let id = identify(object).filter(|id| !id.list_id.trim().is_empty());
+        if id.is_none() {
+            match object.get(LIST_ID.name) {
                 Some(prop) => self.unexpected(prop, "the id of a list, such as \"1a2d7ebf82\""),
                 None => self.problem(object, "this entry has no `list_id`".into()),
             }
-            return None;
-        };
-        Some(Entry {
-            id,
-            place: place(self.text, object.start()),
-            start_offset: self.whole(object, "start_offset", 0).unwrap_or(0),
-            items_per_request: self.capped(object, "items_per_request", 100, MAX_ITEMS_PER_REQUEST),
-            worker_count: self.capped(object, "worker_count", 8, MAX_WORKER_COUNT),
-            latest_timestamp: self.timestamp(object),
-        })
+        }
+        id
     }
 
     /// Of two equal keys some tools read the first and some the last, so neither is taken.
@@ -183,41 +190,47 @@ impl Reader<'_> {
         }
     }
 
-    /// A whole number of at least `least`; nothing when absent or, with a problem, when it is something else.
-    fn whole(&mut self, object: &Object, name: &str, least: u64) -> Option<u64> {
-        let prop = object.get(name)?;
+    fn flag(&mut self, object: &Object, field: &Field) -> bool {
+        let default = field.default == Some("true");
+        let Some(prop) = object.get(field.name) else { return default };
+        let flag = prop.value.as_boolean_lit().map(|flag| flag.value);
+        if flag.is_none() {
+            self.unexpected(prop, "true or false");
+        }
+        flag.unwrap_or(default)
+    }
+
+    /// A whole number within the field's bounds; its default when absent or, with a problem, when it is something else.
+    fn whole(&mut self, object: &Object, field: &Field) -> u64 {
+        let Kind::Whole { least, most } = field.kind else { return 0 };
+        let default = field.default.and_then(|text| text.parse().ok()).unwrap_or(least);
+        let Some(prop) = object.get(field.name) else { return default };
         let number = prop.value.as_number_lit().and_then(|number| number.value.parse().ok());
-        let number = number.filter(|&number| number >= least);
-        if number.is_none() {
+        let Some(number) = number.filter(|&number: &u64| number >= least) else {
             self.unexpected(prop, &format!("a whole number of at least {least}"));
+            return default;
+        };
+        if let Some(most) = most.filter(|&most| number > most) {
+            let text = format!("`{}` is {number}, the maximum of {most} is used", field.name);
+            self.warning(&prop.value, text);
+            return most;
         }
         number
     }
 
-    fn capped(&mut self, object: &Object, name: &str, default: u64, most: u64) -> usize {
-        let number = self.whole(object, name, 1).unwrap_or(default);
-        if number > most
-            && let Some(prop) = object.get(name)
-        {
-            let text = format!("`{name}` is {number}, the maximum of {most} is used");
-            self.warnings.push(Finding { place: place(self.text, prop.value.start()), text });
-        }
-        number.min(most) as usize
-    }
-
-    fn timestamp(&mut self, object: &Object) -> Option<DateTime<Utc>> {
-        let prop = object.get("latest_timestamp")?;
+    fn time(&mut self, object: &Object, field: &Field) -> Option<DateTime<Utc>> {
+        let prop = object.get(field.name)?;
         if prop.value.as_null_keyword().is_some() {
             return None;
         }
-        let timestamp = prop.value.as_string_lit().and_then(|text| time::parse(&text.value));
-        if timestamp.is_none() {
+        let time = prop.value.as_string_lit().and_then(|text| time::parse(&text.value));
+        if time.is_none() {
             self.unexpected(
                 prop,
                 "a time such as \"2019-10-21T09:50:54\" (UTC unless it names a zone), or null for a full load",
             );
         }
-        timestamp
+        time
     }
 
     fn unexpected(&mut self, prop: &ObjectProp, expected: &str) {
@@ -225,13 +238,6 @@ impl Reader<'_> {
         let name = prop.name.as_str();
         self.problem(&prop.value, format!("`{name}` must be {expected}; found {found}"));
     }
-}
-
-/// Where an offset of a text is.
-pub fn place(text: &str, offset: usize) -> Place {
-    let before = &text[..offset];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    Place { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -246,10 +252,10 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// The parser says what it found; people need to know what should have stood there.
-fn broken(error: &ParseError) -> Finding {
+fn broken(text: &str, error: &ParseError) -> Finding {
     use ParseErrorKind::*;
-    let text = match error.kind() {
-        ExpectedComma => "expected a comma between two values".into(),
+    let what = match error.kind() {
+        ExpectedComma => "expected a comma between two values".to_owned(),
         ExpectedColonAfterObjectKey => "expected a colon after the key".into(),
         ExpectedStringObjectProperty | UnexpectedTokenInObject => {
             "expected a key in double quotes, or `}`".into()
@@ -272,7 +278,7 @@ fn broken(error: &ParseError) -> Finding {
             chars.next().map(|first| first.to_lowercase().to_string() + chars.as_str()).unwrap_or_default()
         }
     };
-    Finding { place: Place { line: error.line_display(), column: error.column_display() }, text }
+    Finding::new(text, Place::of(text, error.range().start), what)
 }
 
 #[cfg(test)]
@@ -368,7 +374,8 @@ mod tests {
                 line 6 column 60: `worker_count` must be a whole number of at least 1; found 1.5
                 line 7 column 39: `worker_count` stands twice in this entry; remove one of them
                 line 8 column 3: expected an entry `{ … }`, found a string
-                line 10 column 3: this entry repeats the one at line 2; remove one of them"#]],
+                line 10 column 3: this entry repeats the one at line 2; remove one of them
+                line 9 column 23: unknown field `note` is kept, but not used (a note of your own may be named `x-note`)"#]],
         );
         let lists: Vec<String> =
             read(text).unwrap().entries.into_iter().map(|entry| entry.id.list_id).collect();

@@ -12,7 +12,7 @@ use importer::{
     base::{clock::Clock, fault::Fault, time},
     controller::{self, Mode, Tools, Verdict, watch::Watch},
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, people::Member},
-    state::{StateFile, schema},
+    state::{StateFile, disk::OURS, file::NAME, schema},
 };
 use serde_json::{Map, Value};
 use tokio::{
@@ -117,7 +117,7 @@ impl World {
         let stop = CancellationToken::new();
         *self.stop.lock().unwrap() = stop.clone();
         Tools {
-            state: StateFile::new(self.folder.path()),
+            state: StateFile::open(self.folder.path(), self.clock.clone()).unwrap(),
             clock: self.clock.clone(),
             open: open(settings.unwrap(), self.sandbox.clone(), self.clock.clone()),
             watch: Watch::manual(changes),
@@ -207,7 +207,7 @@ impl Drop for World {
             return;
         }
         let files = fs::read_dir(self.folder.path()).unwrap().map(|file| file.unwrap().file_name());
-        let strange: Vec<_> = files.filter(|name| name != schema_name()).collect();
+        let strange: Vec<_> = files.filter(|name| name != NAME && name != OURS).collect();
         assert!(strange.is_empty(), "left in the state folder: {strange:?}");
         let errors = self.sandbox.ometria().errors().clone();
         assert!(errors.is_empty(), "ometria found invalid records: {errors:?}");
@@ -216,10 +216,6 @@ impl Drop for World {
         }
         assert_eq!(self.logged("@example.com"), 0, "an address was logged");
     }
-}
-
-fn schema_name() -> &'static str {
-    importer::state::file::NAME
 }
 
 /// The process's log since the world began. Tests of one process share it, so each uses its own lists.

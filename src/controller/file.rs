@@ -1,0 +1,92 @@
+//! The state file as the controller sees it: as last read, and with what is still to be written.
+
+use std::{path::Path, sync::Arc};
+
+use log::{error, warn};
+use tokio::task::{self, spawn_blocking};
+
+use crate::{
+    base::fault::Fault,
+    state::{Edit, Entry, Snapshot, StateFile, document::Overruled},
+};
+
+pub struct File {
+    state: Arc<StateFile>,
+    snapshot: Option<Snapshot>,
+    /// Results of runs that the file could not take yet, with the task that ran them. The journal has them too.
+    pub unwritten: Vec<(task::Id, Edit)>,
+}
+
+impl File {
+    pub fn new(state: StateFile) -> Self {
+        File { state: Arc::new(state), snapshot: None, unwritten: vec![] }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// The entries as last read; none before the first reading.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.snapshot.as_ref().map(|snapshot| snapshot.entries.clone()).unwrap_or_default()
+    }
+
+    pub fn was_read(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// Reads the file and tells what is wrong with it; answers the number of entries that can't run. What was told of the
+    /// same text before is not told again, but for the problems.
+    pub async fn read(&mut self) -> Result<usize, Fault> {
+        let snapshot = self.blocking(StateFile::load).await?;
+        for problem in &snapshot.problems {
+            error!("{}; the other entries go on.\n{}", problem.at(self.path()), problem.excerpt);
+        }
+        if self.snapshot.as_ref().is_none_or(|old| old.text != snapshot.text) {
+            for warning in &snapshot.warnings {
+                warn!("{}.", warning.at(self.path()));
+            }
+            if snapshot.entries.is_empty() && snapshot.problems.is_empty() {
+                warn!("the state file holds no entry; add `{{\"list_id\": \"…\"}}` to it.");
+            }
+        }
+        let problems = snapshot.problems.len();
+        self.snapshot = Some(snapshot);
+        Ok(problems)
+    }
+
+    /// Whether the file says something else than when it was last read or written; our own writes are no news.
+    pub async fn changed(&self) -> bool {
+        match (self.blocking(StateFile::load).await, &self.snapshot) {
+            (Ok(new), Some(old)) => new.text != old.text,
+            (Err(_), _) | (_, None) => true,
+        }
+    }
+
+    /// Stamps an entry; answers why not, if the user has overruled it.
+    pub async fn write(&mut self, edit: &Edit) -> Result<Option<Overruled>, Fault> {
+        let edit = edit.clone();
+        let applied = self.blocking(move |state| state.apply(&edit)).await?;
+        self.snapshot = Some(applied.snapshot);
+        Ok(applied.overruled)
+    }
+
+    /// Takes over what was saved to a text that has been replaced meanwhile.
+    pub async fn look_back(&self) {
+        if let Err(fault) = self.blocking(StateFile::look_back).await {
+            error!("{fault}");
+        }
+    }
+
+    /// Runs file work on a thread of its own. It doesn't panic; if it did, this would fail.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&StateFile) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let state = Arc::clone(&self.state);
+        match spawn_blocking(move || work(&state)).await {
+            Ok(result) => result,
+            Err(error) => Err(Fault::process("the state file could not be handled").because(error)),
+        }
+    }
+}

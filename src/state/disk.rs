@@ -1,0 +1,189 @@
+//! The state file's bytes: read whole, exchanged in one step. Knows nothing of entries.
+//!
+//! A program that reads, changes and replaces a file loses what was saved in between, even if it compares before it
+//! replaces. `renameat2(RENAME_EXCHANGE)` closes the gap: whatever the file was at the moment of the swap comes out of
+//! it and can be looked at.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use log::warn;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+/// The folder of our own files, beside the state file.
+pub const OURS: &str = ".importer";
+
+/// The moments of a write at which a crash or another's save may come. Tests stop or save there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The wish is in the journal.
+    Wished,
+    /// Our text is on disk, under a name of ours.
+    Written,
+    /// The journal says what is to be exchanged.
+    Prepared,
+    /// Our text has the state file's name; what had it before has ours.
+    Exchanged,
+    /// Someone's save came out of the exchange and has its name back.
+    PutBack,
+    /// The text before ours is kept aside.
+    Kept,
+    /// The journal is empty again.
+    Done,
+}
+
+/// What happens at a step; an error stops the write there.
+pub type Hook = Box<dyn Fn(Step) -> io::Result<()> + Send + Sync>;
+
+/// How a file takes another's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Means {
+    /// In one step, and what was there comes out.
+    Exchange,
+    /// By a rename over it, with a second name for what was there: a save by rename within a few microseconds is lost.
+    Replace,
+}
+
+/// The state file, through a symlink if it is one, and our folder beside it.
+pub struct Disk {
+    /// As the user named it.
+    pub path: PathBuf,
+    /// Beside the file itself, since names can be exchanged within one file system only.
+    ours: PathBuf,
+    pub means: Means,
+    pub hook: Hook,
+}
+
+/// The digest by which texts are told apart.
+pub fn digest(bytes: &[u8]) -> String {
+    format!("{:x}", md5::compute(bytes))
+}
+
+impl Disk {
+    /// Makes our folder if it is missing, and tries what the file system can do.
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        let target = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+        let ours = target.parent().unwrap_or(Path::new(".")).join(OURS);
+        fs::create_dir_all(&ours)?;
+        let mut disk = Disk { path, ours, means: Means::Exchange, hook: Box::new(|_| Ok(())) };
+        let probes = [disk.own("probe-a"), disk.own("probe-b")];
+        for probe in &probes {
+            File::create(probe)?;
+        }
+        if let Err(error) = exchange(&probes[0], &probes[1]) {
+            disk.means = Means::Replace;
+            warn!(
+                "this file system can't exchange two files ({error}): a save by rename in the very moment in which importer \
+                 writes the state file would be lost; everything else is kept."
+            );
+        }
+        for probe in &probes {
+            fs::remove_file(probe)?;
+        }
+        Ok(disk)
+    }
+
+    /// The file behind a symlink.
+    pub fn target(&self) -> io::Result<PathBuf> {
+        fs::canonicalize(&self.path)
+    }
+
+    /// A file of ours.
+    pub fn own(&self, name: &str) -> PathBuf {
+        self.ours.join(name)
+    }
+
+    pub fn step(&self, step: Step) -> io::Result<()> {
+        (self.hook)(step)
+    }
+
+    /// Writes a file of ours, whole and on disk before it has its name.
+    #[expect(clippy::disallowed_methods, reason = "one of the two places that give a file its name")]
+    pub fn write_own(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let new = self.own(&format!("{name}.new"));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, self.own(name))?;
+        sync_folder(&self.ours)
+    }
+
+    /// Writes `text` under a name of ours, with the mode and the owner of the state file.
+    pub fn write_slot(&self, slot: &Path, text: &str) -> io::Result<()> {
+        let like = fs::metadata(self.target()?)?;
+        let _ = fs::remove_file(slot);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(slot)?;
+        file.write_all(text.as_bytes())?;
+        let ours = file.metadata()?;
+        if (ours.uid(), ours.gid()) != (like.uid(), like.gid())
+            && fchown(&file, Some(like.uid()), Some(like.gid())).is_err()
+        {
+            // Only root gives files away; the group at least can be kept by its members.
+            let _ = fchown(&file, None, Some(like.gid()));
+        }
+        file.set_permissions(like.permissions())?;
+        file.sync_all()
+    }
+
+    /// Gives the slot's file the state file's name; what had it before is in the slot afterwards. Nothing slow is done
+    /// here: while it lasts, somebody's save may be hidden. [`Self::sync`] makes it last.
+    #[expect(clippy::disallowed_methods, reason = "one of the two places that give a file its name")]
+    pub fn swap(&self, slot: &Path) -> io::Result<()> {
+        let target = self.target()?;
+        match self.means {
+            Means::Exchange => exchange(slot, &target)?,
+            Means::Replace => {
+                let aside = self.own("aside");
+                let _ = fs::remove_file(&aside);
+                fs::hard_link(&target, &aside)?;
+                fs::rename(slot, &target)?;
+                fs::rename(&aside, slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the names of the state file and of ours last over a loss of power.
+    pub fn sync(&self) -> io::Result<()> {
+        sync_folder(self.target()?.parent().unwrap_or(Path::new(".")))?;
+        sync_folder(&self.ours)
+    }
+}
+
+fn exchange(a: &Path, b: &Path) -> io::Result<()> {
+    Ok(renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE)?)
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// How often a text that is not whole is read again, and how long it is waited in between: an editor saves in place in
+/// far less.
+pub const READS: usize = 4;
+pub const BETWEEN: Duration = Duration::from_millis(200);
+
+/// Reads a file until it is `whole`; the last reading, whole or not, if it never is.
+pub fn read_whole(path: &Path, whole: impl Fn(&[u8]) -> bool) -> io::Result<Vec<u8>> {
+    for _ in 1..READS {
+        match fs::read(path) {
+            Ok(bytes) if whole(&bytes) => return Ok(bytes),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        pause(BETWEEN);
+    }
+    fs::read(path)
+}
+
+/// File work has threads of its own, which may wait.
+pub fn pause(time: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "never on a thread that runs tasks")]
+    std::thread::sleep(time);
+}

@@ -1,0 +1,150 @@
+//! The fields of an entry: the one list that reading, the JSON Schema and the hints for unknown names come from.
+
+use serde_json::{Value, json};
+
+/// What may stand in an entry.
+pub struct Field {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// The value that counts when the field is absent, as JSON; nothing where it is required or only written.
+    pub default: Option<&'static str>,
+    pub about: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    /// ISO 8601, or null.
+    Time,
+    Flag,
+    /// A whole number. Less than `least` is a problem; more than `most` is cut with a warning.
+    Whole {
+        least: u64,
+        most: Option<u64>,
+    },
+    /// Any number, or null.
+    Number,
+}
+
+/// Mailchimp puts no more rows into one answer.
+const MAX_ITEMS_PER_REQUEST: u64 = 1000;
+/// Mailchimp's limit of simultaneous connections.
+const MAX_WORKER_COUNT: u64 = 10;
+
+pub const LIST_ID: Field = Field {
+    name: "list_id",
+    kind: Kind::Text,
+    default: None,
+    about: "The id of the list (audience) in Mailchimp. Required.",
+};
+pub const ENABLED: Field = Field {
+    name: "enabled",
+    kind: Kind::Flag,
+    default: Some("true"),
+    about: "false pauses the list: nothing runs until it is true again.",
+};
+pub const LATEST_TIMESTAMP: Field = Field {
+    name: "latest_timestamp",
+    kind: Kind::Time,
+    default: Some("null"),
+    about: "Up to when everything is delivered. null loads the whole list; importer writes it after every run.",
+};
+pub const START_OFFSET: Field = Field {
+    name: "start_offset",
+    kind: Kind::Whole { least: 0, most: None },
+    default: Some("0"),
+    about: "A full load leaves out this many members, counted from the oldest change. An incremental sync ignores it.",
+};
+pub const ITEMS_PER_REQUEST: Field = Field {
+    name: "items_per_request",
+    kind: Kind::Whole { least: 1, most: Some(MAX_ITEMS_PER_REQUEST) },
+    default: Some("100"),
+    about: "Members a page; also the most contacts in a push, up to Ometria's 100.",
+};
+pub const WORKER_COUNT: Field = Field {
+    name: "worker_count",
+    kind: Kind::Whole { least: 1, most: Some(MAX_WORKER_COUNT) },
+    default: Some("8"),
+    about: "Pages read at once.",
+};
+pub const ELAPSED_SECONDS: Field = Field {
+    name: "elapsed_seconds",
+    kind: Kind::Number,
+    default: None,
+    about: "How long the last run took, in seconds. Written by importer.",
+};
+pub const TOTAL_UPDATES: Field = Field {
+    name: "total_updates",
+    kind: Kind::Number,
+    default: None,
+    about: "Contacts that Ometria accepted in the last run. Written by importer.",
+};
+
+pub const ALL: [&Field; 8] = [
+    &LIST_ID,
+    &ENABLED,
+    &LATEST_TIMESTAMP,
+    &START_OFFSET,
+    &ITEMS_PER_REQUEST,
+    &WORKER_COUNT,
+    &ELAPSED_SECONDS,
+    &TOTAL_UPDATES,
+];
+
+/// The fields that we write; all others are the user's.
+pub const OWNED: [&str; 3] = [LATEST_TIMESTAMP.name, ELAPSED_SECONDS.name, TOTAL_UPDATES.name];
+
+/// Names that begin like this are the user's own notes and are never warned of.
+pub const NOTES: [&str; 2] = ["x-", "_"];
+
+/// What to say of a field that is none of ours; nothing when it is a note.
+pub fn unknown(name: &str) -> Option<String> {
+    if ALL.iter().any(|field| field.name == name) || NOTES.iter().any(|note| name.starts_with(note)) {
+        return None;
+    }
+    let distance = |field: &&&Field| strsim::damerau_levenshtein(field.name, &name.to_lowercase());
+    let nearest = ALL.iter().min_by_key(distance).filter(|field| distance(field) <= 1 + field.name.len() / 4);
+    Some(match nearest {
+        Some(field) => format!("unknown field `{name}` is not used; did you mean `{}`?", field.name),
+        None => format!(
+            "unknown field `{name}` is kept, but not used (a note of your own may be named `x-{name}`)"
+        ),
+    })
+}
+
+/// The JSON Schema of the state file, draft 2020-12. Editors complete and check by it.
+pub fn json_schema() -> Value {
+    let properties = ALL.iter().map(|field| (field.name.to_owned(), field.json_schema()));
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "The state file of importer",
+        "description": "One entry for each list. Comments and trailing commas are allowed.",
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": [LIST_ID.name],
+            "properties": properties.collect::<serde_json::Map<_, _>>(),
+        },
+    })
+}
+
+impl Field {
+    fn json_schema(&self) -> Value {
+        let mut schema = match self.kind {
+            Kind::Text => json!({"type": "string", "pattern": "\\S"}),
+            Kind::Time => json!({"type": ["string", "null"],
+                "pattern": "^\\s*\\d{4}-\\d{2}-\\d{2}([Tt ]\\d{2}:\\d{2}(:\\d{2}([.,]\\d+)?)?([Zz]|[+-]\\d{2}(:?\\d{2})?)?)?\\s*$"}),
+            Kind::Flag => json!({"type": "boolean"}),
+            Kind::Whole { least, .. } => json!({"type": "integer", "minimum": least}),
+            Kind::Number => json!({"type": ["number", "null"]}),
+        };
+        if let Kind::Whole { most: Some(most), .. } = self.kind {
+            schema["maximum"] = most.into();
+        }
+        if let Some(default) = self.default {
+            schema["default"] = serde_json::from_str(default).unwrap_or_default();
+        }
+        schema["description"] = self.about.into();
+        schema
+    }
+}

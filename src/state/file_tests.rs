@@ -1,0 +1,352 @@
+//! One process and one user: what a write keeps, and what a crash or a save at any of its steps leaves.
+#![expect(clippy::disallowed_methods, reason = "the tests play the user, who saves as he likes")]
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Seek, Write},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use super::{
+    disk::{Means, OURS, Step},
+    document::{Edit, Overruled, Stamp},
+    file::{NAME, StateFile},
+};
+use crate::base::{clock::SystemClock, time};
+
+const TEXT: &str = "[\n  {\"list_id\": \"a\"}, // ours\n  {\"list_id\": \"b\", \"worker_count\": 1}\n]\n";
+
+fn folder(text: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(NAME), text).unwrap();
+    folder
+}
+
+fn open(folder: &Path) -> StateFile {
+    StateFile::open(folder, Arc::new(SystemClock)).unwrap()
+}
+
+fn edit(file: &StateFile) -> Edit {
+    let entry = file.load().unwrap().entries.into_iter().find(|entry| entry.id.list_id == "a").unwrap();
+    let latest_timestamp = time::parse("2019-10-21T10:00:00").unwrap();
+    let stamp = Stamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
+    Edit { entry: entry.id, was: entry.latest_timestamp, stamp }
+}
+
+fn read(folder: &Path) -> String {
+    fs::read_to_string(folder.join(NAME)).unwrap()
+}
+
+const STAMPED: &str = "\"latest_timestamp\": \"2019-10-21T10:00:00\"";
+
+#[test]
+fn a_write_keeps_the_mode_follows_a_symlink_and_leaves_nothing_but_our_folder() {
+    for means in [Means::Exchange, Means::Replace] {
+        let folder = folder(TEXT);
+        let (link, real) = (folder.path().join(NAME), folder.path().join("real.json"));
+        fs::rename(&link, &real).unwrap();
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+        symlink("real.json", &link).unwrap();
+        let file = open(folder.path()).with(means, Box::new(|_| Ok(())));
+        let applied = file.apply(&edit(&file)).unwrap();
+        assert_eq!(applied.overruled, None);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_to_string(&real).unwrap(), applied.snapshot.text);
+        assert!(applied.snapshot.text.contains(STAMPED));
+        let mut names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [OURS, "real.json", NAME]);
+    }
+}
+
+#[test]
+fn a_write_keeps_the_owner() {
+    let folder = folder(TEXT);
+    let path = folder.path().join(NAME);
+    if chown(&path, Some(1234), Some(4321)).is_err() {
+        println!("skipped: only root gives files away");
+        return;
+    }
+    let file = open(folder.path());
+    file.apply(&edit(&file)).unwrap();
+    let owner = fs::metadata(&path).unwrap();
+    assert_eq!((owner.uid(), owner.gid()), (1234, 4321));
+}
+
+#[test]
+fn an_overruled_edit_writes_nothing() {
+    let folder = folder(TEXT);
+    let file = open(folder.path());
+    let edit = edit(&file);
+    let theirs = TEXT.replace("\"a\"", "\"a\", \"latest_timestamp\": \"2018-01-01T00:00:00\"");
+    fs::write(folder.path().join(NAME), &theirs).unwrap();
+    assert_eq!(file.apply(&edit).unwrap().overruled, Some(Overruled::ByHand));
+    assert_eq!(read(folder.path()), theirs);
+}
+
+#[test]
+fn an_unusable_file_says_where_shows_the_line_and_says_what_to_do() {
+    let folder = folder("[\n{\"list_id\" \"a\"}]");
+    let file = open(folder.path());
+    let told = file.load().unwrap_err().to_string().replace(folder.path().to_str().unwrap(), "state");
+    assert_eq!(
+        told,
+        "state/state.json:2:12: expected a colon after the key (mend the file; it is read again at once)\n \
+         2 | {\"list_id\" \"a\"}]\n   |            ^"
+    );
+    fs::write(file.path(), b"[\n \xff]").unwrap();
+    assert!(file.load().unwrap_err().to_string().contains("state.json:2:2: expected UTF-8 text"));
+}
+
+#[test]
+fn a_missing_file_says_where_it_should_be_and_how_to_get_one() {
+    let folder = folder("");
+    let file = open(folder.path());
+    fs::remove_file(file.path()).unwrap();
+    let told = || file.load().unwrap_err().to_string().replace(folder.path().to_str().unwrap(), "state");
+    assert_eq!(
+        told(),
+        "there is no state file `state/state.json` (write `[{\"list_id\": \"…\"}]` into it, with the id of your list)"
+    );
+    fs::write(folder.path().join("state.example.json"), "[]").unwrap();
+    assert!(told().contains("copy state/state.example.json there"), "{}", told());
+}
+
+#[test]
+fn a_half_saved_file_is_read_again_before_it_is_called_broken() {
+    let folder = folder(TEXT);
+    let file = open(folder.path());
+    std::thread::scope(|threads| {
+        for half in ["", &TEXT[..30]] {
+            fs::write(file.path(), half).unwrap();
+            let saving = threads.spawn(|| {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                fs::write(file.path(), TEXT).unwrap();
+            });
+            assert_eq!(file.load().unwrap().text, TEXT);
+            saving.join().unwrap();
+        }
+        fs::remove_file(file.path()).unwrap();
+        threads.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            fs::write(file.path(), TEXT).unwrap();
+        });
+        assert_eq!(file.load().unwrap().text, TEXT);
+    });
+}
+
+#[test]
+fn a_result_waits_in_the_journal_until_the_file_is_mended_even_over_a_restart() {
+    let folder = folder(TEXT);
+    let file = open(folder.path());
+    let edit = edit(&file);
+    fs::write(file.path(), "[{").unwrap();
+    assert!(file.apply(&edit).is_err());
+    assert_eq!(read(folder.path()), "[{");
+    drop(file);
+    let file = open(folder.path());
+    assert_eq!(read(folder.path()), "[{");
+    fs::write(file.path(), TEXT).unwrap();
+    drop(file);
+    open(folder.path());
+    assert!(read(folder.path()).contains(STAMPED));
+}
+
+/// How the user saves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Save {
+    Rename,
+    InPlace,
+    /// Through a descriptor from before the write began.
+    Late,
+}
+
+/// The user's edit, made to whatever he sees at that moment.
+const BEFORE: &str = "\"worker_count\": 1";
+const AFTER: &str = "\"worker_count\": 2";
+
+fn save(path: &Path, how: Save, late: &mut File) {
+    let seen = fs::read_to_string(path).unwrap();
+    let saved = match how {
+        // He opened the file before we wrote.
+        Save::Late => TEXT.replace(BEFORE, AFTER),
+        _ => seen.replace(BEFORE, AFTER),
+    };
+    match how {
+        Save::Rename => {
+            fs::write(path.with_file_name("new"), saved).unwrap();
+            fs::rename(path.with_file_name("new"), path).unwrap();
+        }
+        Save::InPlace => fs::write(path, saved).unwrap(),
+        Save::Late => {
+            late.set_len(0).unwrap();
+            late.rewind().unwrap();
+            late.write_all(saved.as_bytes()).unwrap();
+        }
+    }
+}
+
+const STEPS: [Step; 6] =
+    [Step::Wished, Step::Written, Step::Prepared, Step::Exchanged, Step::Kept, Step::Done];
+
+/// A write during which the user saves at one step, and that may be stopped at one; then a new start.
+struct Left {
+    text: String,
+    conflicts: Vec<String>,
+    /// Whether the write came as far as the user's save.
+    saved: bool,
+}
+
+fn write_with(means: Means, saves: Option<(Step, Save)>, crash: Option<Step>) -> Left {
+    let folder = folder(TEXT);
+    let path = folder.path().join(NAME);
+    let late = Mutex::new(OpenOptions::new().write(true).open(&path).unwrap());
+    let (at, saved) = (path.clone(), Arc::new(Mutex::new(false)));
+    let done = Arc::clone(&saved);
+    let hook = move |step| {
+        let mut saved = saved.lock().unwrap();
+        if let Some((_, how)) = saves.filter(|(when, _)| *when == step && !*saved) {
+            *saved = true;
+            save(&at, how, &mut late.lock().unwrap());
+        }
+        let whole = super::schema::read(&fs::read_to_string(&at).unwrap()).is_ok();
+        assert!(whole, "at {step:?} the file is not whole");
+        if crash == Some(step) { Err(io::Error::other("crash")) } else { Ok(()) }
+    };
+    let file = open(folder.path()).with(means, Box::new(hook));
+    let edit = edit(&file);
+    let applied = file.apply(&edit);
+    let reached = crash.is_some_and(|crash| crash != Step::PutBack);
+    assert!(applied.is_err() == reached || saves.is_some(), "{applied:?}");
+    drop(file);
+    let file = open(folder.path());
+    file.look_back().unwrap();
+    let names =
+        fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let conflicts = names.filter(|name| name.contains("conflict"));
+    let conflicts = conflicts.map(|name| fs::read_to_string(folder.path().join(name)).unwrap()).collect();
+    let saved = *done.lock().unwrap();
+    Left { text: read(folder.path()), conflicts, saved }
+}
+
+#[test]
+fn a_crash_at_any_step_loses_no_edit_of_ours() {
+    for means in [Means::Exchange, Means::Replace] {
+        for crash in STEPS {
+            let Left { text, conflicts, saved } = write_with(means, None, Some(crash));
+            assert!(text.contains(STAMPED) && !saved, "{means:?} {crash:?}: {text}");
+            assert!(conflicts.is_empty(), "{means:?} {crash:?}: {conflicts:?}");
+        }
+    }
+}
+
+#[test]
+fn a_save_at_any_step_is_kept_and_so_is_ours() {
+    for how in [Save::Rename, Save::InPlace, Save::Late] {
+        for when in STEPS {
+            let Left { text, conflicts, saved } = write_with(Means::Exchange, Some((when, how)), None);
+            assert!(saved && text.contains(AFTER) && text.contains(STAMPED), "{how:?} at {when:?}: {text}");
+            assert!(conflicts.is_empty(), "{how:?} at {when:?}: {conflicts:?}");
+        }
+    }
+}
+
+/// A crash leaves nobody who remembers what to add to a save that went to a displaced text: it may be kept aside then,
+/// but it is kept.
+#[test]
+fn a_save_and_a_crash_at_any_steps_lose_no_edit_of_the_users() {
+    for how in [Save::Rename, Save::InPlace, Save::Late] {
+        for when in STEPS {
+            for crash in STEPS.into_iter().chain([Step::PutBack]) {
+                let Left { text, conflicts, saved } =
+                    write_with(Means::Exchange, Some((when, how)), Some(crash));
+                let kept =
+                    !saved || text.contains(AFTER) || conflicts.iter().any(|text| text.contains(AFTER));
+                assert!(kept, "{how:?} at {when:?}, crash at {crash:?}: {text} {conflicts:?}");
+                assert!(text.contains(STAMPED), "{how:?} at {when:?}, crash at {crash:?}: {text}");
+                let aside_only_if_late = conflicts.is_empty() || how == Save::Late;
+                assert!(aside_only_if_late, "{how:?} at {when:?}, crash at {crash:?}: {conflicts:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn where_files_cannot_be_exchanged_a_save_in_place_or_late_is_still_kept() {
+    for how in [Save::InPlace, Save::Late] {
+        for when in STEPS {
+            let Left { text, conflicts, saved } = write_with(Means::Replace, Some((when, how)), None);
+            let kept = saved && text.contains(AFTER) && text.contains(STAMPED);
+            assert!(kept, "{how:?} at {when:?}: {text} {conflicts:?}");
+        }
+    }
+}
+
+#[test]
+fn a_second_save_while_the_first_gets_its_name_back_is_in_force_and_the_first_is_kept_aside() {
+    let folder = folder(TEXT);
+    let path = folder.path().join(NAME);
+    let at = path.clone();
+    let saves = Mutex::new(0);
+    let hook = move |step| {
+        let mut saves = saves.lock().unwrap();
+        if *saves < 2 && [Step::Prepared, Step::Exchanged].contains(&step) {
+            *saves += 1;
+            let seen = fs::read_to_string(&at).unwrap();
+            fs::write(&at, seen.replace(BEFORE, &format!("\"worker_count\": {}", *saves + 1))).unwrap();
+        }
+        Ok(())
+    };
+    let file = open(folder.path()).with(Means::Exchange, Box::new(hook));
+    file.apply(&edit(&file)).unwrap();
+    assert!(read(folder.path()).contains("\"worker_count\": 3") && read(folder.path()).contains(STAMPED));
+    let conflict = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+    let conflict = conflict.into_iter().find(|path| path.to_str().unwrap().contains("conflict")).unwrap();
+    assert!(fs::read_to_string(conflict).unwrap().contains("\"worker_count\": 2"));
+}
+
+#[test]
+fn a_file_that_an_editor_has_moved_away_is_waited_for() {
+    let folder = folder(TEXT);
+    let path = folder.path().join(NAME);
+    let (at, moved) = (path.clone(), Mutex::new(false));
+    let hook = move |step| {
+        let mut moved = moved.lock().unwrap();
+        if step == Step::Prepared && !*moved {
+            *moved = true;
+            fs::rename(&at, at.with_file_name("state.json~")).unwrap();
+            let at = at.clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                fs::write(&at, TEXT.replace(BEFORE, AFTER)).unwrap();
+            });
+        }
+        Ok(())
+    };
+    let file = open(folder.path()).with(Means::Exchange, Box::new(hook));
+    file.apply(&edit(&file)).unwrap();
+    assert!(read(folder.path()).contains(AFTER) && read(folder.path()).contains(STAMPED));
+}
+
+#[test]
+fn a_save_through_an_old_descriptor_is_taken_over_after_several_of_our_writes() {
+    let text =
+        TEXT.replace("\"b\"", "\"c\"").replace("]\n", ", {\"list_id\": \"b\", \"worker_count\": 1}]\n");
+    let folder = folder(&text);
+    let file = open(folder.path());
+    let mut late = OpenOptions::new().write(true).open(file.path()).unwrap();
+    let first = edit(&file);
+    let mut second = first.clone();
+    second.entry = file.load().unwrap().entries.into_iter().find(|entry| entry.id.list_id == "c").unwrap().id;
+    file.apply(&first).unwrap();
+    file.apply(&second).unwrap();
+    let saved = text.replace(&format!("\"b\", {BEFORE}"), &format!("\"b\", {AFTER}"));
+    late.write_all(saved.as_bytes()).unwrap();
+    file.look_back().unwrap();
+    let text = read(folder.path());
+    assert!(text.contains(AFTER) && text.matches(STAMPED).count() == 2, "{text}");
+}

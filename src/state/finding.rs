@@ -1,0 +1,86 @@
+//! Something to say about a place in the file.
+
+use std::fmt;
+
+use crate::base::fault::Fault;
+
+/// Both count from 1; columns count characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub line: usize,
+    pub column: usize,
+}
+
+impl Place {
+    /// Where a byte offset of a text is.
+    pub fn of(text: &str, offset: usize) -> Self {
+        let before = &text[..offset];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Place { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {} column {}", self.line, self.column)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub place: Place,
+    /// What is wrong and what was expected.
+    pub text: String,
+    /// The line itself, or what of it is near the place, with a caret below.
+    pub excerpt: String,
+}
+
+/// Characters of a line that are shown before and after the place.
+const NEAR: usize = 60;
+
+impl Finding {
+    /// `text`: the whole file, without a byte-order mark.
+    pub fn new(text: &str, place: Place, what: impl Into<String>) -> Self {
+        let line = text.lines().nth(place.line - 1).unwrap_or("").trim_end_matches('\r');
+        let from = place.column.saturating_sub(NEAR + 1);
+        let shown: String = line.chars().skip(from).take(2 * NEAR).collect();
+        // A tab stays a tab below, so that the caret stands where it should.
+        let pad: String =
+            shown.chars().take(place.column - 1 - from).map(|c| if c == '\t' { c } else { ' ' }).collect();
+        let gutter = place.line.to_string();
+        let blank = " ".repeat(gutter.len());
+        let excerpt = format!(" {gutter} | {shown}\n {blank} | {pad}^");
+        Finding { place, text: what.into(), excerpt }
+    }
+
+    /// `path:line:column: text`, as compilers write it.
+    pub fn at(&self, path: &std::path::Path) -> String {
+        format!("{}:{}:{}: {}", path.display(), self.place.line, self.place.column, self.text)
+    }
+
+    /// The file can't be used because of it.
+    pub fn fault(&self, path: &std::path::Path) -> Fault {
+        Fault::process(self.at(path)).hint("mend the file; it is read again at once").excerpt(&self.excerpt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_is_shown_with_a_caret_at_the_place() {
+        let text = "[\n\t{\"é\": }\r\n]";
+        let finding = Finding::new(text, Place::of(text, text.find('}').unwrap()), "expected a value");
+        assert_eq!(finding.excerpt, " 2 | \t{\"é\": }\n   | \t      ^");
+    }
+
+    #[test]
+    fn of_a_very_long_line_what_is_near_is_shown() {
+        let text = format!("[{}!{}]", "1,".repeat(5000), "2,".repeat(5000));
+        let finding = Finding::new(&text, Place::of(&text, text.find('!').unwrap()), "expected a value");
+        let (line, caret) = finding.excerpt.split_once('\n').unwrap();
+        assert!(line.len() < 130);
+        assert_eq!(line.chars().nth(caret.find('^').unwrap()), Some('!'));
+    }
+}

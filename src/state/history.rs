@@ -1,0 +1,189 @@
+//! The last versions of the state file, so that a mistaken edit costs one command.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::{
+    disk::{Disk, OURS, digest},
+    schema,
+};
+
+/// Versions that are kept.
+const KEPT: usize = 20;
+const FOLDER: &str = "history";
+
+/// Who made a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    Importer,
+    Hand,
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            By::Importer => "importer",
+            By::Hand => "hand",
+        })
+    }
+}
+
+/// The state file as it was after one change.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// Counts up and is never given twice.
+    pub number: u64,
+    pub at: DateTime<Utc>,
+    pub by: By,
+    path: PathBuf,
+}
+
+impl Version {
+    pub fn text(&self) -> io::Result<String> {
+        fs::read_to_string(&self.path)
+    }
+
+    /// `000042-20191021T105116-hand.json`
+    fn named(path: PathBuf) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
+        let mut parts = name.split('-');
+        let (number, at, by) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
+        let at = chrono::NaiveDateTime::parse_from_str(at, "%Y%m%dT%H%M%S").ok()?.and_utc();
+        let by = if by == "importer" { By::Importer } else { By::Hand };
+        Some(Version { number, at, by, path })
+    }
+}
+
+/// The kept versions of a folder's state file, oldest first.
+pub fn versions(folder: &Path) -> io::Result<Vec<Version>> {
+    let files = match fs::read_dir(folder.join(OURS).join(FOLDER)) {
+        Ok(files) => files,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(error),
+    };
+    let paths = files.map(|file| Ok(file?.path())).collect::<io::Result<Vec<_>>>()?;
+    let mut versions: Vec<Version> = paths.into_iter().filter_map(Version::named).collect();
+    versions.sort_by_key(|version| version.number);
+    Ok(versions)
+}
+
+/// Adds a version, unless it is the newest one already.
+pub fn record(disk: &Disk, text: &str, by: By, now: DateTime<Utc>) -> io::Result<()> {
+    let folder = disk.path.parent().unwrap_or(Path::new("."));
+    let mut versions = versions(folder)?;
+    let newest = versions.last();
+    let same = newest.and_then(|newest| newest.text().ok()).is_some_and(|newest| newest == text);
+    if same {
+        return Ok(());
+    }
+    let number = newest.map_or(1, |newest| newest.number + 1);
+    let folder = folder.join(OURS).join(FOLDER);
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{number:06}-{}-{by}.json", now.format("%Y%m%dT%H%M%S")));
+    #[expect(clippy::disallowed_methods, reason = "a new file; half of it is worth no more than none")]
+    fs::write(&path, text)?;
+    if let Ok(like) = fs::metadata(&disk.path) {
+        fs::set_permissions(&path, like.permissions())?;
+    }
+    while versions.len() >= KEPT {
+        fs::remove_file(versions.remove(0).path)?;
+    }
+    Ok(())
+}
+
+/// What differs between two texts, by entry and field.
+pub fn changes(old: &str, new: &str) -> Vec<String> {
+    let (Some(old_entries), Some(new_entries)) = (entries(old), entries(new)) else {
+        return vec!["the text, which could not be read".into()];
+    };
+    let mut changes = Vec::new();
+    let mut left = old_entries.clone();
+    for entry in &new_entries {
+        match take_like(&mut left, entry) {
+            Some(before) => changes.extend(fields(&before, entry)),
+            None => changes.push(format!("{}: added", name(entry))),
+        }
+    }
+    changes.extend(left.iter().map(|entry| format!("{}: removed", name(entry))));
+    if changes.is_empty() {
+        let same = old_entries == new_entries;
+        changes.push(if same { "comments or layout" } else { "the order of the entries" }.into());
+    }
+    changes
+}
+
+type Entry = Map<String, Value>;
+
+fn entries(text: &str) -> Option<Vec<Entry>> {
+    let array = schema::parse(text).ok()?;
+    let entries = array.elements.into_iter().map(|element| match element.into() {
+        Value::Object(entry) => entry,
+        other => Map::from_iter([("entry".to_owned(), other)]),
+    });
+    Some(entries.collect())
+}
+
+/// The entry that this one was: the same, or else the one of its list that differs in the fewest fields.
+fn take_like(left: &mut Vec<Entry>, entry: &Entry) -> Option<Entry> {
+    let of_list = |other: &&(usize, &Entry)| other.1.get("list_id") == entry.get("list_id");
+    let nearest = left
+        .iter()
+        .enumerate()
+        .filter(|other| of_list(&other))
+        .min_by_key(|(_, other)| fields(other, entry).len());
+    let index = nearest.map(|(index, _)| index)?;
+    Some(left.remove(index))
+}
+
+fn name(entry: &Entry) -> String {
+    entry.get("list_id").map_or("(no list_id)".into(), |id| id.as_str().map_or(id.to_string(), str::to_owned))
+}
+
+fn fields(old: &Entry, new: &Entry) -> Vec<String> {
+    let shown = |value: Option<&Value>| value.map_or("(absent)".into(), Value::to_string);
+    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
+    names.sort();
+    names.dedup();
+    let changed = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
+    changed
+        .map(|field| format!("{}: {field} {} → {}", name(new), shown(old.get(field)), shown(new.get(field))))
+        .collect()
+}
+
+/// Gives the state file the text of an older version. What it said until then is the newest version afterwards but one.
+pub fn revert(disk: &Disk, version: &Version, now: DateTime<Utc>) -> io::Result<()> {
+    let text = version.text()?;
+    let slot = disk.own(&format!("revert-{}", digest(text.as_bytes())));
+    disk.write_slot(&slot, &text)?;
+    disk.swap(&slot)?;
+    let displaced = fs::read_to_string(&slot)?;
+    record(disk, &displaced, By::Hand, now)?;
+    record(disk, &text, By::Hand, now)?;
+    fs::remove_file(slot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_told_by_entry_and_field() {
+        let old = r#"[{"list_id": "a", "latest_timestamp": null}, {"list_id": "b"}, {"list_id": "c", "n": 1}, {"list_id": "c", "n": 2}]"#;
+        let new = r#"[{"list_id": "c", "n": 2, "m": 1}, {"list_id": "a", "latest_timestamp": "x"}, {"list_id": "c", "n": 1}, {"list_id": "d"}]"#;
+        assert_eq!(
+            changes(old, new),
+            [r#"c: m (absent) → 1"#, r#"a: latest_timestamp null → "x""#, "d: added", "b: removed"]
+        );
+        assert_eq!(changes("[{}, 1]", "[{}, /**/ 1]"), ["comments or layout"]);
+        assert_eq!(
+            changes(r#"[{"list_id":"a"},{"list_id":"b"}]"#, r#"[{"list_id":"b"},{"list_id":"a"}]"#),
+            ["the order of the entries"]
+        );
+        assert_eq!(changes("[", "[]"), ["the text, which could not be read"]);
+    }
+}

@@ -1,0 +1,183 @@
+//! The real writer against users who save thousands of times, and against a reader who never stops.
+#![expect(clippy::disallowed_methods, reason = "the tests play the user, who saves as he likes")]
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+
+use super::{
+    disk::{Means, Step},
+    document::{Edit, Stamp},
+    file::{NAME, StateFile},
+    schema,
+};
+use crate::base::{clock::SystemClock, time};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Save {
+    Rename,
+    InPlace,
+    Truncate,
+}
+
+/// Saves of each kind of user.
+const SAVES: u64 = 1_000;
+
+fn counter(text: &str) -> Option<u64> {
+    schema::parse(text).ok()?;
+    let (_, rest) = text.split_once("\"x-count\": ")?;
+    rest.split(',').next()?.trim().parse().ok()
+}
+
+/// What the user sees, if his last save is in it; he looks for as long as a person takes to wonder.
+fn see(path: &Path, expected: u64) -> Option<String> {
+    for _ in 0..400 {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        if counter(&text) == Some(expected) {
+            return Some(text);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    None
+}
+
+fn save(path: &Path, text: &str, how: Save) {
+    match how {
+        Save::Rename => {
+            fs::write(path.with_file_name("new"), text).unwrap();
+            fs::rename(path.with_file_name("new"), path).unwrap();
+        }
+        Save::InPlace => {
+            // The new text is never shorter: spaces at the end make it so.
+            let mut file = OpenOptions::new().write(true).open(path).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            file.set_len(text.len() as u64).unwrap();
+        }
+        Save::Truncate => {
+            let mut file = OpenOptions::new().write(true).truncate(true).open(path).unwrap();
+            let (first, rest) = text.as_bytes().split_at(text.len() / 2);
+            file.write_all(first).unwrap();
+            thread::sleep(Duration::from_micros(fastrand::u64(..500)));
+            file.write_all(rest).unwrap();
+        }
+    }
+}
+
+/// What came of a race.
+#[derive(Debug)]
+struct Race {
+    /// Edits that the user made and could not find again.
+    lost: u64,
+    /// Writes of ours.
+    writes: u64,
+    /// Saves that came out of an exchange and were given their name back.
+    crossed: u64,
+    /// Saves that are kept aside, since a newer one was in force.
+    aside: usize,
+}
+
+fn race(how: Save) -> Race {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(NAME);
+    fs::write(&path, "[\n  {\"list_id\": \"a\"},\n  {\"list_id\": \"b\", \"x-count\": 0, \"x\": 1}\n]\n")
+        .unwrap();
+    let crossed = Arc::new(AtomicU64::new(0));
+    let count_crossed = Arc::clone(&crossed);
+    let hook = move |step| {
+        count_crossed.fetch_add(u64::from(step == Step::PutBack), Ordering::Relaxed);
+        Ok(())
+    };
+    let file = StateFile::open(folder.path(), Arc::new(SystemClock)).unwrap();
+    let file = file.with(Means::Exchange, Box::new(hook));
+    let (done, writes) = (AtomicBool::new(false), AtomicU64::new(0));
+    let lost = thread::scope(|threads| {
+        threads.spawn(|| {
+            let start = time::parse("2019-10-21T10:00:00").unwrap();
+            let mut entry = file.load().unwrap().entries.remove(0);
+            while !done.load(Ordering::Relaxed) {
+                let seconds = writes.load(Ordering::Relaxed) as i64;
+                let latest_timestamp = start + TimeDelta::seconds(seconds);
+                let stamp = Stamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
+                let edit = Edit { entry: entry.id.clone(), was: entry.latest_timestamp, stamp };
+                if let Ok(applied) = file.apply_now(&edit) {
+                    // A user who saves what he read before our last write takes our stamp back; that is his right.
+                    entry =
+                        applied.snapshot.entries.into_iter().find(|entry| entry.id.list_id == "a").unwrap();
+                    writes.fetch_add(1, Ordering::Relaxed);
+                }
+                file.look_back().unwrap();
+            }
+        });
+        let mut lost = 0;
+        let mut count = 0;
+        for _ in 0..SAVES {
+            let Some(text) = see(&path, count) else {
+                lost += 1;
+                count = counter(&fs::read_to_string(&path).unwrap()).unwrap();
+                continue;
+            };
+            thread::sleep(Duration::from_micros(fastrand::u64(..6_000)));
+            let changed =
+                text.replace(&format!("\"x-count\": {count},"), &format!("\"x-count\": {},", count + 1));
+            save(&path, &changed, how);
+            count += 1;
+        }
+        lost += u64::from(see(&path, count).is_none());
+        done.store(true, Ordering::Relaxed);
+        lost
+    });
+    let names = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name());
+    let aside = names.filter(|name| name.to_str().unwrap().contains("conflict")).count();
+    Race { lost, writes: writes.into_inner(), crossed: crossed.load(Ordering::Relaxed), aside }
+}
+
+#[test]
+fn not_one_edit_is_lost_in_a_race() {
+    for how in [Save::Rename, Save::InPlace, Save::Truncate] {
+        let race = race(how);
+        let Race { lost, writes, crossed, aside } = race;
+        println!(
+            "{SAVES} saves {how:?}: {lost} lost, {writes} writes of ours, {crossed} crossed, {aside} kept aside"
+        );
+        assert!(writes > 50 && crossed > 5, "there was no race");
+        assert_eq!(lost, 0);
+    }
+}
+
+#[test]
+fn a_reader_never_sees_an_incomplete_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(NAME);
+    fs::write(&path, format!("[{{\"list_id\": \"a\", \"x-long\": \"{}\"}}]", "x".repeat(100_000))).unwrap();
+    let file = StateFile::open(folder.path(), Arc::new(SystemClock)).unwrap();
+    let done = AtomicBool::new(false);
+    let reads = thread::scope(|threads| {
+        let reader = threads.spawn(|| {
+            let mut reads = 0;
+            while !done.load(Ordering::Relaxed) {
+                assert!(schema::read(&fs::read_to_string(&path).unwrap()).is_ok());
+                reads += 1;
+            }
+            reads
+        });
+        for seconds in 0..200 {
+            let entry = file.load().unwrap().entries.remove(0);
+            let latest_timestamp = time::parse("2019-10-21T10:00:00").unwrap() + TimeDelta::seconds(seconds);
+            let stamp = Stamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
+            file.apply_now(&Edit { entry: entry.id, was: entry.latest_timestamp, stamp }).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(reads > 200, "only {reads} reads");
+}
