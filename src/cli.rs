@@ -35,7 +35,7 @@ Settings, by environment:
 Exit codes:
   0    everything due is delivered, or a stop was asked for and all is saved
   1    with --once: at least one entry failed
-  2    usage, settings, or with --once the state file
+  2    usage, settings, or the state file (go without --once waits for it to be mended)
   70   a bug
   75   another importer works on the state folder
   77   an API key is missing or malformed
@@ -57,6 +57,12 @@ pub enum Command {
     Go(Go),
     /// Show a whole import without any account
     Demo,
+    /// Read the state file and tell every problem
+    Check(Check),
+    /// Print the JSON Schema of the state file, for editors
+    Schema,
+    /// Look at the last versions of the state file, or go back to one
+    State(State),
     /// Serve emulators of Mailchimp and Ometria on this machine
     Sandbox(Sandbox),
 }
@@ -70,6 +76,36 @@ pub struct Go {
     /// Look at every entry once, then exit
     #[arg(long)]
     pub once: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The folder of state.json
+    #[arg(long, value_name = "DIR", default_value = "state")]
+    pub state: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct State {
+    #[command(subcommand)]
+    pub command: StateCommand,
+    /// The folder of state.json
+    #[arg(long, value_name = "DIR", default_value = "state", global = true)]
+    pub state: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// What changed in the state file, when, and by whom
+    Log,
+    /// Give the state file the text of an older version
+    Revert {
+        /// The number that the log shows
+        number: u64,
+    },
 }
 
 #[derive(Debug, Args)]

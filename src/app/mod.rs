@@ -4,6 +4,7 @@
 mod demo;
 pub mod logger;
 pub mod settings;
+mod state;
 
 use std::{
     io::{Write, stdout},
@@ -45,6 +46,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Go(go) => self::go(go).await,
         Command::Demo => demo::run().await,
+        Command::Check(check) => state::check(&check),
+        Command::Schema => state::schema(),
+        Command::State(options) => state::versions(&options),
         Command::Sandbox(sandbox) => self::sandbox(sandbox).await,
     }
 }

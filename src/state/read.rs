@@ -12,7 +12,12 @@ use crate::base::fault::Fault;
 /// Reads a state file, waiting a moment for one that is just being saved. A [`Fault::Process`] says what is wrong with
 /// it and where.
 pub fn load(path: &Path) -> Result<Snapshot, Fault> {
-    schema::read(&text(path)?).map_err(|finding| finding.fault(path))
+    inspect(path)?.map_err(|finding| finding.fault(path))
+}
+
+/// As [`load`], with a finding where the text as a whole is no array of entries.
+pub fn inspect(path: &Path) -> Result<Result<Snapshot, Finding>, Fault> {
+    Ok(schema::read(&text(path)?))
 }
 
 /// The whole text of a state file, or of a copy of it.

@@ -8,6 +8,7 @@ mod process;
 mod retry;
 mod run_sh;
 mod sandbox;
+mod state;
 mod stop;
 mod support;
 mod walk;

@@ -305,3 +305,18 @@ async fn the_help_names_every_setting_and_exit_code() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_importer_of_the_folder_exits_75_and_a_killed_one_leaves_it_free() {
+    let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "first"}]"#).await.list("first", 10);
+    let mut running = Running::start(loopback.command(&["go"]));
+    running.wait_for("list \"first\" updated").await;
+    let pid = running.child.id().unwrap();
+    let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
+    assert_eq!(code, 75, "{log}");
+    assert!(log.contains(&format!("another importer (pid {pid} on ")), "{log}");
+    running.signal("KILL");
+    running.end().await;
+    let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
+    assert_eq!(code, 0, "{log}");
+}
