@@ -45,6 +45,24 @@ runtime() {
   fi
 }
 
+# Reads .env: lines NAME=value, as `export` or not, the value in quotes or not; nothing in it is executed. What the
+# environment holds already wins.
+load_env_file() {
+  local line name value number=0
+  [ -f .env ] || return 0
+  while IFS= read -r line || [ -n "$line" ]; do
+    number=$((number + 1))
+    line="${line%$'\r'}"
+    if [[ "$line" =~ ^[[:space:]]*(#.*)?$ ]]; then continue; fi
+    if ! [[ "$line" =~ ^[[:space:]]*(export[[:space:]]+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$ ]]; then
+      fail ".env line $number is not NAME=value"
+    fi
+    name="${BASH_REMATCH[2]}" value="${BASH_REMATCH[3]}"
+    if [[ "$value" =~ ^\"(.*)\"[[:space:]]*$ || "$value" =~ ^\'(.*)\'[[:space:]]*$ ]]; then value="${BASH_REMATCH[1]}"; fi
+    if [ -z "${!name:-}" ]; then export "$name=$value"; fi
+  done <.env
+}
+
 # ---- Docker ----
 
 docker_build() {
@@ -63,7 +81,7 @@ docker_go() {
   for argument in "$@"; do
     case "$argument" in --state | --state=*) fail "in Docker the state folder is always ./state; leave --state out" ;; esac
   done
-  if [ -f .env ]; then options+=(--env-file .env); fi
+  load_env_file
   # By name only: a value in the arguments would show in the list of processes.
   for name in "${SETTINGS[@]}"; do
     if [ -n "${!name:-}" ]; then options+=(--env "$name"); fi
@@ -76,16 +94,6 @@ docker_go() {
 
 cargo_build() {
   cargo build --release --locked
-}
-
-# Lines NAME=value; what the environment holds already wins, as in Docker.
-load_env_file() {
-  local name value
-  [ -f .env ] || return 0
-  while IFS='=' read -r name value || [ -n "$name" ]; do
-    case "$name" in '' | '#'* | *[!A-Za-z0-9_]*) continue ;; esac
-    if [ -z "${!name:-}" ]; then export "$name=$value"; fi
-  done <.env
 }
 
 cargo_test() {

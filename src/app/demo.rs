@@ -52,7 +52,8 @@ struct Story {
 pub async fn run() -> anyhow::Result<u8> {
     let story = Story::new()?;
     say(&format!(
-        "This is importer at work on an emulated Mailchimp list of {MEMBERS} members and an emulated Ometria.\n\
+        "This is importer at work on an emulated Mailchimp list of {MEMBERS} members, some of them archived and so not \
+         listed, and an emulated Ometria.\n\
          No account is needed, and nothing leaves this machine.\n\n\
          1. The state file names the list. It has no latest_timestamp, so a full load is due:\n"
     ));

@@ -2,17 +2,23 @@
 
 use std::io::Write;
 
-use env_logger::{Builder, Env};
+use env_logger::Builder;
+use log::warn;
 
 use crate::base::{
     clock::{Clock, SystemClock},
     time,
 };
 
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// `2019-10-21 10:51:16 INFO |controller|186| list "1a2d7ebf82" up to date.` Times are UTC. The level comes from
 /// `RUST_LOG`; without it, `info`.
 pub fn start() {
-    Builder::from_env(Env::default().default_filter_or("info"))
+    let asked = std::env::var("RUST_LOG").unwrap_or_default();
+    let filter = filter(&asked);
+    Builder::new()
+        .parse_filters(filter.as_deref().unwrap_or("info"))
         .format(|out, record| {
             let now = time::spoken(SystemClock.now());
             let module = record.module_path().unwrap_or("");
@@ -20,11 +26,52 @@ pub fn start() {
             let place = module.rsplit("::").next().unwrap_or(module);
             let line = record.line().unwrap_or(0);
             // A text of several lines is several lines of the log, each in the same shape.
-            record
-                .args()
-                .to_string()
-                .lines()
-                .try_for_each(|text| writeln!(out, "{now} {} |{place}|{line}| {text}", record.level()))
+            record.args().to_string().lines().try_for_each(|text| {
+                let text = text.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}");
+                writeln!(out, "{now} {} |{place}|{line}| {text}", record.level())
+            })
         })
         .init();
+    if filter.is_none() {
+        warn!("`RUST_LOG` must be one of {}; info is used.", LEVELS.join(", "));
+    }
+}
+
+/// A bare level is ours; the libraries below speak of what goes wrong only, unless they are named. Nothing if it is
+/// neither a level nor a list of `target=level`, with which nothing at all would be logged.
+fn filter(asked: &str) -> Option<String> {
+    let asked = asked.trim().to_lowercase();
+    if asked.is_empty() {
+        return Some("info".into());
+    }
+    if LEVELS.contains(&asked.as_str()) {
+        let others = if ["off", "error"].contains(&asked.as_str()) { &asked } else { "warn" };
+        return Some(format!("{others},{}={asked}", env!("CARGO_PKG_NAME")));
+    }
+    let each = |part: &str| {
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+        LEVELS.contains(&level.trim())
+    };
+    asked.split(',').all(each).then_some(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_does_not_silence_the_log() {
+        for (asked, expected) in [
+            ("", Some("info")),
+            (" ", Some("info")),
+            ("debug", Some("warn,importer=debug")),
+            ("INFO", Some("warn,importer=info")),
+            ("off", Some("off,importer=off")),
+            ("hyper=trace,info", Some("hyper=trace,info")),
+            ("inof", None),
+            ("importer=loud", None),
+        ] {
+            assert_eq!(filter(asked).as_deref(), expected, "{asked}");
+        }
+    }
 }

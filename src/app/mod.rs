@@ -72,7 +72,7 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
             return Ok(exit::TAKEN);
         }
         Err(error) => {
-            error!("{error} (is `{}` the right folder, and may you write there?).", go.state.display());
+            error!("{error}.");
             return Ok(exit::UNUSABLE);
         }
     };
@@ -88,11 +88,12 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
     signals.spawn(stop_on_signals(stop.clone()));
     let watch = Watch::file(state.path());
     let open = open(settings, Arc::new(Web::new()?), Arc::clone(&clock));
+    let asked = stop.clone();
     let tools = Tools { state, clock, open, watch, stop };
     let mode = if go.once { Mode::Once } else { Mode::Loop };
     Ok(match controller::run(tools, mode).await {
         Ok(Verdict::Done) => {
-            info!("done.");
+            info!("{}.", if asked.is_cancelled() { "stopped" } else { "done" });
             exit::DONE
         }
         Ok(Verdict::Failed) => {
@@ -117,25 +118,32 @@ pub fn open(settings: Settings, transport: Arc<dyn Transport>, clock: Arc<dyn Cl
         Ends {
             source: Box::new(Mailchimp::new(Arc::clone(&mailchimp), list_id, mapping.fields())),
             mapping: Box::new(mapping),
-            sink: Box::new(Ometria::new(Arc::clone(&ometria))),
+            sink: Box::new(Ometria::new(Arc::clone(&ometria), list_id)),
         }
     })
 }
 
-/// The first ctrl-c or SIGTERM asks for a stop, the second one stops at once. The state file is whole at any moment.
+/// The first ctrl-c, SIGTERM or SIGHUP asks for a stop; when one is asked for already, also by the quit file, the next
+/// signal stops at once. The state file is whole at any moment.
 async fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("no handler for ctrl-c")?;
     let mut terminate = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
-    for first in [true, false] {
-        tokio::select! {
-            _ = interrupt.recv() => info!("ctrl-c."),
-            _ = terminate.recv() => info!("SIGTERM."),
+    let mut hang_up = signal(SignalKind::hangup()).context("no handler for SIGHUP")?;
+    loop {
+        let name = tokio::select! {
+            _ = interrupt.recv() => "ctrl-c",
+            _ = terminate.recv() => "SIGTERM",
+            _ = hang_up.recv() => "SIGHUP",
+        };
+        if stop.is_cancelled() {
+            warn!(
+                "{name} again: stopped at once; what was not recorded as delivered is sent by the next run."
+            );
+            std::process::exit(exit::INTERRUPTED.into());
         }
-        if first {
-            stop.cancel();
-        }
+        info!("{name}: stopping.");
+        stop.cancel();
     }
-    std::process::exit(exit::INTERRUPTED.into())
 }
 
 async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {
@@ -151,9 +159,11 @@ async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {
     let address = listener.local_addr()?;
     writeln!(
         stdout(),
-        "# Mailchimp and Ometria, emulated at {address}. In another shell:\n\
-         export MAILCHIMP_URL=http://{address}/3.0 MAILCHIMP_APIKEY={MAILCHIMP_KEY}\n\
-         export OMETRIA_URL=http://{address}/v2 OMETRIA_APIKEY={OMETRIA_KEY}\n\
+        "# Mailchimp and Ometria, emulated at {address}. In another shell, or in .env:\n\
+         export MAILCHIMP_URL=http://{address}/3.0\n\
+         export MAILCHIMP_APIKEY={MAILCHIMP_KEY}\n\
+         export OMETRIA_URL=http://{address}/v2\n\
+         export OMETRIA_APIKEY={OMETRIA_KEY}\n\
          # Lists of {} members: {}. Stop with ctrl-c.",
         options.members,
         options.list.join(", ")

@@ -25,7 +25,9 @@ pub struct Settings {
 /// Why the settings can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    #[error("`{name}` {why}; to try importer without keys: ./run.sh demo")]
+    #[error(
+        "`{name}` {why}; put it into .env or the environment, or try importer without keys: ./run.sh demo"
+    )]
     Key { name: &'static str, why: &'static str },
     #[error("`{name}` {why}")]
     Value { name: &'static str, why: String },
@@ -77,7 +79,7 @@ fn mailchimp(get: &impl Fn(&'static str) -> Option<String>) -> Result<Account, R
     };
     // Basic authentication: any user name, the key as the password.
     let credentials = format!("Basic {}", STANDARD.encode(format!("importer:{key}")));
-    account("mailchimp", NAME, base, key, header::AUTHORIZATION, &credentials)
+    account(("mailchimp", NAME, "MAILCHIMP_URL"), base, key, header::AUTHORIZATION, &credentials)
 }
 
 fn ometria(get: &impl Fn(&'static str) -> Option<String>) -> Result<Account, Refused> {
@@ -86,8 +88,7 @@ fn ometria(get: &impl Fn(&'static str) -> Option<String>) -> Result<Account, Ref
     let url = get("OMETRIA_URL").unwrap_or_else(|| "https://api.ometria.com/v2".into());
     let credentials = key.clone();
     account(
-        "ometria",
-        NAME,
+        ("ometria", NAME, "OMETRIA_URL"),
         base("OMETRIA_URL", &url)?,
         key,
         HeaderName::from_static("x-ometria-auth"),
@@ -96,8 +97,7 @@ fn ometria(get: &impl Fn(&'static str) -> Option<String>) -> Result<Account, Ref
 }
 
 fn account(
-    service: &'static str,
-    key_name: &'static str,
+    (service, key_name, url_name): (&'static str, &'static str, &'static str),
     base: Url,
     key: String,
     header: HeaderName,
@@ -105,7 +105,7 @@ fn account(
 ) -> Result<Account, Refused> {
     let credentials = HeaderValue::from_str(credentials)
         .map_err(|_| Refused::Key { name: key_name, why: "holds a character that no key has" })?;
-    Ok(Account { service, key_name, base, key: Secret::new(key), header, credentials })
+    Ok(Account { service, key_name, url_name, base, key: Secret::new(key), header, credentials })
 }
 
 fn key(name: &'static str, value: Option<String>) -> Result<String, Refused> {
@@ -123,11 +123,14 @@ fn data_center(key: &str) -> Option<&str> {
 }
 
 fn base(name: &'static str, text: &str) -> Result<Url, Refused> {
-    let refused =
-        || Refused::Value { name, why: format!("is no address such as https://host/path: {text:?}") };
-    let url = Url::parse(text).map_err(|_| refused())?;
-    let usable = matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
-    if usable { Ok(url) } else { Err(refused()) }
+    let refused = |why: String| Refused::Value { name, why };
+    if text.contains('@') {
+        return Err(refused("must not hold a user or a password; the key is sent in a header".into()));
+    }
+    let usable =
+        |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
+    let url = Url::parse(text).ok().filter(usable);
+    url.ok_or_else(|| refused(format!("is no address such as https://host/path: {text:?}")))
 }
 
 fn connections(value: Option<String>) -> Result<usize, Refused> {
@@ -227,6 +230,15 @@ mod tests {
         }
         let settings = read(&[("MAILCHIMP_CONNECTIONS", "10"), ("OMETRIA_RATE", "0")]).unwrap();
         assert_eq!((settings.mailchimp_connections, settings.ometria_rate), (10, 0.0));
+    }
+
+    #[test]
+    fn an_address_with_a_password_is_refused_without_showing_it() {
+        let (code, text) = refusal("MAILCHIMP_URL", "https://ada:s3cr3t@host/3.0");
+        assert!(
+            code == exit::UNUSABLE && text.contains("MAILCHIMP_URL") && !text.contains("s3cr3t"),
+            "{text}"
+        );
     }
 
     #[test]

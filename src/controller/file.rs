@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use log::{error, warn};
+use log::{error, info, warn};
 use tokio::task::{self, spawn_blocking};
 
 use crate::{
@@ -13,13 +13,15 @@ use crate::{
 pub struct File {
     state: Arc<StateFile>,
     snapshot: Option<Snapshot>,
+    /// Whether it could not be read the last time.
+    broken: bool,
     /// Results of runs that the file could not take yet, with the task that ran them. The journal has them too.
     pub unwritten: Vec<(task::Id, Edit)>,
 }
 
 impl File {
     pub fn new(state: StateFile) -> Self {
-        File { state: Arc::new(state), snapshot: None, unwritten: vec![] }
+        File { state: Arc::new(state), snapshot: None, broken: false, unwritten: vec![] }
     }
 
     pub fn path(&self) -> &Path {
@@ -38,9 +40,14 @@ impl File {
     /// Reads the file and tells what is wrong with it; answers the number of entries that can't run. What was told of the
     /// same text before is not told again, but for the problems.
     pub async fn read(&mut self) -> Result<usize, Fault> {
+        let was_broken = std::mem::replace(&mut self.broken, true);
         let snapshot = self.blocking(StateFile::load).await?;
+        self.broken = false;
+        if was_broken {
+            info!("the state file can be read again.");
+        }
         for problem in &snapshot.problems {
-            error!("{}; the other entries go on.\n{}", problem.at(self.path()), problem.excerpt);
+            error!("{}; this entry does not run.\n{}", problem.at(self.path()), problem.excerpt);
         }
         if self.snapshot.as_ref().is_none_or(|old| old.text != snapshot.text) {
             for warning in &snapshot.warnings {
@@ -58,7 +65,7 @@ impl File {
     /// Whether the file says something else than when it was last read or written; our own writes are no news.
     pub async fn changed(&self) -> bool {
         match (self.blocking(StateFile::load).await, &self.snapshot) {
-            (Ok(new), Some(old)) => new.text != old.text,
+            (Ok(new), Some(old)) => self.broken || new.text != old.text,
             (Err(_), _) | (_, None) => true,
         }
     }

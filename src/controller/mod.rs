@@ -180,8 +180,10 @@ impl Controller {
             Err(fault) if self.mode == Mode::Once => return Err(fault),
             Err(fault) => {
                 error!("{fault}");
-                if self.file.was_read() {
-                    info!("until then the lists as last read stay in force.");
+                let until = "the file is read again as soon as it is saved";
+                match self.file.was_read() {
+                    true => info!("{until}; until then the lists as last read stay in force."),
+                    false => info!("{until}."),
                 }
             }
         }
@@ -206,6 +208,12 @@ impl Controller {
                     info!("list {list:?} is paused, its entry is not enabled.")
                 }
                 Slot::Running if look == Look::Regular => info!("list {list:?} is being imported."),
+                Slot::Waiting if look == Look::Regular => {
+                    info!(
+                        "list {list:?} (entry at {}) waits for the run of the list's other entry.",
+                        entry.place
+                    );
+                }
                 Slot::Resting { left } if look == Look::Regular => {
                     info!("list {list:?} has failed and rests for {} more seconds.", left.as_secs());
                 }
@@ -288,7 +296,10 @@ impl Controller {
 
     async fn save(&mut self, task: task::Id, entry: Entry, outcome: Outcome) -> Result<(), Fault> {
         info!("{}", report::finished(&entry, &outcome));
-        if let Some(told) = report::rejected(&entry, &outcome.counts) {
+        let counts = &outcome.counts;
+        for told in
+            [report::rejected(&entry, counts), report::nothing_left(&entry, counts)].into_iter().flatten()
+        {
             warn!("{told}");
         }
         let stamp = Stamp {
@@ -296,7 +307,7 @@ impl Controller {
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
             total_updates: outcome.counts.sent,
         };
-        self.write(task, Edit { entry: entry.id, was: entry.latest_timestamp, stamp }).await
+        self.write(task, Edit { entry: entry.id, was: entry.was, stamp }).await
     }
 
     /// The list is free again when its result is written, or overruled.
@@ -338,11 +349,10 @@ impl Controller {
         while let Ok(Some(ran)) = timeout_at(deadline, self.jobs.join_next_with_id()).await {
             saved = saved.and(self.ended(ran).await);
         }
-        let left = self.jobs.len();
-        if left > 0 {
-            warn!("{left} lists were cut short; what they had left is sent by their next run.");
-            self.jobs.shutdown().await;
+        for list in self.slots.running() {
+            warn!("list {list:?} was cut short; what it had left is sent by its next run.");
         }
+        self.jobs.shutdown().await;
         self.file.look_back().await;
         saved
     }

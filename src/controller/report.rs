@@ -47,6 +47,12 @@ pub fn rejected(entry: &Entry, counts: &Counts) -> Option<String> {
     })
 }
 
+pub fn nothing_left(entry: &Entry, counts: &Counts) -> Option<String> {
+    let (list, offset) = (&entry.id.list_id, entry.start_offset);
+    (counts.left_out > 0 && counts.window == 0)
+        .then(|| format!("list {list:?}: start_offset {offset} leaves out the whole list; is that meant?"))
+}
+
 pub fn stopped(entry: &Entry, counts: &Counts) -> String {
     let list = &entry.id.list_id;
     format!(
@@ -61,7 +67,9 @@ pub fn written(edit: &Edit) -> String {
 }
 
 pub fn overruled_by_hand(list: &str) -> String {
-    format!("list {list:?}: latest_timestamp was changed by hand during the run and is kept as it is.")
+    format!(
+        "list {list:?}: latest_timestamp or start_offset was changed by hand during the run and is kept as it is."
+    )
 }
 
 pub fn entry_gone(list: &str) -> String {
@@ -70,8 +78,11 @@ pub fn entry_gone(list: &str) -> String {
 
 /// `5 of 5 members read, 3 sent, skipped 1 pending, rejected 1 invalid_email`
 fn counted(counts: &Counts) -> String {
-    let Counts { window, read, sent, skipped, rejected } = counts;
+    let Counts { window, left_out, read, sent, skipped, rejected } = counts;
     let mut text = format!("{read} of {window} members read, {sent} sent");
+    if *left_out > 0 {
+        text += &format!(", {left_out} left out by start_offset");
+    }
     for (word, reasons) in [("skipped", skipped), ("rejected", rejected)] {
         for (reason, count) in reasons {
             text += &format!(", {word} {count} {reason}");

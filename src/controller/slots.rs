@@ -6,15 +6,17 @@ use tokio::{task, time::Instant};
 
 use crate::state::schema::EntryId;
 
-/// How long a failed entry waits for its next run.
-const REST: Duration = Duration::from_secs(60);
+/// How long a failed entry waits for its next run: until the next look, which comes every minute.
+const REST: Duration = Duration::from_secs(50);
 
 /// Whether an entry can run now.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Slot {
     Free,
-    /// It, or another entry of its list, is being run.
+    /// It is being run.
     Running,
+    /// Another entry of its list is being run.
+    Waiting,
     /// It has failed; an edit of the entry ends the rest, since the entry is then another one.
     Resting {
         left: Duration,
@@ -36,11 +38,16 @@ impl Slots {
         if self.settled.contains(id) {
             return Slot::Settled;
         }
-        if self.running.iter().any(|(_, running)| running.list_id == id.list_id) {
-            return Slot::Running;
+        if let Some((_, running)) = self.running.iter().find(|(_, running)| running.list_id == id.list_id) {
+            return if running == id { Slot::Running } else { Slot::Waiting };
         }
         let until = self.resting.iter().find(|(resting, until)| resting == id && *until > now);
         until.map_or(Slot::Free, |(_, until)| Slot::Resting { left: *until - now })
+    }
+
+    /// The lists that are being run.
+    pub fn running(&self) -> impl Iterator<Item = &str> {
+        self.running.iter().map(|(_, id)| id.list_id.as_str())
     }
 
     pub fn run(&mut self, task: task::Id, id: EntryId) {
@@ -86,7 +93,7 @@ mod tests {
         slots.run(task, a.clone());
         assert_eq!(
             (slots.of(&a, now), slots.of(&edited, now), slots.of(&b, now)),
-            (Slot::Running, Slot::Running, Slot::Free)
+            (Slot::Running, Slot::Waiting, Slot::Free)
         );
         assert_eq!(slots.free(task), Some(a.clone()));
         slots.rest(a.clone(), now);

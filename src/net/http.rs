@@ -17,8 +17,9 @@ use crate::base::{clock::Clock, fault::Fault, secret::Secret};
 pub struct Account {
     /// The third party's name, as in a message: `mailchimp`.
     pub service: &'static str,
-    /// The environment variable that holds the key, for hints.
+    /// The environment variables of the key and of the address, for hints.
     pub key_name: &'static str,
+    pub url_name: &'static str,
     pub base: Url,
     pub key: Secret,
     /// The header that carries the key.
@@ -120,9 +121,13 @@ impl Http {
             let _permit = self.gate.enter().await;
             self.transport.send(request).await
         };
-        let service = self.account.service;
-        let response =
-            sent.map_err(|error| Fault::retry(format!("no whole answer from {service}")).because(error))?;
+        let response = sent.map_err(|error| {
+            let Account { service, base, url_name, .. } = &self.account;
+            let host = base.origin().ascii_serialization();
+            Fault::retry(format!("no whole answer from {service} at {host}"))
+                .because(error)
+                .hint(format!("if this lasts, check the network and `{url_name}`"))
+        })?;
         if response.status().is_success() { Ok(response) } else { Err(self.refusal(&response)) }
     }
 
@@ -155,7 +160,10 @@ impl Http {
                 fault
             }
             status if status.is_redirection() => Fault::list(what.trim_end())
-                .hint(format!("redirects are not followed with a key; check the address of {service}")),
+                .hint(format!("redirects are not followed with a key; check `{}`", self.account.url_name)),
+            StatusCode::NOT_FOUND => {
+                Fault::list(what.trim_end()).hint(format!("check `{}`", self.account.url_name))
+            }
             _ => Fault::list(what.trim_end()),
         };
         let fault = fault.status(status.as_u16());

@@ -21,11 +21,13 @@ const IN_FLIGHT: usize = 8;
 /// The push endpoint of one account.
 pub struct Ometria {
     http: Arc<Http>,
+    list_id: String,
 }
 
 impl Ometria {
-    pub fn new(http: Arc<Http>) -> Self {
-        Ometria { http }
+    /// `list_id` is where the contacts come from, for messages.
+    pub fn new(http: Arc<Http>, list_id: &str) -> Self {
+        Ometria { http, list_id: list_id.to_owned() }
     }
 }
 
@@ -38,7 +40,8 @@ impl Sink for Ometria {
     fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
             let request = self.http.post(&["push"], body(batch));
-            let doing = format!("could not push {} contacts to ometria", batch.len());
+            let list = self.list_id.escape_debug();
+            let doing = format!("could not push {} contacts of list `{list}` to ometria", batch.len());
             self.http.call(&doing, request, |response| accepted(response, batch.len())).await
         })
     }

@@ -67,7 +67,8 @@ impl Source for Mailchimp {
 
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
         Box::pin(async move {
-            let doing = format!("could not read members from {} of list `{}`", span.offset, self.list_id);
+            let list = self.list_id.escape_debug();
+            let doing = format!("could not read the members of list `{list}` from row {} on", span.offset);
             let path = ["lists", &self.list_id, "members"];
             let request = self.http.get(&path, &self.query(window, span));
             let page = self.http.call(&doing, request, |response| page(response.body())).await;

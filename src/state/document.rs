@@ -10,7 +10,7 @@ use jsonc_parser::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    fields::OWNED,
+    fields::{LATEST_TIMESTAMP, OWNED, START_OFFSET},
     finding::{Finding, Place},
     schema::{self, BOM, EntryId},
 };
@@ -20,9 +20,23 @@ use crate::base::time;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Edit {
     pub entry: EntryId,
-    /// What `latest_timestamp` said when the run started. If it no longer does, the user has changed it and wins.
-    pub was: Option<DateTime<Utc>>,
+    /// What the entry said when the run started. If it no longer does, the user has changed it and wins.
+    pub was: Was,
     pub stamp: Stamp,
+}
+
+/// What a run took from its entry and what its result therefore depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Was {
+    /// No `latest_timestamp`: a full load from this `start_offset` up.
+    Absent {
+        start_offset: u64,
+    },
+    /// A null; who writes one during a run, or takes it away, asks for a reload.
+    Null {
+        start_offset: u64,
+    },
+    At(DateTime<Utc>),
 }
 
 /// What a successful run leaves in its entry.
@@ -49,7 +63,7 @@ impl Stamp {
 pub enum Overruled {
     /// The entry is gone, or can't be told from another one.
     NoSuchEntry,
-    /// Its `latest_timestamp` was changed by hand.
+    /// Its `latest_timestamp`, or the `start_offset` of a full load, was changed by hand.
     ByHand,
 }
 
@@ -66,7 +80,7 @@ pub fn stamp(text: &str, edit: &Edit) -> Result<Stamped, Finding> {
     let Some(object) = locate(&array, &edit.entry) else {
         return Ok(Stamped::Overruled(Overruled::NoSuchEntry));
     };
-    if timestamp(object) != Some(edit.was) {
+    if was(object) != Some(edit.was) {
         return Ok(Stamped::Overruled(Overruled::ByHand));
     }
     let (bom, body) = if text.starts_with(BOM) { text.split_at(BOM.len()) } else { ("", text) };
@@ -111,11 +125,16 @@ fn locate<'a, 'b>(array: &'b Array<'a>, id: &EntryId) -> Option<&'b Object<'a>> 
     of_list().find(|(_, it)| it == id).map(|(object, _)| object)
 }
 
-/// What `latest_timestamp` says; nothing if it says something unreadable.
-fn timestamp(object: &Object) -> Option<Option<DateTime<Utc>>> {
-    match object.get("latest_timestamp").map(|prop| &prop.value) {
-        None | Some(Value::NullKeyword(_)) => Some(None),
-        Some(Value::StringLit(text)) => time::parse(&text.value).map(Some),
+/// What the entry says now; nothing if it says something unreadable.
+pub fn was(object: &Object) -> Option<Was> {
+    let start_offset = || match object.get(START_OFFSET.name) {
+        None => Some(0),
+        Some(prop) => prop.value.as_number_lit()?.value.parse().ok(),
+    };
+    match object.get(LATEST_TIMESTAMP.name).map(|prop| &prop.value) {
+        None => Some(Was::Absent { start_offset: start_offset()? }),
+        Some(Value::NullKeyword(_)) => Some(Was::Null { start_offset: start_offset()? }),
+        Some(Value::StringLit(text)) => time::parse(&text.value).map(Was::At),
         Some(_) => None,
     }
 }
@@ -217,7 +236,12 @@ mod tests {
             elapsed_seconds: 12.34,
             total_updates: 7,
         };
-        Edit { entry, was: time::parse(was), stamp }
+        let was = match (was, time::parse(was)) {
+            (_, Some(time)) => Was::At(time),
+            ("null", _) => Was::Null { start_offset: 0 },
+            _ => Was::Absent { start_offset: 0 },
+        };
+        Edit { entry, was, stamp }
     }
 
     fn stamped(text: &str, edit: &Edit) -> String {
@@ -276,11 +300,12 @@ mod tests {
     #[test]
     fn a_timestamp_changed_by_hand_wins() {
         for (said, was, kept) in [
-            ("null", "", false),
+            ("null", "null", false),
+            ("null", "", true),
             (r#""2019-10-21T08:00:00""#, "2019-10-21T08:00:00Z", false),
             ("null", "2019-10-21T08:00:00", true),
             (r#""2019-10-20T08:00:00""#, "2019-10-21T08:00:00", true),
-            (r#""2019-10-21T08:00:00""#, "", true),
+            (r#""2019-10-21T08:00:00""#, "null", true),
             (r#""tomorrow""#, "", true),
             ("5", "", true),
         ] {
@@ -288,6 +313,14 @@ mod tests {
             let result = stamp(&text, &edit("a", was)).unwrap();
             assert_eq!(matches!(result, Stamped::Overruled(Overruled::ByHand)), kept, "{said} was {was}");
         }
+    }
+
+    #[test]
+    fn a_start_offset_changed_during_a_full_load_wins() {
+        let text = r#"[{"list_id": "a", "start_offset": 5}]"#;
+        assert!(matches!(stamp(text, &edit("a", "")).unwrap(), Stamped::Overruled(Overruled::ByHand)));
+        let synced = r#"[{"list_id": "a", "start_offset": 5, "latest_timestamp": "2019-10-21T08:00:00"}]"#;
+        assert!(matches!(stamp(synced, &edit("a", "2019-10-21T08:00:00")).unwrap(), Stamped::Text(_)));
     }
 
     #[test]
@@ -345,7 +378,10 @@ mod tests {
         #[test]
         fn outside_the_three_fields_of_the_entry_every_byte_stays(text in documents(), which in 0usize..4) {
             let list_id = format!("l{which}");
-            let Stamped::Text(result) = stamp(&text, &edit(&list_id, "")).unwrap() else {
+            let was = if text.contains("latest_timestamp") { "null" } else { "" };
+            let result = [was, ""].into_iter().map(|was| stamp(&text, &edit(&list_id, was)).unwrap());
+            let result = result.into_iter().find(|result| matches!(result, Stamped::Text(_)));
+            let Some(Stamped::Text(result)) = result else {
                 let quoted = format!("\"{list_id}\"");
                 prop_assert!(!text.contains(&quoted));
                 return Ok(());

@@ -131,7 +131,7 @@ pub fn json_schema() -> Value {
 impl Field {
     fn json_schema(&self) -> Value {
         let mut schema = match self.kind {
-            Kind::Text => json!({"type": "string", "pattern": "\\S"}),
+            Kind::Text => json!({"type": "string", "pattern": "^[^\\s\\p{Cc}]+$"}),
             Kind::Time => json!({"type": ["string", "null"],
                 "pattern": "^\\s*\\d{4}-\\d{2}-\\d{2}([Tt ]\\d{2}:\\d{2}(:\\d{2}([.,]\\d+)?)?([Zz]|[+-]\\d{2}(:?\\d{2})?)?)?\\s*$"}),
             Kind::Flag => json!({"type": "boolean"}),

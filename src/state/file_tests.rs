@@ -32,7 +32,7 @@ fn edit(file: &StateFile) -> Edit {
     let entry = file.load().unwrap().entries.into_iter().find(|entry| entry.id.list_id == "a").unwrap();
     let latest_timestamp = time::parse("2019-10-21T10:00:00").unwrap();
     let stamp = Stamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
-    Edit { entry: entry.id, was: entry.latest_timestamp, stamp }
+    Edit { entry: entry.id, was: entry.was, stamp }
 }
 
 fn read(folder: &Path) -> String {
@@ -95,7 +95,7 @@ fn an_unusable_file_says_where_shows_the_line_and_says_what_to_do() {
     let told = file.load().unwrap_err().to_string().replace(folder.path().to_str().unwrap(), "state");
     assert_eq!(
         told,
-        "state/state.json:2:12: expected a colon after the key (mend the file; it is read again at once)\n \
+        "state/state.json:2:12: expected a colon after the key (mend the file)\n \
          2 | {\"list_id\" \"a\"}]\n   |            ^"
     );
     fs::write(file.path(), b"[\n \xff]").unwrap();

@@ -60,7 +60,7 @@ impl Finding {
 
     /// The file can't be used because of it.
     pub fn fault(&self, path: &std::path::Path) -> Fault {
-        Fault::process(self.at(path)).hint("mend the file; it is read again at once").excerpt(&self.excerpt)
+        Fault::process(self.at(path)).hint("mend the file").excerpt(&self.excerpt)
     }
 }
 

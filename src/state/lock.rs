@@ -30,12 +30,19 @@ pub struct Holder {
 pub enum NotLocked {
     #[error("{0}")]
     Taken(String),
-    #[error("could not lock the state folder: {0}")]
+    #[error(
+        "there is no folder `{0}` (make it and put a state.json into it, or name another one with --state)"
+    )]
+    NoFolder(String),
+    #[error("could not write in the state folder: {0} (importer needs the right to write there)")]
     Io(#[from] std::io::Error),
 }
 
 /// Locks the folder for this process.
 pub fn take(folder: &Path, now: DateTime<Utc>) -> Result<Lock, NotLocked> {
+    if !folder.is_dir() {
+        return Err(NotLocked::NoFolder(folder.display().to_string()));
+    }
     fs::create_dir_all(folder.join(OURS))?;
     let path = folder.join(OURS).join("lock");
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
 use super::{
+    document::{Was, was},
     fields::{
         self, ENABLED, Field, ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID, OWNED, START_OFFSET,
         WORKER_COUNT,
@@ -43,6 +44,8 @@ pub struct Entry {
     pub items_per_request: usize,
     pub worker_count: usize,
     pub latest_timestamp: Option<DateTime<Utc>>,
+    /// What a run's result will depend on.
+    pub was: Was,
 }
 
 /// What an entry is known by while people reorder, insert and delete entries: its list, and where that stands in
@@ -166,14 +169,18 @@ impl Reader<'_> {
             items_per_request,
             worker_count,
             latest_timestamp,
+            was: was(object)?,
         })
     }
 
     fn id(&mut self, object: &Object) -> Option<EntryId> {
-        let id = identify(object).filter(|id| !id.list_id.trim().is_empty());
+        let plain = |id: &str| !id.is_empty() && !id.contains(|c: char| c.is_whitespace() || c.is_control());
+        let id = identify(object).filter(|id| plain(&id.list_id));
         if id.is_none() {
             match object.get(LIST_ID.name) {
-                Some(prop) => self.unexpected(prop, "the id of a list, such as \"1a2d7ebf82\""),
+                Some(prop) => {
+                    self.unexpected(prop, "the id of a list without spaces, such as \"1a2d7ebf82\"")
+                }
                 None => self.problem(object, "this entry has no `list_id`".into()),
             }
         }
@@ -205,9 +212,10 @@ impl Reader<'_> {
         let Kind::Whole { least, most } = field.kind else { return 0 };
         let default = field.default.and_then(|text| text.parse().ok()).unwrap_or(least);
         let Some(prop) = object.get(field.name) else { return default };
-        let number = prop.value.as_number_lit().and_then(|number| number.value.parse().ok());
-        let Some(number) = number.filter(|&number: &u64| number >= least) else {
-            self.unexpected(prop, &format!("a whole number of at least {least}"));
+        let number = prop.value.as_number_lit().and_then(|number| whole(number.value));
+        let Some(number) = number.filter(|&number| number >= least) else {
+            let range = most.map_or(format!("of at least {least}"), |most| format!("from {least} to {most}"));
+            self.unexpected(prop, &format!("a whole number {range}"));
             return default;
         };
         if let Some(most) = most.filter(|&most| number > most) {
@@ -238,6 +246,12 @@ impl Reader<'_> {
         let name = prop.name.as_str();
         self.problem(&prop.value, format!("`{name}` must be {expected}; found {found}"));
     }
+}
+
+/// More digits than any list has members are as many as there can be.
+fn whole(digits: &str) -> Option<u64> {
+    let ordinary = digits.bytes().all(|digit| digit.is_ascii_digit());
+    ordinary.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -366,12 +380,12 @@ mod tests {
             text,
             expect![[r#"
                 line 3 column 3: this entry has no `list_id`
-                line 4 column 15: `list_id` must be the id of a list, such as "1a2d7ebf82"; found 5
-                line 5 column 36: `worker_count` must be a whole number of at least 1; found "many"
+                line 4 column 15: `list_id` must be the id of a list without spaces, such as "1a2d7ebf82"; found 5
+                line 5 column 36: `worker_count` must be a whole number from 1 to 10; found "many"
                 line 5 column 60: `start_offset` must be a whole number of at least 0; found -1
                 line 5 column 84: `latest_timestamp` must be a time such as "2019-10-21T09:50:54" (UTC unless it names a zone), or null for a full load; found "soon"
-                line 6 column 41: `items_per_request` must be a whole number of at least 1; found 0
-                line 6 column 60: `worker_count` must be a whole number of at least 1; found 1.5
+                line 6 column 41: `items_per_request` must be a whole number from 1 to 1000; found 0
+                line 6 column 60: `worker_count` must be a whole number from 1 to 10; found 1.5
                 line 7 column 39: `worker_count` stands twice in this entry; remove one of them
                 line 8 column 3: expected an entry `{ … }`, found a string
                 line 10 column 3: this entry repeats the one at line 2; remove one of them

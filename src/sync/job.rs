@@ -71,8 +71,10 @@ pub struct Outcome {
 /// What became of the rows.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// Rows in the window when it was opened.
+    /// Rows of the window that were to be read, when it was opened.
     pub window: u64,
+    /// Rows of the window that `start_offset` left out.
+    pub left_out: u64,
     /// Different records read.
     pub read: u64,
     /// Records that the sink accepted.
@@ -195,7 +197,7 @@ impl<'a> Run<'a> {
     fn take(&mut self, span: Span, page: Page) {
         debug!("list {:?}: {} members from {}.", self.plan.list_id, page.records.len(), span.offset);
         let rows = self.walk.answered(span, page.records.len(), page.total);
-        self.counts.window = self.walk.rows();
+        (self.counts.window, self.counts.left_out) = (self.walk.rows(), self.walk.left_out());
         if rows == Rows::Leave {
             return;
         }

@@ -114,6 +114,11 @@ impl Walk {
         self.opened.saturating_sub(self.start_offset)
     }
 
+    /// Rows in the window when it was opened that `start_offset` leaves out.
+    pub fn left_out(&self) -> u64 {
+        self.opened.min(self.start_offset)
+    }
+
     /// The fewest different rows that a finished walk can have seen if it missed none.
     pub fn least(&self) -> u64 {
         self.total.saturating_sub(self.floor())

@@ -62,6 +62,7 @@ fn http(service: &'static str, key: &str, transport: Arc<dyn Transport>, connect
     let account = Account {
         service,
         key_name,
+        url_name: if mailchimp { "MAILCHIMP_URL" } else { "OMETRIA_URL" },
         base: format!("http://sandbox/{path}").parse().unwrap(),
         key: Secret::new(key),
         header: name,
@@ -89,7 +90,7 @@ async fn told(service: &'static str, status: u16, body: &'static str) -> String 
     let start = tokio::time::Instant::now();
     let fault = match service {
         "mailchimp" => Mailchimp::new(http, "a", &[]).read(&window(), SPAN).await.map(|_| ()).unwrap_err(),
-        _ => Ometria::new(http).deliver(&payloads(2)).await.unwrap_err(),
+        _ => Ometria::new(http, "a").deliver(&payloads(2)).await.unwrap_err(),
     };
     assert!(matches!(fault, Fault::List(_)), "{fault:?}");
     let class = if start.elapsed() > Duration::from_secs(10) { "retry" } else { "list" };
@@ -135,19 +136,19 @@ async fn mailchimp_failures_are_classed_and_told_without_secrets() {
             (0, "connection reset by peer"),
         ],
         expect![[r#"
-            list: could not read members from 200 of list `a`: mailchimp answered 401 unauthorized: api key invalid: your key *** of <address> is invalid (check the key in `MAILCHIMP_APIKEY`)
-            list: could not read members from 200 of list `a`: mailchimp answered 403 forbidden: user disabled: this account has been disabled (check the rights of the key in `MAILCHIMP_APIKEY`)
-            retry: could not read members from 200 of list `a`: mailchimp answered 403 forbidden (tried 6 times in … s)
-            list: could not read members from 200 of list `a`: mailchimp answered 404 not found: resource not found: the requested resource could not be found (check `list_id`: is it a list of this account?)
-            list: could not read members from 200 of list `a`: mailchimp answered 400 bad request: invalid resource: status is required
-            retry: could not read members from 200 of list `a`: mailchimp answered 408 request timeout (tried 6 times in … s)
-            retry: could not read members from 200 of list `a`: mailchimp answered 429 too many requests: too many requests: you have exceeded the limit of 10 simultaneous connections (tried 6 times in … s)
-            retry: could not read members from 200 of list `a`: mailchimp answered 500 internal server error (tried 6 times in … s)
-            retry: could not read members from 200 of list `a`: mailchimp answered 504 gateway timeout (tried 6 times in … s)
-            list: could not read members from 200 of list `a`: mailchimp answered 301 moved permanently (redirects are not followed with a key; check the address of mailchimp)
-            retry: could not read members from 200 of list `a`: mailchimp's answer can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
-            retry: could not read members from 200 of list `a`: mailchimp's answer can't be read: unexpected JSON at line 1 column 36 (tried 6 times in … s)
-            retry: could not read members from 200 of list `a`: no whole answer from mailchimp: connection reset by peer (tried 6 times in … s)
+            list: could not read the members of list `a` from row 200 on: mailchimp answered 401 unauthorized: api key invalid: your key *** of <address> is invalid (check the key in `MAILCHIMP_APIKEY`)
+            list: could not read the members of list `a` from row 200 on: mailchimp answered 403 forbidden: user disabled: this account has been disabled (check the rights of the key in `MAILCHIMP_APIKEY`)
+            retry: could not read the members of list `a` from row 200 on: mailchimp answered 403 forbidden (tried 6 times in … s)
+            list: could not read the members of list `a` from row 200 on: mailchimp answered 404 not found: resource not found: the requested resource could not be found (check `list_id`: is it a list of this account?)
+            list: could not read the members of list `a` from row 200 on: mailchimp answered 400 bad request: invalid resource: status is required
+            retry: could not read the members of list `a` from row 200 on: mailchimp answered 408 request timeout (tried 6 times in … s)
+            retry: could not read the members of list `a` from row 200 on: mailchimp answered 429 too many requests: too many requests: you have exceeded the limit of 10 simultaneous connections (tried 6 times in … s)
+            retry: could not read the members of list `a` from row 200 on: mailchimp answered 500 internal server error (tried 6 times in … s)
+            retry: could not read the members of list `a` from row 200 on: mailchimp answered 504 gateway timeout (tried 6 times in … s)
+            list: could not read the members of list `a` from row 200 on: mailchimp answered 301 moved permanently (redirects are not followed with a key; check `MAILCHIMP_URL`)
+            retry: could not read the members of list `a` from row 200 on: mailchimp's answer can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
+            retry: could not read the members of list `a` from row 200 on: mailchimp's answer can't be read: unexpected JSON at line 1 column 36 (tried 6 times in … s)
+            retry: could not read the members of list `a` from row 200 on: no whole answer from mailchimp at http://sandbox: connection reset by peer (tried 6 times in … s; if this lasts, check the network and `MAILCHIMP_URL`)
         "#]],
     )
     .await;
@@ -170,16 +171,16 @@ async fn ometria_failures_are_classed_and_told_without_secrets() {
             (0, "no answer in time"),
         ],
         expect![[r#"
-            list: could not push 2 contacts to ometria: ometria answered 401 unauthorized (check the key in `OMETRIA_APIKEY`)
-            list: could not push 2 contacts to ometria: ometria answered 403 forbidden: api key is not authorised to access this resource (check the rights of the key in `OMETRIA_APIKEY`)
-            list: could not push 2 contacts to ometria: ometria answered 400 bad request: payload invalid: <address> is bad
-            list: could not push 2 contacts to ometria: ometria answered 413 payload too large
-            retry: could not push 2 contacts to ometria: ometria answered 429 too many requests (tried 6 times in … s)
-            retry: could not push 2 contacts to ometria: ometria answered 503 service unavailable (tried 6 times in … s)
-            retry: could not push 2 contacts to ometria: ometria's answer can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
-            list: could not push 2 contacts to ometria: ometria rejected 1 of 2 contacts (ask Ometria's support about request id r-1; the list is sent again when due)
-            list: could not push 2 contacts to ometria: ometria rejected 2 of 2 contacts (ask Ometria's support about request id none; the list is sent again when due)
-            retry: could not push 2 contacts to ometria: no whole answer from ometria: no answer in time (tried 6 times in … s)
+            list: could not push 2 contacts of list `a` to ometria: ometria answered 401 unauthorized (check the key in `OMETRIA_APIKEY`)
+            list: could not push 2 contacts of list `a` to ometria: ometria answered 403 forbidden: api key is not authorised to access this resource (check the rights of the key in `OMETRIA_APIKEY`)
+            list: could not push 2 contacts of list `a` to ometria: ometria answered 400 bad request: payload invalid: <address> is bad
+            list: could not push 2 contacts of list `a` to ometria: ometria answered 413 payload too large
+            retry: could not push 2 contacts of list `a` to ometria: ometria answered 429 too many requests (tried 6 times in … s)
+            retry: could not push 2 contacts of list `a` to ometria: ometria answered 503 service unavailable (tried 6 times in … s)
+            retry: could not push 2 contacts of list `a` to ometria: ometria's answer can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
+            list: could not push 2 contacts of list `a` to ometria: ometria rejected 1 of 2 contacts (ask Ometria's support about request id r-1; the list is sent again when due)
+            list: could not push 2 contacts of list `a` to ometria: ometria rejected 2 of 2 contacts (ask Ometria's support about request id none; the list is sent again when due)
+            retry: could not push 2 contacts of list `a` to ometria: no whole answer from ometria at http://sandbox: no answer in time (tried 6 times in … s; if this lasts, check the network and `OMETRIA_URL`)
         "#]],
     )
     .await;
@@ -193,7 +194,7 @@ async fn any_success_of_ometria_will_do() {
         (201, "{}"),
     ] {
         let http = http("ometria", SECRET, Arc::new(Always(status, body)), 1);
-        Ometria::new(http).deliver(&payloads(2)).await.unwrap();
+        Ometria::new(http, "a").deliver(&payloads(2)).await.unwrap();
     }
 }
 
@@ -228,7 +229,7 @@ async fn a_dropped_call_leaks_no_permit() {
     let sandbox = Arc::new(Sandbox::new(Arc::new(TokioClock::at(NOON)), Duration::from_secs(5)));
     sandbox.mailchimp().add_list("a", 5, 1, at(NOON));
     let source = Mailchimp::new(http("mailchimp", MAILCHIMP_KEY, sandbox.clone(), 1), "a", &[]);
-    let sink = Ometria::new(http("ometria", OMETRIA_KEY, sandbox.clone(), 1));
+    let sink = Ometria::new(http("ometria", OMETRIA_KEY, sandbox.clone(), 1), "a");
     let payloads = payloads(1);
     for wait in [0, 1, 4] {
         let wait = Duration::from_secs(wait);

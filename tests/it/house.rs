@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use importer::state::fields::{self, Kind};
+
 /// What each floor may import of the crate.
 const FLOORS: [(&str, &[&str]); 10] = [
     ("base", &[]),
@@ -124,14 +126,34 @@ fn every_setting_and_exit_code_of_the_help_stands_in_the_readme() {
 #[test]
 fn every_state_file_in_the_documents_can_be_read() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let examples: Vec<&str> =
-        readme.split("```jsonc\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(!examples.is_empty());
+    let documents =
+        ["README.md", "docs/state-file.md"].map(|name| fs::read_to_string(root.join(name)).unwrap());
+    let examples = documents.iter().flat_map(|text| text.split("```jsonc\n").skip(1));
+    let examples: Vec<&str> = examples.map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(examples.len() >= 6);
     let shipped = fs::read_to_string(root.join("state/state.example.json")).unwrap();
     for text in examples.into_iter().chain([shipped.as_str()]) {
         let snapshot = importer::state::schema::read(text).unwrap();
         assert!(snapshot.problems.is_empty() && snapshot.warnings.is_empty(), "{:?}", snapshot.problems);
         assert!(!snapshot.entries.is_empty());
+    }
+}
+
+#[test]
+fn every_field_stands_in_the_reference_with_its_default_and_its_range() {
+    let reference =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/state-file.md")).unwrap();
+    for field in fields::ALL {
+        let row = reference.lines().find(|line| line.starts_with(&format!("| `{}` |", field.name)));
+        let row = row.unwrap_or_else(|| panic!("docs/state-file.md has no row for {}", field.name));
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let default = field.default.unwrap_or(if field.name == "list_id" { "required" } else { "" });
+        assert_eq!(cells[3], default, "{row}");
+        if let Kind::Whole { least, most } = field.kind {
+            let range = most.map_or(format!("{least} and up"), |most| format!("{least} to {most}"));
+            assert_eq!(cells[4], range, "{row}");
+        }
+        let owner = if fields::OWNED.contains(&field.name) { ["importer", "both"] } else { ["you", "you"] };
+        assert!(owner.contains(&cells[5]), "{row}");
     }
 }

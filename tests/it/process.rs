@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     process::{ExitStatus, Output, Stdio},
     sync::Arc,
@@ -171,7 +172,7 @@ async fn every_log_line_has_the_known_shape_and_no_key_or_address_at_any_level()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_and_ctrl_c_end_a_running_import_with_success_and_a_whole_file() {
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "HUP"] {
         let text = r#"[{"list_id": "slow", "worker_count": 1}]"#;
         let loopback = Loopback::start(Duration::from_millis(50), text).await.list("slow", 20_000);
         let mut command = loopback.command(&["go"]);
@@ -236,7 +237,7 @@ async fn exit_codes_are_as_the_help_says() {
         (
             with("MAILCHIMP_APIKEY", ""),
             77,
-            "`MAILCHIMP_APIKEY` is not set; to try importer without keys: ./run.sh demo",
+            "`MAILCHIMP_APIKEY` is not set; put it into .env or the environment, or try importer without keys: ./run.sh demo",
         ),
         (with("OMETRIA_APIKEY", ""), 77, "`OMETRIA_APIKEY` is not set"),
         (with("OMETRIA_RATE", "fast"), 2, "`OMETRIA_RATE` must be"),
@@ -319,4 +320,27 @@ async fn a_second_importer_of_the_folder_exits_75_and_a_killed_one_leaves_it_fre
     running.end().await;
     let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
     assert_eq!(code, 0, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_without_the_right_to_write_is_told_before_anything_is_imported() {
+    let place = tempfile::tempdir().unwrap();
+    let program = place.path().join("importer");
+    fs::copy(env!("CARGO_BIN_EXE_importer"), &program).unwrap();
+    let state = place.path().join("state");
+    fs::create_dir(&state).unwrap();
+    fs::write(state.join("state.json"), "[]").unwrap();
+    for (path, mode) in [(&state, 0o555), (&place.path().to_owned(), 0o755)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let mut command = Command::new(program);
+    command.args(["go", "--once", "--state"]).arg(&state).env_clear();
+    command.envs([("MAILCHIMP_APIKEY", MAILCHIMP_KEY), ("OMETRIA_APIKEY", OMETRIA_KEY)]);
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        // Root may write anywhere.
+        command.uid(65534).gid(65534);
+    }
+    let (code, _, log) = finish(command).await;
+    assert_eq!(code, 2, "{log}");
+    assert!(log.contains("could not write in the state folder"), "{log}");
 }

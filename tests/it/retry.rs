@@ -63,7 +63,7 @@ async fn a_server_that_does_not_recover_ends_the_list_with_the_tries_and_the_oth
     assert_eq!(world.logged(told), 1);
     assert_eq!(
         world.logged(
-            "ERROR list \"gone1\" failed: could not read members from 0 of list `gone1`: mailchimp answered 404 not \
+            "ERROR list \"gone1\" failed: could not read the members of list `gone1` from row 0 on: mailchimp answered 404 not \
              found: resource not found: the requested resource could not be found (check `list_id`: is it a list of \
              this account?). Its entry is left as it was."
         ),
@@ -101,6 +101,8 @@ async fn in_the_loop_a_failed_list_rests_and_then_runs_again() {
     world.sandbox.trouble(Service::Ometria, Trouble::Status(401, None));
     let look = async {
         sleep(Duration::from_secs(30)).await;
+        world.save("[{\"list_id\": \"rest1\"}] // a look in between");
+        sleep(Duration::from_secs(10)).await;
         assert_eq!((world.contacts(), world.pushes().len()), (0, 1));
         sleep(minutes(2)).await;
         world.assert_delivered("rest1");

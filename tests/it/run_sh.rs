@@ -137,7 +137,7 @@ fn in_docker_the_state_folder_is_mounted_the_caller_runs_and_no_key_stands_in_th
     let calls = place.calls();
     assert_eq!(
         calls[2],
-        "docker run --rm --init --user 501:20 --volume HERE/state:/opt/ometria/state --env-file .env --env MAILCHIMP_APIKEY importer go --once"
+        "docker run --rm --init --user 501:20 --volume HERE/state:/opt/ometria/state --env MAILCHIMP_APIKEY --env OMETRIA_APIKEY importer go --once"
     );
     assert!(calls.iter().all(|call| !call.contains("s3cr3t")));
 }
@@ -173,6 +173,15 @@ fn the_env_file_is_read_without_being_executed_and_the_environment_wins() {
     let output = place.run(&["go", "--once"], &[("OMETRIA_APIKEY", "from-the-environment")]);
     assert_eq!(text(&output.stdout), "go --once\na=b $(touch hacked)-us1\nfrom-the-environment\n4\n");
     assert!(!place.folder.path().join("hacked").exists());
+}
+
+#[test]
+fn a_line_of_the_env_file_that_says_nothing_is_named() {
+    let place = Place::new(&["cargo"]);
+    fs::write(place.folder.path().join(".env"), "OMETRIA_APIKEY=a\nMAILCHIMP_APIKEY: b\n").unwrap();
+    let output = place.run(&["go"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains(".env line 2 is not NAME=value"), "{}", text(&output.stderr));
 }
 
 #[test]

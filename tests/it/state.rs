@@ -75,7 +75,7 @@ async fn a_timestamp_moved_back_during_a_run_is_kept_and_synced_from() {
     let edit =
         |text: &str| text.replace("\"during\"", "\"during\", \"latest_timestamp\": \"2026-11-20T00:00:00\"");
     let world = edited_during_a_run(ONE, edit).await;
-    assert_eq!(world.logged("latest_timestamp was changed by hand during the run"), 1);
+    assert_eq!(world.logged("latest_timestamp or start_offset was changed by hand during the run"), 1);
     assert_eq!(world.logged("list \"during\" last updated on \"2026-11-20 00:00:00\", over 2 hours ago"), 1);
 }
 
@@ -208,7 +208,7 @@ fn check_tells_all_problems_at_once_and_answers_with_its_exit_code() {
     let (code, told, _) = check(bad, &["check"]);
     assert_eq!(code, 2);
     for expected in [
-        "state/state.json:2:36: `worker_count` must be a whole number of at least 1; found 0: problem\n 2 |   {\"list_id\"",
+        "state/state.json:2:36: `worker_count` must be a whole number from 1 to 10; found 0: problem\n 2 |   {\"list_id\"",
         "state/state.json:3:3: `latest_timestamp` 2999-01-01T00:00:00 is more than an hour in the future, so nothing runs: problem",
         "state/state.json:2:39: unknown field `start_ofset` is not used; did you mean `start_offset`?: warning",
         "1 entry can run; 2 problems, 1 warning.",
