@@ -23,7 +23,8 @@ pub fn start() {
             let now = time::spoken(SystemClock.now());
             let module = record.module_path().unwrap_or("");
             let module = module.strip_prefix(concat!(env!("CARGO_PKG_NAME"), "::")).unwrap_or(module);
-            let place = module.rsplit("::").next().unwrap_or(module);
+            // The floor, as people know it: `controller`, `sync`, `net`.
+            let place = module.split("::").next().unwrap_or(module);
             let line = record.line().unwrap_or(0);
             // A text of several lines is several lines of the log, each in the same shape.
             record.args().to_string().lines().try_for_each(|text| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{task, time::Instant};
 
-use crate::state::schema::EntryId;
+use crate::state::identity::EntryId;
 
 /// How long a failed entry waits for its next run: until the next look, which comes every minute.
 const REST: Duration = Duration::from_secs(50);

@@ -10,9 +10,10 @@ use jsonc_parser::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    fields::{LATEST_TIMESTAMP, OWNED, START_OFFSET},
+    fields::OWNED,
     finding::{Finding, Place},
-    schema::{self, BOM, EntryId},
+    identity::{self, EntryId, Was},
+    schema::{self, BOM},
 };
 use crate::base::time;
 
@@ -23,20 +24,6 @@ pub struct Edit {
     /// What the entry said when the run started. If it no longer does, the user has changed it and wins.
     pub was: Was,
     pub stamp: Stamp,
-}
-
-/// What a run took from its entry and what its result therefore depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Was {
-    /// No `latest_timestamp`: a full load from this `start_offset` up.
-    Absent {
-        start_offset: u64,
-    },
-    /// A null; who writes one during a run, or takes it away, asks for a reload.
-    Null {
-        start_offset: u64,
-    },
-    At(DateTime<Utc>),
 }
 
 /// What a successful run leaves in its entry.
@@ -80,7 +67,7 @@ pub fn stamp(text: &str, edit: &Edit) -> Result<Stamped, Finding> {
     let Some(object) = locate(&array, &edit.entry) else {
         return Ok(Stamped::Overruled(Overruled::NoSuchEntry));
     };
-    if was(object) != Some(edit.was) {
+    if identity::was(object) != Some(edit.was) {
         return Ok(Stamped::Overruled(Overruled::ByHand));
     }
     let (bom, body) = if text.starts_with(BOM) { text.split_at(BOM.len()) } else { ("", text) };
@@ -115,7 +102,7 @@ fn locate<'a, 'b>(array: &'b Array<'a>, id: &EntryId) -> Option<&'b Object<'a>> 
     let entries = || array.elements.iter().filter_map(Value::as_object);
     let of_list = || {
         entries()
-            .filter_map(|object| Some((object, schema::identify(object)?)))
+            .filter_map(|object| Some((object, identity::identify(object)?)))
             .filter(|(_, it)| it.list_id == id.list_id)
     };
     if of_list().count() == 1 {
@@ -123,20 +110,6 @@ fn locate<'a, 'b>(array: &'b Array<'a>, id: &EntryId) -> Option<&'b Object<'a>> 
     }
     // Of entries that are the same but for our fields only the first one runs.
     of_list().find(|(_, it)| it == id).map(|(object, _)| object)
-}
-
-/// What the entry says now; nothing if it says something unreadable.
-pub fn was(object: &Object) -> Option<Was> {
-    let start_offset = || match object.get(START_OFFSET.name) {
-        None => Some(0),
-        Some(prop) => prop.value.as_number_lit()?.value.parse().ok(),
-    };
-    match object.get(LATEST_TIMESTAMP.name).map(|prop| &prop.value) {
-        None => Some(Was::Absent { start_offset: start_offset()? }),
-        Some(Value::NullKeyword(_)) => Some(Was::Null { start_offset: start_offset()? }),
-        Some(Value::StringLit(text)) => time::parse(&text.value).map(Was::At),
-        Some(_) => None,
-    }
 }
 
 /// New fields behind the last one, laid out like it: on lines of their own if it has one, else on its line. A comment

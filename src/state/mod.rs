@@ -9,6 +9,7 @@ pub mod file;
 mod file_tests;
 pub mod finding;
 pub mod history;
+pub mod identity;
 mod journal;
 mod linger;
 pub mod lock;

@@ -8,16 +8,13 @@ use jsonc_parser::{
     errors::{ParseError, ParseErrorKind},
     parse_to_ast,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::Map;
 
 use super::{
-    document::{Was, was},
     fields::{
-        self, ENABLED, Field, ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID, OWNED, START_OFFSET,
-        WORKER_COUNT,
+        self, ENABLED, Field, ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID, START_OFFSET, WORKER_COUNT,
     },
     finding::{Finding, Place},
+    identity::{EntryId, Was, identify, was},
 };
 use crate::base::time;
 
@@ -46,14 +43,6 @@ pub struct Entry {
     pub latest_timestamp: Option<DateTime<Utc>>,
     /// What a run's result will depend on.
     pub was: Was,
-}
-
-/// What an entry is known by while people reorder, insert and delete entries: its list, and where that stands in
-/// the file more than once, also every field that is not ours.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EntryId {
-    pub list_id: String,
-    pub others: Map<String, serde_json::Value>,
 }
 
 /// JSON with comments and trailing commas, and nothing looser: other tools must be able to read the file.
@@ -113,14 +102,6 @@ pub fn read(text: &str) -> Result<Snapshot, Finding> {
         }
     }
     Ok(snapshot)
-}
-
-/// The identity of an entry, if it has a `list_id`.
-pub fn identify(object: &Object) -> Option<EntryId> {
-    let list_id = object.get(LIST_ID.name)?.value.as_string_lit()?.value.to_string();
-    let theirs = object.properties.iter().filter(|prop| !OWNED.contains(&prop.name.as_str()));
-    let others = theirs.map(|prop| (prop.name.as_str().to_owned(), prop.value.clone().into())).collect();
-    Some(EntryId { list_id, others })
 }
 
 struct Reader<'a> {

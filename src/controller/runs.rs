@@ -1,0 +1,162 @@
+//! Which entries start, and what is done with what came of their runs.
+
+use chrono::{DateTime, Utc};
+use log::{error, info, warn};
+use tokio::{
+    task::{self, JoinError},
+    time::Instant,
+};
+
+use super::{Controller, Look, Mode, Ran, report, slots::Slot};
+use crate::{
+    base::fault::Fault,
+    state::{Edit, Entry, Stamp, document::Overruled, identity::EntryId},
+    sync::{
+        due::{self, Due},
+        job::{self, Ended, Outcome, Plan},
+    },
+};
+
+impl Controller {
+    /// Starts every entry that is due and free.
+    pub(super) fn consider(&mut self, look: Look) {
+        if self.stop.is_cancelled() {
+            return;
+        }
+        let now = Instant::now();
+        for entry in self.file.entries() {
+            let list = &entry.id.list_id;
+            match self.slots.of(&entry.id, now) {
+                Slot::Free if entry.enabled => self.decide(entry, look),
+                Slot::Free if look == Look::Regular => {
+                    info!("list {list:?} is paused, its entry is not enabled.")
+                }
+                Slot::Running if look == Look::Regular => info!("list {list:?} is being imported."),
+                Slot::Waiting if look == Look::Regular => {
+                    info!(
+                        "list {list:?} (entry at {}) waits for the run of the list's other entry.",
+                        entry.place
+                    );
+                }
+                Slot::Resting { left } if look == Look::Regular => {
+                    info!("list {list:?} has failed and rests for {} more seconds.", left.as_secs());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn decide(&mut self, entry: Entry, look: Look) {
+        let due = due::decide(entry.latest_timestamp, self.clock.now());
+        let told = report::due(&entry, due);
+        match due {
+            Due::UpToDate { .. } if look == Look::Regular => info!("{told}"),
+            Due::UpToDate { .. } => {}
+            Due::Future { .. } => {
+                error!("{}: {told}", self.file.path().display());
+                self.failed = true;
+                self.settle(entry.id);
+            }
+            Due::Full => self.start(entry, None, &told),
+            Due::Incremental { since } => self.start(entry, Some(since), &told),
+        }
+    }
+
+    /// A single pass gives every entry one turn.
+    fn settle(&mut self, id: EntryId) {
+        if self.mode == Mode::Once {
+            self.slots.settle(id);
+        }
+    }
+
+    fn start(&mut self, entry: Entry, since: Option<DateTime<Utc>>, told: &str) {
+        info!("{told}");
+        if since.is_some() && entry.start_offset > 0 {
+            warn!("{}", report::offset_ignored(&entry));
+        }
+        self.settle(entry.id.clone());
+        let plan = Plan {
+            list_id: entry.id.list_id.clone(),
+            since,
+            start_offset: entry.start_offset,
+            items_per_request: entry.items_per_request,
+            worker_count: entry.worker_count,
+        };
+        let ends = (self.open)(&plan.list_id);
+        let (stop, id) = (self.stop.clone(), entry.id.clone());
+        let task = self.jobs.spawn(async move {
+            let ended = job::run(&ends, &plan, &stop).await;
+            (entry, ended)
+        });
+        self.slots.run(task.id(), id);
+    }
+
+    pub(super) async fn ended(&mut self, ran: Result<(task::Id, Ran), JoinError>) -> Result<(), Fault> {
+        let task = ran.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
+        match ran {
+            Ok((_, (entry, Ok(Ended::Finished(outcome))))) => self.save(task, entry, outcome).await?,
+            Ok((_, (entry, Ok(Ended::Stopped(counts))))) => {
+                self.slots.free(task);
+                info!("{}", report::stopped(&entry, &counts));
+            }
+            Ok((_, (_, Err(fault)))) => self.fail(task, &fault.to_string()),
+            // A panic has printed its own text; a task that was cut short at the end of a stop is no failure.
+            Err(error) if error.is_panic() => {
+                self.fail(task, "this is a bug in importer, please report the text above");
+            }
+            Err(_) => {}
+        }
+        self.consider(Look::After);
+        Ok(())
+    }
+
+    fn fail(&mut self, task: task::Id, why: &str) {
+        self.failed = true;
+        if let Some(id) = self.slots.free(task) {
+            error!("list {:?} failed: {why}. Its entry is left as it was.", id.list_id);
+            self.slots.rest(id, Instant::now());
+        }
+    }
+
+    async fn save(&mut self, task: task::Id, entry: Entry, outcome: Outcome) -> Result<(), Fault> {
+        info!("{}", report::finished(&entry, &outcome));
+        let counts = &outcome.counts;
+        for told in
+            [report::rejected(&entry, counts), report::nothing_left(&entry, counts)].into_iter().flatten()
+        {
+            warn!("{told}");
+        }
+        let stamp = Stamp {
+            latest_timestamp: outcome.until,
+            elapsed_seconds: outcome.elapsed.as_secs_f64(),
+            total_updates: outcome.counts.sent,
+        };
+        self.write(task, Edit { entry: entry.id, was: entry.was, stamp }).await
+    }
+
+    /// The list is free again when its result is written, or overruled.
+    pub(super) async fn write(&mut self, task: task::Id, edit: Edit) -> Result<(), Fault> {
+        let list = &edit.entry.list_id;
+        match self.file.write(&edit).await {
+            Ok(overruled) => {
+                match overruled {
+                    None => info!("{}", report::written(&edit)),
+                    Some(Overruled::ByHand) => warn!("{}", report::overruled_by_hand(list)),
+                    Some(Overruled::NoSuchEntry) => warn!("{}", report::entry_gone(list)),
+                }
+                self.slots.free(task);
+                self.written = Some(Instant::now());
+            }
+            Err(fault) => {
+                error!("list {list:?}: {fault}");
+                info!("the result of the run is kept and written as soon as the file can be.");
+                self.failed = true;
+                self.file.unwritten.push((task, edit));
+                if self.mode == Mode::Once {
+                    return Err(fault);
+                }
+            }
+        }
+        Ok(())
+    }
+}
