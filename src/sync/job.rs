@@ -10,19 +10,19 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use log::{debug, info};
-use tokio::time::{Instant, interval_at};
+use tokio::time::{Instant, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     batcher::Batcher,
-    walk::{Rows, Walk},
+    walk::{Ask, LAG, Rows, Walk},
 };
 use crate::{
     base::{
         fault::Fault,
         record::{Mapped, Payload, Reason},
         time,
-        window::{Page, Span, Window},
+        window::{Page, Window},
     },
     mapping::Mapping,
     sink::Sink,
@@ -100,7 +100,9 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
         ))
         .hint("set `latest_timestamp` to an earlier time, or to null for a full load"));
     }
-    let window = Window { since: plan.since, until };
+    // A change may become visible some time after its time stamp: what continues an earlier window overlaps it.
+    let since = plan.since.map(|since| since - TimeDelta::seconds(1 + LAG.as_secs() as i64));
+    let window = Window { since, until };
     let counts = Run::new(ends, plan, window).finish(stop).await?;
     Ok(match counts {
         (Rested::Done, counts) => Ended::Finished(Outcome { until, elapsed: start.elapsed(), counts }),
@@ -119,12 +121,13 @@ struct Run<'a> {
     plan: &'a Plan,
     window: Window,
     walk: Walk,
+    start: Instant,
     seen: HashSet<u128>,
     batcher: Batcher,
     counts: Counts,
 }
 
-type Reads<'a> = FuturesUnordered<BoxFuture<'a, (Span, Result<Page, Fault>)>>;
+type Reads<'a> = FuturesUnordered<BoxFuture<'a, (Ask, Result<Page, Fault>)>>;
 type Deliveries<'a> = FuturesUnordered<BoxFuture<'a, Result<u64, Fault>>>;
 
 impl<'a> Run<'a> {
@@ -134,7 +137,8 @@ impl<'a> Run<'a> {
             ends,
             plan,
             window,
-            walk: Walk::new(plan.items_per_request, start_offset),
+            walk: Walk::new(plan.items_per_request, plan.worker_count, start_offset),
+            start: Instant::now(),
             seen: HashSet::new(),
             batcher: Batcher::new(ends.sink.limits().records.min(plan.items_per_request)),
             counts: Counts::default(),
@@ -151,9 +155,10 @@ impl<'a> Run<'a> {
             }
             let no_more_rows = reads.is_empty() && (stopping || self.walk.finished());
             self.send(&mut deliveries, no_more_rows);
-            if reads.is_empty() && deliveries.is_empty() {
+            if reads.is_empty() && deliveries.is_empty() && (stopping || self.walk.finished()) {
                 break;
             }
+            let held = self.walk.held().filter(|until| self.start.elapsed() < *until);
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if !stopping => {
@@ -161,7 +166,8 @@ impl<'a> Run<'a> {
                     reads.clear();
                 }
                 Some(sent) = deliveries.next() => self.counts.sent += sent?,
-                Some((span, page)) = reads.next() => self.take(span, page?),
+                Some((ask, page)) = reads.next() => self.take(ask, page?),
+                () = sleep_until(self.start + held.unwrap_or_default()), if held.is_some() => {}
                 _ = progress.tick() => self.report(),
             }
         }
@@ -179,8 +185,8 @@ impl<'a> Run<'a> {
         while reads.len() < self.plan.worker_count
             && self.batcher.waiting() <= limits.records * limits.in_flight
         {
-            let Some(span) = self.walk.ask() else { break };
-            reads.push(Box::pin(async move { (span, source.read(&window, span).await) }));
+            let Some(ask) = self.walk.ask(self.start.elapsed()) else { break };
+            reads.push(Box::pin(async move { (ask, source.read(&window, ask.span).await) }));
         }
     }
 
@@ -194,9 +200,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn take(&mut self, span: Span, page: Page) {
-        debug!("list {:?}: {} members from {}.", self.plan.list_id, page.records.len(), span.offset);
-        let rows = self.walk.answered(span, page.records.len(), page.total);
+    fn take(&mut self, ask: Ask, page: Page) {
+        debug!("list {:?}: {} members from {}.", self.plan.list_id, page.records.len(), ask.span.offset);
+        let keys = page.records.iter().map(|record| fingerprint(&record.key)).collect();
+        let rows = self.walk.answered(ask, keys, page.total, self.start.elapsed());
         (self.counts.window, self.counts.left_out) = (self.walk.rows(), self.walk.left_out());
         if rows == Rows::Leave {
             return;

@@ -1,10 +1,36 @@
-//! Which rows of a frozen window to ask for next. Pure: knows offsets and totals, nothing else.
+//! Which rows of a frozen window to ask for next, and which pages join. Pure: knows offsets, keys and times, no I/O.
 //!
 //! Rows are sorted by their last change and the window's end is fixed, so a row that changes now *leaves* the window
 //! and every row above it moves one place down. Walking upwards would step over the rows that moved; the walk
 //! therefore goes downwards from the highest row, where a row that moves only moves into what is still unread.
+//!
+//! Several pages are read side by side, and a server may answer from a slightly older picture, so that two neighbours
+//! can disagree about where a row stands. Every page therefore asks for some rows of its upper neighbour too: two
+//! pages that share a row leave no gap between them, whatever left meanwhile. A page that shares none is read again.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
 
 use crate::base::window::Span;
+
+/// How old the picture may be from which a server answers, and how late a change may become visible.
+pub const LAG: Duration = Duration::from_secs(60);
+
+/// The most rows in one answer: <https://mailchimp.com/developer/marketing/api/list-members/list-members-info/>.
+const MOST: usize = 1000;
+/// Readings of a page that does not join, before the next one waits until the upper page is older than [`LAG`].
+const READINGS: usize = 4;
+
+/// One page to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    pub span: Span,
+    /// Counts from the highest page down.
+    number: usize,
+    at: Duration,
+}
 
 /// What to do with the rows of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,16 +41,25 @@ pub enum Rows {
     Leave,
 }
 
-/// The walk through one window, from its highest row down to `start_offset`.
+/// The walk through one window, from its highest row down to `start_offset`. Times are since some common start.
 pub struct Walk {
-    /// Rows a page, at least 1.
-    size: usize,
+    /// Rows from one page's start to the next, at least 1.
+    stride: usize,
+    /// Rows of the upper neighbour that a page asks for too; grows when pages do not join.
+    overlap: usize,
     start_offset: u64,
+    /// Pages that may be asked for below the last joined one.
+    ahead: usize,
     stage: Stage,
     /// Rows at or above this one are read or being read.
     unread: u64,
-    /// Spans that were given out and not answered yet.
-    asked: usize,
+    /// Pages below the last joined one, highest first; the first has this number.
+    pages: VecDeque<Page>,
+    first: usize,
+    /// The last joined page that was not empty.
+    upper: Option<Read>,
+    /// Whether an empty page was passed over since.
+    passed_empty: bool,
     /// Rows in the window when it was opened, and the fewest told since.
     opened: u64,
     total: u64,
@@ -34,78 +69,181 @@ pub struct Walk {
 enum Stage {
     /// The first page from the bottom tells how many rows there are. When it holds them all, that is the walk: one
     /// answer is a consistent picture.
-    Open,
+    Open {
+        asked: bool,
+    },
     /// Looking for the highest page; it comes back short.
-    Top,
+    Top {
+        asked: bool,
+    },
     Down,
     /// One answer held everything.
     Whole,
 }
 
+struct Page {
+    offset: u64,
+    /// Rows down to the next page, the overlap not counted.
+    height: usize,
+    readings: usize,
+    state: State,
+}
+
+enum State {
+    Due,
+    Asked,
+    Read(Read),
+}
+
+struct Read {
+    asked: Duration,
+    answered: Duration,
+    keys: HashSet<u128>,
+    /// It brought fewer rows than asked for, so that nothing stood above them.
+    short: bool,
+}
+
 impl Walk {
-    pub fn new(size: usize, start_offset: u64) -> Self {
-        Walk { size: size.max(1), start_offset, stage: Stage::Open, unread: 0, asked: 0, opened: 0, total: 0 }
+    /// `size`: rows a page; `workers`: pages read at once.
+    pub fn new(size: usize, workers: usize, start_offset: u64) -> Self {
+        let size = size.clamp(1, MOST);
+        // One in twenty rows is read twice, at least five, but never more than are new.
+        let overlap = (size / 20).max(5).min(size);
+        let stride = size.min(MOST - overlap);
+        Walk {
+            stride,
+            overlap: overlap.min(stride),
+            start_offset,
+            ahead: 2 * workers.max(1),
+            stage: Stage::Open { asked: false },
+            unread: 0,
+            pages: VecDeque::new(),
+            first: 0,
+            upper: None,
+            passed_empty: false,
+            opened: 0,
+            total: 0,
+        }
     }
 
-    /// The next rows to ask for; none while an answer must come first, or at the end.
-    pub fn ask(&mut self) -> Option<Span> {
-        let span = match self.stage {
-            Stage::Open | Stage::Top if self.asked > 0 => return None,
-            Stage::Open => Span { offset: self.start_offset, count: self.size },
-            Stage::Top => Span { offset: self.unread, count: self.size },
-            Stage::Down => {
-                let floor = self.floor();
-                let count = (self.unread.saturating_sub(floor)).min(self.size as u64);
-                if count == 0 {
-                    return None;
-                }
-                self.unread -= count;
-                Span { offset: self.unread, count: count as usize }
-            }
-            Stage::Whole => return None,
-        };
-        self.asked += 1;
-        Some(span)
-    }
-
-    /// Takes note of an answer: how many rows it brought, and the window's total as it told it.
-    pub fn answered(&mut self, span: Span, rows: usize, total: u64) -> Rows {
-        self.asked -= 1;
+    /// The next page to read; none while an answer must come first, or until [`Self::held`], or at the end.
+    pub fn ask(&mut self, now: Duration) -> Option<Ask> {
+        let ask = |span, number| Some(Ask { span, number, at: now });
         match self.stage {
-            Stage::Open => {
-                (self.opened, self.total) = (total, total);
-                if span.offset + rows as u64 >= total {
-                    self.stage = Stage::Whole;
-                    return Rows::Take;
-                }
-                self.stage = Stage::Top;
-                let pages = (total - self.start_offset) / self.size as u64;
-                self.unread = self.start_offset + pages * self.size as u64;
-                Rows::Leave
+            Stage::Whole | Stage::Open { asked: true } | Stage::Top { asked: true } => None,
+            Stage::Open { asked: false } => {
+                self.stage = Stage::Open { asked: true };
+                ask(Span { offset: self.start_offset, count: self.stride }, 0)
             }
-            Stage::Top => {
-                self.total = self.total.min(total);
-                if rows < span.count {
-                    self.stage = Stage::Down;
-                    return Rows::Take;
-                }
-                // The window reaches higher than it told; this page is read again on the way down.
-                self.unread = span.offset + span.count as u64;
-                Rows::Leave
+            Stage::Top { asked: false } => {
+                self.stage = Stage::Top { asked: true };
+                ask(Span { offset: self.unread, count: self.stride }, 0)
             }
-            Stage::Down | Stage::Whole => {
-                self.total = self.total.min(total);
-                Rows::Take
+            Stage::Down => {
+                let held = self.held().is_some_and(|until| now < until);
+                let due = self.pages.iter().position(|page| matches!(page.state, State::Due));
+                let index = match due.filter(|index| *index > 0 || !held) {
+                    Some(index) => index,
+                    None => self.next_page()?,
+                };
+                let (number, overlap) = (self.first + index, self.overlap);
+                let page = &mut self.pages[index];
+                page.state = State::Asked;
+                ask(Span { offset: page.offset, count: (page.height + overlap).min(MOST) }, number)
             }
         }
     }
 
-    /// Whether every row was asked for and answered.
+    /// Opens the page below the lowest one; answers its place.
+    fn next_page(&mut self) -> Option<usize> {
+        let height = self.unread.saturating_sub(self.floor()).min(self.stride as u64) as usize;
+        if height == 0 || self.pages.len() >= self.ahead {
+            return None;
+        }
+        self.unread -= height as u64;
+        self.pages.push_back(Page { offset: self.unread, height, readings: 0, state: State::Due });
+        Some(self.pages.len() - 1)
+    }
+
+    /// Until when the next reading waits, if pages have often not joined: then the upper page is older than any picture.
+    pub fn held(&self) -> Option<Duration> {
+        let waits = self.pages.front().is_some_and(|page| page.readings >= READINGS);
+        self.upper.as_ref().filter(|_| waits).map(|upper| upper.answered + LAG)
+    }
+
+    /// Takes note of an answer: the keys of its rows, and the window's total as it told it.
+    pub fn answered(&mut self, ask: Ask, keys: HashSet<u128>, total: u64, now: Duration) -> Rows {
+        let (rows, offset) = (keys.len(), ask.span.offset);
+        match self.stage {
+            Stage::Open { .. } => {
+                (self.opened, self.total) = (total, total);
+                if offset + rows as u64 >= total {
+                    self.stage = Stage::Whole;
+                    return Rows::Take;
+                }
+                self.stage = Stage::Top { asked: false };
+                let pages = (total - self.start_offset) / self.stride as u64;
+                self.unread = self.start_offset + pages * self.stride as u64;
+                return Rows::Leave;
+            }
+            Stage::Top { .. } if rows >= ask.span.count => {
+                // The window reaches higher than it told; this page is read again on the way down.
+                self.total = self.total.min(total);
+                self.unread = offset + rows as u64;
+                self.stage = Stage::Top { asked: false };
+                return Rows::Leave;
+            }
+            Stage::Top { .. } => {
+                self.stage = Stage::Down;
+                let state = State::Asked;
+                self.pages.push_back(Page { offset, height: self.stride, readings: 0, state });
+            }
+            Stage::Down | Stage::Whole => {}
+        }
+        self.total = self.total.min(total);
+        if let Some(page) = ask.number.checked_sub(self.first).and_then(|index| self.pages.get_mut(index)) {
+            page.readings += 1;
+            let short = rows < ask.span.count;
+            page.state = State::Read(Read { asked: ask.at, answered: now, keys, short });
+        }
+        self.join();
+        Rows::Take
+    }
+
+    /// Joins pages from the top down, as far as they share a row. One that shares none is due again, with more overlap,
+    /// unless it was asked for so late that no picture can be older than the upper page.
+    fn join(&mut self) {
+        while let Some(Page { state: State::Read(read), .. }) = self.pages.front() {
+            let joins = match &self.upper {
+                _ if read.keys.is_empty() => true,
+                Some(upper) if !read.keys.is_disjoint(&upper.keys) => true,
+                // Later than any picture of the upper page: what stood below it then stands in this page now, or lower.
+                // But pages in between that were empty may have been so by a still newer picture.
+                Some(upper) => read.asked >= upper.answered + LAG && (read.short || !self.passed_empty),
+                None => read.short,
+            };
+            if !joins {
+                self.overlap = (2 * self.overlap).min(self.stride);
+                self.pages[0].state = State::Due;
+                return;
+            }
+            let page = self.pages.pop_front();
+            self.first += 1;
+            if let Some(Page { state: State::Read(read), .. }) = page {
+                self.passed_empty = read.keys.is_empty();
+                if !self.passed_empty {
+                    self.upper = Some(read);
+                }
+            }
+        }
+    }
+
+    /// Whether every row was asked for, and all pages join.
     pub fn finished(&self) -> bool {
         match self.stage {
-            Stage::Open | Stage::Top => false,
-            Stage::Down => self.asked == 0 && self.unread <= self.floor(),
-            Stage::Whole => self.asked == 0,
+            Stage::Open { .. } | Stage::Top { .. } => false,
+            Stage::Down => self.pages.is_empty() && self.unread <= self.floor(),
+            Stage::Whole => true,
         }
     }
 
@@ -132,119 +270,5 @@ impl Walk {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A window from which rows leave between two requests, by a script of positions.
-    struct List {
-        rows: Vec<u32>,
-        leaving: Vec<prop::sample::Index>,
-        /// The rows of the first answer's picture.
-        opened: Option<Vec<u32>>,
-    }
-
-    impl List {
-        fn read(&mut self, span: Span) -> (Vec<u32>, u64) {
-            if let Some(index) = self.leaving.pop().filter(|_| !self.rows.is_empty()) {
-                self.rows.remove(index.index(self.rows.len()));
-            }
-            self.opened.get_or_insert_with(|| self.rows.clone());
-            let rows = self.rows.iter().skip(span.offset as usize).take(span.count).copied().collect();
-            (rows, self.rows.len() as u64)
-        }
-
-        /// Walks with one worker; answers what was seen and the spans asked for.
-        fn walk(&mut self, walk: &mut Walk) -> (HashSet<u32>, Vec<(u64, usize)>) {
-            let (mut seen, mut asked) = (HashSet::new(), Vec::new());
-            while let Some(span) = walk.ask() {
-                asked.push((span.offset, span.count));
-                let (rows, total) = self.read(span);
-                if walk.answered(span, rows.len(), total) == Rows::Take {
-                    seen.extend(rows);
-                }
-            }
-            (seen, asked)
-        }
-    }
-
-    fn asked(rows: u32, size: usize, start_offset: u64) -> Vec<(u64, usize)> {
-        let mut walk = Walk::new(size, start_offset);
-        let (_, asked) = List { rows: (0..rows).collect(), leaving: vec![], opened: None }.walk(&mut walk);
-        assert!(walk.finished());
-        asked
-    }
-
-    #[test]
-    fn the_first_page_tells_the_size_and_the_rest_is_read_from_the_top() {
-        assert_eq!(asked(250, 100, 0), [(0, 100), (200, 100), (100, 100), (0, 100)]);
-        assert_eq!(asked(300, 100, 0), [(0, 100), (300, 100), (200, 100), (100, 100), (0, 100)]);
-    }
-
-    #[test]
-    fn a_window_that_fits_one_page_is_one_request() {
-        for rows in [0, 1, 99, 100] {
-            assert_eq!(asked(rows, 100, 0), [(0, 100)], "{rows}");
-        }
-        assert_eq!(asked(150, 100, 60), [(60, 100)]);
-        assert_eq!(asked(10, 100, 60), [(60, 100)]);
-    }
-
-    #[test]
-    fn the_walk_ends_at_the_start_offset() {
-        assert_eq!(asked(250, 100, 30), [(30, 100), (230, 100), (130, 100), (30, 100)]);
-    }
-
-    #[test]
-    fn a_top_page_that_comes_back_full_is_read_on_above() {
-        let mut walk = Walk::new(10, 0);
-        let open = walk.ask().unwrap();
-        assert_eq!(walk.answered(open, 10, 25), Rows::Leave);
-        let top = walk.ask().unwrap();
-        assert_eq!((top.offset, walk.ask()), (20, None));
-        assert_eq!(walk.answered(top, 10, 33), Rows::Leave);
-        let top = walk.ask().unwrap();
-        assert_eq!(top.offset, 30);
-        assert_eq!(walk.answered(top, 3, 33), Rows::Take);
-        let offsets: Vec<u64> = std::iter::from_fn(|| walk.ask()).map(|span| span.offset).collect();
-        assert_eq!(offsets, [20, 10, 0]);
-    }
-
-    #[test]
-    fn pages_on_the_way_down_are_given_out_side_by_side() {
-        let mut walk = Walk::new(10, 0);
-        for (rows, total) in [(10, 35), (5, 35)] {
-            let span = walk.ask().unwrap();
-            walk.answered(span, rows, total);
-        }
-        let spans: Vec<Span> = std::iter::from_fn(|| walk.ask()).collect();
-        assert_eq!(spans.len(), 3);
-        for span in spans {
-            assert!(!walk.finished());
-            walk.answered(span, 10, 35);
-        }
-        assert!(walk.finished());
-    }
-
-    proptest! {
-        #[test]
-        fn no_row_that_stays_is_missed_by_one_worker(
-            rows in 0u32..400,
-            size in 1usize..60,
-            start_offset in 0u64..100,
-            leaving in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
-        ) {
-            let mut list = List { rows: (0..rows).collect(), leaving, opened: None };
-            let mut walk = Walk::new(size, start_offset);
-            let (seen, _) = list.walk(&mut walk);
-            prop_assert!(walk.finished());
-            for row in list.opened.unwrap().iter().skip(start_offset as usize) {
-                prop_assert!(seen.contains(row) || !list.rows.contains(row), "{row} was missed");
-            }
-            prop_assert!(seen.len() as u64 >= walk.least());
-        }
-    }
-}
+#[path = "walk_tests.rs"]
+mod tests;

@@ -51,7 +51,8 @@ async fn after_two_hours_what_changed_since_is_synced_and_nothing_else() {
     assert_eq!(world.field("total_updates"), 2);
     let reads = world.reads();
     let sync = reads.last().unwrap();
-    assert!(sync.contains("since_last_changed=2026-11-21T11%3A59%3A59Z"), "{sync}");
+    // A minute and a second earlier: changes may become visible late.
+    assert!(sync.contains("since_last_changed=2026-11-21T11%3A58%3A58Z"), "{sync}");
     assert!(sync.contains("before_last_changed=2026-11-21T13%3A59%3A59Z"), "{sync}");
 }
 

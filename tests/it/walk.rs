@@ -20,16 +20,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{NOON, World, at, hours};
 
-/// Members change every 100 ms of a load, each at a random place; the next incremental sync brings what changed.
+/// Members change every 20 ms of a load, each at a random place; the next incremental sync brings what changed.
 #[tokio::test(start_paused = true)]
-async fn no_member_is_skipped_when_others_change_while_one_worker_reads() {
-    for seed in 0..5 {
-        let text = r#"[{"list_id": "edits1", "worker_count": 1, "items_per_request": 20}]"#;
-        let world = World::new().list("edits1", 1000).with_state(text);
+async fn no_member_is_skipped_when_others_change_while_pages_are_read_side_by_side() {
+    for (seed, workers) in (0..8).zip([1, 8].into_iter().cycle()) {
+        let text =
+            format!(r#"[{{"list_id": "edits1", "worker_count": {workers}, "items_per_request": 20}}]"#);
+        let world = World::new().list("edits1", 1000).with_state(&text);
         let edits = async {
             let mut random = fastrand::Rng::with_seed(seed);
             loop {
-                sleep(std::time::Duration::from_millis(100)).await;
+                sleep(std::time::Duration::from_millis(20)).await;
                 let now = world.clock.now();
                 world.sandbox.mailchimp().edit("edits1", random.u64(..1000), now, |member| {
                     member.first = "Augusta".into();

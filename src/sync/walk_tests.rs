@@ -1,0 +1,237 @@
+//! The walk against lists from which rows leave, read by several workers, and by a server whose picture may be old.
+
+use std::{
+    collections::{BinaryHeap, HashSet},
+    time::Duration,
+};
+
+use fastrand::Rng;
+
+use super::{Ask, MOST, Rows, Walk};
+
+/// A list that is read by one worker and does not change: the pages asked for.
+fn asked(rows: u64, size: usize, start_offset: u64) -> Vec<(u64, usize)> {
+    let mut walk = Walk::new(size, 1, start_offset);
+    let mut asked = Vec::new();
+    while let Some(ask) = walk.ask(Duration::ZERO) {
+        asked.push((ask.span.offset, ask.span.count));
+        let keys = (ask.span.offset..rows).take(ask.span.count).map(u128::from).collect();
+        walk.answered(ask, keys, rows, Duration::ZERO);
+    }
+    assert!(walk.finished());
+    asked
+}
+
+#[test]
+fn the_first_page_tells_the_size_and_the_rest_is_read_from_the_top_with_an_overlap() {
+    assert_eq!(asked(250, 100, 0), [(0, 100), (200, 100), (100, 105), (0, 105)]);
+    assert_eq!(asked(300, 100, 0), [(0, 100), (300, 100), (200, 105), (100, 105), (0, 105)]);
+}
+
+#[test]
+fn a_page_of_the_maximum_has_its_overlap_inside() {
+    for (offset, count) in asked(5000, 1000, 0) {
+        assert!(count <= MOST && offset % 950 == 0, "{offset} {count}");
+    }
+    assert_eq!(asked(5000, 1000, 0).len(), 2 + 5);
+}
+
+#[test]
+fn a_window_that_fits_one_page_is_one_request() {
+    for rows in [0, 1, 99, 100] {
+        assert_eq!(asked(rows, 100, 0), [(0, 100)], "{rows}");
+    }
+    assert_eq!(asked(150, 100, 60), [(60, 100)]);
+    assert_eq!(asked(10, 100, 60), [(60, 100)]);
+}
+
+#[test]
+fn the_walk_ends_at_the_start_offset() {
+    assert_eq!(asked(250, 100, 30), [(30, 100), (230, 100), (130, 105), (30, 105)]);
+}
+
+#[test]
+fn a_top_page_that_comes_back_full_is_read_on_above() {
+    let mut walk = Walk::new(10, 4, 0);
+    let mut answer = |rows: u64, total| {
+        let ask = walk.ask(Duration::ZERO).unwrap();
+        assert_eq!(walk.ask(Duration::ZERO), None);
+        let keys = (ask.span.offset..ask.span.offset + rows).map(u128::from).collect();
+        (ask.span.offset, walk.answered(ask, keys, total, Duration::ZERO))
+    };
+    assert_eq!(answer(10, 25), (0, Rows::Leave));
+    assert_eq!(answer(10, 33), (20, Rows::Leave));
+    assert_eq!(answer(3, 33), (30, Rows::Take));
+    let offsets: Vec<u64> =
+        std::iter::from_fn(|| walk.ask(Duration::ZERO)).map(|ask| ask.span.offset).collect();
+    assert_eq!(offsets, [20, 10, 0]);
+}
+
+#[test]
+fn workers_run_a_bounded_number_of_pages_ahead() {
+    let mut walk = Walk::new(10, 3, 0);
+    for rows in [10, 0] {
+        let ask = walk.ask(Duration::ZERO).unwrap();
+        let keys = (ask.span.offset..ask.span.offset + rows).map(u128::from).collect();
+        walk.answered(ask, keys, 1000, Duration::ZERO);
+    }
+    assert_eq!(std::iter::from_fn(|| walk.ask(Duration::ZERO)).count(), 6);
+}
+
+#[test]
+fn a_page_that_joins_nothing_is_read_again_and_in_the_end_waits_until_no_picture_can_be_older() {
+    let mut walk = Walk::new(10, 1, 0);
+    let second = Duration::from_secs;
+    for keys in [0..10, 20..25] {
+        let ask = walk.ask(second(0)).unwrap();
+        walk.answered(ask, keys.collect(), 25, second(1));
+    }
+    for reading in 0..4 {
+        let ask = walk.ask(second(2)).unwrap();
+        assert_eq!((ask.span.offset, ask.span.count), (10, 10 + [5, 10, 10, 10][reading]));
+        walk.answered(ask, (900..910).collect(), 25, second(2));
+    }
+    // The lower page may be read meanwhile.
+    assert_eq!(walk.ask(second(3)).map(|ask| ask.span.offset), Some(0));
+    assert_eq!((walk.ask(second(3)), walk.held()), (None, Some(second(61))));
+    let ask = walk.ask(second(61)).unwrap();
+    walk.answered(ask, (900..910).collect(), 25, second(62));
+    assert_eq!(walk.held(), None);
+}
+
+/// How pages are asked for.
+#[derive(Clone, Copy, PartialEq)]
+enum Scheme {
+    Walk,
+    /// As everybody does it: rising offsets.
+    Rising,
+}
+
+/// A list of which a row leaves some times a second, and a server that answers from a picture of up to `stale` ago.
+struct World {
+    scheme: Scheme,
+    edits_per_second: f64,
+    stale: Duration,
+    rows: u32,
+    size: usize,
+    start_offset: u64,
+    seed: u64,
+}
+
+/// Rows that stayed, should have been read, and were not.
+struct Outcome {
+    lost: usize,
+    requests: usize,
+}
+
+impl World {
+    fn run(&self) -> Outcome {
+        const WORKERS: usize = 8;
+        let mut random = Rng::with_seed(self.seed);
+        let mut pictures = vec![(Duration::ZERO, (0..self.rows).collect::<Vec<u32>>())];
+        let mut next_edit = Duration::ZERO;
+        let mut walk = Walk::new(self.size, WORKERS, self.start_offset);
+        let mut rising = (self.start_offset..u64::from(self.rows)).step_by(self.size);
+        let (mut seen, mut opened) = (HashSet::new(), None);
+        let mut busy: BinaryHeap<(std::cmp::Reverse<Duration>, usize)> = BinaryHeap::new();
+        let mut under_way: Vec<(Option<Ask>, Vec<u32>, u64)> = Vec::new();
+        let (mut now, mut requests) = (Duration::ZERO, 0);
+        loop {
+            while busy.len() < WORKERS {
+                let (ask, offset, count) = match self.scheme {
+                    Scheme::Walk => match walk.ask(now) {
+                        Some(ask) => (Some(ask), ask.span.offset, ask.span.count),
+                        None => break,
+                    },
+                    Scheme::Rising => match rising.next() {
+                        Some(offset) => (None, offset, self.size),
+                        None => break,
+                    },
+                };
+                requests += 1;
+                let span = Duration::from_secs_f64(0.2 + 0.8 * random.f64());
+                // The picture is made some time within the request, or was made before it.
+                let mut made = now + span.mul_f64(random.f64());
+                if random.bool() {
+                    made = made.saturating_sub(self.stale);
+                }
+                while next_edit <= made {
+                    let mut rows = pictures.last().unwrap().1.clone();
+                    if !rows.is_empty() {
+                        rows.remove(random.usize(..rows.len()));
+                    }
+                    pictures.push((next_edit, rows));
+                    next_edit += Duration::from_secs_f64(-(1.0 - random.f64()).ln() / self.edits_per_second);
+                }
+                let picture = &pictures.iter().rev().find(|(at, _)| *at <= made).unwrap_or(&pictures[0]).1;
+                let opened = opened.get_or_insert_with(|| picture.clone());
+                debug_assert!(!opened.is_empty() || self.rows == 0);
+                let page: Vec<u32> = picture.iter().skip(offset as usize).take(count).copied().collect();
+                under_way.push((ask, page, picture.len() as u64));
+                busy.push((std::cmp::Reverse(now + span), under_way.len() - 1));
+            }
+            let Some((std::cmp::Reverse(end), index)) = busy.pop() else {
+                match walk.held().filter(|_| self.scheme == Scheme::Walk && !walk.finished()) {
+                    Some(until) => now = now.max(until),
+                    None => break,
+                }
+                continue;
+            };
+            now = end;
+            let (ask, page, total) = std::mem::take(&mut under_way[index]);
+            let keys = page.iter().map(|row| u128::from(*row)).collect();
+            if ask.is_none_or(|ask| walk.answered(ask, keys, total, now) == Rows::Take) {
+                seen.extend(page);
+            }
+        }
+        assert!(self.scheme == Scheme::Rising || walk.finished());
+        let stayed: HashSet<&u32> = pictures.last().unwrap().1.iter().collect();
+        let wanted = opened.unwrap_or_default();
+        let wanted = wanted.iter().skip(self.start_offset as usize);
+        let lost = wanted.filter(|row| stayed.contains(row) && !seen.contains(row)).count();
+        Outcome { lost, requests }
+    }
+}
+
+#[test]
+fn no_row_that_stays_is_lost_however_many_change_and_however_old_the_servers_picture() {
+    for stale in [0, 5] {
+        for edits_per_second in [0.2, 1.0, 5.0, 50.0] {
+            for (size, start_offset) in [(50, 0), (100, 700), (1000, 0)] {
+                for seed in 0..8 {
+                    let stale = Duration::from_secs(stale);
+                    let world = World {
+                        scheme: Scheme::Walk,
+                        edits_per_second,
+                        stale,
+                        rows: 4000,
+                        size,
+                        start_offset,
+                        seed,
+                    };
+                    let Outcome { lost, requests } = world.run();
+                    assert_eq!(lost, 0, "{edits_per_second}/s, {stale:?} old, pages of {size}, seed {seed}");
+                    assert!(requests < 12 * 4000 / size + 60, "{requests} requests of {}", 4000 / size);
+                }
+            }
+        }
+    }
+}
+
+/// So that we know that the world can lose rows.
+#[test]
+fn rising_offsets_lose_rows_in_the_same_world() {
+    let lost = |seed| {
+        let world = World {
+            scheme: Scheme::Rising,
+            edits_per_second: 5.0,
+            stale: Duration::ZERO,
+            rows: 4000,
+            size: 50,
+            start_offset: 0,
+            seed,
+        };
+        world.run().lost
+    };
+    assert!((0..4).map(lost).sum::<usize>() > 0);
+}
