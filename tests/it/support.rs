@@ -1,6 +1,7 @@
 //! A world: the real program and adapters, the emulated services, a state folder, and a clock that moves with tokio's.
 
 use std::{
+    cell::RefCell,
     fs,
     sync::{Arc, Mutex, Once},
     time::Duration,
@@ -218,12 +219,15 @@ impl Drop for World {
     }
 }
 
-/// The process's log since the world began. Tests of one process share it, so each uses its own lists.
+/// The log of this test's thread since the world began: a paused runtime has one thread, and the tests of one process do
+/// not hear each other.
 struct Log {
     from: usize,
 }
 
-static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+thread_local! {
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
 
 impl Log {
     fn start() -> Self {
@@ -234,7 +238,8 @@ impl Log {
             }
             fn log(&self, record: &log::Record) {
                 if self.enabled(record.metadata()) {
-                    LINES.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
+                    let line = format!("{} {}", record.level(), record.args());
+                    LINES.with_borrow_mut(|lines| lines.push(line));
                 }
             }
             fn flush(&self) {}
@@ -244,11 +249,11 @@ impl Log {
             log::set_boxed_logger(Box::new(Memory)).unwrap();
             log::set_max_level(log::LevelFilter::Trace);
         });
-        Log { from: LINES.lock().unwrap().len() }
+        Log { from: LINES.with_borrow(Vec::len) }
     }
 
     fn lines(&self) -> Vec<String> {
-        LINES.lock().unwrap()[self.from..].to_vec()
+        LINES.with_borrow(|lines| lines[self.from..].to_vec())
     }
 }
 
