@@ -35,6 +35,14 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// Whether the entry says all of this already.
+    fn is_in(&self, object: &Object) -> bool {
+        OWNED.into_iter().zip(self.values()).all(|(name, value)| {
+            let said = object.get(name).map(|prop| serde_json::Value::from(prop.value.clone()));
+            said.is_some() && said == serde_json::from_str(&value).ok()
+        })
+    }
+
     /// The fields as JSON text, in the order of [`OWNED`].
     fn values(&self) -> [String; 3] {
         [
@@ -67,6 +75,9 @@ pub fn stamp(text: &str, edit: &Edit) -> Result<Stamped, Finding> {
     let Some(object) = locate(&array, &edit.entry) else {
         return Ok(Stamped::Overruled(Overruled::NoSuchEntry));
     };
+    if edit.stamp.is_in(object) {
+        return Ok(Stamped::Text(text.to_owned()));
+    }
     if identity::was(object) != Some(edit.was) {
         return Ok(Stamped::Overruled(Overruled::ByHand));
     }
@@ -286,6 +297,12 @@ mod tests {
             let result = stamp(&text, &edit("a", was)).unwrap();
             assert_eq!(matches!(result, Stamped::Overruled(Overruled::ByHand)), kept, "{said} was {was}");
         }
+    }
+
+    #[test]
+    fn a_stamp_that_is_there_already_is_neither_made_again_nor_overruled() {
+        let once = stamped(r#"[{"list_id": "a"}]"#, &edit("a", ""));
+        assert_eq!(stamped(&once, &edit("a", "")), once);
     }
 
     #[test]

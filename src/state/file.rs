@@ -69,9 +69,16 @@ impl StateFile {
         &self.disk.path
     }
 
-    /// Reads the file; a hand edit that is seen becomes a version of the history.
+    /// Reads the file, and makes the edits that it could not take before. A hand edit that is seen becomes a version of
+    /// the history.
     pub fn load(&self) -> Result<Snapshot, Fault> {
-        let snapshot = read::load(self.path())?;
+        let mut snapshot = read::load(self.path())?;
+        let wishes = self.held().journal.wishes.clone();
+        if !wishes.is_empty() {
+            self.remember(&snapshot.text, By::Hand);
+            wishes.iter().for_each(|wish| self.redo(wish));
+            snapshot = read::load(self.path())?;
+        }
         self.remember(&snapshot.text, By::Hand);
         Ok(snapshot)
     }
@@ -81,7 +88,9 @@ impl StateFile {
     pub fn apply(&self, edit: &Edit) -> Result<Applied, Fault> {
         let applied = self.apply_now(edit)?;
         disk::pause(SOON);
-        self.look_back()?;
+        if let Err(fault) = self.look_back() {
+            warn!("{fault}");
+        }
         Ok(applied)
     }
 
@@ -115,6 +124,7 @@ impl StateFile {
         for _ in 0..TRIES {
             let before = read::text(self.path())?;
             let ours = match document::stamp(&before, edit).map_err(|finding| finding.fault(self.path()))? {
+                Stamped::Text(ours) if ours == before => return self.applied(&before, None),
                 Stamped::Text(ours) => ours,
                 Stamped::Overruled(why) => return self.applied(&before, Some(why)),
             };

@@ -117,13 +117,11 @@ impl StateFile {
         }
     }
 
-    fn redo(&self, edit: &Edit) {
+    pub(super) fn redo(&self, edit: &Edit) {
         let (list, until) = (&edit.entry.list_id, time::spoken(edit.stamp.latest_timestamp));
         match self.apply(edit) {
             Ok(Applied { overruled: None, .. }) => {
-                info!(
-                    "list {list:?}: the run up to {until:?} had ended before the crash and is written now."
-                );
+                info!("list {list:?}: the run up to {until:?} had ended before, and is written now.");
             }
             // Written already, or changed by hand since.
             Ok(_) => {}
