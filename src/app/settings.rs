@@ -130,14 +130,14 @@ fn base(name: &'static str, text: &str) -> Result<Url, Refused> {
     let usable =
         |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
     let url = Url::parse(text).ok().filter(usable);
-    url.ok_or_else(|| refused(format!("is no address such as https://host/path: {text:?}")))
+    url.ok_or_else(|| refused("is no address such as https://host/path, without a query".into()))
 }
 
 fn connections(value: Option<String>) -> Result<usize, Refused> {
     let Some(text) = value else { return Ok(CONNECTIONS) };
     text.parse().ok().filter(|number| (1..=MAX_CONNECTIONS).contains(number)).ok_or_else(|| Refused::Value {
         name: "MAILCHIMP_CONNECTIONS",
-        why: format!("must be a whole number from 1 to {MAX_CONNECTIONS}; found {text:?}"),
+        why: format!("must be a whole number from 1 to {MAX_CONNECTIONS}"),
     })
 }
 
@@ -146,7 +146,7 @@ fn rate(value: Option<String>) -> Result<f64, Refused> {
     let rate = text.parse().ok().filter(|rate| *rate == 0.0 || (0.001..=1000.0).contains(rate));
     rate.ok_or_else(|| Refused::Value {
         name: "OMETRIA_RATE",
-        why: format!("must be requests a second, such as 8 or 0.5, or 0 for no limit; found {text:?}"),
+        why: "must be requests a second, such as 8 or 0.5, or 0 for no limit".into(),
     })
 }
 
@@ -226,7 +226,7 @@ mod tests {
         ] {
             let (code, text) = refusal(name, value);
             assert_eq!(code, exit::UNUSABLE, "{name}={value}");
-            assert!(text.contains(name) && text.contains(value), "{text}");
+            assert!(text.contains(name) && !text.contains(&format!("{value:?}")), "{text}");
         }
         let settings = read(&[("MAILCHIMP_CONNECTIONS", "10"), ("OMETRIA_RATE", "0")]).unwrap();
         assert_eq!((settings.mailchimp_connections, settings.ometria_rate), (10, 0.0));

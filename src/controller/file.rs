@@ -13,15 +13,17 @@ use crate::{
 pub struct File {
     state: Arc<StateFile>,
     snapshot: Option<Snapshot>,
-    /// Whether it could not be read the last time.
-    broken: bool,
+    /// The text whose findings were told.
+    told: Option<String>,
+    /// Why it could not be read the last time.
+    broken: Option<String>,
     /// Results of runs that the file could not take yet, with the task that ran them. The journal has them too.
     pub unwritten: Vec<(task::Id, Edit)>,
 }
 
 impl File {
     pub fn new(state: StateFile) -> Self {
-        File { state: Arc::new(state), snapshot: None, broken: false, unwritten: vec![] }
+        File { state: Arc::new(state), snapshot: None, told: None, broken: None, unwritten: vec![] }
     }
 
     pub fn path(&self) -> &Path {
@@ -40,16 +42,20 @@ impl File {
     /// Reads the file and tells what is wrong with it; answers the number of entries that can't run. What was told of the
     /// same text before is not told again, but for the problems.
     pub async fn read(&mut self) -> Result<usize, Fault> {
-        let was_broken = std::mem::replace(&mut self.broken, true);
-        let snapshot = self.blocking(StateFile::load).await?;
-        self.broken = false;
-        if was_broken {
+        let snapshot = match self.blocking(StateFile::load).await {
+            Ok(snapshot) => snapshot,
+            Err(fault) => {
+                self.broken = Some(fault.to_string());
+                return Err(fault);
+            }
+        };
+        if self.broken.take().is_some() {
             info!("the state file can be read again.");
         }
         for problem in &snapshot.problems {
             error!("{}; this entry does not run.\n{}", problem.at(self.path()), problem.excerpt);
         }
-        if self.snapshot.as_ref().is_none_or(|old| old.text != snapshot.text) {
+        if self.told.as_ref() != Some(&snapshot.text) {
             for warning in &snapshot.warnings {
                 warn!("{}.", warning.at(self.path()));
             }
@@ -58,15 +64,16 @@ impl File {
             }
         }
         let problems = snapshot.problems.len();
+        self.told = Some(snapshot.text.clone());
         self.snapshot = Some(snapshot);
         Ok(problems)
     }
 
     /// Whether the file says something else than when it was last read or written; our own writes are no news.
     pub async fn changed(&self) -> bool {
-        match (self.blocking(StateFile::load).await, &self.snapshot) {
-            (Ok(new), Some(old)) => self.broken || new.text != old.text,
-            (Err(_), _) | (_, None) => true,
+        match self.blocking(StateFile::load).await {
+            Ok(new) => self.broken.is_some() || self.told.as_ref() != Some(&new.text),
+            Err(fault) => self.broken != Some(fault.to_string()),
         }
     }
 
@@ -74,6 +81,10 @@ impl File {
     pub async fn write(&mut self, edit: &Edit) -> Result<Option<Overruled>, Fault> {
         let edit = edit.clone();
         let applied = self.blocking(move |state| state.apply(&edit)).await?;
+        // Our stamp is no news; an edit that it was put into is.
+        if self.told.as_ref() == Some(&applied.before) {
+            self.told = Some(applied.snapshot.text.clone());
+        }
         self.snapshot = Some(applied.snapshot);
         Ok(applied.overruled)
     }

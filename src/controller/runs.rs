@@ -131,7 +131,7 @@ impl Controller {
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
             total_updates: outcome.counts.sent,
         };
-        self.write(task, Edit { entry: entry.id, was: entry.was, stamp }).await
+        self.write(task, Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp }).await
     }
 
     /// The list is free again when its result is written, or overruled.
@@ -145,6 +145,7 @@ impl Controller {
                     Some(Overruled::NoSuchEntry) => warn!("{}", report::entry_gone(list)),
                 }
                 self.slots.free(task);
+                self.slots.recovered(&edit.entry);
                 self.written = Some(Instant::now());
             }
             Err(fault) => {

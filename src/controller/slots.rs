@@ -6,8 +6,10 @@ use tokio::{task, time::Instant};
 
 use crate::state::identity::EntryId;
 
-/// How long a failed entry waits for its next run: until the next look, which comes every minute.
+/// How long an entry that has failed waits for its next run: until the next look, which comes every minute. With every
+/// further failure twice as long, up to an hour.
 const REST: Duration = Duration::from_secs(50);
+const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 /// Whether an entry can run now.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,11 +27,18 @@ pub enum Slot {
     Settled,
 }
 
+/// An entry that has failed so many times in a row.
+struct Failed {
+    id: EntryId,
+    times: u32,
+    until: Instant,
+}
+
 /// The entries that are not free.
 #[derive(Default)]
 pub struct Slots {
     running: Vec<(task::Id, EntryId)>,
-    resting: Vec<(EntryId, Instant)>,
+    failed: Vec<Failed>,
     settled: Vec<EntryId>,
 }
 
@@ -41,8 +50,8 @@ impl Slots {
         if let Some((_, running)) = self.running.iter().find(|(_, running)| running.list_id == id.list_id) {
             return if running == id { Slot::Running } else { Slot::Waiting };
         }
-        let until = self.resting.iter().find(|(resting, until)| resting == id && *until > now);
-        until.map_or(Slot::Free, |(_, until)| Slot::Resting { left: *until - now })
+        let resting = self.failed.iter().find(|failed| failed.id == *id && failed.until > now);
+        resting.map_or(Slot::Free, |failed| Slot::Resting { left: failed.until - now })
     }
 
     /// The lists that are being run.
@@ -60,9 +69,17 @@ impl Slots {
         Some(self.running.swap_remove(index).1)
     }
 
+    /// It has failed, perhaps once more.
     pub fn rest(&mut self, id: EntryId, now: Instant) {
-        self.resting.retain(|(_, until)| *until > now);
-        self.resting.push((id, now + REST));
+        let index = self.failed.iter().position(|failed| failed.id == id);
+        let times = index.map_or(0, |index| self.failed.swap_remove(index).times);
+        let rest = REST.saturating_mul(1 << times.min(16)).min(LONGEST_REST);
+        self.failed.push(Failed { id, times: times + 1, until: now + rest });
+    }
+
+    /// It has succeeded.
+    pub fn recovered(&mut self, id: &EntryId) {
+        self.failed.retain(|failed| failed.id != *id);
     }
 
     /// No further turn.
@@ -99,6 +116,13 @@ mod tests {
         slots.rest(a.clone(), now);
         assert_eq!((slots.of(&a, now), slots.of(&edited, now)), (Slot::Resting { left: REST }, Slot::Free));
         assert_eq!(slots.of(&a, now + REST), Slot::Free);
+        slots.rest(a.clone(), now);
+        assert_eq!(slots.of(&a, now), Slot::Resting { left: 2 * REST });
+        (0..20).for_each(|_| slots.rest(a.clone(), now));
+        assert_eq!(slots.of(&a, now), Slot::Resting { left: LONGEST_REST });
+        slots.recovered(&a);
+        slots.rest(a.clone(), now);
+        assert_eq!(slots.of(&a, now), Slot::Resting { left: REST });
         slots.settle(b.clone());
         assert_eq!(slots.of(&b, now), Slot::Settled);
     }

@@ -99,7 +99,7 @@ impl Http {
             };
             let Fault::Retryable { problem, after } = &fault else { return Err(fault.during(doing)) };
             let wait = backoff::delay(attempt, fastrand::f64(), *after);
-            if attempt == backoff::TRIES || start.elapsed() + wait > backoff::PATIENCE {
+            if attempt == backoff::TRIES || start.elapsed().saturating_add(wait) > backoff::PATIENCE {
                 let tried = format!("tried {attempt} times in {} s", start.elapsed().as_secs());
                 let hint = problem.hint.as_deref().map_or(tried.clone(), |hint| format!("{tried}; {hint}"));
                 let fault = Fault::list(&problem.what).hint(hint).during(doing);

@@ -114,10 +114,12 @@ impl Disk {
     }
 
     /// Writes `text` under a name of ours, with the mode and the owner of the state file.
+    #[expect(clippy::disallowed_methods, reason = "what the slot held is settled")]
     pub fn write_slot(&self, slot: &Path, text: &str) -> io::Result<()> {
         let like = fs::metadata(self.target()?)?;
-        let _ = fs::remove_file(slot);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(slot)?;
+        // The slot never holds half a text: after a crash it could be taken for somebody's save.
+        let new = slot.with_extension("new");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(text.as_bytes())?;
         let ours = file.metadata()?;
         if (ours.uid(), ours.gid()) != (like.uid(), like.gid())
@@ -127,7 +129,32 @@ impl Disk {
             let _ = fchown(&file, None, Some(like.gid()));
         }
         file.set_permissions(like.permissions())?;
-        file.sync_all()
+        file.sync_all()?;
+        fs::rename(new, slot)
+    }
+
+    /// Moves a file to a name that nothing has yet: `name`, or with a number behind it.
+    #[expect(clippy::disallowed_methods, reason = "only to a name that is free")]
+    pub fn move_to_free(&self, from: &Path, name: &Path) -> io::Result<PathBuf> {
+        for number in 0.. {
+            let free = if number == 0 {
+                name.to_owned()
+            } else {
+                PathBuf::from(format!("{}-{number}", name.display()))
+            };
+            match renameat_with(CWD, from, CWD, &free, RenameFlags::NOREPLACE) {
+                Ok(()) => return Ok(free),
+                Err(rustix::io::Errno::EXIST) => {}
+                // Where the file system knows no such rename, looking first has to do.
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if !free.exists() => {
+                    fs::rename(from, &free)?;
+                    return Ok(free);
+                }
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     /// Gives the slot's file the state file's name; what had it before is in the slot afterwards. Nothing slow is done

@@ -21,6 +21,8 @@ use crate::base::time;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Edit {
     pub entry: EntryId,
+    /// Whether no other entry had its list when the run started.
+    pub alone: bool,
     /// What the entry said when the run started. If it no longer does, the user has changed it and wins.
     pub was: Was,
     pub stamp: Stamp,
@@ -72,7 +74,7 @@ pub enum Stamped {
 /// Makes one edit.
 pub fn stamp(text: &str, edit: &Edit) -> Result<Stamped, Finding> {
     let array = schema::parse(text)?;
-    let Some(object) = locate(&array, &edit.entry) else {
+    let Some(object) = locate(&array, edit) else {
         return Ok(Stamped::Overruled(Overruled::NoSuchEntry));
     };
     if edit.stamp.is_in(object) {
@@ -108,15 +110,16 @@ struct Splice {
     text: String,
 }
 
-/// The object of an entry. By its `list_id` where only one has it, else by every field that is not ours.
-fn locate<'a, 'b>(array: &'b Array<'a>, id: &EntryId) -> Option<&'b Object<'a>> {
+/// The object of an entry. By its `list_id` where only one has it, then and now, else by every field that is not ours.
+fn locate<'a, 'b>(array: &'b Array<'a>, edit: &Edit) -> Option<&'b Object<'a>> {
+    let id = &edit.entry;
     let entries = || array.elements.iter().filter_map(Value::as_object);
     let of_list = || {
         entries()
             .filter_map(|object| Some((object, identity::identify(object)?)))
             .filter(|(_, it)| it.list_id == id.list_id)
     };
-    if of_list().count() == 1 {
+    if edit.alone && of_list().count() == 1 {
         return of_list().next().map(|(object, _)| object);
     }
     // Of entries that are the same but for our fields only the first one runs.
@@ -215,6 +218,7 @@ mod tests {
     fn edit(list_id: &str, was: &str) -> Edit {
         let text = format!(r#"[{{"list_id": "{list_id}"}}]"#);
         let entry = schema::read(&text).unwrap().entries.remove(0).id;
+        let alone = true;
         let stamp = Stamp {
             latest_timestamp: time::parse("2019-10-21T10:00:00").unwrap(),
             elapsed_seconds: 12.34,
@@ -225,7 +229,7 @@ mod tests {
             ("null", _) => Was::Null { start_offset: 0 },
             _ => Was::Absent { start_offset: 0 },
         };
-        Edit { entry, was, stamp }
+        Edit { entry, alone, was, stamp }
     }
 
     fn stamped(text: &str, edit: &Edit) -> String {
@@ -328,6 +332,13 @@ mod tests {
         let changed = r#"[{"list_id": "a", "start_offset": 5}, {"list_id": "a", "worker_count": 2}]"#;
         let result = stamp(changed, &edit("a", "")).unwrap();
         assert!(matches!(result, Stamped::Overruled(Overruled::NoSuchEntry)));
+    }
+
+    #[test]
+    fn the_other_entry_of_a_list_is_not_stamped_when_the_one_that_ran_was_deleted() {
+        let ran = Edit { alone: false, ..edit("a", "") };
+        let left = r#"[{"list_id": "a", "x-n": 2}]"#;
+        assert!(matches!(stamp(left, &ran).unwrap(), Stamped::Overruled(Overruled::NoSuchEntry)));
     }
 
     #[test]

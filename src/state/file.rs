@@ -50,6 +50,8 @@ pub(super) struct Held {
 pub struct Applied {
     /// The file as it is now.
     pub snapshot: Snapshot,
+    /// What it said before.
+    pub before: String,
     /// Why the edit was not made, if it was not.
     pub overruled: Option<Overruled>,
 }
@@ -124,36 +126,38 @@ impl StateFile {
         for _ in 0..TRIES {
             let before = read::text(self.path())?;
             let ours = match document::stamp(&before, edit).map_err(|finding| finding.fault(self.path()))? {
-                Stamped::Text(ours) if ours == before => return self.applied(&before, None),
+                Stamped::Text(ours) if ours == before => return self.applied(&before, &before, None),
                 Stamped::Text(ours) => ours,
-                Stamped::Overruled(why) => return self.applied(&before, Some(why)),
+                Stamped::Overruled(why) => return self.applied(&before, &before, Some(why)),
             };
             if self.replace(held, &before, &ours, edit).map_err(|error| self.unwritable(&error))? {
                 self.remember(&before, By::Hand);
                 self.remember(&ours, By::Importer);
-                return self.applied(&ours, None);
+                return self.applied(&before, &ours, None);
             }
         }
         Err(Fault::process(format!("`{}` is saved faster than it can be written", self.path().display())))
     }
 
-    fn applied(&self, text: &str, overruled: Option<Overruled>) -> Result<Applied, Fault> {
+    fn applied(&self, before: &str, text: &str, overruled: Option<Overruled>) -> Result<Applied, Fault> {
         let snapshot = schema::read(text).map_err(|finding| finding.fault(self.path()))?;
-        Ok(Applied { snapshot, overruled })
+        Ok(Applied { snapshot, before: before.to_owned(), overruled })
     }
 
     /// Exchanges the file for `ours`. If what comes out is not `before`, a save came in between: it gets its name back,
     /// and the answer is false.
     pub(super) fn replace(&self, held: &mut Held, before: &str, ours: &str, edit: &Edit) -> io::Result<bool> {
         let slot = self.disk.own(SLOT);
+        self.settle_slot(held.journal.exchange.take())?;
+        held.journal.save(&self.disk)?;
         match self.disk.write_slot(&slot, ours) {
             // An editor has moved the file away and is about to write a new one.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             written => written?,
         }
         self.disk.step(Step::Written)?;
-        held.journal.exchange =
-            Some(Exchange { before: digest(before.as_bytes()), ours: digest(ours.as_bytes()) });
+        let (was, will) = (digest(before.as_bytes()), digest(ours.as_bytes()));
+        held.journal.exchange = Some(Exchange { before: was, ours: will, edit: edit.clone() });
         held.journal.save(&self.disk)?;
         self.disk.step(Step::Prepared)?;
         let replaced = match self.disk.swap(&slot) {
@@ -177,6 +181,10 @@ impl StateFile {
             }
         };
         held.journal.exchange = None;
+        if replaced {
+            held.journal.wishes.retain(|wish| wish != edit);
+        }
+        held.journal.save(&self.disk)?;
         Ok(replaced)
     }
 

@@ -32,7 +32,7 @@ fn edit(file: &StateFile) -> Edit {
     let entry = file.load().unwrap().entries.into_iter().find(|entry| entry.id.list_id == "a").unwrap();
     let latest_timestamp = time::parse("2019-10-21T10:00:00").unwrap();
     let stamp = Stamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
-    Edit { entry: entry.id, was: entry.was, stamp }
+    Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp }
 }
 
 fn read(folder: &Path) -> String {
@@ -349,4 +349,56 @@ fn a_save_through_an_old_descriptor_is_taken_over_after_several_of_our_writes() 
     file.look_back().unwrap();
     let text = read(folder.path());
     assert!(text.contains(AFTER) && text.matches(STAMPED).count() == 2, "{text}");
+}
+
+#[test]
+fn a_late_save_that_never_becomes_whole_is_not_put_in_force() {
+    let folder = folder(TEXT);
+    let file = open(folder.path());
+    let late = OpenOptions::new().write(true).open(file.path()).unwrap();
+    file.apply(&edit(&file)).unwrap();
+    let stamped = read(folder.path());
+    late.set_len(0).unwrap();
+    file.look_back().unwrap();
+    assert_eq!(read(folder.path()), stamped);
+}
+
+#[test]
+fn a_reload_asked_for_after_a_crash_is_not_undone_by_the_journal() {
+    for crash in [Step::Exchanged, Step::Kept, Step::Done] {
+        let folder = folder(TEXT);
+        let hook = move |step| if step == crash { Err(io::Error::other("crash")) } else { Ok(()) };
+        let file = open(folder.path()).with(Means::Exchange, Box::new(hook));
+        assert!(file.apply(&edit(&file)).is_err());
+        drop(file);
+        fs::write(folder.path().join(NAME), TEXT).unwrap();
+        open(folder.path());
+        assert_eq!(read(folder.path()), TEXT, "crash at {crash:?}");
+    }
+}
+
+#[test]
+fn every_text_that_is_kept_aside_has_a_name_of_its_own() {
+    let folder = folder(TEXT);
+    let file = open(folder.path());
+    drop(file);
+    for n in 0..5 {
+        fs::write(folder.path().join(OURS).join(format!("displaced-{n}")), format!("[{n}]")).unwrap();
+    }
+    open(folder.path());
+    let names =
+        fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.contains("conflict")).count(), 5);
+}
+
+#[test]
+fn half_a_text_in_the_slot_is_never_put_in_force() {
+    let folder = folder(TEXT);
+    let hook = |step| if step == Step::Exchanged { Err(io::Error::other("crash")) } else { Ok(()) };
+    let file = open(folder.path()).with(Means::Exchange, Box::new(hook));
+    assert!(file.apply(&edit(&file)).is_err());
+    drop(file);
+    fs::write(folder.path().join(OURS).join("slot"), &TEXT[..20]).unwrap();
+    open(folder.path());
+    assert!(read(folder.path()).contains(STAMPED));
 }

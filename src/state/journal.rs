@@ -16,11 +16,12 @@ pub struct Journal {
     pub exchange: Option<Exchange>,
 }
 
-/// Digests of the two texts that change places.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// Digests of the two texts that change places, and the edit that is made so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Exchange {
     pub before: String,
     pub ours: String,
+    pub edit: Edit,
 }
 
 impl Journal {

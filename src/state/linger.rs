@@ -71,6 +71,11 @@ impl Displaced {
     }
 }
 
+/// Where a displaced text of this digest is kept.
+pub fn path(disk: &Disk, digest: &str) -> PathBuf {
+    disk.own(&format!("{PREFIX}{digest}"))
+}
+
 /// The files that an earlier process has left, and whether each was written to after that process looked last.
 pub fn left(disk: &Disk) -> io::Result<Vec<(PathBuf, bool)>> {
     let mut left = Vec::new();

@@ -111,7 +111,7 @@ fn race(how: Save) -> Race {
                 let seconds = writes.load(Ordering::Relaxed) as i64;
                 let latest_timestamp = start + TimeDelta::seconds(seconds);
                 let stamp = Stamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
-                let edit = Edit { entry: entry.id.clone(), was: entry.was, stamp };
+                let edit = Edit { entry: entry.id.clone(), alone: entry.alone, was: entry.was, stamp };
                 if let Ok(applied) = file.apply_now(&edit) {
                     // A user who saves what he read before our last write takes our stamp back; that is his right.
                     entry =
@@ -178,7 +178,7 @@ fn a_reader_never_sees_an_incomplete_file() {
             let entry = file.load().unwrap().entries.remove(0);
             let latest_timestamp = time::parse("2019-10-21T10:00:00").unwrap() + TimeDelta::seconds(seconds);
             let stamp = Stamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
-            file.apply_now(&Edit { entry: entry.id, was: entry.was, stamp }).unwrap();
+            file.apply_now(&Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp }).unwrap();
         }
         done.store(true, Ordering::Relaxed);
         reader.join().unwrap()

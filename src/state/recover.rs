@@ -12,8 +12,8 @@ use super::{
     document::{self, Edit, Stamped},
     file::{Applied, Held, NAME, SLOT, StateFile},
     history::By,
-    journal::Journal,
-    linger, read,
+    journal::{Exchange, Journal},
+    linger, read, schema,
 };
 use crate::base::{fault::Fault, time};
 
@@ -37,8 +37,10 @@ impl StateFile {
         if digest(&bytes) == displaced[index].digest {
             return Ok(());
         }
-        // Half saved, it is looked at again.
-        let Ok(late) = read::text(&path) else { return Ok(()) };
+        // Half saved, it is looked at again; the next start keeps it aside if it never becomes whole.
+        let Some(late) = read::text(&path).ok().filter(|late| schema::parse(late).is_ok()) else {
+            return Ok(());
+        };
         let now = fs::read_to_string(self.path()).unwrap_or_default();
         let in_force = displaced.last().is_some_and(|newest| newest.ours == digest(now.as_bytes()));
         let mut merged = late.clone();
@@ -59,45 +61,58 @@ impl StateFile {
         held.displaced.renew(&self.disk, &path, &late)
     }
 
-    /// Keeps a user's text that has no place beside a newer one.
-    #[expect(clippy::disallowed_methods, reason = "the new name is made for it")]
+    /// Keeps a user's text that has no place beside the one in force.
     pub(super) fn set_aside(&self, path: &Path) -> io::Result<()> {
         let target = self.disk.target().unwrap_or_else(|_| self.path().to_owned());
-        let now = self.clock.now().format("%Y%m%dT%H%M%S%3f");
-        let conflict = target.with_file_name(format!("{NAME}.conflict-{now}"));
-        fs::rename(path, &conflict)?;
+        let now = self.clock.now().format("%Y%m%dT%H%M%S");
+        let conflict =
+            self.disk.move_to_free(path, &target.with_file_name(format!("{NAME}.conflict-{now}")))?;
         warn!(
-            "two saves of the state file crossed; the newer one is in force, the other one is kept as {:?}: compare them.",
+            "two saves of the state file crossed; one is in force, the other one is kept as {:?}: compare them.",
             conflict.display().to_string()
         );
         Ok(())
     }
 
+    /// Empties the slot after an exchange that a crash or an error has cut short: a user's save that is in it gets its
+    /// name back, if ours still has it and the save is whole, or else is kept aside.
+    pub(super) fn settle_slot(&self, exchange: Option<Exchange>) -> io::Result<()> {
+        let slot = self.disk.own(SLOT);
+        if !slot.exists() {
+            return Ok(());
+        }
+        let Some(exchange) = exchange else { return fs::remove_file(slot) };
+        let Ok(save) = fs::read(&slot) else { return self.set_aside(&slot) };
+        if [&exchange.ours, &exchange.before].contains(&&digest(&save)) {
+            return fs::remove_file(slot);
+        }
+        let file = self.disk.target().and_then(fs::read).unwrap_or_default();
+        let whole = std::str::from_utf8(&save).is_ok_and(|text| schema::parse(text).is_ok());
+        if digest(&file) != exchange.ours || !whole {
+            return self.set_aside(&slot);
+        }
+        self.put_back(&slot, save, &file)?;
+        if slot.exists() { fs::remove_file(slot) } else { Ok(()) }
+    }
+
     /// Finishes or undoes the exchange that a crash has cut short, then makes the edits that were still wished for.
     pub(super) fn recover(&self) -> io::Result<()> {
         let mut journal = Journal::load(&self.disk);
-        let slot = self.disk.own(SLOT);
-        self.recover_aside(&slot)?;
-        if let Ok(save) = fs::read(&slot) {
-            let found = digest(&save);
-            let file = self.disk.target().and_then(fs::read).unwrap_or_default();
-            match &journal.exchange {
-                // A save was displaced and has not got its name back.
-                Some(exchange) if ![&exchange.ours, &exchange.before].contains(&&found) => {
-                    if digest(&file) == exchange.ours {
-                        self.put_back(&slot, save, &file)?;
-                        let _ = fs::remove_file(&slot);
-                    } else {
-                        self.set_aside(&slot)?;
-                    }
-                }
-                _ => fs::remove_file(&slot)?,
+        self.recover_aside(&self.disk.own(SLOT))?;
+        if let Some(exchange) = journal.exchange.take() {
+            // The exchange was made if the text before ours came out of it: its wish is in the file, or was until the
+            // user took it out again, which is then his wish.
+            let before = fs::read(self.disk.own(SLOT)).map(|text| digest(&text) == exchange.before);
+            if before.unwrap_or_else(|_| linger::path(&self.disk, &exchange.before).exists()) {
+                journal.wishes.retain(|wish| *wish != exchange.edit);
             }
+            self.settle_slot(Some(exchange))?;
         }
+        self.settle_slot(None)?;
         for (path, changed) in linger::left(&self.disk)? {
             if changed { self.set_aside(&path)? } else { fs::remove_file(path)? }
         }
-        journal.exchange = None;
+        journal.save(&self.disk)?;
         let wishes = journal.wishes.clone();
         self.held().journal = journal;
         for edit in wishes {

@@ -34,6 +34,8 @@ pub struct Snapshot {
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub id: EntryId,
+    /// Whether no other entry has its list.
+    pub alone: bool,
     pub place: Place,
     /// Whether it runs at all.
     pub enabled: bool,
@@ -101,6 +103,10 @@ pub fn read(text: &str) -> Result<Snapshot, Finding> {
             snapshot.problems.append(&mut reader.problems);
         }
     }
+    let ids: Vec<EntryId> = array.elements.iter().filter_map(Value::as_object).filter_map(identify).collect();
+    for entry in &mut snapshot.entries {
+        entry.alone = ids.iter().filter(|id| id.list_id == entry.id.list_id).count() == 1;
+    }
     Ok(snapshot)
 }
 
@@ -144,6 +150,7 @@ impl Reader<'_> {
         let place = Place::of(self.text, object.start());
         Some(Entry {
             id: id?,
+            alone: true,
             place,
             enabled,
             start_offset,

@@ -20,6 +20,11 @@ impl Batcher {
         self.waiting.push_back(payload);
     }
 
+    /// Payloads in a batch.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
     /// Payloads that no batch has taken yet.
     pub fn waiting(&self) -> usize {
         self.waiting.len()

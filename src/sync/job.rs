@@ -183,7 +183,7 @@ impl<'a> Run<'a> {
         let limits = self.ends.sink.limits();
         let (source, window) = (&self.ends.source, self.window);
         while reads.len() < self.plan.worker_count
-            && self.batcher.waiting() <= limits.records * limits.in_flight
+            && self.batcher.waiting() <= self.batcher.size() * limits.in_flight
         {
             let Some(ask) = self.walk.ask(self.start.elapsed()) else { break };
             reads.push(Box::pin(async move { (ask, source.read(&window, ask.span).await) }));

@@ -101,7 +101,8 @@ fn an_import_that_points_up_would_be_found() {
 fn a_file_stays_small_enough_to_read_and_says_what_it_is() {
     for (name, text) in sources() {
         let lines = text.split("#[cfg(test)]").next().unwrap().lines().count();
-        assert!(lines <= 400, "src/{name} has {lines} lines before its tests");
+        let tests = name.ends_with("_tests.rs");
+        assert!(lines <= 400 || tests, "src/{name} has {lines} lines before its tests");
         assert!(text.starts_with("//! "), "src/{name} has no head comment");
     }
 }

@@ -98,6 +98,28 @@ async fn a_file_broken_while_a_run_ends_gets_its_result_when_it_is_mended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broken_file_is_told_once_however_much_happens_beside_it() {
+    let world = World::new().list("noise1", 10).with_state(r#"[{"list_id": "noise1"}]"#);
+    let edits = async {
+        sleep(Duration::from_secs(5)).await;
+        for _ in 0..10 {
+            world.save("[{");
+            sleep(Duration::from_secs(2)).await;
+        }
+        assert_eq!(world.logged("expected a `}` that closes this object"), 1);
+        world.stop();
+    };
+    tokio::join!(async { world.go().await.unwrap() }, edits);
+}
+
+#[tokio::test(start_paused = true)]
+async fn warnings_of_an_edit_made_during_a_run_are_told_when_it_has_ended() {
+    let edit = |text: &str| text.replace("\"during\"", "\"during\", \"worker_cout\": 2");
+    let world = edited_during_a_run(ONE, edit).await;
+    assert_eq!(world.logged("did you mean `worker_count`?"), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_paused_list_does_not_run_until_it_is_enabled() {
     let world = World::new().list("pause1", 10).with_state(r#"[{"list_id": "pause1", "enabled": false}]"#);
     let edits = async {
@@ -294,6 +316,10 @@ async fn the_log_tells_who_changed_what_and_a_revert_undoes_a_mistake() {
     assert_eq!(world.state(), stamped);
     let (_, told, _) = importer(world.folder.path(), &["state", "log"]);
     assert!(told.contains("   4  ") && told.contains("undo1: added"), "{told}");
+    fs::remove_file(world.folder.path().join("state.json")).unwrap();
+    let (code, told, _) = importer(world.folder.path(), &["state", "revert", "2"]);
+    assert!(code == 0, "{told}");
+    assert_eq!(world.state(), stamped);
     let (code, _, told) = importer(world.folder.path(), &["state", "revert", "9"]);
     assert!(code == 2 && told.contains("there is no version 9; `importer state log` shows 1 to 4"), "{told}");
 }
