@@ -128,12 +128,15 @@ pub fn open(settings: Settings, transport: Arc<dyn Transport>, clock: Arc<dyn Cl
 async fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("no handler for ctrl-c")?;
     let mut terminate = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
-    let mut hang_up = signal(SignalKind::hangup()).context("no handler for SIGHUP")?;
+    let mut hang_up = match ignores_hang_up() {
+        true => None,
+        false => Some(signal(SignalKind::hangup()).context("no handler for SIGHUP")?),
+    };
     loop {
         let name = tokio::select! {
             _ = interrupt.recv() => "ctrl-c",
             _ = terminate.recv() => "SIGTERM",
-            _ = hang_up.recv() => "SIGHUP",
+            Some(_) = async { hang_up.as_mut()?.recv().await } => "SIGHUP",
         };
         if stop.is_cancelled() {
             warn!(
@@ -144,6 +147,14 @@ async fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
         info!("{name}: stopping.");
         stop.cancel();
     }
+}
+
+/// Whether we were started by `nohup` or the like: then the end of the terminal must not stop us. Linux tells the
+/// ignored signals as a mask whose lowest bit is SIGHUP; elsewhere SIGHUP stops.
+fn ignores_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {

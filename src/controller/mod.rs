@@ -189,6 +189,14 @@ impl Controller {
     /// After a stop: what was read is delivered and saved, for as long as the grace lasts.
     async fn wind_up(&mut self) -> Result<(), Fault> {
         let mut saved = Ok(());
+        // These lists have finished; only their results wait.
+        for (task, edit) in &self.file.unwritten {
+            self.slots.free(*task);
+            info!(
+                "list {:?}: the result of its run is in the journal, the next start writes it.",
+                edit.entry.list_id
+            );
+        }
         if self.jobs.is_empty() {
             self.file.look_back().await;
             return saved;

@@ -96,12 +96,12 @@ async fn told(service: &'static str, status: u16, body: &'static str) -> String 
     let class = if start.elapsed() > Duration::from_secs(10) { "retry" } else { "list" };
     let text = fault.to_string();
     assert!(!text.contains("s3cr3t") && !text.contains("ada@"), "{text}");
-    let shown = regexless(&text);
+    let shown = without_seconds(&text);
     format!("{class}: {shown}")
 }
 
 /// The seconds of the retries are by chance.
-fn regexless(text: &str) -> String {
+fn without_seconds(text: &str) -> String {
     match text.split_once("tried 6 times in ") {
         Some((before, after)) => format!("{before}tried 6 times in … {}", after.split_once(' ').unwrap().1),
         None => text.to_owned(),

@@ -346,3 +346,23 @@ async fn a_folder_without_the_right_to_write_is_told_before_anything_is_imported
     assert_eq!(code, 2, "{log}");
     assert!(log.contains("could not write in the state folder"), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_nohup_the_end_of_the_terminal_does_not_stop_it() {
+    let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "first"}]"#).await.list("first", 10);
+    let go = loopback.command(&["go"]);
+    let mut command = Command::new("nohup");
+    command
+        .arg(go.as_std().get_program())
+        .args(go.as_std().get_args())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    command.envs(go.as_std().get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut running = Running::start(command);
+    running.wait_for("list \"first\" updated").await;
+    running.signal("HUP");
+    running.signal("TERM");
+    assert!(running.wait_for(": stopping.").await.contains("SIGTERM"));
+    assert_eq!(running.end().await.code(), Some(0));
+}

@@ -98,6 +98,20 @@ async fn a_file_broken_while_a_run_ends_gets_its_result_when_it_is_mended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mended_file_is_taken_within_a_second() {
+    let world = World::new().list("mended1", 10).with_state("[{");
+    let edits = async {
+        sleep(Duration::from_secs(70)).await;
+        world.save(r#"[{"list_id": "mended1"}]"#);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.logged("the state file can be read again"), 1);
+        assert_eq!(world.logged("list \"mended1\" has no latest timestamp, firing full load."), 1);
+        world.stop();
+    };
+    tokio::join!(async { world.go().await.unwrap() }, edits);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broken_file_is_told_once_however_much_happens_beside_it() {
     let world = World::new().list("noise1", 10).with_state(r#"[{"list_id": "noise1"}]"#);
     let edits = async {
