@@ -11,8 +11,12 @@ pub type Response = http::Response<Bytes>;
 
 /// No answer was had, or only part of one.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct TransportError(pub String);
+pub enum TransportError {
+    #[error("no answer in time")]
+    TimedOut,
+    #[error("{0}")]
+    Broken(String),
+}
 
 /// Sends one request and reads the whole answer, whatever its status.
 pub trait Transport: Send + Sync {
@@ -20,7 +24,7 @@ pub trait Transport: Send + Sync {
 }
 
 /// Mailchimp cuts a request after 120 s itself: <https://mailchimp.com/developer/marketing/guides/run-async-requests-batch-endpoint/>.
-const LONGEST: Duration = Duration::from_secs(125);
+pub const LONGEST: Duration = Duration::from_secs(125);
 const CONNECT: Duration = Duration::from_secs(10);
 /// The longest silence while an answer is being made or read.
 const STALL: Duration = Duration::from_secs(60);
@@ -53,7 +57,7 @@ impl Transport for Web {
                 headers.clone_from(answer.headers());
             }
             let body = answer.bytes().await.map_err(plain)?;
-            response.body(body).map_err(|error| TransportError(error.to_string()))
+            response.body(body).map_err(|error| TransportError::Broken(error.to_string()))
         })
     }
 }
@@ -62,7 +66,7 @@ impl Transport for Web {
 fn plain(error: reqwest::Error) -> TransportError {
     let error = error.without_url();
     if error.is_timeout() {
-        return TransportError("no answer in time".into());
+        return TransportError::TimedOut;
     }
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
@@ -70,5 +74,5 @@ fn plain(error: reqwest::Error) -> TransportError {
         text = format!("{text}: {inner}");
         cause = inner.source();
     }
-    TransportError(text)
+    TransportError::Broken(text)
 }

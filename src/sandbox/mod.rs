@@ -129,7 +129,7 @@ impl Sandbox {
         };
         self.note(service, &request, open, &response);
         match trouble {
-            Some(Trouble::Reset) => return Err(TransportError("connection reset by peer".into())),
+            Some(Trouble::Reset) => return Err(TransportError::Broken("connection reset by peer".into())),
             Some(Trouble::Truncated) => {
                 let half = response.body().len() / 2;
                 response.body_mut().truncate(half);

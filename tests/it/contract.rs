@@ -38,7 +38,7 @@ impl Transport for Always {
         assert!(!request.uri().to_string().contains("s3cr3t"), "and nowhere else");
         Box::pin(async move {
             if self.0 == 0 {
-                return Err(TransportError(self.1.into()));
+                return Err(TransportError::Broken(self.1.into()));
             }
             let mut response = Response::new(Bytes::from_static(self.1.as_bytes()));
             *response.status_mut() = self.0.try_into().unwrap();
