@@ -76,6 +76,9 @@ pub struct Go {
     /// Look at every entry once, then exit
     #[arg(long)]
     pub once: bool,
+    /// Start interrupted runs from their beginning, not from where they were
+    #[arg(long)]
+    pub fresh: bool,
 }
 
 #[derive(Debug, Args)]

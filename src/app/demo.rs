@@ -111,6 +111,7 @@ impl Story {
             clock: self.clock.clone(),
             open: open(settings, self.sandbox.clone(), self.clock.clone()),
             watch: Watch::file(self.state_path().as_ref()),
+            fresh: false,
             stop: CancellationToken::new(),
         };
         Ok(controller::run(tools, Mode::Once).await?)

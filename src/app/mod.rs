@@ -89,7 +89,7 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
     let watch = Watch::file(state.path());
     let open = open(settings, Arc::new(Web::new()?), Arc::clone(&clock));
     let asked = stop.clone();
-    let tools = Tools { state, clock, open, watch, stop };
+    let tools = Tools { state, clock, open, watch, fresh: go.fresh, stop };
     let mode = if go.once { Mode::Once } else { Mode::Loop };
     Ok(match controller::run(tools, mode).await {
         Ok(Verdict::Done) => {

@@ -12,6 +12,9 @@ pub enum Fault {
     /// Nobody yet: the same call may go through later. `after` is the shortest wait the other side asked for.
     #[error("{problem}")]
     Retryable { problem: Problem, after: Option<Duration> },
+    /// Nobody, if less is asked for at once: the same call would fail again.
+    #[error("{0}")]
+    TooLarge(Problem),
     /// This run of this list; other lists go on.
     #[error("{0}")]
     List(Problem),
@@ -66,13 +69,19 @@ impl Fault {
 
     pub fn problem(&self) -> &Problem {
         match self {
-            Fault::Retryable { problem, .. } | Fault::List(problem) | Fault::Process(problem) => problem,
+            Fault::Retryable { problem, .. }
+            | Fault::TooLarge(problem)
+            | Fault::List(problem)
+            | Fault::Process(problem) => problem,
         }
     }
 
     fn problem_mut(&mut self) -> &mut Problem {
         match self {
-            Fault::Retryable { problem, .. } | Fault::List(problem) | Fault::Process(problem) => problem,
+            Fault::Retryable { problem, .. }
+            | Fault::TooLarge(problem)
+            | Fault::List(problem)
+            | Fault::Process(problem) => problem,
         }
     }
 }

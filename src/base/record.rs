@@ -1,5 +1,6 @@
 //! What travels: a record as the source told it, a payload as the sink wants it.
 
+use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
 /// One record of a source, unparsed: a mapping reads only the fields it uses.
@@ -7,6 +8,10 @@ use serde_json::value::RawValue;
 pub struct Record {
     /// What names the record within its list, always and only this one.
     pub key: String,
+    /// When it last changed, in whole seconds by the source's clock; none if the source does not say.
+    pub changed: Option<DateTime<Utc>>,
+    /// The source's word for what the record is at the moment, such as `subscribed`; records are counted by it.
+    pub status: String,
     pub body: Box<RawValue>,
 }
 

@@ -1,14 +1,27 @@
 //! Which records a run reads: a window of time, frozen at its start, and the pages within.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::record::Record;
 
-/// The records last changed in `(since, until]`, oldest change first; all up to `until` without a `since`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One of the listings of a source: a record is in one of them at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sweep {
+    /// The plain listing: everybody but the archived.
+    Listed,
+    /// Those who were taken out of it, and whose data is kept.
+    Archived,
+}
+
+/// The records of a listing last changed in `(since, until]`, oldest change first; without a bound all on that side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
+    pub sweep: Sweep,
     pub since: Option<DateTime<Utc>>,
-    pub until: DateTime<Utc>,
+    /// None only for counting: a window that is paged has an end, so that nothing enters it.
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// A stretch of the rows of a window.
@@ -26,4 +39,6 @@ pub struct Page {
     pub records: Vec<Record>,
     /// How many rows the window held when the page was made.
     pub total: u64,
+    /// When that was, by the source's own clock.
+    pub at: DateTime<Utc>,
 }

@@ -1,6 +1,9 @@
 //! The state file as the controller sees it: as last read, and with what is still to be written.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use log::{error, info, warn};
 use tokio::task::{self, spawn_blocking};
@@ -28,6 +31,16 @@ impl File {
 
     pub fn path(&self) -> &Path {
         self.state.path()
+    }
+
+    /// Where what is to be remembered of an entry is kept.
+    pub fn folder(&self, entry: &Entry) -> PathBuf {
+        self.folders().join(entry.id.folder(entry.alone))
+    }
+
+    /// The parent of the folders of all entries.
+    pub fn folders(&self) -> PathBuf {
+        self.state.own("lists")
     }
 
     /// The entries as last read; none before the first reading.
@@ -75,6 +88,12 @@ impl File {
             Ok(new) => self.broken.is_some() || self.told.as_ref() != Some(&new.text),
             Err(fault) => self.broken != Some(fault.to_string()),
         }
+    }
+
+    /// Puts an edit into the journal: from here on it is made, now or after the next start.
+    pub async fn wish(&self, edit: &Edit) -> Result<(), Fault> {
+        let edit = edit.clone();
+        self.blocking(move |state| state.wish(&edit)).await
     }
 
     /// Stamps an entry; answers why not, if the user has overruled it.

@@ -21,7 +21,10 @@ use self::{file::File, quit::QuitFile, slots::Slots, watch::Watch};
 use crate::{
     base::{clock::Clock, fault::Fault},
     state::{Entry, StateFile},
-    sync::job::{Ended, Ends},
+    sync::{
+        checkpoint::Checkpoint,
+        job::{Ended, Ends},
+    },
 };
 
 /// How often the state file is read when nobody tells of a change.
@@ -62,6 +65,8 @@ pub struct Tools {
     pub clock: Arc<dyn Clock>,
     pub open: Open,
     pub watch: Watch,
+    /// Interrupted runs start from their beginning.
+    pub fresh: bool,
     /// Cancelled by whoever wants the program to stop; by the controller itself when it finds the quit file.
     pub stop: CancellationToken,
 }
@@ -69,8 +74,13 @@ pub struct Tools {
 /// Runs until every entry was looked at once, or until stopped. A [`Fault`] means that the state file can't be used.
 pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
     info!("starting, state file {:?}.", tools.state.path().display().to_string());
+    let fresh = tools.fresh;
     let mut controller = Controller::new(tools, mode);
     controller.quit.clear().await;
+    if fresh {
+        let dropped = Checkpoint::discard_all(&controller.file.folders()).await?;
+        info!("checkpoints dropped: {dropped}; interrupted runs start from their beginning.");
+    }
     let ended = controller.turn().await;
     let saved = controller.wind_up().await;
     ended.and(saved)?;
@@ -104,7 +114,7 @@ struct Controller {
 
 impl Controller {
     fn new(tools: Tools, mode: Mode) -> Self {
-        let Tools { state, clock, open, watch, stop } = tools;
+        let Tools { state, clock, open, watch, stop, fresh: _ } = tools;
         let quit = QuitFile::in_folder(state.path().parent().unwrap_or(Path::new(".")));
         Controller {
             file: File::new(state),

@@ -3,10 +3,7 @@
 use crate::{
     base::time::spoken,
     state::{Edit, Entry},
-    sync::{
-        due::Due,
-        job::{Counts, Outcome},
-    },
+    sync::{coverage::Counts, due::Due, job::Outcome},
 };
 
 /// Why an entry runs, or does not.
@@ -37,7 +34,7 @@ pub fn offset_ignored(entry: &Entry) -> String {
 
 pub fn finished(entry: &Entry, outcome: &Outcome) -> String {
     let (list, seconds) = (&entry.id.list_id, outcome.elapsed.as_secs_f64());
-    format!("list {list:?} finished in {seconds:.1} seconds: {}.", counted(&outcome.counts))
+    format!("list {list:?} finished in {seconds:.1} seconds: {}, 0 unexplained.", outcome.counts)
 }
 
 pub fn rejected(entry: &Entry, counts: &Counts) -> Option<String> {
@@ -55,10 +52,7 @@ pub fn nothing_left(entry: &Entry, counts: &Counts) -> Option<String> {
 
 pub fn stopped(entry: &Entry, counts: &Counts) -> String {
     let list = &entry.id.list_id;
-    format!(
-        "list {list:?} stopped: {}. Its entry is left as it was, so that its next run misses nothing.",
-        counted(counts)
-    )
+    format!("list {list:?} stopped: {counts}. Its entry is left as it was; its next run goes on from here.")
 }
 
 pub fn written(edit: &Edit) -> String {
@@ -74,19 +68,4 @@ pub fn overruled_by_hand(list: &str) -> String {
 
 pub fn entry_gone(list: &str) -> String {
     format!("list {list:?}: its entry is no longer in the state file as it was, nothing is written.")
-}
-
-/// `5 of 5 members read, 3 sent, skipped 1 pending, rejected 1 invalid_email`
-fn counted(counts: &Counts) -> String {
-    let Counts { window, left_out, read, sent, skipped, rejected } = counts;
-    let mut text = format!("{read} of {window} members read, {sent} sent");
-    if *left_out > 0 {
-        text += &format!(", {left_out} left out by start_offset");
-    }
-    for (word, reasons) in [("skipped", skipped), ("rejected", rejected)] {
-        for (reason, count) in reasons {
-            text += &format!(", {word} {count} {reason}");
-        }
-    }
-    text
 }

@@ -1,5 +1,7 @@
 //! Which entries start, and what is done with what came of their runs.
 
+use std::path::Path;
+
 use chrono::{DateTime, Utc};
 use log::{error, info, warn};
 use tokio::{
@@ -12,6 +14,7 @@ use crate::{
     base::fault::Fault,
     state::{Edit, Entry, Stamp, document::Overruled, identity::EntryId},
     sync::{
+        checkpoint::Checkpoint,
         due::{self, Due},
         job::{self, Ended, Outcome, Plan},
     },
@@ -81,6 +84,9 @@ impl Controller {
             start_offset: entry.start_offset,
             items_per_request: entry.items_per_request,
             worker_count: entry.worker_count,
+            folder: self.file.folder(&entry),
+            origin: origin(&entry),
+            delivered_before: entry.delivered_before,
         };
         let ends = (self.open)(&plan.list_id);
         let (stop, id) = (self.stop.clone(), entry.id.clone());
@@ -131,7 +137,14 @@ impl Controller {
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
             total_updates: outcome.counts.sent,
         };
-        self.write(task, Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp }).await
+        let folder = self.file.folder(&entry);
+        let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
+        // Only when the result can't be lost any more: until then it is the checkpoint that keeps it.
+        match self.file.wish(&edit).await {
+            Ok(()) => drop_checkpoint(&folder).await,
+            Err(fault) => warn!("list {:?}: {fault}", edit.entry.list_id),
+        }
+        self.write(task, edit).await
     }
 
     /// The list is free again when its result is written, or overruled.
@@ -159,5 +172,18 @@ impl Controller {
             }
         }
         Ok(())
+    }
+}
+
+/// What the result of an entry's run depends on: with anything of it changed, an interrupted run does not go on. How
+/// fast it runs is not among it.
+fn origin(entry: &Entry) -> String {
+    let was = serde_json::to_string(&entry.was).unwrap_or_default();
+    format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
+}
+
+async fn drop_checkpoint(folder: &Path) {
+    if let Err(fault) = Checkpoint::discard(folder).await {
+        warn!("{fault}");
     }
 }

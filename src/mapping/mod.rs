@@ -10,4 +10,12 @@ pub trait Mapping: Send + Sync {
     fn fields(&self) -> &'static [&'static str];
 
     fn map(&self, record: &Record) -> Mapped;
+
+    /// What is decided once for a whole list and must stay so over runs, as text; nothing before it is decided.
+    fn choice(&self) -> Option<String> {
+        None
+    }
+
+    /// Takes back an earlier decision. Called before the first record.
+    fn choose(&self, _choice: Option<String>) {}
 }

@@ -86,6 +86,17 @@ impl Mapping for OmetriaContact {
             Err(Refusal::Reject(reason)) => Mapped::Reject(reason),
         }
     }
+
+    fn choice(&self) -> Option<String> {
+        self.identity.get().map(|identity| identity.field().to_owned())
+    }
+
+    fn choose(&self, choice: Option<String>) {
+        let known = |choice| Identity::ORDER.into_iter().find(|identity| identity.field() == choice);
+        if let Some(identity) = choice.as_deref().and_then(known) {
+            self.identity.get_or_init(|| identity);
+        }
+    }
 }
 
 enum Refusal {
@@ -104,6 +115,14 @@ enum Identity {
 
 impl Identity {
     const ORDER: [Identity; 3] = [Identity::ContactId, Identity::UniqueEmailId, Identity::Id];
+
+    fn field(self) -> &'static str {
+        match self {
+            Identity::ContactId => "contact_id",
+            Identity::UniqueEmailId => "unique_email_id",
+            Identity::Id => "id",
+        }
+    }
 
     fn of(self, member: &Member) -> Option<&str> {
         let field = match self {
@@ -141,7 +160,9 @@ impl Consent {
             // Known, never asked: consent is left as it is.
             "transactional" => says(None),
             "pending" => return Err(Refusal::Skip("pending")),
-            "archived" => return Err(Refusal::Skip("archived")),
+            // They left the audience, and nobody may stay opted in at the other end. Their earlier status is hidden, and
+            // nobody unsubscribed, so there is no time of it.
+            "archived" => says(Self::OPTED_OUT),
             _ => return Err(Refusal::Reject("unknown_status")),
         })
     }
@@ -300,8 +321,12 @@ mod tests {
         member
     }
 
+    fn record(body: Box<RawValue>) -> Record {
+        Record { key: "k".into(), changed: None, status: "subscribed".into(), body }
+    }
+
     fn map_with(mapping: &OmetriaContact, member: &Value) -> Mapped {
-        mapping.map(&Record { key: "k".into(), body: to_raw_value(member).unwrap() })
+        mapping.map(&record(to_raw_value(member).unwrap()))
     }
 
     fn map(changes: Value) -> Mapped {
@@ -369,9 +394,32 @@ mod tests {
     }
 
     #[test]
-    fn unconfirmed_and_archived_members_are_skipped_and_an_unknown_status_is_rejected() {
+    fn whoever_was_archived_is_opted_out_without_a_time_of_unsubscribing() {
+        check(
+            json!({"status": "archived", "timestamp_opt": ""}),
+            expect!["marketing_optin=EXPLICITLY_OPTEDOUT"],
+        );
+    }
+
+    #[test]
+    fn the_field_of_the_id_stays_what_an_earlier_run_has_chosen() {
+        let first = OmetriaContact::new("a1b2");
+        assert_eq!(first.choice(), None);
+        map_with(&first, &member(json!({"contact_id": ""})));
+        let choice = first.choice();
+        assert_eq!(choice.as_deref(), Some("unique_email_id"));
+        let later = OmetriaContact::new("a1b2");
+        later.choose(choice);
+        let Mapped::Send(payload) = map_with(&later, &member(json!({}))) else { panic!("not sent") };
+        assert!(payload.0.get().contains(r#""id":"0f1e2d3c4b""#), "{}", payload.0.get());
+        let unknown = OmetriaContact::new("a1b2");
+        unknown.choose(Some("shoe_size".into()));
+        assert_eq!(unknown.choice(), None);
+    }
+
+    #[test]
+    fn unconfirmed_members_are_skipped_and_an_unknown_status_is_rejected() {
         assert!(matches!(map(json!({"status": "pending"})), Mapped::Skip("pending")));
-        assert!(matches!(map(json!({"status": "archived"})), Mapped::Skip("archived")));
         for status in
             [json!("Subscribed"), json!("vip"), json!(""), json!(null), json!(1), json!(["subscribed"])]
         {
@@ -464,7 +512,7 @@ mod tests {
     #[test]
     fn a_record_that_is_no_member_is_rejected_not_a_crash() {
         for body in ["[]", "1", "\"x\"", "null"] {
-            let record = Record { key: "k".into(), body: RawValue::from_string(body.into()).unwrap() };
+            let record = record(RawValue::from_string(body.into()).unwrap());
             assert!(matches!(OmetriaContact::new("a").map(&record), Mapped::Reject(_)), "{body}");
         }
     }

@@ -1,16 +1,22 @@
 //! gate, send, classify, retry. No adapter retries and none waits: that is done here, once, for all of them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use log::warn;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-use super::{Gate, Request, Response, Transport, backoff};
+use super::{Gate, Request, Response, Transport, TransportError, backoff};
 use crate::base::{clock::Clock, fault::Fault, secret::Secret};
 
 /// One customer's account at one third party.
@@ -33,6 +39,17 @@ pub struct Http {
     gate: Gate,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
+    /// How far the service's clock is ahead of ours, in milliseconds, by its last good answer.
+    ahead: AtomicI64,
+}
+
+/// What a request that takes the service too long becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slow {
+    /// The same request again.
+    Retry,
+    /// [`Fault::TooLarge`]: the caller asks for less.
+    TooLarge,
 }
 
 impl Http {
@@ -43,7 +60,13 @@ impl Http {
         clock: Arc<dyn Clock>,
     ) -> Self {
         account.credentials.set_sensitive(true);
-        Http { account, gate, transport, clock }
+        Http { account, gate, transport, clock, ahead: AtomicI64::new(0) }
+    }
+
+    /// The time by the service's clock as its last good answer told it, never later than it is there; our own before the
+    /// first answer.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now() + TimeDelta::milliseconds(self.ahead.load(Ordering::Relaxed))
     }
 
     /// `GET base/segment/segment?name=value`; segments and values may hold anything.
@@ -90,11 +113,36 @@ impl Http {
         request: Request,
         read: impl Fn(&Response) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
+        self.send(doing, request, Slow::Retry, read).await
+    }
+
+    /// As [`Self::call`], for a request that could ask for less: one that takes the service too long is not sent again
+    /// as it is, but a [`Fault::TooLarge`].
+    pub async fn call_divisible<T>(
+        &self,
+        doing: &str,
+        request: Request,
+        read: impl Fn(&Response) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.send(doing, request, Slow::TooLarge, read).await
+    }
+
+    async fn send<T>(
+        &self,
+        doing: &str,
+        request: Request,
+        slow: Slow,
+        read: impl Fn(&Response) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let start = Instant::now();
         let mut attempt = 1;
         loop {
-            let fault = match self.try_once(request.clone()).await.and_then(|response| read(&response)) {
-                Ok(result) => return Ok(result),
+            let tried = self.try_once(request.clone(), slow).await;
+            let fault = match tried.and_then(|response| Ok((read(&response)?, response))) {
+                Ok((result, response)) => {
+                    self.note_time(&response);
+                    return Ok(result);
+                }
                 Err(fault) => fault,
             };
             let Fault::Retryable { problem, after } = &fault else { return Err(fault.during(doing)) };
@@ -116,7 +164,7 @@ impl Http {
     }
 
     /// One try. The permit is given back before anything else is waited for.
-    async fn try_once(&self, request: Request) -> Result<Response, Fault> {
+    async fn try_once(&self, request: Request, slow: Slow) -> Result<Response, Fault> {
         let sent = {
             let _permit = self.gate.enter().await;
             self.transport.send(request).await
@@ -124,11 +172,22 @@ impl Http {
         let response = sent.map_err(|error| {
             let Account { service, base, url_name, .. } = &self.account;
             let host = base.origin().ascii_serialization();
-            Fault::retry(format!("no whole answer from {service} at {host}"))
-                .because(error)
-                .hint(format!("if this lasts, check the network and `{url_name}`"))
+            let fault = Fault::retry(format!("no whole answer from {service} at {host}"))
+                .because(&error)
+                .hint(format!("if this lasts, check the network and `{url_name}`"));
+            if matches!(error, TransportError::TimedOut) { slow.fault(fault) } else { fault }
         })?;
-        if response.status().is_success() { Ok(response) } else { Err(self.refusal(&response)) }
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            StatusCode::GATEWAY_TIMEOUT => Err(slow.fault(self.refusal(&response))),
+            _ => Err(self.refusal(&response)),
+        }
+    }
+
+    fn note_time(&self, response: &Response) {
+        if let Some(time) = server_time(response) {
+            self.ahead.store((time - self.clock.now()).num_milliseconds(), Ordering::Relaxed);
+        }
     }
 
     /// What a status other than 2xx means. The rules that differ between services are few enough to stand here:
@@ -179,6 +238,15 @@ impl Http {
         let words = text.split_whitespace().map(|word| if word.contains('@') { "<address>" } else { word });
         let line: String = words.collect::<Vec<_>>().join(" ").chars().take(200).collect();
         line.trim_end_matches('.').to_lowercase()
+    }
+}
+
+impl Slow {
+    fn fault(self, fault: Fault) -> Fault {
+        match (self, fault) {
+            (Slow::TooLarge, Fault::Retryable { problem, .. }) => Fault::TooLarge(problem),
+            (_, fault) => fault,
+        }
     }
 }
 

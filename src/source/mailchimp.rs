@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
-use serde::{Deserialize, de::IgnoredAny};
-use serde_json::value::RawValue;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 
 use super::Source;
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         fault::Fault,
         record::Record,
         time,
-        window::{Page, Span, Window},
+        window::{Page, Span, Sweep, Window},
     },
     net::{Http, Response, http::server_time},
 };
@@ -22,7 +22,11 @@ use crate::{
 /// The most rows in one answer; more are asked for in vain.
 pub const MAX_COUNT: usize = 1000;
 
-/// The plain listing of a list: every member but the archived ones.
+/// The statuses of a member; `archived` ones are in no listing that does not ask for them.
+const STATUSES: [&str; 6] = ["subscribed", "unsubscribed", "cleaned", "pending", "transactional", ARCHIVED];
+const ARCHIVED: &str = "archived";
+
+/// The members of a list.
 pub struct Mailchimp {
     http: Arc<Http>,
     list_id: String,
@@ -33,55 +37,83 @@ pub struct Mailchimp {
 impl Mailchimp {
     /// `fields` are the member fields that the mapping reads.
     pub fn new(http: Arc<Http>, list_id: &str, fields: &[&str]) -> Self {
-        let members = ["id"].iter().chain(fields).map(|field| format!("members.{field}"));
+        let mut wanted = vec!["id", "last_changed", "status"];
+        wanted.extend(fields.iter().filter(|field| !["id", "last_changed", "status"].contains(field)));
+        let members = wanted.iter().map(|field| format!("members.{field}"));
         let fields = members.chain(["total_items".to_owned()]).collect::<Vec<_>>().join(",");
         Mailchimp { http, list_id: list_id.to_owned(), fields }
+    }
+
+    async fn get<T>(
+        &self,
+        doing: &str,
+        query: &[(&str, String)],
+        read: impl Fn(&Response) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let request = self.http.get(&["lists", &self.list_id, "members"], query);
+        let divisible = query.iter().any(|(name, value)| *name == "count" && value != "1");
+        let answer = match divisible {
+            true => self.http.call_divisible(doing, request, read).await,
+            false => self.http.call(doing, request, read).await,
+        };
+        answer.map_err(|fault| match fault.problem().status {
+            Some(404) => fault.hint("check `list_id`: is it a list of this account?"),
+            _ => fault,
+        })
     }
 
     /// `since_last_changed` excludes its second, `before_last_changed` includes it.
     fn query(&self, window: &Window, span: Span) -> Vec<(&'static str, String)> {
         let mut query = vec![
-            ("before_last_changed", time::wire(window.until)),
             ("sort_field", "last_changed".into()),
             ("sort_dir", "ASC".into()),
             ("offset", span.offset.to_string()),
             ("count", span.count.min(MAX_COUNT).to_string()),
             ("fields", self.fields.clone()),
         ];
+        query.extend(window.until.map(|until| ("before_last_changed", time::wire(until))));
         query.extend(window.since.map(|since| ("since_last_changed", time::wire(since))));
+        if window.sweep == Sweep::Archived {
+            query.push(("status", ARCHIVED.into()));
+        }
         query
     }
 }
 
 impl Source for Mailchimp {
-    fn time(&self) -> BoxFuture<'_, Result<DateTime<Utc>, Fault>> {
-        Box::pin(async {
-            let read = |response: &Response| {
-                // A page of a proxy has a date as well.
-                serde_json::from_slice::<IgnoredAny>(response.body()).map_err(broken)?;
-                server_time(response).ok_or_else(|| Fault::list("mailchimp answered without a `Date`"))
-            };
-            self.http.call("could not ask mailchimp for the time", self.http.get(&["ping"], &[]), read).await
-        })
+    fn now(&self) -> DateTime<Utc> {
+        self.http.now()
     }
 
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
         Box::pin(async move {
             let list = self.list_id.escape_debug();
-            let doing = format!("could not read the members of list `{list}` from row {} on", span.offset);
-            let path = ["lists", &self.list_id, "members"];
-            let request = self.http.get(&path, &self.query(window, span));
-            let page = self.http.call(&doing, request, |response| page(response.body())).await;
-            page.map_err(|fault| match fault.problem().status {
-                Some(404) => fault.hint("check `list_id`: is it a list of this account?"),
-                _ => fault,
-            })
+            let members = if window.sweep == Sweep::Archived { "archived members" } else { "members" };
+            let doing = format!("could not read the {members} of list `{list}` from row {} on", span.offset);
+            self.get(&doing, &self.query(window, span), page).await
+        })
+    }
+
+    fn census(&self, until: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>> {
+        Box::pin(async move {
+            let doing = format!("could not count the members of list `{}`", self.list_id.escape_debug());
+            let mut counted = Vec::new();
+            for status in STATUSES {
+                let query = [
+                    ("before_last_changed", time::wire(until)),
+                    ("count", "1".into()),
+                    ("fields", "members.id,members.last_changed,members.status,total_items".into()),
+                    ("status", status.into()),
+                ];
+                counted.push((status.to_owned(), self.get(&doing, &query, page).await?.total));
+            }
+            Ok(counted)
         })
     }
 }
 
 /// Keeps every member as the text that it is; a page is millions of bytes, and the mapping reads a few fields.
-fn page(body: &[u8]) -> Result<Page, Fault> {
+fn page(response: &Response) -> Result<Page, Fault> {
     #[derive(Deserialize)]
     struct Members {
         members: Vec<Box<RawValue>>,
@@ -90,22 +122,22 @@ fn page(body: &[u8]) -> Result<Page, Fault> {
     #[derive(Deserialize)]
     struct Member {
         id: String,
+        /// Of an unknown shape it is as good as missing: the mapping judges.
+        #[serde(default)]
+        last_changed: Option<Value>,
+        #[serde(default)]
+        status: Option<Value>,
     }
-    let broken = |error: serde_json::Error| {
-        // The error's own text may quote a value, so only its place is told.
-        Fault::retry("mailchimp's answer can't be read").because(format!(
-            "unexpected JSON at line {} column {}",
-            error.line(),
-            error.column()
-        ))
-    };
-    let members: Members = serde_json::from_slice(body).map_err(broken)?;
+    let members: Members = serde_json::from_slice(response.body()).map_err(broken)?;
     let record = |body: Box<RawValue>| -> Result<Record, serde_json::Error> {
-        let Member { id: key } = serde_json::from_str(body.get())?;
-        Ok(Record { key, body })
+        let Member { id: key, last_changed, status } = serde_json::from_str(body.get())?;
+        let changed = last_changed.as_ref().and_then(Value::as_str).and_then(time::parse);
+        let status = status.as_ref().and_then(Value::as_str).unwrap_or("none").to_owned();
+        Ok(Record { key, changed, status, body })
     };
     let records = members.members.into_iter().map(record).collect::<Result<_, _>>().map_err(broken)?;
-    Ok(Page { records, total: members.total_items })
+    let at = server_time(response).ok_or_else(|| Fault::list("mailchimp answered without a `Date`"))?;
+    Ok(Page { records, total: members.total_items, at })
 }
 
 /// The error's own text may quote a value, so only its place is told.

@@ -13,9 +13,14 @@ use crate::base::{
 
 /// A list whose rows can be asked for by offset.
 pub trait Source: Send + Sync {
-    /// The time by the source's own clock, which sets the time stamps of its records. Windows are cut by it.
-    fn time(&self) -> BoxFuture<'_, Result<DateTime<Utc>, Fault>>;
+    /// The time by the source's own clock, which sets the time stamps of its records, as far as its answers have told
+    /// it; until the first one, our own time. Asks nobody.
+    fn now(&self) -> DateTime<Utc>;
 
     /// Reads the rows of `span`, oldest change first. The source may answer with fewer, never with more.
+    /// [`Fault::TooLarge`]: it could not make so large a page in time.
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>>;
+
+    /// The number of records of each status among those last changed up to `until`, the archived ones too.
+    fn census(&self, until: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>>;
 }

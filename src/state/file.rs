@@ -5,7 +5,7 @@
 
 use std::{
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -71,6 +71,11 @@ impl StateFile {
         &self.disk.path
     }
 
+    /// A file or folder of ours, beside the state file.
+    pub fn own(&self, name: &str) -> PathBuf {
+        self.disk.own(name)
+    }
+
     /// Reads the file, and makes the edits that it could not take before. A hand edit that is seen becomes a version of
     /// the history.
     pub fn load(&self) -> Result<Snapshot, Fault> {
@@ -83,6 +88,16 @@ impl StateFile {
         }
         self.remember(&snapshot.text, By::Hand);
         Ok(snapshot)
+    }
+
+    /// Puts an edit into the journal: from here on it is made, by [`Self::apply`] or by the next start.
+    pub fn wish(&self, edit: &Edit) -> Result<(), Fault> {
+        let mut held = self.held();
+        if held.journal.wishes.contains(edit) {
+            return Ok(());
+        }
+        held.journal.wishes.push(edit.clone());
+        self.save(&held.journal, Step::Wished)
     }
 
     /// Stamps one entry in the file as it is at this moment. Until that is done, now or in a later process, the edit
@@ -98,11 +113,8 @@ impl StateFile {
 
     /// As [`Self::apply`], without waiting for late saves.
     pub(super) fn apply_now(&self, edit: &Edit) -> Result<Applied, Fault> {
+        self.wish(edit)?;
         let mut held = self.held();
-        if !held.journal.wishes.contains(edit) {
-            held.journal.wishes.push(edit.clone());
-            self.save(&held.journal, Step::Wished)?;
-        }
         let applied = self.write(&mut held, edit)?;
         held.journal.wishes.retain(|wish| wish != edit);
         self.save(&held.journal, Step::Done)?;

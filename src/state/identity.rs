@@ -5,7 +5,10 @@ use jsonc_parser::ast::{Object, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
-use super::fields::{LATEST_TIMESTAMP, LIST_ID, OWNED, START_OFFSET};
+use super::{
+    disk::digest,
+    fields::{ENABLED, ITEMS_PER_REQUEST, LATEST_TIMESTAMP, LIST_ID, OWNED, START_OFFSET, WORKER_COUNT},
+};
 use crate::base::time;
 
 /// What an entry is known by while people reorder, insert and delete entries: its list, and where that stands in
@@ -14,6 +17,24 @@ use crate::base::time;
 pub struct EntryId {
     pub list_id: String,
     pub others: Map<String, serde_json::Value>,
+}
+
+impl EntryId {
+    /// The name of the folder in which what is to be remembered of the entry is kept. `alone`: no other entry has its
+    /// list. How fast an entry runs, and whether it does, makes it no other one.
+    pub fn folder(&self, alone: bool) -> String {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let readable = self.list_id.chars().all(plain) && self.list_id.len() <= 64;
+        let list = if readable { self.list_id.clone() } else { digest(self.list_id.as_bytes()) };
+        if alone {
+            return list;
+        }
+        let pace = [ENABLED.name, ITEMS_PER_REQUEST.name, WORKER_COUNT.name];
+        let others: Map<_, _> =
+            self.others.clone().into_iter().filter(|(name, _)| !pace.contains(&name.as_str())).collect();
+        let settings = digest(serde_json::Value::from(others).to_string().as_bytes());
+        format!("{list}-{}", &settings[..8])
+    }
 }
 
 /// The identity of an entry, if it has a `list_id`.
@@ -49,5 +70,25 @@ pub fn was(object: &Object) -> Option<Was> {
         Some(Value::NullKeyword(_)) => Some(Was::Null { start_offset: start_offset()? }),
         Some(Value::StringLit(text)) => time::parse(&text.value).map(Was::At),
         Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::state::schema;
+
+    #[test]
+    fn an_entry_keeps_its_folder_when_its_pace_changes_and_shares_none_with_another_list() {
+        let folder =
+            |text: &str, alone| schema::read(&format!("[{text}]")).unwrap().entries[0].id.folder(alone);
+        assert_eq!(folder(r#"{"list_id": "1a2d7ebf82", "worker_count": 3}"#, true), "1a2d7ebf82");
+        let slow = folder(r#"{"list_id": "a", "start_offset": 5}"#, false);
+        assert_eq!(
+            slow,
+            folder(r#"{"worker_count": 1, "list_id": "a", "enabled": true, "start_offset": 5}"#, false)
+        );
+        assert_ne!(slow, folder(r#"{"list_id": "a", "start_offset": 6}"#, false));
+        assert_ne!(folder(r#"{"list_id": "../a"}"#, true), folder(r#"{"list_id": "../b"}"#, true));
+        assert!(folder(r#"{"list_id": "../a"}"#, true).chars().all(|c| c.is_ascii_alphanumeric()));
     }
 }

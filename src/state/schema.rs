@@ -11,7 +11,8 @@ use jsonc_parser::{
 
 use super::{
     fields::{
-        self, ENABLED, Field, ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID, START_OFFSET, WORKER_COUNT,
+        self, ENABLED, Field, ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID, START_OFFSET,
+        TOTAL_UPDATES, WORKER_COUNT,
     },
     finding::{Finding, Place},
     identity::{EntryId, Was, identify, was},
@@ -43,6 +44,8 @@ pub struct Entry {
     pub items_per_request: usize,
     pub worker_count: usize,
     pub latest_timestamp: Option<DateTime<Utc>>,
+    /// Whether a run of it was recorded before, whatever the timestamp says.
+    pub delivered_before: bool,
     /// What a run's result will depend on.
     pub was: Was,
 }
@@ -157,6 +160,7 @@ impl Reader<'_> {
             items_per_request,
             worker_count,
             latest_timestamp,
+            delivered_before: object.get(TOTAL_UPDATES.name).is_some(),
             was: was(object)?,
         })
     }

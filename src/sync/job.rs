@@ -1,33 +1,32 @@
-//! One run of one list, from its window to its outcome: pages are read by several workers, mapped, batched across
-//! pages and delivered, all in one task.
+//! One run of one list, from its first window to its outcome: a pass, after a full load the passes that catch up with
+//! what changed meanwhile, and what is remembered of them.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    hash::{DefaultHasher, Hash, Hasher},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use log::{debug, info};
-use tokio::time::{Instant, interval_at, sleep_until};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use log::{info, warn};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    batcher::Batcher,
-    walk::{Ask, LAG, Rows, Walk},
+    checkpoint::{Checkpoint, Header},
+    coverage::Counts,
+    ledger::{self, Delivered},
+    pass::Pass,
+    walk::LAG,
 };
 use crate::{
     base::{
         fault::Fault,
-        record::{Mapped, Payload, Reason},
-        time,
-        window::{Page, Window},
+        window::{Sweep, Window},
     },
     mapping::Mapping,
     sink::Sink,
     source::Source,
 };
+
+/// Passes after that of a full load, at most; one at least.
+const CATCH_UPS: u32 = 3;
 
 /// The third parties of one list.
 pub struct Ends {
@@ -49,12 +48,18 @@ pub struct Plan {
     pub items_per_request: usize,
     /// Pages read at once; at least 1.
     pub worker_count: usize,
+    /// Where what is to be remembered of this entry is kept.
+    pub folder: PathBuf,
+    /// What the result depends on, as text: an interrupted run of another origin does not go on.
+    pub origin: String,
+    /// Whether members were delivered before, even if we have no record of it.
+    pub delivered_before: bool,
 }
 
 /// How a run ended when nothing failed.
 #[derive(Debug)]
 pub enum Ended {
-    /// Everything in the window is delivered or counted.
+    /// Everything in the windows is delivered or counted.
     Finished(Outcome),
     /// A stop was asked for; what was read is delivered.
     Stopped(Counts),
@@ -62,193 +67,140 @@ pub enum Ended {
 
 #[derive(Debug)]
 pub struct Outcome {
-    /// The end of the window, by the source's clock: everything changed up to then is delivered.
+    /// The end of the last window, by the source's clock: everything visible then is delivered.
     pub until: DateTime<Utc>,
+    /// Interrupted parts of the run included, but not the time in between.
     pub elapsed: Duration,
     pub counts: Counts,
 }
 
-/// What became of the rows.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Rows of the window that were to be read, when it was opened.
-    pub window: u64,
-    /// Rows of the window that `start_offset` left out.
-    pub left_out: u64,
-    /// Different records read.
-    pub read: u64,
-    /// Records that the sink accepted.
-    pub sent: u64,
-    pub skipped: BTreeMap<Reason, u64>,
-    pub rejected: BTreeMap<Reason, u64>,
-}
-
-/// A full page of progress news a minute is too much, none in an hour too little.
-const PROGRESS: Duration = Duration::from_secs(30);
-
-/// Runs one list. After `stop` no new page is asked for and pages under way are dropped.
+/// Runs one list. After `stop` no new page is asked for and pages under way are dropped. What a failed or stopped run has
+/// settled is in its checkpoint, and the next run goes on from there.
 pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<Ended, Fault> {
-    let start = Instant::now();
-    let until = tokio::select! {
-        time = ends.source.time() => time? - TimeDelta::seconds(1), // the current second is still filling
-        () = stop.cancelled() => return Ok(Ended::Stopped(Counts::default())),
-    };
-    if let Some(since) = plan.since.filter(|&since| since > until) {
-        let (since, until) = (time::spoken(since), time::spoken(until));
-        return Err(Fault::list(format!(
-            "the source's clock says {until}, and the timestamp {since} is later"
-        ))
-        .hint("set `latest_timestamp` to an earlier time, or to null for a full load"));
+    let (mut checkpoint, left) = Checkpoint::open(&plan.folder, &plan.origin).await?;
+    let summary = ledger::summary(&plan.folder).await?;
+    let (mut header, mut lines) = left.unwrap_or_else(|| {
+        let recorded = summary.as_ref().map(|summary| summary.until);
+        (first(ends, plan, recorded), vec![])
+    });
+    let choice = lines.last().and_then(|line| line.choice.clone()).or(header.choice.clone());
+    ends.mapping.choose(choice.or(summary.and_then(|summary| summary.choice)));
+    let mut again = false;
+    loop {
+        if lines.is_empty() {
+            checkpoint.begin(header.clone());
+        }
+        let Some(mut pass) = Pass::new(ends, plan, &mut checkpoint, &header, &lines) else {
+            let hint = "drop it with `importer go --fresh`";
+            return Err(Fault::list("the checkpoint of the list can't be read").hint(hint));
+        };
+        if !lines.is_empty() {
+            told_resumed(plan, &pass);
+        }
+        let explained = match pass.read_all(stop).await? {
+            Some(explained) => explained,
+            None => return Ok(Ended::Stopped(pass.counts())),
+        };
+        let done = Done::of(&pass);
+        if let Err(why) = explained {
+            Checkpoint::discard(&plan.folder).await?;
+            if again {
+                let hint = "nothing is recorded as delivered; the list runs again from its start";
+                return Err(Fault::list(format!("{why}. {}", done.counts)).hint(hint));
+            }
+            warn!("list {:?}: {why}. The window is read again.", plan.list_id);
+            (again, header, lines) = (true, same_again(ends, header, done), vec![]);
+            continue;
+        }
+        let delivered = Delivered {
+            seen: pass.sweeps.iter().map(|sweep| &sweep.seen).collect(),
+            whole: plan.since.is_none() && header.pass == 1,
+            left_out: done.counts.left_out,
+            until: done.until,
+            choice: ends.mapping.choice(),
+        };
+        ledger::add(&plan.folder, delivered).await?;
+        let caught_up = plan.since.is_some() || (header.pass > 1 && !done.big);
+        if caught_up || header.pass > CATCH_UPS {
+            let elapsed = Duration::try_from_secs_f64(done.seconds).unwrap_or_default();
+            return Ok(Ended::Finished(Outcome { until: done.until, elapsed, counts: done.counts }));
+        }
+        if !a_second_has_passed(ends, done.until, stop).await {
+            return Ok(Ended::Stopped(done.counts));
+        }
+        (again, header, lines) = (false, catch_up(ends, header, done), vec![]);
     }
-    // A change may become visible some time after its time stamp: what continues an earlier window overlaps it.
-    let since = plan.since.map(|since| since - TimeDelta::seconds(1 + LAG.as_secs() as i64));
-    let window = Window { since, until };
-    let counts = Run::new(ends, plan, window).finish(stop).await?;
-    Ok(match counts {
-        (Rested::Done, counts) => Ended::Finished(Outcome { until, elapsed: start.elapsed(), counts }),
-        (Rested::Cut, counts) => Ended::Stopped(counts),
-    })
 }
 
-/// Whether the walk came to its end.
-enum Rested {
-    Done,
-    Cut,
-}
-
-struct Run<'a> {
-    ends: &'a Ends,
-    plan: &'a Plan,
-    window: Window,
-    walk: Walk,
-    start: Instant,
-    seen: HashSet<u128>,
-    batcher: Batcher,
+/// What a pass came to, together with those before.
+struct Done {
+    until: DateTime<Utc>,
     counts: Counts,
+    seconds: f64,
+    /// It was more than a page.
+    big: bool,
 }
 
-type Reads<'a> = FuturesUnordered<BoxFuture<'a, (Ask, Result<Page, Fault>)>>;
-type Deliveries<'a> = FuturesUnordered<BoxFuture<'a, Result<u64, Fault>>>;
-
-impl<'a> Run<'a> {
-    fn new(ends: &'a Ends, plan: &'a Plan, window: Window) -> Self {
-        let start_offset = if window.since.is_none() { plan.start_offset } else { 0 };
-        Run {
-            ends,
-            plan,
-            window,
-            walk: Walk::new(plan.items_per_request, plan.worker_count, start_offset),
-            start: Instant::now(),
-            seen: HashSet::new(),
-            batcher: Batcher::new(ends.sink.limits().records.min(plan.items_per_request)),
-            counts: Counts::default(),
-        }
-    }
-
-    async fn finish(mut self, stop: &CancellationToken) -> Result<(Rested, Counts), Fault> {
-        let (mut reads, mut deliveries) = (Reads::new(), Deliveries::new());
-        let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
-        let mut stopping = false;
-        loop {
-            if !stopping {
-                self.ask(&mut reads);
-            }
-            let no_more_rows = reads.is_empty() && (stopping || self.walk.finished());
-            self.send(&mut deliveries, no_more_rows);
-            if reads.is_empty() && deliveries.is_empty() && (stopping || self.walk.finished()) {
-                break;
-            }
-            let held = self.walk.held().filter(|until| self.start.elapsed() < *until);
-            tokio::select! {
-                biased;
-                () = stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    reads.clear();
-                }
-                Some(sent) = deliveries.next() => self.counts.sent += sent?,
-                Some((ask, page)) = reads.next() => self.take(ask, page?),
-                () = sleep_until(self.start + held.unwrap_or_default()), if held.is_some() => {}
-                _ = progress.tick() => self.report(),
-            }
-        }
-        if !self.walk.finished() {
-            return Ok((Rested::Cut, self.counts));
-        }
-        self.check()?;
-        Ok((Rested::Done, self.counts))
-    }
-
-    /// Keeps the workers busy, unless the sink is so slow that their rows would pile up.
-    fn ask(&mut self, reads: &mut Reads<'a>) {
-        let limits = self.ends.sink.limits();
-        let (source, window) = (&self.ends.source, self.window);
-        while reads.len() < self.plan.worker_count
-            && self.batcher.waiting() <= self.batcher.size() * limits.in_flight
-        {
-            let Some(ask) = self.walk.ask(self.start.elapsed()) else { break };
-            reads.push(Box::pin(async move { (ask, source.read(&window, ask.span).await) }));
-        }
-    }
-
-    /// Fills the sink's places with full batches; with the last, smaller one only when no page is under way or left.
-    fn send(&mut self, deliveries: &mut Deliveries<'a>, no_more_rows: bool) {
-        let sink = &self.ends.sink;
-        while deliveries.len() < sink.limits().in_flight {
-            let batch = if no_more_rows { self.batcher.rest() } else { self.batcher.full() };
-            let Some(batch) = batch else { break };
-            deliveries.push(Box::pin(deliver(sink.as_ref(), batch)));
-        }
-    }
-
-    fn take(&mut self, ask: Ask, page: Page) {
-        debug!("list {:?}: {} members from {}.", self.plan.list_id, page.records.len(), ask.span.offset);
-        let keys = page.records.iter().map(|record| fingerprint(&record.key)).collect();
-        let rows = self.walk.answered(ask, keys, page.total, self.start.elapsed());
-        (self.counts.window, self.counts.left_out) = (self.walk.rows(), self.walk.left_out());
-        if rows == Rows::Leave {
-            return;
-        }
-        for record in page.records {
-            if !self.seen.insert(fingerprint(&record.key)) {
-                continue;
-            }
-            self.counts.read += 1;
-            match self.ends.mapping.map(&record) {
-                Mapped::Send(payload) => self.batcher.push(payload),
-                Mapped::Skip(reason) => *self.counts.skipped.entry(reason).or_default() += 1,
-                Mapped::Reject(reason) => *self.counts.rejected.entry(reason).or_default() += 1,
-            }
-        }
-    }
-
-    fn report(&self) {
-        let Counts { window, read, sent, .. } = self.counts;
-        info!("list {:?}: {read} of {window} members read, {sent} sent.", self.plan.list_id);
-    }
-
-    /// Rows that changed meanwhile have left the window and come with the next incremental sync; any other row that
-    /// the source counts must have been seen.
-    fn check(&self) -> Result<(), Fault> {
-        let (read, least) = (self.counts.read, self.walk.least());
-        if read >= least {
-            return Ok(());
-        }
-        Err(Fault::list(format!("the source counts {least} members, but listed only {read} different ones"))
-            .hint("nothing is recorded as delivered; the list runs again"))
+impl Done {
+    fn of(pass: &Pass) -> Self {
+        Done { until: pass.until(), counts: pass.counts(), seconds: pass.seconds(), big: pass.is_big() }
     }
 }
 
-async fn deliver(sink: &dyn Sink, batch: Vec<Payload>) -> Result<u64, Fault> {
-    sink.deliver(&batch).await.map(|()| batch.len() as u64)
+/// Where a window ends that is opened now: the current second is still filling.
+fn end(ends: &Ends) -> DateTime<Utc> {
+    ends.source.now().trunc_subsecs(0) - TimeDelta::seconds(1)
 }
 
-/// 128 bits instead of the key: a list of a million members is remembered in some 30 MB, and two keys that share
-/// them are not to be expected.
-fn fingerprint(key: &str) -> u128 {
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        (salt, key).hash(&mut hasher);
-        u128::from(hasher.finish())
-    };
-    half(0) << 64 | half(1)
+/// Where a window begins that continues one which ended at `until`: a change may become visible some time after its time
+/// stamp.
+fn continuing(until: DateTime<Utc>) -> DateTime<Utc> {
+    until - TimeDelta::seconds(1 + LAG.as_secs() as i64)
+}
+
+/// The windows of a new run. The archived are not in the plain listing, and those who are archived after they were delivered
+/// must not stay opted in at the other end: their listing is read from where we last did. Where we have no record of that,
+/// all of them are read, but on a true first load none: nobody was delivered.
+fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
+    let until = Some(end(ends));
+    let mut windows = vec![Window { sweep: Sweep::Listed, since: plan.since.map(continuing), until }];
+    let since = recorded.map(|recorded| plan.since.map_or(recorded, |since| since.min(recorded)));
+    if since.is_some() || plan.since.is_some() || plan.delivered_before {
+        windows.push(Window { sweep: Sweep::Archived, since: since.map(continuing), until });
+    }
+    Header::new(&plan.origin, end(ends), windows)
+}
+
+/// What has changed since a pass began, and so left its windows.
+fn catch_up(ends: &Ends, header: Header, done: Done) -> Header {
+    let since = Some(continuing(done.until));
+    let until = end(ends);
+    let windows = [Sweep::Listed, Sweep::Archived].map(|sweep| Window { sweep, since, until: Some(until) });
+    let (pass, windows, choice) = (header.pass + 1, windows.to_vec(), ends.mapping.choice());
+    Header { pass, until, windows, choice, counts: done.counts, seconds: done.seconds, ..header }
+}
+
+/// The same pass once more, up to now.
+fn same_again(ends: &Ends, header: Header, done: Done) -> Header {
+    let until = end(ends);
+    let mut windows = header.windows;
+    windows.iter_mut().for_each(|window| window.until = Some(until));
+    let Counts { window, left_out, seen, left, .. } = header.counts;
+    let counts = Counts { window, left_out, seen, left, ..done.counts };
+    Header { until, windows, counts, seconds: done.seconds, choice: ends.mapping.choice(), ..header }
+}
+
+/// Waits until the next window reaches beyond the last one, so that a full load holds the second in which it began: then a list
+/// that was filled a moment ago is loaded whole. False: a stop was asked for.
+async fn a_second_has_passed(ends: &Ends, until: DateTime<Utc>, stop: &CancellationToken) -> bool {
+    let left = (until + TimeDelta::seconds(2) - ends.source.now()).to_std().unwrap_or_default();
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = sleep(left) => !stop.is_cancelled(),
+    }
+}
+
+fn told_resumed(plan: &Plan, pass: &Pass) {
+    let settled: usize = pass.sweeps.iter().map(|sweep| sweep.seen.len()).sum();
+    info!("list {:?}: the interrupted run goes on, {settled} members of this pass are done.", plan.list_id);
 }

@@ -1,7 +1,16 @@
 //! One run of one list: which rows to ask for, what becomes of them, when all of them are delivered. Knows no third
-//! party and no state file: it is handed its ends and returns an outcome.
+//! party and no state file: it is handed its ends and returns an outcome. What it must remember over runs it keeps in
+//! two files of an entry's own folder.
 
 pub mod batcher;
+pub mod checkpoint;
+pub mod coverage;
 pub mod due;
+mod files;
 pub mod job;
+pub mod ledger;
+mod pass;
+mod seen;
+mod sweep;
 pub mod walk;
+mod watermark;

@@ -8,27 +8,38 @@
 //! can disagree about where a row stands. Every page therefore asks for some rows of its upper neighbour too: two
 //! pages that share a row leave no gap between them, whatever left meanwhile. A page that shares none is read again.
 
+mod relief;
+
 use std::{
     collections::{HashSet, VecDeque},
     time::Duration,
 };
 
+use self::relief::HALVINGS;
+pub use self::relief::Relief;
 use crate::base::window::Span;
 
 /// How old the picture may be from which a server answers, and how late a change may become visible.
 pub const LAG: Duration = Duration::from_secs(60);
 
 /// The most rows in one answer: <https://mailchimp.com/developer/marketing/api/list-members/list-members-info/>.
-const MOST: usize = 1000;
+pub const MOST: usize = 1000;
 /// Readings of a page that does not join, before the next one waits until the upper page is older than [`LAG`].
 const READINGS: usize = 4;
+/// One row of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    pub key: u128,
+    /// The second of its last change, since 1970; the least there is if it is not told.
+    pub second: i64,
+}
 
 /// One page to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
     pub span: Span,
-    /// Counts from the highest page down.
-    number: usize,
+    /// Of the page, unique within the walk; 0 before there are pages.
+    id: u64,
     at: Duration,
 }
 
@@ -41,28 +52,47 @@ pub enum Rows {
     Leave,
 }
 
+/// A page that joins: together with those above it, nothing at or above its offset was stepped over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    pub offset: u64,
+    /// Its rows, oldest change first.
+    pub rows: Vec<Row>,
+    /// Rows in the window when it was opened, and the fewest told since.
+    pub opened: u64,
+    pub total: u64,
+    /// Seconds of which one part may be in this page and another in the one above, and no page holds all: within a
+    /// second nobody promises an order.
+    pub cut: Vec<i64>,
+}
+
 /// The walk through one window, from its highest row down to `start_offset`. Times are since some common start.
 pub struct Walk {
-    /// Rows from one page's start to the next, at least 1.
+    /// Rows from one page's start to the next, at least 1, and not to fall below.
     stride: usize,
+    least_stride: usize,
     /// Rows of the upper neighbour that a page asks for too; grows when pages do not join.
     overlap: usize,
     start_offset: u64,
     /// Pages that may be asked for below the last joined one.
     ahead: usize,
     stage: Stage,
+    /// Times that the first page or the highest one was too heavy.
+    heavies: u32,
     /// Rows at or above this one are read or being read.
     unread: u64,
-    /// Pages below the last joined one, highest first; the first has this number.
+    /// Pages below the last joined one, highest first.
     pages: VecDeque<Page>,
-    first: usize,
+    ids: u64,
     /// The last joined page that was not empty.
     upper: Option<Read>,
     /// Whether an empty page was passed over since.
     passed_empty: bool,
-    /// Rows in the window when it was opened, and the fewest told since.
+    joined: Vec<Joined>,
+    /// Rows in the window when it was opened, and the fewest and the most told since.
     opened: u64,
     total: u64,
+    most: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,10 +112,12 @@ enum Stage {
 }
 
 struct Page {
+    id: u64,
     offset: u64,
     /// Rows down to the next page, the overlap not counted.
     height: usize,
     readings: usize,
+    heavies: u32,
     state: State,
 }
 
@@ -98,9 +130,20 @@ enum State {
 struct Read {
     asked: Duration,
     answered: Duration,
+    rows: Vec<Row>,
     keys: HashSet<u128>,
     /// It brought fewer rows than asked for, so that nothing stood above them.
     short: bool,
+    /// Nothing stood below its rows.
+    lowest: bool,
+}
+
+impl Read {
+    /// Whether it holds all rows of a second, as one answer is a consistent picture.
+    fn holds(&self, second: i64) -> bool {
+        let (Some(bottom), Some(top)) = (self.rows.first(), self.rows.last()) else { return false };
+        (bottom.second < second || self.lowest) && (top.second > second || self.short)
+    }
 }
 
 impl Walk {
@@ -112,23 +155,41 @@ impl Walk {
         let stride = size.min(MOST - overlap);
         Walk {
             stride,
+            least_stride: (stride >> HALVINGS).max(1),
             overlap: overlap.min(stride),
             start_offset,
             ahead: 2 * workers.max(1),
             stage: Stage::Open { asked: false },
+            heavies: 0,
             unread: 0,
             pages: VecDeque::new(),
-            first: 0,
+            ids: 0,
             upper: None,
             passed_empty: false,
+            joined: Vec::new(),
             opened: 0,
             total: 0,
+            most: 0,
         }
+    }
+
+    /// Goes on below a page that had joined, in another process or with pages of another size. `upper` are the rows
+    /// of the last joined page that had any.
+    pub fn resume(mut self, last: &Joined, upper: Vec<Row>, now: Duration) -> Self {
+        self.stage = Stage::Down;
+        (self.unread, self.opened, self.total, self.most) =
+            (last.offset, last.opened, last.total, last.opened);
+        self.passed_empty = last.rows.is_empty();
+        let keys: HashSet<u128> = upper.iter().map(|row| row.key).collect();
+        // Whether rows stood above or below is no longer known; the other answer costs a look at a second.
+        let read = Read { asked: now, answered: now, rows: upper, keys, short: false, lowest: false };
+        self.upper = Some(read).filter(|upper| !upper.rows.is_empty());
+        self
     }
 
     /// The next page to read; none while an answer must come first, or until [`Self::held`], or at the end.
     pub fn ask(&mut self, now: Duration) -> Option<Ask> {
-        let ask = |span, number| Some(Ask { span, number, at: now });
+        let ask = |span, id| Some(Ask { span, id, at: now });
         match self.stage {
             Stage::Whole | Stage::Open { asked: true } | Stage::Top { asked: true } => None,
             Stage::Open { asked: false } => {
@@ -146,10 +207,10 @@ impl Walk {
                     Some(index) => index,
                     None => self.next_page()?,
                 };
-                let (number, overlap) = (self.first + index, self.overlap);
+                let overlap = self.overlap;
                 let page = &mut self.pages[index];
                 page.state = State::Asked;
-                ask(Span { offset: page.offset, count: (page.height + overlap).min(MOST) }, number)
+                ask(Span { offset: page.offset, count: (page.height + overlap).min(MOST) }, page.id)
             }
         }
     }
@@ -161,8 +222,14 @@ impl Walk {
             return None;
         }
         self.unread -= height as u64;
-        self.pages.push_back(Page { offset: self.unread, height, readings: 0, state: State::Due });
+        let page = self.page(self.unread, height);
+        self.pages.push_back(page);
         Some(self.pages.len() - 1)
+    }
+
+    fn page(&mut self, offset: u64, height: usize) -> Page {
+        self.ids += 1;
+        Page { id: self.ids, offset, height, readings: 0, heavies: 0, state: State::Due }
     }
 
     /// Until when the next reading waits, if pages have often not joined: then the upper page is older than any picture.
@@ -171,14 +238,25 @@ impl Walk {
         self.upper.as_ref().filter(|_| waits).map(|upper| upper.answered + LAG)
     }
 
-    /// Takes note of an answer: the keys of its rows, and the window's total as it told it.
-    pub fn answered(&mut self, ask: Ask, keys: HashSet<u128>, total: u64, now: Duration) -> Rows {
-        let (rows, offset) = (keys.len(), ask.span.offset);
+    /// Takes note of an answer: its rows, oldest change first, and the window's total as it told it.
+    pub fn answered(&mut self, ask: Ask, rows: Vec<Row>, total: u64, now: Duration) -> Rows {
+        let (count, offset) = (rows.len(), ask.span.offset);
+        let read = Read {
+            asked: ask.at,
+            answered: now,
+            keys: rows.iter().map(|row| row.key).collect(),
+            rows,
+            short: count < ask.span.count,
+            lowest: offset == 0,
+        };
         match self.stage {
             Stage::Open { .. } => {
-                (self.opened, self.total) = (total, total);
-                if offset + rows as u64 >= total {
+                (self.opened, self.total, self.most) = (total, total, total);
+                if offset + count as u64 >= total {
                     self.stage = Stage::Whole;
+                    self.upper = Some(read);
+                    let rows = self.upper.as_ref().map(|read| read.rows.clone()).unwrap_or_default();
+                    self.joined.push(Joined { offset, rows, opened: total, total, cut: vec![] });
                     return Rows::Take;
                 }
                 self.stage = Stage::Top { asked: false };
@@ -186,28 +264,32 @@ impl Walk {
                 self.unread = self.start_offset + pages * self.stride as u64;
                 return Rows::Leave;
             }
-            Stage::Top { .. } if rows >= ask.span.count => {
+            Stage::Top { .. } if !read.short => {
                 // The window reaches higher than it told; this page is read again on the way down.
-                self.total = self.total.min(total);
-                self.unread = offset + rows as u64;
+                self.told(total);
+                self.unread = offset + count as u64;
                 self.stage = Stage::Top { asked: false };
                 return Rows::Leave;
             }
             Stage::Top { .. } => {
                 self.stage = Stage::Down;
-                let state = State::Asked;
-                self.pages.push_back(Page { offset, height: self.stride, readings: 0, state });
+                let page = self.page(offset, self.stride);
+                self.pages.push_back(Page { readings: 1, state: State::Read(read), ..page });
             }
-            Stage::Down | Stage::Whole => {}
+            Stage::Down | Stage::Whole => {
+                if let Some(page) = self.pages.iter_mut().find(|page| page.id == ask.id) {
+                    page.readings += 1;
+                    page.state = State::Read(read);
+                }
+            }
         }
-        self.total = self.total.min(total);
-        if let Some(page) = ask.number.checked_sub(self.first).and_then(|index| self.pages.get_mut(index)) {
-            page.readings += 1;
-            let short = rows < ask.span.count;
-            page.state = State::Read(Read { asked: ask.at, answered: now, keys, short });
-        }
+        self.told(total);
         self.join();
         Rows::Take
+    }
+
+    fn told(&mut self, total: u64) {
+        (self.total, self.most) = (self.total.min(total), self.most.max(total));
     }
 
     /// Joins pages from the top down, as far as they share a row. One that shares none is due again, with more overlap,
@@ -228,14 +310,28 @@ impl Walk {
                 return;
             }
             let page = self.pages.pop_front();
-            self.first += 1;
-            if let Some(Page { state: State::Read(read), .. }) = page {
+            if let Some(Page { offset, state: State::Read(read), .. }) = page {
+                let (opened, total, cut) = (self.opened, self.total, self.cut(&read));
+                self.joined.push(Joined { offset, rows: read.rows.clone(), opened, total, cut });
                 self.passed_empty = read.keys.is_empty();
                 if !self.passed_empty {
                     self.upper = Some(read);
                 }
             }
         }
+    }
+
+    /// The seconds at the two edges where this page meets the upper one, unless one of them holds the whole second.
+    fn cut(&self, lower: &Read) -> Vec<i64> {
+        let (Some(upper), Some(top)) = (&self.upper, lower.rows.last()) else { return vec![] };
+        let edges = [upper.rows.first().map(|row| row.second), Some(top.second)];
+        let cut = |second: &i64| !upper.holds(*second) && !lower.holds(*second);
+        edges.into_iter().flatten().filter(cut).collect()
+    }
+
+    /// The pages that have joined since the last call, highest first.
+    pub fn joined(&mut self) -> Vec<Joined> {
+        std::mem::take(&mut self.joined)
     }
 
     /// Whether every row was asked for, and all pages join.
@@ -247,14 +343,19 @@ impl Walk {
         }
     }
 
-    /// Rows in the window when it was opened, `start_offset` taken off.
-    pub fn rows(&self) -> u64 {
-        self.opened.saturating_sub(self.start_offset)
+    /// Whether one answer held all rows.
+    pub fn held_all_at_once(&self) -> bool {
+        self.stage == Stage::Whole
     }
 
-    /// Rows in the window when it was opened that `start_offset` leaves out.
-    pub fn left_out(&self) -> u64 {
-        self.opened.min(self.start_offset)
+    /// Rows from one page's start to the next.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Rows in the window when it was opened.
+    pub fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// The fewest different rows that a finished walk can have seen if it missed none.
@@ -262,9 +363,14 @@ impl Walk {
         self.total.saturating_sub(self.floor())
     }
 
+    /// Rows by which the window has grown since it was opened, as far as its totals tell.
+    pub fn growth(&self) -> u64 {
+        self.most - self.opened
+    }
+
     /// Where the walk ends: `start_offset` counts rows of the window as it was opened, and rows that have left it
     /// since may have stood below.
-    fn floor(&self) -> u64 {
+    pub fn floor(&self) -> u64 {
         self.start_offset.saturating_sub(self.opened - self.total)
     }
 }

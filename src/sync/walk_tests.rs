@@ -7,16 +7,21 @@ use std::{
 
 use fastrand::Rng;
 
-use super::{Ask, MOST, Rows, Walk};
+use super::{Ask, MOST, Row, Rows, Walk};
+
+/// Rows of which each changed in a second of its own.
+fn rows(keys: impl IntoIterator<Item = u64>) -> Vec<Row> {
+    keys.into_iter().map(|key| Row { key: u128::from(key), second: key as i64 }).collect()
+}
 
 /// A list that is read by one worker and does not change: the pages asked for.
-fn asked(rows: u64, size: usize, start_offset: u64) -> Vec<(u64, usize)> {
+fn asked(total: u64, size: usize, start_offset: u64) -> Vec<(u64, usize)> {
     let mut walk = Walk::new(size, 1, start_offset);
     let mut asked = Vec::new();
     while let Some(ask) = walk.ask(Duration::ZERO) {
         asked.push((ask.span.offset, ask.span.count));
-        let keys = (ask.span.offset..rows).take(ask.span.count).map(u128::from).collect();
-        walk.answered(ask, keys, rows, Duration::ZERO);
+        let page = rows((ask.span.offset..total).take(ask.span.count));
+        walk.answered(ask, page, total, Duration::ZERO);
     }
     assert!(walk.finished());
     asked
@@ -53,11 +58,11 @@ fn the_walk_ends_at_the_start_offset() {
 #[test]
 fn a_top_page_that_comes_back_full_is_read_on_above() {
     let mut walk = Walk::new(10, 4, 0);
-    let mut answer = |rows: u64, total| {
+    let mut answer = |count: u64, total| {
         let ask = walk.ask(Duration::ZERO).unwrap();
         assert_eq!(walk.ask(Duration::ZERO), None);
-        let keys = (ask.span.offset..ask.span.offset + rows).map(u128::from).collect();
-        (ask.span.offset, walk.answered(ask, keys, total, Duration::ZERO))
+        let page = rows(ask.span.offset..ask.span.offset + count);
+        (ask.span.offset, walk.answered(ask, page, total, Duration::ZERO))
     };
     assert_eq!(answer(10, 25), (0, Rows::Leave));
     assert_eq!(answer(10, 33), (20, Rows::Leave));
@@ -70,10 +75,10 @@ fn a_top_page_that_comes_back_full_is_read_on_above() {
 #[test]
 fn workers_run_a_bounded_number_of_pages_ahead() {
     let mut walk = Walk::new(10, 3, 0);
-    for rows in [10, 0] {
+    for count in [10, 0] {
         let ask = walk.ask(Duration::ZERO).unwrap();
-        let keys = (ask.span.offset..ask.span.offset + rows).map(u128::from).collect();
-        walk.answered(ask, keys, 1000, Duration::ZERO);
+        let page = rows(ask.span.offset..ask.span.offset + count);
+        walk.answered(ask, page, 1000, Duration::ZERO);
     }
     assert_eq!(std::iter::from_fn(|| walk.ask(Duration::ZERO)).count(), 6);
 }
@@ -84,18 +89,18 @@ fn a_page_that_joins_nothing_is_read_again_and_in_the_end_waits_until_no_picture
     let second = Duration::from_secs;
     for keys in [0..10, 20..25] {
         let ask = walk.ask(second(0)).unwrap();
-        walk.answered(ask, keys.collect(), 25, second(1));
+        walk.answered(ask, rows(keys), 25, second(1));
     }
     for reading in 0..4 {
         let ask = walk.ask(second(2)).unwrap();
         assert_eq!((ask.span.offset, ask.span.count), (10, 10 + [5, 10, 10, 10][reading]));
-        walk.answered(ask, (900..910).collect(), 25, second(2));
+        walk.answered(ask, rows(900..910), 25, second(2));
     }
     // The lower page may be read meanwhile.
     assert_eq!(walk.ask(second(3)).map(|ask| ask.span.offset), Some(0));
     assert_eq!((walk.ask(second(3)), walk.held()), (None, Some(second(61))));
     let ask = walk.ask(second(61)).unwrap();
-    walk.answered(ask, (900..910).collect(), 25, second(62));
+    walk.answered(ask, rows(900..910), 25, second(62));
     assert_eq!(walk.held(), None);
 }
 
@@ -179,8 +184,8 @@ impl World {
             };
             now = end;
             let (ask, page, total) = std::mem::take(&mut under_way[index]);
-            let keys = page.iter().map(|row| u128::from(*row)).collect();
-            if ask.is_none_or(|ask| walk.answered(ask, keys, total, now) == Rows::Take) {
+            let answer = rows(page.iter().map(|row| u64::from(*row)));
+            if ask.is_none_or(|ask| walk.answered(ask, answer, total, now) == Rows::Take) {
                 seen.extend(page);
             }
         }

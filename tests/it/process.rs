@@ -270,7 +270,7 @@ async fn the_sandbox_prints_settings_with_which_an_import_runs() {
     go.arg(folder.path()).envs(variables);
     let (code, _, log) = finish(go).await;
     assert_eq!(code, 0, "{log}");
-    assert!(log.contains(" members read, "), "{log}");
+    assert!(log.contains(" 0 unexplained."), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -122,6 +122,7 @@ impl World {
             clock: self.clock.clone(),
             open: open(settings.unwrap(), self.sandbox.clone(), self.clock.clone()),
             watch: Watch::manual(changes),
+            fresh: false,
             stop,
         }
     }
@@ -161,12 +162,19 @@ impl World {
         self.sandbox.mailchimp().members(list_id).filter(sent).cloned().collect()
     }
 
-    /// Every member that should be at Ometria is there as it is now, and nobody else.
+    /// Every member that should be at Ometria is there as it is now, and nobody else; whoever was archived after the
+    /// delivery has been opted out.
     pub fn assert_delivered(&self, list_id: &str) {
         let expected = self.expected(list_id);
         let collection = format!("mailchimp_{list_id}");
+        let members: Vec<Member> = self.sandbox.mailchimp().members(list_id).cloned().collect();
+        let archived = members.iter().filter(|member| member.status == "archived");
+        let archived: Vec<_> = archived.filter_map(|member| self.contact(list_id, member)).collect();
+        for contact in &archived {
+            assert_eq!(contact["marketing_optin"], "EXPLICITLY_OPTEDOUT", "archived");
+        }
         let held = self.sandbox.ometria().contacts().keys().filter(|key| key.0 == collection).count();
-        assert_eq!(held, expected.len(), "contacts of {list_id}");
+        assert_eq!(held, expected.len() + archived.len(), "contacts of {list_id}");
         for member in expected {
             let contact =
                 self.contact(list_id, &member).unwrap_or_else(|| panic!("missing: {}", member.number));

@@ -72,14 +72,30 @@ async fn a_member_that_is_listed_twice_is_sent_and_counted_once() {
 struct Forgetful;
 
 impl Source for Forgetful {
-    fn time(&self) -> BoxFuture<'_, Result<DateTime<Utc>, Fault>> {
-        Box::pin(async { Ok(at(NOON)) })
+    fn now(&self) -> DateTime<Utc> {
+        at(NOON)
     }
 
-    fn read<'a>(&'a self, _: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
-        let rows = (span.offset..30).take(span.count).filter(|row| *row != 17);
-        let record = |row| Record { key: format!("{row}"), body: to_raw_value(&row).unwrap() };
-        let page = Page { records: rows.map(record).collect(), total: 30 };
+    fn census(&self, _: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>> {
+        Box::pin(async { Ok(vec![]) })
+    }
+
+    fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
+        let changed = |row: u64| at("2026-11-01") + chrono::TimeDelta::seconds(row as i64);
+        let within = |row: &u64| {
+            window.since.is_none_or(|since| changed(*row) > since)
+                && window.until.is_none_or(|until| changed(*row) <= until)
+        };
+        let rows: Vec<u64> = (0..30).filter(within).collect();
+        let total = rows.len() as u64;
+        let rows = rows.into_iter().skip(span.offset as usize).take(span.count).filter(|row| *row != 17);
+        let record = |row: u64| Record {
+            key: format!("{row}"),
+            changed: Some(changed(row)),
+            status: "subscribed".into(),
+            body: to_raw_value(&row).unwrap(),
+        };
+        let page = Page { records: rows.map(record).collect(), total, at: at(NOON) };
         Box::pin(async { Ok(page) })
     }
 }
@@ -110,20 +126,32 @@ impl Sink for Anywhere {
     }
 }
 
+fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
+    Plan {
+        list_id: "l".into(),
+        since,
+        start_offset: 0,
+        items_per_request: 7,
+        worker_count: 2,
+        folder: folder.path().join("l"),
+        origin: "null".into(),
+        delivered_before: false,
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_source_that_lists_fewer_members_than_it_counts_fails_the_list() {
     let ends = Ends { source: Box::new(Forgetful), mapping: Box::new(AsItIs), sink: Box::new(Anywhere) };
-    let plan =
-        Plan { list_id: "l".into(), since: None, start_offset: 0, items_per_request: 7, worker_count: 2 };
-    let fault = job::run(&ends, &plan, &CancellationToken::new()).await.unwrap_err();
+    let folder = tempfile::tempdir().unwrap();
+    let fault = job::run(&ends, &plan(&folder, None), &CancellationToken::new()).await.unwrap_err();
     assert!(fault.to_string().contains("counts 30 members, but listed only 29 different ones"), "{fault}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_window_that_would_end_before_it_begins_is_told_rather_than_read() {
     let ends = Ends { source: Box::new(Forgetful), mapping: Box::new(AsItIs), sink: Box::new(Anywhere) };
-    let since = Some(at("2026-11-21T12:30:00"));
-    let plan = Plan { list_id: "l".into(), since, start_offset: 0, items_per_request: 7, worker_count: 2 };
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(&folder, Some(at("2026-11-21T12:30:00")));
     let fault = job::run(&ends, &plan, &CancellationToken::new()).await.unwrap_err();
     assert!(fault.to_string().contains("clock says 2026-11-21 11:59:59"), "{fault}");
 }

@@ -1,0 +1,148 @@
+//! What became of the rows of a run, and whether that explains all of them. Pure.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use super::seen::Seen;
+
+/// What became of the rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Rows that were to be read, when the windows were opened.
+    pub window: u64,
+    /// Rows that `start_offset` left out.
+    pub left_out: u64,
+    /// Different records read.
+    pub seen: u64,
+    /// Records that the sink accepted.
+    pub sent: u64,
+    pub skipped: BTreeMap<String, u64>,
+    pub rejected: BTreeMap<String, u64>,
+    /// Rows that had been read before.
+    pub read_twice: u64,
+    /// Rows that left the windows since: they have changed, or are gone.
+    pub left: u64,
+    pub passes: u32,
+}
+
+/// The words of a fate, as they are kept and counted.
+pub const SENT: &str = "sent";
+pub const SKIPPED: &str = "skipped";
+pub const REJECTED: &str = "rejected";
+/// Read here too, but a newer version of it stood in the other listing.
+pub const OUTDATED: &str = "outdated";
+
+impl Counts {
+    /// Counts one record by its fate: one of the words above, and after a space the reason.
+    pub fn count(&mut self, fate: &str) {
+        let (word, reason) = fate.split_once(' ').unwrap_or((fate, ""));
+        match word {
+            SENT => self.sent += 1,
+            SKIPPED => *self.skipped.entry(reason.to_owned()).or_default() += 1,
+            REJECTED => *self.rejected.entry(reason.to_owned()).or_default() += 1,
+            _ => self.read_twice += 1,
+        }
+    }
+
+    /// Counts every record that is known, each once.
+    pub fn count_all(&mut self, seen: &Seen) {
+        seen.iter().for_each(|(_, known)| self.count(seen.name(known.fate)));
+    }
+}
+
+/// `2410 members in the window, 2410 seen: 2350 sent, 60 skipped (60 pending), 0 rejected; 5 read twice, …`
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { window, seen, sent, read_twice, left, passes, .. } = self;
+        write!(f, "{window} members in the window, {seen} seen: {sent} sent")?;
+        for (word, reasons) in [(SKIPPED, &self.skipped), (REJECTED, &self.rejected)] {
+            write!(f, ", {} {word}", reasons.values().sum::<u64>())?;
+            let told: Vec<String> =
+                reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            if !told.is_empty() {
+                write!(f, " ({})", told.join(", "))?;
+            }
+        }
+        write!(f, "; {read_twice} read twice, {left} left the window")?;
+        if self.left_out > 0 {
+            write!(f, ", {} left out by start_offset", self.left_out)?;
+        }
+        write!(f, ", {passes} {}", if *passes == 1 { "pass" } else { "passes" })
+    }
+}
+
+/// The rows of one listing in one pass, as its source counted them and as we saw them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// Rows that were to be read when the window was opened.
+    pub window: u64,
+    /// The fewest that it held later, `start_offset` taken off.
+    pub held: u64,
+    /// Different ones that were seen.
+    pub seen: u64,
+    /// The most by which the totals have grown.
+    pub growth: u64,
+}
+
+impl Rows {
+    pub fn left(&self) -> u64 {
+        self.window.saturating_sub(self.held)
+    }
+
+    /// Whether the answer needs a second look: rows that stayed were not seen, or some came in.
+    pub fn suspicious(&self) -> bool {
+        self.seen < self.held || self.growth > 0
+    }
+
+    /// Rows that nothing explains. `late` are those of the window's last seconds now, and `late_seen` how many of them were
+    /// seen: changes of these seconds may have become visible after they were read, and the next window reads
+    /// them again.
+    pub fn unexplained(&self, late: u64, late_seen: u64) -> Option<String> {
+        let missing = self.held.saturating_sub(self.seen).saturating_sub(late.saturating_sub(late_seen));
+        if missing > 0 {
+            let Rows { held, seen, .. } = self;
+            return Some(format!(
+                "the source counts {held} members, but listed only {seen} different ones; {missing} are unexplained"
+            ));
+        }
+        (self.growth > late).then(|| {
+            let growth = self.growth;
+            format!(
+                "the source's count grew by {growth} in a window whose end is past: it does not keep to the bounds"
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_explained_if_it_was_seen_has_left_or_came_in_late() {
+        for (window, held, seen, growth, late, late_seen, unexplained) in [
+            (100, 100, 100, 0, 0, 0, false),
+            // Left before or after it was read.
+            (100, 90, 95, 0, 0, 0, false),
+            (100, 90, 90, 0, 0, 0, false),
+            (100, 90, 89, 0, 0, 0, true),
+            // Became visible after the highest page was read.
+            (100, 103, 100, 3, 3, 0, false),
+            (100, 103, 100, 3, 5, 2, false),
+            (100, 103, 100, 3, 5, 3, true),
+            // Came in where nothing comes in.
+            (100, 103, 103, 3, 2, 2, true),
+            (100, 103, 103, 3, 3, 3, false),
+            (0, 0, 0, 0, 0, 0, false),
+        ] {
+            let rows = Rows { window, held, seen, growth };
+            assert_eq!(
+                rows.unexplained(late, late_seen).is_some(),
+                unexplained,
+                "{rows:?} {late} {late_seen}"
+            );
+            assert!(rows.suspicious() || !unexplained, "{rows:?}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Files of our own: whole and on disk before they have their name.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use tokio::task::spawn_blocking;
+
+use crate::base::fault::Fault;
+
+/// Gives `bytes` the name `path`, in the place of what had it; answers the open file. Only the owner may read it.
+#[expect(clippy::disallowed_methods, reason = "what the name held is replaced as a whole, on purpose")]
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(folder)?.sync_all()?;
+    Ok(file)
+}
+
+/// The whole file; nothing if there is none.
+pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// File work has threads of its own. `path` is what the message names.
+pub async fn blocking<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+) -> Result<T, Fault> {
+    let (named, path) = (path.display().to_string(), path.to_owned());
+    let done = spawn_blocking(move || work(&path)).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    done.map_err(|error| {
+        let hint =
+            "check the folder's rights and the free space; the list runs again and goes on where it was";
+        Fault::list(format!("could not use `{named}`")).because(error).hint(hint)
+    })
+}

@@ -1,0 +1,214 @@
+//! Who was delivered, as what, up to when: a file of ours for each entry. From it comes where the next sweep of the
+//! archived begins, and what `importer verify` compares with the source.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, Utc};
+use log::warn;
+use serde::{Deserialize, Serialize};
+
+use super::{files, seen::Seen};
+use crate::base::fault::Fault;
+
+const NAME: &str = "ledger";
+const VERSION: u32 = 1;
+/// Bytes of a row: fingerprint, status.
+const ROW: usize = 16 + 1;
+
+/// The first line of the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    version: u32,
+    /// The end of the last window whose records were all delivered, archived ones included.
+    pub until: DateTime<Utc>,
+    /// Whether it began with a full load; else it knows only who changed since.
+    pub whole: bool,
+    /// Rows that the full load left out, by `start_offset`.
+    pub left_out: u64,
+    /// What the mapping has chosen for the whole list.
+    pub choice: Option<String>,
+    names: Vec<String>,
+    rows: usize,
+}
+
+/// What one pass adds.
+pub struct Delivered<'a> {
+    /// The records of each listing, the plain one first.
+    pub seen: Vec<&'a Seen>,
+    /// It is the first pass of a full load, so that what was known before does not count.
+    pub whole: bool,
+    pub left_out: u64,
+    pub until: DateTime<Utc>,
+    pub choice: Option<String>,
+}
+
+/// The whole file.
+pub struct Ledger {
+    pub summary: Summary,
+    statuses: HashMap<u128, u8>,
+}
+
+fn path(folder: &Path) -> PathBuf {
+    folder.join(NAME)
+}
+
+/// The first line of an entry's ledger; nothing if there is none, or none that can be read.
+pub async fn summary(folder: &Path) -> Result<Option<Summary>, Fault> {
+    Ok(Ledger::load(folder).await?.map(|ledger| ledger.summary))
+}
+
+impl Ledger {
+    pub async fn load(folder: &Path) -> Result<Option<Ledger>, Fault> {
+        files::blocking(&path(folder), load).await
+    }
+
+    /// How many members were last delivered with each status.
+    pub fn census(&self) -> HashMap<String, u64> {
+        let mut counted = HashMap::new();
+        for status in self.statuses.values() {
+            let name = self.summary.names.get(usize::from(*status)).cloned().unwrap_or_default();
+            *counted.entry(name).or_default() += 1;
+        }
+        counted
+    }
+}
+
+/// Adds what a pass has delivered. Done twice, it changes nothing.
+pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<(), Fault> {
+    let Delivered { seen, whole, left_out, until, choice } = delivered;
+    let mut added: HashMap<u128, (i64, String)> = HashMap::new();
+    for (key, known, name) in
+        seen.iter().flat_map(|seen| seen.iter().map(|(key, known)| (key, known, seen.name(known.status))))
+    {
+        let newer = added.get(&key).is_none_or(|(second, _)| known.second >= *second);
+        if newer {
+            added.insert(key, (known.second, name.to_owned()));
+        }
+    }
+    let work = move |path: &Path| {
+        let before = if whole { None } else { load(path)? };
+        let mut ledger = before.unwrap_or_else(|| {
+            let summary = Summary {
+                version: VERSION,
+                until,
+                whole,
+                left_out,
+                choice: choice.clone(),
+                names: vec![],
+                rows: 0,
+            };
+            Ledger { summary, statuses: HashMap::new() }
+        });
+        ledger.summary.until = until;
+        ledger.summary.choice = choice.or(ledger.summary.choice);
+        for (key, (_, status)) in added {
+            let place = place(&mut ledger.summary.names, status);
+            ledger.statuses.insert(key, place);
+        }
+        files::replace(path, &ledger.bytes()).map(|_| ())
+    };
+    files::blocking(&path(folder), work).await
+}
+
+fn place(names: &mut Vec<String>, name: String) -> u8 {
+    let known = names.iter().position(|known| *known == name);
+    let place = known.unwrap_or_else(|| {
+        names.push(name);
+        names.len() - 1
+    });
+    u8::try_from(place).unwrap_or(u8::MAX)
+}
+
+impl Ledger {
+    fn bytes(&self) -> Vec<u8> {
+        let summary = Summary { rows: self.statuses.len(), ..self.summary.clone() };
+        let mut bytes = serde_json::to_vec(&summary).unwrap_or_default();
+        bytes.reserve(1 + self.statuses.len() * ROW);
+        bytes.push(b'\n');
+        for (key, status) in &self.statuses {
+            bytes.extend(key.to_be_bytes());
+            bytes.push(*status);
+        }
+        bytes
+    }
+}
+
+fn load(path: &Path) -> io::Result<Option<Ledger>> {
+    let Some(bytes) = files::read(path)? else { return Ok(None) };
+    let ledger = parse(&bytes);
+    if ledger.is_none() {
+        warn!("`{}` can't be read; it is made anew.", path.display());
+    }
+    Ok(ledger)
+}
+
+fn parse(bytes: &[u8]) -> Option<Ledger> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let summary: Summary = serde_json::from_slice(&bytes[..end]).ok()?;
+    let rows = &bytes[end + 1..];
+    if summary.version != VERSION || rows.len() != summary.rows * ROW {
+        return None;
+    }
+    let row = |row: &[u8]| Some((u128::from_be_bytes(row[..16].try_into().ok()?), row[16]));
+    Some(Ledger { statuses: rows.chunks_exact(ROW).filter_map(row).collect(), summary })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{base::time, sync::walk::Row};
+
+    fn seen(rows: &[(u128, i64, &str)]) -> Seen {
+        let mut seen = Seen::default();
+        rows.iter().for_each(|(key, second, status)| {
+            seen.insert(Row { key: *key, second: *second }, status, "sent")
+        });
+        seen
+    }
+
+    async fn add(folder: &Path, listed: &Seen, archived: &Seen, whole: bool, until: &str) {
+        let until = time::parse(until).unwrap();
+        let delivered = Delivered { seen: vec![listed, archived], whole, left_out: 0, until, choice: None };
+        super::add(folder, delivered).await.unwrap();
+    }
+
+    async fn census(folder: &Path) -> Vec<(String, u64)> {
+        let mut counted: Vec<_> = Ledger::load(folder).await.unwrap().unwrap().census().into_iter().collect();
+        counted.sort();
+        counted
+    }
+
+    #[tokio::test]
+    async fn the_last_status_of_every_member_is_kept_and_a_full_load_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let nobody = seen(&[]);
+        add(folder.path(), &seen(&[(1, 5, "subscribed"), (2, 6, "subscribed")]), &nobody, true, "2026-11-21")
+            .await;
+        // In one pass a member may be in both listings: the newer version counts, archived in a tie.
+        let (listed, archived) = (
+            seen(&[(1, 9, "subscribed"), (2, 9, "cleaned")]),
+            seen(&[(1, 9, "archived"), (2, 8, "archived")]),
+        );
+        add(folder.path(), &listed, &archived, false, "2026-11-22").await;
+        assert_eq!(census(folder.path()).await, [("archived".into(), 1), ("cleaned".into(), 1)]);
+        let summary = super::summary(folder.path()).await.unwrap().unwrap();
+        assert_eq!((Some(summary.until), summary.whole), (time::parse("2026-11-22"), true));
+        add(folder.path(), &seen(&[(3, 5, "pending")]), &nobody, true, "2026-11-23").await;
+        assert_eq!(census(folder.path()).await, [("pending".into(), 1)]);
+    }
+
+    #[tokio::test]
+    async fn a_ledger_that_is_not_whole_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        add(folder.path(), &seen(&[(1, 5, "subscribed")]), &seen(&[]), true, "2026-11-21").await;
+        let whole = std::fs::read(path(folder.path())).unwrap();
+        assert!(parse(&whole).is_some());
+        for len in 0..whole.len() {
+            assert!(parse(&whole[..len]).is_none(), "{len}");
+        }
+    }
+}

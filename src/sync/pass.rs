@@ -1,0 +1,365 @@
+//! One pass over one window of a list: pages of both listings are read side by side, mapped, batched across pages and
+//! delivered, all in one task. It ends when the fate of every record is known.
+
+mod check;
+mod intake;
+
+use std::{collections::HashMap, time::Duration};
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use log::{info, warn};
+use tokio::time::{Instant, interval_at, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use self::check::Explained;
+use super::{
+    batcher::Batcher,
+    checkpoint::{Checkpoint, Header, Line, Progress},
+    coverage::Counts,
+    job::{Ends, Plan},
+    sweep::{Pace, Sweeping},
+    walk::{Ask, Joined, Relief},
+    watermark::Watermark,
+};
+use crate::base::{
+    fault::Fault,
+    record::Payload,
+    time,
+    window::{Page, Span, Sweep, Window},
+};
+
+/// A full page of progress news a minute is too much, none in an hour too little.
+const PROGRESS: Duration = Duration::from_secs(30);
+/// How far the end of a window may lie behind the source's clock, beyond the time that the answer took: the clock is told in
+/// whole seconds, and the current one is still filling.
+const BEHIND: TimeDelta = TimeDelta::seconds(5);
+/// Pages in a row that are too heavy, whatever their size, before the list fails.
+const TOO_HEAVY: u32 = 8;
+/// The wait after a page that was too heavy, doubling: a server that is only busy is not to be pressed.
+const RELIEF: Duration = Duration::from_secs(1);
+
+pub struct Pass<'a> {
+    pub ends: &'a Ends,
+    pub plan: &'a Plan,
+    pub sweeps: Vec<Sweeping>,
+    /// What became of the records, in the whole run up to now.
+    counts: Counts,
+    checkpoint: &'a mut Checkpoint,
+    start: Instant,
+    /// Before this pass, and in parts of it before this one.
+    seconds: f64,
+    watermark: Watermark<(Joined, Progress)>,
+    batcher: Batcher<(u128, Payload)>,
+    /// Newer versions of records whose older one is on its way.
+    newer: HashMap<u128, Payload>,
+    /// Whether the source's clock has confirmed the end of the window.
+    confirmed: bool,
+    heavies: u32,
+    resting: Option<Instant>,
+}
+
+enum Answer {
+    Page(Ask, Duration, Result<Page, Fault>),
+    /// The second of the oldest row's change, and what can be told of a cut in the middle.
+    Cut(Result<Option<(DateTime<Utc>, u64)>, Fault>),
+}
+
+type Reads<'a> = FuturesUnordered<BoxFuture<'a, (usize, u32, Answer)>>;
+type Deliveries<'a> = FuturesUnordered<BoxFuture<'a, Result<Vec<u128>, Fault>>>;
+
+impl<'a> Pass<'a> {
+    /// `lines` are the pages that were settled before an interruption.
+    pub fn new(
+        ends: &'a Ends,
+        plan: &'a Plan,
+        checkpoint: &'a mut Checkpoint,
+        header: &Header,
+        lines: &[Line],
+    ) -> Option<Self> {
+        let pace = Pace { size: plan.items_per_request, workers: plan.worker_count };
+        let mut counts = header.counts.clone();
+        let mut sweeps = Vec::new();
+        for (walk, window) in header.windows.iter().enumerate() {
+            let whole = window.since.is_none() && window.sweep == Sweep::Listed;
+            let start_offset = if whole { plan.start_offset } else { 0 };
+            let of_walk: Vec<&Line> = lines.iter().filter(|line| line.walk == walk).collect();
+            let sweep = Sweeping::new(*window, start_offset, pace).resume(&of_walk, Duration::ZERO)?;
+            counts.count_all(&sweep.seen);
+            sweeps.push(sweep);
+        }
+        let mut seconds = header.seconds;
+        if let Some(last) = lines.last() {
+            (counts.read_twice, seconds) = (last.read_twice, last.seconds);
+        }
+        Some(Pass {
+            ends,
+            plan,
+            watermark: Watermark::new(sweeps.len()),
+            batcher: Batcher::new(ends.sink.limits().records.min(plan.items_per_request)),
+            sweeps,
+            counts,
+            checkpoint,
+            start: Instant::now(),
+            seconds,
+            newer: HashMap::new(),
+            confirmed: !lines.is_empty(),
+            heavies: 0,
+            resting: None,
+        })
+    }
+
+    /// Reads both listings to their ends, checks what was seen, and delivers all of it; nothing if a stop came first, and
+    /// then what was read is delivered.
+    pub async fn read_all(&mut self, stop: &CancellationToken) -> Result<Option<Explained>, Fault> {
+        self.pump(stop, false).await?;
+        if stop.is_cancelled() || !self.finished() {
+            return Ok(None);
+        }
+        let explained = tokio::select! {
+            explained = self.check() => explained?,
+            () = stop.cancelled() => return Ok(None),
+        };
+        self.pump(stop, true).await?;
+        Ok(Some(explained))
+    }
+
+    /// Reads, delivers and settles. With `flush` the last, smaller batch goes out too.
+    async fn pump(&mut self, stop: &CancellationToken, flush: bool) -> Result<(), Fault> {
+        let (mut reads, mut deliveries) = (Reads::new(), Deliveries::new());
+        let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
+        let mut stopping = stop.is_cancelled();
+        loop {
+            if !stopping {
+                self.ask(&mut reads);
+            }
+            let read_out = reads.is_empty() && (stopping || self.finished());
+            self.send(&mut deliveries, read_out && (flush || stopping));
+            self.settle().await?;
+            if read_out && deliveries.is_empty() {
+                return Ok(());
+            }
+            let wake = self.wakes();
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    reads.clear();
+                }
+                Some(keys) = deliveries.next() => self.delivered(keys?),
+                Some((index, generation, answer)) = reads.next() => {
+                    self.take(index, generation, answer, &mut reads)?;
+                }
+                () = sleep_until(wake.unwrap_or(self.start)), if wake.is_some() => self.resting = None,
+                _ = progress.tick() => self.report(),
+            }
+        }
+    }
+
+    fn finished(&self) -> bool {
+        self.sweeps.iter().all(Sweeping::finished)
+    }
+
+    /// When to look again although nothing was answered.
+    fn wakes(&self) -> Option<Instant> {
+        let held = self.sweeps.iter().filter_map(|sweep| sweep.walk.held()).map(|held| self.start + held);
+        held.chain(self.resting).filter(|wake| *wake > Instant::now()).min()
+    }
+
+    /// Keeps the workers busy, the listings in turn, unless the sink is so slow that their rows would pile up.
+    fn ask(&mut self, reads: &mut Reads<'a>) {
+        let limits = self.ends.sink.limits();
+        if self.resting.is_some_and(|until| until > Instant::now()) {
+            return;
+        }
+        let mut idle = 0;
+        let mut index = reads.len();
+        while idle < self.sweeps.len()
+            && reads.len() < self.plan.worker_count.max(self.sweeps.len())
+            && self.batcher.waiting() <= self.batcher.size() * limits.in_flight
+        {
+            index = (index + 1) % self.sweeps.len();
+            let sweep = &mut self.sweeps[index];
+            let (generation, window) = (sweep.generation, sweep.progress.part.window);
+            match sweep.ask(self.start.elapsed()) {
+                None => idle += 1,
+                Some(ask) => {
+                    idle = 0;
+                    let (source, asked) = (&self.ends.source, Instant::now());
+                    reads.push(Box::pin(async move {
+                        let page = source.read(&window, ask.span).await;
+                        (index, generation, Answer::Page(ask, asked.elapsed(), page))
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Fills the sink's places with full batches; with the last, smaller one only when no page is under way or left.
+    fn send(&mut self, deliveries: &mut Deliveries<'a>, rest: bool) {
+        let sink = &self.ends.sink;
+        while deliveries.len() < sink.limits().in_flight {
+            let batch = if rest { self.batcher.rest() } else { self.batcher.full() };
+            let Some(batch) = batch else { break };
+            let (keys, payloads): (Vec<u128>, Vec<Payload>) = batch.into_iter().unzip();
+            deliveries.push(Box::pin(async move { sink.deliver(&payloads).await.map(|()| keys) }));
+        }
+    }
+
+    fn delivered(&mut self, keys: Vec<u128>) {
+        self.counts.sent += keys.len() as u64;
+        for key in keys {
+            match self.newer.remove(&key) {
+                Some(payload) => self.batcher.push((key, payload)),
+                None => self.watermark.settled(key),
+            }
+        }
+    }
+
+    /// Adds the pages that are settled now to the checkpoint. The last ones of a pass need none.
+    async fn settle(&mut self) -> Result<(), Fault> {
+        let seconds = self.seconds();
+        let mut lines = Vec::new();
+        for (walk, (page, progress)) in self.watermark.advance() {
+            let seen = &self.sweeps[walk].seen;
+            let names = if page.rows.is_empty() { vec![] } else { seen.names().to_vec() };
+            lines.push(Line {
+                walk,
+                progress,
+                offset: page.offset,
+                opened: page.opened,
+                total: page.total,
+                cut: page.cut,
+                rows: seen.encode(&page.rows),
+                names,
+                read_twice: self.counts.read_twice,
+                seconds,
+                choice: self.ends.mapping.choice(),
+            });
+        }
+        let alone = self.sweeps.iter().all(|sweep| sweep.walk.held_all_at_once());
+        if lines.is_empty() || alone { Ok(()) } else { self.checkpoint.append(lines).await }
+    }
+
+    /// Of the whole run, up to now.
+    pub fn counts(&self) -> Counts {
+        let mut counts = self.counts.clone();
+        for sweep in &self.sweeps {
+            let rows = sweep.rows();
+            counts.window += rows.window;
+            counts.left_out += sweep.progress.left_out;
+            counts.seen += rows.seen;
+            counts.left += rows.left();
+        }
+        counts.passes += 1;
+        counts
+    }
+
+    pub fn until(&self) -> DateTime<Utc> {
+        self.sweeps.iter().find_map(|sweep| sweep.window.until).unwrap_or_default()
+    }
+
+    /// Whether a listing was more than a page.
+    pub fn is_big(&self) -> bool {
+        self.sweeps.iter().any(|sweep| !sweep.walk.held_all_at_once())
+    }
+
+    /// How long the run has taken up to now, interrupted parts included.
+    pub fn seconds(&self) -> f64 {
+        self.seconds + self.start.elapsed().as_secs_f64()
+    }
+
+    fn take(
+        &mut self,
+        index: usize,
+        generation: u32,
+        answer: Answer,
+        reads: &mut Reads<'a>,
+    ) -> Result<(), Fault> {
+        if self.sweeps[index].generation != generation {
+            return Ok(());
+        }
+        match answer {
+            Answer::Page(ask, took, Ok(page)) => {
+                (self.heavies, self.resting) = (0, None);
+                if self.confirm(page.at, took)? {
+                    self.page(index, ask, page);
+                }
+            }
+            Answer::Page(ask, _, Err(Fault::TooLarge(problem))) => {
+                self.heavies += 1;
+                if self.heavies > TOO_HEAVY {
+                    return Err(Fault::List(problem).hint("even small pages take the source too long"));
+                }
+                self.resting = Some(Instant::now() + RELIEF * (1 << (self.heavies - 1)));
+                let relief = self.sweeps[index].too_heavy(ask);
+                let then = match relief {
+                    Relief::Halved => "smaller pages are asked for",
+                    Relief::Cut => "the window is cut in two by time",
+                };
+                warn!("{problem}; {then}.");
+                if relief == Relief::Cut {
+                    reads.push(self.cut(index, generation));
+                }
+            }
+            Answer::Cut(Ok(Some((middle, below)))) => self.sweeps[index].cut_at(middle, below),
+            Answer::Cut(Ok(None)) => {
+                return Err(Fault::list("a single second of changes is too heavy for the source"));
+            }
+            Answer::Page(_, _, Err(fault)) | Answer::Cut(Err(fault)) => return Err(fault),
+        }
+        Ok(())
+    }
+
+    /// Where to cut a part in two: in the middle of the time since its oldest row, and how many rows stand below.
+    fn cut(&self, index: usize, generation: u32) -> BoxFuture<'a, (usize, u32, Answer)> {
+        let (source, window) = (&self.ends.source, self.sweeps[index].progress.part.window);
+        Box::pin(async move {
+            let find = async {
+                let first = source.read(&window, Span { offset: 0, count: 1 }).await?;
+                let oldest = first.records.first().and_then(|record| record.changed);
+                let (Some(oldest), Some(until)) = (oldest, window.until) else { return Ok(None) };
+                let middle = (oldest + (until - oldest) / 2).trunc_subsecs(0);
+                if middle >= until || window.since.is_some_and(|since| middle <= since) {
+                    return Ok(None);
+                }
+                let older = Window { until: Some(middle), ..window };
+                Ok(Some((middle, source.read(&older, Span { offset: 0, count: 1 }).await?.total)))
+            };
+            (index, generation, Answer::Cut(find.await))
+        })
+    }
+
+    /// Compares the window's end with the source's clock at the first answer. If our guess of it was wrong, the windows are
+    /// opened anew; a window must not end where changes still come in, nor long before now.
+    fn confirm(&mut self, at: DateTime<Utc>, took: Duration) -> Result<bool, Fault> {
+        if self.confirmed {
+            return Ok(true);
+        }
+        self.confirmed = true;
+        let newest = at - TimeDelta::seconds(1);
+        let took = TimeDelta::from_std(took).unwrap_or_default();
+        let right = |until| until <= newest && newest - until <= BEHIND + took;
+        let since = self.plan.since.filter(|since| *since > newest);
+        if let Some(since) = since {
+            let (since, newest) = (time::spoken(since), time::spoken(newest));
+            return Err(Fault::list(format!(
+                "the source's clock says {newest}, and the timestamp {since} is later"
+            ))
+            .hint("set `latest_timestamp` to an earlier time, or to null for a full load"));
+        }
+        if self.sweeps.iter().filter_map(|sweep| sweep.window.until).all(right) {
+            return Ok(true);
+        }
+        self.sweeps.iter_mut().for_each(|sweep| sweep.restart(newest));
+        self.checkpoint.until(newest);
+        Ok(false)
+    }
+
+    fn report(&self) {
+        let window: u64 = self.sweeps.iter().filter_map(|sweep| sweep.progress.window).sum();
+        let seen: usize = self.sweeps.iter().map(|sweep| sweep.seen.len()).sum();
+        let (list, sent) = (&self.plan.list_id, self.counts.sent);
+        info!("list {list:?}: {seen} of {window} members read, {sent} sent.");
+    }
+}

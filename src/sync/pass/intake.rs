@@ -1,0 +1,85 @@
+//! What becomes of the rows of a page: those seen before are dropped, the others are mapped and queued, once each.
+
+use log::debug;
+
+use super::Pass;
+use crate::{
+    base::{
+        record::{Mapped, Payload, Record},
+        window::Page,
+    },
+    sync::{
+        coverage::{OUTDATED, REJECTED, SENT, SKIPPED},
+        seen::{Known, Seen, fingerprint},
+        walk::{Ask, Row, Rows},
+    },
+};
+
+impl Pass<'_> {
+    pub(super) fn page(&mut self, index: usize, ask: Ask, page: Page) {
+        debug!("list {:?}: {} members from {}.", self.plan.list_id, page.records.len(), ask.span.offset);
+        let rows: Vec<Row> = page.records.iter().map(row).collect();
+        let now = self.start.elapsed();
+        if self.sweeps[index].answered(ask, rows, page.total, now) == Rows::Take {
+            page.records.iter().for_each(|record| self.record(index, record));
+        }
+        let sweep = &mut self.sweeps[index];
+        for joined in sweep.walk.joined() {
+            let keys: Vec<u128> = joined.rows.iter().map(|row| row.key).collect();
+            sweep.cut.extend(&joined.cut);
+            self.watermark.joined(index, (joined, sweep.progress.clone()), keys.into_iter());
+        }
+        sweep.next_part();
+    }
+
+    /// Maps a record that was not seen before, or not in this version.
+    pub(super) fn record(&mut self, index: usize, record: &Record) {
+        let row = row(record);
+        let known = self.sweeps[index].seen.get(row.key);
+        if known.is_some_and(|known| !newer(&self.sweeps[index].seen, known, row, &record.status)) {
+            self.counts.read_twice += 1;
+            return;
+        }
+        let other = self.sweeps.iter().enumerate().filter(|(other, _)| *other != index);
+        let outdated = other.filter_map(|(other, sweep)| Some((other, sweep.seen.get(row.key)?))).any(
+            // Who was archived in the very second counts as archived.
+            |(other, known)| (known.second, other) > (row.second, index),
+        );
+        let fate = if outdated {
+            OUTDATED.to_owned()
+        } else {
+            match self.ends.mapping.map(record) {
+                Mapped::Send(payload) => {
+                    self.queue(row.key, payload);
+                    SENT.to_owned()
+                }
+                Mapped::Skip(reason) => format!("{SKIPPED} {reason}"),
+                Mapped::Reject(reason) => format!("{REJECTED} {reason}"),
+            }
+        };
+        if fate != SENT {
+            self.counts.count(&fate);
+        }
+        self.sweeps[index].seen.insert(row, &record.status, &fate);
+    }
+
+    /// An older version of a record never overtakes a newer one: while it is on its way, the newer one waits.
+    fn queue(&mut self, key: u128, payload: Payload) {
+        if self.watermark.is_pending(key) {
+            self.newer.insert(key, payload);
+        } else {
+            self.watermark.sent(key);
+            self.batcher.push((key, payload));
+        }
+    }
+}
+
+fn row(record: &Record) -> Row {
+    let second = record.changed.map_or(i64::MIN, |changed| changed.timestamp());
+    Row { key: fingerprint(&record.key), second }
+}
+
+/// Whether this is another version than the known one, and not an older one.
+fn newer(seen: &Seen, known: Known, row: Row, status: &str) -> bool {
+    row.second > known.second || (row.second == known.second && seen.name(known.status) != status)
+}

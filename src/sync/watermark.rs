@@ -1,0 +1,140 @@
+//! Which pages are settled: every record of them, and of the pages above them, is accepted or counted. Pure.
+//!
+//! A record may stand in several pages, and may have been read first in a lower one than the one that joins. So a page
+//! waits for all of its records, whichever page has brought them: what is above the mark is never needed again.
+
+use std::collections::{HashMap, VecDeque};
+
+/// Pages of several walks, each in its order; `P` is what is to be known of a page when it is settled.
+pub struct Watermark<P> {
+    /// Records under way, and the pages that wait for each: which walk, which page.
+    pending: HashMap<u128, Vec<(usize, u64)>>,
+    walks: Vec<Walk<P>>,
+}
+
+struct Walk<P> {
+    /// Joined pages that are not settled, in order; the first has this number.
+    pages: VecDeque<(P, usize)>,
+    first: u64,
+}
+
+impl<P> Watermark<P> {
+    pub fn new(walks: usize) -> Self {
+        let walks = (0..walks).map(|_| Walk { pages: VecDeque::new(), first: 0 }).collect();
+        Watermark { pending: HashMap::new(), walks }
+    }
+
+    /// A record is on its way to the sink.
+    pub fn sent(&mut self, key: u128) {
+        self.pending.entry(key).or_default();
+    }
+
+    pub fn is_pending(&self, key: u128) -> bool {
+        self.pending.contains_key(&key)
+    }
+
+    /// The next page of a walk has joined; `keys` are its records, each once.
+    pub fn joined(&mut self, walk: usize, page: P, keys: impl Iterator<Item = u128>) {
+        let pages = &mut self.walks[walk];
+        let number = pages.first + pages.pages.len() as u64;
+        let mut waits = 0;
+        for key in keys {
+            if let Some(pages) = self.pending.get_mut(&key) {
+                pages.push((walk, number));
+                waits += 1;
+            }
+        }
+        pages.pages.push_back((page, waits));
+    }
+
+    /// The fate of a record is known.
+    pub fn settled(&mut self, key: u128) {
+        for (walk, number) in self.pending.remove(&key).unwrap_or_default() {
+            let Walk { pages, first } = &mut self.walks[walk];
+            // A page that waits can't have been passed.
+            pages[(number - *first) as usize].1 -= 1;
+        }
+    }
+
+    /// The pages that the mark has passed since the last call, in the order of their walk.
+    pub fn advance(&mut self) -> Vec<(usize, P)> {
+        let mut passed = Vec::new();
+        for (index, walk) in self.walks.iter_mut().enumerate() {
+            while walk.pages.front().is_some_and(|(_, waits)| *waits == 0) {
+                passed.extend(walk.pages.pop_front().map(|(page, _)| (index, page)));
+                walk.first += 1;
+            }
+        }
+        passed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Sent(u128),
+        Joined(usize, Vec<u128>),
+        Settled(u128),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let key = 0u128..12;
+        let step = prop_oneof![
+            key.clone().prop_map(Step::Sent),
+            (0usize..2, prop::collection::hash_set(key.clone(), 0..5))
+                .prop_map(|(walk, keys)| Step::Joined(walk, keys.into_iter().collect())),
+            key.prop_map(Step::Settled),
+        ];
+        prop::collection::vec(step, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn a_page_is_passed_when_all_its_records_and_those_of_the_pages_above_are_settled_and_not_before(
+            steps in steps(),
+        ) {
+            let mut watermark = Watermark::new(2);
+            // The naive model: what every page waits for.
+            let mut pending = HashSet::new();
+            let mut waiting: [Vec<(usize, HashSet<u128>)>; 2] = Default::default();
+            let mut passed = [0, 0];
+            let mut number = 0;
+            for step in steps {
+                match step {
+                    Step::Sent(key) => {
+                        watermark.sent(key);
+                        pending.insert(key);
+                    }
+                    Step::Joined(walk, keys) => {
+                        number += 1;
+                        watermark.joined(walk, number, keys.iter().copied());
+                        let waits = keys.into_iter().filter(|key| pending.contains(key)).collect();
+                        waiting[walk].push((number, waits));
+                    }
+                    Step::Settled(key) => {
+                        watermark.settled(key);
+                        pending.remove(&key);
+                        waiting.iter_mut().flatten().for_each(|(_, waits)| {
+                            waits.remove(&key);
+                        });
+                    }
+                }
+                let advanced = watermark.advance();
+                for walk in 0..2 {
+                    let settled = waiting[walk].iter().skip(passed[walk]).take_while(|(_, waits)| waits.is_empty());
+                    let expected: Vec<usize> = settled.map(|(number, _)| *number).collect();
+                    let of_walk = advanced.iter().filter(|(of, _)| *of == walk);
+                    prop_assert_eq!(of_walk.map(|(_, page)| *page).collect::<Vec<_>>(), expected.clone());
+                    passed[walk] += expected.len();
+                }
+            }
+        }
+    }
+}
