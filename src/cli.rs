@@ -59,6 +59,8 @@ pub enum Command {
     Demo,
     /// Read the state file and tell every problem
     Check(Check),
+    /// Count a list's members at the source and compare with what was delivered
+    Verify(Verify),
     /// Print the JSON Schema of the state file, for editors
     Schema,
     /// Look at the last versions of the state file, or go back to one
@@ -89,6 +91,16 @@ pub struct Check {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The list of one or more entries
+    #[arg(value_name = "LIST")]
+    pub list_id: String,
+    /// The folder of state.json
+    #[arg(long, value_name = "DIR", default_value = "state")]
+    pub state: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ mod demo;
 pub mod logger;
 pub mod settings;
 mod state;
+pub mod verify;
 
 use std::{
     io::{Write, stdout},
@@ -47,6 +48,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Go(go) => self::go(go).await,
         Command::Demo => demo::run().await,
         Command::Check(check) => state::check(&check),
+        Command::Verify(options) => verify::run(&options).await,
         Command::Schema => state::schema(),
         Command::State(options) => state::versions(&options),
         Command::Sandbox(sandbox) => self::sandbox(sandbox).await,

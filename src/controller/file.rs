@@ -10,7 +10,7 @@ use tokio::task::{self, spawn_blocking};
 
 use crate::{
     base::fault::Fault,
-    state::{Edit, Entry, Snapshot, StateFile, document::Overruled},
+    state::{Edit, Entry, Snapshot, StateFile, document::Overruled, file::LISTS},
 };
 
 pub struct File {
@@ -40,7 +40,7 @@ impl File {
 
     /// The parent of the folders of all entries.
     pub fn folders(&self) -> PathBuf {
-        self.state.own("lists")
+        self.state.own(LISTS)
     }
 
     /// The entries as last read; none before the first reading.

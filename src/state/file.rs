@@ -25,6 +25,8 @@ use crate::base::{clock::Clock, fault::Fault};
 
 /// The name of the state file in its folder.
 pub const NAME: &str = "state.json";
+/// Of ours: what is to be remembered of each entry, in a folder for each.
+pub const LISTS: &str = "lists";
 /// Of ours: the text that is to take the file's name, and after the exchange the one that had it.
 pub(super) const SLOT: &str = "slot";
 /// How often a write gives way to somebody's save before it is given up.

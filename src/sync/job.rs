@@ -204,3 +204,7 @@ fn told_resumed(plan: &Plan, pass: &Pass) {
     let settled: usize = pass.sweeps.iter().map(|sweep| sweep.seen.len()).sum();
     info!("list {:?}: the interrupted run goes on, {settled} members of this pass are done.", plan.list_id);
 }
+
+#[cfg(test)]
+#[path = "job_tests.rs"]
+mod tests;

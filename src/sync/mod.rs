@@ -12,5 +12,6 @@ pub mod ledger;
 mod pass;
 mod seen;
 mod sweep;
+pub mod verify;
 pub mod walk;
 mod watermark;

@@ -7,7 +7,8 @@ use std::{
 
 use fastrand::Rng;
 
-use super::{Ask, MOST, Row, Rows, Walk};
+use super::{Ask, Joined, MOST, Relief, Row, Rows, Walk};
+use crate::base::window::Span;
 
 /// Rows of which each changed in a second of its own.
 fn rows(keys: impl IntoIterator<Item = u64>) -> Vec<Row> {
@@ -104,6 +105,71 @@ fn a_page_that_joins_nothing_is_read_again_and_in_the_end_waits_until_no_picture
     assert_eq!(walk.held(), None);
 }
 
+#[test]
+fn a_page_that_is_too_heavy_is_halved_and_the_smaller_size_kept() {
+    let mut walk = Walk::new(400, 1, 0);
+    let mut spans = Vec::new();
+    while let Some(ask) = walk.ask(Duration::ZERO) {
+        let Span { offset, count } = ask.span;
+        // Whatever is above row 700 is slow.
+        if offset + count as u64 > 700 && count > 250 {
+            assert_eq!(walk.too_heavy(ask), Relief::Halved, "{offset} {count}");
+            continue;
+        }
+        spans.push((offset, count));
+        walk.answered(ask, rows((offset..1000).take(count)), 1000, Duration::ZERO);
+    }
+    assert!(walk.finished());
+    let down = [(800, 220), (600, 220), (400, 220), (200, 220), (0, 220)];
+    assert_eq!(spans, [&[(0, 400), (800, 200), (1000, 200)], &down[..]].concat());
+}
+
+#[test]
+fn when_two_halvings_do_not_help_a_page_the_window_must_be_cut() {
+    // At the first page, at the highest, and on the way down.
+    for slow in [0, 1000, 600] {
+        let mut walk = Walk::new(200, 1, 0);
+        let mut reliefs = Vec::new();
+        let mut first = true;
+        while let Some(ask) = walk.ask(Duration::ZERO) {
+            let Span { offset, count } = ask.span;
+            if offset >= slow && (offset < slow + 200) && !(slow == 0 && !first) {
+                reliefs.push(walk.too_heavy(ask));
+                if reliefs.ends_with(&[Relief::Cut]) {
+                    break;
+                }
+                continue;
+            }
+            first = false;
+            walk.answered(ask, rows((offset..1000).take(count)), 1000, Duration::ZERO);
+        }
+        assert_eq!(reliefs, [Relief::Halved, Relief::Halved, Relief::Cut], "{slow}");
+    }
+}
+
+#[test]
+fn a_second_that_lies_across_pages_is_told_unless_one_page_holds_all_of_it() {
+    // The seconds of 30 rows; pages of 10 with an overlap of 5.
+    let cut = |second: fn(u64) -> i64| {
+        let mut walk = Walk::new(10, 1, 0);
+        while let Some(ask) = walk.ask(Duration::ZERO) {
+            let page = (ask.span.offset..30).take(ask.span.count);
+            let page = page.map(|key| Row { key: u128::from(key), second: second(key) }).collect();
+            walk.answered(ask, page, 30, Duration::ZERO);
+        }
+        let mut cut: Vec<i64> = walk.joined().into_iter().flat_map(|joined| joined.cut).collect();
+        cut.dedup();
+        cut
+    };
+    assert_eq!(cut(|key| key as i64), [0; 0], "every row has a second of its own");
+    assert_eq!(cut(|key| i64::from(key >= 8)), [1], "rows 8 to 29 are one second");
+    assert_eq!(cut(|_| 7), [7], "all are one second");
+    // Rows 19 to 22: the page from 10 to 24 holds them all.
+    assert_eq!(cut(|key| if (19..=22).contains(&key) { 19 } else { key as i64 }), [0; 0]);
+    // Rows 9 to 15: neither the page from 10 up nor that to 14 does.
+    assert_eq!(cut(|key| if (9..=15).contains(&key) { 9 } else { key as i64 }), [9]);
+}
+
 /// How pages are asked for.
 #[derive(Clone, Copy, PartialEq)]
 enum Scheme {
@@ -120,6 +186,8 @@ struct World {
     rows: u32,
     size: usize,
     start_offset: u64,
+    /// Share of answers after which the program crashes, to go on with pages of another size.
+    crashes: f64,
     seed: u64,
 }
 
@@ -127,6 +195,7 @@ struct World {
 struct Outcome {
     lost: usize,
     requests: usize,
+    crashes: usize,
 }
 
 impl World {
@@ -140,7 +209,8 @@ impl World {
         let (mut seen, mut opened) = (HashSet::new(), None);
         let mut busy: BinaryHeap<(std::cmp::Reverse<Duration>, usize)> = BinaryHeap::new();
         let mut under_way: Vec<(Option<Ask>, Vec<u32>, u64)> = Vec::new();
-        let (mut now, mut requests) = (Duration::ZERO, 0);
+        let (mut now, mut requests, mut crashes) = (Duration::ZERO, 0, 0);
+        let mut settled: Vec<Joined> = Vec::new();
         loop {
             while busy.len() < WORKERS {
                 let (ask, offset, count) = match self.scheme {
@@ -188,13 +258,29 @@ impl World {
             if ask.is_none_or(|ask| walk.answered(ask, answer, total, now) == Rows::Take) {
                 seen.extend(page);
             }
+            settled.extend(walk.joined());
+            if random.f64() < self.crashes && !settled.is_empty() {
+                // What is known of is what was settled; the rest is forgotten.
+                crashes += 1;
+                busy.clear();
+                seen = settled.iter().flat_map(|page| &page.rows).map(|row| row.key as u32).collect();
+                let upper = settled.iter().rev().find(|page| !page.rows.is_empty());
+                let upper = upper.map(|page| page.rows.clone()).unwrap_or_default();
+                now += Duration::from_secs_f64(100.0 * random.f64());
+                let size = [self.size, 30, 400][random.usize(..3)];
+                walk = Walk::new(size, 1 + random.usize(..WORKERS), self.start_offset).resume(
+                    &settled[settled.len() - 1],
+                    upper,
+                    now,
+                );
+            }
         }
         assert!(self.scheme == Scheme::Rising || walk.finished());
         let stayed: HashSet<&u32> = pictures.last().unwrap().1.iter().collect();
         let wanted = opened.unwrap_or_default();
         let wanted = wanted.iter().skip(self.start_offset as usize);
         let lost = wanted.filter(|row| stayed.contains(row) && !seen.contains(row)).count();
-        Outcome { lost, requests }
+        Outcome { lost, requests, crashes }
     }
 }
 
@@ -212,15 +298,44 @@ fn no_row_that_stays_is_lost_however_many_change_and_however_old_the_servers_pic
                         rows: 4000,
                         size,
                         start_offset,
+                        crashes: 0.0,
                         seed,
                     };
-                    let Outcome { lost, requests } = world.run();
+                    let Outcome { lost, requests, .. } = world.run();
                     assert_eq!(lost, 0, "{edits_per_second}/s, {stale:?} old, pages of {size}, seed {seed}");
                     assert!(requests < 12 * 4000 / size + 60, "{requests} requests of {}", 4000 / size);
                 }
             }
         }
     }
+}
+
+#[test]
+fn no_row_that_stays_is_lost_when_the_walk_goes_on_after_crashes_with_pages_of_other_sizes() {
+    let mut crashed = 0;
+    for stale in [0, 5] {
+        for edits_per_second in [1.0, 5.0, 50.0] {
+            for (size, start_offset) in [(50, 0), (100, 700)] {
+                for seed in 0..8 {
+                    let stale = Duration::from_secs(stale);
+                    let world = World {
+                        scheme: Scheme::Walk,
+                        edits_per_second,
+                        stale,
+                        rows: 3000,
+                        size,
+                        start_offset,
+                        crashes: 0.1,
+                        seed,
+                    };
+                    let Outcome { lost, crashes, .. } = world.run();
+                    crashed += crashes;
+                    assert_eq!(lost, 0, "{edits_per_second}/s, {stale:?} old, pages of {size}, seed {seed}");
+                }
+            }
+        }
+    }
+    assert!(crashed > 300, "only {crashed} crashes");
 }
 
 /// So that we know that the world can lose rows.
@@ -234,6 +349,7 @@ fn rising_offsets_lose_rows_in_the_same_world() {
             rows: 4000,
             size: 50,
             start_offset: 0,
+            crashes: 0.0,
             seed,
         };
         world.run().lost

@@ -1,0 +1,312 @@
+//! Runs that are cut off at every await, whose sink and files fail, and what is known of them afterwards.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::Poll,
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use fastrand::Rng;
+use futures::future::{BoxFuture, poll_fn};
+use serde_json::value::to_raw_value;
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Ended, Ends, Plan, run};
+use crate::{
+    base::{
+        fault::Fault,
+        record::{Mapped, Payload, Record},
+        time,
+        window::{Page, Span, Window},
+    },
+    mapping::Mapping,
+    sink::{BatchLimits, Sink},
+    source::Source,
+    sync::{
+        checkpoint::Checkpoint,
+        seen::{Seen, fingerprint},
+    },
+};
+
+const ROWS: u64 = 150;
+/// Every so many rows one is skipped by the mapping.
+const SKIPPED: u64 = 9;
+
+fn noon() -> DateTime<Utc> {
+    time::parse("2026-11-21T12:00:00").unwrap()
+}
+
+/// Rows that do not change; the clock moves with tokio's.
+struct Still(Instant);
+
+impl Source for Still {
+    fn now(&self) -> DateTime<Utc> {
+        noon() + TimeDelta::from_std(self.0.elapsed()).unwrap()
+    }
+
+    fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
+        let changed = |row: u64| noon() - TimeDelta::hours(2) + TimeDelta::seconds(row as i64);
+        let within = |row: &u64| {
+            window.since.is_none_or(|since| changed(*row) > since)
+                && window.until.is_none_or(|until| changed(*row) <= until)
+        };
+        let rows: Vec<u64> = (0..ROWS).filter(within).collect();
+        let record = |row: u64| Record {
+            key: row.to_string(),
+            changed: Some(changed(row)),
+            status: "subscribed".into(),
+            body: to_raw_value(&row).unwrap(),
+        };
+        let total = rows.len() as u64;
+        let rows = rows.into_iter().skip(span.offset as usize).take(span.count);
+        let page = Page { records: rows.map(record).collect(), total, at: self.now() };
+        Box::pin(async move {
+            sleep(Duration::from_millis(10 + span.offset * 13 % 37)).await;
+            Ok(page)
+        })
+    }
+
+    fn census(&self, _: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>> {
+        Box::pin(async { Ok(vec![("subscribed".into(), ROWS)]) })
+    }
+}
+
+struct SomeAreSkipped;
+
+impl Mapping for SomeAreSkipped {
+    fn fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn map(&self, record: &Record) -> Mapped {
+        match record.key.parse::<u64>() {
+            Ok(row) if row % SKIPPED == 0 => Mapped::Skip("ninth"),
+            _ => Mapped::Send(Payload(record.body.clone())),
+        }
+    }
+}
+
+/// What a sink has accepted, and how often. One that is told to fail does so some of the time, half of these times after it
+/// has accepted.
+#[derive(Clone)]
+struct Store {
+    accepted: Arc<Mutex<BTreeMap<String, usize>>>,
+    random: Arc<Mutex<Rng>>,
+    failing: f64,
+}
+
+impl Store {
+    fn new(seed: u64, failing: f64) -> Self {
+        Store { accepted: Arc::default(), random: Arc::new(Mutex::new(Rng::with_seed(seed))), failing }
+    }
+
+    fn has(&self, row: u64) -> bool {
+        self.accepted.lock().unwrap().contains_key(&row.to_string())
+    }
+}
+
+impl Sink for Store {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { records: 10, in_flight: 3 }
+    }
+
+    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            let (wait, failing, late) = {
+                let mut random = self.random.lock().unwrap();
+                (random.u64(5..40), random.f64() < self.failing, random.bool())
+            };
+            sleep(Duration::from_millis(wait)).await;
+            if !failing || late {
+                for payload in batch {
+                    *self.accepted.lock().unwrap().entry(payload.0.get().to_owned()).or_default() += 1;
+                }
+            }
+            if failing { Err(Fault::list("the sink failed")) } else { Ok(()) }
+        })
+    }
+}
+
+fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
+    Plan {
+        list_id: "l".into(),
+        since: None,
+        start_offset: 0,
+        items_per_request: size,
+        worker_count: workers,
+        folder: folder.to_owned(),
+        origin: "null".into(),
+        delivered_before: false,
+    }
+}
+
+/// One thread, and one more for files, so that waiting for it shows that all work on files is over.
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).max_blocking_threads(1).build().unwrap()
+}
+
+/// Runs, but is dropped when it has been polled so often; what came of it, or nothing.
+async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ended, Fault>> {
+    let ends = Ends {
+        source: Box::new(Still(Instant::now())),
+        mapping: Box::new(SomeAreSkipped),
+        sink: Box::new(store.clone()),
+    };
+    let stop = CancellationToken::new();
+    let ended = {
+        let mut running = pin!(run(&ends, plan, &stop));
+        let mut polled = 0;
+        poll_fn(|context| {
+            if polled == polls {
+                return Poll::Ready(None);
+            }
+            polled += 1;
+            running.as_mut().poll(context).map(Some)
+        })
+        .await
+    };
+    spawn_blocking(|| {}).await.unwrap();
+    ended
+}
+
+/// The rows that the checkpoint holds to be settled, with their fate.
+async fn settled(folder: &Path) -> BTreeMap<u64, String> {
+    let Some((header, lines)) = Checkpoint::open(folder, "null").await.unwrap().1 else {
+        return BTreeMap::new();
+    };
+    let mut seen = Seen::default();
+    if header.pass == 1 {
+        lines.iter().for_each(|line| assert!(seen.decode(&line.rows, &line.names).is_some()));
+    }
+    let fate =
+        |row: u64| seen.get(fingerprint(&row.to_string())).map(|known| seen.name(known.fate).to_owned());
+    (0..ROWS).filter_map(|row| Some((row, fate(row)?))).collect()
+}
+
+/// What a checkpoint says is so: whatever it holds to be sent, the sink has accepted.
+async fn assert_only_known_fates(folder: &Path, store: &Store, told: &str) -> BTreeSet<u64> {
+    let settled = settled(folder).await;
+    for (row, fate) in &settled {
+        match fate.as_str() {
+            "sent" => assert!(store.has(*row), "{told}: row {row} is settled, and was not accepted"),
+            fate => assert_eq!((fate, row % SKIPPED), ("skipped ninth", 0), "{told}: row {row}"),
+        }
+    }
+    settled.into_keys().collect()
+}
+
+fn assert_all_delivered(store: &Store, ended: Ended, told: &str) {
+    let Ended::Finished(outcome) = ended else { panic!("{told}: {ended:?}") };
+    let sent = (0..ROWS).filter(|row| row % SKIPPED != 0);
+    assert!(sent.clone().all(|row| store.has(row)), "{told}: finished, and something was not accepted");
+    assert_eq!(outcome.counts.sent, sent.count() as u64, "{told}: interrupted parts are counted once");
+    assert_eq!(outcome.counts.seen, ROWS, "{told}");
+}
+
+/// A run is dropped at its first await, at its second, and so on; what goes on does so with other pages and workers.
+#[test]
+fn wherever_a_run_is_cut_off_only_known_fates_are_settled_and_the_next_run_delivers_the_rest_once() {
+    let mut resumed = 0;
+    for polls in 0.. {
+        let (ended, settled) = runtime().block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::new(polls as u64, 0.0);
+            let told = format!("cut off after {polls} polls");
+            if let Some(ended) = cut_off(&store, &plan(folder.path(), 7, 3), polls).await {
+                assert_all_delivered(&store, ended.unwrap(), &told);
+                return (true, 0);
+            }
+            let settled = assert_only_known_fates(folder.path(), &store, &told).await;
+            let before = store.accepted.lock().unwrap().clone();
+            let ended =
+                cut_off(&store, &plan(folder.path(), 4 + polls % 20, 1 + polls % 4), usize::MAX).await;
+            assert_all_delivered(&store, ended.unwrap().unwrap(), &told);
+            for row in settled.iter().filter(|row| *row % SKIPPED != 0) {
+                let times = store.accepted.lock().unwrap()[&row.to_string()];
+                assert_eq!(times, before[&row.to_string()], "{told}: row {row} was settled, and sent again");
+            }
+            (false, settled.len())
+        });
+        resumed += settled;
+        if ended {
+            assert!(polls > 50 && resumed > 1000, "{polls} polls, {resumed} rows settled at a cut");
+            return;
+        }
+    }
+}
+
+/// The sink fails again and again, and runs are cut off at random, until one comes to its end.
+#[test]
+fn when_writes_fail_only_known_fates_are_settled_and_in_the_end_all_is_delivered() {
+    let mut failures = 0;
+    for seed in 0..25 {
+        runtime().block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::new(seed, 0.25);
+            let mut random = Rng::with_seed(seed);
+            for attempt in 0.. {
+                let told = format!("seed {seed}, attempt {attempt}");
+                let polls = if random.bool() { random.usize(..120) } else { usize::MAX };
+                let plan = plan(folder.path(), random.usize(3..20), random.usize(1..5));
+                match cut_off(&store, &plan, polls).await {
+                    Some(Ok(ended)) => return assert_all_delivered(&store, ended, &told),
+                    Some(Err(fault)) => {
+                        assert!(fault.to_string().contains("the sink failed"), "{told}: {fault}");
+                        failures += 1;
+                    }
+                    None => {}
+                }
+                assert_only_known_fates(folder.path(), &store, &told).await;
+                assert!(attempt < 200, "seed {seed} never ends");
+            }
+        });
+    }
+    assert!(failures > 25, "only {failures} failures");
+}
+
+#[test]
+fn a_checkpoint_or_a_ledger_that_cannot_be_written_fails_the_run_and_names_the_file() {
+    for name in ["checkpoint.new", "ledger.new"] {
+        runtime().block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            std::os::unix::fs::symlink("/dev/full", folder.path().join(name)).unwrap();
+            let store = Store::new(1, 0.0);
+            let fault = cut_off(&store, &plan(folder.path(), 7, 3), usize::MAX).await.unwrap().unwrap_err();
+            let (text, name) = (fault.to_string(), name.replace(".new", ""));
+            assert!(
+                text.contains(&name) && text.contains("No space left") && text.contains("free space"),
+                "{text}"
+            );
+            std::fs::remove_file(folder.path().join(format!("{name}.new"))).unwrap();
+            let ended = cut_off(&store, &plan(folder.path(), 7, 3), usize::MAX).await;
+            assert_all_delivered(&store, ended.unwrap().unwrap(), &name);
+        });
+    }
+}
+
+#[test]
+fn a_run_of_another_origin_starts_from_its_beginning() {
+    runtime().block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(1, 0.0);
+        let first = plan(folder.path(), 7, 3);
+        let mut polls = 10;
+        while settled(folder.path()).await.is_empty() {
+            assert!(cut_off(&store, &first, polls).await.is_none());
+            polls += 3;
+        }
+        store.accepted.lock().unwrap().clear();
+        let other = Plan { origin: "another null".into(), ..first };
+        let ended = cut_off(&store, &other, usize::MAX).await;
+        assert_all_delivered(&store, ended.unwrap().unwrap(), "another origin");
+    });
+}
