@@ -4,6 +4,8 @@
 mod contract;
 mod go;
 mod house;
+mod kill;
+mod loopback;
 mod process;
 mod retry;
 mod run_sh;

@@ -1,0 +1,70 @@
+//! kill -9 at any moment of a big load, again and again.
+
+use std::{fs, path::Path, process::Stdio, time::Duration};
+
+use importer::state::schema;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use crate::loopback::{Loopback, finish};
+
+const MEMBERS: u64 = 100_000;
+const KILLS: u32 = 200;
+const CHECKPOINT: &str = ".importer/lists/kill1/checkpoint.ndjson";
+
+/// The rows that a checkpoint holds to be settled; every line but one that was cut short must be readable.
+fn settled(folder: &Path) -> usize {
+    let Ok(text) = fs::read_to_string(folder.join(CHECKPOINT)) else { return 0 };
+    let whole: Vec<&str> = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).collect();
+    let lines = whole.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.skip(1).map(|line| line["rows"].as_str().unwrap().len()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_of_100_000_that_is_killed_200_times_goes_on_each_time_and_misses_nobody() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let entry = |random: &mut fastrand::Rng| {
+        let (items, workers) = (random.u32(100..=400), random.u32(1..=10));
+        format!(r#"[{{"list_id": "kill1", "items_per_request": {items}, "worker_count": {workers}}}]"#)
+    };
+    let loopback = Loopback::start(Duration::ZERO, &entry(&mut random)).await.list("kill1", MEMBERS);
+    let path = loopback.folder.path();
+    let (mut last, mut went_back, mut killed) = (0, 0, 0);
+    while killed < KILLS {
+        let mut command = loopback.command(&["go", "--once"]);
+        // So slow that the load outlasts the kills.
+        let mut child = command.env("OMETRIA_RATE", "25").stderr(Stdio::null()).spawn().unwrap();
+        sleep(Duration::from_millis(random.u64(20..450))).await;
+        child.start_kill().unwrap();
+        child.wait().await.unwrap();
+        killed += 1;
+        let state = loopback.state();
+        assert_eq!(schema::read(&state).unwrap().problems.len(), 0, "{state}");
+        assert!(!state.contains("latest_timestamp"), "seed {seed}: the load was over after {killed} kills");
+        let settled = settled(path);
+        went_back += u32::from(settled < last);
+        last = settled;
+        if random.u8(..10) == 0 {
+            fs::write(path.join("state.json"), entry(&mut random)).unwrap();
+        }
+    }
+    assert!(last > 0 && went_back == 0, "seed {seed}: {went_back} times less was settled than before");
+    let expected = loopback.expected("kill1");
+    let start = Instant::now();
+    let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
+    let took = start.elapsed().as_secs_f64();
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("the interrupted run goes on"), "{log}");
+    assert_eq!(loopback.sandbox.ometria().contacts().len(), expected, "seed {seed}: somebody is missing");
+    let entry: Value = serde_json::from_str(&loopback.state()).unwrap();
+    assert_eq!(entry[0]["total_updates"], expected, "every contact once, over all parts");
+    assert!(entry[0]["elapsed_seconds"].as_f64().unwrap() > took, "{entry} {took}");
+    assert!(!path.join(CHECKPOINT).exists());
+    // What was under way at a kill is sent again, and no more: up to eight batches of a hundred, and what waited for them.
+    let sent: usize = loopback.sandbox.seen().pushes.iter().sum();
+    let twice = sent - expected;
+    println!("{killed} kills, {twice} members sent twice, of {expected}");
+    assert!(twice < killed as usize * 1000, "{twice} members were sent twice");
+}
