@@ -60,7 +60,7 @@ pub struct Pass<'a> {
 }
 
 enum Answer {
-    Page(Ask, Duration, Result<Page, Fault>),
+    Page(Ask, Result<Page, Fault>),
     /// The second of the oldest row's change, and what can be told of a cut in the middle.
     Cut(Result<Option<(DateTime<Utc>, u64)>, Fault>),
 }
@@ -185,10 +185,10 @@ impl<'a> Pass<'a> {
                 None => idle += 1,
                 Some(ask) => {
                     idle = 0;
-                    let (source, asked) = (&self.ends.source, Instant::now());
+                    let source = &self.ends.source;
                     reads.push(Box::pin(async move {
                         let page = source.read(&window, ask.span).await;
-                        (index, generation, Answer::Page(ask, asked.elapsed(), page))
+                        (index, generation, Answer::Page(ask, page))
                     }));
                 }
             }
@@ -280,13 +280,13 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         match answer {
-            Answer::Page(ask, took, Ok(page)) => {
+            Answer::Page(ask, Ok(page)) => {
                 (self.heavies, self.resting) = (0, None);
-                if self.confirm(page.at, took)? {
+                if self.confirm(page.at)? {
                     self.page(index, ask, page);
                 }
             }
-            Answer::Page(ask, _, Err(Fault::TooLarge(problem))) => {
+            Answer::Page(ask, Err(Fault::TooLarge(problem))) => {
                 self.heavies += 1;
                 if self.heavies > TOO_HEAVY {
                     return Err(Fault::List(problem).hint("even small pages take the source too long"));
@@ -306,7 +306,7 @@ impl<'a> Pass<'a> {
             Answer::Cut(Ok(None)) => {
                 return Err(Fault::list("a single second of changes is too heavy for the source"));
             }
-            Answer::Page(_, _, Err(fault)) | Answer::Cut(Err(fault)) => return Err(fault),
+            Answer::Page(_, Err(fault)) | Answer::Cut(Err(fault)) => return Err(fault),
         }
         Ok(())
     }
@@ -332,13 +332,13 @@ impl<'a> Pass<'a> {
 
     /// Compares the window's end with the source's clock at the first answer. If our guess of it was wrong, the windows are
     /// opened anew; a window must not end where changes still come in, nor long before now.
-    fn confirm(&mut self, at: DateTime<Utc>, took: Duration) -> Result<bool, Fault> {
+    fn confirm(&mut self, at: DateTime<Utc>) -> Result<bool, Fault> {
         if self.confirmed {
             return Ok(true);
         }
         self.confirmed = true;
         let newest = at - TimeDelta::seconds(1);
-        let took = TimeDelta::from_std(took).unwrap_or_default();
+        let took = TimeDelta::from_std(self.start.elapsed()).unwrap_or_default();
         let right = |until| until <= newest && newest - until <= BEHIND + took;
         let since = self.plan.since.filter(|since| *since > newest);
         if let Some(since) = since {

@@ -24,6 +24,7 @@ pub struct Pace {
 /// The walk through one listing.
 pub struct Sweeping {
     pub window: Window,
+    start_offset: u64,
     pub walk: Walk,
     pub seen: Seen,
     /// Seconds that must be looked at by themselves.
@@ -44,6 +45,7 @@ impl Sweeping {
         let progress = Progress { part, rest: vec![], window: None, left_out: 0, held: 0, growth: 0 };
         Sweeping {
             window,
+            start_offset,
             walk: Walk::new(pace.size, pace.workers, start_offset),
             seen: Seen::default(),
             cut: HashSet::new(),
@@ -85,8 +87,7 @@ impl Sweeping {
     pub fn restart(&mut self, until: DateTime<Utc>) {
         self.window.until = Some(until);
         let generation = self.generation + 1;
-        let start_offset = self.progress.part.start_offset;
-        *self = Sweeping { generation, ..Sweeping::new(self.window, start_offset, self.pace) };
+        *self = Sweeping { generation, ..Sweeping::new(self.window, self.start_offset, self.pace) };
     }
 
     pub fn ask(&mut self, now: Duration) -> Option<Ask> {
@@ -128,7 +129,8 @@ impl Sweeping {
     fn begin(&mut self, part: Part) {
         self.generation += 1;
         self.cutting = false;
-        self.walk = Walk::new(self.pace.size, self.pace.workers, part.start_offset);
+        let (stride, least) = self.walk.strides();
+        self.walk = Walk::new(stride, self.pace.workers, part.start_offset).at_least(least);
         self.progress.part = part;
     }
 
@@ -137,11 +139,13 @@ impl Sweeping {
         let Part { window, .. } = self.progress.part;
         // Rows that have left the window may have stood below.
         let start_offset = self.walk.floor();
-        self.pace.size = self.walk.stride();
         if !self.counted {
             self.count(below, start_offset);
         }
-        self.progress.rest.push(Part { window: Window { until: Some(middle), ..window }, start_offset });
+        if below > start_offset {
+            let older = Window { until: Some(middle), ..window };
+            self.progress.rest.push(Part { window: older, start_offset });
+        }
         self.begin(Part {
             window: Window { since: Some(middle), ..window },
             start_offset: start_offset.saturating_sub(below),

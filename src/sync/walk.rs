@@ -173,6 +173,12 @@ impl Walk {
         }
     }
 
+    /// Pages are not halved below this size.
+    pub fn at_least(mut self, stride: usize) -> Self {
+        self.least_stride = stride.clamp(1, self.stride);
+        self
+    }
+
     /// Goes on below a page that had joined, in another process or with pages of another size. `upper` are the rows
     /// of the last joined page that had any.
     pub fn resume(mut self, last: &Joined, upper: Vec<Row>, now: Duration) -> Self {
@@ -348,9 +354,9 @@ impl Walk {
         self.stage == Stage::Whole
     }
 
-    /// Rows from one page's start to the next.
-    pub fn stride(&self) -> usize {
-        self.stride
+    /// Rows from one page's start to the next, and the fewest there may be.
+    pub fn strides(&self) -> (usize, usize) {
+        (self.stride, self.least_stride)
     }
 
     /// Rows in the window when it was opened.

@@ -6,6 +6,7 @@ mod go;
 mod house;
 mod kill;
 mod loopback;
+mod passes;
 mod process;
 mod retry;
 mod run_sh;

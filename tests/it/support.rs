@@ -12,6 +12,7 @@ use importer::{
     app::{open, settings::Settings},
     base::{clock::Clock, fault::Fault, time},
     controller::{self, Mode, Tools, Verdict, watch::Watch},
+    net::Transport,
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, people::Member},
     state::{StateFile, disk::OURS, file::NAME, schema},
 };
@@ -49,6 +50,9 @@ pub struct World {
     pub folder: tempfile::TempDir,
     pub stop: Mutex<CancellationToken>,
     changes: Mutex<Option<Sender<()>>>,
+    /// Between the program and the sandbox.
+    transport: Arc<dyn Transport>,
+    fresh: bool,
     variables: Vec<(&'static str, &'static str)>,
     log: Log,
 }
@@ -61,10 +65,12 @@ impl World {
     /// The services' clock shows `server` when ours shows noon.
     pub fn with_server_at(server: &str) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::at(NOON));
-        let sandbox = Sandbox::new(Arc::new(TokioClock::at(server)), Duration::from_millis(200));
+        let sandbox = Arc::new(Sandbox::new(Arc::new(TokioClock::at(server)), Duration::from_millis(200)));
         World {
             clock,
-            sandbox: Arc::new(sandbox),
+            transport: sandbox.clone(),
+            sandbox,
+            fresh: false,
             folder: tempfile::tempdir().unwrap(),
             stop: Mutex::default(),
             changes: Mutex::default(),
@@ -76,6 +82,17 @@ impl World {
     pub fn set(mut self, name: &'static str, value: &'static str) -> Self {
         self.variables.push((name, value));
         self
+    }
+
+    /// What stands between the program and the sandbox.
+    pub fn through<T: Transport + 'static>(mut self, transport: impl FnOnce(Arc<Sandbox>) -> T) -> Self {
+        self.transport = Arc::new(transport(self.sandbox.clone()));
+        self
+    }
+
+    /// `--fresh`, from now on.
+    pub fn fresh(&mut self) {
+        self.fresh = true;
     }
 
     /// A list of invented members at Mailchimp.
@@ -120,9 +137,9 @@ impl World {
         Tools {
             state: StateFile::open(self.folder.path(), self.clock.clone()).unwrap(),
             clock: self.clock.clone(),
-            open: open(settings.unwrap(), self.sandbox.clone(), self.clock.clone()),
+            open: open(settings.unwrap(), self.transport.clone(), self.clock.clone()),
             watch: Watch::manual(changes),
-            fresh: false,
+            fresh: self.fresh,
             stop,
         }
     }
@@ -190,6 +207,11 @@ impl World {
 
     pub fn contacts(&self) -> usize {
         self.sandbox.ometria().contacts().len()
+    }
+
+    /// A file of ours, as it is.
+    pub fn own(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.folder.path().join(OURS).join(name)).ok()
     }
 
     /// Requests for members so far, as path and query.
