@@ -105,7 +105,20 @@ impl Checkpoint {
     pub async fn open(folder: &Path, origin: &str) -> Result<(Self, Option<(Header, Vec<Line>)>), Fault> {
         let path = folder.join(NAME);
         let wanted = origin.to_owned();
-        let left = files::blocking(&path, move |path| load(path, &wanted)).await?;
+        let found = files::blocking(&path, move |path| load(path, &wanted)).await?;
+        let told = path.display();
+        let left = match found {
+            Found::Left(left) => Some(left),
+            Found::Nothing => None,
+            Found::Other => {
+                info!("`{told}` is of another state of the entry and is dropped: the list starts again.");
+                None
+            }
+            Found::Unreadable => {
+                warn!("`{told}` can't be read and is dropped: the list starts again.");
+                None
+            }
+        };
         let file = left.as_ref().map(|left| Arc::clone(&left.file));
         let header = left.as_ref().map(|left| left.header.clone());
         let checkpoint = Checkpoint { path, header, file, synced: Instant::now() };
@@ -190,19 +203,25 @@ struct Left {
     lines: Vec<Line>,
 }
 
-fn load(path: &Path, origin: &str) -> io::Result<Option<Left>> {
-    let Some(bytes) = files::read(path)? else { return Ok(None) };
+enum Found {
+    Nothing,
+    Left(Left),
+    /// Of a run whose result is not wanted any more.
+    Other,
+    Unreadable,
+}
+
+fn load(path: &Path, origin: &str) -> io::Result<Found> {
+    let Some(bytes) = files::read(path)? else { return Ok(Found::Nothing) };
     let mut whole = bytes.split_inclusive(|byte| *byte == b'\n').take_while(|line| line.ends_with(b"\n"));
     let header =
         whole.next().and_then(|line| Some((line.len(), serde_json::from_slice::<Header>(line).ok()?)));
     let Some((mut len, header)) = header.filter(|(_, header)| header.version == VERSION) else {
-        warn!("the checkpoint `{}` can't be read and is dropped: the list starts again.", path.display());
-        return Ok(None);
+        return Ok(Found::Unreadable);
     };
     if header.origin != origin {
-        info!("`{}` is of another state of the entry and is dropped: the list starts again.", path.display());
         files::remove(path)?;
-        return Ok(None);
+        return Ok(Found::Other);
     }
     let mut lines = Vec::new();
     for line in whole {
@@ -212,7 +231,7 @@ fn load(path: &Path, origin: &str) -> io::Result<Option<Left>> {
     }
     let file = OpenOptions::new().append(true).open(path)?;
     file.set_len(len as u64)?;
-    Ok(Some(Left { file: Arc::new(file), header, lines }))
+    Ok(Found::Left(Left { file: Arc::new(file), header, lines }))
 }
 
 #[cfg(test)]

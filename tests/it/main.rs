@@ -8,6 +8,7 @@ mod kill;
 mod loopback;
 mod passes;
 mod process;
+mod resume;
 mod retry;
 mod run_sh;
 mod sandbox;
