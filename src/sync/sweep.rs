@@ -27,6 +27,8 @@ pub struct Sweeping {
     start_offset: u64,
     pub walk: Walk,
     pub seen: Seen,
+    /// Rows that were listed although their time is not in the window.
+    pub outside: u64,
     /// Seconds that must be looked at by themselves.
     pub cut: HashSet<i64>,
     pub progress: Progress,
@@ -48,6 +50,7 @@ impl Sweeping {
             start_offset,
             walk: Walk::new(pace.size, pace.workers, start_offset),
             seen: Seen::default(),
+            outside: 0,
             cut: HashSet::new(),
             progress,
             generation: 0,
@@ -162,6 +165,7 @@ impl Sweeping {
             held: self.progress.held + self.walk.least(),
             seen: self.seen.len() as u64,
             growth: self.progress.growth.max(self.walk.growth()),
+            outside: self.outside,
         }
     }
 }

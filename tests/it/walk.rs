@@ -1,6 +1,8 @@
 //! Lists that people edit while they are read.
 
-use chrono::{DateTime, Utc};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use importer::{
     base::{
@@ -12,7 +14,7 @@ use importer::{
     mapping::Mapping,
     sink::{BatchLimits, Sink},
     source::Source,
-    sync::job::{self, Ends, Plan},
+    sync::job::{self, Ended, Ends, Plan},
 };
 use serde_json::value::to_raw_value;
 use tokio::time::{sleep, timeout};
@@ -68,10 +70,20 @@ async fn a_member_that_is_listed_twice_is_sent_and_counted_once() {
     assert_eq!(world.field("total_updates"), world.contacts());
 }
 
-/// A source that says it has more members than it lists.
-struct Forgetful;
+/// A source of 30 rows that lies about some of them.
+struct Liar {
+    /// Counted, but not listed.
+    hidden: Option<u64>,
+    /// Rows without a time: no window holds them.
+    timeless: u64,
+    /// Does not keep to the bounds of a window, while rows come in.
+    boundless: bool,
+    reads: AtomicU64,
+}
 
-impl Source for Forgetful {
+const HONEST: Liar = Liar { hidden: None, timeless: 0, boundless: false, reads: AtomicU64::new(0) };
+
+impl Source for Liar {
     fn now(&self) -> DateTime<Utc> {
         at(NOON)
     }
@@ -81,21 +93,30 @@ impl Source for Forgetful {
     }
 
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
-        let changed = |row: u64| at("2026-11-01") + chrono::TimeDelta::seconds(row as i64);
-        let within = |row: &u64| {
-            window.since.is_none_or(|since| changed(*row) > since)
-                && window.until.is_none_or(|until| changed(*row) <= until)
+        let reads = self.reads.fetch_add(1, Ordering::Relaxed);
+        // In the second half of the rows, the last hour and an hour to come.
+        let changed =
+            |row: u64| (row >= self.timeless).then(|| at(NOON) + TimeDelta::minutes(4 * row as i64 - 90));
+        let within = |row: &u64| match changed(*row) {
+            _ if self.boundless => true,
+            None => window.since.is_none() && window.until.is_none(),
+            Some(changed) => {
+                window.since.is_none_or(|since| changed > since)
+                    && window.until.is_none_or(|until| changed <= until)
+            }
         };
-        let rows: Vec<u64> = (0..30).filter(within).collect();
+        let all = if self.boundless { 30 + reads } else { 30 };
+        let rows: Vec<u64> = (0..all).filter(within).collect();
         let total = rows.len() as u64;
-        let rows = rows.into_iter().skip(span.offset as usize).take(span.count).filter(|row| *row != 17);
+        let rows = rows.into_iter().skip(span.offset as usize).take(span.count);
         let record = |row: u64| Record {
             key: format!("{row}"),
-            changed: Some(changed(row)),
+            changed: changed(row),
             status: "subscribed".into(),
             body: to_raw_value(&row).unwrap(),
         };
-        let page = Page { records: rows.map(record).collect(), total, at: at(NOON) };
+        let records = rows.filter(|row| Some(*row) != self.hidden).map(record).collect();
+        let page = Page { records, total, at: at(NOON) };
         Box::pin(async { Ok(page) })
     }
 }
@@ -139,17 +160,36 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_source_that_lists_fewer_members_than_it_counts_fails_the_list() {
-    let ends = Ends { source: Box::new(Forgetful), mapping: Box::new(AsItIs), sink: Box::new(Anywhere) };
+/// What a full load of it comes to.
+async fn load(source: Liar) -> Result<Ended, Fault> {
+    let ends = Ends { source: Box::new(source), mapping: Box::new(AsItIs), sink: Box::new(Anywhere) };
     let folder = tempfile::tempdir().unwrap();
-    let fault = job::run(&ends, &plan(&folder, None), &CancellationToken::new()).await.unwrap_err();
-    assert!(fault.to_string().contains("counts 30 members, but listed only 29 different ones"), "{fault}");
+    job::run(&ends, &plan(&folder, None), &CancellationToken::new()).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_source_counts_and_does_not_list_fails_the_list_with_the_numbers() {
+    assert!(matches!(load(HONEST).await, Ok(Ended::Finished(_))));
+    for (source, told) in [
+        (
+            Liar { hidden: Some(17), ..HONEST },
+            "counts 23 members, but listed only 22 different ones; 1 are unexplained",
+        ),
+        (Liar { timeless: 2, ..HONEST }, "2 members have no time of their last change"),
+        (Liar { boundless: true, ..HONEST }, "in a window whose end is past: it does not keep to the bounds"),
+    ] {
+        let fault = load(source).await.unwrap_err().to_string();
+        assert!(fault.contains(told), "{fault}");
+        assert!(
+            fault.contains("members in the window") && fault.contains("nothing is recorded as delivered"),
+            "{fault}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_window_that_would_end_before_it_begins_is_told_rather_than_read() {
-    let ends = Ends { source: Box::new(Forgetful), mapping: Box::new(AsItIs), sink: Box::new(Anywhere) };
+    let ends = Ends { source: Box::new(HONEST), mapping: Box::new(AsItIs), sink: Box::new(Anywhere) };
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(&folder, Some(at("2026-11-21T12:30:00")));
     let fault = job::run(&ends, &plan, &CancellationToken::new()).await.unwrap_err();

@@ -1,12 +1,13 @@
 //! What becomes of the rows of a page: those seen before are dropped, the others are mapped and queued, once each.
 
+use chrono::{DateTime, Utc};
 use log::debug;
 
 use super::Pass;
 use crate::{
     base::{
         record::{Mapped, Payload, Record},
-        window::Page,
+        window::{Page, Window},
     },
     sync::{
         coverage::{OUTDATED, REJECTED, SENT, SKIPPED},
@@ -24,6 +25,12 @@ impl Pass<'_> {
             page.records.iter().for_each(|record| self.record(index, record));
         }
         let sweep = &mut self.sweeps[index];
+        let Window { since, until, .. } = sweep.window;
+        let outside = |changed: &DateTime<Utc>| {
+            until.is_some_and(|until| *changed > until) || since.is_some_and(|since| *changed <= since)
+        };
+        sweep.outside +=
+            page.records.iter().filter_map(|record| record.changed).filter(outside).count() as u64;
         for joined in sweep.walk.joined() {
             let keys: Vec<u128> = joined.rows.iter().map(|row| row.key).collect();
             sweep.cut.extend(&joined.cut);
