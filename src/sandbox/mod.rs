@@ -2,10 +2,17 @@
 //! response with a memory. In a test or the demo it stands in for the network; [`serve`] puts it on loopback.
 //! Sees the network's words and the base, nothing else.
 
+pub mod edits;
+pub mod faults;
+mod list;
 pub mod mailchimp;
 pub mod ometria;
 pub mod people;
+mod query;
 pub mod serve;
+mod trouble;
+
+pub use self::{faults::Faults, trouble::Trouble};
 
 use std::{
     collections::VecDeque,
@@ -16,13 +23,18 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use http::{HeaderValue, StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::sleep;
 
-use self::{mailchimp::Mailchimp, ometria::Ometria};
+use self::{
+    faults::{Luck, View},
+    mailchimp::Mailchimp,
+    ometria::Ometria,
+    trouble::Outcome,
+};
 use crate::{
     base::clock::Clock,
     net::{Request, Response, Transport, TransportError},
@@ -38,19 +50,6 @@ pub enum Service {
     Ometria,
 }
 
-/// One answer gone wrong.
-#[derive(Debug, Clone)]
-pub enum Trouble {
-    /// Refused with this status, a JSON body, and `Retry-After` if given.
-    Status(u16, Option<&'static str>),
-    /// Not carried out: this status and this body, of type HTML.
-    Html(u16, &'static str),
-    /// The request is carried out, the answer stops in the middle.
-    Truncated,
-    /// The request is carried out, the connection is reset before the answer.
-    Reset,
-}
-
 /// What the outside saw.
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
@@ -62,10 +61,19 @@ pub struct Seen {
     pub peak: usize,
     /// Requests answered with 429.
     pub throttled: usize,
+    /// The latest troubles that were met.
+    pub troubles: VecDeque<(Service, Trouble)>,
 }
 
 /// How many requests [`Seen`] remembers.
 const REMEMBERED: usize = 10_000;
+
+fn remember<T>(latest: &mut VecDeque<T>, item: T) {
+    latest.push_back(item);
+    if latest.len() > REMEMBERED {
+        latest.pop_front();
+    }
+}
 
 /// Both services and what was seen of their use.
 pub struct Sandbox {
@@ -75,6 +83,7 @@ pub struct Sandbox {
     mailchimp: Mutex<Mailchimp>,
     ometria: Mutex<Ometria>,
     troubles: Mutex<VecDeque<(Service, Trouble)>>,
+    luck: Mutex<Option<Luck>>,
     seen: Mutex<Seen>,
 }
 
@@ -88,6 +97,7 @@ impl Sandbox {
             mailchimp: Mutex::new(Mailchimp::default()),
             ometria: Mutex::new(Ometria::default()),
             troubles: Mutex::default(),
+            luck: Mutex::default(),
             seen: Mutex::default(),
         }
     }
@@ -109,8 +119,34 @@ impl Sandbox {
         lock(&self.troubles).push_back((service, trouble));
     }
 
+    /// From now on things go wrong by chance.
+    pub fn misbehave(&self, faults: Faults) {
+        self.mailchimp().inhabit(Some(faults.clone()), self.clock.now());
+        *lock(&self.luck) = Some(Luck::new(faults));
+    }
+
+    /// From now on nothing goes wrong by chance. What was changed still becomes visible in its time.
+    pub fn behave(&self) {
+        self.mailchimp().inhabit(None, self.clock.now());
+        *lock(&self.luck) = None;
+    }
+
+    /// Brings the lists up to now: makes the changes that people have made by themselves since the last request.
+    pub fn live(&self) {
+        self.mailchimp().live(self.clock.now());
+    }
+
     /// Answers one request as the service would.
     pub async fn handle(&self, request: Request) -> Result<Response, TransportError> {
+        match self.answer(request).await {
+            Outcome::Whole(response) => Ok(response),
+            Outcome::Half(_) => Err(TransportError::Broken("the answer ended in the middle".into())),
+            Outcome::Nothing(error) => Err(error),
+        }
+    }
+
+    /// As [`Sandbox::handle`], for a wire that can break off an answer itself.
+    async fn answer(&self, request: Request) -> Outcome {
         let service =
             if request.uri().path().starts_with("/v2") { Service::Ometria } else { Service::Mailchimp };
         let connection = (service == Service::Mailchimp).then(|| Connection::open(&self.connections));
@@ -119,53 +155,58 @@ impl Sandbox {
             sleep(self.latency).await;
         }
         let now = self.clock.now();
-        let trouble = self.next_trouble(service);
-        let mut response = match (&trouble, service) {
-            (Some(Trouble::Status(status, retry_after)), _) => refusal(*status, *retry_after),
-            (Some(Trouble::Html(status, body)), _) => html(*status, body),
+        self.live();
+        let (trouble, view) = self.luck(service, now);
+        let mut response = match (trouble.as_ref().and_then(Trouble::instead), service) {
+            (Some(response), _) => response,
             (_, Service::Mailchimp) if open > mailchimp::MAX_CONNECTIONS => mailchimp::too_many_connections(),
-            (_, Service::Mailchimp) => self.mailchimp().respond(&request),
+            (_, Service::Mailchimp) => self.mailchimp().respond(&request, view),
             (_, Service::Ometria) => self.ometria().respond(&request, now),
         };
-        self.note(service, &request, open, &response);
-        match trouble {
-            Some(Trouble::Reset) => return Err(TransportError::Broken("connection reset by peer".into())),
-            Some(Trouble::Truncated) => {
-                let half = response.body().len() / 2;
-                response.body_mut().truncate(half);
-            }
-            _ => {}
-        }
+        self.note(service, &request, open, &response, trouble.as_ref());
         let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
         if let Ok(date) = HeaderValue::try_from(date) {
             response.headers_mut().insert(header::DATE, date);
         }
-        Ok(response)
+        let Some(trouble) = trouble else { return Outcome::Whole(response) };
+        let delay = trouble.delay(self.latency);
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
+        trouble.spoil(response)
     }
 
-    fn next_trouble(&self, service: Service) -> Option<Trouble> {
+    /// What happens to the next request: a trouble that waits for it goes before one by chance.
+    fn luck(&self, service: Service, now: DateTime<Utc>) -> (Option<Trouble>, View) {
+        let unspoilt = || (None, View { time: now, shuffle: None });
+        let (by_chance, view) =
+            lock(&self.luck).as_mut().map_or_else(unspoilt, |luck| luck.next(service, now));
         let mut troubles = lock(&self.troubles);
-        let index = troubles.iter().position(|(of, _)| *of == service)?;
-        troubles.remove(index).map(|(_, trouble)| trouble)
+        let waiting = troubles.iter().position(|(of, _)| *of == service);
+        let waiting = waiting.and_then(|index| troubles.remove(index)).map(|(_, trouble)| trouble);
+        (waiting.or(by_chance), view)
     }
 
-    fn note(&self, service: Service, request: &Request, open: usize, response: &Response) {
+    fn note(
+        &self,
+        service: Service,
+        request: &Request,
+        open: usize,
+        response: &Response,
+        trouble: Option<&Trouble>,
+    ) {
         let mut seen = lock(&self.seen);
         seen.peak = seen.peak.max(open);
         seen.throttled += usize::from(response.status() == StatusCode::TOO_MANY_REQUESTS);
         match service {
-            Service::Mailchimp => seen.reads.push_back(request.uri().to_string()),
+            Service::Mailchimp => remember(&mut seen.reads, request.uri().to_string()),
             Service::Ometria => {
-                let records =
-                    serde_json::from_slice::<Vec<Value>>(request.body()).map_or(0, |batch| batch.len());
-                seen.pushes.push_back(records);
+                let batch = serde_json::from_slice::<Vec<Value>>(request.body());
+                remember(&mut seen.pushes, batch.map_or(0, |batch| batch.len()));
             }
         }
-        if seen.reads.len() > REMEMBERED {
-            seen.reads.pop_front();
-        }
-        if seen.pushes.len() > REMEMBERED {
-            seen.pushes.pop_front();
+        if let Some(trouble) = trouble {
+            remember(&mut seen.troubles, (service, trouble.clone()));
         }
     }
 }
@@ -204,21 +245,5 @@ fn answer(status: u16, body: &Value) -> Response {
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let content_type = if status < 400 { "application/json" } else { "application/problem+json" };
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-}
-
-fn refusal(status: u16, retry_after: Option<&'static str>) -> Response {
-    let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-    let mut response = answer(status, &json!({"title": title, "status": status}));
-    if let Some(after) = retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(after));
-    }
-    response
-}
-
-fn html(status: u16, body: &'static str) -> Response {
-    let mut response = answer(status, &Value::Null);
-    *response.body_mut() = Bytes::from_static(body.as_bytes());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
     response
 }

@@ -60,6 +60,25 @@ impl Member {
         }
     }
 
+    /// Somebody who has just joined.
+    pub fn join(number: u64, now: DateTime<Utc>) -> Self {
+        let member = Member::invent(&mut Rng::with_seed(number), number, now);
+        let status = if member.status == "archived" { "subscribed" } else { member.status };
+        let (signup, opt) = (member.signup.map(|_| now), member.opt.map(|_| now));
+        Member { status, signup, opt, last_changed: now, ..member }
+    }
+
+    /// Gets another first name.
+    pub fn rename(&mut self, random: &mut Rng) {
+        self.first = FIRST[random.usize(..FIRST.len())].into();
+    }
+
+    /// Opts in now, unless that happened before.
+    pub fn subscribe(&mut self, now: DateTime<Utc>) {
+        self.status = "subscribed";
+        self.opt.get_or_insert(now);
+    }
+
     /// The MD5 of the lower-cased address, as the real service makes it.
     pub fn id(&self) -> String {
         format!("{:x}", md5::compute(self.email.to_lowercase()))

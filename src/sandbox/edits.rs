@@ -1,0 +1,112 @@
+//! What people do to a list while it is being read, at chance intervals, the same for the same seed.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, Utc};
+use fastrand::Rng;
+
+use super::{faults::Faults, people::Member};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Edit {
+    Rename,
+    Insert,
+    Delete,
+    Archive,
+    Unarchive,
+    Unsubscribe,
+    /// A pending or transactional member opts in.
+    Subscribe,
+}
+
+impl Edit {
+    pub const ALL: [Edit; 7] = [
+        Edit::Rename,
+        Edit::Insert,
+        Edit::Delete,
+        Edit::Archive,
+        Edit::Unarchive,
+        Edit::Unsubscribe,
+        Edit::Subscribe,
+    ];
+
+    /// Whether this can be done to the member.
+    pub fn fits(self, member: &Member) -> bool {
+        match self {
+            Edit::Rename | Edit::Archive => member.status != "archived",
+            Edit::Insert => false,
+            Edit::Delete => true,
+            Edit::Unarchive => member.status == "archived",
+            Edit::Unsubscribe => member.status == "subscribed",
+            Edit::Subscribe => ["pending", "transactional"].contains(&member.status),
+        }
+    }
+
+    /// Does it, as far as it leaves a member.
+    pub fn apply(self, member: &mut Member, now: DateTime<Utc>, chance: &mut Rng) {
+        match self {
+            Edit::Rename => member.rename(chance),
+            Edit::Insert | Edit::Delete => {}
+            Edit::Archive => member.status = "archived",
+            Edit::Unsubscribe => member.status = "unsubscribed",
+            Edit::Unarchive | Edit::Subscribe => member.subscribe(now),
+        }
+    }
+}
+
+/// The people who change one list, and how soon others see it.
+pub struct People {
+    chance: Rng,
+    /// Apart, so that changes by hand do not move those by chance.
+    delays: Rng,
+    per_second: f64,
+    next: DateTime<Utc>,
+    late: Duration,
+    stale: Duration,
+    oldest: DateTime<Utc>,
+}
+
+impl People {
+    pub fn new(faults: &Faults, list_id: &str, now: DateTime<Utc>) -> Self {
+        let mut chance = faults.chance(list_id);
+        let mut people = People {
+            delays: chance.fork(),
+            chance,
+            per_second: faults.edits_per_second,
+            next: now,
+            late: faults.late,
+            stale: faults.stale,
+            oldest: now - faults.stale,
+        };
+        people.pause();
+        people
+    }
+
+    /// The times of the changes that are due, each with the chance that decides what it is.
+    pub fn due(&mut self, now: DateTime<Utc>) -> Vec<(DateTime<Utc>, Rng)> {
+        self.oldest = now - self.stale;
+        let mut due = vec![];
+        while self.per_second > 0.0 && self.next <= now {
+            due.push((self.next, self.chance.fork()));
+            self.pause();
+        }
+        due
+    }
+
+    /// No reader is shown the list as it was earlier than this.
+    pub fn oldest(&self) -> DateTime<Utc> {
+        self.oldest
+    }
+
+    /// When readers see a change that is made now; its time stamp is in whole seconds.
+    pub fn visible(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now.max(now.trunc_subsecs(0) + self.late.mul_f64(self.delays.f64()))
+    }
+
+    /// Waits for the next change: intervals of chance events at an even rate are distributed exponentially.
+    fn pause(&mut self) {
+        if self.per_second > 0.0 {
+            self.next += Duration::from_secs_f64(-(1.0 - self.chance.f64()).ln() / self.per_second);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! How the services misbehave by chance, so that what must hold can be tried against more than a test would think of.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use fastrand::Rng;
+
+use super::{Service, Trouble};
+
+/// How the services misbehave. The same seed misbehaves the same way for the same requests.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    pub seed: u64,
+    /// Share of requests that go wrong, 0 to 1.
+    pub troubles: f64,
+    /// Changes a second that people make to each Mailchimp list, also while it is being paged.
+    pub edits_per_second: f64,
+    /// A change becomes visible up to this long after its time stamp.
+    pub late: Duration,
+    /// An answer may show the list as it was up to this long ago (about half of the answers do, by up to this).
+    pub stale: Duration,
+    /// Members of one second come in another order with every answer.
+    pub shuffle_ties: bool,
+}
+
+impl Faults {
+    /// A bit of everything.
+    pub fn usual(seed: u64) -> Self {
+        Faults {
+            seed,
+            troubles: 0.05,
+            edits_per_second: 1.0,
+            late: Duration::from_secs(30),
+            stale: Duration::from_secs(5),
+            shuffle_ties: true,
+        }
+    }
+
+    /// The chance of one thing, which owes nothing to what becomes of the others.
+    pub(super) fn chance(&self, of: &str) -> Rng {
+        Rng::with_seed(of.bytes().fold(self.seed, |sum, byte| {
+            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(23)
+        }))
+    }
+}
+
+/// What of the lists one answer shows.
+pub(super) struct View {
+    pub time: DateTime<Utc>,
+    /// By what chance the members of one second are put in order, if by any.
+    pub shuffle: Option<Rng>,
+}
+
+/// Faults at work. What happens to a request depends on how many have reached its service before.
+pub(super) struct Luck {
+    faults: Faults,
+    mailchimp: Rng,
+    ometria: Rng,
+}
+
+impl Luck {
+    pub fn new(faults: Faults) -> Self {
+        Luck { mailchimp: faults.chance("Mailchimp"), ometria: faults.chance("Ometria"), faults }
+    }
+
+    /// What happens to the next request.
+    pub fn next(&mut self, service: Service, now: DateTime<Utc>) -> (Option<Trouble>, View) {
+        let of = match service {
+            Service::Mailchimp => &mut self.mailchimp,
+            Service::Ometria => &mut self.ometria,
+        };
+        // One fork for each request: what is drawn for one does not move the others.
+        let mut chance = of.fork();
+        let trouble = (chance.f64() < self.faults.troubles).then(|| Trouble::any(&mut chance));
+        let ago = if chance.bool() { self.faults.stale.mul_f64(chance.f64()) } else { Duration::ZERO };
+        (trouble, View { time: now - ago, shuffle: self.faults.shuffle_ties.then_some(chance) })
+    }
+}

@@ -1,0 +1,109 @@
+//! The parameters of a members request, and what they select of a list.
+
+use std::ops::Range;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+
+use super::{list::Picture, people::Member};
+use crate::base::time;
+
+const MAX_COUNT: usize = 1000;
+const DEFAULT_COUNT: usize = 10;
+
+/// The parameters of a members request.
+#[derive(Default)]
+pub struct Query {
+    count: usize,
+    offset: usize,
+    fields: Vec<String>,
+    exclude_fields: Vec<String>,
+    status: Option<String>,
+    since_last_changed: Option<DateTime<Utc>>,
+    before_last_changed: Option<DateTime<Utc>>,
+    descending: bool,
+}
+
+impl Query {
+    /// Stricter than the service in one thing: what it would ignore is refused, so that a typing error shows.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut query = Query { count: DEFAULT_COUNT, ..Query::default() };
+        let at = |value: &str| time::parse(value).map(Some).ok_or(format!("{value} is no time."));
+        let number = |value: &str| value.parse::<usize>().map_err(|_| format!("{value} is no number."));
+        let paths = |value: &str| value.split(',').map(str::to_owned).collect();
+        for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
+            match &*name {
+                "count" => query.count = number(&value)?.min(MAX_COUNT),
+                "offset" => query.offset = number(&value)?,
+                "fields" => query.fields = paths(&value),
+                "exclude_fields" => query.exclude_fields = paths(&value),
+                "status" => query.status = Some(value.into_owned()),
+                "since_last_changed" => query.since_last_changed = at(&value)?,
+                "before_last_changed" => query.before_last_changed = at(&value)?,
+                "sort_field" if value == "last_changed" => {}
+                "sort_dir" => query.descending = value == "DESC",
+                _ => return Err(format!("The parameter {name} is not known here.")),
+            }
+        }
+        if !query.fields.is_empty() && !query.exclude_fields.is_empty() {
+            return Err("fields and exclude_fields can't be used together.".into());
+        }
+        Ok(query)
+    }
+
+    /// `since` excludes its second, `before` includes it; without a status the archived members are hidden.
+    pub fn select(&self, list_id: &str, picture: Picture) -> Value {
+        let wanted = |member: &Member| match &self.status {
+            Some(status) => member.status == status,
+            None => member.status != "archived",
+        };
+        let mut members = picture.members(self.since_last_changed, self.before_last_changed, wanted);
+        if self.descending {
+            members.reverse();
+        }
+        let total = members.len();
+        let end = self.offset.saturating_add(self.count).min(total);
+        let page = self.offset.min(end)..end;
+        if let Some(mut chance) = picture.shuffle {
+            let seconds = whole_seconds(&members, page.clone());
+            let tied = |a: &&Member, b: &&Member| a.last_changed == b.last_changed;
+            members[seconds].chunk_by_mut(tied).for_each(|ties| chance.shuffle(ties));
+        }
+        let page = members[page].iter();
+        let members: Vec<Value> = page.map(|member| self.cut("members.", member.json(list_id))).collect();
+        self.cut(
+            "",
+            json!({"members": members, "list_id": list_id, "total_items": total,
+                "_links": [{"rel": "self", "href": "https://us1.api.mailchimp.com/3.0/lists", "method": "GET"}]}),
+        )
+    }
+
+    /// Leaves the fields that were asked for; `prefix` is the path down to this object.
+    fn cut(&self, prefix: &str, value: Value) -> Value {
+        let Value::Object(object) = value else { return value };
+        let mut kept = Map::new();
+        for (key, value) in object {
+            let path = format!("{prefix}{key}");
+            let below = format!("{path}.");
+            if self.exclude_fields.contains(&path) {
+                continue;
+            }
+            if self.fields.is_empty() || self.fields.contains(&path) {
+                kept.insert(key, value);
+            } else if self.fields.iter().any(|field| field.starts_with(&below)) {
+                kept.insert(key, self.cut(&below, value));
+            }
+        }
+        Value::Object(kept)
+    }
+}
+
+/// A page, widened to all members of the seconds in which it begins and ends.
+fn whole_seconds(members: &[&Member], page: Range<usize>) -> Range<usize> {
+    let rows = &members[page.clone()];
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return page };
+    let before =
+        members[..page.start].iter().rev().take_while(|member| member.last_changed == first.last_changed);
+    let after = members[page.end..].iter().take_while(|member| member.last_changed == last.last_changed);
+    page.start - before.count()..page.end + after.count()
+}
