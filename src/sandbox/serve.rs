@@ -1,40 +1,76 @@
 //! The sandbox on loopback, for the real binary.
 
-use std::{convert::Infallible, io, sync::Arc};
+use std::{
+    convert::Infallible,
+    future::{Ready, poll_fn, ready},
+    io,
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use futures::stream::{Once, once};
+use http::header;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::{
+    body::{Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 
-use super::Sandbox;
+use super::{Outcome, Sandbox};
+use crate::net::{Response, TransportError};
 
 /// Serves until dropped.
 pub async fn serve(listener: TcpListener, sandbox: Arc<Sandbox>) -> io::Result<()> {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await?;
-        let sandbox = Arc::clone(&sandbox);
-        connections.spawn(async move {
-            let service = service_fn(move |request| respond(Arc::clone(&sandbox), request));
-            // A client that goes away ends its connection; that is no news.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        });
+        connections.spawn(converse(stream, Arc::clone(&sandbox)));
         while connections.try_join_next().is_some() {}
     }
 }
 
+/// Answers the requests of one connection.
+async fn converse(stream: TcpStream, sandbox: Arc<Sandbox>) {
+    let service = service_fn(move |request| Box::pin(respond(Arc::clone(&sandbox), request)));
+    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // A client that goes away ends its connection; that is no news. What is an error of ours is a trouble: a reset,
+    // unless half an answer is on its way, which a reset would overtake.
+    if let Err(error) = poll_fn(|context| connection.poll_without_shutdown(context)).await
+        && error.is_user()
+        && !error.is_body_write_aborted()
+    {
+        // Closed without lingering, a connection is reset.
+        let _ = connection.into_parts().io.into_inner().set_zero_linger();
+    }
+}
+
+/// Its length is told by the header alone, so that there may be less of it.
+type Body = StreamBody<Once<Ready<Result<Frame<Bytes>, Infallible>>>>;
+
 async fn respond(
     sandbox: Arc<Sandbox>,
     request: http::Request<Incoming>,
-) -> Result<http::Response<Full<Bytes>>, Infallible> {
+) -> Result<http::Response<Body>, TransportError> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let response = sandbox.handle(http::Request::from_parts(head, body)).await.unwrap_or_else(|error| {
-        let mut response = http::Response::new(Bytes::from(error.to_string()));
-        *response.status_mut() = http::StatusCode::BAD_GATEWAY;
-        response
-    });
-    Ok(response.map(Full::new))
+    match sandbox.answer(http::Request::from_parts(head, body)).await {
+        Outcome::Whole(response) => Ok(announced(response, 1)),
+        Outcome::Half(response) => Ok(announced(response, 2)),
+        Outcome::Nothing(error) => Err(error),
+    }
+}
+
+/// A response that announces its whole length and holds one of so many parts of it.
+fn announced(response: Response, parts: usize) -> http::Response<Body> {
+    let length = response.body().len();
+    let mut response =
+        response.map(|body| StreamBody::new(once(ready(Ok(Frame::data(body.slice(..length / parts)))))));
+    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    response
 }
