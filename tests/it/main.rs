@@ -12,6 +12,7 @@ mod resume;
 mod retry;
 mod run_sh;
 mod sandbox;
+mod soak;
 mod state;
 mod stop;
 mod support;

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::HashSet,
     fs,
     sync::{Arc, Mutex, Once},
     time::Duration,
@@ -13,7 +14,7 @@ use importer::{
     base::{clock::Clock, fault::Fault, time},
     controller::{self, Mode, Tools, Verdict, watch::Watch},
     net::Transport,
-    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, people::Member},
+    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member},
     state::{StateFile, disk::OURS, file::NAME, schema},
 };
 use serde_json::{Map, Value};
@@ -190,8 +191,20 @@ impl World {
         for contact in &archived {
             assert_eq!(contact["marketing_optin"], "EXPLICITLY_OPTEDOUT", "archived");
         }
-        let held = self.sandbox.ometria().contacts().keys().filter(|key| key.0 == collection).count();
-        assert_eq!(held, expected.len() + archived.len(), "contacts of {list_id}");
+        let known: HashSet<String> = members.iter().map(|member| member.contact_id(list_id)).collect();
+        let held = self
+            .sandbox
+            .ometria()
+            .contacts()
+            .keys()
+            .filter(|key| key.0 == collection)
+            .cloned()
+            .collect::<Vec<_>>();
+        // Who was deleted for good is not noticed.
+        let deleted = held.iter().filter(|key| !known.contains(&key.1)).count();
+        let edits = self.sandbox.mailchimp().edits().get(&Edit::Delete).copied().unwrap_or(0);
+        assert!(deleted <= edits, "{deleted} strangers in {list_id}");
+        assert_eq!(held.len() - deleted, expected.len() + archived.len(), "contacts of {list_id}");
         for member in expected {
             let contact =
                 self.contact(list_id, &member).unwrap_or_else(|| panic!("missing: {}", member.number));
@@ -202,6 +215,9 @@ impl World {
             };
             assert_eq!(contact.get("marketing_optin").and_then(Value::as_str), optin);
             assert_eq!(contact["email"], member.email.as_str());
+            // An empty name is not sent, so that the old one stays.
+            let name = contact.get("firstname").and_then(Value::as_str);
+            assert!(member.first.is_empty() || name == Some(&member.first), "{}: {name:?}", member.number);
         }
     }
 
