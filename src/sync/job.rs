@@ -79,6 +79,7 @@ pub struct Outcome {
 pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<Ended, Fault> {
     let (mut checkpoint, left) = Checkpoint::open(&plan.folder, &plan.origin).await?;
     let summary = ledger::summary(&plan.folder).await?;
+    let mut unrecorded = summary.is_none();
     let (mut header, mut lines) = left.unwrap_or_else(|| {
         let recorded = summary.as_ref().map(|summary| summary.until);
         (first(ends, plan, recorded), vec![])
@@ -94,6 +95,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             let hint = "drop it with `importer go --fresh`";
             return Err(Fault::list("the checkpoint of the list can't be read").hint(hint));
         };
+        pass.unrecorded = std::mem::take(&mut unrecorded);
         if !lines.is_empty() {
             told_resumed(plan, &pass);
         }
@@ -184,6 +186,10 @@ fn catch_up(ends: &Ends, header: Header, done: Done) -> Header {
 fn same_again(ends: &Ends, header: Header, done: Done) -> Header {
     let until = end(ends);
     let mut windows = header.windows;
+    if windows.len() == 1 {
+        // Somebody has been delivered by now, and may have been archived since.
+        windows.push(Window { sweep: Sweep::Archived, since: Some(continuing(header.until)), until: None });
+    }
     windows.iter_mut().for_each(|window| window.until = Some(until));
     let Counts { window, left_out, seen, left, .. } = header.counts;
     let counts = Counts { window, left_out, seen, left, ..done.counts };

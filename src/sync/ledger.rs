@@ -77,6 +77,12 @@ impl Ledger {
     }
 }
 
+/// Notes, before anybody is delivered for the first time, that this begins now: whoever is archived from here on may have
+/// been delivered, also if the run never comes to its end.
+pub async fn begin(folder: &Path, until: DateTime<Utc>) -> Result<(), Fault> {
+    add(folder, Delivered { seen: vec![], whole: false, left_out: 0, until, choice: None }).await
+}
+
 /// Adds what a pass has delivered. Done twice, it changes nothing.
 pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<(), Fault> {
     let Delivered { seen, whole, left_out, until, choice } = delivered;

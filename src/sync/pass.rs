@@ -18,6 +18,7 @@ use super::{
     checkpoint::{Checkpoint, Header, Line, Progress},
     coverage::Counts,
     job::{Ends, Plan},
+    ledger,
     sweep::{Pace, Sweeping},
     walk::{Ask, Joined, Relief},
     watermark::Watermark,
@@ -57,6 +58,8 @@ pub struct Pass<'a> {
     confirmed: bool,
     heavies: u32,
     resting: Option<Instant>,
+    /// Nobody of the list was ever delivered, as far as our record tells.
+    pub unrecorded: bool,
 }
 
 enum Answer {
@@ -106,6 +109,7 @@ impl<'a> Pass<'a> {
             confirmed: !lines.is_empty(),
             heavies: 0,
             resting: None,
+            unrecorded: false,
         })
     }
 
@@ -132,6 +136,10 @@ impl<'a> Pass<'a> {
         loop {
             if !stopping {
                 self.ask(&mut reads);
+            }
+            if self.unrecorded && self.confirmed {
+                ledger::begin(&self.plan.folder, self.until()).await?;
+                self.unrecorded = false;
             }
             let read_out = reads.is_empty() && (stopping || self.finished());
             self.send(&mut deliveries, read_out && (flush || stopping));

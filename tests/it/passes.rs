@@ -99,6 +99,26 @@ async fn who_was_archived_before_a_reload_was_asked_for_by_hand_is_opted_out_too
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_delivered_by_a_first_load_that_never_ended_and_was_archived_then_is_opted_out() {
+    let mut world = World::new().list("arch4", 3000).with_state(r#"[{"list_id": "arch4"}]"#);
+    let first = tokio::time::timeout(std::time::Duration::from_secs(3), world.once()).await;
+    assert!(first.is_err(), "it is cut off");
+    let delivered: Vec<u64> = with_status(&world, "arch4", "subscribed");
+    let leaves = delivered.into_iter().find(|number| optin(&world, "arch4", *number).is_some()).unwrap();
+    sleep(hours(1)).await;
+    world.sandbox.mailchimp().archive("arch4", leaves, world.clock.now());
+    sleep(hours(1)).await;
+    world.fresh();
+    world.once().await.unwrap();
+    assert_eq!(optin(&world, "arch4", leaves).unwrap(), "EXPLICITLY_OPTEDOUT");
+    let others = with_status(&world, "arch4", "archived").into_iter().filter(|number| *number != leaves);
+    assert!(
+        others.into_iter().all(|number| optin(&world, "arch4", number).is_none()),
+        "before the first load"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_record_of_ours_all_archived_members_of_a_list_that_was_delivered_are_opted_out() {
     for text in [
         r#"[{"list_id": "arch3", "latest_timestamp": "2026-11-21T09:00:00"}]"#,

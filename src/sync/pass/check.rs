@@ -82,9 +82,11 @@ impl Pass<'_> {
     }
 
     async fn rows(&self, index: usize) -> Result<Option<String>, Fault> {
-        let Sweeping { window, seen, .. } = &self.sweeps[index];
-        let rows = self.sweeps[index].rows();
+        let Sweeping { window, seen, progress, .. } = &self.sweeps[index];
+        let mut rows = self.sweeps[index].rows();
         let Some(until) = window.until.filter(|_| rows.suspicious()) else { return Ok(None) };
+        // More may have left since the last page was read.
+        rows.held = rows.held.min(self.total(*window).await?.saturating_sub(progress.left_out));
         let lag = until - TimeDelta::from_std(LAG).unwrap_or_default();
         let since = window.since.map_or(lag, |since| since.max(lag));
         let late = self.total(Window { since: Some(since), ..*window }).await?;
