@@ -16,4 +16,5 @@ mod soak;
 mod state;
 mod stop;
 mod support;
+mod verify;
 mod walk;

@@ -7,7 +7,7 @@ use http::StatusCode;
 use importer::{
     controller::Verdict,
     net::{Request, Response, Transport, TransportError},
-    sandbox::Sandbox,
+    sandbox::{Faults, Sandbox},
 };
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -270,4 +270,46 @@ async fn a_server_for_which_every_page_is_too_heavy_fails_the_list_and_says_so()
     let world = world.through(|sandbox| Heavy { sandbox, slow: |_, count, _| count > 1 });
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
     assert_eq!(world.logged("504 gateway timeout (even small pages take the source too long)"), 1);
+}
+
+/// Within a second nobody promises an order, and a bulk import is one second; more than one answer can hold.
+#[tokio::test(start_paused = true)]
+async fn members_of_one_second_are_all_delivered_in_whatever_order_they_come() {
+    for (seed, members) in [(1, 700), (2, 1600)] {
+        let world = World::new().with_state(r#"[{"list_id": "ties1", "items_per_request": 100}]"#);
+        let filled = at("2026-11-20T09:00:00");
+        world.sandbox.mailchimp().add_list("ties1", members, seed, world.clock.now());
+        for number in 0..members {
+            world.sandbox.mailchimp().edit("ties1", number, filled, |member| member.status = "subscribed");
+        }
+        world.sandbox.misbehave(Faults { seed, shuffle_ties: true, ..Faults::default() });
+        assert_eq!(world.once().await.unwrap(), Verdict::Done);
+        world.assert_delivered("ties1");
+        assert_eq!(world.contacts() as u64, members);
+    }
+}
+
+/// It arrives with the next incremental sync, which begins before the last one ended.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_becomes_visible_after_the_window_was_read_arrives_with_the_next_sync() {
+    for seed in 0..8 {
+        let world = World::new().list("late1", 300).with_state(r#"[{"list_id": "late1"}]"#);
+        let late = std::time::Duration::from_secs(30);
+        world.sandbox.misbehave(Faults { seed, late, ..Faults::default() });
+        sleep(minutes(1)).await;
+        for number in with_status(&world, "late1", "subscribed").into_iter().take(40) {
+            world
+                .sandbox
+                .mailchimp()
+                .edit("late1", number, world.clock.now(), |member| member.status = "unsubscribed");
+        }
+        world.once().await.unwrap();
+        let stale = with_status(&world, "late1", "unsubscribed").into_iter();
+        let stale =
+            stale.filter(|number| optin(&world, "late1", *number).unwrap() == "EXPLICITLY_OPTEDIN").count();
+        assert!(stale > 0, "some were not visible yet");
+        sleep(hours(3)).await;
+        world.once().await.unwrap();
+        world.assert_delivered("late1");
+    }
 }
