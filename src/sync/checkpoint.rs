@@ -108,7 +108,7 @@ impl Checkpoint {
         let found = files::blocking(&path, move |path| load(path, &wanted)).await?;
         let told = path.display();
         let left = match found {
-            Found::Left(left) => Some(left),
+            Found::Left(left) => Some(*left),
             Found::Nothing => None,
             Found::Other => {
                 info!("`{told}` is of another state of the entry and is dropped: the list starts again.");
@@ -205,7 +205,7 @@ struct Left {
 
 enum Found {
     Nothing,
-    Left(Left),
+    Left(Box<Left>),
     /// Of a run whose result is not wanted any more.
     Other,
     Unreadable,
@@ -231,7 +231,7 @@ fn load(path: &Path, origin: &str) -> io::Result<Found> {
     }
     let file = OpenOptions::new().append(true).open(path)?;
     file.set_len(len as u64)?;
-    Ok(Found::Left(Left { file: Arc::new(file), header, lines }))
+    Ok(Found::Left(Box::new(Left { file: Arc::new(file), header, lines })))
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ fn when_two_halvings_do_not_help_a_page_the_window_must_be_cut() {
         let mut first = true;
         while let Some(ask) = walk.ask(Duration::ZERO) {
             let Span { offset, count } = ask.span;
-            if offset >= slow && (offset < slow + 200) && !(slow == 0 && !first) {
+            if (slow..slow + 200).contains(&offset) && (first || slow > 0) {
                 reliefs.push(walk.too_heavy(ask));
                 if reliefs.ends_with(&[Relief::Cut]) {
                     break;

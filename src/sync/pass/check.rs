@@ -24,15 +24,60 @@ const COUNTS: u32 = 3;
 /// Everything that the source counts is explained, or not: then why.
 pub type Explained = Result<(), String>;
 
+/// What a look at some seconds came to.
+enum Looked {
+    Whole,
+    /// More than one answer holds.
+    TooBig,
+    Unexplained(String),
+}
+
+/// Neighbouring seconds, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seconds {
+    first: i64,
+    last: i64,
+}
+
+/// Seconds that are no further apart than this are looked at together.
+const TOGETHER: i64 = 60;
+
+fn groups(mut seconds: Vec<i64>) -> Vec<Seconds> {
+    seconds.sort_unstable();
+    let mut groups: Vec<Seconds> = Vec::new();
+    for second in seconds {
+        match groups.last_mut() {
+            Some(group) if second - group.last <= TOGETHER => group.last = second,
+            _ => groups.push(Seconds { first: second, last: second }),
+        }
+    }
+    groups
+}
+
+impl Seconds {
+    fn halves(self) -> [Seconds; 2] {
+        let middle = self.first + (self.last - self.first) / 2;
+        [Seconds { last: middle, ..self }, Seconds { first: middle + 1, ..self }]
+    }
+
+    /// These seconds of a listing; none if they are no time.
+    fn window(self, window: Window) -> Option<Window> {
+        let since = DateTime::from_timestamp(self.first.checked_sub(1)?, 0)?;
+        Some(Window { since: Some(since), until: Some(DateTime::from_timestamp(self.last, 0)?), ..window })
+    }
+}
+
 impl Pass<'_> {
     /// Reads what the walk could not be sure of, and compares what was seen with what the source counts. Nothing is under way
     /// meanwhile; records that turn up are queued.
     pub async fn check(&mut self) -> Result<Explained, Fault> {
         for index in 0..self.sweeps.len() {
-            let cut: Vec<i64> = self.sweeps[index].cut.drain().collect();
-            for second in cut {
-                if let Err(why) = self.second(index, second).await? {
-                    return Ok(Err(why));
+            let mut groups = groups(self.sweeps[index].cut.drain().collect());
+            while let Some(group) = groups.pop() {
+                match self.look_at(index, group).await? {
+                    Looked::Whole => {}
+                    Looked::TooBig => groups.extend(group.halves()),
+                    Looked::Unexplained(why) => return Ok(Err(why)),
                 }
             }
             if let Some(why) = self.rows(index).await? {
@@ -50,35 +95,55 @@ impl Pass<'_> {
         Ok(self.read(window, Span { offset: 0, count: 1 }).await?.total)
     }
 
-    /// Reads a second of changes that lies across pages: within it nobody promises an order, so that rows may have been in
-    /// neither. One answer is a consistent picture; a second that is bigger is read until all that it counts were seen.
-    async fn second(&mut self, index: usize, second: i64) -> Result<Explained, Fault> {
-        let Some(until) = DateTime::from_timestamp(second, 0) else { return Ok(Ok(())) };
-        let since = Some(until - TimeDelta::seconds(1));
-        let window = Window { since, until: Some(until), ..self.sweeps[index].window };
-        let mut seen = 0;
+    /// Reads seconds of changes that lie across pages: within a second nobody promises an order, so that rows may have been in
+    /// neither page. One answer is a consistent picture.
+    async fn look_at(&mut self, index: usize, group: Seconds) -> Result<Looked, Fault> {
+        let Some(window) = group.window(self.sweeps[index].window) else { return Ok(Looked::Whole) };
+        let page = match self.read(window, Span { offset: 0, count: MOST }).await {
+            Err(Fault::TooLarge(_)) => None,
+            page => Some(page?),
+        };
+        let whole = page.as_ref().is_some_and(|page| page.records.len() as u64 >= page.total);
+        if !whole && group.first < group.last {
+            return Ok(Looked::TooBig);
+        }
+        // Rows that `start_offset` leaves out may be of these seconds; to send them does no harm.
+        page.iter().flat_map(|page| &page.records).for_each(|record| self.record(index, record));
+        if whole { Ok(Looked::Whole) } else { self.read_again_and_again(index, window, group.first).await }
+    }
+
+    /// Reads a second that is too big for one answer until as many different rows of it were seen as it counts.
+    async fn read_again_and_again(
+        &mut self,
+        index: usize,
+        window: Window,
+        second: i64,
+    ) -> Result<Looked, Fault> {
+        let (mut count, mut seen) = (MOST, 0);
         for _ in 0..READINGS {
             let mut offset = 0;
             loop {
-                let page = self.read(window, Span { offset, count: MOST }).await?;
-                let rows = page.records.len() as u64;
-                // Rows that `start_offset` leaves out may be of this second; to send them does no harm.
-                page.records.iter().for_each(|record| self.record(index, record));
-                if offset == 0 && rows >= page.total {
-                    return Ok(Ok(()));
-                }
-                offset += rows;
-                seen = self.sweeps[index].seen.in_second(second);
-                if rows == 0 || offset >= page.total {
-                    if seen >= page.total {
-                        return Ok(Ok(()));
+                let page = match self.read(window, Span { offset, count }).await {
+                    Err(Fault::TooLarge(_)) => {
+                        count = count.div_ceil(2);
+                        continue;
                     }
+                    page => page?,
+                };
+                page.records.iter().for_each(|record| self.record(index, record));
+                offset += page.records.len() as u64;
+                seen = self.sweeps[index].seen.in_second(second);
+                if seen >= page.total {
+                    return Ok(Looked::Whole);
+                }
+                if page.records.is_empty() || offset >= page.total {
                     break;
                 }
             }
         }
-        let at = time::spoken(until);
-        Ok(Err(format!("of the members last changed at {at} the source listed only {seen} different ones")))
+        let at = window.until.map(time::spoken).unwrap_or_default();
+        let why = format!("of the members last changed at {at} the source listed only {seen} different ones");
+        Ok(Looked::Unexplained(why))
     }
 
     async fn rows(&self, index: usize) -> Result<Option<String>, Fault> {
@@ -117,5 +182,22 @@ impl Pass<'_> {
             }
         }
         Ok(Err(format!("{without} members have no time of their last change, so that no window holds them")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_seconds_are_looked_at_together_and_a_group_is_halved_without_losing_one() {
+        let group = |first, last| Seconds { first, last };
+        assert_eq!(groups(vec![500, 3, 1, 62, 62]), [group(1, 62), group(500, 500)]);
+        assert_eq!(group(1, 62).halves(), [group(1, 31), group(32, 62)]);
+        assert_eq!(group(5, 6).halves(), [group(5, 5), group(6, 6)]);
+        assert_eq!(
+            groups(vec![i64::MIN])[0].window(Window { sweep: Sweep::Listed, since: None, until: None }),
+            None
+        );
     }
 }
