@@ -41,7 +41,8 @@ impl Mailchimp {
         self.lists.get(list_id).into_iter().flat_map(List::members)
     }
 
-    /// Changes the member of this number, which moves it to the end of the list.
+    /// Changes the member of this number, which moves it to the end of the list. Readers see it at once; while things
+    /// go wrong by chance, from `now` on or later.
     pub fn edit(&mut self, list_id: &str, number: u64, now: DateTime<Utc>, change: impl FnOnce(&mut Member)) {
         if let Some(list) = self.lists.get_mut(list_id) {
             list.edit(number, now, change);

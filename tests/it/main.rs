@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that can't go on fails")]
 
 mod contract;
+mod faults;
 mod go;
 mod house;
 mod kill;

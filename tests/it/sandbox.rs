@@ -15,7 +15,7 @@ fn sandbox(size: u64) -> Arc<Sandbox> {
     Arc::new(sandbox)
 }
 
-fn request(method: Method, address: &str, body: String) -> http::Request<Bytes> {
+pub fn request(method: Method, address: &str, body: String) -> http::Request<Bytes> {
     let basic =
         base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("any:{MAILCHIMP_KEY}"));
     http::Request::builder()
