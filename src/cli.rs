@@ -137,7 +137,10 @@ pub struct Sandbox {
     /// Requests a second that the emulated Ometria takes, 0 for no limit
     #[arg(long, value_name = "N", default_value_t = 8.0)]
     pub ometria_rate: f64,
-    /// The same seed invents the same members
+    /// The same seed invents the same members, and the same faults
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Misbehave by chance: failed requests, changes while they are read, late and stale answers
+    #[arg(long)]
+    pub faults: bool,
 }

@@ -29,7 +29,7 @@ use crate::{
     controller::{self, Mode, Open, Tools, Verdict, watch::Watch},
     mapping::{Mapping, ometria_contact::OmetriaContact},
     net::{Gate, Http, Transport, transport::Web},
-    sandbox::{self, MAILCHIMP_KEY, OMETRIA_KEY, serve::serve},
+    sandbox::{self, Faults, MAILCHIMP_KEY, OMETRIA_KEY, serve::serve},
     sink::ometria::Ometria,
     source::mailchimp::Mailchimp,
     state::{
@@ -166,6 +166,10 @@ async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {
         sandbox.mailchimp().add_list(list_id, options.members, seed, clock.now());
     }
     sandbox.ometria().set_rate(options.ometria_rate);
+    let faults = options.faults.then(|| Faults::usual(options.seed));
+    if let Some(faults) = &faults {
+        sandbox.misbehave(faults.clone());
+    }
     let listener = TcpListener::bind(("127.0.0.1", options.port))
         .await
         .with_context(|| format!("port {} can't be had (choose another one with --port)", options.port))?;
@@ -181,6 +185,19 @@ async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {
         options.members,
         options.list.join(", ")
     )?;
+    if let Some(faults) = faults {
+        writeln!(
+            stdout(),
+            "# Things go wrong by chance, seed {}: {} % of the requests fail, stall or are slow; people make {} \
+             change a second to each list;\n\
+             # a change shows up to {} s late, an answer may be {} s old, and members of one second come in any order.",
+            faults.seed,
+            faults.troubles * 100.0,
+            faults.edits_per_second,
+            faults.late.as_secs(),
+            faults.stale.as_secs()
+        )?;
+    }
     let mut terminate = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
     tokio::select! {
         served = serve(listener, Arc::new(sandbox)) => served.context("the sandbox can't go on")?,
