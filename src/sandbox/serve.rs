@@ -2,13 +2,16 @@
 
 use std::{
     convert::Infallible,
-    future::{Ready, poll_fn, ready},
+    future::{poll_fn, ready},
     io,
     sync::Arc,
 };
 
 use bytes::Bytes;
-use futures::stream::{Once, once};
+use futures::{
+    StreamExt,
+    stream::{BoxStream, once},
+};
 use http::header;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::{
@@ -19,7 +22,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{JoinSet, yield_now},
 };
 
 use super::{Outcome, Sandbox};
@@ -51,7 +54,7 @@ async fn converse(stream: TcpStream, sandbox: Arc<Sandbox>) {
 }
 
 /// Its length is told by the header alone, so that there may be less of it.
-type Body = StreamBody<Once<Ready<Result<Frame<Bytes>, Infallible>>>>;
+type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
 
 async fn respond(
     sandbox: Arc<Sandbox>,
@@ -69,8 +72,12 @@ async fn respond(
 /// A response that announces its whole length and holds one of so many parts of it.
 fn announced(response: Response, parts: usize) -> http::Response<Body> {
     let length = response.body().len();
-    let mut response =
-        response.map(|body| StreamBody::new(once(ready(Ok(Frame::data(body.slice(..length / parts)))))));
+    let mut response = response.map(|body| {
+        let part = Frame::data(body.slice(..length / parts));
+        // Before its end a body pauses: hyper sends what it has when it must wait, and drops it when it is cheated.
+        let end = once(yield_now()).filter_map(|()| ready(None));
+        StreamBody::new(once(ready(Ok(part))).chain(end).boxed())
+    });
     response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     response
 }
