@@ -15,6 +15,7 @@ Usage: ./run.sh COMMAND
   go        import the lists of state/state.json; further words go to the program: ./run.sh go --once
   build     build the program
   test      check the format, lint, run all tests
+  soak      try many more worlds in which members change and services fail: ./run.sh soak 5000; needs cargo
   version   print the version
 
 API keys come from the environment or from a file .env (lines NAME=value); see README.md.
@@ -107,24 +108,34 @@ cargo_test() {
   fi
 }
 
+# Other worlds each time; the test names the seed of one that fails, and SOAK_FROM tries it again.
+cargo_soak() {
+  export SOAK_SEEDS="${1:-1000}" SOAK_FROM="${SOAK_FROM:-$((RANDOM * 32768 + RANDOM))}"
+  [[ "$SOAK_SEEDS" =~ ^[0-9]+$ ]] || fail "soak takes the number of worlds; found '$SOAK_SEEDS'"
+  echo "run.sh: $SOAK_SEEDS worlds, seeds from $SOAK_FROM"
+  cargo test --locked --release --test it -- soak_of
+}
+
 command="${1:-}"
 [ $# -gt 0 ] && shift
 case "$command" in
   '') usage; exit 2 ;;
   help | -h | --help) usage; exit 0 ;;
   version) sed -n 's/^version = "\(.*\)"/importer \1/p' Cargo.toml; exit 0 ;;
-  build | test | go | demo) ;;
+  build | test | soak | go | demo) ;;
   *) usage >&2; fail "there is no command '$command'" ;;
 esac
 
 where="$(runtime)"
 case "$where-$command" in
   docker-build) docker_build ;;
+  docker-soak) fail "soak needs cargo; choose it with IMPORTER_RUNTIME=cargo" ;;
   docker-test) docker build --target test --tag "$IMAGE-test" . && docker_run "$IMAGE-test" ;;
   docker-demo) docker_build && docker_run "$IMAGE" demo ;;
   docker-go) docker_go "$@" ;;
   cargo-build) cargo_build ;;
   cargo-test) cargo_test ;;
+  cargo-soak) cargo_soak "$@" ;;
   cargo-demo) cargo_build && exec target/release/importer demo ;;
   cargo-go) load_env_file && cargo_build && exec target/release/importer go "$@" ;;
 esac
