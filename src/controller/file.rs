@@ -33,9 +33,14 @@ impl File {
         self.state.path()
     }
 
-    /// Where what is to be remembered of an entry is kept.
+    /// Where the checkpoint of an entry is kept.
     pub fn folder(&self, entry: &Entry) -> PathBuf {
         self.folders().join(entry.id.folder(entry.alone))
+    }
+
+    /// Where what is to be remembered of a list is kept.
+    pub fn list_folder(&self, entry: &Entry) -> PathBuf {
+        self.folders().join(entry.id.list_folder())
     }
 
     /// The parent of the folders of all entries.

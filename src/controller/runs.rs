@@ -85,6 +85,7 @@ impl Controller {
             items_per_request: entry.items_per_request,
             worker_count: entry.worker_count,
             folder: self.file.folder(&entry),
+            list_folder: self.file.list_folder(&entry),
             origin: origin(&entry),
             delivered_before: entry.delivered_before,
         };

@@ -20,12 +20,17 @@ pub struct EntryId {
 }
 
 impl EntryId {
-    /// The name of the folder in which what is to be remembered of the entry is kept. `alone`: no other entry has its
-    /// list. How fast an entry runs, and whether it does, makes it no other one.
-    pub fn folder(&self, alone: bool) -> String {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    /// The name of the folder in which what is to be remembered of the list is kept.
+    pub fn list_folder(&self) -> String {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let readable = self.list_id.chars().all(plain) && self.list_id.len() <= 64;
-        let list = if readable { self.list_id.clone() } else { digest(self.list_id.as_bytes()) };
+        if readable { self.list_id.clone() } else { digest(self.list_id.as_bytes()) }
+    }
+
+    /// The name of the folder of the entry itself; that of the list if `alone`: no other entry has it. How fast an entry runs,
+    /// and whether it does, makes it no other one.
+    pub fn folder(&self, alone: bool) -> String {
+        let list = self.list_folder();
         if alone {
             return list;
         }

@@ -48,8 +48,10 @@ pub struct Plan {
     pub items_per_request: usize,
     /// Pages read at once; at least 1.
     pub worker_count: usize,
-    /// Where what is to be remembered of this entry is kept.
+    /// Where the checkpoint of this entry is kept.
     pub folder: PathBuf,
+    /// Where the ledger of the list is kept, which its entries share: they run one after the other.
+    pub list_folder: PathBuf,
     /// What the result depends on, as text: an interrupted run of another origin does not go on.
     pub origin: String,
     /// Whether members were delivered before, even if we have no record of it.
@@ -78,7 +80,7 @@ pub struct Outcome {
 /// settled is in its checkpoint, and the next run goes on from there.
 pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<Ended, Fault> {
     let (mut checkpoint, left) = Checkpoint::open(&plan.folder, &plan.origin).await?;
-    let summary = ledger::summary(&plan.folder).await?;
+    let summary = ledger::summary(&plan.list_folder).await?;
     let mut unrecorded = summary.is_none();
     let (mut header, mut lines) = left.unwrap_or_else(|| {
         let recorded = summary.as_ref().map(|summary| summary.until);
@@ -121,7 +123,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             until: done.until,
             choice: ends.mapping.choice(),
         };
-        ledger::add(&plan.folder, delivered).await?;
+        ledger::add(&plan.list_folder, delivered).await?;
         let caught_up = plan.since.is_some() || (header.pass > 1 && !done.big);
         if caught_up || header.pass > CATCH_UPS {
             let elapsed = Duration::try_from_secs_f64(done.seconds).unwrap_or_default();
@@ -168,6 +170,12 @@ fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
     let mut windows = vec![Window { sweep: Sweep::Listed, since: plan.since.map(continuing), until }];
     let since = recorded.map(|recorded| plan.since.map_or(recorded, |since| since.min(recorded)));
     if since.is_some() || plan.since.is_some() || plan.delivered_before {
+        if since.is_none() {
+            info!(
+                "list {:?}: there is no record of who was delivered, so all archived members are opted out.",
+                plan.list_id
+            );
+        }
         windows.push(Window { sweep: Sweep::Archived, since: since.map(continuing), until });
     }
     Header::new(&plan.origin, end(ends), windows)

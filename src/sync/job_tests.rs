@@ -144,6 +144,7 @@ fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         items_per_request: size,
         worker_count: workers,
         folder: folder.to_owned(),
+        list_folder: folder.to_owned(),
         origin: "null".into(),
         delivered_before: false,
     }

@@ -138,7 +138,7 @@ impl<'a> Pass<'a> {
                 self.ask(&mut reads);
             }
             if self.unrecorded && self.confirmed {
-                ledger::begin(&self.plan.folder, self.until()).await?;
+                ledger::begin(&self.plan.list_folder, self.until()).await?;
                 self.unrecorded = false;
             }
             let read_out = reads.is_empty() && (stopping || self.finished());
@@ -183,7 +183,7 @@ impl<'a> Pass<'a> {
         let mut idle = 0;
         let mut index = reads.len();
         while idle < self.sweeps.len()
-            && reads.len() < self.plan.worker_count.max(self.sweeps.len())
+            && reads.len() < self.plan.worker_count
             && self.batcher.waiting() <= self.batcher.size() * limits.in_flight
         {
             index = (index + 1) % self.sweeps.len();

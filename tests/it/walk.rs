@@ -162,6 +162,7 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         items_per_request: 7,
         worker_count: 2,
         folder: folder.path().join("l"),
+        list_folder: folder.path().join("l"),
         origin: "null".into(),
         delivered_before: false,
     }
