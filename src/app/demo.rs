@@ -131,10 +131,11 @@ impl Story {
         for (index, number) in subscribed.into_iter().enumerate() {
             mailchimp.edit(LIST_ID, number, now, |member| match index {
                 0 => member.first = "Augusta".into(),
-                _ => member.status = "unsubscribed",
+                1 => member.status = "unsubscribed",
+                _ => member.status = "archived",
             });
         }
-        "one subscriber has changed her name, and two have unsubscribed.".into()
+        "one subscriber has changed her name, one has unsubscribed, and one was archived.".into()
     }
 
     /// What Ometria holds, by whether it may be mailed.
