@@ -28,7 +28,7 @@ use crate::{
     cli::{self, Cli, Command, exit},
     controller::{self, Mode, Open, Tools, Verdict, watch::Watch},
     mapping::{Mapping, ometria_contact::OmetriaContact},
-    net::{Gate, Http, Transport, transport::Web},
+    net::{Caller, Door, Gate, Transport, transport::Web},
     sandbox::{self, Faults, MAILCHIMP_KEY, OMETRIA_KEY, serve::serve},
     sink::ometria::Ometria,
     source::mailchimp::Mailchimp,
@@ -112,15 +112,16 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
 /// How the ends of a list are made: one door for each account, shared by all lists.
 pub fn open(settings: Settings, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Open {
     let gate = Gate::new(settings.mailchimp_connections, 0.0);
-    let mailchimp = Arc::new(Http::new(settings.mailchimp, gate, Arc::clone(&transport), Arc::clone(&clock)));
+    let mailchimp = Door::new(settings.mailchimp, gate, Arc::clone(&transport), Arc::clone(&clock));
     let gate = Gate::new(OMETRIA_CONNECTIONS, settings.ometria_rate);
-    let ometria = Arc::new(Http::new(settings.ometria, gate, transport, clock));
-    Box::new(move |list_id| {
+    let ometria = Door::new(settings.ometria, gate, transport, clock);
+    Box::new(move |list_id, urgent| {
+        let caller = Caller { list_id: list_id.into(), urgent };
         let mapping = OmetriaContact::new(list_id);
         Ends {
-            source: Box::new(Mailchimp::new(Arc::clone(&mailchimp), list_id, mapping.fields())),
+            source: Box::new(Mailchimp::new(mailchimp.open(caller.clone()), list_id, mapping.fields())),
             mapping: Box::new(mapping),
-            sink: Box::new(Ometria::new(Arc::clone(&ometria), list_id)),
+            sink: Box::new(Ometria::new(ometria.open(caller), list_id)),
         }
     })
 }

@@ -46,7 +46,7 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     let Some(ledger) = Ledger::load(&folder).await? else {
         bail!("no run of list {list:?} is on record: let it run, then verify");
     };
-    let compared = compare(open(list).source.as_ref(), &ledger).await?;
+    let compared = compare(open(list, true).source.as_ref(), &ledger).await?;
     writeln!(stdout(), "list {list:?}\n\n{compared}")?;
     Ok(if compared.holds() { exit::DONE } else { exit::FAILED })
 }

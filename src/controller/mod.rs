@@ -56,8 +56,8 @@ pub enum Verdict {
     Failed,
 }
 
-/// Makes the ends of a list.
-pub type Open = Box<dyn Fn(&str) -> Ends + Send + Sync>;
+/// Makes the ends of a list; its requests go before others if urgent.
+pub type Open = Box<dyn Fn(&str, bool) -> Ends + Send + Sync>;
 
 /// What the controller works with.
 pub struct Tools {

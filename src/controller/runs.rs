@@ -89,7 +89,7 @@ impl Controller {
             origin: origin(&entry),
             delivered_before: entry.delivered_before,
         };
-        let ends = (self.open)(&plan.list_id);
+        let ends = (self.open)(&plan.list_id, since.is_some());
         let (stop, id) = (self.stop.clone(), entry.id.clone());
         let task = self.jobs.spawn(async move {
             let ended = job::run(&ends, &plan, &stop).await;

@@ -1,66 +1,199 @@
-//! What one account allows, shared by all lists: so many connections at once, so many requests a second.
+//! What one account allows, shared by all lists: so many connections at once, so many requests a second, and a rest for
+//! all of them when the service asks one for it.
 
-use std::time::Duration;
-
-use tokio::{
-    sync::{Mutex, Semaphore, SemaphorePermit},
-    time::{Interval, MissedTickBehavior, interval},
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-/// Lets requests out in the order in which they came.
+use tokio::{
+    sync::{Mutex as AsyncMutex, MutexGuard as AsyncGuard},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    backoff::PATIENCE,
+    pace::Pace,
+    queue::{Caller, Place, Queue},
+};
+use crate::base::fault::{Fault, Problem};
+
+/// How long after a refused key the next request tries it again; a list that has failed rests longer than this.
+const PROBE: Duration = Duration::from_secs(45);
+
+/// Lets requests out: the lists in turn, the urgent ones first.
 pub struct Gate {
-    connections: Semaphore,
-    pace: Option<Mutex<Interval>>,
+    places: Arc<Queue>,
+    /// Only one caller at a time waits for the next slot, so that turns are kept up to it.
+    turn: Arc<Queue>,
+    pace: Option<Mutex<Pace>>,
+    rest: Mutex<Rest>,
+    /// After a rest requests go one at a time until one succeeds.
+    one: AsyncMutex<()>,
+}
+
+#[derive(Default)]
+struct Rest {
+    until: Option<Instant>,
+    recovering: bool,
+    /// The key was refused: why, and when it was last tried.
+    parked: Option<(Problem, Instant)>,
 }
 
 /// Leave to hold one connection, until dropped.
 pub struct Permit<'a> {
-    _connection: SemaphorePermit<'a>,
+    _place: Place,
+    _one: Option<AsyncGuard<'a, ()>>,
+    /// When the request went out.
+    pub sent: Instant,
 }
 
 impl Gate {
     /// At most `connections` requests at once and `rate` requests a second, evenly spaced; 0 sets no rate.
     pub fn new(connections: usize, rate: f64) -> Self {
-        let pace = (rate > 0.0).then(|| {
-            let mut pace = interval(Duration::from_secs_f64(1.0 / rate));
-            // A pause earns no burst afterwards.
-            pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            Mutex::new(pace)
-        });
-        Gate { connections: Semaphore::new(connections), pace }
+        Gate {
+            places: Queue::new(connections),
+            turn: Queue::new(1),
+            pace: (rate > 0.0).then(|| Mutex::new(Pace::new(rate))),
+            rest: Mutex::default(),
+            one: AsyncMutex::default(),
+        }
     }
 
-    /// Waits for a connection and for the next slot.
-    pub async fn enter(&self) -> Permit<'_> {
-        let connection = self.connections.acquire().await.expect("the semaphore is never closed");
-        if let Some(pace) = &self.pace {
-            pace.lock().await.tick().await;
+    /// Waits for a connection, for the end of a rest, and for the next slot. Fails if the account's key was refused a moment
+    /// ago, or if the rest is longer than anybody waits.
+    pub async fn enter(&self, caller: &Caller) -> Result<Permit<'_>, Fault> {
+        self.probe()?;
+        let _turn = match &self.pace {
+            Some(_) => Some(self.turn.enter(caller).await),
+            None => None,
+        };
+        let place = self.places.enter(caller).await;
+        let one = loop {
+            while let Some(until) = self.resting()? {
+                sleep_until(until).await;
+            }
+            if !lock(&self.rest).recovering {
+                break None;
+            }
+            let one = self.one.lock().await;
+            // The one before may have ended the recovery, begun another rest, or had the key refused again.
+            self.probe()?;
+            let rest = lock(&self.rest);
+            if !rest.recovering {
+                break None;
+            }
+            if rest.until.is_none_or(|until| until <= Instant::now()) {
+                break Some(one);
+            }
+        };
+        let slot = self.pace.as_ref().map(|pace| lock(pace).slot(Instant::now()));
+        if let Some(slot) = slot {
+            sleep_until(slot).await;
         }
-        Permit { _connection: connection }
+        Ok(Permit { _place: place, _one: one, sent: Instant::now() })
     }
+
+    /// While the key is refused all fail with what was said of it. Now and then one tries it again, and the others wait for
+    /// what comes of it.
+    fn probe(&self) -> Result<(), Fault> {
+        let mut rest = lock(&self.rest);
+        let recovering = rest.recovering;
+        match &mut rest.parked {
+            Some((problem, tried)) if !recovering && tried.elapsed() < PROBE => {
+                Err(Fault::List(problem.clone()))
+            }
+            Some((_, tried)) if !recovering => {
+                *tried = Instant::now();
+                rest.recovering = true;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn resting(&self) -> Result<Option<Instant>, Fault> {
+        let now = Instant::now();
+        let until = lock(&self.rest).until.filter(|until| *until > now);
+        match until {
+            Some(until) if until - now > PATIENCE => {
+                let seconds = (until - now).as_secs();
+                Err(Fault::list(format!("the service has asked to be left alone for {seconds} more seconds")))
+            }
+            until => Ok(until),
+        }
+    }
+
+    /// The service has asked for a rest; all wait. False if they do so already.
+    pub fn cool(&self, wait: Duration) -> bool {
+        let mut rest = lock(&self.rest);
+        let until = Instant::now() + wait;
+        let news = rest.until.is_none_or(|known| known <= Instant::now());
+        rest.until = Some(rest.until.map_or(until, |known| known.max(until)));
+        rest.recovering = true;
+        news
+    }
+
+    /// The key was refused.
+    pub fn park(&self, problem: &Problem) {
+        let mut rest = lock(&self.rest);
+        (rest.parked, rest.recovering) = (Some((problem.clone(), Instant::now())), false);
+    }
+
+    /// A request was answered well.
+    pub fn succeeded(&self) {
+        let mut rest = lock(&self.rest);
+        (rest.recovering, rest.parked) = (false, None);
+        drop(rest);
+        if let Some(pace) = &self.pace {
+            lock(pace).taken(Instant::now());
+        }
+    }
+
+    /// A request that went out at `sent` came too soon.
+    pub fn too_soon(&self, sent: Instant) {
+        if let Some(pace) = &self.pace {
+            lock(pace).refused(sent, Instant::now());
+        }
+    }
+
+    /// The service's queue takes so many more records.
+    pub fn room(&self, records: f64) {
+        if let Some(pace) = &self.pace {
+            lock(pace).room(records);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use futures::{StreamExt, stream::FuturesUnordered};
-    use tokio::time::{Instant, sleep};
+    use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
+    use tokio::time::{sleep, timeout};
 
     use super::*;
+
+    fn anybody() -> Caller {
+        Caller { list_id: "a".into(), urgent: false }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn requests_are_evenly_spaced_and_a_pause_earns_no_burst() {
         let gate = Gate::new(100, 8.0);
         let start = Instant::now();
         for _ in 0..9 {
-            gate.enter().await;
+            gate.enter(&anybody()).await.unwrap();
         }
         assert_eq!(start.elapsed(), Duration::from_secs(1));
         sleep(Duration::from_secs(60)).await;
         let start = Instant::now();
         for _ in 0..9 {
-            gate.enter().await;
+            gate.enter(&anybody()).await.unwrap();
         }
         assert_eq!(start.elapsed(), Duration::from_secs(1));
     }
@@ -70,7 +203,7 @@ mod tests {
         let (gate, inside, peak) = (Gate::new(3, 0.0), AtomicUsize::new(0), AtomicUsize::new(0));
         let visits: FuturesUnordered<_> = (0..20)
             .map(|_| async {
-                let _permit = gate.enter().await;
+                let _permit = gate.enter(&anybody()).await;
                 peak.fetch_max(inside.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
                 sleep(Duration::from_secs(1)).await;
                 inside.fetch_sub(1, Ordering::Relaxed);
@@ -85,11 +218,70 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_gives_up_waiting_leaves_no_permit_behind() {
         let gate = Gate::new(1, 2.0);
-        let held = gate.enter().await;
-        let impatient = tokio::time::timeout(Duration::from_secs(1), gate.enter()).await;
+        let caller = anybody();
+        let held = gate.enter(&caller).await.unwrap();
+        let impatient = timeout(Duration::from_secs(1), gate.enter(&caller)).await;
         assert!(impatient.is_err());
         drop(held);
-        let late = tokio::time::timeout(Duration::from_secs(1), gate.enter()).await;
+        let late = timeout(Duration::from_secs(1), gate.enter(&caller)).await;
         assert!(late.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rest_is_kept_by_all_and_after_it_they_go_one_at_a_time_until_one_succeeds() {
+        let gate = Gate::new(10, 0.0);
+        assert!(gate.cool(Duration::from_secs(30)) && !gate.cool(Duration::from_secs(5)));
+        let start = Instant::now();
+        let times = join_all((0..4).map(|number| {
+            let gate = &gate;
+            async move {
+                let permit = gate.enter(&anybody()).await.unwrap();
+                let entered = permit.sent - start;
+                sleep(Duration::from_secs(1)).await;
+                if number == 1 {
+                    gate.succeeded();
+                }
+                entered.as_secs()
+            }
+        }))
+        .await;
+        assert_eq!(times, [30, 31, 32, 32]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_key_fails_all_at_once_and_is_tried_again_now_and_then() {
+        let gate = Gate::new(10, 0.0);
+        gate.park(Fault::list("401 unauthorized").problem());
+        for seconds in [0, 40] {
+            sleep(Duration::from_secs(seconds)).await;
+            let refused = gate.enter(&anybody()).await.err().unwrap();
+            assert_eq!(refused.to_string(), "401 unauthorized");
+        }
+        for (wait, mended) in [(6, false), (46, true)] {
+            sleep(Duration::from_secs(wait)).await;
+            // One tries, the others wait for what comes of it.
+            let entered = join_all((0..3).map(|_| async {
+                let permit = gate.enter(&anybody()).await;
+                sleep(Duration::from_secs(1)).await;
+                match (&permit, mended) {
+                    (Ok(_), true) => gate.succeeded(),
+                    (Ok(_), false) => gate.park(Fault::list("401 unauthorized").problem()),
+                    _ => {}
+                }
+                permit.is_ok()
+            }));
+            assert_eq!(entered.await, [true, mended, mended]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rest_longer_than_anybody_waits_fails_at_once() {
+        let gate = Gate::new(10, 0.0);
+        gate.cool(Duration::from_secs(3600));
+        let refused = gate.enter(&anybody()).await.err().unwrap();
+        assert!(refused.to_string().contains("left alone for 3600 more seconds"), "{refused}");
+        sleep(Duration::from_secs(3400)).await;
+        assert!(gate.enter(&anybody()).await.is_ok());
+        assert_eq!(gate.places.free(), 10);
     }
 }

@@ -11,13 +11,21 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use log::warn;
+use log::{debug, warn};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-use super::{Gate, Request, Response, Transport, TransportError, backoff};
-use crate::base::{clock::Clock, fault::Fault, secret::Secret};
+use super::{Caller, Gate, Request, Response, Transport, TransportError, backoff};
+use crate::base::{
+    clock::Clock,
+    fault::{Fault, Problem},
+    secret::Secret,
+};
+
+/// How many records the service's queue still takes, where it says so:
+/// <https://docs.ometria.com/docs/ometria-data-api-introduction>.
+const QUEUE_ROOM: &str = "x-queuesize-remaining";
 
 /// One customer's account at one third party.
 pub struct Account {
@@ -33,14 +41,21 @@ pub struct Account {
     pub credentials: HeaderValue,
 }
 
-/// The door of one account.
-pub struct Http {
+/// The door of one account, shared by all lists.
+pub struct Door {
     account: Account,
     gate: Gate,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
     /// How far the service's clock is ahead of ours, in milliseconds, by its last good answer.
     ahead: AtomicI64,
+}
+
+/// The door of one account, for one run of one list.
+#[derive(Clone)]
+pub struct Http {
+    door: Arc<Door>,
+    caller: Caller,
 }
 
 /// What a request that takes the service too long becomes.
@@ -52,21 +67,27 @@ enum Slow {
     TooLarge,
 }
 
-impl Http {
+impl Door {
     pub fn new(
         mut account: Account,
         gate: Gate,
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
-    ) -> Self {
+    ) -> Arc<Self> {
         account.credentials.set_sensitive(true);
-        Http { account, gate, transport, clock, ahead: AtomicI64::new(0) }
+        Arc::new(Door { account, gate, transport, clock, ahead: AtomicI64::new(0) })
     }
 
+    pub fn open(self: &Arc<Self>, caller: Caller) -> Http {
+        Http { door: Arc::clone(self), caller }
+    }
+}
+
+impl Http {
     /// The time by the service's clock as its last good answer told it, never later than it is there; our own before the
     /// first answer.
     pub fn now(&self) -> DateTime<Utc> {
-        self.clock.now() + TimeDelta::milliseconds(self.ahead.load(Ordering::Relaxed))
+        self.door.clock.now() + TimeDelta::milliseconds(self.door.ahead.load(Ordering::Relaxed))
     }
 
     /// `GET base/segment/segment?name=value`; segments and values may hold anything.
@@ -86,7 +107,7 @@ impl Http {
     }
 
     fn url(&self, path: &[&str]) -> Url {
-        let mut url = self.account.base.clone();
+        let mut url = self.door.account.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
@@ -100,7 +121,7 @@ impl Http {
         *request.uri_mut() = url.as_str().parse().unwrap_or_default();
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(self.account.header.clone(), self.account.credentials.clone());
+        headers.insert(self.door.account.header.clone(), self.door.account.credentials.clone());
         request
     }
 
@@ -145,6 +166,9 @@ impl Http {
                 }
                 Err(fault) => fault,
             };
+            if self.refuses_key(&fault) {
+                self.door.gate.park(fault.problem());
+            }
             let Fault::Retryable { problem, after } = &fault else { return Err(fault.during(doing)) };
             let wait = backoff::delay(attempt, fastrand::f64(), *after);
             if attempt == backoff::TRIES || start.elapsed().saturating_add(wait) > backoff::PATIENCE {
@@ -157,45 +181,72 @@ impl Http {
                 });
             }
             let seconds = wait.as_secs_f64();
-            warn!("{doing}: {problem}; trying again in {seconds:.1} s ({attempt} of {}).", backoff::TRIES);
-            sleep(wait).await;
+            let again = format!("trying again in {seconds:.1} s ({attempt} of {})", backoff::TRIES);
+            if asks_for_rest(problem) {
+                // The gate waits, for everybody.
+                let service = self.door.account.service;
+                match self.door.gate.cool(wait) {
+                    true => warn!("{doing}: {problem}; nothing is asked of {service} meanwhile, {again}."),
+                    false => debug!("{doing}: {problem}; {again}."),
+                }
+            } else {
+                warn!("{doing}: {problem}; {again}.");
+                sleep(wait).await;
+            }
             attempt += 1;
         }
     }
 
     /// One try. The permit is given back before anything else is waited for.
     async fn try_once(&self, request: Request, slow: Slow) -> Result<Response, Fault> {
-        let sent = {
-            let _permit = self.gate.enter().await;
-            self.transport.send(request).await
+        let (answer, sent) = {
+            let permit = self.door.gate.enter(&self.caller).await?;
+            (self.door.transport.send(request).await, permit.sent)
         };
-        let response = sent.map_err(|error| {
-            let Account { service, base, url_name, .. } = &self.account;
+        let response = answer.map_err(|error| {
+            let Account { service, base, url_name, .. } = &self.door.account;
             let host = base.origin().ascii_serialization();
             let fault = Fault::retry(format!("no whole answer from {service} at {host}"))
                 .because(&error)
                 .hint(format!("if this lasts, check the network and `{url_name}`"));
             if matches!(error, TransportError::TimedOut) { slow.fault(fault) } else { fault }
         })?;
+        if let Some(records) =
+            response.headers().get(QUEUE_ROOM).and_then(|value| value.to_str().ok()?.parse().ok())
+        {
+            self.door.gate.room(records);
+        }
         match response.status() {
-            status if status.is_success() => Ok(response),
+            status if status.is_success() => {
+                self.door.gate.succeeded();
+                Ok(response)
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                self.door.gate.too_soon(sent);
+                Err(self.refusal(&response))
+            }
             StatusCode::GATEWAY_TIMEOUT => Err(slow.fault(self.refusal(&response))),
             _ => Err(self.refusal(&response)),
         }
     }
 
+    /// Every request would be refused; none is pressed on the service before somebody could have mended it.
+    fn refuses_key(&self, fault: &Fault) -> bool {
+        matches!(fault, Fault::List(problem) if matches!(problem.status, Some(401 | 403)))
+    }
+
     fn note_time(&self, response: &Response) {
         if let Some(time) = server_time(response) {
-            self.ahead.store((time - self.clock.now()).num_milliseconds(), Ordering::Relaxed);
+            self.door.ahead.store((time - self.door.clock.now()).num_milliseconds(), Ordering::Relaxed);
         }
     }
 
     /// What a status other than 2xx means. The rules that differ between services are few enough to stand here:
     /// a refusal of the key is JSON, a 403 without JSON comes from a content network that throttles.
     fn refusal(&self, response: &Response) -> Fault {
-        let (service, status) = (self.account.service, response.status());
+        let (service, status) = (self.door.account.service, response.status());
         let problem = serde_json::from_slice::<ProblemDocument>(response.body()).ok();
-        let key = self.account.key_name;
+        let key = self.door.account.key_name;
         let reason = status.canonical_reason().unwrap_or("").to_lowercase();
         let what = format!("{service} answered {} {reason}", status.as_u16());
         let fault = match status {
@@ -214,14 +265,16 @@ impl Http {
             {
                 let mut fault = Fault::retry(what.trim_end());
                 if let Fault::Retryable { after, .. } = &mut fault {
-                    *after = retry_after(response, self.clock.now());
+                    *after = retry_after(response, self.door.clock.now());
                 }
                 fault
             }
-            status if status.is_redirection() => Fault::list(what.trim_end())
-                .hint(format!("redirects are not followed with a key; check `{}`", self.account.url_name)),
+            status if status.is_redirection() => Fault::list(what.trim_end()).hint(format!(
+                "redirects are not followed with a key; check `{}`",
+                self.door.account.url_name
+            )),
             StatusCode::NOT_FOUND => {
-                Fault::list(what.trim_end()).hint(format!("check `{}`", self.account.url_name))
+                Fault::list(what.trim_end()).hint(format!("check `{}`", self.door.account.url_name))
             }
             _ => Fault::list(what.trim_end()),
         };
@@ -234,7 +287,7 @@ impl Http {
 
     /// Another party's text, made fit for a log: one line, short, without the key and without addresses.
     fn safe(&self, text: &str) -> String {
-        let text = text.replace(self.account.key.reveal(), "***");
+        let text = text.replace(self.door.account.key.reveal(), "***");
         let words = text.split_whitespace().map(|word| if word.contains('@') { "<address>" } else { word });
         let line: String = words.collect::<Vec<_>>().join(" ").chars().take(200).collect();
         line.trim_end_matches('.').to_lowercase()
@@ -248,6 +301,12 @@ impl Slow {
             (_, fault) => fault,
         }
     }
+}
+
+/// Whether the service asks to be left alone, and not only by this request: too many requests, overload, or a content network
+/// that throttles with a 403.
+fn asks_for_rest(problem: &Problem) -> bool {
+    matches!(problem.status, Some(403 | 429 | 503))
 }
 
 /// An error body: RFC 7807 as Mailchimp sends it, or a plain `error` or `message`.

@@ -4,8 +4,11 @@
 pub mod backoff;
 pub mod gate;
 pub mod http;
+mod pace;
+mod queue;
 pub mod transport;
 
 pub use gate::Gate;
-pub use http::{Account, Http};
+pub use http::{Account, Door, Http};
+pub use queue::Caller;
 pub use transport::{Request, Response, Transport, TransportError};

@@ -1,8 +1,6 @@
 //! Contacts into Ometria's push endpoint.
 //! <https://support.ometria.com/hc/en-gb/articles/360011617238-Push-API>
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::Deserialize;
@@ -20,13 +18,13 @@ const IN_FLIGHT: usize = 8;
 
 /// The push endpoint of one account.
 pub struct Ometria {
-    http: Arc<Http>,
+    http: Http,
     list_id: String,
 }
 
 impl Ometria {
     /// `list_id` is where the contacts come from, for messages.
-    pub fn new(http: Arc<Http>, list_id: &str) -> Self {
+    pub fn new(http: Http, list_id: &str) -> Self {
         Ometria { http, list_id: list_id.to_owned() }
     }
 }

@@ -1,8 +1,6 @@
 //! Members of one Mailchimp list (Marketing API 3.0).
 //! <https://mailchimp.com/developer/marketing/api/list-members/list-members-info/>
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use serde::Deserialize;
@@ -28,7 +26,7 @@ const ARCHIVED: &str = "archived";
 
 /// The members of a list.
 pub struct Mailchimp {
-    http: Arc<Http>,
+    http: Http,
     list_id: String,
     /// The `fields` parameter: what is not asked for does not travel.
     fields: String,
@@ -36,7 +34,7 @@ pub struct Mailchimp {
 
 impl Mailchimp {
     /// `fields` are the member fields that the mapping reads.
-    pub fn new(http: Arc<Http>, list_id: &str, fields: &[&str]) -> Self {
+    pub fn new(http: Http, list_id: &str, fields: &[&str]) -> Self {
         let mut wanted = vec!["id", "last_changed", "status"];
         wanted.extend(fields.iter().filter(|field| !["id", "last_changed", "status"].contains(field)));
         let members = wanted.iter().map(|field| format!("members.{field}"));

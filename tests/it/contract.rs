@@ -15,7 +15,7 @@ use importer::{
         secret::Secret,
         window::{Span, Sweep, Window},
     },
-    net::{Account, Gate, Http, Request, Response, Transport, TransportError},
+    net::{Account, Caller, Door, Gate, Http, Request, Response, Transport, TransportError},
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox},
     sink::{Sink, ometria::Ometria},
     source::{Source, mailchimp::Mailchimp},
@@ -50,7 +50,7 @@ impl Transport for Always {
     }
 }
 
-fn http(service: &'static str, key: &str, transport: Arc<dyn Transport>, connections: usize) -> Arc<Http> {
+fn http(service: &'static str, key: &str, transport: Arc<dyn Transport>, connections: usize) -> Http {
     let mailchimp = service == "mailchimp";
     let (path, key_name) = if mailchimp { ("3.0", "MAILCHIMP_APIKEY") } else { ("v2", "OMETRIA_APIKEY") };
     let name = if mailchimp { header::AUTHORIZATION } else { HeaderName::from_static("x-ometria-auth") };
@@ -69,7 +69,8 @@ fn http(service: &'static str, key: &str, transport: Arc<dyn Transport>, connect
         credentials: HeaderValue::from_str(&credentials).unwrap(),
     };
     let clock: Arc<dyn Clock> = Arc::new(TokioClock::at(NOON));
-    Arc::new(Http::new(account, Gate::new(connections, 0.0), transport, clock))
+    let caller = Caller { list_id: "a".into(), urgent: false };
+    Door::new(account, Gate::new(connections, 0.0), transport, clock).open(caller)
 }
 
 const SPAN: Span = Span { offset: 200, count: 100 };

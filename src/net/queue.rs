@@ -1,0 +1,167 @@
+//! Places that are given to callers in turn: urgent ones first, and of equals each list once before any of them again.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::oneshot::{Sender, channel};
+
+/// On whose behalf a request is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    pub list_id: Arc<str>,
+    /// Before those that are not: an incremental sync is short, a full load is long.
+    pub urgent: bool,
+}
+
+/// So many places.
+pub struct Queue(Mutex<Inner>);
+
+struct Inner {
+    free: usize,
+    urgent: Lanes,
+    patient: Lanes,
+}
+
+/// The waiting callers of each list, the list whose turn is next first.
+#[derive(Default)]
+struct Lanes(VecDeque<(Arc<str>, VecDeque<Sender<Place>>)>);
+
+/// One place, until dropped.
+pub struct Place(Arc<Queue>);
+
+impl Queue {
+    pub fn new(places: usize) -> Arc<Self> {
+        let (urgent, patient) = (Lanes::default(), Lanes::default());
+        Arc::new(Queue(Mutex::new(Inner { free: places, urgent, patient })))
+    }
+
+    /// Waits for a place. Whoever gives up waiting loses nothing and takes nothing.
+    pub async fn enter(self: &Arc<Self>, caller: &Caller) -> Place {
+        let turn = {
+            let mut inner = self.inner();
+            if inner.free > 0 {
+                inner.free -= 1;
+                return Place(Arc::clone(self));
+            }
+            let (sender, turn) = channel();
+            let lanes = if caller.urgent { &mut inner.urgent } else { &mut inner.patient };
+            lanes.push(&caller.list_id, sender);
+            turn
+        };
+        match turn.await {
+            Ok(place) => place,
+            // The queue outlives its callers; were it gone, nobody would be kept waiting.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Places that nobody has.
+    #[cfg(test)]
+    pub fn free(&self) -> usize {
+        self.inner().free
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a place that has become free to the next caller who still waits.
+    fn leave(self: &Arc<Self>) {
+        loop {
+            let next = {
+                let mut inner = self.inner();
+                let next = inner.urgent.pop().or_else(|| inner.patient.pop());
+                if next.is_none() {
+                    inner.free += 1;
+                }
+                next
+            };
+            let Some(next) = next else { return };
+            match next.send(Place(Arc::clone(self))) {
+                Ok(()) => return,
+                Err(place) => mem::forget(place),
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+impl Lanes {
+    fn push(&mut self, list_id: &Arc<str>, sender: Sender<Place>) {
+        match self.0.iter_mut().find(|(lane, _)| lane == list_id) {
+            Some((_, waiting)) => waiting.push_back(sender),
+            None => self.0.push_back((Arc::clone(list_id), VecDeque::from([sender]))),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Sender<Place>> {
+        let (lane, mut waiting) = self.0.pop_front()?;
+        let next = waiting.pop_front();
+        if !waiting.is_empty() {
+            self.0.push_back((lane, waiting));
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, time::Duration};
+
+    use futures::{FutureExt, future::join_all};
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    fn caller(list_id: &str, urgent: bool) -> Caller {
+        Caller { list_id: list_id.into(), urgent }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lists_take_turns_and_urgent_ones_go_first() {
+        let (queue, order) = (Queue::new(1), RefCell::new(Vec::new()));
+        let visit = |name: &'static str, urgent| {
+            let (queue, order) = (&queue, &order);
+            async move {
+                let _place = queue.enter(&caller(name, urgent)).await;
+                order.borrow_mut().push(name);
+                sleep(Duration::from_secs(1)).await;
+            }
+            .boxed_local()
+        };
+        let big = (0..4).map(|_| visit("big", false));
+        let rest = [
+            visit("small", false),
+            visit("small", false),
+            visit("sync", true),
+            visit("other", true),
+            visit("sync", true),
+        ];
+        join_all(big.chain(rest)).await;
+        assert_eq!(*order.borrow(), ["big", "sync", "other", "sync", "big", "small", "big", "small", "big"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_gives_up_waiting_leaves_the_place_to_the_next() {
+        let queue = Queue::new(1);
+        let held = queue.enter(&caller("a", false)).await;
+        let second = Duration::from_secs(1);
+        assert!(timeout(second, queue.enter(&caller("b", false))).await.is_err());
+        // This one gives up when the place is on its way to it already.
+        let c = caller("c", false);
+        let mut late = Box::pin(queue.enter(&c));
+        assert!(late.as_mut().now_or_never().is_none());
+        drop(held);
+        drop(late);
+        assert!(timeout(second, queue.enter(&caller("d", false))).await.is_ok());
+        assert_eq!(queue.free(), 1);
+    }
+}
