@@ -30,8 +30,21 @@ impl Edit {
         Edit::Subscribe,
     ];
 
+    /// Any of them; those that use somebody up are rarer than those that bring somebody to use up.
+    pub(super) fn any(chance: &mut Rng) -> Self {
+        match chance.u8(..12) {
+            0..3 => Edit::Rename,
+            3..5 => Edit::Insert,
+            5 => Edit::Delete,
+            6..8 => Edit::Archive,
+            8 => Edit::Unarchive,
+            9..11 => Edit::Unsubscribe,
+            _ => Edit::Subscribe,
+        }
+    }
+
     /// Whether this can be done to the member.
-    pub fn fits(self, member: &Member) -> bool {
+    pub(super) fn fits(self, member: &Member) -> bool {
         match self {
             Edit::Rename | Edit::Archive => member.status != "archived",
             Edit::Insert => false,
@@ -43,7 +56,7 @@ impl Edit {
     }
 
     /// Does it, as far as it leaves a member.
-    pub fn apply(self, member: &mut Member, now: DateTime<Utc>, chance: &mut Rng) {
+    pub(super) fn apply(self, member: &mut Member, now: DateTime<Utc>, chance: &mut Rng) {
         match self {
             Edit::Rename => member.rename(chance),
             Edit::Insert | Edit::Delete => {}
@@ -55,7 +68,7 @@ impl Edit {
 }
 
 /// The people who change one list, and how soon others see it.
-pub struct People {
+pub(super) struct People {
     chance: Rng,
     /// Apart, so that changes by hand do not move those by chance.
     delays: Rng,

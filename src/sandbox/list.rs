@@ -30,7 +30,7 @@ pub struct List {
 
 struct Change {
     number: u64,
-    /// When readers see it.
+    /// When readers see it, if they have seen the earlier ones of the same member.
     visible: DateTime<Utc>,
     /// `None`: the change inserted the member.
     before: Option<Member>,
@@ -86,7 +86,7 @@ impl List {
     pub fn live(&mut self, now: DateTime<Utc>) -> Vec<Edit> {
         let due = self.people.as_mut().map(|people| people.due(now)).unwrap_or_default();
         let made = due.into_iter().filter_map(|(at, mut chance)| {
-            let edit = *chance.choice(&Edit::ALL)?;
+            let edit = Edit::any(&mut chance);
             self.make(edit, at, &mut chance).then_some(edit)
         });
         let made = made.collect();
@@ -139,11 +139,10 @@ impl List {
         self.note(number, now, before);
     }
 
-    /// Keeps what readers see until they see the change. The changes of one member become visible in their order.
+    /// Keeps what readers see until they see the change.
     fn note(&mut self, number: u64, now: DateTime<Utc>, before: Option<Member>) {
         let Some(people) = &mut self.people else { return };
-        let earlier = self.log.iter().rfind(|change| change.number == number).map(|change| change.visible);
-        let visible = people.visible(now).max(earlier.unwrap_or(now));
+        let visible = people.visible(now);
         if visible > people.oldest() {
             self.log.push(Change { number, visible, before });
         }
