@@ -69,6 +69,7 @@ impl Gate {
             None => None,
         };
         let place = self.places.enter(caller).await;
+        self.probe()?;
         let one = loop {
             while let Some(until) = self.resting()? {
                 sleep_until(until).await;

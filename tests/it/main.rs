@@ -6,6 +6,7 @@ mod faults;
 mod go;
 mod house;
 mod kill;
+mod limits;
 mod loopback;
 mod passes;
 mod process;
