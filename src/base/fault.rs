@@ -54,6 +54,12 @@ impl Fault {
         self
     }
 
+    /// Adds what the other side calls the request.
+    pub fn request_id(mut self, request_id: Option<String>) -> Self {
+        self.problem_mut().request_id = request_id;
+        self
+    }
+
     /// Adds the lines of a file that it is about.
     pub fn excerpt(mut self, lines: &str) -> Self {
         self.problem_mut().excerpt = Some(lines.to_owned());
@@ -96,11 +102,13 @@ pub struct Problem {
     pub status: Option<u16>,
     /// Lines of a file that it is about, shown below.
     pub excerpt: Option<String>,
+    /// By which the other side's support finds the request.
+    pub request_id: Option<String>,
 }
 
 impl Problem {
     fn new(what: impl Into<String>) -> Self {
-        Problem { what: what.into(), cause: None, hint: None, status: None, excerpt: None }
+        Problem { what: what.into(), cause: None, hint: None, status: None, excerpt: None, request_id: None }
     }
 }
 

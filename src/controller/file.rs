@@ -10,7 +10,11 @@ use tokio::task::{self, spawn_blocking};
 
 use crate::{
     base::fault::Fault,
-    state::{Edit, Entry, Snapshot, StateFile, document::Overruled, file::LISTS},
+    state::{
+        Edit, Entry, Snapshot, StateFile,
+        document::Overruled,
+        file::{DEAD_LETTER, LISTS},
+    },
 };
 
 pub struct File {
@@ -36,6 +40,12 @@ impl File {
     /// Where the checkpoint of an entry is kept.
     pub fn folder(&self, entry: &Entry) -> PathBuf {
         self.folders().join(entry.id.folder(entry.alone))
+    }
+
+    /// Where the rejected records of a list are kept: beside the state file, for people to look at.
+    pub fn dead_letter(&self, entry: &Entry) -> PathBuf {
+        let folder = self.path().parent().unwrap_or(Path::new("."));
+        folder.join(DEAD_LETTER).join(format!("{}.ndjson", entry.id.list_folder()))
     }
 
     /// Where what is to be remembered of a list is kept.

@@ -1,5 +1,7 @@
 //! What the controller says of an entry, in the words that people know.
 
+use std::path::Path;
+
 use crate::{
     base::time::spoken,
     state::{Edit, Entry},
@@ -37,10 +39,13 @@ pub fn finished(entry: &Entry, outcome: &Outcome) -> String {
     format!("list {list:?} finished in {seconds:.1} seconds: {}, 0 unexplained.", outcome.counts)
 }
 
-pub fn rejected(entry: &Entry, counts: &Counts) -> Option<String> {
+pub fn rejected(entry: &Entry, counts: &Counts, file: &Path) -> Option<String> {
     let (list, rejected) = (&entry.id.list_id, counts.rejected.values().sum::<u64>());
     (rejected > 0).then(|| {
-        format!("list {list:?}: {rejected} rejected members can't be sent as they are; look at them at the source.")
+        format!(
+            "list {list:?}: {rejected} rejected members can't be sent as they are; {} keeps them, with the reason.",
+            file.display()
+        )
     })
 }
 

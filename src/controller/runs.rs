@@ -86,6 +86,7 @@ impl Controller {
             worker_count: entry.worker_count,
             folder: self.file.folder(&entry),
             list_folder: self.file.list_folder(&entry),
+            dead_letter: self.file.dead_letter(&entry),
             origin: origin(&entry),
             delivered_before: entry.delivered_before,
         };
@@ -127,9 +128,10 @@ impl Controller {
 
     async fn save(&mut self, task: task::Id, entry: Entry, outcome: Outcome) -> Result<(), Fault> {
         info!("{}", report::finished(&entry, &outcome));
-        let counts = &outcome.counts;
-        for told in
-            [report::rejected(&entry, counts), report::nothing_left(&entry, counts)].into_iter().flatten()
+        let (counts, dead_letter) = (&outcome.counts, self.file.dead_letter(&entry));
+        for told in [report::rejected(&entry, counts, &dead_letter), report::nothing_left(&entry, counts)]
+            .into_iter()
+            .flatten()
         {
             warn!("{told}");
         }

@@ -1,6 +1,6 @@
 //! The Data API v2, as far as an importer sees it: `POST /v2/push`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, Utc};
 use http::{Method, header};
@@ -29,6 +29,8 @@ pub struct Ometria {
     allowance: f64,
     asked: Option<DateTime<Utc>>,
     pushes: u64,
+    /// Ids of contacts that are refused at the door, without being named.
+    refused: BTreeSet<String>,
 }
 
 impl Default for Ometria {
@@ -40,6 +42,7 @@ impl Default for Ometria {
             allowance: RATE,
             asked: None,
             pushes: 0,
+            refused: BTreeSet::new(),
         }
     }
 }
@@ -52,6 +55,14 @@ impl Ometria {
     /// Takes `rate` requests a second; 0 is no limit.
     pub fn set_rate(&mut self, rate: f64) {
         self.rate = rate;
+    }
+
+    /// From now on contacts of this id are refused, or not any more.
+    pub fn refuse(&mut self, id: &str, refuse: bool) {
+        match refuse {
+            true => self.refused.insert(id.to_owned()),
+            false => self.refused.remove(id),
+        };
     }
 
     /// What the validation after the answer found.
@@ -102,7 +113,10 @@ impl Ometria {
         if batch.iter().any(|record| json!(record).to_string().len() > MAX_RECORD_BYTES) {
             return refused(400, "Payload invalid: Record is too large.");
         }
-        let accepted = batch.len();
+        let (batch, refused): (Vec<_>, Vec<_>) = batch.into_iter().partition(|record| {
+            record.get("id").and_then(Value::as_str).is_none_or(|id| !self.refused.contains(id))
+        });
+        let (accepted, rejected) = (batch.len(), refused.len());
         for record in batch {
             self.merge(record);
         }
@@ -110,7 +124,7 @@ impl Ometria {
         answer(
             200,
             &json!({"status": "OK", "request_id": format!("sandbox-{}", self.pushes),
-                "accepted": accepted, "rejected": 0}),
+                "accepted": accepted, "rejected": rejected}),
         )
     }
 

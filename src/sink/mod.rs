@@ -19,6 +19,7 @@ pub struct BatchLimits {
 pub trait Sink: Send + Sync {
     fn limits(&self) -> BatchLimits;
 
-    /// Ok: every payload was accepted.
+    /// Ok: every payload was accepted. [`Fault::TooLarge`]: the batch was refused as a whole, for its size or for one of its
+    /// payloads, which the sink does not name; a smaller batch may be accepted.
     fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<(), Fault>>;
 }

@@ -40,7 +40,12 @@ impl Sink for Ometria {
             let request = self.http.post(&["push"], body(batch));
             let list = self.list_id.escape_debug();
             let doing = format!("could not push {} contacts of list `{list}` to ometria", batch.len());
-            self.http.call(&doing, request, |response| accepted(response, batch.len())).await
+            let answer = self.http.call(&doing, request, |response| accepted(response, batch.len())).await;
+            // One record at fault has the whole batch refused, and none is named.
+            answer.map_err(|fault| match fault {
+                Fault::List(problem) if matches!(problem.status, Some(400 | 413)) => Fault::TooLarge(problem),
+                fault => fault,
+            })
         })
     }
 }
@@ -51,7 +56,7 @@ fn body(batch: &[Payload]) -> Bytes {
     format!("[{}]", records.join(",")).into()
 }
 
-/// "OK" means received. The answer counts refused records without naming them, so a single one fails the batch.
+/// "OK" means received. The answer counts refused records without naming them.
 fn accepted(response: &Response, sent: usize) -> Result<(), Fault> {
     #[derive(Deserialize)]
     struct Answer {
@@ -70,7 +75,9 @@ fn accepted(response: &Response, sent: usize) -> Result<(), Fault> {
     if rejected == 0 {
         return Ok(());
     }
-    let request = answer.request_id.unwrap_or_else(|| "none".into());
-    Err(Fault::list(format!("ometria rejected {rejected} of {sent} contacts"))
-        .hint(format!("ask Ometria's support about request id {request}; the list is sent again when due")))
+    let fault = Fault::list(format!("ometria rejected {rejected} of {sent} contacts"));
+    match fault.request_id(answer.request_id) {
+        Fault::List(problem) => Err(Fault::TooLarge(problem)),
+        fault => Err(fault),
+    }
 }

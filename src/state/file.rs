@@ -27,6 +27,8 @@ use crate::base::{clock::Clock, fault::Fault};
 pub const NAME: &str = "state.json";
 /// Of ours: what is to be remembered of each entry, in a folder for each.
 pub const LISTS: &str = "lists";
+/// The folder of the rejected records, beside the state file.
+pub const DEAD_LETTER: &str = "dead-letter";
 /// Of ours: the text that is to take the file's name, and after the exchange the one that had it.
 pub(super) const SLOT: &str = "slot";
 /// How often a write gives way to somebody's save before it is given up.

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     checkpoint::{Checkpoint, Header},
     coverage::Counts,
+    dead_letter,
     ledger::{self, Delivered},
     pass::Pass,
     walk::LAG,
@@ -52,6 +53,8 @@ pub struct Plan {
     pub folder: PathBuf,
     /// Where the ledger of the list is kept, which its entries share: they run one after the other.
     pub list_folder: PathBuf,
+    /// The file that keeps the list's rejected records.
+    pub dead_letter: PathBuf,
     /// What the result depends on, as text: an interrupted run of another origin does not go on.
     pub origin: String,
     /// Whether members were delivered before, even if we have no record of it.
@@ -124,6 +127,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             choice: ends.mapping.choice(),
         };
         ledger::add(&plan.list_folder, delivered).await?;
+        dead_letter::tidy(&plan.dead_letter, pass.settled_well()).await?;
         let caught_up = plan.since.is_some() || (header.pass > 1 && !done.big);
         if caught_up || header.pass > CATCH_UPS {
             let elapsed = Duration::try_from_secs_f64(done.seconds).unwrap_or_default();

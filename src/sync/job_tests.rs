@@ -145,6 +145,7 @@ fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         worker_count: workers,
         folder: folder.to_owned(),
         list_folder: folder.to_owned(),
+        dead_letter: folder.join("dead.ndjson"),
         origin: "null".into(),
         delivered_before: false,
     }

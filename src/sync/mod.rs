@@ -5,6 +5,7 @@
 pub mod batcher;
 pub mod checkpoint;
 pub mod coverage;
+pub mod dead_letter;
 pub mod due;
 mod files;
 pub mod job;

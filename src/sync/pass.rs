@@ -2,9 +2,13 @@
 //! delivered, all in one task. It ends when the fate of every record is known.
 
 mod check;
+mod delivery;
 mod intake;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -12,11 +16,15 @@ use log::{info, warn};
 use tokio::time::{Instant, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use self::check::Explained;
+use self::{
+    check::Explained,
+    delivery::{Deliveries, Parcel},
+};
 use super::{
     batcher::Batcher,
     checkpoint::{Checkpoint, Header, Line, Progress},
-    coverage::Counts,
+    coverage::{Counts, REJECTED},
+    dead_letter::DeadLetter,
     job::{Ends, Plan},
     ledger,
     sweep::{Pace, Sweeping},
@@ -25,7 +33,6 @@ use super::{
 };
 use crate::base::{
     fault::Fault,
-    record::Payload,
     time,
     window::{Page, Span, Sweep, Window},
 };
@@ -51,9 +58,11 @@ pub struct Pass<'a> {
     /// Before this pass, and in parts of it before this one.
     seconds: f64,
     watermark: Watermark<(Joined, Progress)>,
-    batcher: Batcher<(u128, Payload)>,
+    batcher: Batcher<Parcel>,
     /// Newer versions of records whose older one is on its way.
-    newer: HashMap<u128, Payload>,
+    newer: HashMap<u128, Parcel>,
+    /// Rejected records that are to be kept, and whether a page waits for that.
+    rejects: Vec<(DeadLetter, bool)>,
     /// Whether the source's clock has confirmed the end of the window.
     confirmed: bool,
     heavies: u32,
@@ -69,7 +78,6 @@ enum Answer {
 }
 
 type Reads<'a> = FuturesUnordered<BoxFuture<'a, (usize, u32, Answer)>>;
-type Deliveries<'a> = FuturesUnordered<BoxFuture<'a, Result<Vec<u128>, Fault>>>;
 
 impl<'a> Pass<'a> {
     /// `lines` are the pages that were settled before an interruption.
@@ -106,6 +114,7 @@ impl<'a> Pass<'a> {
             start: Instant::now(),
             seconds,
             newer: HashMap::new(),
+            rejects: Vec::new(),
             confirmed: !lines.is_empty(),
             heavies: 0,
             resting: None,
@@ -142,6 +151,7 @@ impl<'a> Pass<'a> {
                 self.unrecorded = false;
             }
             let read_out = reads.is_empty() && (stopping || self.finished());
+            self.bury().await?;
             self.send(&mut deliveries, read_out && (flush || stopping));
             self.settle().await?;
             if read_out && deliveries.is_empty() {
@@ -154,7 +164,7 @@ impl<'a> Pass<'a> {
                     stopping = true;
                     reads.clear();
                 }
-                Some(keys) = deliveries.next() => self.delivered(keys?),
+                Some(delivered) = deliveries.next() => self.delivered(delivered?)?,
                 Some((index, generation, answer)) = reads.next() => {
                     self.take(index, generation, answer, &mut reads)?;
                 }
@@ -203,27 +213,6 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Fills the sink's places with full batches; with the last, smaller one only when no page is under way or left.
-    fn send(&mut self, deliveries: &mut Deliveries<'a>, rest: bool) {
-        let sink = &self.ends.sink;
-        while deliveries.len() < sink.limits().in_flight {
-            let batch = if rest { self.batcher.rest() } else { self.batcher.full() };
-            let Some(batch) = batch else { break };
-            let (keys, payloads): (Vec<u128>, Vec<Payload>) = batch.into_iter().unzip();
-            deliveries.push(Box::pin(async move { sink.deliver(&payloads).await.map(|()| keys) }));
-        }
-    }
-
-    fn delivered(&mut self, keys: Vec<u128>) {
-        self.counts.sent += keys.len() as u64;
-        for key in keys {
-            match self.newer.remove(&key) {
-                Some(payload) => self.batcher.push((key, payload)),
-                None => self.watermark.settled(key),
-            }
-        }
-    }
-
     /// Adds the pages that are settled now to the checkpoint. The last ones of a pass need none.
     async fn settle(&mut self) -> Result<(), Fault> {
         let seconds = self.seconds();
@@ -263,6 +252,21 @@ impl<'a> Pass<'a> {
         counts
     }
 
+    /// Records that were accepted or skipped in their last version.
+    pub fn settled_well(&self) -> HashSet<u128> {
+        let well = |sweep: &Sweeping, fate| !sweep.seen.name(fate).starts_with(REJECTED);
+        let of = |sweep| {
+            let sweep: &Sweeping = sweep;
+            sweep
+                .seen
+                .iter()
+                .filter(|(_, known)| well(sweep, known.fate))
+                .map(|(key, _)| key)
+                .collect::<Vec<_>>()
+        };
+        self.sweeps.iter().flat_map(of).collect()
+    }
+
     pub fn until(&self) -> DateTime<Utc> {
         self.sweeps.iter().find_map(|sweep| sweep.window.until).unwrap_or_default()
     }
@@ -292,6 +296,7 @@ impl<'a> Pass<'a> {
                 (self.heavies, self.resting) = (0, None);
                 if self.confirm(page.at)? {
                     self.page(index, ask, page);
+                    self.trust()?;
                 }
             }
             Answer::Page(ask, Err(Fault::TooLarge(problem))) => {

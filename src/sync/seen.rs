@@ -56,6 +56,14 @@ impl Seen {
         self.known.insert(row.key, Known { second: row.second, status, fate });
     }
 
+    /// Its fate is another one after all.
+    pub fn set_fate(&mut self, key: u128, fate: &str) {
+        if self.known.contains_key(&key) {
+            let fate = self.place(fate);
+            self.known.entry(key).and_modify(|known| known.fate = fate);
+        }
+    }
+
     /// A source with more than 250 different words has the further ones counted as one.
     fn place(&mut self, name: &str) -> u8 {
         const MOST: usize = 250;

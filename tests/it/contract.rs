@@ -178,13 +178,13 @@ async fn ometria_failures_are_classed_and_told_without_secrets() {
         expect![[r#"
             list: could not push 2 contacts of list `a` to ometria: ometria answered 401 unauthorized (check the key in `OMETRIA_APIKEY`)
             list: could not push 2 contacts of list `a` to ometria: ometria answered 403 forbidden: api key is not authorised to access this resource (check the rights of the key in `OMETRIA_APIKEY`)
-            list: could not push 2 contacts of list `a` to ometria: ometria answered 400 bad request: payload invalid: <address> is bad
-            list: could not push 2 contacts of list `a` to ometria: ometria answered 413 payload too large
+            too large: could not push 2 contacts of list `a` to ometria: ometria answered 400 bad request: payload invalid: <address> is bad
+            too large: could not push 2 contacts of list `a` to ometria: ometria answered 413 payload too large
             retry: could not push 2 contacts of list `a` to ometria: ometria answered 429 too many requests (tried 6 times in … s)
             retry: could not push 2 contacts of list `a` to ometria: ometria answered 503 service unavailable (tried 6 times in … s)
             retry: could not push 2 contacts of list `a` to ometria: ometria's answer can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
-            list: could not push 2 contacts of list `a` to ometria: ometria rejected 1 of 2 contacts (ask Ometria's support about request id r-1; the list is sent again when due)
-            list: could not push 2 contacts of list `a` to ometria: ometria rejected 2 of 2 contacts (ask Ometria's support about request id none; the list is sent again when due)
+            too large: could not push 2 contacts of list `a` to ometria: ometria rejected 1 of 2 contacts
+            too large: could not push 2 contacts of list `a` to ometria: ometria rejected 2 of 2 contacts
             retry: could not push 2 contacts of list `a` to ometria: no whole answer from ometria at http://sandbox: no answer in time (tried 6 times in … s; if this lasts, check the network and `OMETRIA_URL`)
         "#]],
     )

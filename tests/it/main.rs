@@ -10,6 +10,7 @@ mod limits;
 mod loopback;
 mod passes;
 mod process;
+mod reject;
 mod resume;
 mod retry;
 mod run_sh;

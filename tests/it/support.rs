@@ -15,7 +15,12 @@ use importer::{
     controller::{self, Mode, Tools, Verdict, watch::Watch},
     net::Transport,
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member},
-    state::{StateFile, disk::OURS, file::NAME, schema},
+    state::{
+        StateFile,
+        disk::OURS,
+        file::{DEAD_LETTER, NAME},
+        schema,
+    },
 };
 use serde_json::{Map, Value};
 use tokio::{
@@ -254,7 +259,8 @@ impl Drop for World {
             return;
         }
         let files = fs::read_dir(self.folder.path()).unwrap().map(|file| file.unwrap().file_name());
-        let strange: Vec<_> = files.filter(|name| name != NAME && name != OURS).collect();
+        let strange: Vec<_> =
+            files.filter(|name| name != NAME && name != OURS && name != DEAD_LETTER).collect();
         assert!(strange.is_empty(), "left in the state folder: {strange:?}");
         let errors = self.sandbox.ometria().errors().clone();
         assert!(errors.is_empty(), "ometria found invalid records: {errors:?}");

@@ -163,6 +163,7 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         worker_count: 2,
         folder: folder.path().join("l"),
         list_folder: folder.path().join("l"),
+        dead_letter: folder.path().join("dead.ndjson"),
         origin: "null".into(),
         delivered_before: false,
     }

@@ -3,18 +3,24 @@
 use chrono::{DateTime, Utc};
 use log::debug;
 
-use super::Pass;
+use super::{Parcel, Pass};
 use crate::{
     base::{
+        fault::{Fault, Problem},
         record::{Mapped, Payload, Record},
+        time,
         window::{Page, Window},
     },
     sync::{
         coverage::{OUTDATED, REJECTED, SENT, SKIPPED},
+        dead_letter::DeadLetter,
         seen::{Known, Seen, fingerprint},
         walk::{Ask, Row, Rows},
     },
 };
+
+/// Rejected records that may be for what they are, whatever their share.
+const MANY: u64 = 100;
 
 impl Pass<'_> {
     pub(super) fn page(&mut self, index: usize, ask: Ask, page: Page) {
@@ -57,11 +63,14 @@ impl Pass<'_> {
         } else {
             match self.ends.mapping.map(record) {
                 Mapped::Send(payload) => {
-                    self.queue(row.key, payload);
+                    self.queue(Parcel { print: row.key, key: record.key.clone(), payload });
                     SENT.to_owned()
                 }
                 Mapped::Skip(reason) => format!("{SKIPPED} {reason}"),
-                Mapped::Reject(reason) => format!("{REJECTED} {reason}"),
+                Mapped::Reject(reason) => {
+                    self.reject(&record.key, reason.to_owned());
+                    format!("{REJECTED} {reason}")
+                }
             }
         };
         if fate != SENT {
@@ -71,13 +80,50 @@ impl Pass<'_> {
     }
 
     /// An older version of a record never overtakes a newer one: while it is on its way, the newer one waits.
-    fn queue(&mut self, key: u128, payload: Payload) {
-        if self.watermark.is_pending(key) {
-            self.newer.insert(key, payload);
+    fn queue(&mut self, parcel: Parcel) {
+        if self.watermark.is_pending(parcel.print) {
+            self.newer.insert(parcel.print, parcel);
         } else {
-            self.watermark.sent(key);
-            self.batcher.push((key, payload));
+            self.watermark.sent(parcel.print);
+            self.batcher.push(parcel);
         }
+    }
+
+    /// The sink has refused a record by itself.
+    pub(super) fn refused(&mut self, parcel: Parcel, problem: Problem) {
+        let fate = format!("{REJECTED} refused");
+        self.counts.count(&fate);
+        self.sweeps.iter_mut().for_each(|sweep| sweep.seen.set_fate(parcel.print, &fate));
+        // Its pages wait until the letter is kept; a newer version then goes its own way.
+        let time = time::wire(self.ends.source.now());
+        let Parcel { key, payload: Payload(payload), .. } = parcel;
+        let (reason, request_id) = (problem.to_string(), problem.request_id);
+        let letter = DeadLetter { key, reason, request_id, time, payload: Some(payload) };
+        self.rejects.push((letter, true));
+    }
+
+    /// The mapping has refused a record.
+    fn reject(&mut self, key: &str, reason: String) {
+        let print = fingerprint(key);
+        // An older version that is on its way settles the pages.
+        let waits = !self.watermark.is_pending(print);
+        if waits {
+            self.watermark.sent(print);
+        }
+        let time = time::wire(self.ends.source.now());
+        let letter = DeadLetter { key: key.to_owned(), reason, request_id: None, time, payload: None };
+        self.rejects.push((letter, waits));
+    }
+
+    /// Fails when so many are rejected that it can't be for what they are.
+    pub(super) fn trust(&self) -> Result<(), Fault> {
+        let rejected: u64 = self.counts.rejected.values().sum();
+        let seen: u64 = self.sweeps.iter().map(|sweep| sweep.seen.len() as u64).sum();
+        if rejected <= MANY || 2 * rejected <= seen {
+            return Ok(());
+        }
+        let hint = "the mapping or the sink looks wrong; look at the dead letters";
+        Err(Fault::list(format!("{rejected} of {seen} members were rejected")).hint(hint))
     }
 }
 

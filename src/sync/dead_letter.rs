@@ -1,0 +1,113 @@
+//! Records that could not be delivered: a file for each list, for people to look at. It holds personal data, and so only its
+//! owner may read it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::OpenOptions,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{files, seen::fingerprint};
+use crate::base::fault::Fault;
+
+/// One record, as a line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// What names the record at its source.
+    pub key: String,
+    pub reason: String,
+    /// By which the sink's support finds the request.
+    pub request_id: Option<String>,
+    /// When, by the source's clock, ISO 8601.
+    pub time: String,
+    /// What was refused; nothing if the record could not be mapped.
+    pub payload: Option<Box<RawValue>>,
+}
+
+/// Adds letters, on disk when this ends.
+pub async fn append(path: &Path, letters: Vec<DeadLetter>) -> Result<(), Fault> {
+    let work = move |path: &Path| {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut text = Vec::new();
+        for letter in &letters {
+            serde_json::to_writer(&mut text, letter)?;
+            text.push(b'\n');
+        }
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        file.write_all(&text)?;
+        file.sync_data()
+    };
+    files::blocking(path, work).await
+}
+
+/// Leaves the latest letter of each record, and none of those that have been delivered or skipped since.
+pub async fn tidy(path: &Path, settled: HashSet<u128>) -> Result<(), Fault> {
+    let work = move |path: &Path| {
+        let Some(bytes) = files::read(path)? else { return Ok(()) };
+        let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+        let key = |line: &[u8]| serde_json::from_slice::<DeadLetter>(line).ok().map(|letter| letter.key);
+        let keys: Vec<Option<String>> = lines.iter().map(|line| key(line)).collect();
+        let mut last = HashMap::new();
+        keys.iter().enumerate().for_each(|(index, key)| {
+            last.insert(key, index);
+        });
+        // What can't be read is left for whoever wrote it.
+        let stays = |index: usize| match &keys[index] {
+            Some(key) => last[&keys[index]] == index && !settled.contains(&fingerprint(key)),
+            None => true,
+        };
+        let kept: Vec<&[u8]> =
+            (0..lines.len()).filter(|index| stays(*index)).map(|index| lines[index]).collect();
+        match kept.len() {
+            all if all == lines.len() => Ok(()),
+            0 => files::remove(path).map(|_| ()),
+            _ => files::replace(path, &kept.concat()).map(|_| ()),
+        }
+    };
+    files::blocking(path, work).await
+}
+
+/// All letters of a list; none without a file.
+pub async fn read(path: &Path) -> Result<Vec<DeadLetter>, Fault> {
+    let work = |path: &Path| -> io::Result<Vec<DeadLetter>> {
+        let bytes = files::read(path)?.unwrap_or_default();
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+    };
+    files::blocking(path, work).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn letter(key: &str, reason: &str) -> DeadLetter {
+        let (key, reason, time) = (key.to_owned(), reason.to_owned(), "2026-11-21T12:00:00Z".to_owned());
+        DeadLetter { key, reason, request_id: None, time, payload: None }
+    }
+
+    #[tokio::test]
+    async fn letters_are_kept_for_their_owner_alone_until_the_record_is_delivered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dead-letter").join("a.ndjson");
+        append(&path, vec![letter("a", "no_id"), letter("b", "no_id")]).await.unwrap();
+        append(&path, vec![letter("a", "refused"), letter("c", "refused")]).await.unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        tidy(&path, HashSet::from([fingerprint("c"), fingerprint("d")])).await.unwrap();
+        let left: Vec<_> =
+            read(&path).await.unwrap().into_iter().map(|letter| (letter.key, letter.reason)).collect();
+        assert_eq!(left, [("b".into(), "no_id".into()), ("a".into(), "refused".into())]);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        tidy(&path, HashSet::from([fingerprint("a"), fingerprint("b")])).await.unwrap();
+        assert!(!path.exists());
+    }
+}

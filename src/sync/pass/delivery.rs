@@ -1,0 +1,102 @@
+//! Batches on their way to the sink, and what comes of them.
+
+use futures::{future::BoxFuture, stream::FuturesUnordered};
+
+use super::Pass;
+use crate::{
+    base::{
+        fault::{Fault, Problem},
+        record::Payload,
+    },
+    sink::Sink,
+    sync::{
+        dead_letter::{self, DeadLetter},
+        seen::fingerprint,
+    },
+};
+
+/// A payload on its way, and the record it was made of.
+pub(super) struct Parcel {
+    pub print: u128,
+    pub key: String,
+    pub payload: Payload,
+}
+
+/// What came of a batch.
+pub(super) struct Delivered {
+    accepted: Vec<u128>,
+    refused: Vec<(Parcel, Problem)>,
+}
+
+pub(super) type Deliveries<'a> = FuturesUnordered<BoxFuture<'a, Result<Delivered, Fault>>>;
+
+impl<'a> Pass<'a> {
+    /// Fills the sink's places with full batches; with the last, smaller one only when no page is under way or left.
+    pub(super) fn send(&mut self, deliveries: &mut Deliveries<'a>, rest: bool) {
+        let sink = &self.ends.sink;
+        while deliveries.len() < sink.limits().in_flight {
+            let batch = if rest { self.batcher.rest() } else { self.batcher.full() };
+            let Some(batch) = batch else { break };
+            deliveries.push(Box::pin(deliver(sink.as_ref(), batch)));
+        }
+    }
+
+    pub(super) fn delivered(&mut self, delivered: Delivered) -> Result<(), Fault> {
+        self.counts.sent += delivered.accepted.len() as u64;
+        for print in delivered.accepted {
+            self.arrived(print);
+        }
+        for (parcel, problem) in delivered.refused {
+            self.refused(parcel, problem);
+        }
+        self.trust()
+    }
+
+    /// The version of a record that was on its way has met its fate; a newer one that has waited for that goes now.
+    fn arrived(&mut self, print: u128) {
+        match self.newer.remove(&print) {
+            Some(parcel) => self.batcher.push(parcel),
+            None => self.watermark.settled(print),
+        }
+    }
+
+    /// Keeps the rejected records; only then their fate counts as known.
+    pub(super) async fn bury(&mut self) -> Result<(), Fault> {
+        if self.rejects.is_empty() {
+            return Ok(());
+        }
+        let (letters, waits): (Vec<DeadLetter>, Vec<bool>) = self.rejects.drain(..).unzip();
+        let prints: Vec<u128> = letters.iter().map(|letter| fingerprint(&letter.key)).collect();
+        dead_letter::append(&self.plan.dead_letter, letters).await?;
+        prints.into_iter().zip(waits).filter(|(_, waits)| *waits).for_each(|(print, _)| self.arrived(print));
+        Ok(())
+    }
+}
+
+/// Delivers a batch. One that is refused as a whole is split until the records at fault stand alone.
+async fn deliver(sink: &dyn Sink, batch: Vec<Parcel>) -> Result<Delivered, Fault> {
+    let (records, payloads): (Vec<(u128, String)>, Vec<Payload>) =
+        batch.into_iter().map(|Parcel { print, key, payload }| ((print, key), payload)).unzip();
+    let mut fates: Vec<Option<Problem>> = vec![None; payloads.len()];
+    let mut ranges = vec![0..payloads.len()];
+    while let Some(range) = ranges.pop() {
+        match sink.deliver(&payloads[range.clone()]).await {
+            Ok(()) => {}
+            Err(Fault::TooLarge(problem)) if range.len() == 1 => fates[range.start] = Some(problem),
+            Err(Fault::TooLarge(_)) => {
+                let middle = range.start + range.len() / 2;
+                // The earlier half first.
+                ranges.extend([middle..range.end, range.start..middle]);
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    let mut delivered = Delivered { accepted: vec![], refused: vec![] };
+    for (((print, key), payload), fate) in records.into_iter().zip(payloads).zip(fates) {
+        match fate {
+            None => delivered.accepted.push(print),
+            Some(problem) => delivered.refused.push((Parcel { print, key, payload }, problem)),
+        }
+    }
+    Ok(delivered)
+}

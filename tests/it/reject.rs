@@ -1,0 +1,91 @@
+//! Members that Ometria refuses: the others are delivered, and those are kept.
+
+use importer::{controller::Verdict, sandbox::people::Member};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::support::{World, at, hours};
+
+fn subscribed(world: &World, list_id: &str) -> Vec<Member> {
+    let mailchimp = world.sandbox.mailchimp();
+    mailchimp.members(list_id).filter(|member| member.status == "subscribed").cloned().collect()
+}
+
+/// The letters of a list.
+fn letters(world: &World, list_id: &str) -> Vec<Value> {
+    let path = world.folder.path().join("dead-letter").join(format!("{list_id}.ndjson"));
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_contact_is_found_and_kept_and_the_rest_of_its_batch_is_delivered() {
+    let world = World::new().list("ref1", 450).with_state(r#"[{"list_id": "ref1"}]"#);
+    let refused: Vec<Member> = subscribed(&world, "ref1").into_iter().step_by(100).take(3).collect();
+    for member in &refused {
+        world.sandbox.ometria().refuse(&member.contact_id("ref1"), true);
+    }
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(world.contacts(), world.expected("ref1").len() - 3);
+    assert!(refused.iter().all(|member| world.contact("ref1", member).is_none()));
+    assert_eq!(world.logged("3 rejected (3 refused)"), 1);
+    assert_eq!(world.field("total_updates"), world.contacts());
+    let letters = letters(&world, "ref1");
+    let mut keys: Vec<&str> = letters.iter().map(|letter| letter["key"].as_str().unwrap()).collect();
+    let mut expected: Vec<String> = refused.iter().map(Member::id).collect();
+    keys.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+    for letter in &letters {
+        assert_eq!(letter["payload"]["@type"], "contact");
+        assert!(letter["request_id"].as_str().unwrap().starts_with("sandbox-"), "{letter}");
+        assert!(letter["reason"].as_str().unwrap().contains("rejected 1 of 1 contacts"), "{letter}");
+        assert!(letter["time"].as_str().unwrap().starts_with("2026-11-21T12:0"), "{letter}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_delivered_at_last_is_no_dead_letter_any_more() {
+    let world = World::new().list("ref2", 100).with_state(r#"[{"list_id": "ref2"}]"#);
+    let members = subscribed(&world, "ref2");
+    for member in &members[..2] {
+        world.sandbox.ometria().refuse(&member.contact_id("ref2"), true);
+    }
+    world.once().await.unwrap();
+    assert_eq!(letters(&world, "ref2").len(), 2);
+    world.sandbox.ometria().refuse(&members[0].contact_id("ref2"), false);
+    sleep(hours(3)).await;
+    for member in &members[..2] {
+        let now = at("2026-11-21T14:30:00");
+        world.sandbox.mailchimp().edit("ref2", member.number, now, |member| member.first = "Augusta".into());
+    }
+    world.once().await.unwrap();
+    let left = letters(&world, "ref2");
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(left[0]["key"], members[1].id());
+    assert_eq!(left[0]["payload"]["firstname"], "Augusta");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_be_mapped_is_kept_without_a_payload() {
+    let world = World::new().list("ref3", 50).with_state(r#"[{"list_id": "ref3"}]"#);
+    world.sandbox.mailchimp().edit("ref3", 3, at("2026-11-01T00:00:00"), |member| member.status = "vip");
+    world.once().await.unwrap();
+    let letters = letters(&world, "ref3");
+    assert_eq!(
+        (letters.len(), &letters[0]["reason"], &letters[0]["payload"]),
+        (1, &"unknown_status".into(), &Value::Null)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_most_are_refused_the_list_stops_and_says_what_looks_wrong() {
+    let world = World::new().list("ref4", 1000).with_state(r#"[{"list_id": "ref4"}]"#);
+    for member in subscribed(&world, "ref4") {
+        world.sandbox.ometria().refuse(&member.contact_id("ref4"), true);
+    }
+    assert_eq!(world.once().await.unwrap(), Verdict::Failed);
+    assert_eq!(world.logged("the mapping or the sink looks wrong; look at the dead letters"), 1);
+    assert!(letters(&world, "ref4").len() < 800, "nothing more is kept then");
+    assert_eq!(world.field("latest_timestamp"), Value::Null);
+}
