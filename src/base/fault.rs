@@ -38,7 +38,7 @@ impl Fault {
 
     /// Adds why it happened.
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
-        self.problem_mut().cause = Some(cause.to_string());
+        self.problem_mut().cause = Some(cause.to_string().into());
         self
     }
 
@@ -56,13 +56,13 @@ impl Fault {
 
     /// Adds what the other side calls the request.
     pub fn request_id(mut self, request_id: Option<String>) -> Self {
-        self.problem_mut().request_id = request_id;
+        self.problem_mut().request_id = request_id.map(Into::into);
         self
     }
 
     /// Adds the lines of a file that it is about.
     pub fn excerpt(mut self, lines: &str) -> Self {
-        self.problem_mut().excerpt = Some(lines.to_owned());
+        self.problem_mut().excerpt = Some(lines.into());
         self
     }
 
@@ -96,14 +96,14 @@ impl Fault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub what: String,
-    pub cause: Option<String>,
+    pub cause: Option<Box<str>>,
     pub hint: Option<String>,
     /// The HTTP status behind it, for an adapter that knows what it means there.
     pub status: Option<u16>,
     /// Lines of a file that it is about, shown below.
-    pub excerpt: Option<String>,
+    pub excerpt: Option<Box<str>>,
     /// By which the other side's support finds the request.
-    pub request_id: Option<String>,
+    pub request_id: Option<Box<str>>,
 }
 
 impl Problem {

@@ -97,7 +97,7 @@ impl Pass<'_> {
         // Its pages wait until the letter is kept; a newer version then goes its own way.
         let time = time::wire(self.ends.source.now());
         let Parcel { key, payload: Payload(payload), .. } = parcel;
-        let (reason, request_id) = (problem.to_string(), problem.request_id);
+        let (reason, request_id) = (problem.to_string(), problem.request_id.map(String::from));
         let letter = DeadLetter { key, reason, request_id, time, payload: Some(payload) };
         self.rejects.push((letter, true));
     }
