@@ -19,6 +19,11 @@ pub struct BatchLimits {
 pub trait Sink: Send + Sync {
     fn limits(&self) -> BatchLimits;
 
+    /// What people should know before somebody is delivered for the first time; nothing if there is nothing.
+    fn caution(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Ok: every payload was accepted. [`Fault::TooLarge`]: the batch was refused as a whole, for its size or for one of its
     /// payloads, which the sink does not name; a smaller batch may be accepted.
     fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<(), Fault>>;

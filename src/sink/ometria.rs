@@ -34,6 +34,14 @@ impl Sink for Ometria {
         BatchLimits { records: MAX_RECORDS, in_flight: IN_FLIGHT }
     }
 
+    /// <https://support.ometria.com/hc/en-gb/articles/360011293458-How-does-Ometria-subscribe-and-unsubscribe-contacts->
+    fn caution(&self) -> Option<&'static str> {
+        Some(
+            "contacts that arrive as subscribed can start a welcome campaign in Ometria, for everyone on the list; if \
+             one is running there, stop importer, pause the campaign, and start again",
+        )
+    }
+
     /// An accepted record is merged into the stored one by its id, so that a repeat is harmless.
     fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {

@@ -89,6 +89,9 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
         let recorded = summary.as_ref().map(|summary| summary.until);
         (first(ends, plan, recorded), vec![])
     });
+    if let Some(caution) = ends.sink.caution().filter(|_| unrecorded && plan.since.is_none()) {
+        warn!("list {:?} is loaded for the first time: {caution}.", plan.list_id);
+    }
     let choice = lines.last().and_then(|line| line.choice.clone()).or(header.choice.clone());
     ends.mapping.choose(choice.or(summary.and_then(|summary| summary.choice)));
     let mut again = false;

@@ -24,6 +24,13 @@ async fn an_absent_timestamp_is_a_null_one_and_defaults_are_never_added() {
     let world = World::new().list("absent1", 10).with_state(r#"[{"list_id": "absent1"}]"#);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     world.assert_delivered("absent1");
+    let caution = "list \"absent1\" is loaded for the first time: contacts that arrive as subscribed can start a welcome";
+    assert_eq!(world.logged(caution), 1);
+    world.save(r#"[{"list_id": "absent1", "latest_timestamp": null}]"#);
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(world.logged(caution), 1, "once a list");
+    world.save(r#"[{"list_id": "absent1"}]"#);
+    world.once().await.unwrap();
     let entry = serde_json::from_str::<serde_json::Value>(&world.state()).unwrap()[0].clone();
     let fields: Vec<&String> = entry.as_object().unwrap().keys().collect();
     assert_eq!(fields, ["elapsed_seconds", "latest_timestamp", "list_id", "total_updates"]);

@@ -78,7 +78,8 @@ async fn deliver(sink: &dyn Sink, batch: Vec<Parcel>) -> Result<Delivered, Fault
     let (records, payloads): (Vec<(u128, String)>, Vec<Payload>) =
         batch.into_iter().map(|Parcel { print, key, payload }| ((print, key), payload)).unzip();
     let mut fates: Vec<Option<Problem>> = vec![None; payloads.len()];
-    let mut ranges = vec![0..payloads.len()];
+    let whole = 0..payloads.len();
+    let mut ranges = vec![whole];
     while let Some(range) = ranges.pop() {
         match sink.deliver(&payloads[range.clone()]).await {
             Ok(()) => {}
