@@ -26,7 +26,7 @@ use self::settings::Settings;
 use crate::{
     base::clock::{Clock, SystemClock},
     cli::{self, Cli, Command, exit},
-    controller::{self, Mode, Open, Tools, Verdict, watch::Watch},
+    controller::{self, Mode, Open, Tools, Verdict, Wanted, watch::Watch},
     mapping::{Mapping, ometria_contact::OmetriaContact},
     net::{Caller, Door, Gate, Transport, transport::Web},
     sandbox::{self, Faults, MAILCHIMP_KEY, OMETRIA_KEY, serve::serve},
@@ -115,9 +115,9 @@ pub fn open(settings: Settings, transport: Arc<dyn Transport>, clock: Arc<dyn Cl
     let mailchimp = Door::new(settings.mailchimp, gate, Arc::clone(&transport), Arc::clone(&clock));
     let gate = Gate::new(OMETRIA_CONNECTIONS, settings.ometria_rate);
     let ometria = Door::new(settings.ometria, gate, transport, clock);
-    Box::new(move |list_id, urgent| {
+    Box::new(move |Wanted { list_id, urgent, policy }| {
         let caller = Caller { list_id: list_id.into(), urgent };
-        let mapping = OmetriaContact::new(list_id);
+        let mapping = OmetriaContact::new(list_id, policy);
         Ends {
             source: Box::new(Mailchimp::new(mailchimp.open(caller.clone()), list_id, mapping.fields())),
             mapping: Box::new(mapping),

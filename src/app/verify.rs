@@ -11,9 +11,11 @@ use super::{open, settings::Settings};
 use crate::{
     base::{
         clock::{Clock, SystemClock},
+        consent::Policy,
         window::{Span, Sweep, Window},
     },
     cli::{self, exit},
+    controller::Wanted,
     net::transport::Web,
     source::Source,
     state::{
@@ -46,7 +48,11 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     let Some(ledger) = Ledger::load(&folder).await? else {
         bail!("no run of list {list:?} is on record: let it run, then verify");
     };
-    let compared = compare(open(list, true).source.as_ref(), &ledger).await?;
+    let compared = compare(
+        open(Wanted { list_id: list, urgent: true, policy: Policy::default() }).source.as_ref(),
+        &ledger,
+    )
+    .await?;
     writeln!(stdout(), "list {list:?}\n\n{compared}")?;
     Ok(if compared.holds() { exit::DONE } else { exit::FAILED })
 }

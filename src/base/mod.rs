@@ -1,6 +1,7 @@
 //! The words that every floor shares: record, window, fault, clock. No I/O, and no third party's name.
 
 pub mod clock;
+pub mod consent;
 pub mod fault;
 pub mod record;
 pub mod secret;

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{file::File, quit::QuitFile, slots::Slots, watch::Watch};
 use crate::{
-    base::{clock::Clock, fault::Fault},
+    base::{clock::Clock, consent::Policy, fault::Fault},
     state::{Entry, StateFile},
     sync::{
         checkpoint::Checkpoint,
@@ -56,8 +56,16 @@ pub enum Verdict {
     Failed,
 }
 
-/// Makes the ends of a list; its requests go before others if urgent.
-pub type Open = Box<dyn Fn(&str, bool) -> Ends + Send + Sync>;
+/// What the ends of a list depend on.
+pub struct Wanted<'a> {
+    pub list_id: &'a str,
+    /// Its requests go before those that are not.
+    pub urgent: bool,
+    pub policy: Policy,
+}
+
+/// Makes the ends of a list.
+pub type Open = Box<dyn Fn(Wanted) -> Ends + Send + Sync>;
 
 /// What the controller works with.
 pub struct Tools {

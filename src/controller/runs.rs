@@ -9,7 +9,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Controller, Look, Mode, Ran, report, slots::Slot};
+use super::{Controller, Look, Mode, Ran, Wanted, report, slots::Slot};
 use crate::{
     base::fault::Fault,
     state::{Edit, Entry, Stamp, document::Overruled, identity::EntryId},
@@ -89,8 +89,10 @@ impl Controller {
             dead_letter: self.file.dead_letter(&entry),
             origin: origin(&entry),
             delivered_before: entry.delivered_before,
+            reads_archived: entry.policy.reads_archived(),
         };
-        let ends = (self.open)(&plan.list_id, since.is_some());
+        let ends =
+            (self.open)(Wanted { list_id: &plan.list_id, urgent: since.is_some(), policy: entry.policy });
         let (stop, id) = (self.stop.clone(), entry.id.clone());
         let task = self.jobs.spawn(async move {
             let ended = job::run(&ends, &plan, &stop).await;
@@ -181,7 +183,7 @@ impl Controller {
 /// What the result of an entry's run depends on: with anything of it changed, an interrupted run does not go on. How
 /// fast it runs is not among it.
 fn origin(entry: &Entry) -> String {
-    let was = serde_json::to_string(&entry.was).unwrap_or_default();
+    let was = serde_json::to_string(&(entry.was, entry.policy)).unwrap_or_default();
     format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
 }
 

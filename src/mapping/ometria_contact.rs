@@ -11,6 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::Mapping;
 use crate::base::{
+    consent::{Consent, Policy},
     record::{Mapped, Payload, Reason, Record},
     time,
 };
@@ -18,13 +19,14 @@ use crate::base::{
 /// The mapping of one list.
 pub struct OmetriaContact {
     collection: String,
+    policy: Policy,
     identity: OnceLock<Identity>,
 }
 
 impl OmetriaContact {
     /// The collection is always `mailchimp_<list_id>`: contact ids are unique within one.
-    pub fn new(list_id: &str) -> Self {
-        OmetriaContact { collection: format!("mailchimp_{list_id}"), identity: OnceLock::new() }
+    pub fn new(list_id: &str, policy: Policy) -> Self {
+        OmetriaContact { collection: format!("mailchimp_{list_id}"), policy, identity: OnceLock::new() }
     }
 
     /// The contact's id. Which field gives it is decided once, by the first member: were it decided for each, one
@@ -35,7 +37,7 @@ impl OmetriaContact {
     }
 
     fn contact(&self, member: &Member) -> Result<Contact<'_>, Refusal> {
-        let consent = Consent::of(member)?;
+        let consent = Said::of(member)?.within(self.policy)?;
         let id = self.id(member).ok_or(Refusal::Reject("no_id"))?;
         let email = member.email_address.as_deref().unwrap_or("").trim().to_lowercase();
         if !is_address(&email) {
@@ -135,25 +137,28 @@ impl Identity {
 }
 
 /// What a status says about mailing this person.
-struct Consent {
+struct Said {
     marketing_optin: Option<&'static str>,
     subscribed: Option<String>,
     unsubscribed: Option<String>,
+    archived: bool,
 }
 
-impl Consent {
+impl Said {
+    const OPTED_IN: Option<&'static str> = Some("EXPLICITLY_OPTEDIN");
     const OPTED_OUT: Option<&'static str> = Some("EXPLICITLY_OPTEDOUT");
 
     fn of(member: &Member) -> Result<Self, Refusal> {
-        let says = |marketing_optin| Consent { marketing_optin, subscribed: None, unsubscribed: None };
+        let says =
+            |marketing_optin| Said { marketing_optin, subscribed: None, unsubscribed: None, archived: false };
         Ok(match member.status.as_deref().unwrap_or("") {
-            "subscribed" => Consent {
+            "subscribed" => Said {
                 subscribed: first_time([&member.timestamp_opt, &member.timestamp_signup]),
-                ..says(Some("EXPLICITLY_OPTEDIN"))
+                ..says(Self::OPTED_IN)
             },
             // The member does not tell when; the last change is the latest it can have been.
             "unsubscribed" => {
-                Consent { unsubscribed: first_time([&member.last_changed]), ..says(Self::OPTED_OUT) }
+                Said { unsubscribed: first_time([&member.last_changed]), ..says(Self::OPTED_OUT) }
             }
             // The address bounces; nobody unsubscribed, so there is no time of it.
             "cleaned" => says(Self::OPTED_OUT),
@@ -162,9 +167,24 @@ impl Consent {
             "pending" => return Err(Refusal::Skip("pending")),
             // They left the audience, and nobody may stay opted in at the other end. Their earlier status is hidden, and
             // nobody unsubscribed, so there is no time of it.
-            "archived" => says(Self::OPTED_OUT),
+            "archived" => Said { archived: true, ..says(Self::OPTED_OUT) },
             _ => return Err(Refusal::Reject("unknown_status")),
         })
+    }
+
+    /// As much of it as may be passed on. Of the archived there is nothing else to say.
+    fn within(self, policy: Policy) -> Result<Self, Refusal> {
+        let silent = match policy.consent {
+            Consent::Full => false,
+            Consent::OptOutsOnly => self.marketing_optin == Self::OPTED_IN,
+            Consent::None => true,
+        };
+        if self.archived && !policy.reads_archived() {
+            return Err(Refusal::Skip("archived"));
+        }
+        // A time without its consent would move dates only.
+        let said = Said { marketing_optin: None, subscribed: None, unsubscribed: None, archived: false };
+        Ok(if silent { said } else { self })
     }
 }
 
@@ -302,6 +322,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::base::consent::Archived;
 
     fn member(changes: Value) -> Value {
         let mut member = json!({
@@ -330,7 +351,7 @@ mod tests {
     }
 
     fn map(changes: Value) -> Mapped {
-        map_with(&OmetriaContact::new("a1b2"), &member(changes))
+        map_with(&OmetriaContact::new("a1b2", Policy::default()), &member(changes))
     }
 
     fn contact(changes: Value) -> Value {
@@ -402,17 +423,55 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_consent_keeps_to_the_policy_of_the_entry() {
+        let said = |status: &str, consent, archived| {
+            let mapping = OmetriaContact::new("a1b2", Policy { consent, archived });
+            match map_with(&mapping, &member(json!({"status": status}))) {
+                Mapped::Send(Payload(contact)) => {
+                    let contact: Value = serde_json::from_str(contact.get()).unwrap();
+                    let times = ["timestamp_subscribed", "timestamp_unsubscribed"];
+                    let optin = contact.get("marketing_optin").and_then(Value::as_str);
+                    assert!(
+                        optin.is_some() || times.iter().all(|time| contact.get(time).is_none()),
+                        "{contact}"
+                    );
+                    assert!(contact.get("@force_optin").is_none(), "{contact}");
+                    optin.unwrap_or("nothing").to_owned()
+                }
+                Mapped::Skip(reason) => reason.to_owned(),
+                Mapped::Reject(reason) => panic!("{reason}"),
+            }
+        };
+        use Consent::{Full, None, OptOutsOnly};
+        let (opted_in, opted_out) = ("EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT");
+        for (status, full, opt_outs_only, none) in [
+            ("subscribed", opted_in, "nothing", "nothing"),
+            ("unsubscribed", opted_out, opted_out, "nothing"),
+            ("cleaned", opted_out, opted_out, "nothing"),
+            ("transactional", "nothing", "nothing", "nothing"),
+            ("pending", "pending", "pending", "pending"),
+            ("archived", opted_out, opted_out, "archived"),
+        ] {
+            for (consent, expected) in [(Full, full), (OptOutsOnly, opt_outs_only), (None, none)] {
+                assert_eq!(said(status, consent, Archived::OptOut), expected, "{status} {consent:?}");
+                let skipped = if status == "archived" { "archived" } else { expected };
+                assert_eq!(said(status, consent, Archived::Skip), skipped, "{status} {consent:?}");
+            }
+        }
+    }
+
+    #[test]
     fn the_field_of_the_id_stays_what_an_earlier_run_has_chosen() {
-        let first = OmetriaContact::new("a1b2");
+        let first = OmetriaContact::new("a1b2", Policy::default());
         assert_eq!(first.choice(), None);
         map_with(&first, &member(json!({"contact_id": ""})));
         let choice = first.choice();
         assert_eq!(choice.as_deref(), Some("unique_email_id"));
-        let later = OmetriaContact::new("a1b2");
+        let later = OmetriaContact::new("a1b2", Policy::default());
         later.choose(choice);
         let Mapped::Send(payload) = map_with(&later, &member(json!({}))) else { panic!("not sent") };
         assert!(payload.0.get().contains(r#""id":"0f1e2d3c4b""#), "{}", payload.0.get());
-        let unknown = OmetriaContact::new("a1b2");
+        let unknown = OmetriaContact::new("a1b2", Policy::default());
         unknown.choose(Some("shoe_size".into()));
         assert_eq!(unknown.choice(), None);
     }
@@ -449,7 +508,7 @@ mod tests {
 
     #[test]
     fn the_field_that_gives_the_id_is_chosen_once_for_the_list() {
-        let mapping = OmetriaContact::new("a1b2");
+        let mapping = OmetriaContact::new("a1b2", Policy::default());
         let id = |member| match map_with(&mapping, &member) {
             Mapped::Send(payload) => serde_json::from_str::<Value>(payload.0.get()).unwrap()["id"].clone(),
             other => panic!("not sent: {other:?}"),
@@ -513,7 +572,10 @@ mod tests {
     fn a_record_that_is_no_member_is_rejected_not_a_crash() {
         for body in ["[]", "1", "\"x\"", "null"] {
             let record = record(RawValue::from_string(body.into()).unwrap());
-            assert!(matches!(OmetriaContact::new("a").map(&record), Mapped::Reject(_)), "{body}");
+            assert!(
+                matches!(OmetriaContact::new("a", Policy::default()).map(&record), Mapped::Reject(_)),
+                "{body}"
+            );
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum Kind {
     /// ISO 8601, or null.
     Time,
     Flag,
+    /// One of these words.
+    Word(&'static [&'static str]),
     /// A whole number. Less than `least` is a problem; more than `most` is cut with a warning.
     Whole {
         least: u64,
@@ -67,6 +69,18 @@ pub const WORKER_COUNT: Field = Field {
     default: Some("8"),
     about: "Pages read at once.",
 };
+pub const CONSENT: Field = Field {
+    name: "consent",
+    kind: Kind::Word(&["full", "opt_outs_only", "none"]),
+    default: Some("\"full\""),
+    about: "What is passed on of people's consent: opt-ins and opt-outs, opt-outs only, or nothing.",
+};
+pub const ARCHIVED: Field = Field {
+    name: "archived",
+    kind: Kind::Word(&["opt_out", "skip"]),
+    default: Some("\"opt_out\""),
+    about: "What becomes of members who were archived after their delivery: opted out, or left as they were.",
+};
 pub const ELAPSED_SECONDS: Field = Field {
     name: "elapsed_seconds",
     kind: Kind::Number,
@@ -80,13 +94,15 @@ pub const TOTAL_UPDATES: Field = Field {
     about: "Contacts that Ometria accepted in the last run. Written by importer.",
 };
 
-pub const ALL: [&Field; 8] = [
+pub const ALL: [&Field; 10] = [
     &LIST_ID,
     &ENABLED,
     &LATEST_TIMESTAMP,
     &START_OFFSET,
     &ITEMS_PER_REQUEST,
     &WORKER_COUNT,
+    &CONSENT,
+    &ARCHIVED,
     &ELAPSED_SECONDS,
     &TOTAL_UPDATES,
 ];
@@ -135,6 +151,7 @@ impl Field {
             Kind::Time => json!({"type": ["string", "null"],
                 "pattern": "^\\s*\\d{4}-\\d{2}-\\d{2}([Tt ]\\d{2}:\\d{2}(:\\d{2}([.,]\\d+)?)?([Zz]|[+-]\\d{2}(:?\\d{2})?)?)?\\s*$"}),
             Kind::Flag => json!({"type": "boolean"}),
+            Kind::Word(words) => json!({"enum": words}),
             Kind::Whole { least, .. } => json!({"type": "integer", "minimum": least}),
             Kind::Number => json!({"type": ["number", "null"]}),
         };

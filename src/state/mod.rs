@@ -3,6 +3,7 @@
 
 pub mod disk;
 pub mod document;
+mod entry;
 pub mod fields;
 pub mod file;
 #[cfg(test)]

@@ -3,21 +3,18 @@
 use chrono::{DateTime, Utc};
 use jsonc_parser::{
     CollectOptions, ParseOptions,
-    ast::{Array, Object, ObjectProp, Value},
+    ast::{Array, Value},
     common::Ranged,
     errors::{ParseError, ParseErrorKind},
     parse_to_ast,
 };
 
 use super::{
-    fields::{
-        self, ENABLED, Field, ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID, START_OFFSET,
-        TOTAL_UPDATES, WORKER_COUNT,
-    },
+    entry::Reader,
     finding::{Finding, Place},
-    identity::{EntryId, Was, identify, was},
+    identity::{EntryId, Was, identify},
 };
-use crate::base::time;
+use crate::base::consent::Policy;
 
 /// The file as it was at one moment.
 #[derive(Debug, Clone)]
@@ -43,6 +40,7 @@ pub struct Entry {
     pub start_offset: u64,
     pub items_per_request: usize,
     pub worker_count: usize,
+    pub policy: Policy,
     pub latest_timestamp: Option<DateTime<Utc>>,
     /// Whether a run of it was recorded before, whatever the timestamp says.
     pub delivered_before: bool,
@@ -91,7 +89,7 @@ pub fn read(text: &str) -> Result<Snapshot, Finding> {
     let body = text.strip_prefix(BOM).unwrap_or(text);
     let mut snapshot = Snapshot { text: text.into(), entries: vec![], problems: vec![], warnings: vec![] };
     for element in &array.elements {
-        let mut reader = Reader { text: body, problems: vec![], warnings: vec![] };
+        let mut reader = Reader::new(body);
         let entry = reader.entry(element);
         snapshot.warnings.append(&mut reader.warnings);
         if let Some(first) = entry.as_ref().and_then(|new| snapshot.entries.iter().find(|e| e.id == new.id)) {
@@ -113,140 +111,8 @@ pub fn read(text: &str) -> Result<Snapshot, Finding> {
     Ok(snapshot)
 }
 
-struct Reader<'a> {
-    text: &'a str,
-    problems: Vec<Finding>,
-    warnings: Vec<Finding>,
-}
-
-impl Reader<'_> {
-    fn problem(&mut self, at: &impl Ranged, text: String) {
-        self.problems.push(self.finding(at, text));
-    }
-
-    fn warning(&mut self, at: &impl Ranged, text: String) {
-        self.warnings.push(self.finding(at, text));
-    }
-
-    fn finding(&self, at: &impl Ranged, text: String) -> Finding {
-        Finding::new(self.text, Place::of(self.text, at.start()), text)
-    }
-
-    fn entry(&mut self, element: &Value) -> Option<Entry> {
-        let Value::Object(object) = element else {
-            self.problem(element, format!("expected an entry `{{ … }}`, found {}", kind(element)));
-            return None;
-        };
-        self.refuse_repeated_keys(object);
-        for prop in &object.properties {
-            if let Some(text) = fields::unknown(prop.name.as_str()) {
-                self.warning(prop, text);
-            }
-        }
-        // All fields are read before any is missed, so that all problems are told.
-        let id = self.id(object);
-        let enabled = self.flag(object, &ENABLED);
-        let start_offset = self.whole(object, &START_OFFSET);
-        let items_per_request = self.whole(object, &ITEMS_PER_REQUEST) as usize;
-        let worker_count = self.whole(object, &WORKER_COUNT) as usize;
-        let latest_timestamp = self.time(object, &LATEST_TIMESTAMP);
-        let place = Place::of(self.text, object.start());
-        Some(Entry {
-            id: id?,
-            alone: true,
-            place,
-            enabled,
-            start_offset,
-            items_per_request,
-            worker_count,
-            latest_timestamp,
-            delivered_before: object.get(TOTAL_UPDATES.name).is_some(),
-            was: was(object)?,
-        })
-    }
-
-    fn id(&mut self, object: &Object) -> Option<EntryId> {
-        let plain = |id: &str| !id.is_empty() && !id.contains(|c: char| c.is_whitespace() || c.is_control());
-        let id = identify(object).filter(|id| plain(&id.list_id));
-        if id.is_none() {
-            match object.get(LIST_ID.name) {
-                Some(prop) => {
-                    self.unexpected(prop, "the id of a list without spaces, such as \"1a2d7ebf82\"")
-                }
-                None => self.problem(object, "this entry has no `list_id`".into()),
-            }
-        }
-        id
-    }
-
-    /// Of two equal keys some tools read the first and some the last, so neither is taken.
-    fn refuse_repeated_keys(&mut self, object: &Object) {
-        for (index, prop) in object.properties.iter().enumerate() {
-            let name = prop.name.as_str();
-            if object.properties[..index].iter().any(|earlier| earlier.name.as_str() == name) {
-                self.problem(prop, format!("`{name}` stands twice in this entry; remove one of them"));
-            }
-        }
-    }
-
-    fn flag(&mut self, object: &Object, field: &Field) -> bool {
-        let default = field.default == Some("true");
-        let Some(prop) = object.get(field.name) else { return default };
-        let flag = prop.value.as_boolean_lit().map(|flag| flag.value);
-        if flag.is_none() {
-            self.unexpected(prop, "true or false");
-        }
-        flag.unwrap_or(default)
-    }
-
-    /// A whole number within the field's bounds; its default when absent or, with a problem, when it is something else.
-    fn whole(&mut self, object: &Object, field: &Field) -> u64 {
-        let Kind::Whole { least, most } = field.kind else { return 0 };
-        let default = field.default.and_then(|text| text.parse().ok()).unwrap_or(least);
-        let Some(prop) = object.get(field.name) else { return default };
-        let number = prop.value.as_number_lit().and_then(|number| whole(number.value));
-        let Some(number) = number.filter(|&number| number >= least) else {
-            let range = most.map_or(format!("of at least {least}"), |most| format!("from {least} to {most}"));
-            self.unexpected(prop, &format!("a whole number {range}"));
-            return default;
-        };
-        if let Some(most) = most.filter(|&most| number > most) {
-            let text = format!("`{}` is {number}, the maximum of {most} is used", field.name);
-            self.warning(&prop.value, text);
-            return most;
-        }
-        number
-    }
-
-    fn time(&mut self, object: &Object, field: &Field) -> Option<DateTime<Utc>> {
-        let prop = object.get(field.name)?;
-        if prop.value.as_null_keyword().is_some() {
-            return None;
-        }
-        let time = prop.value.as_string_lit().and_then(|text| time::parse(&text.value));
-        if time.is_none() {
-            self.unexpected(
-                prop,
-                "a time such as \"2019-10-21T09:50:54\" (UTC unless it names a zone), or null for a full load",
-            );
-        }
-        time
-    }
-
-    fn unexpected(&mut self, prop: &ObjectProp, expected: &str) {
-        let found: String = prop.value.text(self.text).chars().take(40).collect();
-        let name = prop.name.as_str();
-        self.problem(&prop.value, format!("`{name}` must be {expected}; found {found}"));
-    }
-}
-
-/// More digits than any list has members are as many as there can be.
-fn whole(digits: &str) -> Option<u64> {
-    let ordinary = digits.bytes().all(|digit| digit.is_ascii_digit());
-    ordinary.then(|| digits.parse().unwrap_or(u64::MAX))
-}
-
-fn kind(value: &Value) -> &'static str {
+/// What a value is, in words.
+pub fn kind(value: &Value) -> &'static str {
     match value {
         Value::StringLit(_) => "a string",
         Value::NumberLit(_) => "a number",
@@ -292,6 +158,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
+    use crate::base::time;
 
     fn findings(text: &str) -> String {
         match read(text) {

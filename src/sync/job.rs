@@ -59,6 +59,8 @@ pub struct Plan {
     pub origin: String,
     /// Whether members were delivered before, even if we have no record of it.
     pub delivered_before: bool,
+    /// Whether the listing of the archived is read at all.
+    pub reads_archived: bool,
 }
 
 /// How a run ended when nothing failed.
@@ -119,7 +121,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
                 return Err(Fault::list(format!("{why}. {}", done.counts)).hint(hint));
             }
             warn!("list {:?}: {why}. The window is read again.", plan.list_id);
-            (again, header, lines) = (true, same_again(ends, header, done), vec![]);
+            (again, header, lines) = (true, same_again(ends, plan, header, done), vec![]);
             continue;
         }
         let delivered = Delivered {
@@ -139,7 +141,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
         if !a_second_has_passed(ends, done.until, stop).await {
             return Ok(Ended::Stopped(done.counts));
         }
-        (again, header, lines) = (false, catch_up(ends, header, done), vec![]);
+        (again, header, lines) = (false, catch_up(ends, plan, header, done), vec![]);
     }
 }
 
@@ -175,6 +177,9 @@ fn continuing(until: DateTime<Utc>) -> DateTime<Utc> {
 fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
     let until = Some(end(ends));
     let mut windows = vec![Window { sweep: Sweep::Listed, since: plan.since.map(continuing), until }];
+    if !plan.reads_archived {
+        return Header::new(&plan.origin, end(ends), windows);
+    }
     let since = recorded.map(|recorded| plan.since.map_or(recorded, |since| since.min(recorded)));
     if since.is_some() || plan.since.is_some() || plan.delivered_before {
         if since.is_none() {
@@ -189,19 +194,20 @@ fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
 }
 
 /// What has changed since a pass began, and so left its windows.
-fn catch_up(ends: &Ends, header: Header, done: Done) -> Header {
+fn catch_up(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
     let since = Some(continuing(done.until));
     let until = end(ends);
-    let windows = [Sweep::Listed, Sweep::Archived].map(|sweep| Window { sweep, since, until: Some(until) });
-    let (pass, windows, choice) = (header.pass + 1, windows.to_vec(), ends.mapping.choice());
+    let sweeps = [Sweep::Listed, Sweep::Archived].into_iter().take(if plan.reads_archived { 2 } else { 1 });
+    let windows = sweeps.map(|sweep| Window { sweep, since, until: Some(until) }).collect();
+    let (pass, choice) = (header.pass + 1, ends.mapping.choice());
     Header { pass, until, windows, choice, counts: done.counts, seconds: done.seconds, ..header }
 }
 
 /// The same pass once more, up to now.
-fn same_again(ends: &Ends, header: Header, done: Done) -> Header {
+fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
     let until = end(ends);
     let mut windows = header.windows;
-    if windows.len() == 1 {
+    if windows.len() == 1 && plan.reads_archived {
         // Somebody has been delivered by now, and may have been archived since.
         windows.push(Window { sweep: Sweep::Archived, since: Some(continuing(header.until)), until: None });
     }

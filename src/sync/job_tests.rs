@@ -148,6 +148,7 @@ fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         dead_letter: folder.join("dead.ndjson"),
         origin: "null".into(),
         delivered_before: false,
+        reads_archived: true,
     }
 }
 

@@ -166,6 +166,7 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         dead_letter: folder.path().join("dead.ndjson"),
         origin: "null".into(),
         delivered_before: false,
+        reads_archived: true,
     }
 }
 

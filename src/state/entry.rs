@@ -1,0 +1,172 @@
+//! Reads one entry of the state file: every field, and all that is wrong with it.
+
+use chrono::{DateTime, Utc};
+use jsonc_parser::{
+    ast::{Object, ObjectProp, Value},
+    common::Ranged,
+};
+use serde::de::DeserializeOwned;
+
+use super::{
+    fields::{
+        self, ARCHIVED, CONSENT, ENABLED, Field, ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID,
+        START_OFFSET, TOTAL_UPDATES, WORKER_COUNT,
+    },
+    finding::{Finding, Place},
+    identity::{EntryId, identify, was},
+    schema::{Entry, kind},
+};
+use crate::base::{consent::Policy, time};
+
+/// What is found while one entry is read.
+pub struct Reader<'a> {
+    text: &'a str,
+    pub problems: Vec<Finding>,
+    pub warnings: Vec<Finding>,
+}
+
+impl<'a> Reader<'a> {
+    /// `text` is the whole file's.
+    pub fn new(text: &'a str) -> Self {
+        Reader { text, problems: vec![], warnings: vec![] }
+    }
+
+    pub fn problem(&mut self, at: &impl Ranged, text: String) {
+        self.problems.push(self.finding(at, text));
+    }
+
+    fn warning(&mut self, at: &impl Ranged, text: String) {
+        self.warnings.push(self.finding(at, text));
+    }
+
+    fn finding(&self, at: &impl Ranged, text: String) -> Finding {
+        Finding::new(self.text, Place::of(self.text, at.start()), text)
+    }
+
+    pub fn entry(&mut self, element: &Value) -> Option<Entry> {
+        let Value::Object(object) = element else {
+            self.problem(element, format!("expected an entry `{{ … }}`, found {}", kind(element)));
+            return None;
+        };
+        self.refuse_repeated_keys(object);
+        for prop in &object.properties {
+            if let Some(text) = fields::unknown(prop.name.as_str()) {
+                self.warning(prop, text);
+            }
+        }
+        // All fields are read before any is missed, so that all problems are told.
+        let id = self.id(object);
+        let enabled = self.flag(object, &ENABLED);
+        let start_offset = self.whole(object, &START_OFFSET);
+        let items_per_request = self.whole(object, &ITEMS_PER_REQUEST) as usize;
+        let worker_count = self.whole(object, &WORKER_COUNT) as usize;
+        let policy = Policy { consent: self.word(object, &CONSENT), archived: self.word(object, &ARCHIVED) };
+        let latest_timestamp = self.time(object, &LATEST_TIMESTAMP);
+        let place = Place::of(self.text, object.start());
+        Some(Entry {
+            id: id?,
+            alone: true,
+            place,
+            enabled,
+            start_offset,
+            items_per_request,
+            worker_count,
+            policy,
+            latest_timestamp,
+            delivered_before: object.get(TOTAL_UPDATES.name).is_some(),
+            was: was(object)?,
+        })
+    }
+
+    fn id(&mut self, object: &Object) -> Option<EntryId> {
+        let plain = |id: &str| !id.is_empty() && !id.contains(|c: char| c.is_whitespace() || c.is_control());
+        let id = identify(object).filter(|id| plain(&id.list_id));
+        if id.is_none() {
+            match object.get(LIST_ID.name) {
+                Some(prop) => {
+                    self.unexpected(prop, "the id of a list without spaces, such as \"1a2d7ebf82\"")
+                }
+                None => self.problem(object, "this entry has no `list_id`".into()),
+            }
+        }
+        id
+    }
+
+    /// Of two equal keys some tools read the first and some the last, so neither is taken.
+    fn refuse_repeated_keys(&mut self, object: &Object) {
+        for (index, prop) in object.properties.iter().enumerate() {
+            let name = prop.name.as_str();
+            if object.properties[..index].iter().any(|earlier| earlier.name.as_str() == name) {
+                self.problem(prop, format!("`{name}` stands twice in this entry; remove one of them"));
+            }
+        }
+    }
+
+    fn flag(&mut self, object: &Object, field: &Field) -> bool {
+        let default = field.default == Some("true");
+        let Some(prop) = object.get(field.name) else { return default };
+        let flag = prop.value.as_boolean_lit().map(|flag| flag.value);
+        if flag.is_none() {
+            self.unexpected(prop, "true or false");
+        }
+        flag.unwrap_or(default)
+    }
+
+    /// One of the field's words; its default when absent or, with a problem, when it is something else.
+    fn word<T: Default + DeserializeOwned>(&mut self, object: &Object, field: &Field) -> T {
+        let (Some(prop), Kind::Word(words)) = (object.get(field.name), field.kind) else {
+            return T::default();
+        };
+        let word = serde_json::from_value(prop.value.clone().into());
+        word.unwrap_or_else(|_| {
+            self.unexpected(prop, &format!("one of {}", words.join(", ")));
+            T::default()
+        })
+    }
+
+    /// A whole number within the field's bounds; its default when absent or, with a problem, when it is something else.
+    fn whole(&mut self, object: &Object, field: &Field) -> u64 {
+        let Kind::Whole { least, most } = field.kind else { return 0 };
+        let default = field.default.and_then(|text| text.parse().ok()).unwrap_or(least);
+        let Some(prop) = object.get(field.name) else { return default };
+        let number = prop.value.as_number_lit().and_then(|number| whole(number.value));
+        let Some(number) = number.filter(|&number| number >= least) else {
+            let range = most.map_or(format!("of at least {least}"), |most| format!("from {least} to {most}"));
+            self.unexpected(prop, &format!("a whole number {range}"));
+            return default;
+        };
+        if let Some(most) = most.filter(|&most| number > most) {
+            let text = format!("`{}` is {number}, the maximum of {most} is used", field.name);
+            self.warning(&prop.value, text);
+            return most;
+        }
+        number
+    }
+
+    fn time(&mut self, object: &Object, field: &Field) -> Option<DateTime<Utc>> {
+        let prop = object.get(field.name)?;
+        if prop.value.as_null_keyword().is_some() {
+            return None;
+        }
+        let time = prop.value.as_string_lit().and_then(|text| time::parse(&text.value));
+        if time.is_none() {
+            self.unexpected(
+                prop,
+                "a time such as \"2019-10-21T09:50:54\" (UTC unless it names a zone), or null for a full load",
+            );
+        }
+        time
+    }
+
+    fn unexpected(&mut self, prop: &ObjectProp, expected: &str) {
+        let found: String = prop.value.text(self.text).chars().take(40).collect();
+        let name = prop.name.as_str();
+        self.problem(&prop.value, format!("`{name}` must be {expected}; found {found}"));
+    }
+}
+
+/// More digits than any list has members are as many as there can be.
+fn whole(digits: &str) -> Option<u64> {
+    let ordinary = digits.bytes().all(|digit| digit.is_ascii_digit());
+    ordinary.then(|| digits.parse().unwrap_or(u64::MAX))
+}
