@@ -65,7 +65,8 @@ impl Transport for Web {
 /// The error and its causes in one line, without the address: that belongs to the caller's text.
 fn plain(error: reqwest::Error) -> TransportError {
     let error = error.without_url();
-    if error.is_timeout() {
+    // A host that can't be reached says nothing of the size of a request.
+    if error.is_timeout() && !error.is_connect() {
         return TransportError::TimedOut;
     }
     let mut text = error.to_string();

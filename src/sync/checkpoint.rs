@@ -50,26 +50,27 @@ impl Header {
     }
 }
 
-/// A stretch of a listing's window that is walked by itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Part {
-    pub window: Window,
-    pub start_offset: u64,
+impl Header {
+    pub fn end_at(&mut self, until: DateTime<Utc>) {
+        self.until = until;
+        self.windows.iter_mut().for_each(|window| window.until = Some(until));
+    }
 }
 
 /// How far a listing's walk has come, apart from its pages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    pub part: Part,
-    /// What is still to be read after it, the next one last.
-    pub rest: Vec<Part>,
-    /// Rows that were to be read when the window was opened, and those that `start_offset` left out.
+    /// The stretch of the window that is walked now.
+    pub part: Window,
+    /// What is still to be walked after it, the next one last.
+    pub rest: Vec<Window>,
+    /// Rows in the window when it was opened.
     pub window: Option<u64>,
-    pub left_out: u64,
     /// Rows that the parts before held at their end.
     pub held: u64,
-    /// The most rows by which a part has grown.
+    /// The most rows by which a part has grown, and rows that were listed although their time is not in the window.
     pub growth: u64,
+    pub outside: u64,
 }
 
 /// A settled page.
@@ -133,8 +134,7 @@ impl Checkpoint {
     /// The pass ends at another time than was thought, which shows before its first page.
     pub fn until(&mut self, until: DateTime<Utc>) {
         if let Some(header) = &mut self.header {
-            header.until = until;
-            header.windows.iter_mut().for_each(|window| window.until = Some(until));
+            header.end_at(until);
         }
     }
 
@@ -240,9 +240,8 @@ mod tests {
     use crate::base::{time, window::Sweep};
 
     fn line(offset: u64) -> Line {
-        let window = Window { sweep: Sweep::Listed, since: None, until: time::parse("2026-11-21") };
-        let part = Part { window, start_offset: 0 };
-        let progress = Progress { part, rest: vec![], window: Some(9), left_out: 0, held: 0, growth: 0 };
+        let part = Window { sweep: Sweep::Listed, since: None, until: time::parse("2026-11-21") };
+        let progress = Progress { part, rest: vec![], window: Some(9), held: 0, growth: 0, outside: 0 };
         Line {
             walk: 0,
             progress,

@@ -109,7 +109,7 @@ impl Rows {
             ));
         }
         // Rows outside alone may have changed while the answer was made.
-        (self.growth > late || (self.growth > 0 && self.outside > 0)).then(|| {
+        (self.growth > late.max(late_seen) || (self.growth > 0 && self.outside > 0)).then(|| {
             let growth = self.growth;
             format!(
                 "the source's count grew by {growth} in a window whose end is past: it does not keep to the bounds"
@@ -136,6 +136,8 @@ mod tests {
             (100, 103, 100, 3, 0, 5, 3, true),
             // Came in where nothing comes in.
             (100, 103, 103, 3, 0, 2, 2, true),
+            // Came in late, was seen, and has changed again.
+            (100, 103, 103, 3, 0, 0, 3, false),
             (100, 103, 103, 3, 0, 3, 3, false),
             (100, 103, 103, 3, 1, 9, 9, true),
             // Changed while the answer was made.

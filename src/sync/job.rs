@@ -19,7 +19,7 @@ use super::{
 use crate::{
     base::{
         fault::Fault,
-        window::{Sweep, Window},
+        window::{Span, Sweep, Window},
     },
     mapping::Mapping,
     sink::Sink,
@@ -88,7 +88,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
     let summary = ledger::summary(&plan.list_folder).await?;
     let mut unrecorded = summary.is_none();
     let (mut header, mut lines) = left.unwrap_or_else(|| {
-        let recorded = summary.as_ref().map(|summary| summary.until);
+        let recorded = summary.as_ref().map(|summary| summary.archived_until);
         (first(ends, plan, recorded), vec![])
     });
     if let Some(caution) = ends.sink.caution().filter(|_| unrecorded && plan.since.is_none()) {
@@ -96,6 +96,9 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
     }
     let choice = lines.last().and_then(|line| line.choice.clone()).or(header.choice.clone());
     ends.mapping.choose(choice.or(summary.and_then(|summary| summary.choice)));
+    if lines.is_empty() && plan.since.is_none() && plan.start_offset > 0 {
+        leave_out(ends, plan, &mut header).await?;
+    }
     let mut again = false;
     loop {
         if lines.is_empty() {
@@ -129,6 +132,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             whole: plan.since.is_none() && header.pass == 1,
             left_out: done.counts.left_out,
             until: done.until,
+            archived: plan.reads_archived,
             choice: ends.mapping.choice(),
         };
         ledger::add(&plan.list_folder, delivered).await?;
@@ -143,6 +147,30 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
         }
         (again, header, lines) = (false, catch_up(ends, plan, header, done), vec![]);
     }
+}
+
+/// Has a full load begin at the row that `start_offset` counts up to, or rather at the second of its last change: rows move
+/// while they are counted, seconds do not. Members of the same second are loaded, too.
+async fn leave_out(ends: &Ends, plan: &Plan, header: &mut Header) -> Result<(), Fault> {
+    let span = Span { offset: plan.start_offset, count: 1 };
+    let mut page = ends.source.read(&header.windows[0], span).await?;
+    if end(ends) < header.until {
+        // Our clock was ahead; by now the source's is known.
+        header.end_at(end(ends));
+        page = ends.source.read(&header.windows[0], span).await?;
+    }
+    header.counts.left_out = page.total.min(plan.start_offset);
+    header.windows[0].since = match page.records.first() {
+        None => Some(header.until),
+        Some(first) => {
+            let changed = first.changed.ok_or_else(|| {
+                Fault::list("the member at `start_offset` has no time of its last change")
+                    .hint("load without `start_offset`")
+            })?;
+            Some(changed - TimeDelta::seconds(1))
+        }
+    };
+    Ok(())
 }
 
 /// What a pass came to, together with those before.
@@ -209,7 +237,7 @@ fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
     let mut windows = header.windows;
     if windows.len() == 1 && plan.reads_archived {
         // Somebody has been delivered by now, and may have been archived since.
-        windows.push(Window { sweep: Sweep::Archived, since: Some(continuing(header.until)), until: None });
+        windows.push(Window { sweep: Sweep::Archived, since: Some(continuing(done.until)), until: None });
     }
     windows.iter_mut().for_each(|window| window.until = Some(until));
     let Counts { window, left_out, seen, left, .. } = header.counts;

@@ -23,8 +23,10 @@ const ROW: usize = 16 + 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     version: u32,
-    /// The end of the last window whose records were all delivered, archived ones included.
+    /// The end of the last window whose records were all delivered.
     pub until: DateTime<Utc>,
+    /// From when on the archived still have to be looked at: nobody who was archived before has to be opted out any more.
+    pub archived_until: DateTime<Utc>,
     /// Whether it began with a full load; else it knows only who changed since.
     pub whole: bool,
     /// Rows that the full load left out, by `start_offset`.
@@ -43,6 +45,8 @@ pub struct Delivered<'a> {
     pub whole: bool,
     pub left_out: u64,
     pub until: DateTime<Utc>,
+    /// The archived listing was read too, or nobody could be in it.
+    pub archived: bool,
     pub choice: Option<String>,
 }
 
@@ -77,15 +81,17 @@ impl Ledger {
     }
 }
 
-/// Notes, before anybody is delivered for the first time, that this begins now: whoever is archived from here on may have
-/// been delivered, also if the run never comes to its end.
-pub async fn begin(folder: &Path, until: DateTime<Utc>) -> Result<(), Fault> {
-    add(folder, Delivered { seen: vec![], whole: false, left_out: 0, until, choice: None }).await
+/// Notes, before anybody is delivered that we have no record of, from when on the archived have to be looked at, also if the
+/// run never comes to its end.
+pub async fn begin(folder: &Path, from: DateTime<Utc>) -> Result<(), Fault> {
+    let delivered =
+        Delivered { seen: vec![], whole: false, left_out: 0, until: from, archived: true, choice: None };
+    add(folder, delivered).await
 }
 
 /// Adds what a pass has delivered. Done twice, it changes nothing.
 pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<(), Fault> {
-    let Delivered { seen, whole, left_out, until, choice } = delivered;
+    let Delivered { seen, whole, left_out, until, archived, choice } = delivered;
     let mut added: HashMap<u128, (i64, String)> = HashMap::new();
     for (key, known, name) in
         seen.iter().flat_map(|seen| seen.iter().map(|(key, known)| (key, known, seen.name(known.status))))
@@ -96,11 +102,13 @@ pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<(), Fault> {
         }
     }
     let work = move |path: &Path| {
-        let before = if whole { None } else { load(path)? };
-        let mut ledger = before.unwrap_or_else(|| {
+        let before = load(path)?;
+        let archived_until = before.as_ref().map(|ledger| ledger.summary.archived_until);
+        let mut ledger = before.filter(|_| !whole).unwrap_or_else(|| {
             let summary = Summary {
                 version: VERSION,
                 until,
+                archived_until: archived_until.unwrap_or(until),
                 whole,
                 left_out,
                 choice: choice.clone(),
@@ -110,6 +118,9 @@ pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<(), Fault> {
             Ledger { summary, statuses: HashMap::new() }
         });
         ledger.summary.until = until;
+        if archived {
+            ledger.summary.archived_until = until;
+        }
         ledger.summary.choice = choice.or(ledger.summary.choice);
         for (key, (_, status)) in added {
             let place = place(&mut ledger.summary.names, status);
@@ -147,7 +158,7 @@ fn load(path: &Path) -> io::Result<Option<Ledger>> {
     let Some(bytes) = files::read(path)? else { return Ok(None) };
     let ledger = parse(&bytes);
     if ledger.is_none() {
-        warn!("`{}` can't be read; it is made anew.", path.display());
+        warn!("`{}` can't be read, as if it were not there.", path.display());
     }
     Ok(ledger)
 }
@@ -178,7 +189,14 @@ mod tests {
 
     async fn add(folder: &Path, listed: &Seen, archived: &Seen, whole: bool, until: &str) {
         let until = time::parse(until).unwrap();
-        let delivered = Delivered { seen: vec![listed, archived], whole, left_out: 0, until, choice: None };
+        let delivered = Delivered {
+            seen: vec![listed, archived],
+            whole,
+            left_out: 0,
+            until,
+            archived: true,
+            choice: None,
+        };
         super::add(folder, delivered).await.unwrap();
     }
 

@@ -46,6 +46,7 @@ const BEHIND: TimeDelta = TimeDelta::seconds(5);
 const TOO_HEAVY: u32 = 8;
 /// The wait after a page that was too heavy, doubling: a server that is only busy is not to be pressed.
 const RELIEF: Duration = Duration::from_secs(1);
+const LONGEST_RELIEF: Duration = Duration::from_secs(16);
 
 pub struct Pass<'a> {
     pub ends: &'a Ends,
@@ -67,6 +68,10 @@ pub struct Pass<'a> {
     confirmed: bool,
     heavies: u32,
     resting: Option<Instant>,
+    /// Since the start, when a page was last found too heavy.
+    relieved: Option<Duration>,
+    /// The first pass of a full load.
+    pub first_of_full: bool,
     /// Nobody of the list was ever delivered, as far as our record tells.
     pub unrecorded: bool,
 }
@@ -92,10 +97,8 @@ impl<'a> Pass<'a> {
         let mut counts = header.counts.clone();
         let mut sweeps = Vec::new();
         for (walk, window) in header.windows.iter().enumerate() {
-            let whole = window.since.is_none() && window.sweep == Sweep::Listed;
-            let start_offset = if whole { plan.start_offset } else { 0 };
             let of_walk: Vec<&Line> = lines.iter().filter(|line| line.walk == walk).collect();
-            let sweep = Sweeping::new(*window, start_offset, pace).resume(&of_walk, Duration::ZERO)?;
+            let sweep = Sweeping::new(*window, pace).resume(&of_walk, Duration::ZERO)?;
             counts.count_all(&sweep.seen);
             sweeps.push(sweep);
         }
@@ -118,6 +121,8 @@ impl<'a> Pass<'a> {
             confirmed: !lines.is_empty(),
             heavies: 0,
             resting: None,
+            relieved: None,
+            first_of_full: plan.since.is_none() && header.pass == 1,
             unrecorded: false,
         })
     }
@@ -147,7 +152,7 @@ impl<'a> Pass<'a> {
                 self.ask(&mut reads);
             }
             if self.unrecorded && self.confirmed {
-                ledger::begin(&self.plan.list_folder, self.until()).await?;
+                ledger::begin(&self.plan.list_folder, self.archived_since()).await?;
                 self.unrecorded = false;
             }
             let read_out = reads.is_empty() && (stopping || self.finished());
@@ -198,7 +203,7 @@ impl<'a> Pass<'a> {
         {
             index = (index + 1) % self.sweeps.len();
             let sweep = &mut self.sweeps[index];
-            let (generation, window) = (sweep.generation, sweep.progress.part.window);
+            let (generation, window) = (sweep.generation, sweep.progress.part);
             match sweep.ask(self.start.elapsed()) {
                 None => idle += 1,
                 Some(ask) => {
@@ -244,12 +249,17 @@ impl<'a> Pass<'a> {
         for sweep in &self.sweeps {
             let rows = sweep.rows();
             counts.window += rows.window;
-            counts.left_out += sweep.progress.left_out;
             counts.seen += rows.seen;
             counts.left += rows.left();
         }
         counts.passes += 1;
         counts
+    }
+
+    /// From when on the archived still have to be looked at, if this pass does not come to its end.
+    fn archived_since(&self) -> DateTime<Utc> {
+        let archived = self.sweeps.iter().find(|sweep| sweep.window.sweep == Sweep::Archived);
+        archived.map_or(self.until(), |sweep| sweep.window.since.unwrap_or(DateTime::UNIX_EPOCH))
     }
 
     /// Records that were accepted or skipped in their last version.
@@ -299,12 +309,18 @@ impl<'a> Pass<'a> {
                     self.trust()?;
                 }
             }
+            // It was on its way already when smaller pages were decided upon.
+            Answer::Page(ask, Err(Fault::TooLarge(_))) if self.relieved.is_some_and(|at| ask.at() <= at) => {
+                self.sweeps[index].walk.again(ask);
+            }
             Answer::Page(ask, Err(Fault::TooLarge(problem))) => {
+                self.relieved = Some(self.start.elapsed());
                 self.heavies += 1;
                 if self.heavies > TOO_HEAVY {
                     return Err(Fault::List(problem).hint("even small pages take the source too long"));
                 }
-                self.resting = Some(Instant::now() + RELIEF * (1 << (self.heavies - 1)));
+                self.resting =
+                    Some(Instant::now() + (RELIEF * (1 << (self.heavies - 1))).min(LONGEST_RELIEF));
                 let relief = self.sweeps[index].too_heavy(ask);
                 let then = match relief {
                     Relief::Halved => "smaller pages are asked for",
@@ -317,7 +333,9 @@ impl<'a> Pass<'a> {
             }
             Answer::Cut(Ok(Some((middle, below)))) => self.sweeps[index].cut_at(middle, below),
             Answer::Cut(Ok(None)) => {
-                return Err(Fault::list("a single second of changes is too heavy for the source"));
+                return Err(Fault::list(
+                    "the source takes too long for a page, and the window can't be cut further",
+                ));
             }
             Answer::Page(_, Err(fault)) | Answer::Cut(Err(fault)) => return Err(fault),
         }
@@ -326,7 +344,7 @@ impl<'a> Pass<'a> {
 
     /// Where to cut a part in two: in the middle of the time since its oldest row, and how many rows stand below.
     fn cut(&self, index: usize, generation: u32) -> BoxFuture<'a, (usize, u32, Answer)> {
-        let (source, window) = (&self.ends.source, self.sweeps[index].progress.part.window);
+        let (source, window) = (&self.ends.source, self.sweeps[index].progress.part);
         Box::pin(async move {
             let find = async {
                 let first = source.read(&window, Span { offset: 0, count: 1 }).await?;

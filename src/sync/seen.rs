@@ -80,11 +80,6 @@ impl Seen {
         self.known.iter().map(|(key, known)| (*key, *known))
     }
 
-    /// How many different records changed in this second.
-    pub fn in_second(&self, second: i64) -> u64 {
-        self.known.values().filter(|known| known.second == second).count() as u64
-    }
-
     /// How many different records changed after this second.
     pub fn after(&self, second: i64) -> u64 {
         self.known.values().filter(|known| known.second > second).count() as u64

@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use chrono::{DateTime, Utc};
 
 use super::{
-    checkpoint::{Line, Part, Progress},
+    checkpoint::{Line, Progress},
     coverage::Rows,
     seen::Seen,
     walk::{self, Ask, Joined, Relief, Walk},
@@ -24,11 +24,8 @@ pub struct Pace {
 /// The walk through one listing.
 pub struct Sweeping {
     pub window: Window,
-    start_offset: u64,
     pub walk: Walk,
     pub seen: Seen,
-    /// Rows that were listed although their time is not in the window.
-    pub outside: u64,
     /// Seconds that must be looked at by themselves.
     pub cut: HashSet<i64>,
     pub progress: Progress,
@@ -42,15 +39,12 @@ pub struct Sweeping {
 }
 
 impl Sweeping {
-    pub fn new(window: Window, start_offset: u64, pace: Pace) -> Self {
-        let part = Part { window, start_offset };
-        let progress = Progress { part, rest: vec![], window: None, left_out: 0, held: 0, growth: 0 };
+    pub fn new(window: Window, pace: Pace) -> Self {
+        let progress = Progress { part: window, rest: vec![], window: None, held: 0, growth: 0, outside: 0 };
         Sweeping {
             window,
-            start_offset,
-            walk: Walk::new(pace.size, pace.workers, start_offset),
+            walk: Walk::new(pace.size, pace.workers),
             seen: Seen::default(),
-            outside: 0,
             cut: HashSet::new(),
             progress,
             generation: 0,
@@ -80,8 +74,7 @@ impl Sweeping {
         let joined =
             Joined { offset: last.offset, rows, opened: last.opened, total: last.total, cut: vec![] };
         let Pace { size, workers } = self.pace;
-        let start_offset = self.progress.part.start_offset;
-        self.walk = Walk::new(size, workers, start_offset).resume(&joined, upper, now);
+        self.walk = Walk::new(size, workers).resume(&joined, upper, now);
         self.next_part();
         Some(self)
     }
@@ -90,7 +83,7 @@ impl Sweeping {
     pub fn restart(&mut self, until: DateTime<Utc>) {
         self.window.until = Some(until);
         let generation = self.generation + 1;
-        *self = Sweeping { generation, ..Sweeping::new(self.window, self.start_offset, self.pace) };
+        *self = Sweeping { generation, ..Sweeping::new(self.window, self.pace) };
     }
 
     pub fn ask(&mut self, now: Duration) -> Option<Ask> {
@@ -107,15 +100,13 @@ impl Sweeping {
         let taken = self.walk.answered(ask, rows, total, now);
         if !self.counted {
             self.counted = true;
-            self.count(self.walk.opened(), self.progress.part.start_offset);
+            self.count(self.walk.opened());
         }
         taken
     }
 
-    fn count(&mut self, rows: u64, start_offset: u64) {
-        let before = self.progress.window.unwrap_or(0);
-        self.progress.window = Some(before + rows.saturating_sub(start_offset));
-        self.progress.left_out += rows.min(start_offset);
+    fn count(&mut self, rows: u64) {
+        self.progress.window = Some(self.progress.window.unwrap_or(0) + rows);
     }
 
     /// Takes the next part when the walk through this one is over.
@@ -129,30 +120,22 @@ impl Sweeping {
         self.begin(part);
     }
 
-    fn begin(&mut self, part: Part) {
+    fn begin(&mut self, part: Window) {
         self.generation += 1;
         self.cutting = false;
         let (stride, least) = self.walk.strides();
-        self.walk = Walk::new(stride, self.pace.workers, part.start_offset).at_least(least);
+        self.walk = Walk::new(stride, self.pace.workers).at_least(least);
         self.progress.part = part;
     }
 
     /// Cuts the part in two at `middle`, of which the older one holds `below` rows, and begins anew with the newer one.
     pub fn cut_at(&mut self, middle: DateTime<Utc>, below: u64) {
-        let Part { window, .. } = self.progress.part;
-        // Rows that have left the window may have stood below.
-        let start_offset = self.walk.floor();
+        let part = self.progress.part;
         if !self.counted {
-            self.count(below, start_offset);
+            self.count(below);
         }
-        if below > start_offset {
-            let older = Window { until: Some(middle), ..window };
-            self.progress.rest.push(Part { window: older, start_offset });
-        }
-        self.begin(Part {
-            window: Window { since: Some(middle), ..window },
-            start_offset: start_offset.saturating_sub(below),
-        });
+        self.progress.rest.push(Window { until: Some(middle), ..part });
+        self.begin(Window { since: Some(middle), ..part });
     }
 
     pub fn finished(&self) -> bool {
@@ -165,7 +148,7 @@ impl Sweeping {
             held: self.progress.held + self.walk.least(),
             seen: self.seen.len() as u64,
             growth: self.progress.growth.max(self.walk.growth()),
-            outside: self.outside,
+            outside: self.progress.outside,
         }
     }
 }

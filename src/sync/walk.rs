@@ -8,6 +8,7 @@
 //! can disagree about where a row stands. Every page therefore asks for some rows of its upper neighbour too: two
 //! pages that share a row leave no gap between them, whatever left meanwhile. A page that shares none is read again.
 
+mod joint;
 mod relief;
 
 use std::{
@@ -15,8 +16,8 @@ use std::{
     time::Duration,
 };
 
-use self::relief::HALVINGS;
 pub use self::relief::Relief;
+use self::{joint::Read, relief::HALVINGS};
 use crate::base::window::Span;
 
 /// How old the picture may be from which a server answers, and how late a change may become visible.
@@ -43,6 +44,13 @@ pub struct Ask {
     at: Duration,
 }
 
+impl Ask {
+    /// When it was asked for, since the common start.
+    pub fn at(&self) -> Duration {
+        self.at
+    }
+}
+
 /// What to do with the rows of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {
@@ -66,14 +74,13 @@ pub struct Joined {
     pub cut: Vec<i64>,
 }
 
-/// The walk through one window, from its highest row down to `start_offset`. Times are since some common start.
+/// The walk through one window, from its highest row down. Times are since some common start.
 pub struct Walk {
     /// Rows from one page's start to the next, at least 1, and not to fall below.
     stride: usize,
     least_stride: usize,
     /// Rows of the upper neighbour that a page asks for too; grows when pages do not join.
     overlap: usize,
-    start_offset: u64,
     /// Pages that may be asked for below the last joined one.
     ahead: usize,
     stage: Stage,
@@ -89,8 +96,10 @@ pub struct Walk {
     /// Whether an empty page was passed over since.
     passed_empty: bool,
     joined: Vec<Joined>,
-    /// Rows in the window when it was opened, and the fewest and the most told since.
+    /// Rows in the window when it was opened, and when that was; the fewest told since, and the most told when no picture could
+    /// be older than the opening any more.
     opened: u64,
+    since: Duration,
     total: u64,
     most: u64,
 }
@@ -127,28 +136,9 @@ enum State {
     Read(Read),
 }
 
-struct Read {
-    asked: Duration,
-    answered: Duration,
-    rows: Vec<Row>,
-    keys: HashSet<u128>,
-    /// It brought fewer rows than asked for, so that nothing stood above them.
-    short: bool,
-    /// Nothing stood below its rows.
-    lowest: bool,
-}
-
-impl Read {
-    /// Whether it holds all rows of a second, as one answer is a consistent picture.
-    fn holds(&self, second: i64) -> bool {
-        let (Some(bottom), Some(top)) = (self.rows.first(), self.rows.last()) else { return false };
-        (bottom.second < second || self.lowest) && (top.second > second || self.short)
-    }
-}
-
 impl Walk {
     /// `size`: rows a page; `workers`: pages read at once.
-    pub fn new(size: usize, workers: usize, start_offset: u64) -> Self {
+    pub fn new(size: usize, workers: usize) -> Self {
         let size = size.clamp(1, MOST);
         // One in twenty rows is read twice, at least five, but never more than are new.
         let overlap = (size / 20).max(5).min(size);
@@ -157,7 +147,6 @@ impl Walk {
             stride,
             least_stride: (stride >> HALVINGS).max(1),
             overlap: overlap.min(stride),
-            start_offset,
             ahead: 2 * workers.max(1),
             stage: Stage::Open { asked: false },
             heavies: 0,
@@ -168,6 +157,7 @@ impl Walk {
             passed_empty: false,
             joined: Vec::new(),
             opened: 0,
+            since: Duration::ZERO,
             total: 0,
             most: 0,
         }
@@ -185,6 +175,7 @@ impl Walk {
         self.stage = Stage::Down;
         (self.unread, self.opened, self.total, self.most) =
             (last.offset, last.opened, last.total, last.opened);
+        self.since = now;
         self.passed_empty = last.rows.is_empty();
         let keys: HashSet<u128> = upper.iter().map(|row| row.key).collect();
         // Whether rows stood above or below is no longer known; the other answer costs a look at a second.
@@ -200,7 +191,7 @@ impl Walk {
             Stage::Whole | Stage::Open { asked: true } | Stage::Top { asked: true } => None,
             Stage::Open { asked: false } => {
                 self.stage = Stage::Open { asked: true };
-                ask(Span { offset: self.start_offset, count: self.stride }, 0)
+                ask(Span { offset: 0, count: self.stride }, 0)
             }
             Stage::Top { asked: false } => {
                 self.stage = Stage::Top { asked: true };
@@ -223,7 +214,7 @@ impl Walk {
 
     /// Opens the page below the lowest one; answers its place.
     fn next_page(&mut self) -> Option<usize> {
-        let height = self.unread.saturating_sub(self.floor()).min(self.stride as u64) as usize;
+        let height = self.unread.min(self.stride as u64) as usize;
         if height == 0 || self.pages.len() >= self.ahead {
             return None;
         }
@@ -258,7 +249,8 @@ impl Walk {
         match self.stage {
             Stage::Open { .. } => {
                 (self.opened, self.total, self.most) = (total, total, total);
-                if offset + count as u64 >= total {
+                self.since = now;
+                if count as u64 >= total {
                     self.stage = Stage::Whole;
                     self.upper = Some(read);
                     let rows = self.upper.as_ref().map(|read| read.rows.clone()).unwrap_or_default();
@@ -266,13 +258,12 @@ impl Walk {
                     return Rows::Take;
                 }
                 self.stage = Stage::Top { asked: false };
-                let pages = (total - self.start_offset) / self.stride as u64;
-                self.unread = self.start_offset + pages * self.stride as u64;
+                self.unread = total - total % self.stride as u64;
                 return Rows::Leave;
             }
             Stage::Top { .. } if !read.short => {
                 // The window reaches higher than it told; this page is read again on the way down.
-                self.told(total);
+                self.told(total, now);
                 self.unread = offset + count as u64;
                 self.stage = Stage::Top { asked: false };
                 return Rows::Leave;
@@ -289,13 +280,16 @@ impl Walk {
                 }
             }
         }
-        self.told(total);
+        self.told(total, now);
         self.join();
         Rows::Take
     }
 
-    fn told(&mut self, total: u64) {
-        (self.total, self.most) = (self.total.min(total), self.most.max(total));
+    fn told(&mut self, total: u64, now: Duration) {
+        self.total = self.total.min(total);
+        if now >= self.since + LAG {
+            self.most = self.most.max(total);
+        }
     }
 
     /// Joins pages from the top down, as far as they share a row. One that shares none is due again, with more overlap,
@@ -311,13 +305,20 @@ impl Walk {
                 None => read.short,
             };
             if !joins {
-                self.overlap = (2 * self.overlap).min(self.stride);
+                self.overlap = (2 * self.overlap).min(self.stride).min(MOST / 2);
                 self.pages[0].state = State::Due;
+                // The overlap has to fit into an answer too.
+                self.stride = self.stride.min(MOST - self.overlap);
+                self.split(0);
                 return;
             }
             let page = self.pages.pop_front();
             if let Some(Page { offset, state: State::Read(read), .. }) = page {
-                let (opened, total, cut) = (self.opened, self.total, self.cut(&read));
+                let (opened, total, cut) = (
+                    self.opened,
+                    self.total,
+                    self.upper.as_ref().map(|upper| read.cut(upper)).unwrap_or_default(),
+                );
                 self.joined.push(Joined { offset, rows: read.rows.clone(), opened, total, cut });
                 self.passed_empty = read.keys.is_empty();
                 if !self.passed_empty {
@@ -325,14 +326,6 @@ impl Walk {
                 }
             }
         }
-    }
-
-    /// The seconds at the two edges where this page meets the upper one, unless one of them holds the whole second.
-    fn cut(&self, lower: &Read) -> Vec<i64> {
-        let (Some(upper), Some(top)) = (&self.upper, lower.rows.last()) else { return vec![] };
-        let edges = [upper.rows.first().map(|row| row.second), Some(top.second)];
-        let cut = |second: &i64| !upper.holds(*second) && !lower.holds(*second);
-        edges.into_iter().flatten().filter(cut).collect()
     }
 
     /// The pages that have joined since the last call, highest first.
@@ -344,7 +337,7 @@ impl Walk {
     pub fn finished(&self) -> bool {
         match self.stage {
             Stage::Open { .. } | Stage::Top { .. } => false,
-            Stage::Down => self.pages.is_empty() && self.unread <= self.floor(),
+            Stage::Down => self.pages.is_empty() && self.unread == 0,
             Stage::Whole => true,
         }
     }
@@ -366,18 +359,12 @@ impl Walk {
 
     /// The fewest different rows that a finished walk can have seen if it missed none.
     pub fn least(&self) -> u64 {
-        self.total.saturating_sub(self.floor())
+        self.total
     }
 
     /// Rows by which the window has grown since it was opened, as far as its totals tell.
     pub fn growth(&self) -> u64 {
         self.most - self.opened
-    }
-
-    /// Where the walk ends: `start_offset` counts rows of the window as it was opened, and rows that have left it
-    /// since may have stood below.
-    pub fn floor(&self) -> u64 {
-        self.start_offset.saturating_sub(self.opened - self.total)
     }
 }
 

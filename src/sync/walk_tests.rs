@@ -16,8 +16,8 @@ fn rows(keys: impl IntoIterator<Item = u64>) -> Vec<Row> {
 }
 
 /// A list that is read by one worker and does not change: the pages asked for.
-fn asked(total: u64, size: usize, start_offset: u64) -> Vec<(u64, usize)> {
-    let mut walk = Walk::new(size, 1, start_offset);
+fn asked(total: u64, size: usize) -> Vec<(u64, usize)> {
+    let mut walk = Walk::new(size, 1);
     let mut asked = Vec::new();
     while let Some(ask) = walk.ask(Duration::ZERO) {
         asked.push((ask.span.offset, ask.span.count));
@@ -30,35 +30,28 @@ fn asked(total: u64, size: usize, start_offset: u64) -> Vec<(u64, usize)> {
 
 #[test]
 fn the_first_page_tells_the_size_and_the_rest_is_read_from_the_top_with_an_overlap() {
-    assert_eq!(asked(250, 100, 0), [(0, 100), (200, 100), (100, 105), (0, 105)]);
-    assert_eq!(asked(300, 100, 0), [(0, 100), (300, 100), (200, 105), (100, 105), (0, 105)]);
+    assert_eq!(asked(250, 100), [(0, 100), (200, 100), (100, 105), (0, 105)]);
+    assert_eq!(asked(300, 100), [(0, 100), (300, 100), (200, 105), (100, 105), (0, 105)]);
 }
 
 #[test]
 fn a_page_of_the_maximum_has_its_overlap_inside() {
-    for (offset, count) in asked(5000, 1000, 0) {
+    for (offset, count) in asked(5000, 1000) {
         assert!(count <= MOST && offset % 950 == 0, "{offset} {count}");
     }
-    assert_eq!(asked(5000, 1000, 0).len(), 2 + 5);
+    assert_eq!(asked(5000, 1000).len(), 2 + 5);
 }
 
 #[test]
 fn a_window_that_fits_one_page_is_one_request() {
     for rows in [0, 1, 99, 100] {
-        assert_eq!(asked(rows, 100, 0), [(0, 100)], "{rows}");
+        assert_eq!(asked(rows, 100), [(0, 100)], "{rows}");
     }
-    assert_eq!(asked(150, 100, 60), [(60, 100)]);
-    assert_eq!(asked(10, 100, 60), [(60, 100)]);
-}
-
-#[test]
-fn the_walk_ends_at_the_start_offset() {
-    assert_eq!(asked(250, 100, 30), [(30, 100), (230, 100), (130, 105), (30, 105)]);
 }
 
 #[test]
 fn a_top_page_that_comes_back_full_is_read_on_above() {
-    let mut walk = Walk::new(10, 4, 0);
+    let mut walk = Walk::new(10, 4);
     let mut answer = |count: u64, total| {
         let ask = walk.ask(Duration::ZERO).unwrap();
         assert_eq!(walk.ask(Duration::ZERO), None);
@@ -75,7 +68,7 @@ fn a_top_page_that_comes_back_full_is_read_on_above() {
 
 #[test]
 fn workers_run_a_bounded_number_of_pages_ahead() {
-    let mut walk = Walk::new(10, 3, 0);
+    let mut walk = Walk::new(10, 3);
     for count in [10, 0] {
         let ask = walk.ask(Duration::ZERO).unwrap();
         let page = rows(ask.span.offset..ask.span.offset + count);
@@ -86,7 +79,7 @@ fn workers_run_a_bounded_number_of_pages_ahead() {
 
 #[test]
 fn a_page_that_joins_nothing_is_read_again_and_in_the_end_waits_until_no_picture_can_be_older() {
-    let mut walk = Walk::new(10, 1, 0);
+    let mut walk = Walk::new(10, 1);
     let second = Duration::from_secs;
     for keys in [0..10, 20..25] {
         let ask = walk.ask(second(0)).unwrap();
@@ -107,7 +100,7 @@ fn a_page_that_joins_nothing_is_read_again_and_in_the_end_waits_until_no_picture
 
 #[test]
 fn a_page_that_is_too_heavy_is_halved_and_the_smaller_size_kept() {
-    let mut walk = Walk::new(400, 1, 0);
+    let mut walk = Walk::new(400, 1);
     let mut spans = Vec::new();
     while let Some(ask) = walk.ask(Duration::ZERO) {
         let Span { offset, count } = ask.span;
@@ -128,7 +121,7 @@ fn a_page_that_is_too_heavy_is_halved_and_the_smaller_size_kept() {
 fn when_two_halvings_do_not_help_a_page_the_window_must_be_cut() {
     // At the first page, at the highest, and on the way down.
     for slow in [0, 1000, 600] {
-        let mut walk = Walk::new(200, 1, 0);
+        let mut walk = Walk::new(200, 1);
         let mut reliefs = Vec::new();
         let mut first = true;
         while let Some(ask) = walk.ask(Duration::ZERO) {
@@ -147,27 +140,49 @@ fn when_two_halvings_do_not_help_a_page_the_window_must_be_cut() {
     }
 }
 
-#[test]
-fn a_second_that_lies_across_pages_is_told_unless_one_page_holds_all_of_it() {
-    // The seconds of 30 rows; pages of 10 with an overlap of 5.
-    let cut = |second: fn(u64) -> i64| {
-        let mut walk = Walk::new(10, 1, 0);
-        while let Some(ask) = walk.ask(Duration::ZERO) {
-            let page = (ask.span.offset..30).take(ask.span.count);
-            let page = page.map(|key| Row { key: u128::from(key), second: second(key) }).collect();
-            walk.answered(ask, page, 30, Duration::ZERO);
+/// The seconds that are told to lie across pages: of 30 rows with these seconds, in pages of 10 with an overlap of 5, by a
+/// server that keeps an order within a second, or one that has another one for each answer.
+fn cut(second: fn(u64) -> i64, keeps_order: bool) -> Vec<i64> {
+    let mut walk = Walk::new(10, 1);
+    let mut random = Rng::with_seed(1);
+    while let Some(ask) = walk.ask(Duration::ZERO) {
+        let mut all: Vec<u64> = (0..30).collect();
+        if !keeps_order {
+            random.shuffle(&mut all);
         }
-        let mut cut: Vec<i64> = walk.joined().into_iter().flat_map(|joined| joined.cut).collect();
-        cut.dedup();
-        cut
-    };
-    assert_eq!(cut(|key| key as i64), [0; 0], "every row has a second of its own");
-    assert_eq!(cut(|key| i64::from(key >= 8)), [1], "rows 8 to 29 are one second");
-    assert_eq!(cut(|_| 7), [7], "all are one second");
-    // Rows 19 to 22: the page from 10 to 24 holds them all.
-    assert_eq!(cut(|key| if (19..=22).contains(&key) { 19 } else { key as i64 }), [0; 0]);
-    // Rows 9 to 15: neither the page from 10 up nor that to 14 does.
-    assert_eq!(cut(|key| if (9..=15).contains(&key) { 9 } else { key as i64 }), [9]);
+        all.sort_by_key(|key| second(*key));
+        let page = all.into_iter().skip(ask.span.offset as usize).take(ask.span.count);
+        let page = page.map(|key| Row { key: u128::from(key), second: second(key) }).collect();
+        walk.answered(ask, page, 30, walk_time(ask));
+    }
+    let mut cut: Vec<i64> = walk.joined().into_iter().flat_map(|joined| joined.cut).collect();
+    cut.sort_unstable();
+    cut.dedup();
+    cut
+}
+
+/// Pages that share no row join by time.
+fn walk_time(ask: Ask) -> Duration {
+    ask.at()
+}
+
+#[test]
+fn a_second_that_lies_across_pages_is_told_unless_one_page_holds_it_or_the_order_is_kept() {
+    type Case = (fn(u64) -> i64, &'static [i64]);
+    let seconds: [Case; 5] = [
+        // Every row has a second of its own.
+        (|key| key as i64, &[]),
+        (|key| i64::from(key >= 8), &[1]),
+        (|_| 7, &[7]),
+        // Rows 19 to 22: the page from 10 to 24 holds them all.
+        (|key| if (19..=22).contains(&key) { 19 } else { key as i64 }, &[]),
+        // Rows 9 to 15: neither the page from 10 up nor that to 14 does.
+        (|key| if (9..=15).contains(&key) { 9 } else { key as i64 }, &[9]),
+    ];
+    for (second, expected) in seconds {
+        assert_eq!(cut(second, true), [0; 0]);
+        assert_eq!(cut(second, false), expected);
+    }
 }
 
 /// How pages are asked for.
@@ -185,7 +200,6 @@ struct World {
     stale: Duration,
     rows: u32,
     size: usize,
-    start_offset: u64,
     /// Share of answers after which the program crashes, to go on with pages of another size.
     crashes: f64,
     seed: u64,
@@ -204,8 +218,8 @@ impl World {
         let mut random = Rng::with_seed(self.seed);
         let mut pictures = vec![(Duration::ZERO, (0..self.rows).collect::<Vec<u32>>())];
         let mut next_edit = Duration::ZERO;
-        let mut walk = Walk::new(self.size, WORKERS, self.start_offset);
-        let mut rising = (self.start_offset..u64::from(self.rows)).step_by(self.size);
+        let mut walk = Walk::new(self.size, WORKERS);
+        let mut rising = (0..u64::from(self.rows)).step_by(self.size);
         let (mut seen, mut opened) = (HashSet::new(), None);
         let mut busy: BinaryHeap<(std::cmp::Reverse<Duration>, usize)> = BinaryHeap::new();
         let mut under_way: Vec<(Option<Ask>, Vec<u32>, u64)> = Vec::new();
@@ -268,7 +282,7 @@ impl World {
                 let upper = upper.map(|page| page.rows.clone()).unwrap_or_default();
                 now += Duration::from_secs_f64(100.0 * random.f64());
                 let size = [self.size, 30, 400][random.usize(..3)];
-                walk = Walk::new(size, 1 + random.usize(..WORKERS), self.start_offset).resume(
+                walk = Walk::new(size, 1 + random.usize(..WORKERS)).resume(
                     &settled[settled.len() - 1],
                     upper,
                     now,
@@ -278,8 +292,7 @@ impl World {
         assert!(self.scheme == Scheme::Rising || walk.finished());
         let stayed: HashSet<&u32> = pictures.last().unwrap().1.iter().collect();
         let wanted = opened.unwrap_or_default();
-        let wanted = wanted.iter().skip(self.start_offset as usize);
-        let lost = wanted.filter(|row| stayed.contains(row) && !seen.contains(row)).count();
+        let lost = wanted.iter().filter(|row| stayed.contains(row) && !seen.contains(row)).count();
         Outcome { lost, requests, crashes }
     }
 }
@@ -288,7 +301,7 @@ impl World {
 fn no_row_that_stays_is_lost_however_many_change_and_however_old_the_servers_picture() {
     for stale in [0, 5] {
         for edits_per_second in [0.2, 1.0, 5.0, 50.0] {
-            for (size, start_offset) in [(50, 0), (100, 700), (1000, 0)] {
+            for size in [50, 100, 1000] {
                 for seed in 0..8 {
                     let stale = Duration::from_secs(stale);
                     let world = World {
@@ -297,7 +310,6 @@ fn no_row_that_stays_is_lost_however_many_change_and_however_old_the_servers_pic
                         stale,
                         rows: 4000,
                         size,
-                        start_offset,
                         crashes: 0.0,
                         seed,
                     };
@@ -315,7 +327,7 @@ fn no_row_that_stays_is_lost_when_the_walk_goes_on_after_crashes_with_pages_of_o
     let mut crashed = 0;
     for stale in [0, 5] {
         for edits_per_second in [1.0, 5.0, 50.0] {
-            for (size, start_offset) in [(50, 0), (100, 700)] {
+            for size in [50, 100] {
                 for seed in 0..8 {
                     let stale = Duration::from_secs(stale);
                     let world = World {
@@ -324,7 +336,6 @@ fn no_row_that_stays_is_lost_when_the_walk_goes_on_after_crashes_with_pages_of_o
                         stale,
                         rows: 3000,
                         size,
-                        start_offset,
                         crashes: 0.1,
                         seed,
                     };
@@ -348,7 +359,6 @@ fn rising_offsets_lose_rows_in_the_same_world() {
             stale: Duration::ZERO,
             rows: 4000,
             size: 50,
-            start_offset: 0,
             crashes: 0.0,
             seed,
         };

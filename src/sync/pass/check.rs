@@ -1,5 +1,7 @@
 //! What is looked at when all pages of a pass have joined: seconds that lie across pages, and the source's own counts.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta};
 use log::debug;
 
@@ -11,13 +13,14 @@ use crate::{
         window::{Page, Span, Sweep, Window},
     },
     sync::{
+        seen::fingerprint,
         sweep::Sweeping,
         walk::{LAG, MOST},
     },
 };
 
 /// How often a second that is too big for one answer is read, at most.
-const READINGS: u32 = 10;
+const READINGS: u32 = 30;
 /// How often the counts are compared: members who come and go between two of them can make them differ.
 const COUNTS: u32 = 3;
 
@@ -47,7 +50,7 @@ fn groups(mut seconds: Vec<i64>) -> Vec<Seconds> {
     let mut groups: Vec<Seconds> = Vec::new();
     for second in seconds {
         match groups.last_mut() {
-            Some(group) if second - group.last <= TOGETHER => group.last = second,
+            Some(group) if second.saturating_sub(group.last) <= TOGETHER => group.last = second,
             _ => groups.push(Seconds { first: second, last: second }),
         }
     }
@@ -107,19 +110,14 @@ impl Pass<'_> {
         if !whole && group.first < group.last {
             return Ok(Looked::TooBig);
         }
-        // Rows that `start_offset` leaves out may be of these seconds; to send them does no harm.
         page.iter().flat_map(|page| &page.records).for_each(|record| self.record(index, record));
-        if whole { Ok(Looked::Whole) } else { self.read_again_and_again(index, window, group.first).await }
+        if whole { Ok(Looked::Whole) } else { self.read_again_and_again(index, window).await }
     }
 
-    /// Reads a second that is too big for one answer until as many different rows of it were seen as it counts.
-    async fn read_again_and_again(
-        &mut self,
-        index: usize,
-        window: Window,
-        second: i64,
-    ) -> Result<Looked, Fault> {
-        let (mut count, mut seen) = (MOST, 0);
+    /// Reads a second that is too big for one answer until all rows that it held at the beginning of a look were seen in that
+    /// look. Rows that leave meanwhile may not be seen any more; then the look begins anew.
+    async fn read_again_and_again(&mut self, index: usize, window: Window) -> Result<Looked, Fault> {
+        let (mut count, mut seen, mut held) = (MOST, HashSet::new(), None);
         for _ in 0..READINGS {
             let mut offset = 0;
             loop {
@@ -131,27 +129,34 @@ impl Pass<'_> {
                     page => page?,
                 };
                 page.records.iter().for_each(|record| self.record(index, record));
+                seen.extend(page.records.iter().map(|record| fingerprint(&record.key)));
                 offset += page.records.len() as u64;
-                seen = self.sweeps[index].seen.in_second(second);
-                if seen >= page.total {
+                let held = *held.get_or_insert(page.total);
+                if seen.len() as u64 >= held {
                     return Ok(Looked::Whole);
                 }
                 if page.records.is_empty() || offset >= page.total {
+                    if page.total != held {
+                        seen.clear();
+                    }
                     break;
                 }
             }
+            if seen.is_empty() {
+                held = None;
+            }
         }
-        let at = window.until.map(time::spoken).unwrap_or_default();
+        let (at, seen) = (window.until.map(time::spoken).unwrap_or_default(), seen.len());
         let why = format!("of the members last changed at {at} the source listed only {seen} different ones");
         Ok(Looked::Unexplained(why))
     }
 
     async fn rows(&self, index: usize) -> Result<Option<String>, Fault> {
-        let Sweeping { window, seen, progress, .. } = &self.sweeps[index];
+        let Sweeping { window, seen, .. } = &self.sweeps[index];
         let mut rows = self.sweeps[index].rows();
         let Some(until) = window.until.filter(|_| rows.suspicious()) else { return Ok(None) };
         // More may have left since the last page was read.
-        rows.held = rows.held.min(self.total(*window).await?.saturating_sub(progress.left_out));
+        rows.held = rows.held.min(self.total(*window).await?);
         let lag = until - TimeDelta::from_std(LAG).unwrap_or_default();
         let since = window.since.map_or(lag, |since| since.max(lag));
         let late = self.total(Window { since: Some(since), ..*window }).await?;
@@ -160,23 +165,19 @@ impl Pass<'_> {
         Ok(why)
     }
 
-    /// Members without a time stand in no window. A full load therefore compares with the count without bounds.
+    /// Members without a time stand in no window. A full load therefore compares the count without bounds with that of all times.
     async fn without_time(&self) -> Result<Explained, Fault> {
-        let whole = |sweep: &&Sweeping| sweep.window.sweep == Sweep::Listed && sweep.window.since.is_none();
-        let Some(sweep) = self.sweeps.iter().find(whole) else { return Ok(Ok(())) };
-        let all = Window { until: None, ..sweep.window };
-        if self.total(all).await? <= sweep.walk.least() {
+        if !self.first_of_full {
             return Ok(Ok(()));
         }
-        let later = Window { since: sweep.window.until, until: None, ..sweep.window };
+        let all = Window { sweep: Sweep::Listed, since: None, until: None };
+        let timed = Window { since: Some(DateTime::UNIX_EPOCH), ..all };
         let mut without = u64::MAX;
         for _ in 0..COUNTS {
-            let mut counts = Vec::new();
-            // In this order nobody who comes or goes in between is missed twice.
-            for window in [all, sweep.window, later, all] {
-                counts.push(self.total(window).await?);
-            }
-            without = without.min(counts[0].min(counts[3]).saturating_sub(counts[1] + counts[2]));
+            // Before and after, so that whoever comes or goes in between is not missed.
+            let (before, timed, after) =
+                (self.total(all).await?, self.total(timed).await?, self.total(all).await?);
+            without = without.min(before.min(after).saturating_sub(timed));
             if without == 0 {
                 return Ok(Ok(()));
             }
@@ -193,6 +194,7 @@ mod tests {
     fn near_seconds_are_looked_at_together_and_a_group_is_halved_without_losing_one() {
         let group = |first, last| Seconds { first, last };
         assert_eq!(groups(vec![500, 3, 1, 62, 62]), [group(1, 62), group(500, 500)]);
+        assert_eq!(groups(vec![5, i64::MIN]), [group(i64::MIN, i64::MIN), group(5, 5)]);
         assert_eq!(group(1, 62).halves(), [group(1, 31), group(32, 62)]);
         assert_eq!(group(5, 6).halves(), [group(5, 5), group(6, 6)]);
         assert_eq!(

@@ -35,7 +35,7 @@ impl Pass<'_> {
         let outside = |changed: &DateTime<Utc>| {
             until.is_some_and(|until| *changed > until) || since.is_some_and(|since| *changed <= since)
         };
-        sweep.outside +=
+        sweep.progress.outside +=
             page.records.iter().filter_map(|record| record.changed).filter(outside).count() as u64;
         for joined in sweep.walk.joined() {
             let keys: Vec<u128> = joined.rows.iter().map(|row| row.key).collect();

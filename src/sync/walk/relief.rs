@@ -25,26 +25,34 @@ impl Walk {
         };
         *heavies += 1;
         let heavies = *heavies;
-        match &mut self.stage {
-            Stage::Open { asked } | Stage::Top { asked } => *asked = false,
-            Stage::Down | Stage::Whole => {}
-        }
-        if let Some(index) = index {
-            self.pages[index].state = State::Due;
-        }
+        self.again(ask);
         if heavies > HALVINGS {
             return Relief::Cut;
         }
         self.stride = self.stride.div_ceil(2).max(self.least_stride);
         self.overlap = self.overlap.min(self.stride);
         if let Some(index) = index {
-            self.split(index, heavies);
+            self.split(index);
         }
         Relief::Halved
     }
 
-    /// Replaces a page by smaller ones.
-    fn split(&mut self, index: usize, heavies: u32) {
+    /// The page is to be read again as it is.
+    pub fn again(&mut self, ask: Ask) {
+        match &mut self.stage {
+            Stage::Open { asked } | Stage::Top { asked } => *asked = false,
+            Stage::Down | Stage::Whole => {}
+        }
+        if let Some(page) = self.pages.iter_mut().find(|page| page.id == ask.id) {
+            page.state = State::Due;
+        }
+    }
+
+    /// Replaces a page that is due by ones that are no higher than the stride.
+    pub(super) fn split(&mut self, index: usize) {
+        if self.pages[index].height <= self.stride {
+            return;
+        }
         let Some(whole) = self.pages.remove(index) else { return };
         let mut top = whole.offset + whole.height as u64;
         let mut at = index;
@@ -52,7 +60,7 @@ impl Walk {
             let height = (top - whole.offset).min(self.stride as u64);
             top -= height;
             let page = self.page(top, height as usize);
-            self.pages.insert(at, Page { heavies, readings: whole.readings, ..page });
+            self.pages.insert(at, Page { heavies: whole.heavies, readings: whole.readings, ..page });
             at += 1;
         }
     }
