@@ -13,6 +13,8 @@ Usage: ./run.sh COMMAND
 
   demo      show a whole import; needs no account
   go        import the lists of state/state.json; further words go to the program: ./run.sh go --once
+  check, verify, schema, state, sandbox
+            as the program's commands of these names: ./run.sh verify 1a2d7ebf82
   build     build the program
   test      check the format, lint, run all tests
   soak      try many more worlds in which members change and services fail: ./run.sh soak 5000; needs cargo
@@ -77,8 +79,10 @@ docker_run() {
   exec docker run "${options[@]}" "$@"
 }
 
-docker_go() {
-  local argument options=(--user "${SUDO_UID:-$(id -u)}:${SUDO_GID:-$(id -g)}" --volume "$PWD/state:$STATE")
+docker_command() {
+  local argument command="$1"
+  shift
+  local options=(--user "${SUDO_UID:-$(id -u)}:${SUDO_GID:-$(id -g)}" --volume "$PWD/state:$STATE")
   for argument in "$@"; do
     case "$argument" in --state | --state=*) fail "in Docker the state folder is always ./state; leave --state out" ;; esac
   done
@@ -88,7 +92,7 @@ docker_go() {
     if [ -n "${!name:-}" ]; then options+=(--env "$name"); fi
   done
   docker_build
-  docker_run "${options[@]}" "$IMAGE" go "$@"
+  docker_run "${options[@]}" "$IMAGE" "$command" "$@"
 }
 
 # ---- cargo ----
@@ -122,7 +126,7 @@ case "$command" in
   '') usage; exit 2 ;;
   help | -h | --help) usage; exit 0 ;;
   version) sed -n 's/^version = "\(.*\)"/importer \1/p' Cargo.toml; exit 0 ;;
-  build | test | soak | go | demo) ;;
+  build | test | soak | go | demo | check | verify | schema | state | sandbox) ;;
   *) usage >&2; fail "there is no command '$command'" ;;
 esac
 
@@ -132,10 +136,11 @@ case "$where-$command" in
   docker-soak) fail "soak needs cargo; choose it with IMPORTER_RUNTIME=cargo" ;;
   docker-test) docker build --target test --tag "$IMAGE-test" . && docker_run "$IMAGE-test" ;;
   docker-demo) docker_build && docker_run "$IMAGE" demo ;;
-  docker-go) docker_go "$@" ;;
+  docker-sandbox) docker_build && docker_run --network host "$IMAGE" sandbox "$@" ;;
+  docker-go | docker-check | docker-verify | docker-schema | docker-state) docker_command "$command" "$@" ;;
   cargo-build) cargo_build ;;
   cargo-test) cargo_test ;;
   cargo-soak) cargo_soak "$@" ;;
   cargo-demo) cargo_build && exec target/release/importer demo ;;
-  cargo-go) load_env_file && cargo_build && exec target/release/importer go "$@" ;;
+  cargo-*) load_env_file && cargo_build && exec target/release/importer "$command" "$@" ;;
 esac

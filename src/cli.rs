@@ -34,14 +34,14 @@ Settings, by environment:
 
 Exit codes:
   0    everything due is delivered, or a stop was asked for and all is saved
-  1    with --once: at least one entry failed
+  1    with --once: at least one entry failed; verify: somebody is missing, or it can't tell
   2    usage, settings, or the state file (go without --once waits for it to be mended)
   70   a bug
   75   another importer works on the state folder
   77   an API key is missing or malformed
   130  stopped at once by a second ctrl-c
 
-Stop it with ctrl-c, SIGTERM, or a file named controller.quit in the state folder.";
+Stop it with ctrl-c, SIGTERM, SIGHUP, or a file named controller.quit in the state folder.";
 
 /// Keeps Mailchimp lists in step with Ometria, driven by one editable file.
 #[derive(Debug, Parser)]
@@ -94,6 +94,7 @@ pub struct Check {
 }
 
 #[derive(Debug, Args)]
+#[command(after_long_help = AFTER_HELP, after_help = "Settings and exit codes: importer verify --help")]
 pub struct Verify {
     /// The list of one or more entries
     #[arg(value_name = "LIST")]

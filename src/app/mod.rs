@@ -19,6 +19,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     task::JoinSet,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,9 @@ use crate::{
 
 /// Pushes to Ometria under way at once: as many as one list can have, twice.
 const OMETRIA_CONNECTIONS: usize = 16;
+
+/// Within so long a second signal is the first one once more.
+const TWICE: Duration = Duration::from_secs(1);
 
 /// Runs one command; answers its exit code.
 pub async fn run(cli: Cli) -> anyhow::Result<u8> {
@@ -135,12 +139,17 @@ async fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
         true => None,
         false => Some(signal(SignalKind::hangup()).context("no handler for SIGHUP")?),
     };
+    let mut asked = None;
     loop {
         let name = tokio::select! {
             _ = interrupt.recv() => "ctrl-c",
             _ = terminate.recv() => "SIGTERM",
             Some(_) = async { hang_up.as_mut()?.recv().await } => "SIGHUP",
         };
+        // `timeout` and the like send one signal twice, to the process and to its group.
+        if asked.is_some_and(|asked: Instant| asked.elapsed() < TWICE) {
+            continue;
+        }
         if stop.is_cancelled() {
             warn!(
                 "{name} again: stopped at once; what was not recorded as delivered is sent by the next run."
@@ -148,6 +157,7 @@ async fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
             std::process::exit(exit::INTERRUPTED.into());
         }
         info!("{name}: stopping.");
+        asked = Some(Instant::now());
         stop.cancel();
     }
 }

@@ -35,6 +35,11 @@ impl Controller {
                     info!("list {list:?} is paused, its entry is not enabled.")
                 }
                 Slot::Running if look == Look::Regular => info!("list {list:?} is being imported."),
+                Slot::Waiting if look == Look::Regular && entry.alone => {
+                    info!(
+                        "list {list:?} is being imported as its entry was; what was changed counts from the next run on."
+                    );
+                }
                 Slot::Waiting if look == Look::Regular => {
                     info!(
                         "list {list:?} (entry at {}) waits for the run of the list's other entry.",
@@ -42,7 +47,7 @@ impl Controller {
                     );
                 }
                 Slot::Resting { left } if look == Look::Regular => {
-                    info!("list {list:?} has failed and rests for {} more seconds.", left.as_secs());
+                    info!("list {list:?} has failed and rests for at least {} more seconds.", left.as_secs());
                 }
                 _ => {}
             }
@@ -123,7 +128,10 @@ impl Controller {
     fn fail(&mut self, task: task::Id, why: &str) {
         self.failed = true;
         if let Some(id) = self.slots.free(task) {
-            error!("list {:?} failed: {why}. Its entry is left as it was.", id.list_id);
+            error!(
+                "list {:?} failed: {why}. Its entry is left as it was; its next run goes on from what is delivered.",
+                id.list_id
+            );
             self.slots.rest(id, Instant::now());
         }
     }
@@ -149,7 +157,13 @@ impl Controller {
             Ok(()) => drop_checkpoint(&folder).await,
             Err(fault) => warn!("list {:?}: {fault}", edit.entry.list_id),
         }
-        self.write(task, edit).await
+        let held = self.file.unwritten.len();
+        self.write(task, edit).await?;
+        if self.file.unwritten.len() == held {
+            // It is recorded, also if the journal could not take it before.
+            drop_checkpoint(&folder).await;
+        }
+        Ok(())
     }
 
     /// The list is free again when its result is written, or overruled.

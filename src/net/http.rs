@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -49,7 +49,12 @@ pub struct Door {
     clock: Arc<dyn Clock>,
     /// How far the service's clock is ahead of ours, in milliseconds, by its last good answer.
     ahead: AtomicI64,
+    /// The last trouble that was told, and when.
+    told: Mutex<Option<(String, Instant)>>,
 }
+
+/// How long the same trouble is no news.
+const OLD: Duration = Duration::from_secs(10);
 
 /// The door of one account, for one run of one list.
 #[derive(Clone)]
@@ -75,7 +80,17 @@ impl Door {
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         account.credentials.set_sensitive(true);
-        Arc::new(Door { account, gate, transport, clock, ahead: AtomicI64::new(0) })
+        let (ahead, told) = (AtomicI64::new(0), Mutex::default());
+        Arc::new(Door { account, gate, transport, clock, ahead, told })
+    }
+
+    fn is_news(&self, trouble: &str) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = told.as_ref().is_some_and(|(known, when)| known == trouble && when.elapsed() < OLD);
+        if !known {
+            *told = Some((trouble.to_owned(), Instant::now()));
+        }
+        !known
     }
 
     pub fn open(self: &Arc<Self>, caller: Caller) -> Http {
@@ -190,7 +205,11 @@ impl Http {
                     false => debug!("{doing}: {problem}; {again}."),
                 }
             } else {
-                warn!("{doing}: {problem}; {again}.");
+                // In an outage every request under way meets the same.
+                match self.door.is_news(&problem.to_string()) {
+                    true => warn!("{doing}: {problem}; {again}."),
+                    false => debug!("{doing}: {problem}; {again}."),
+                }
                 sleep(wait).await;
             }
             attempt += 1;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use log::{info, warn};
+use log::warn;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -102,6 +102,11 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The file in an entry's folder.
+    pub fn path(folder: &Path) -> PathBuf {
+        folder.join(NAME)
+    }
+
     /// The file in an entry's folder, and what an interrupted run of the same origin has left in it.
     pub async fn open(folder: &Path, origin: &str) -> Result<(Self, Option<(Header, Vec<Line>)>), Fault> {
         let path = folder.join(NAME);
@@ -112,7 +117,10 @@ impl Checkpoint {
             Found::Left(left) => Some(*left),
             Found::Nothing => None,
             Found::Other => {
-                info!("`{told}` is of another state of the entry and is dropped: the list starts again.");
+                warn!(
+                    "`{told}` is of another state of the entry (its latest_timestamp, start_offset, consent or archived was \
+                     changed, or importer's version) and is dropped: the list starts again."
+                );
                 None
             }
             Found::Unreadable => {
@@ -225,7 +233,14 @@ fn load(path: &Path, origin: &str) -> io::Result<Found> {
     }
     let mut lines = Vec::new();
     for line in whole {
-        let Ok(parsed) = serde_json::from_slice(line) else { break };
+        let Ok(parsed) = serde_json::from_slice(line) else {
+            warn!(
+                "`{}` is damaged; what comes after line {} is read again.",
+                path.display(),
+                lines.len() + 1
+            );
+            break;
+        };
         len += line.len();
         lines.push(parsed);
     }

@@ -19,12 +19,12 @@ pub struct Comparison {
     /// Changed later, archived ones too.
     since: u64,
     left_out: u64,
-    whole: bool,
 }
 
 impl Comparison {
-    /// `source`: the members of each status that were last changed up to the ledger's end. `since`: how many changed later.
-    pub fn new(ledger: &Ledger, source: Vec<(String, u64)>, since: u64) -> Self {
+    /// `source`: the members of each status that were last changed up to `until`, a time before the ledger's end. `since`:
+    /// how many changed later.
+    pub fn new(ledger: &Ledger, until: DateTime<Utc>, source: Vec<(String, u64)>, since: u64) -> Self {
         let mut ours: HashMap<String, u64> = ledger.census();
         let mut rows: Vec<_> = source
             .into_iter()
@@ -37,8 +37,7 @@ impl Comparison {
         let mut others: Vec<_> = ours.into_iter().map(|(status, delivered)| (status, 0, delivered)).collect();
         others.sort();
         rows.extend(others);
-        let summary = &ledger.summary;
-        Comparison { until: summary.until, rows, since, left_out: summary.left_out, whole: summary.whole }
+        Comparison { until, rows, since, left_out: ledger.summary.left_out }
     }
 
     fn listed(&self) -> impl Iterator<Item = &(String, u64, u64)> {
@@ -57,11 +56,6 @@ impl Comparison {
         let surplus: u64 = self.listed().map(|(_, source, ours)| ours.saturating_sub(*source)).sum();
         surplus.saturating_sub(self.since)
     }
-
-    /// Whether nobody is missing, as far as our record can tell.
-    pub fn holds(&self) -> bool {
-        self.whole && self.missing() == 0
-    }
 }
 
 impl fmt::Display for Comparison {
@@ -72,9 +66,16 @@ impl fmt::Display for Comparison {
             writeln!(f, "  {status:<14} {source:>14} {ours:>14}{note}")?;
         }
         let (until, missing, gone) = (time::spoken(self.until), self.missing(), self.gone());
-        writeln!(f, "\nCounted are members last changed up to {until} UTC, the end of what is delivered.")?;
+        writeln!(
+            f,
+            "\nCounted are members last changed up to {until} UTC, a minute before the end of what is delivered."
+        )?;
         if self.since > 0 {
-            writeln!(f, "{} have changed since; the next sync brings them.", self.since)?;
+            writeln!(
+                f,
+                "{} have changed since; what of it is not delivered comes with the next sync.",
+                self.since
+            )?;
         }
         if self.left_out > 0 {
             writeln!(f, "{} were left out of the full load by start_offset.", self.left_out)?;
@@ -86,15 +87,8 @@ impl fmt::Display for Comparison {
                  at the other end, remove them there."
             )?;
         }
-        if !self.whole {
-            return write!(
-                f,
-                "Our record does not begin with a full load, so it can't account for everybody: set latest_timestamp to null, \
-                 let the list load, and verify again."
-            );
-        }
         match missing {
-            0 => write!(f, "Nobody is missing."),
+            0 => write!(f, "Nobody is missing, as far as the counts can tell."),
             _ => write!(
                 f,
                 "{missing} are missing: the source counts them, and no run has delivered them as they are. If that is still so \

@@ -47,6 +47,11 @@ impl<P> Watermark<P> {
         pages.pages.push_back((page, waits));
     }
 
+    /// Joined pages of a walk that are not settled.
+    pub fn waiting(&self, walk: usize) -> usize {
+        self.walks[walk].pages.len()
+    }
+
     /// The fate of a record is known.
     pub fn settled(&mut self, key: u128) {
         for (walk, number) in self.pending.remove(&key).unwrap_or_default() {

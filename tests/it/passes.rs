@@ -313,3 +313,15 @@ async fn a_change_that_becomes_visible_after_the_window_was_read_arrives_with_th
         world.assert_delivered("late1");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn pages_of_any_size_come_to_an_end_however_fast_the_sink_is() {
+    for (items, rate) in [(1, "0"), (3, "0"), (1000, "0"), (1000, "8")] {
+        let text = format!(r#"[{{"list_id": "size1", "items_per_request": {items}}}]"#);
+        let members = if items < 10 { 60 } else { 6000 };
+        let world = World::new().set("OMETRIA_RATE", rate).list("size1", members).with_state(&text);
+        world.sandbox.ometria().set_rate(0.0);
+        assert_eq!(world.once().await.unwrap(), Verdict::Done, "{items} {rate}");
+        world.assert_delivered("size1");
+    }
+}

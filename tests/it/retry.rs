@@ -69,7 +69,7 @@ async fn a_server_that_does_not_recover_ends_the_list_with_the_tries_and_the_oth
         world.logged(
             "ERROR list \"gone1\" failed: could not read the members of list `gone1` from row 0 on: mailchimp answered 404 not \
              found: resource not found: the requested resource could not be found (check `list_id`: is it a list of \
-             this account?). Its entry is left as it was."
+             this account?). Its entry is left as it was; its next run goes on from what is delivered."
         ),
         1
     );

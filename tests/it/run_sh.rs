@@ -196,3 +196,30 @@ fn the_image_is_run_by_an_ordinary_user_and_no_key_or_list_is_sent_to_it() {
         assert!(ignored.lines().any(|line| line == secret), "{secret}");
     }
 }
+
+#[test]
+fn the_other_commands_of_the_program_are_handed_through() {
+    let place = Place::new(&["cargo"]);
+    let program = place.folder.path().join("target/release/importer");
+    place.program(&program, "#!/usr/bin/env bash\necho \"importer $*\"\n");
+    for arguments in [&["verify", "1a2d7ebf82"][..], &["check", "--json"], &["state", "log"], &["schema"]] {
+        let output = place.run(arguments, &[("IMPORTER_RUNTIME", "cargo")]);
+        assert_eq!(text(&output.stdout), format!("importer {}\n", arguments.join(" ")));
+    }
+    let place = Place::new(&["docker"]);
+    assert!(place.run(&["verify", "1a2d7ebf82"], &[]).status.success());
+    let call = place.calls().pop().unwrap();
+    assert!(call.contains("--volume HERE/state:/opt/ometria/state"), "{call}");
+    assert!(call.ends_with(" importer verify 1a2d7ebf82"), "{call}");
+}
+
+#[test]
+fn a_soak_tries_as_many_worlds_as_asked_for() {
+    let place = Place::new(&[]);
+    place.stand_in("cargo", "echo \"$SOAK_SEEDS from $SOAK_FROM\"");
+    let output = place.run(&["soak", "30"], &[("IMPORTER_RUNTIME", "cargo"), ("SOAK_FROM", "7")]);
+    assert!(text(&output.stdout).ends_with("30 from 7\n"), "{}", text(&output.stdout));
+    assert_eq!(place.calls(), ["cargo test --locked --release --test it -- soak_of"]);
+    let output = place.run(&["soak", "many"], &[("IMPORTER_RUNTIME", "cargo")]);
+    assert!(!output.status.success() && text(&output.stderr).contains("found 'many'"));
+}

@@ -1,0 +1,67 @@
+//! The windows of a pass: their end, and where they are cut.
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use futures::future::BoxFuture;
+
+use super::{Answer, Pass};
+use crate::base::{
+    fault::Fault,
+    time,
+    window::{Span, Sweep, Window},
+};
+
+/// How far the end of a window may lie behind the source's clock, beyond the time that the answer took: the clock is told in
+/// whole seconds, and the current one is still filling.
+const BEHIND: TimeDelta = TimeDelta::seconds(5);
+impl<'a> Pass<'a> {
+    /// Where to cut a part in two: in the middle of the time since its oldest row, and how many rows stand below.
+    pub(super) fn cut(&self, index: usize, generation: u32) -> BoxFuture<'a, (usize, u32, Answer)> {
+        let (source, window) = (&self.ends.source, self.sweeps[index].progress.part);
+        Box::pin(async move {
+            let find = async {
+                let first = source.read(&window, Span { offset: 0, count: 1 }).await?;
+                let oldest = first.records.first().and_then(|record| record.changed);
+                let (Some(oldest), Some(until)) = (oldest, window.until) else { return Ok(None) };
+                let middle = (oldest + (until - oldest) / 2).trunc_subsecs(0);
+                if middle >= until || window.since.is_some_and(|since| middle <= since) {
+                    return Ok(None);
+                }
+                let older = Window { until: Some(middle), ..window };
+                Ok(Some((middle, source.read(&older, Span { offset: 0, count: 1 }).await?.total)))
+            };
+            (index, generation, Answer::Cut(find.await))
+        })
+    }
+
+    /// Compares the window's end with the source's clock at the first answer. If our guess of it was wrong, the windows are
+    /// opened anew; a window must not end where changes still come in, nor long before now.
+    pub(super) fn confirm(&mut self, at: DateTime<Utc>) -> Result<bool, Fault> {
+        if self.confirmed {
+            return Ok(true);
+        }
+        self.confirmed = true;
+        let newest = at - TimeDelta::seconds(1);
+        let took = TimeDelta::from_std(self.start.elapsed()).unwrap_or_default();
+        let right = |until| until <= newest && newest - until <= BEHIND + took;
+        let since = self.plan.since.filter(|since| *since > newest);
+        if let Some(since) = since {
+            let (since, newest) = (time::spoken(since), time::spoken(newest));
+            return Err(Fault::list(format!(
+                "the source's clock says {newest}, and the timestamp {since} is later"
+            ))
+            .hint("set `latest_timestamp` to an earlier time, or to null for a full load"));
+        }
+        if self.sweeps.iter().filter_map(|sweep| sweep.window.until).all(right) {
+            return Ok(true);
+        }
+        self.sweeps.iter_mut().for_each(|sweep| sweep.restart(newest));
+        self.checkpoint.until(newest);
+        Ok(false)
+    }
+
+    /// From when on the archived still have to be looked at, if this pass does not come to its end.
+    pub(super) fn archived_since(&self) -> DateTime<Utc> {
+        let archived = self.sweeps.iter().find(|sweep| sweep.window.sweep == Sweep::Archived);
+        archived.map_or(self.until(), |sweep| sweep.window.since.unwrap_or(DateTime::UNIX_EPOCH))
+    }
+}
