@@ -127,16 +127,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             (again, header, lines) = (true, same_again(ends, plan, header, done), vec![]);
             continue;
         }
-        let delivered = Delivered {
-            seen: pass.sweeps.iter().map(|sweep| &sweep.seen).collect(),
-            whole: plan.since.is_none() && header.pass == 1,
-            left_out: done.counts.left_out,
-            until: done.until,
-            archived: plan.reads_archived,
-            choice: ends.mapping.choice(),
-        };
-        ledger::add(&plan.list_folder, delivered).await?;
-        dead_letter::tidy(&plan.dead_letter, pass.settled_well()).await?;
+        record(ends, plan, header.pass, &pass, &done).await?;
         let caught_up = plan.since.is_some() || (header.pass > 1 && !done.big);
         if caught_up || header.pass > CATCH_UPS {
             let elapsed = Duration::try_from_secs_f64(done.seconds).unwrap_or_default();
@@ -147,6 +138,20 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
         }
         (again, header, lines) = (false, catch_up(ends, plan, header, done), vec![]);
     }
+}
+
+/// Notes in the ledger who was delivered; who was a dead letter and is delivered now is none any more.
+async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &Done) -> Result<(), Fault> {
+    let delivered = Delivered {
+        seen: pass.sweeps.iter().map(|sweep| &sweep.seen).collect(),
+        whole: plan.since.is_none() && number == 1,
+        left_out: done.counts.left_out,
+        until: done.until,
+        archived: plan.reads_archived,
+        choice: ends.mapping.choice(),
+    };
+    ledger::add(&plan.list_folder, delivered).await?;
+    dead_letter::tidy(&plan.dead_letter, pass.settled_well()).await
 }
 
 /// Has a full load begin at the row that `start_offset` counts up to, or rather at the second of its last change: rows move
