@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Mutex as AsyncMutex, MutexGuard as AsyncGuard},
+    sync::Notify,
     time::{Instant, sleep_until},
 };
 
@@ -21,6 +21,9 @@ use crate::base::fault::{Fault, Problem};
 /// How long after a refused key the next request tries it again; a list that has failed rests longer than this.
 const PROBE: Duration = Duration::from_secs(45);
 
+/// After a rest requests go so far apart until one succeeds. They do not wait for each other's answers: one may never come.
+const SLOW_START: Duration = Duration::from_secs(1);
+
 /// Lets requests out: the lists in turn, the urgent ones first.
 pub struct Gate {
     places: Arc<Queue>,
@@ -28,22 +31,23 @@ pub struct Gate {
     turn: Arc<Queue>,
     pace: Option<Mutex<Pace>>,
     rest: Mutex<Rest>,
-    /// After a rest requests go one at a time until one succeeds.
-    one: AsyncMutex<()>,
+    /// A request has succeeded after a rest.
+    recovered: Notify,
 }
 
 #[derive(Default)]
 struct Rest {
     until: Option<Instant>,
     recovering: bool,
+    /// While recovering: when the next request may go.
+    next: Option<Instant>,
     /// The key was refused: why, and when it was last tried.
     parked: Option<(Problem, Instant)>,
 }
 
 /// Leave to hold one connection, until dropped.
-pub struct Permit<'a> {
+pub struct Permit {
     _place: Place,
-    _one: Option<AsyncGuard<'a, ()>>,
     /// When the request went out.
     pub sent: Instant,
 }
@@ -56,13 +60,13 @@ impl Gate {
             turn: Queue::new(1),
             pace: (rate > 0.0).then(|| Mutex::new(Pace::new(rate))),
             rest: Mutex::default(),
-            one: AsyncMutex::default(),
+            recovered: Notify::new(),
         }
     }
 
     /// Waits for a connection, for the end of a rest, and for the next slot. Fails if the account's key was refused a moment
     /// ago, or if the rest is longer than anybody waits.
-    pub async fn enter(&self, caller: &Caller) -> Result<Permit<'_>, Fault> {
+    pub async fn enter(&self, caller: &Caller) -> Result<Permit, Fault> {
         self.probe()?;
         let _turn = match &self.pace {
             Some(_) => Some(self.turn.enter(caller).await),
@@ -70,29 +74,39 @@ impl Gate {
         };
         let place = self.places.enter(caller).await;
         self.probe()?;
-        let one = loop {
+        loop {
             while let Some(until) = self.resting()? {
                 sleep_until(until).await;
             }
-            if !lock(&self.rest).recovering {
-                break None;
+            let recovered = self.recovered.notified();
+            let Some(turn) = self.slow_start() else { break };
+            tokio::select! {
+                () = sleep_until(turn) => {}
+                () = recovered => {}
             }
-            let one = self.one.lock().await;
-            // The one before may have ended the recovery, begun another rest, or had the key refused again.
+            // Meanwhile another rest may have begun, or the key have been refused again.
             self.probe()?;
-            let rest = lock(&self.rest);
-            if !rest.recovering {
-                break None;
+            if self.resting()?.is_none() {
+                break;
             }
-            if rest.until.is_none_or(|until| until <= Instant::now()) {
-                break Some(one);
-            }
-        };
+        }
         let slot = self.pace.as_ref().map(|pace| lock(pace).slot(Instant::now()));
         if let Some(slot) = slot {
             sleep_until(slot).await;
         }
-        Ok(Permit { _place: place, _one: one, sent: Instant::now() })
+        Ok(Permit { _place: place, sent: Instant::now() })
+    }
+
+    /// When this request may go, while nobody has succeeded since the last rest.
+    fn slow_start(&self) -> Option<Instant> {
+        let mut rest = lock(&self.rest);
+        if !rest.recovering {
+            return None;
+        }
+        let now = Instant::now();
+        let turn = rest.next.map_or(now, |next| next.max(now));
+        rest.next = Some(turn + SLOW_START);
+        Some(turn)
     }
 
     /// While the key is refused all fail with what was said of it. Now and then one tries it again, and the others wait for
@@ -144,8 +158,9 @@ impl Gate {
     /// A request was answered well.
     pub fn succeeded(&self) {
         let mut rest = lock(&self.rest);
-        (rest.recovering, rest.parked) = (false, None);
+        (rest.recovering, rest.next, rest.parked) = (false, None, None);
         drop(rest);
+        self.recovered.notify_waiters();
         if let Some(pace) = &self.pace {
             lock(pace).taken(Instant::now());
         }
@@ -229,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rest_is_kept_by_all_and_after_it_they_go_one_at_a_time_until_one_succeeds() {
+    async fn a_rest_is_kept_by_all_and_after_it_they_go_one_by_one_until_one_succeeds() {
         let gate = Gate::new(10, 0.0);
         assert!(gate.cool(Duration::from_secs(30)) && !gate.cool(Duration::from_secs(5)));
         let start = Instant::now();
@@ -250,6 +265,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_request_that_hangs_after_a_rest_does_not_hold_up_the_others() {
+        let gate = Gate::new(10, 0.0);
+        gate.cool(Duration::from_secs(5));
+        let _hangs = gate.enter(&anybody()).await.unwrap();
+        let others = join_all((0..3).map(|_| async { gate.enter(&anybody()).await.is_ok() }));
+        assert_eq!(timeout(Duration::from_secs(4), others).await.unwrap(), [true; 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_refused_key_fails_all_at_once_and_is_tried_again_now_and_then() {
         let gate = Gate::new(10, 0.0);
         gate.park(Fault::list("401 unauthorized").problem());
@@ -263,7 +287,7 @@ mod tests {
             // One tries, the others wait for what comes of it.
             let entered = join_all((0..3).map(|_| async {
                 let permit = gate.enter(&anybody()).await;
-                sleep(Duration::from_secs(1)).await;
+                sleep(Duration::from_millis(500)).await;
                 match (&permit, mended) {
                     (Ok(_), true) => gate.succeeded(),
                     (Ok(_), false) => gate.park(Fault::list("401 unauthorized").problem()),
