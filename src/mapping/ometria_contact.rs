@@ -16,6 +16,9 @@ use crate::base::{
     time,
 };
 
+/// The most bytes of a record: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
+const MAX_BYTES: usize = 60_000;
+
 /// The mapping of one list.
 pub struct OmetriaContact {
     collection: String,
@@ -82,6 +85,7 @@ impl Mapping for OmetriaContact {
             return Mapped::Reject("unreadable");
         };
         match self.contact(&member).map(|contact| to_raw_value(&contact)) {
+            Ok(Ok(body)) if body.get().len() > MAX_BYTES => Mapped::Reject("too_large"),
             Ok(Ok(body)) => Mapped::Send(Payload(body)),
             Ok(Err(_)) => Mapped::Reject("unwritable"),
             Err(Refusal::Skip(reason)) => Mapped::Skip(reason),
@@ -458,6 +462,16 @@ mod tests {
                 assert_eq!(said(status, consent, Archived::Skip), skipped, "{status} {consent:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_record_that_ometria_would_refuse_for_its_size_is_rejected_here() {
+        let named =
+            |len: usize| map(json!({"merge_fields": {"FNAME": "a".repeat(len), "LNAME": "", "ADDRESS": ""}}));
+        let Mapped::Send(Payload(whole)) = named(59_000) else { panic!("not sent") };
+        let room = 60_000 - whole.get().len();
+        assert!(matches!(named(59_000 + room), Mapped::Send(_)));
+        assert!(matches!(named(59_000 + room + 1), Mapped::Reject("too_large")));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 
 pub type Request = http::Request<Bytes>;
@@ -26,6 +26,8 @@ pub trait Transport: Send + Sync {
 /// Mailchimp cuts a request after 120 s itself: <https://mailchimp.com/developer/marketing/guides/run-async-requests-batch-endpoint/>.
 pub const LONGEST: Duration = Duration::from_secs(125);
 const CONNECT: Duration = Duration::from_secs(10);
+/// A thousand members with all their fields are some 3 MB.
+const LARGEST: usize = 64 << 20;
 /// The longest silence while an answer is being made or read.
 const STALL: Duration = Duration::from_secs(60);
 
@@ -56,10 +58,22 @@ impl Transport for Web {
             if let Some(headers) = response.headers_mut() {
                 headers.clone_from(answer.headers());
             }
-            let body = answer.bytes().await.map_err(plain)?;
+            let body = body(answer).await?;
             response.body(body).map_err(|error| TransportError::Broken(error.to_string()))
         })
     }
+}
+
+/// The whole body, if it is not larger than any answer that we ask for.
+async fn body(mut answer: reqwest::Response) -> Result<Bytes, TransportError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = answer.chunk().await.map_err(plain)? {
+        if body.len() + chunk.len() > LARGEST {
+            return Err(TransportError::Broken(format!("the answer is larger than {} MB", LARGEST >> 20)));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
 }
 
 /// The error and its causes in one line, without the address: that belongs to the caller's text.
@@ -76,4 +90,47 @@ fn plain(error: reqwest::Error) -> TransportError {
         cause = inner.source();
     }
     TransportError::Broken(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        task::JoinSet,
+    };
+
+    use super::*;
+
+    /// Answers one request with this head, and then with chunks of a megabyte until nobody listens any more.
+    async fn endless(head: &'static str) -> (String, JoinSet<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/", listener.local_addr().unwrap());
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let megabyte = vec![b' '; 1 << 20];
+            let _ = stream.write_all(head.as_bytes()).await;
+            while stream.write_all(&megabyte).await.is_ok() {}
+        });
+        (address, server)
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_end_is_given_up() {
+        let (address, _server) = endless("HTTP/1.1 200 OK\r\n\r\n").await;
+        let request = http::Request::get(address).body(Bytes::new()).unwrap();
+        let error = Web::new().unwrap().send(request).await.unwrap_err();
+        assert_eq!(error.to_string(), "the answer is larger than 64 MB");
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_answered_and_not_followed() {
+        let head = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+        let (address, _server) = endless(head).await;
+        let request = http::Request::get(address).body(Bytes::new()).unwrap();
+        assert_eq!(Web::new().unwrap().send(request).await.unwrap().status(), 302);
+    }
 }
