@@ -34,8 +34,8 @@ async fn a_load_of_100_000_that_is_killed_200_times_goes_on_each_time_and_misses
     let (mut last, mut went_back, mut killed) = (0, 0, 0);
     while killed < KILLS {
         let mut command = loopback.command(&["go", "--once"]);
-        // So slow that the load outlasts the kills.
-        let mut child = command.env("OMETRIA_RATE", "25").stderr(Stdio::null()).spawn().unwrap();
+        // So slow that the load outlasts the kills on any machine: 200 lives of 0.45 s push some 74,000 contacts at most.
+        let mut child = command.env("OMETRIA_RATE", "6").stderr(Stdio::null()).spawn().unwrap();
         sleep(Duration::from_millis(random.u64(20..450))).await;
         child.start_kill().unwrap();
         child.wait().await.unwrap();
