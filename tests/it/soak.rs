@@ -48,6 +48,8 @@ async fn import(world: &World, random: &mut Rng, cuts: f64, seed: u64) {
 async fn live_through(world: World, faults: &Faults, cuts: f64) -> World {
     let seed = faults.seed;
     let mut random = Rng::with_seed(seed);
+    // The program's own chance, too: the waits before it tries again.
+    fastrand::seed(seed);
     world.save(&entry(&mut random));
     world.sandbox.mailchimp().add_list(LIST, random.u64(300..1200), seed, world.clock.now());
     for _ in 0..2 {
@@ -58,7 +60,8 @@ async fn live_through(world: World, faults: &Faults, cuts: f64) -> World {
     }
     import(&world, &mut random, 0.0, seed).await;
     // No alarm is false: in these worlds everything has its explanation.
-    assert_eq!(world.logged("The window is read again"), 0, "seed {seed}");
+    let alarms = world.lines("The window is read again");
+    assert!(alarms.is_empty(), "seed {seed}: {alarms:?}");
     world.assert_delivered(LIST);
     world
 }

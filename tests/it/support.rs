@@ -245,6 +245,11 @@ impl World {
     }
 
     /// The log lines so far that hold this text.
+    pub fn lines(&self, text: &str) -> Vec<String> {
+        self.log.lines().into_iter().filter(|line| line.contains(text)).collect()
+    }
+
+    /// How many they are.
     pub fn logged(&self, text: &str) -> usize {
         self.log.lines().iter().filter(|line| line.contains(text)).count()
     }
