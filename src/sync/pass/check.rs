@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta};
 use log::debug;
+use tokio::time::sleep;
 
 use super::Pass;
 use crate::{
@@ -152,17 +153,28 @@ impl Pass<'_> {
         Ok(Looked::Unexplained(why))
     }
 
+    /// Whether the source counts members that nothing explains. Its count may be an older picture, in which members stand that
+    /// have left since, so that it is asked again, and at last when no picture can be older than what was read.
     async fn rows(&self, index: usize) -> Result<Option<String>, Fault> {
         let Sweeping { window, seen, .. } = &self.sweeps[index];
         let mut rows = self.sweeps[index].rows();
         let Some(until) = window.until.filter(|_| rows.suspicious()) else { return Ok(None) };
-        // More may have left since the last page was read.
-        rows.held = rows.held.min(self.total(*window).await?);
         let lag = until - TimeDelta::from_std(LAG).unwrap_or_default();
         let since = window.since.map_or(lag, |since| since.max(lag));
-        let late = self.total(Window { since: Some(since), ..*window }).await?;
-        let why = rows.unexplained(late, seen.after(since.timestamp()));
-        debug!("list {:?}: {rows:?}, {late} of the last seconds: {why:?}.", self.plan.list_id);
+        let late_seen = seen.after(since.timestamp());
+        let mut why = None;
+        for attempt in 0..=COUNTS {
+            if attempt == COUNTS {
+                sleep(LAG).await;
+            }
+            rows.held = rows.held.min(self.total(*window).await?);
+            let late = self.total(Window { since: Some(since), ..*window }).await?;
+            why = rows.unexplained(late, late_seen);
+            debug!("list {:?}: {rows:?}, {late} of the last seconds: {why:?}.", self.plan.list_id);
+            if why.is_none() {
+                break;
+            }
+        }
         Ok(why)
     }
 
