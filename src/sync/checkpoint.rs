@@ -14,7 +14,7 @@ use log::warn;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{coverage::Counts, files};
+use super::{coverage::Counts, files, walk::Cut};
 use crate::base::{fault::Fault, window::Window};
 
 const NAME: &str = "checkpoint.ndjson";
@@ -82,7 +82,7 @@ pub struct Line {
     pub offset: u64,
     pub opened: u64,
     pub total: u64,
-    pub cut: Vec<i64>,
+    pub cut: Vec<Cut>,
     /// The page's records and what became of them.
     pub names: Vec<String>,
     pub rows: String,

@@ -1,6 +1,6 @@
 //! One listing in one pass: its window, or the parts it had to be cut into, and what was seen of it.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -8,9 +8,12 @@ use super::{
     checkpoint::{Line, Progress},
     coverage::Rows,
     seen::Seen,
-    walk::{self, Ask, Joined, Relief, Walk},
+    walk::{self, Ask, Cut, Joined, Relief, Walk},
 };
 use crate::base::window::Window;
+
+/// Rows of one second, over all pages that share some, by which it is seen to have an order.
+const ORDERED: u32 = 12;
 
 /// How pages are read.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +30,7 @@ pub struct Sweeping {
     pub walk: Walk,
     pub seen: Seen,
     /// Seconds that must be looked at by themselves.
-    pub cut: HashSet<i64>,
+    cut: HashMap<i64, Option<u32>>,
     pub progress: Progress,
     /// Counts up when the walk is begun anew; answers to an older one count for nothing.
     pub generation: u32,
@@ -45,7 +48,7 @@ impl Sweeping {
             window,
             walk: Walk::new(pace.size, pace.workers),
             seen: Seen::default(),
-            cut: HashSet::new(),
+            cut: HashMap::new(),
             progress,
             generation: 0,
             cutting: false,
@@ -63,7 +66,7 @@ impl Sweeping {
             }
             self.progress = line.progress.clone();
             let rows = self.seen.decode(&line.rows, &line.names)?;
-            self.cut.extend(&line.cut);
+            self.note(&line.cut);
             if !rows.is_empty() {
                 upper = rows;
             }
@@ -103,6 +106,24 @@ impl Sweeping {
             self.count(self.walk.opened());
         }
         taken
+    }
+
+    /// Notes seconds that lie across pages. One that was ever out of order stays so.
+    pub fn note(&mut self, cut: &[Cut]) {
+        for Cut { second, in_order } in cut {
+            let known = self.cut.entry(*second).or_insert(Some(0));
+            *known = known.zip(*in_order).map(|(known, more)| known + more);
+        }
+    }
+
+    /// The seconds that lie across pages.
+    pub fn cut_seconds(&self) -> Vec<i64> {
+        self.cut.keys().copied().collect()
+    }
+
+    /// Whether the source was seen to keep an order within this second: so many rows do not come in the same order by chance.
+    pub fn keeps_order(&self, second: i64) -> bool {
+        self.cut.get(&second).copied().flatten().is_some_and(|rows| rows >= ORDERED)
     }
 
     fn count(&mut self, rows: u64) {

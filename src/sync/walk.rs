@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-pub use self::relief::Relief;
+pub use self::{joint::Cut, relief::Relief};
 use self::{joint::Read, relief::HALVINGS};
 use crate::base::window::Span;
 
@@ -69,9 +69,8 @@ pub struct Joined {
     /// Rows in the window when it was opened, and the fewest told since.
     pub opened: u64,
     pub total: u64,
-    /// Seconds of which one part may be in this page and another in the one above, and no page holds all: within a
-    /// second nobody promises an order.
-    pub cut: Vec<i64>,
+    /// Seconds that lie across this page and the one above.
+    pub cut: Vec<Cut>,
 }
 
 /// The walk through one window, from its highest row down. Times are since some common start.

@@ -7,7 +7,7 @@ use std::{
 
 use fastrand::Rng;
 
-use super::{Ask, Joined, MOST, Relief, Row, Rows, Walk};
+use super::{Ask, Cut, Joined, MOST, Relief, Row, Rows, Walk};
 use crate::base::window::Span;
 
 /// Rows of which each changed in a second of its own.
@@ -142,7 +142,7 @@ fn when_two_halvings_do_not_help_a_page_the_window_must_be_cut() {
 
 /// The seconds that are told to lie across pages: of 30 rows with these seconds, in pages of 10 with an overlap of 5, by a
 /// server that keeps an order within a second, or one that has another one for each answer.
-fn cut(second: fn(u64) -> i64, keeps_order: bool) -> Vec<i64> {
+fn cut(second: fn(u64) -> i64, keeps_order: bool) -> (Vec<i64>, bool) {
     let mut walk = Walk::new(10, 1);
     let mut random = Rng::with_seed(1);
     while let Some(ask) = walk.ask(Duration::ZERO) {
@@ -155,10 +155,12 @@ fn cut(second: fn(u64) -> i64, keeps_order: bool) -> Vec<i64> {
         let page = page.map(|key| Row { key: u128::from(key), second: second(key) }).collect();
         walk.answered(ask, page, 30, walk_time(ask));
     }
-    let mut cut: Vec<i64> = walk.joined().into_iter().flat_map(|joined| joined.cut).collect();
-    cut.sort_unstable();
-    cut.dedup();
-    cut
+    let cut: Vec<Cut> = walk.joined().into_iter().flat_map(|joined| joined.cut).collect();
+    let in_order = cut.iter().all(|cut| cut.in_order.is_some());
+    let mut seconds: Vec<i64> = cut.iter().map(|cut| cut.second).collect();
+    seconds.sort_unstable();
+    seconds.dedup();
+    (seconds, in_order)
 }
 
 /// Pages that share no row join by time.
@@ -167,7 +169,7 @@ fn walk_time(ask: Ask) -> Duration {
 }
 
 #[test]
-fn a_second_that_lies_across_pages_is_told_unless_one_page_holds_it_or_the_order_is_kept() {
+fn a_second_that_lies_across_pages_is_told_with_its_order_unless_one_page_holds_it() {
     type Case = (fn(u64) -> i64, &'static [i64]);
     let seconds: [Case; 5] = [
         // Every row has a second of its own.
@@ -180,8 +182,8 @@ fn a_second_that_lies_across_pages_is_told_unless_one_page_holds_it_or_the_order
         (|key| if (9..=15).contains(&key) { 9 } else { key as i64 }, &[9]),
     ];
     for (second, expected) in seconds {
-        assert_eq!(cut(second, true), [0; 0]);
-        assert_eq!(cut(second, false), expected);
+        assert_eq!(cut(second, true), (expected.to_vec(), true));
+        assert_eq!(cut(second, false), (expected.to_vec(), expected.is_empty()));
     }
 }
 

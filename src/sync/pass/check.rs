@@ -77,7 +77,7 @@ impl Pass<'_> {
     /// meanwhile; records that turn up are queued.
     pub async fn check(&mut self) -> Result<Explained, Fault> {
         for index in 0..self.sweeps.len() {
-            let mut groups = groups(self.sweeps[index].cut.drain().collect());
+            let mut groups = groups(self.sweeps[index].cut_seconds());
             while let Some(group) = groups.pop() {
                 match self.look_at(index, group).await? {
                     Looked::Whole => {}
@@ -112,8 +112,9 @@ impl Pass<'_> {
         if !whole && group.first < group.last {
             return Ok(Looked::TooBig);
         }
+        let ordered = !whole && self.sweeps[index].keeps_order(group.first);
         page.iter().flat_map(|page| &page.records).for_each(|record| self.record(index, record));
-        if whole { Ok(Looked::Whole) } else { self.read_again_and_again(index, window).await }
+        if whole || ordered { Ok(Looked::Whole) } else { self.read_again_and_again(index, window).await }
     }
 
     /// Reads a second that is too big for one answer until all rows that it held at the beginning of a look were seen in that

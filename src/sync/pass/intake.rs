@@ -39,7 +39,7 @@ impl Pass<'_> {
             page.records.iter().filter_map(|record| record.changed).filter(outside).count() as u64;
         for joined in sweep.walk.joined() {
             let keys: Vec<u128> = joined.rows.iter().map(|row| row.key).collect();
-            sweep.cut.extend(&joined.cut);
+            sweep.note(&joined.cut);
             self.watermark.joined(index, (joined, sweep.progress.clone()), keys.into_iter());
         }
         sweep.next_part();

@@ -2,10 +2,19 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::Row;
 
-/// Shared rows by which two pages are seen to come in the same order: by chance so many would rarely do.
-const ORDERED: usize = 3;
+/// A second of which one part may be in a page and another in the one above, and neither holds all: within a second nobody
+/// promises an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    pub second: i64,
+    /// The rows of this second that both pages show, if they show them in the same order, as the lowest of the upper page and
+    /// the highest of the lower one; else none.
+    pub in_order: Option<u32>,
+}
 
 /// A page as it was answered.
 pub(super) struct Read {
@@ -20,18 +29,21 @@ pub(super) struct Read {
 }
 
 impl Read {
-    /// Whether the rows that it shares with the page above come in the same order in both, as the lowest of that one and the
-    /// highest of this one, but for some that have left in between: then the server keeps an order within a second too.
-    fn continues(&self, upper: &Read) -> bool {
+    /// The rows of a second that both this page and the upper one show, if the order is the same, but for some rows that have
+    /// left in between.
+    fn in_order(&self, upper: &Read, second: i64) -> Option<u32> {
         let shared = |rows: &[Row], other: &Read| {
-            let of = rows.iter().enumerate().filter(|(_, row)| other.keys.contains(&row.key));
+            let of = rows
+                .iter()
+                .enumerate()
+                .filter(|(_, row)| row.second == second && other.keys.contains(&row.key));
             of.map(|(index, row)| (index, row.key)).collect::<Vec<_>>()
         };
         let (here, above) = (shared(&self.rows, upper), shared(&upper.rows, self));
         let same = here.iter().map(|(_, key)| key).eq(above.iter().map(|(_, key)| key));
-        let (Some((first, _)), Some((last, _))) = (here.first(), above.last()) else { return false };
+        let ((first, _), (last, _)) = (here.first()?, above.last()?);
         let spread = (self.rows.len() - first).max(last + 1);
-        same && here.len() >= ORDERED && spread <= 2 * here.len()
+        (same && spread <= 2 * here.len()).then_some(here.len() as u32)
     }
 
     /// Whether it holds all rows of a second, as one answer is a consistent picture.
@@ -40,14 +52,12 @@ impl Read {
         (bottom.second < second || self.lowest) && (top.second > second || self.short)
     }
 
-    /// The seconds at the two edges where this page meets the upper one, unless one of them holds the whole second, or they
-    /// come in the same order.
-    pub fn cut(&self, upper: &Read) -> Vec<i64> {
-        if self.continues(upper) {
-            return vec![];
-        }
+    /// The seconds at the two edges where this page meets the upper one, unless one of them holds the whole second.
+    pub fn cut(&self, upper: &Read) -> Vec<Cut> {
         let edges = [upper.rows.first(), self.rows.last()].map(|row| row.map(|row| row.second));
         let cut = |second: &i64| !self.rows.is_empty() && !upper.holds(*second) && !self.holds(*second);
-        edges.into_iter().flatten().filter(cut).collect()
+        let mut seconds: Vec<i64> = edges.into_iter().flatten().filter(cut).collect();
+        seconds.dedup();
+        seconds.into_iter().map(|second| Cut { second, in_order: self.in_order(upper, second) }).collect()
     }
 }
