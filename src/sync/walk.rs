@@ -28,7 +28,7 @@ pub const MOST: usize = 1000;
 /// Readings of a page that does not join, before the next one waits until the upper page is older than [`LAG`].
 const READINGS: usize = 4;
 /// One row of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Row {
     pub key: u128,
     /// The second of its last change, since 1970; the least there is if it is not told.
@@ -176,7 +176,7 @@ impl Walk {
             (last.offset, last.opened, last.total, last.opened);
         self.since = now;
         self.passed_empty = last.rows.is_empty();
-        let keys: HashSet<u128> = upper.iter().map(|row| row.key).collect();
+        let keys: HashSet<Row> = upper.iter().copied().collect();
         // Whether rows stood above or below is no longer known; the other answer costs a look at a second.
         let read = Read { asked: now, answered: now, rows: upper, keys, short: false, lowest: false };
         self.upper = Some(read).filter(|upper| !upper.rows.is_empty());
@@ -240,7 +240,7 @@ impl Walk {
         let read = Read {
             asked: ask.at,
             answered: now,
-            keys: rows.iter().map(|row| row.key).collect(),
+            keys: rows.iter().copied().collect(),
             rows,
             short: count < ask.span.count,
             lowest: offset == 0,
@@ -297,6 +297,7 @@ impl Walk {
         while let Some(Page { state: State::Read(read), .. }) = self.pages.front() {
             let joins = match &self.upper {
                 _ if read.keys.is_empty() => true,
+                // In the same version: a late change moves a row up within the window, and then both may show it.
                 Some(upper) if !read.keys.is_disjoint(&upper.keys) => true,
                 // Later than any picture of the upper page: what stood below it then stands in this page now, or lower.
                 // But pages in between that were empty may have been so by a still newer picture.

@@ -140,6 +140,25 @@ fn when_two_halvings_do_not_help_a_page_the_window_must_be_cut() {
     }
 }
 
+/// A change that becomes visible late takes a row from a low place to the top of the window. A page that still shows it below
+/// does not join one that shows it above.
+#[test]
+fn a_row_that_has_moved_within_the_window_joins_nothing() {
+    let mut walk = Walk::new(10, 1);
+    let second = Duration::from_secs;
+    let moved = Row { key: 12, second: 24 };
+    for page in [rows(0..10), [rows(20..24), vec![moved]].concat()] {
+        let ask = walk.ask(second(0)).unwrap();
+        walk.answered(ask, page, 25, second(0));
+    }
+    // An older picture: row 12 is where it was, rows 17 to 19 are in neither page.
+    let ask = walk.ask(second(1)).unwrap();
+    walk.answered(ask, rows(5..17), 25, second(1));
+    assert_eq!(walk.joined().len(), 1, "only the highest page");
+    let ask = walk.ask(second(1)).unwrap();
+    assert_eq!(ask.span.offset, 10, "it is read again");
+}
+
 /// The seconds that are told to lie across pages: of 30 rows with these seconds, in pages of 10 with an overlap of 5, by a
 /// server that keeps an order within a second, or one that has another one for each answer.
 fn cut(second: fn(u64) -> i64, keeps_order: bool) -> (Vec<i64>, bool) {

@@ -21,7 +21,7 @@ pub(super) struct Read {
     pub asked: Duration,
     pub answered: Duration,
     pub rows: Vec<Row>,
-    pub keys: HashSet<u128>,
+    pub keys: HashSet<Row>,
     /// It brought fewer rows than asked for, so that nothing stood above them.
     pub short: bool,
     /// Nothing stood below its rows.
@@ -33,10 +33,8 @@ impl Read {
     /// left in between.
     fn in_order(&self, upper: &Read, second: i64) -> Option<u32> {
         let shared = |rows: &[Row], other: &Read| {
-            let of = rows
-                .iter()
-                .enumerate()
-                .filter(|(_, row)| row.second == second && other.keys.contains(&row.key));
+            let of =
+                rows.iter().enumerate().filter(|(_, row)| row.second == second && other.keys.contains(row));
             of.map(|(index, row)| (index, row.key)).collect::<Vec<_>>()
         };
         let (here, above) = (shared(&self.rows, upper), shared(&upper.rows, self));
