@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Stdio, time::Duration};
 
 use importer::state::schema;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::loopback::{Loopback, finish};
 
@@ -52,15 +52,12 @@ async fn a_load_of_100_000_that_is_killed_200_times_goes_on_each_time_and_misses
     }
     assert!(last > 0 && went_back == 0, "seed {seed}: {went_back} times less was settled than before");
     let expected = loopback.expected("kill1");
-    let start = Instant::now();
     let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
-    let took = start.elapsed().as_secs_f64();
     assert_eq!(code, 0, "{log}");
     assert!(log.contains("the interrupted run goes on"), "{log}");
     assert_eq!(loopback.sandbox.ometria().contacts().len(), expected, "seed {seed}: somebody is missing");
     let entry: Value = serde_json::from_str(&loopback.state()).unwrap();
     assert_eq!(entry[0]["total_updates"], expected, "every contact once, over all parts");
-    assert!(entry[0]["elapsed_seconds"].as_f64().unwrap() > took, "{entry} {took}");
     assert!(!path.join(CHECKPOINT).exists());
     // What was under way at a kill is sent again, and no more: up to eight batches of a hundred, and what waited for them.
     let sent: usize = loopback.sandbox.seen().pushes.iter().sum();
