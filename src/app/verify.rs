@@ -20,6 +20,7 @@ use crate::{
     net::transport::Web,
     source::Source,
     state::{
+        Entry,
         disk::OURS,
         file::{LISTS, NAME},
         read,
@@ -50,17 +51,15 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let open = open(settings, Arc::new(Web::new()?), clock);
-    let folder = path.canonicalize()?.with_file_name(OURS).join(LISTS).join(entries[0].id.list_folder());
-    let Some(ledger) = Ledger::load(&folder).await? else {
+    let folders = path.canonicalize()?.with_file_name(OURS).join(LISTS);
+    let Some(ledger) = Ledger::load(&folders.join(entries[0].id.list_folder())).await? else {
         bail!(
             "no run of list {list:?} is on record; set its latest_timestamp to null, let it load, and verify again"
         );
     };
     if !ledger.summary.whole {
-        let unfinished = entries.iter().any(|entry| {
-            let folder = path.with_file_name(OURS).join(LISTS).join(entry.id.folder(entry.alone));
-            Checkpoint::path(&folder).exists()
-        });
+        let folder = |entry: &&Entry| folders.join(entry.id.folder(entry.alone));
+        let unfinished = entries.iter().any(|entry| Checkpoint::path(&folder(entry)).exists());
         let told = match unfinished {
             true => "a run of it is not finished: start importer, let it end, and verify again",
             false => {
@@ -71,11 +70,8 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
         writeln!(stdout(), "list {list:?}: {told}.")?;
         return Ok(exit::FAILED);
     }
-    let compared = compare(
-        open(Wanted { list_id: list, urgent: true, policy: Policy::default() }).source.as_ref(),
-        &ledger,
-    )
-    .await?;
+    let ends = open(Wanted { list_id: list, urgent: true, policy: Policy::default() });
+    let compared = compare(ends.source.as_ref(), &ledger).await?;
     writeln!(stdout(), "list {list:?}\n\n{compared}")?;
     Ok(if compared.missing() == 0 { exit::DONE } else { exit::FAILED })
 }

@@ -45,7 +45,7 @@ impl Pace {
         slot
     }
 
-    /// A request that went at `sent` was taken.
+    /// A request was taken.
     pub fn taken(&mut self, now: Instant) {
         self.taken += 1;
         if self.taken < RAISE_AFTER {

@@ -31,7 +31,6 @@ pub struct Header {
     pub origin: String,
     /// From 1.
     pub pass: u32,
-    pub until: DateTime<Utc>,
     /// One for each listing.
     pub windows: Vec<Window>,
     /// What the passes before came to.
@@ -44,15 +43,14 @@ pub struct Header {
 
 impl Header {
     /// The first pass of a run.
-    pub fn new(origin: &str, until: DateTime<Utc>, windows: Vec<Window>) -> Self {
+    pub fn new(origin: &str, windows: Vec<Window>) -> Self {
         let (counts, origin) = (Counts::default(), origin.to_owned());
-        Header { version: VERSION, origin, pass: 1, until, windows, counts, seconds: 0.0, choice: None }
+        Header { version: VERSION, origin, pass: 1, windows, counts, seconds: 0.0, choice: None }
     }
 }
 
 impl Header {
     pub fn end_at(&mut self, until: DateTime<Utc>) {
-        self.until = until;
         self.windows.iter_mut().for_each(|window| window.until = Some(until));
     }
 }
@@ -273,7 +271,7 @@ mod tests {
     }
 
     fn header() -> Header {
-        Header::new("null", time::parse("2026-11-21T11:00:00").unwrap(), vec![])
+        Header::new("null", vec![])
     }
 
     async fn left(folder: &Path, origin: &str) -> Option<(Header, Vec<Line>)> {

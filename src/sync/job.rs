@@ -14,6 +14,7 @@ use super::{
     dead_letter,
     ledger::{self, Delivered},
     pass::Pass,
+    seen::fingerprint,
     walk::LAG,
 };
 use crate::{
@@ -151,7 +152,9 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
         choice: ends.mapping.choice(),
     };
     ledger::add(&plan.list_folder, delivered).await?;
-    dead_letter::tidy(&plan.dead_letter, pass.settled_well()).await
+    let letters = dead_letter::read(&plan.dead_letter).await?;
+    let prints = letters.iter().map(|letter| fingerprint(&letter.key));
+    dead_letter::tidy(&plan.dead_letter, prints.filter(|print| pass.settled_well(*print)).collect()).await
 }
 
 /// Has a full load begin at the row that `start_offset` counts up to, or rather at the second of its last change: rows move
@@ -159,14 +162,15 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
 async fn leave_out(ends: &Ends, plan: &Plan, header: &mut Header) -> Result<(), Fault> {
     let span = Span { offset: plan.start_offset, count: 1 };
     let mut page = ends.source.read(&header.windows[0], span).await?;
-    if end(ends) < header.until {
+    let until = end(ends);
+    if header.windows[0].until > Some(until) {
         // Our clock was ahead; by now the source's is known.
-        header.end_at(end(ends));
+        header.end_at(until);
         page = ends.source.read(&header.windows[0], span).await?;
     }
     header.counts.left_out = page.total.min(plan.start_offset);
     header.windows[0].since = match page.records.first() {
-        None => Some(header.until),
+        None => header.windows[0].until,
         Some(first) => {
             let changed = first.changed.ok_or_else(|| {
                 Fault::list("the member at `start_offset` has no time of its last change")
@@ -211,7 +215,7 @@ fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
     let until = Some(end(ends));
     let mut windows = vec![Window { sweep: Sweep::Listed, since: plan.since.map(continuing), until }];
     if !plan.reads_archived {
-        return Header::new(&plan.origin, end(ends), windows);
+        return Header::new(&plan.origin, windows);
     }
     let since = recorded.map(|recorded| plan.since.map_or(recorded, |since| since.min(recorded)));
     if since.is_some() || plan.since.is_some() || plan.delivered_before {
@@ -223,31 +227,31 @@ fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
         }
         windows.push(Window { sweep: Sweep::Archived, since: since.map(continuing), until });
     }
-    Header::new(&plan.origin, end(ends), windows)
+    Header::new(&plan.origin, windows)
 }
 
 /// What has changed since a pass began, and so left its windows.
 fn catch_up(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
     let since = Some(continuing(done.until));
-    let until = end(ends);
+    let until = Some(end(ends));
     let sweeps = [Sweep::Listed, Sweep::Archived].into_iter().take(if plan.reads_archived { 2 } else { 1 });
-    let windows = sweeps.map(|sweep| Window { sweep, since, until: Some(until) }).collect();
+    let windows = sweeps.map(|sweep| Window { sweep, since, until }).collect();
     let (pass, choice) = (header.pass + 1, ends.mapping.choice());
-    Header { pass, until, windows, choice, counts: done.counts, seconds: done.seconds, ..header }
+    Header { pass, windows, choice, counts: done.counts, seconds: done.seconds, ..header }
 }
 
 /// The same pass once more, up to now.
 fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
-    let until = end(ends);
+    let until = Some(end(ends));
     let mut windows = header.windows;
     if windows.len() == 1 && plan.reads_archived {
         // Somebody has been delivered by now, and may have been archived since.
         windows.push(Window { sweep: Sweep::Archived, since: Some(continuing(done.until)), until: None });
     }
-    windows.iter_mut().for_each(|window| window.until = Some(until));
+    windows.iter_mut().for_each(|window| window.until = until);
     let Counts { window, left_out, seen, left, .. } = header.counts;
     let counts = Counts { window, left_out, seen, left, ..done.counts };
-    Header { until, windows, counts, seconds: done.seconds, choice: ends.mapping.choice(), ..header }
+    Header { windows, counts, seconds: done.seconds, choice: ends.mapping.choice(), ..header }
 }
 
 /// Waits until the next window reaches beyond the last one, so that a full load holds the second in which it began: then a list

@@ -6,10 +6,7 @@ mod delivery;
 mod intake;
 mod window;
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -65,7 +62,7 @@ pub struct Pass<'a> {
     /// Since the start, when a page was last found too heavy.
     relieved: Option<Duration>,
     /// The first pass of a full load.
-    pub first_of_full: bool,
+    first_of_full: bool,
     /// Nobody of the list was ever delivered, as far as our record tells.
     pub unrecorded: bool,
 }
@@ -92,7 +89,7 @@ impl<'a> Pass<'a> {
         let mut sweeps = Vec::new();
         for (walk, window) in header.windows.iter().enumerate() {
             let of_walk: Vec<&Line> = lines.iter().filter(|line| line.walk == walk).collect();
-            let sweep = Sweeping::new(*window, pace).resume(&of_walk, Duration::ZERO)?;
+            let sweep = Sweeping::new(*window, pace).resume(&of_walk)?;
             counts.count_all(&sweep.seen);
             sweeps.push(sweep);
         }
@@ -129,11 +126,11 @@ impl<'a> Pass<'a> {
             return Ok(None);
         }
         let explained = tokio::select! {
-            explained = self.check() => explained?,
-            () = stop.cancelled() => return Ok(None),
+            explained = self.check() => Some(explained?),
+            () = stop.cancelled() => None,
         };
         self.pump(stop, true).await?;
-        Ok(Some(explained))
+        Ok(explained)
     }
 
     /// Reads, delivers and settles. With `flush` the last, smaller batch goes out too.
@@ -267,19 +264,11 @@ impl<'a> Pass<'a> {
         counts
     }
 
-    /// Records that were accepted or skipped in their last version.
-    pub fn settled_well(&self) -> HashSet<u128> {
-        let well = |sweep: &Sweeping, fate| !sweep.seen.name(fate).starts_with(REJECTED);
-        let of = |sweep| {
-            let sweep: &Sweeping = sweep;
-            sweep
-                .seen
-                .iter()
-                .filter(|(_, known)| well(sweep, known.fate))
-                .map(|(key, _)| key)
-                .collect::<Vec<_>>()
-        };
-        self.sweeps.iter().flat_map(of).collect()
+    /// Whether a record was read, and accepted or skipped in its last version.
+    pub fn settled_well(&self, key: u128) -> bool {
+        let fates = self.sweeps.iter().filter_map(|sweep| Some(sweep.seen.name(sweep.seen.get(key)?.fate)));
+        let mut fates = fates.peekable();
+        fates.peek().is_some() && fates.all(|fate| !fate.starts_with(REJECTED))
     }
 
     pub fn until(&self) -> DateTime<Utc> {

@@ -29,13 +29,13 @@ pub struct Sweeping {
     pub window: Window,
     pub walk: Walk,
     pub seen: Seen,
-    /// Seconds that must be looked at by themselves.
+    /// Seconds that lie across pages, each with the rows that were seen in the same order, if all were.
     cut: HashMap<i64, Option<u32>>,
     pub progress: Progress,
     /// Counts up when the walk is begun anew; answers to an older one count for nothing.
     pub generation: u32,
     /// Its window is about to be cut.
-    pub cutting: bool,
+    cutting: bool,
     pace: Pace,
     /// Whether its rows were counted.
     counted: bool,
@@ -58,7 +58,7 @@ impl Sweeping {
     }
 
     /// Goes on where the settled pages end.
-    pub fn resume(mut self, lines: &[&Line], now: Duration) -> Option<Self> {
+    pub fn resume(mut self, lines: &[&Line]) -> Option<Self> {
         let mut upper = vec![];
         for line in lines {
             if line.progress.part != self.progress.part {
@@ -77,7 +77,7 @@ impl Sweeping {
         let joined =
             Joined { offset: last.offset, rows, opened: last.opened, total: last.total, cut: vec![] };
         let Pace { size, workers } = self.pace;
-        self.walk = Walk::new(size, workers).resume(&joined, upper, now);
+        self.walk = Walk::new(size, workers).resume(&joined, upper, Duration::ZERO);
         self.next_part();
         Some(self)
     }

@@ -10,9 +10,10 @@ use crate::base::{
     window::{Span, Sweep, Window},
 };
 
-/// How far the end of a window may lie behind the source's clock, beyond the time that the answer took: the clock is told in
+/// How far the end of a window may lie behind the source's clock, beyond the time since the pass began: the clock is told in
 /// whole seconds, and the current one is still filling.
 const BEHIND: TimeDelta = TimeDelta::seconds(5);
+
 impl<'a> Pass<'a> {
     /// Where to cut a part in two: in the middle of the time since its oldest row, and how many rows stand below.
     pub(super) fn cut(&self, index: usize, generation: u32) -> BoxFuture<'a, (usize, u32, Answer)> {
