@@ -13,7 +13,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use log::{error, info, warn};
 use tokio::{
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, interval_at, sleep, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -100,7 +100,7 @@ pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
 enum Look {
     /// In its turn: every entry is told.
     Regular,
-    /// A run has ended: only what starts is told.
+    /// A run or a rest has ended: only what starts is told.
     After,
 }
 
@@ -115,6 +115,8 @@ struct Controller {
     mode: Mode,
     jobs: JoinSet<Ran>,
     slots: Slots,
+    /// When the entries were last looked at.
+    considered: Instant,
     quit: QuitFile,
     written: Option<Instant>,
     failed: bool,
@@ -133,6 +135,7 @@ impl Controller {
             mode,
             jobs: JoinSet::new(),
             slots: Slots::default(),
+            considered: Instant::now(),
             quit,
             written: None,
             failed: false,
@@ -147,12 +150,15 @@ impl Controller {
         let stop = self.stop.clone();
         self.look().await?;
         while self.mode == Mode::Loop || !self.jobs.is_empty() {
+            // Also one that has ended by now, while something else was done.
+            let rest = self.slots.next_rest_end(self.considered);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 Some(ran) = self.jobs.join_next_with_id() => self.ended(ran).await?,
                 _ = glance.tick() => self.glance().await,
                 _ = look.tick(), if self.mode == Mode::Loop => self.look().await?,
+                Some(()) = reached(rest), if self.mode == Mode::Loop => self.consider(Look::After),
                 () = self.watch.changed(), if self.mode == Mode::Loop => {
                     sleep(SETTLE).await;
                     if self.file.changed().await {
@@ -232,4 +238,10 @@ impl Controller {
         self.file.look_back().await;
         saved
     }
+}
+
+/// Waits until then; `None` if there is nothing to wait for.
+async fn reached(time: Option<Instant>) -> Option<()> {
+    sleep_until(time?).await;
+    Some(())
 }

@@ -27,6 +27,7 @@ impl Controller {
             return;
         }
         let now = Instant::now();
+        self.considered = now;
         for entry in self.file.entries() {
             let list = &entry.id.list_id;
             match self.slots.of(&entry.id, now) {
@@ -47,7 +48,8 @@ impl Controller {
                     );
                 }
                 Slot::Resting { left } if look == Look::Regular => {
-                    info!("list {list:?} has failed and rests for at least {} more seconds.", left.as_secs());
+                    let seconds = left.as_secs_f64().ceil();
+                    info!("list {list:?} has failed and rests for {seconds} more seconds.");
                 }
                 _ => {}
             }

@@ -6,9 +6,8 @@ use tokio::{task, time::Instant};
 
 use crate::state::identity::EntryId;
 
-/// How long an entry that has failed waits for its next run: until the next look, which comes every minute. With every
-/// further failure twice as long, up to an hour.
-const REST: Duration = Duration::from_secs(50);
+/// How long an entry that has failed waits for its next run; after each further failure twice as long, up to an hour.
+const REST: Duration = Duration::from_secs(60);
 const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 /// Whether an entry can run now.
@@ -77,6 +76,12 @@ impl Slots {
         self.failed.push(Failed { id, times: times + 1, until: now + rest });
     }
 
+    /// When the first rest ends of those that end after `seen`. Earlier ends are past, also those of entries that were not
+    /// started then: they wait for nothing.
+    pub fn next_rest_end(&self, seen: Instant) -> Option<Instant> {
+        self.failed.iter().map(|failed| failed.until).filter(|until| *until > seen).min()
+    }
+
     /// It has succeeded.
     pub fn recovered(&mut self, id: &EntryId) {
         self.failed.retain(|failed| failed.id != *id);
@@ -125,5 +130,19 @@ mod tests {
         assert_eq!(slots.of(&a, now), Slot::Resting { left: REST });
         slots.settle(b.clone());
         assert_eq!(slots.of(&b, now), Slot::Settled);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_rest_ends_once() {
+        let (a, b) = (id(r#"{"list_id": "a"}"#), id(r#"{"list_id": "b"}"#));
+        let now = Instant::now();
+        let mut slots = Slots::default();
+        assert_eq!(slots.next_rest_end(now), None);
+        slots.rest(b, now + REST / 2);
+        slots.rest(a, now);
+        let mut seen = now;
+        let ends: Vec<_> =
+            std::iter::from_fn(|| slots.next_rest_end(seen).inspect(|end| seen = *end)).take(3).collect();
+        assert_eq!(ends, [now + REST, now + REST * 3 / 2]);
     }
 }

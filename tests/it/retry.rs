@@ -1,9 +1,14 @@
 //! Failures: what passes by itself is tried again, what does not ends that list and says what to do.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use futures::future::BoxFuture;
 use importer::{
     controller::Verdict,
+    net::{Request, Response, Transport, TransportError},
     sandbox::{Service, Trouble},
 };
 use tokio::time::{Instant, sleep};
@@ -115,6 +120,54 @@ async fn in_the_loop_a_failed_list_rests_and_then_runs_again() {
     let (verdict, ()) = tokio::join!(world.go(), look);
     assert_eq!(verdict.unwrap(), Verdict::Done);
     assert_eq!(world.logged("list \"rest1\" has failed and rests for"), 1);
+}
+
+/// A service that finds nothing, and takes so long to say so. It notes when it was asked.
+struct NotFound {
+    after: Duration,
+    asked: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Transport for NotFound {
+    fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
+        self.asked.lock().unwrap().push(Instant::now());
+        Box::pin(async {
+            sleep(self.after).await;
+            let mut response = Response::default();
+            *response.status_mut() = http::StatusCode::NOT_FOUND;
+            Ok(response)
+        })
+    }
+}
+
+/// Seven seconds, so that no rest ends when the minute's look comes anyway.
+#[tokio::test(start_paused = true)]
+async fn in_the_loop_a_list_that_always_fails_rests_twice_as_long_each_time_and_an_edit_ends_the_rest() {
+    let (after, asked) = (Duration::from_secs(7), Arc::new(Mutex::new(vec![])));
+    let world = World::new().with_state(r#"[{"list_id": "gone2"}]"#);
+    let world = world.through(|_| NotFound { after, asked: asked.clone() });
+    let rests = [1, 2, 4, 8, 16, 32, 60, 60, 60].map(minutes);
+    let edit = rests[..8].iter().sum::<Duration>() + 9 * after + minutes(20);
+    let begun = Instant::now();
+    let (verdict, ()) = tokio::join!(world.go(), async {
+        sleep(edit).await;
+        world.save(r#"[{"list_id": "gone2", "worker_count": 1}]"#);
+        // Meanwhile the rest of the entry as it was ends, which is of no interest any more.
+        sleep(minutes(45)).await;
+        world.stop();
+    });
+    assert_eq!(verdict.unwrap(), Verdict::Done);
+    let runs = |first: Duration, count: usize| {
+        rests[..count]
+            .iter()
+            .scan(first, |start, rest| Some(std::mem::replace(start, *start + after + *rest)))
+    };
+    let expected: Vec<u64> =
+        runs(Duration::ZERO, 9).chain(runs(edit, 6)).map(|start| start.as_secs()).collect();
+    let mut starts: Vec<u64> = asked.lock().unwrap().iter().map(|at| (*at - begun).as_secs()).collect();
+    // The first requests of a run go out together.
+    starts.dedup();
+    assert_eq!(starts, expected);
 }
 
 #[tokio::test(start_paused = true)]
