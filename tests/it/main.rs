@@ -22,3 +22,4 @@ mod stop;
 mod support;
 mod verify;
 mod walk;
+mod wire;

@@ -1,0 +1,55 @@
+//! The whole program with its real client over real sockets, in real time: connections that go bad.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use http::Uri;
+use importer::{
+    controller::Verdict,
+    net::{
+        Request, Response, Transport, TransportError,
+        transport::{LIMITS, Limits, Web},
+    },
+    sandbox::{Service, Trouble, serve::serve},
+};
+use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::support::World;
+
+/// Brings to loopback what is meant for the services.
+struct Wire {
+    web: Web,
+    host: SocketAddr,
+}
+
+impl Transport for Wire {
+    fn send(&self, mut request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
+        let path = request.uri().path_and_query().unwrap().clone();
+        let address = Uri::builder().scheme("http").authority(self.host.to_string()).path_and_query(path);
+        *request.uri_mut() = address.build().unwrap();
+        self.web.send(request)
+    }
+}
+
+#[tokio::test]
+async fn answers_that_stall_or_are_cut_off_are_asked_for_again_and_the_list_is_delivered_whole() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Well above what an answer takes here; were one late all the same, it would be asked for once more.
+    let web = Web::within(Limits { stall: Duration::from_secs(2), ..LIMITS }).unwrap();
+    let wire = Wire { web, host: listener.local_addr().unwrap() };
+    let world = World::new().list("wire1", 250).with_state(r#"[{"list_id": "wire1"}]"#).through(|_| wire);
+    let mut server = JoinSet::new();
+    server.spawn(serve(listener, Arc::clone(&world.sandbox)));
+    for service in [Service::Mailchimp, Service::Ometria] {
+        world.sandbox.trouble(service, Trouble::CutOff);
+        world.sandbox.trouble(service, Trouble::Stall { carried_out: true });
+    }
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(world.sandbox.seen().troubles.len(), 4);
+    for told in ["mailchimp", "ometria"].map(|service| format!("no whole answer from {service} at ")) {
+        for why in ["no answer in time", "end of file before message length reached"] {
+            assert!(world.lines(&told).iter().any(|line| line.contains(why)), "{told}: {why}");
+        }
+    }
+    world.assert_delivered("wire1");
+}
