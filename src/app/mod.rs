@@ -197,17 +197,7 @@ async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {
         options.list.join(", ")
     )?;
     if let Some(faults) = faults {
-        writeln!(
-            stdout(),
-            "# Things go wrong by chance, seed {}: {} % of the requests fail, stall or are slow; people make {} \
-             change a second to each list;\n\
-             # a change shows up to {} s late, an answer may be {} s old, and members of one second come in any order.",
-            faults.seed,
-            faults.troubles * 100.0,
-            faults.edits_per_second,
-            faults.late.as_secs(),
-            faults.stale.as_secs()
-        )?;
+        writeln!(stdout(), "{}", misbehaviour(&faults))?;
     }
     let mut terminate = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
     tokio::select! {
@@ -216,4 +206,23 @@ async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {
         _ = terminate.recv() => {}
     }
     Ok(exit::DONE)
+}
+
+fn misbehaviour(faults: &Faults) -> String {
+    let clock = match faults.ahead.num_minutes() {
+        0 => "right".to_owned(),
+        ahead @ 1.. => format!("{ahead} minutes ahead"),
+        behind => format!("{} minutes behind", -behind),
+    };
+    format!(
+        "# Things go wrong by chance, seed {}: {} % of the requests fail, stall or are slow; people make {} change a second \
+         to each list;\n\
+         # a change shows up to {} s late, an answer may be {} s old, members of one second come in any order,\n\
+         # and the clock of both services is {clock}.",
+        faults.seed,
+        faults.troubles * 100.0,
+        faults.edits_per_second,
+        faults.late.as_secs(),
+        faults.stale.as_secs()
+    )
 }

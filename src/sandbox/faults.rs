@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 
 use super::{Service, Trouble};
@@ -21,19 +21,24 @@ pub struct Faults {
     pub stale: Duration,
     /// Members of one second come in another order with every answer.
     pub shuffle_ties: bool,
+    /// How far the services' clock is ahead of everybody else's; behind, if negative.
+    pub ahead: TimeDelta,
 }
 
 impl Faults {
     /// A bit of everything.
     pub fn usual(seed: u64) -> Self {
-        Faults {
+        let mut faults = Faults {
             seed,
             troubles: 0.05,
             edits_per_second: 1.0,
             late: Duration::from_secs(30),
             stale: Duration::from_secs(5),
             shuffle_ties: true,
-        }
+            ahead: TimeDelta::zero(),
+        };
+        faults.ahead = TimeDelta::minutes([-10, 0, 10][faults.chance("clock").usize(..3)]);
+        faults
     }
 
     /// The chance of one thing, which owes nothing to what becomes of the others.

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
@@ -78,6 +78,8 @@ fn remember<T>(latest: &mut VecDeque<T>, item: T) {
 /// Both services and what was seen of their use.
 pub struct Sandbox {
     clock: Arc<dyn Clock>,
+    /// How far the services' clock is ahead of that one.
+    ahead: Mutex<TimeDelta>,
     latency: Duration,
     connections: AtomicUsize,
     mailchimp: Mutex<Mailchimp>,
@@ -92,6 +94,7 @@ impl Sandbox {
     pub fn new(clock: Arc<dyn Clock>, latency: Duration) -> Self {
         Sandbox {
             clock,
+            ahead: Mutex::default(),
             latency,
             connections: AtomicUsize::new(0),
             mailchimp: Mutex::new(Mailchimp::default()),
@@ -119,21 +122,28 @@ impl Sandbox {
         lock(&self.troubles).push_back((service, trouble));
     }
 
-    /// From now on things go wrong by chance.
+    /// From now on things go wrong by chance, and the services' clock is off as far as `faults` say.
     pub fn misbehave(&self, faults: Faults) {
-        self.mailchimp().inhabit(Some(faults.clone()), self.clock.now());
+        *lock(&self.ahead) = faults.ahead;
+        self.mailchimp().inhabit(Some(faults.clone()), self.now());
         *lock(&self.luck) = Some(Luck::new(faults));
     }
 
-    /// From now on nothing goes wrong by chance. What was changed still becomes visible in its time.
+    /// From now on nothing goes wrong by chance. What was changed still becomes visible in its time, and the services' clock
+    /// stays as it is: the members' time stamps are by it.
     pub fn behave(&self) {
-        self.mailchimp().inhabit(None, self.clock.now());
+        self.mailchimp().inhabit(None, self.now());
         *lock(&self.luck) = None;
     }
 
     /// Brings the lists up to now: makes the changes that people have made by themselves since the last request.
     pub fn live(&self) {
-        self.mailchimp().live(self.clock.now());
+        self.mailchimp().live(self.now());
+    }
+
+    /// The time by the services' clock.
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now() + *lock(&self.ahead)
     }
 
     /// Answers one request as the service would.
@@ -154,7 +164,7 @@ impl Sandbox {
         if !self.latency.is_zero() {
             sleep(self.latency).await;
         }
-        let now = self.clock.now();
+        let now = self.now();
         self.live();
         let (trouble, view) = self.luck(service, now);
         let mut response = match (trouble.as_ref().and_then(Trouble::instead), service) {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use http::Method;
 use importer::{
     base::clock::{Clock, SystemClock},
@@ -334,6 +334,29 @@ async fn once_it_behaves_nothing_goes_wrong_and_what_was_changed_shows_in_its_ti
     assert_eq!(numbers(&sandbox, "").await, truth);
     send(&sandbox, Service::Ometria).await.unwrap();
     assert_eq!((sandbox.seen().troubles.len(), sandbox.mailchimp().edits()), (troubles, &edits));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_services_clock_is_off_as_was_told_and_stays_so_when_they_behave() {
+    let usual: BTreeSet<TimeDelta> = (0..20).map(|seed| Faults::usual(seed).ahead).collect();
+    assert_eq!(Vec::from_iter(usual), [-10, 0, 10].map(TimeDelta::minutes));
+    for ahead in [-10, 0, 10].map(TimeDelta::minutes) {
+        let sandbox = sandbox(50, Faults { edits_per_second: 5.0, ahead, ..Faults::default() });
+        let begun = Instant::now();
+        for _ in 0..2 {
+            sleep(minutes(1)).await;
+            let answer = send(&sandbox, Service::Mailchimp).await.unwrap();
+            let date = DateTime::parse_from_rfc2822(answer.headers()["Date"].to_str().unwrap()).unwrap();
+            let off = date.to_utc() - at(NOON) - TimeDelta::from_std(begun.elapsed()).unwrap();
+            assert!((off - ahead).abs() < TimeDelta::seconds(2), "{off}, not {ahead}");
+            let mailchimp = sandbox.mailchimp();
+            let newest = mailchimp.members("l").last().unwrap().last_changed;
+            drop(mailchimp);
+            let old = (date.to_utc() - newest).num_seconds();
+            assert!((0..70).contains(&old), "people live by that clock: {newest}, {ahead}");
+            sandbox.behave();
+        }
+    }
 }
 
 #[tokio::test]

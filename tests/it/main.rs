@@ -16,6 +16,7 @@ mod resume;
 mod retry;
 mod run_sh;
 mod sandbox;
+mod served;
 mod soak;
 mod state;
 mod stop;

@@ -1,7 +1,6 @@
 //! The real binary over loopback, in real time. Waits have a limit so that a failure ends; no result depends on it.
 
 use std::{
-    collections::HashMap,
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
@@ -10,13 +9,9 @@ use std::{
 };
 
 use importer::sandbox::{MAILCHIMP_KEY, OMETRIA_KEY};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::Command,
-    time::timeout,
-};
+use tokio::process::Command;
 
-use crate::loopback::{LIMIT, Loopback, Running, finish, importer};
+use crate::loopback::{Loopback, Running, finish, importer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_25_000_members_is_delivered_once_and_the_file_differs_in_three_fields() {
@@ -147,27 +142,6 @@ async fn exit_codes_are_as_the_help_says() {
         assert_eq!(ended, code, "{log}");
         assert!(log.contains(told), "{log}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_sandbox_prints_settings_with_which_an_import_runs() {
-    let mut command = importer(&["sandbox", "--port", "0", "--list", "here", "--members", "30"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut variables = HashMap::new();
-    while variables.len() < 4 {
-        let line = timeout(LIMIT, lines.next_line()).await.unwrap().unwrap().unwrap();
-        let words =
-            line.strip_prefix("export ").unwrap_or("").split(' ').filter_map(|word| word.split_once('='));
-        variables.extend(words.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    }
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("state.json"), r#"[{"list_id": "here"}]"#).unwrap();
-    let mut go = importer(&["go", "--once", "--state"]);
-    go.arg(folder.path()).envs(variables);
-    let (code, _, log) = finish(go).await;
-    assert_eq!(code, 0, "{log}");
-    assert!(log.contains(" 0 unexplained."), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
