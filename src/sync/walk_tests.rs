@@ -234,6 +234,12 @@ struct Outcome {
 }
 
 impl World {
+    /// 4,000 rows, walked without a crash; `stale` is in seconds.
+    fn new(edits_per_second: f64, stale: u64, size: usize, seed: u64) -> Self {
+        let stale = Duration::from_secs(stale);
+        World { scheme: Scheme::Walk, edits_per_second, stale, rows: 4000, size, crashes: 0.0, seed }
+    }
+
     fn run(&self) -> Outcome {
         const WORKERS: usize = 8;
         let mut random = Rng::with_seed(self.seed);
@@ -324,18 +330,9 @@ fn no_row_that_stays_is_lost_however_many_change_and_however_old_the_servers_pic
         for edits_per_second in [0.2, 1.0, 5.0, 50.0] {
             for size in [50, 100, 1000] {
                 for seed in 0..8 {
-                    let stale = Duration::from_secs(stale);
-                    let world = World {
-                        scheme: Scheme::Walk,
-                        edits_per_second,
-                        stale,
-                        rows: 4000,
-                        size,
-                        crashes: 0.0,
-                        seed,
-                    };
+                    let world = World::new(edits_per_second, stale, size, seed);
                     let Outcome { lost, requests, .. } = world.run();
-                    assert_eq!(lost, 0, "{edits_per_second}/s, {stale:?} old, pages of {size}, seed {seed}");
+                    assert_eq!(lost, 0, "{edits_per_second}/s, {stale} s old, pages of {size}, seed {seed}");
                     assert!(requests < 12 * 4000 / size + 60, "{requests} requests of {}", 4000 / size);
                 }
             }
@@ -350,19 +347,11 @@ fn no_row_that_stays_is_lost_when_the_walk_goes_on_after_crashes_with_pages_of_o
         for edits_per_second in [1.0, 5.0, 50.0] {
             for size in [50, 100] {
                 for seed in 0..8 {
-                    let stale = Duration::from_secs(stale);
-                    let world = World {
-                        scheme: Scheme::Walk,
-                        edits_per_second,
-                        stale,
-                        rows: 3000,
-                        size,
-                        crashes: 0.1,
-                        seed,
-                    };
+                    let world = World::new(edits_per_second, stale, size, seed);
+                    let world = World { rows: 3000, crashes: 0.1, ..world };
                     let Outcome { lost, crashes, .. } = world.run();
                     crashed += crashes;
-                    assert_eq!(lost, 0, "{edits_per_second}/s, {stale:?} old, pages of {size}, seed {seed}");
+                    assert_eq!(lost, 0, "{edits_per_second}/s, {stale} s old, pages of {size}, seed {seed}");
                 }
             }
         }
@@ -373,17 +362,6 @@ fn no_row_that_stays_is_lost_when_the_walk_goes_on_after_crashes_with_pages_of_o
 /// So that we know that the world can lose rows.
 #[test]
 fn rising_offsets_lose_rows_in_the_same_world() {
-    let lost = |seed| {
-        let world = World {
-            scheme: Scheme::Rising,
-            edits_per_second: 5.0,
-            stale: Duration::ZERO,
-            rows: 4000,
-            size: 50,
-            crashes: 0.0,
-            seed,
-        };
-        world.run().lost
-    };
+    let lost = |seed| World { scheme: Scheme::Rising, ..World::new(5.0, 0, 50, seed) }.run().lost;
     assert!((0..4).map(lost).sum::<usize>() > 0);
 }
