@@ -1,10 +1,13 @@
-//! Runs that are cut off at every await, whose sink and files fail, and what is known of them afterwards.
+//! Runs that are cut off at every await, whose sink fails at every delivery, whose files fail, and what is known of them afterwards.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
     pin::pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::Poll,
     time::Duration,
 };
@@ -26,7 +29,7 @@ use crate::{
         fault::Fault,
         record::{Mapped, Payload, Record},
         time,
-        window::{Page, Span, Window},
+        window::{Page, Span, Sweep, Window},
     },
     mapping::Mapping,
     sink::{BatchLimits, Sink},
@@ -41,36 +44,60 @@ const ROWS: u64 = 150;
 /// Every so many rows one is skipped by the mapping.
 const SKIPPED: u64 = 9;
 
-fn noon() -> DateTime<Utc> {
-    time::parse("2026-11-21T12:00:00").unwrap()
+static NOON: LazyLock<DateTime<Utc>> = LazyLock::new(|| time::parse("2026-11-21T12:00:00").unwrap());
+
+/// A list of which some rows change once. The clock moves with tokio's.
+#[derive(Clone, Copy)]
+struct List {
+    begun: Instant,
+    /// In what reading and delivering take their time.
+    tick: Duration,
+    /// Which rows change, and how many ticks after the beginning.
+    changes: &'static [(u64, u32)],
 }
 
-/// Rows that do not change; the clock moves with tokio's.
-struct Still(Instant);
+impl List {
+    /// 0, and 1 from its change on.
+    fn version(&self, row: u64) -> u64 {
+        self.change(row).is_some().into()
+    }
 
-impl Source for Still {
+    /// How long after the beginning it has changed, if it has by now.
+    fn change(&self, row: u64) -> Option<Duration> {
+        let (_, ticks) = self.changes.iter().find(|(of, _)| *of == row)?;
+        Some(self.tick * *ticks).filter(|at| *at <= self.begun.elapsed())
+    }
+
+    fn changed(&self, row: u64) -> DateTime<Utc> {
+        let before = *NOON - TimeDelta::hours(2) + TimeDelta::seconds(row as i64);
+        self.change(row).map_or(before, |change| *NOON + change)
+    }
+}
+
+impl Source for List {
     fn now(&self) -> DateTime<Utc> {
-        noon() + TimeDelta::from_std(self.0.elapsed()).unwrap()
+        *NOON + TimeDelta::from_std(self.begun.elapsed()).unwrap()
     }
 
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
-        let changed = |row: u64| noon() - TimeDelta::hours(2) + TimeDelta::seconds(row as i64);
         let within = |row: &u64| {
-            window.since.is_none_or(|since| changed(*row) > since)
-                && window.until.is_none_or(|until| changed(*row) <= until)
+            window.sweep == Sweep::Listed
+                && window.since.is_none_or(|since| self.changed(*row) > since)
+                && window.until.is_none_or(|until| self.changed(*row) <= until)
         };
-        let rows: Vec<u64> = (0..ROWS).filter(within).collect();
+        let mut rows: Vec<u64> = (0..ROWS).filter(within).collect();
+        rows.sort_by_key(|row| self.changed(*row));
         let record = |row: u64| Record {
             key: row.to_string(),
-            changed: Some(changed(row)),
+            changed: Some(self.changed(row)),
             status: "subscribed".into(),
-            body: to_raw_value(&row).unwrap(),
+            body: to_raw_value(&[row, self.version(row)]).unwrap(),
         };
         let total = rows.len() as u64;
         let rows = rows.into_iter().skip(span.offset as usize).take(span.count);
         let page = Page { records: rows.map(record).collect(), total, at: self.now() };
         Box::pin(async move {
-            sleep(Duration::from_millis(10 + span.offset * 13 % 37)).await;
+            sleep(self.tick * (10 + span.offset * 13 % 37) as u32).await;
             Ok(page)
         })
     }
@@ -95,22 +122,49 @@ impl Mapping for SomeAreSkipped {
     }
 }
 
-/// What a sink has accepted, and how often. One that is told to fail does so some of the time, half of these times after it
-/// has accepted.
+/// Which deliveries fail.
+#[derive(Clone, Copy)]
+enum Failing {
+    /// This share of them, half of these after they were accepted.
+    Share(f64),
+    /// The one of this number, from 1 on; if it was accepted, only the answer is lost.
+    Once { number: usize, accepted: bool },
+}
+
+/// A row in a version.
+type Version = (u64, u64);
+
+/// A list, and what a sink has accepted of it, the latest last.
 #[derive(Clone)]
 struct Store {
-    accepted: Arc<Mutex<BTreeMap<String, usize>>>,
+    list: List,
+    accepted: Arc<Mutex<Vec<Version>>>,
+    deliveries: Arc<AtomicUsize>,
     random: Arc<Mutex<Rng>>,
-    failing: f64,
+    failing: Failing,
 }
 
 impl Store {
-    fn new(seed: u64, failing: f64) -> Self {
-        Store { accepted: Arc::default(), random: Arc::new(Mutex::new(Rng::with_seed(seed))), failing }
+    /// Of rows that do not change.
+    fn new(seed: u64, share: f64) -> Self {
+        Store {
+            list: List { begun: Instant::now(), tick: Duration::from_millis(1), changes: &[] },
+            accepted: Arc::default(),
+            deliveries: Arc::default(),
+            random: Arc::new(Mutex::new(Rng::with_seed(seed))),
+            failing: Failing::Share(share),
+        }
     }
 
     fn has(&self, row: u64) -> bool {
-        self.accepted.lock().unwrap().contains_key(&row.to_string())
+        self.accepted.lock().unwrap().iter().any(|(of, _)| *of == row)
+    }
+
+    /// How often each row was accepted in each version.
+    fn times(&self) -> BTreeMap<Version, usize> {
+        let mut times = BTreeMap::new();
+        self.accepted.lock().unwrap().iter().for_each(|version| *times.entry(*version).or_default() += 1);
+        times
     }
 }
 
@@ -121,15 +175,26 @@ impl Sink for Store {
 
     fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
-            let (wait, failing, late) = {
+            let delivery = self.deliveries.fetch_add(1, Ordering::Relaxed) + 1;
+            let (wait, early, failing, accepts) = {
                 let mut random = self.random.lock().unwrap();
-                (random.u64(5..40), random.f64() < self.failing, random.bool())
+                let (failing, accepts) = match self.failing {
+                    Failing::Share(share) => (random.f64() < share, random.bool()),
+                    Failing::Once { number, accepted } => (number == delivery, accepted),
+                };
+                (random.u32(5..40), random.bool(), failing, accepts || !failing)
             };
-            sleep(Duration::from_millis(wait)).await;
-            if !failing || late {
-                for payload in batch {
-                    *self.accepted.lock().unwrap().entry(payload.0.get().to_owned()).or_default() += 1;
-                }
+            let accept = || {
+                let versions = batch.iter().map(|payload| serde_json::from_str(payload.0.get()).unwrap());
+                self.accepted.lock().unwrap().extend::<Vec<Version>>(versions.collect());
+            };
+            // One that is dropped while it is under way may have been accepted, or not.
+            if accepts && early {
+                accept();
+            }
+            sleep(self.list.tick * wait).await;
+            if accepts && !early {
+                accept();
             }
             if failing { Err(Fault::list("the sink failed")) } else { Ok(()) }
         })
@@ -160,7 +225,7 @@ fn runtime() -> Runtime {
 /// Runs, but is dropped when it has been polled so often; what came of it, or nothing.
 async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ended, Fault>> {
     let ends = Ends {
-        source: Box::new(Still(Instant::now())),
+        source: Box::new(store.list),
         mapping: Box::new(SomeAreSkipped),
         sink: Box::new(store.clone()),
     };
@@ -229,13 +294,14 @@ fn wherever_a_run_is_cut_off_only_known_fates_are_settled_and_the_next_run_deliv
                 return (true, 0);
             }
             let settled = assert_only_known_fates(folder.path(), &store, &told).await;
-            let before = store.accepted.lock().unwrap().clone();
+            let before = store.times();
             let ended =
                 cut_off(&store, &plan(folder.path(), 4 + polls % 20, 1 + polls % 4), usize::MAX).await;
             assert_all_delivered(&store, ended.unwrap().unwrap(), &told);
             for row in settled.iter().filter(|row| *row % SKIPPED != 0) {
-                let times = store.accepted.lock().unwrap()[&row.to_string()];
-                assert_eq!(times, before[&row.to_string()], "{told}: row {row} was settled, and sent again");
+                let version = (*row, 0);
+                let times = store.times()[&version];
+                assert_eq!(times, before[&version], "{told}: row {row} was settled, and sent again");
             }
             (false, settled.len())
         });
@@ -244,6 +310,58 @@ fn wherever_a_run_is_cut_off_only_known_fates_are_settled_and_the_next_run_deliv
             assert!(polls > 50 && resumed > 1000, "{polls} polls, {resumed} rows settled at a cut");
             return;
         }
+    }
+}
+
+/// Some change before they are read, some when they are delivered already: fewer than make a page, and long before the pass
+/// ends, since the windows of two passes overlap by a minute.
+const CHANGES: &[(u64, u32)] = &[(20, 40), (50, 80), (80, 80), (110, 120), (145, 120)];
+
+fn assert_newest(store: &Store, told: &str) {
+    let newest: BTreeMap<u64, u64> = store.accepted.lock().unwrap().iter().copied().collect();
+    for row in (0..ROWS).filter(|row| row % SKIPPED != 0) {
+        assert_eq!(newest.get(&row), Some(&store.list.version(row)), "{told}: row {row}");
+    }
+}
+
+/// One delivery fails, and the list runs again a while later: how many rows were settled and how many sent again; nothing if
+/// there was no delivery of this number.
+async fn fails_once(number: usize, accepted: bool) -> Option<(usize, usize)> {
+    let told = format!("delivery {number} fails, accepted: {accepted}");
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store { failing: Failing::Once { number, accepted }, ..Store::new(1, 0.0) };
+    (store.list.tick, store.list.changes) = (Duration::from_secs(1), CHANGES);
+    let Err(fault) = cut_off(&store, &plan(folder.path(), 7, 3), usize::MAX).await.unwrap() else {
+        assert_newest(&store, &told);
+        assert!(store.times().values().all(|times| *times == 1), "{told}");
+        return None;
+    };
+    assert!(fault.to_string().contains("the sink failed"), "{told}: {fault}");
+    let settled = assert_only_known_fates(folder.path(), &store, &told).await;
+    let later_pass =
+        Checkpoint::open(folder.path(), "null").await.unwrap().1.is_some_and(|(header, _)| header.pass > 1);
+    // To the next run, that is: what is in no settled page it can't know.
+    let known = |(row, version): Version| version == 0 && (later_pass || settled.contains(&row));
+    let before = store.times();
+    sleep(Duration::from_secs(300)).await;
+    let next = plan(folder.path(), 6 + number % 20, 1 + number % 4);
+    let ended = cut_off(&store, &next, usize::MAX).await.unwrap().unwrap();
+    assert!(matches!(ended, Ended::Finished(_)), "{told}: {ended:?}");
+    assert_newest(&store, &told);
+    for (version, times) in store.times() {
+        let most = if before.contains_key(&version) && !known(version) { 2 } else { 1 };
+        assert!(times <= most, "{told}: {version:?} was sent {times} times");
+    }
+    Some((settled.len(), store.times().values().filter(|times| **times > 1).count()))
+}
+
+#[test]
+fn whichever_delivery_fails_the_next_run_delivers_the_rest_and_sends_again_only_what_may_not_have_arrived() {
+    for accepted in [false, true] {
+        let failed: Vec<(usize, usize)> =
+            (1..).map_while(|number| runtime().block_on(fails_once(number, accepted))).collect();
+        let (settled, again) = failed.iter().fold((0, 0), |sum, failed| (sum.0 + failed.0, sum.1 + failed.1));
+        assert!(failed.len() > 18 && settled > 500 && again > 100, "{failed:?}");
     }
 }
 
