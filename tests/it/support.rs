@@ -244,12 +244,12 @@ impl World {
         self.sandbox.seen().pushes.into()
     }
 
-    /// The log lines so far that hold this text.
+    /// The lines logged so far that contain `text`.
     pub fn lines(&self, text: &str) -> Vec<String> {
         self.log.lines().into_iter().filter(|line| line.contains(text)).collect()
     }
 
-    /// How many they are.
+    /// How many of the lines logged so far contain `text`.
     pub fn logged(&self, text: &str) -> usize {
         self.log.lines().iter().filter(|line| line.contains(text)).count()
     }
