@@ -119,11 +119,11 @@ pub fn open(settings: Settings, transport: Arc<dyn Transport>, clock: Arc<dyn Cl
     let mailchimp = Door::new(settings.mailchimp, gate, Arc::clone(&transport), Arc::clone(&clock));
     let gate = Gate::new(OMETRIA_CONNECTIONS, settings.ometria_rate);
     let ometria = Door::new(settings.ometria, gate, transport, clock);
-    Box::new(move |Wanted { list_id, urgent, policy }| {
+    Box::new(move |Wanted { list_id, urgent, contact }| {
         let caller = Caller { list_id: list_id.into(), urgent };
-        let mapping = OmetriaContact::new(list_id, policy);
+        let mapping = OmetriaContact::new(list_id, contact.clone());
         Ends {
-            source: Box::new(Mailchimp::new(mailchimp.open(caller.clone()), list_id, mapping.fields())),
+            source: Box::new(Mailchimp::new(mailchimp.open(caller.clone()), list_id, &mapping.fields())),
             mapping: Box::new(mapping),
             sink: Box::new(Ometria::new(ometria.open(caller), list_id)),
         }

@@ -12,7 +12,7 @@ use super::{open, settings::Settings};
 use crate::{
     base::{
         clock::{Clock, SystemClock},
-        consent::Policy,
+        contact::ContactSettings,
         window::{Span, Sweep, Window},
     },
     cli::{self, exit},
@@ -70,7 +70,7 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
         writeln!(stdout(), "list {list:?}: {told}.")?;
         return Ok(exit::FAILED);
     }
-    let ends = open(Wanted { list_id: list, urgent: true, policy: Policy::default() });
+    let ends = open(Wanted { list_id: list, urgent: true, contact: &ContactSettings::default() });
     let compared = compare(ends.source.as_ref(), &ledger).await?;
     writeln!(stdout(), "list {list:?}\n\n{compared}")?;
     Ok(if compared.missing() == 0 { exit::DONE } else { exit::FAILED })

@@ -1,7 +1,9 @@
-//! The words that every floor shares: record, window, fault, clock. No I/O, and no third party's name.
+//! The words that every floor shares: record, window, fault, clock, and the settings that the state file has for a mapping.
+//! No I/O.
 
 pub mod clock;
 pub mod consent;
+pub mod contact;
 pub mod fault;
 pub mod record;
 pub mod secret;

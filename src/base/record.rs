@@ -1,5 +1,7 @@
 //! What travels: a record as the source told it, a payload as the sink wants it.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
@@ -19,13 +21,30 @@ pub struct Record {
 #[derive(Debug)]
 pub struct Payload(pub Box<RawValue>);
 
-/// Why a record is not sent: a word that is counted and logged, such as `pending`.
+/// Why a record, or a field of it, is not sent: a word that is counted and logged, such as `pending`.
 pub type Reason = &'static str;
+
+/// A field that is not sent although the record is, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The field's name at the source or at the sink; never its value.
+    pub field: Cow<'static, str>,
+    pub reason: Reason,
+}
+
+/// What a mapping has made of a record for the sink.
+#[derive(Debug)]
+pub struct Outgoing {
+    pub payload: Payload,
+    /// Whether it withdraws somebody's consent.
+    pub opts_out: bool,
+    pub left_out: Vec<LeftOut>,
+}
 
 /// What a mapping makes of a record.
 #[derive(Debug)]
 pub enum Mapped {
-    Send(Payload),
+    Send(Outgoing),
     /// Held back by a rule, as it should be.
     Skip(Reason),
     /// Held back because it can't be understood; someone should look.

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{file::File, quit::QuitFile, slots::Slots, watch::Watch};
 use crate::{
-    base::{clock::Clock, consent::Policy, fault::Fault},
+    base::{clock::Clock, contact::ContactSettings, fault::Fault},
     state::{Entry, StateFile},
     sync::{
         checkpoint::Checkpoint,
@@ -61,7 +61,7 @@ pub struct Wanted<'a> {
     pub list_id: &'a str,
     /// Its requests go before those that are not.
     pub urgent: bool,
-    pub policy: Policy,
+    pub contact: &'a ContactSettings,
 }
 
 /// Makes the ends of a list.

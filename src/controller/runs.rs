@@ -96,10 +96,11 @@ impl Controller {
             dead_letter: self.file.dead_letter(&entry),
             origin: origin(&entry),
             delivered_before: entry.delivered_before,
-            reads_archived: entry.policy.reads_archived(),
+            reads_archived: entry.contact.policy.reads_archived(),
+            allow_mass_change: entry.allow_mass_change,
         };
         let ends =
-            (self.open)(Wanted { list_id: &plan.list_id, urgent: since.is_some(), policy: entry.policy });
+            (self.open)(Wanted { list_id: &plan.list_id, urgent: since.is_some(), contact: &entry.contact });
         let (stop, id) = (self.stop.clone(), entry.id.clone());
         let task = self.jobs.spawn(async move {
             let ended = job::run(&ends, &plan, &stop).await;
@@ -199,7 +200,7 @@ impl Controller {
 /// What the result of an entry's run depends on: with anything of it changed, an interrupted run does not go on. How
 /// fast it runs is not among it.
 fn origin(entry: &Entry) -> String {
-    let was = serde_json::to_string(&(entry.was, entry.policy)).unwrap_or_default();
+    let was = serde_json::to_string(&(entry.was, &entry.contact)).unwrap_or_default();
     format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
 }
 

@@ -7,7 +7,7 @@ use crate::base::record::{Mapped, Record};
 /// One record in, at most one payload out. A refusal is a value, not a fault: the run goes on.
 pub trait Mapping: Send + Sync {
     /// The fields of a record that this mapping reads, so that the source need not send others.
-    fn fields(&self) -> &'static [&'static str];
+    fn fields(&self) -> Vec<&'static str>;
 
     fn map(&self, record: &Record) -> Mapped;
 

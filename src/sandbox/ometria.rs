@@ -14,6 +14,7 @@ use crate::{
 
 const MAX_RECORDS: usize = 100;
 const MAX_RECORD_BYTES: usize = 60_000;
+const MAX_PROPERTIES: usize = 1000;
 /// Requests a second.
 const RATE: f64 = 8.0;
 const MAX_ERRORS: usize = 100;
@@ -147,7 +148,15 @@ impl Ometria {
 fn valid(field: &str, value: &Value) -> bool {
     let text = value.as_str().filter(|text| !text.is_empty());
     match field {
-        "@type" | "@collection" | "id" | "email" | "firstname" | "lastname" => text.is_some(),
+        "@type" | "@collection" | "id" | "email" | "firstname" | "lastname" | "customer_id" | "timezone" => {
+            text.is_some()
+        }
+        "gender" => matches!(text, Some("m" | "f")),
+        "date_of_birth" => text.is_some_and(|text| text.len() == 10 && time::parse(text).is_some()),
+        "phone_number" => text.is_some_and(|text| {
+            text.strip_prefix('+').is_some_and(|digits| digits.len() > 6 && digits.parse::<u64>().is_ok())
+        }),
+        "properties" => value.is_object() && value.to_string().len() < MAX_PROPERTIES,
         "@merge" => value.is_boolean(),
         "country_id" => {
             text.is_some_and(|code| code.len() == 2 && code.chars().all(|c| c.is_ascii_uppercase()))

@@ -103,6 +103,7 @@ impl Member {
             }
             (false, country) => json!({"country": country}),
         };
+        let Habits { phone, birthday, company, language, vip, tags, timezone } = Habits::of(self.number);
         let mut member = json!({
             "id": id,
             "email_address": self.email,
@@ -116,8 +117,8 @@ impl Member {
             "sms_phone_number": "",
             "sms_subscription_status": "",
             "sms_subscription_last_updated": "",
-            "merge_fields": {"FNAME": self.first, "LNAME": self.last, "ADDRESS": address, "PHONE": "",
-                "BIRTHDAY": ""},
+            "merge_fields": {"FNAME": self.first, "LNAME": self.last, "ADDRESS": address,
+                "PHONE": phone, "BIRTHDAY": birthday, "COMPANY": company},
             "stats": {"avg_open_rate": 0, "avg_click_rate": 0},
             "ip_signup": "",
             "timestamp_signup": at(self.signup),
@@ -125,14 +126,15 @@ impl Member {
             "timestamp_opt": at(self.opt),
             "member_rating": 2,
             "last_changed": at(Some(self.last_changed)),
-            "language": "",
-            "vip": false,
+            "language": language,
+            "vip": vip,
             "email_client": "",
             "location": {"latitude": 0, "longitude": 0, "gmtoff": 0, "dstoff": 0,
-                "country_code": if self.city { "" } else { self.country }, "timezone": "", "region": ""},
+                "country_code": if self.city { "" } else { self.country },
+                "timezone": timezone, "region": ""},
             "source": "API - Generic",
-            "tags_count": 0,
-            "tags": [],
+            "tags_count": tags.len(),
+            "tags": tags,
             "list_id": list_id,
             "_links": [{"rel": "self", "method": "GET",
                 "href": format!("https://us1.api.mailchimp.com/3.0/lists/{list_id}/members/{id}")}],
@@ -141,6 +143,44 @@ impl Member {
             member["unsubscribe_reason"] = "N/A (Unsubscribed by admin)".into();
         }
         member
+    }
+}
+
+/// What else is known of a member, the same for the same number.
+struct Habits {
+    phone: String,
+    birthday: String,
+    company: &'static str,
+    language: &'static str,
+    vip: bool,
+    tags: Vec<Value>,
+    timezone: &'static str,
+}
+
+impl Habits {
+    fn of(number: u64) -> Self {
+        let mut random = Rng::with_seed(number);
+        // Numbers that are kept for stories: <https://www.ofcom.org.uk/phones-and-broadband/phone-numbers/numbers-for-drama>.
+        let line = format!("7946 0{:03}", random.u16(..1000));
+        let phone = match random.u8(..8) {
+            0 => format!("+44 20 {line}"),
+            1 => format!("020 {line}"),
+            2 => "ask the office".into(),
+            _ => String::new(),
+        };
+        let (month, day) = (random.u8(1..=12), random.u8(1..=28));
+        let birthday = if random.u8(..3) == 0 { format!("{month:02}/{day:02}") } else { String::new() };
+        let tags = ["newsletter", "trade fair", "wholesale"].into_iter().enumerate();
+        let tags = tags.filter(|_| random.u8(..4) == 0).map(|(id, name)| json!({"id": id + 1, "name": name}));
+        Habits {
+            phone,
+            birthday,
+            tags: tags.collect(),
+            company: ["", "", "Analytical Engines"][random.usize(..3)],
+            language: ["en", "fr", ""][random.usize(..3)],
+            vip: random.u8(..20) == 0,
+            timezone: ["Europe/London", "America/New_york", "", ""][random.usize(..4)],
+        }
     }
 }
 

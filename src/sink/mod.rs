@@ -4,7 +4,10 @@ pub mod ometria;
 
 use futures::future::BoxFuture;
 
-use crate::base::{fault::Fault, record::Payload};
+use crate::base::{
+    fault::Fault,
+    record::{Payload, Reason},
+};
 
 /// What a sink takes at once.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +24,11 @@ pub trait Sink: Send + Sync {
 
     /// What people should know before somebody is delivered for the first time; nothing if there is nothing.
     fn caution(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Why this payload would be refused, as far as that can be told without asking; nothing if it would be taken.
+    fn refusal(&self, _payload: &Payload) -> Option<Reason> {
         None
     }
 

@@ -1,13 +1,18 @@
 //! Contacts into Ometria's push endpoint.
 //! <https://support.ometria.com/hc/en-gb/articles/360011617238-Push-API>
 
+mod rules;
+
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::Deserialize;
 
 use super::{BatchLimits, Sink};
 use crate::{
-    base::{fault::Fault, record::Payload},
+    base::{
+        fault::Fault,
+        record::{Payload, Reason},
+    },
     net::{Http, Response},
 };
 
@@ -40,6 +45,10 @@ impl Sink for Ometria {
             "contacts that arrive as subscribed can start a welcome campaign in Ometria, for everyone on the list; if \
              one is running there, stop importer, pause the campaign, and start again",
         )
+    }
+
+    fn refusal(&self, payload: &Payload) -> Option<Reason> {
+        rules::refusal(payload.0.get())
     }
 
     /// An accepted record is merged into the stored one by its id, so that a repeat is harmless.

@@ -9,14 +9,14 @@ use serde::de::DeserializeOwned;
 
 use super::{
     fields::{
-        self, ARCHIVED, CONSENT, ENABLED, Field, ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID,
-        START_OFFSET, TOTAL_UPDATES, WORKER_COUNT,
+        self, ALLOW_MASS_CHANGE, ENABLED, Field, ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID,
+        START_OFFSET, TOTAL_UPDATES, WORKER_COUNT, is_name,
     },
     finding::{Finding, Place},
     identity::{EntryId, identify, was},
     schema::{Entry, kind},
 };
-use crate::base::{consent::Policy, time};
+use crate::base::time;
 
 /// What is found while one entry is read.
 pub struct Reader<'a> {
@@ -60,7 +60,8 @@ impl<'a> Reader<'a> {
         let start_offset = self.whole(object, &START_OFFSET);
         let items_per_request = self.whole(object, &ITEMS_PER_REQUEST) as usize;
         let worker_count = self.whole(object, &WORKER_COUNT) as usize;
-        let policy = Policy { consent: self.word(object, &CONSENT), archived: self.word(object, &ARCHIVED) };
+        let contact = self.contact(object);
+        let allow_mass_change = self.flag(object, &ALLOW_MASS_CHANGE);
         let latest_timestamp = self.time(object, &LATEST_TIMESTAMP);
         let place = Place::of(self.text, object.start());
         Some(Entry {
@@ -71,7 +72,8 @@ impl<'a> Reader<'a> {
             start_offset,
             items_per_request,
             worker_count,
-            policy,
+            contact,
+            allow_mass_change,
             latest_timestamp,
             delivered_before: object.get(TOTAL_UPDATES.name).is_some(),
             was: was(object)?,
@@ -79,8 +81,7 @@ impl<'a> Reader<'a> {
     }
 
     fn id(&mut self, object: &Object) -> Option<EntryId> {
-        let plain = |id: &str| !id.is_empty() && !id.contains(|c: char| c.is_whitespace() || c.is_control());
-        let id = identify(object).filter(|id| plain(&id.list_id));
+        let id = identify(object).filter(|id| is_name(&id.list_id));
         if id.is_none() {
             match object.get(LIST_ID.name) {
                 Some(prop) => {
@@ -93,11 +94,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Of two equal keys some tools read the first and some the last, so neither is taken.
-    fn refuse_repeated_keys(&mut self, object: &Object) {
+    pub(super) fn refuse_repeated_keys(&mut self, object: &Object) {
         for (index, prop) in object.properties.iter().enumerate() {
             let name = prop.name.as_str();
             if object.properties[..index].iter().any(|earlier| earlier.name.as_str() == name) {
-                self.problem(prop, format!("`{name}` stands twice in this entry; remove one of them"));
+                self.problem(prop, format!("`{name}` stands twice here; remove one of them"));
             }
         }
     }
@@ -113,7 +114,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One of the field's words; its default when absent or, with a problem, when it is something else.
-    fn word<T: Default + DeserializeOwned>(&mut self, object: &Object, field: &Field) -> T {
+    pub(super) fn word<T: Default + DeserializeOwned>(&mut self, object: &Object, field: &Field) -> T {
         let (Some(prop), Kind::Word(words)) = (object.get(field.name), field.kind) else {
             return T::default();
         };
@@ -159,9 +160,12 @@ impl<'a> Reader<'a> {
     }
 
     fn unexpected(&mut self, prop: &ObjectProp, expected: &str) {
-        let found: String = prop.value.text(self.text).chars().take(40).collect();
-        let name = prop.name.as_str();
-        self.problem(&prop.value, format!("`{name}` must be {expected}; found {found}"));
+        self.unlike(prop.name.as_str(), &prop.value, expected);
+    }
+
+    pub(super) fn unlike(&mut self, name: &str, value: &Value, expected: &str) {
+        let found: String = value.text(self.text).chars().take(40).collect();
+        self.problem(value, format!("`{name}` must be {expected}; found {found}"));
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::base::contact::{PropertyKind, PropertySource, TAGS};
+
 /// What may stand in an entry.
 pub struct Field {
     pub name: &'static str,
@@ -13,7 +15,8 @@ pub struct Field {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    Text,
+    /// Without spaces.
+    Name,
     /// ISO 8601, or null.
     Time,
     Flag,
@@ -26,6 +29,12 @@ pub enum Kind {
     },
     /// Any number, or null.
     Number,
+    /// ISO 3166-1 alpha-2.
+    Country,
+    /// Fields of a contact, each with a merge tag or null.
+    Tags,
+    /// Properties of a contact, each with what it is read from.
+    Properties,
 }
 
 /// Mailchimp puts no more rows into one answer.
@@ -35,7 +44,7 @@ const MAX_WORKER_COUNT: u64 = 10;
 
 pub const LIST_ID: Field = Field {
     name: "list_id",
-    kind: Kind::Text,
+    kind: Kind::Name,
     default: None,
     about: "The id of the list (audience) in Mailchimp. Required.",
 };
@@ -81,6 +90,42 @@ pub const ARCHIVED: Field = Field {
     default: Some("\"opt_out\""),
     about: "What becomes of members who were archived after their delivery: opted out, or left as they were.",
 };
+pub const ALLOW_MASS_CHANGE: Field = Field {
+    name: "allow_mass_change",
+    kind: Kind::Flag,
+    default: Some("false"),
+    about: "true lets a run pass whose share of opt-outs is so unusual that it was stopped. Take it out afterwards.",
+};
+pub const COLLECTION: Field = Field {
+    name: "collection",
+    kind: Kind::Name,
+    default: None,
+    about: "The collection of the contacts in Ometria; mailchimp_<list_id> if absent. Another one makes new contacts.",
+};
+pub const DEFAULT_COUNTRY: Field = Field {
+    name: "default_country",
+    kind: Kind::Country,
+    default: None,
+    about: "Where phone numbers without a country code are from. If absent, such numbers are left out.",
+};
+pub const MARKETING_PERMISSION: Field = Field {
+    name: "marketing_permission",
+    kind: Kind::Name,
+    default: None,
+    about: "The id of the marketing permission (GDPR) without which nobody is opted in.",
+};
+pub const CONTACT_FIELDS: Field = Field {
+    name: "fields",
+    kind: Kind::Tags,
+    default: None,
+    about: "The merge tags that fields of a contact are read from, where they differ from the usual; null leaves one out.",
+};
+pub const PROPERTIES: Field = Field {
+    name: "properties",
+    kind: Kind::Properties,
+    default: None,
+    about: "Custom fields of the contacts, and what each is read from. They must have been set up in Ometria.",
+};
 pub const ELAPSED_SECONDS: Field = Field {
     name: "elapsed_seconds",
     kind: Kind::Number,
@@ -94,7 +139,7 @@ pub const TOTAL_UPDATES: Field = Field {
     about: "Contacts that Ometria accepted in the last run. Written by importer.",
 };
 
-pub const ALL: [&Field; 10] = [
+pub const ALL: [&Field; 16] = [
     &LIST_ID,
     &ENABLED,
     &LATEST_TIMESTAMP,
@@ -103,6 +148,12 @@ pub const ALL: [&Field; 10] = [
     &WORKER_COUNT,
     &CONSENT,
     &ARCHIVED,
+    &ALLOW_MASS_CHANGE,
+    &COLLECTION,
+    &DEFAULT_COUNTRY,
+    &MARKETING_PERMISSION,
+    &CONTACT_FIELDS,
+    &PROPERTIES,
     &ELAPSED_SECONDS,
     &TOTAL_UPDATES,
 ];
@@ -112,6 +163,13 @@ pub const OWNED: [&str; 3] = [LATEST_TIMESTAMP.name, ELAPSED_SECONDS.name, TOTAL
 
 /// Names that begin like this are the user's own notes and are never warned of.
 pub const NOTES: [&str; 2] = ["x-", "_"];
+
+/// A name without spaces: an id, a merge tag.
+const NAME: &str = "^[^\\s\\p{Cc}]+$";
+
+pub fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+}
 
 /// What to say of a field that is none of ours; nothing when it is a note.
 pub fn unknown(name: &str) -> Option<String> {
@@ -147,13 +205,18 @@ pub fn json_schema() -> Value {
 impl Field {
     fn json_schema(&self) -> Value {
         let mut schema = match self.kind {
-            Kind::Text => json!({"type": "string", "pattern": "^[^\\s\\p{Cc}]+$"}),
+            Kind::Name => json!({"type": "string", "pattern": NAME}),
             Kind::Time => json!({"type": ["string", "null"],
                 "pattern": "^\\s*\\d{4}-\\d{2}-\\d{2}([Tt ]\\d{2}:\\d{2}(:\\d{2}([.,]\\d+)?)?([Zz]|[+-]\\d{2}(:?\\d{2})?)?)?\\s*$"}),
             Kind::Flag => json!({"type": "boolean"}),
             Kind::Word(words) => json!({"enum": words}),
             Kind::Whole { least, .. } => json!({"type": "integer", "minimum": least}),
             Kind::Number => json!({"type": ["number", "null"]}),
+            Kind::Country => {
+                json!({"enum": rust_iso3166::ALL.iter().map(|country| country.alpha2).collect::<Vec<_>>()})
+            }
+            Kind::Tags => tags_schema(),
+            Kind::Properties => properties_schema(),
         };
         if let Kind::Whole { most: Some(most), .. } = self.kind {
             schema["maximum"] = most.into();
@@ -164,4 +227,23 @@ impl Field {
         schema["description"] = self.about.into();
         schema
     }
+}
+
+fn tags_schema() -> Value {
+    let tag = |(field, tag): &(&str, Option<&str>)| {
+        ((*field).to_owned(), json!({"type": ["string", "null"], "pattern": NAME, "default": tag}))
+    };
+    let tags: serde_json::Map<_, _> = TAGS.iter().map(tag).collect();
+    json!({"type": "object", "properties": tags, "additionalProperties": false})
+}
+
+fn properties_schema() -> Value {
+    let (plain, parts) = (PropertySource::PLAIN.join("|"), PropertySource::PARTS.join("|"));
+    let name = "[^\\s.\\p{Cc}]+";
+    let from = format!("^({plain}|interests\\.{name}|merge_fields\\.{name}(\\.({parts}))?)$");
+    let from = json!({"type": "string", "pattern": from});
+    let with_type = json!({"type": "object", "required": ["from"], "additionalProperties": false,
+        "properties": {"from": from, "type": {"enum": PropertyKind::WORDS}}});
+    json!({"type": "object", "propertyNames": {"pattern": NAME},
+        "additionalProperties": {"anyOf": [from, with_type]}})
 }

@@ -7,7 +7,10 @@ use serde_json::Map;
 
 use super::{
     disk::digest,
-    fields::{ENABLED, ITEMS_PER_REQUEST, LATEST_TIMESTAMP, LIST_ID, OWNED, START_OFFSET, WORKER_COUNT},
+    fields::{
+        ALLOW_MASS_CHANGE, ENABLED, ITEMS_PER_REQUEST, LATEST_TIMESTAMP, LIST_ID, OWNED, START_OFFSET,
+        WORKER_COUNT,
+    },
 };
 use crate::base::time;
 
@@ -28,13 +31,13 @@ impl EntryId {
     }
 
     /// The name of the folder of the entry itself; that of the list if `alone`: no other entry has it. How fast an entry runs,
-    /// and whether it does, makes it no other one.
+    /// and whether it may, makes it no other one.
     pub fn folder(&self, alone: bool) -> String {
         let list = self.list_folder();
         if alone {
             return list;
         }
-        let pace = [ENABLED.name, ITEMS_PER_REQUEST.name, WORKER_COUNT.name];
+        let pace = [ENABLED.name, ITEMS_PER_REQUEST.name, WORKER_COUNT.name, ALLOW_MASS_CHANGE.name];
         let others: Map<_, _> =
             self.others.clone().into_iter().filter(|(name, _)| !pace.contains(&name.as_str())).collect();
         let settings = digest(serde_json::Value::from(others).to_string().as_bytes());

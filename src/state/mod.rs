@@ -1,6 +1,7 @@
 //! The user's file, in which we are a guest: read for what is to be done, changed in three fields and nowhere else.
 //! Knows no third party and no run.
 
+mod contact;
 pub mod disk;
 pub mod document;
 mod entry;

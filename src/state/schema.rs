@@ -14,7 +14,7 @@ use super::{
     finding::{Finding, Place},
     identity::{EntryId, Was, identify},
 };
-use crate::base::consent::Policy;
+use crate::base::contact::ContactSettings;
 
 /// The file as it was at one moment.
 #[derive(Debug, Clone)]
@@ -40,7 +40,9 @@ pub struct Entry {
     pub start_offset: u64,
     pub items_per_request: usize,
     pub worker_count: usize,
-    pub policy: Policy,
+    pub contact: ContactSettings,
+    /// Whether an unusual share of opt-outs is meant.
+    pub allow_mass_change: bool,
     pub latest_timestamp: Option<DateTime<Utc>>,
     /// Whether a run of it was recorded before, whatever the timestamp says.
     pub delivered_before: bool,
@@ -223,6 +225,38 @@ mod tests {
     }
 
     #[test]
+    fn what_contacts_look_like_is_read_in_the_order_of_the_file() {
+        let text = r#"[{"list_id": "a", "collection": "news", "default_country": "GB", "fields": {"phone_number": null},
+            "properties": {"z": "vip", "a": {"from": "merge_fields.POINTS", "type": "number"},
+                "b": "merge_fields.BIRTHDAY"}}]"#;
+        let contact = read(text).unwrap().entries.remove(0).contact;
+        assert_eq!((contact.tag("phone_number"), contact.tag("firstname")), (None, Some("FNAME")));
+        assert_eq!(
+            (contact.collection.as_deref(), contact.default_country.as_deref()),
+            (Some("news"), Some("GB"))
+        );
+        let told: Vec<String> = contact.properties.iter().map(|p| format!("{} {:?}", p.id, p.kind)).collect();
+        assert_eq!(told, ["z Any", "a Number", "b MonthDay"]);
+    }
+
+    #[test]
+    fn a_bad_setting_of_the_contacts_is_named_with_what_was_expected() {
+        check(
+            r#"[
+  {"list_id": "a", "default_country": "UK", "fields": {"first_name": "X", "gender": 1}},
+  {"list_id": "b", "properties": {"a": "email_address", "a": "vip"}, "collection": ""}
+]"#,
+            expect![[r#"
+                line 2 column 39: `default_country` must be a country's ISO 3166-1 alpha-2 code, such as "GB"; found "UK"
+                line 2 column 56: `fields` knows no `first_name`, only firstname, lastname, country_id, phone_number, date_of_birth, gender, customer_id
+                line 2 column 85: `fields.gender` must be a merge tag such as "FNAME", or null to leave it out; found 1
+                line 3 column 40: `properties.a` must be what it is read from, such as "merge_fields.COMPANY" or {"from": "merge_fields.POINTS", "type": "number"}; found "email_address"
+                line 3 column 57: `a` stands twice here; remove one of them
+                line 3 column 84: `collection` must be a name without spaces; found """#]],
+        );
+    }
+
+    #[test]
     fn a_bad_entry_is_its_own_problem_and_the_others_run() {
         let text = r#"[
   {"list_id": "good"},
@@ -245,7 +279,7 @@ mod tests {
                 line 5 column 84: `latest_timestamp` must be a time such as "2019-10-21T09:50:54" (UTC unless it names a zone), or null for a full load; found "soon"
                 line 6 column 41: `items_per_request` must be a whole number from 1 to 1000; found 0
                 line 6 column 60: `worker_count` must be a whole number from 1 to 10; found 1.5
-                line 7 column 39: `worker_count` stands twice in this entry; remove one of them
+                line 7 column 39: `worker_count` stands twice here; remove one of them
                 line 8 column 3: expected an entry `{ … }`, found a string
                 line 10 column 3: this entry repeats the one at line 2; remove one of them
                 line 9 column 23: unknown field `note` is kept, but not used (a note of your own may be named `x-note`)"#]],

@@ -2,6 +2,7 @@
 //! is not whole, which counts for nothing.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -86,6 +87,9 @@ pub struct Line {
     pub rows: String,
     /// Over the whole run, up to now.
     pub read_twice: u64,
+    /// Fields left out up to here.
+    #[serde(default)]
+    pub fields: BTreeMap<String, u64>,
     pub seconds: f64,
     pub choice: Option<String>,
 }
@@ -265,6 +269,7 @@ mod tests {
             names: vec![],
             rows: String::new(),
             read_twice: 0,
+            fields: BTreeMap::new(),
             seconds: 1.5,
             choice: None,
         }

@@ -17,6 +17,9 @@ pub struct Counts {
     pub seen: u64,
     /// Records that the sink accepted.
     pub sent: u64,
+    /// Records whose consent is withdrawn.
+    #[serde(default)]
+    pub opt_outs: u64,
     pub skipped: BTreeMap<String, u64>,
     pub rejected: BTreeMap<String, u64>,
     /// Rows that had been read before.
@@ -24,10 +27,15 @@ pub struct Counts {
     /// Rows that left the windows since: they have changed, or are gone.
     pub left: u64,
     pub passes: u32,
+    /// Fields that were left out of the records sent, by name and reason; after a crash some may be counted twice.
+    #[serde(default)]
+    pub fields: BTreeMap<String, u64>,
 }
 
 /// The words of a fate, as they are kept and counted.
 pub const SENT: &str = "sent";
+/// What a record was sent for, if that counts.
+pub const OPT_OUT: &str = "opt_out";
 pub const SKIPPED: &str = "skipped";
 pub const REJECTED: &str = "rejected";
 /// Read here too, but a newer version of it stood in the other listing.
@@ -38,7 +46,10 @@ impl Counts {
     pub fn count(&mut self, fate: &str) {
         let (word, reason) = fate.split_once(' ').unwrap_or((fate, ""));
         match word {
-            SENT => self.sent += 1,
+            SENT => {
+                self.sent += 1;
+                self.opt_outs += u64::from(reason == OPT_OUT);
+            }
             SKIPPED => *self.skipped.entry(reason.to_owned()).or_default() += 1,
             REJECTED => *self.rejected.entry(reason.to_owned()).or_default() += 1,
             _ => self.read_twice += 1,
@@ -56,6 +67,9 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { window, seen, sent, read_twice, left, passes, .. } = self;
         write!(f, "{window} members in the window, {seen} seen: {sent} sent")?;
+        if self.opt_outs > 0 {
+            write!(f, " ({} opted out)", self.opt_outs)?;
+        }
         for (word, reasons) in [(SKIPPED, &self.skipped), (REJECTED, &self.rejected)] {
             write!(f, ", {} {word}", reasons.values().sum::<u64>())?;
             let told: Vec<String> =

@@ -25,7 +25,7 @@ pub struct DeadLetter {
     pub request_id: Option<String>,
     /// When, by the source's clock, ISO 8601.
     pub time: String,
-    /// What was refused; nothing if the record could not be mapped.
+    /// What was refused, by the sink or because it would; nothing if the record could not be mapped.
     pub payload: Option<Box<RawValue>>,
 }
 

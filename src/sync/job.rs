@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    brake::Brake,
     checkpoint::{Checkpoint, Header},
     coverage::Counts,
     dead_letter,
@@ -62,6 +63,8 @@ pub struct Plan {
     pub delivered_before: bool,
     /// Whether the listing of the archived is read at all.
     pub reads_archived: bool,
+    /// Whether any number of opt-outs may pass.
+    pub allow_mass_change: bool,
 }
 
 /// How a run ended when nothing failed.
@@ -95,6 +98,13 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
     if let Some(caution) = ends.sink.caution().filter(|_| unrecorded && plan.since.is_none()) {
         warn!("list {:?} is loaded for the first time: {caution}.", plan.list_id);
     }
+    if plan.allow_mass_change {
+        warn!(
+            "list {:?}: `allow_mass_change` is true, so any number of opt-outs may pass; take it out after this run.",
+            plan.list_id
+        );
+    }
+    let opt_outs = summary.as_ref().and_then(|summary| summary.opt_outs);
     let choice = lines.last().and_then(|line| line.choice.clone()).or(header.choice.clone());
     ends.mapping.choose(choice.or(summary.and_then(|summary| summary.choice)));
     if lines.is_empty() && plan.since.is_none() && plan.start_offset > 0 {
@@ -110,6 +120,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             return Err(Fault::list("the checkpoint of the list can't be read").hint(hint));
         };
         pass.unrecorded = std::mem::take(&mut unrecorded);
+        pass.brake = brake(plan, &header, opt_outs);
         if !lines.is_empty() {
             told_resumed(plan, &pass);
         }
@@ -147,6 +158,7 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
         seen: pass.sweeps.iter().map(|sweep| &sweep.seen).collect(),
         whole: plan.since.is_none() && number == 1,
         left_out: done.counts.left_out,
+        opt_outs: pass.opt_outs(),
         until: done.until,
         archived: plan.reads_archived,
         choice: ends.mapping.choice(),
@@ -195,6 +207,13 @@ impl Done {
     fn of(pass: &Pass) -> Self {
         Done { until: pass.until(), counts: pass.counts(), seconds: pass.seconds(), big: pass.is_big() }
     }
+}
+
+/// A full load is held against the last one, if there is one; what changed, against nothing.
+fn brake(plan: &Plan, header: &Header, last_full: Option<u64>) -> Option<Brake> {
+    let full = plan.since.is_none() && header.pass == 1;
+    let expected = if full { last_full } else { Some(0) };
+    expected.filter(|_| !plan.allow_mass_change).map(|expected| Brake { expected })
 }
 
 /// Where a window ends that is opened now: the current second is still filling.

@@ -27,7 +27,7 @@ use super::{Ended, Ends, Plan, run};
 use crate::{
     base::{
         fault::Fault,
-        record::{Mapped, Payload, Record},
+        record::{Mapped, Outgoing, Payload, Record},
         time,
         window::{Page, Span, Sweep, Window},
     },
@@ -110,14 +110,18 @@ impl Source for List {
 struct SomeAreSkipped;
 
 impl Mapping for SomeAreSkipped {
-    fn fields(&self) -> &'static [&'static str] {
-        &[]
+    fn fields(&self) -> Vec<&'static str> {
+        vec![]
     }
 
     fn map(&self, record: &Record) -> Mapped {
         match record.key.parse::<u64>() {
             Ok(row) if row % SKIPPED == 0 => Mapped::Skip("ninth"),
-            _ => Mapped::Send(Payload(record.body.clone())),
+            _ => Mapped::Send(Outgoing {
+                payload: Payload(record.body.clone()),
+                opts_out: false,
+                left_out: vec![],
+            }),
         }
     }
 }
@@ -214,6 +218,7 @@ fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         origin: "null".into(),
         delivered_before: false,
         reads_archived: true,
+        allow_mass_change: false,
     }
 }
 

@@ -31,6 +31,9 @@ pub struct Summary {
     pub whole: bool,
     /// Rows that the full load left out, by `start_offset`.
     pub left_out: u64,
+    /// Opt-outs of the last full load that left out nobody.
+    #[serde(default)]
+    pub opt_outs: Option<u64>,
     /// What the mapping has chosen for the whole list.
     pub choice: Option<String>,
     names: Vec<String>,
@@ -44,6 +47,7 @@ pub struct Delivered<'a> {
     /// It is the first pass of a full load, so that what was known before does not count.
     pub whole: bool,
     pub left_out: u64,
+    pub opt_outs: u64,
     pub until: DateTime<Utc>,
     /// The archived listing was read too, or nobody could be in it.
     pub archived: bool,
@@ -84,14 +88,21 @@ impl Ledger {
 /// Notes, before anybody is delivered that we have no record of, from when on the archived have to be looked at, also if the
 /// run never comes to its end.
 pub async fn begin(folder: &Path, from: DateTime<Utc>) -> Result<(), Fault> {
-    let delivered =
-        Delivered { seen: vec![], whole: false, left_out: 0, until: from, archived: true, choice: None };
+    let delivered = Delivered {
+        seen: vec![],
+        whole: false,
+        left_out: 0,
+        opt_outs: 0,
+        until: from,
+        archived: true,
+        choice: None,
+    };
     add(folder, delivered).await
 }
 
 /// Adds what a pass has delivered. Done twice, it changes nothing.
 pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<(), Fault> {
-    let Delivered { seen, whole, left_out, until, archived, choice } = delivered;
+    let Delivered { seen, whole, left_out, opt_outs, until, archived, choice } = delivered;
     let mut added: HashMap<u128, (i64, String)> = HashMap::new();
     for (key, known, name) in
         seen.iter().flat_map(|seen| seen.iter().map(|(key, known)| (key, known, seen.name(known.status))))
@@ -104,6 +115,7 @@ pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<(), Fault> {
     let work = move |path: &Path| {
         let before = load(path)?;
         let archived_until = before.as_ref().map(|ledger| ledger.summary.archived_until);
+        let opt_outs_before = before.as_ref().and_then(|ledger| ledger.summary.opt_outs);
         let mut ledger = before.filter(|_| !whole).unwrap_or_else(|| {
             let summary = Summary {
                 version: VERSION,
@@ -111,6 +123,7 @@ pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<(), Fault> {
                 archived_until: archived_until.unwrap_or(until),
                 whole,
                 left_out,
+                opt_outs: if whole && left_out == 0 { Some(opt_outs) } else { opt_outs_before },
                 choice: choice.clone(),
                 names: vec![],
                 rows: 0,
@@ -193,6 +206,7 @@ mod tests {
             seen: vec![listed, archived],
             whole,
             left_out: 0,
+            opt_outs: 0,
             until,
             archived: true,
             choice: None,

@@ -3,6 +3,7 @@
 //! two files of an entry's own folder.
 
 pub mod batcher;
+mod brake;
 pub mod checkpoint;
 pub mod coverage;
 pub mod dead_letter;

@@ -3,6 +3,7 @@
 
 mod check;
 mod delivery;
+mod held;
 mod intake;
 mod window;
 
@@ -20,6 +21,7 @@ use self::{
 };
 use super::{
     batcher::Batcher,
+    brake::Brake,
     checkpoint::{Checkpoint, Header, Line, Progress},
     coverage::{Counts, REJECTED},
     dead_letter::DeadLetter,
@@ -65,6 +67,12 @@ pub struct Pass<'a> {
     first_of_full: bool,
     /// Nobody of the list was ever delivered, as far as our record tells.
     pub unrecorded: bool,
+    /// Nothing: any number of opt-outs may pass.
+    pub brake: Option<Brake>,
+    /// In the passes before this one.
+    opt_outs_before: u64,
+    /// Members in the plain listing, whatever the window, once that has been asked for.
+    listed: Option<u64>,
 }
 
 enum Answer {
@@ -96,6 +104,7 @@ impl<'a> Pass<'a> {
         let mut seconds = header.seconds;
         if let Some(last) = lines.last() {
             (counts.read_twice, seconds) = (last.read_twice, last.seconds);
+            counts.fields.clone_from(&last.fields);
         }
         Some(Pass {
             ends,
@@ -115,6 +124,9 @@ impl<'a> Pass<'a> {
             relieved: None,
             first_of_full: plan.since.is_none() && header.pass == 1,
             unrecorded: false,
+            brake: None,
+            opt_outs_before: header.counts.opt_outs,
+            listed: None,
         })
     }
 
@@ -148,6 +160,11 @@ impl<'a> Pass<'a> {
                 ledger::begin(&self.plan.list_folder, self.archived_since()).await?;
                 self.unrecorded = false;
             }
+            if self.is_unsure() && stopping {
+                // What was read and not sent is read again by the next run.
+                return Ok(());
+            }
+            self.hold().await?;
             let read_out = reads.is_empty() && (stopping || self.finished());
             // Pages may wait for records of a batch that is not full.
             let stuck = reads.is_empty() && deliveries.is_empty() && !self.finished();
@@ -243,12 +260,18 @@ impl<'a> Pass<'a> {
                 rows: seen.encode(&page.rows),
                 names,
                 read_twice: self.counts.read_twice,
+                fields: self.counts.fields.clone(),
                 seconds,
                 choice: self.ends.mapping.choice(),
             });
         }
         let alone = self.sweeps.iter().all(|sweep| sweep.walk.held_all_at_once());
         if lines.is_empty() || alone { Ok(()) } else { self.checkpoint.append(lines).await }
+    }
+
+    /// Opt-outs of this pass.
+    pub fn opt_outs(&self) -> u64 {
+        self.counts.opt_outs - self.opt_outs_before
     }
 
     /// Of the whole run, up to now.

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use importer::{
     base::{
         fault::Fault,
-        record::{Mapped, Payload, Record},
+        record::{Mapped, Outgoing, Payload, Record},
         window::{Page, Span, Window},
     },
     controller::Verdict,
@@ -137,12 +137,12 @@ impl Source for Liar {
 struct AsItIs;
 
 impl Mapping for AsItIs {
-    fn fields(&self) -> &'static [&'static str] {
-        &[]
+    fn fields(&self) -> Vec<&'static str> {
+        vec![]
     }
 
     fn map(&self, record: &Record) -> Mapped {
-        Mapped::Send(Payload(record.body.clone()))
+        Mapped::Send(Outgoing { payload: Payload(record.body.clone()), opts_out: false, left_out: vec![] })
     }
 }
 
@@ -172,6 +172,7 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         origin: "null".into(),
         delivered_before: false,
         reads_archived: true,
+        allow_mass_change: false,
     }
 }
 

@@ -7,12 +7,12 @@ use super::{Parcel, Pass};
 use crate::{
     base::{
         fault::{Fault, Problem},
-        record::{Mapped, Payload, Record},
+        record::{LeftOut, Mapped, Outgoing, Payload, Reason, Record},
         time,
         window::{Page, Window},
     },
     sync::{
-        coverage::{OUTDATED, REJECTED, SENT, SKIPPED},
+        coverage::{OPT_OUT, OUTDATED, REJECTED, SENT, SKIPPED},
         dead_letter::DeadLetter,
         seen::{Known, Seen, fingerprint},
         walk::{Ask, Row, Rows},
@@ -62,21 +62,30 @@ impl Pass<'_> {
             OUTDATED.to_owned()
         } else {
             match self.ends.mapping.map(record) {
-                Mapped::Send(payload) => {
-                    self.queue(Parcel { print: row.key, key: record.key.clone(), payload });
-                    SENT.to_owned()
-                }
+                Mapped::Send(outgoing) => self.send_or_reject(row, record, outgoing),
                 Mapped::Skip(reason) => format!("{SKIPPED} {reason}"),
-                Mapped::Reject(reason) => {
-                    self.reject(&record.key, reason.to_owned());
-                    format!("{REJECTED} {reason}")
-                }
+                Mapped::Reject(reason) => self.reject(record, reason, None),
             }
         };
-        if fate != SENT {
+        // What is sent counts when it is accepted.
+        if !fate.starts_with(SENT) {
             self.counts.count(&fate);
         }
         self.sweeps[index].seen.insert(row, &record.status, &fate);
+    }
+
+    /// What the sink would refuse in any case is not sent.
+    fn send_or_reject(&mut self, row: Row, record: &Record, outgoing: Outgoing) -> String {
+        let Outgoing { payload, opts_out, left_out } = outgoing;
+        if let Some(reason) = self.ends.sink.refusal(&payload) {
+            return self.reject(record, reason, Some(payload));
+        }
+        for LeftOut { field, reason } in left_out {
+            *self.counts.fields.entry(format!("{field} {reason}")).or_default() += 1;
+        }
+        self.counts.opt_outs += u64::from(opts_out);
+        self.queue(Parcel { print: row.key, key: record.key.clone(), payload });
+        if opts_out { format!("{SENT} {OPT_OUT}") } else { SENT.to_owned() }
     }
 
     /// An older version of a record never overtakes a newer one: while it is on its way, the newer one waits.
@@ -102,17 +111,24 @@ impl Pass<'_> {
         self.rejects.push((letter, true));
     }
 
-    /// The mapping has refused a record.
-    fn reject(&mut self, key: &str, reason: String) {
-        let print = fingerprint(key);
+    /// The record can't be sent. Answers its fate.
+    fn reject(&mut self, record: &Record, reason: Reason, payload: Option<Payload>) -> String {
+        let print = fingerprint(&record.key);
         // An older version that is on its way settles the pages.
         let waits = !self.watermark.is_pending(print);
         if waits {
             self.watermark.sent(print);
         }
         let time = time::wire(self.ends.source.now());
-        let letter = DeadLetter { key: key.to_owned(), reason, request_id: None, time, payload: None };
+        let letter = DeadLetter {
+            key: record.key.clone(),
+            reason: reason.to_owned(),
+            request_id: None,
+            time,
+            payload: payload.map(|Payload(body)| body),
+        };
         self.rejects.push((letter, waits));
+        format!("{REJECTED} {reason}")
     }
 
     /// Fails when so many are rejected that it can't be for what they are.

@@ -1,0 +1,136 @@
+//! The custom fields of a contact, as far as they are asked for and find room.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Number, Value, json};
+
+use super::{fields, member::Member};
+use crate::base::{
+    contact::{Property, PropertyKind, PropertySource},
+    record::{LeftOut, Reason},
+};
+
+/// All properties of a contact together stay under so many bytes of JSON, names included:
+/// <https://docs.ometria.com/docs/ometria-data-architecture>.
+const ROOM: usize = 1000;
+
+/// Joins the names of tags; Mailchimp allows commas in them.
+const BETWEEN_TAGS: &str = "|";
+
+/// The properties that are set, and in `left_out` what can't be sent of them.
+pub fn properties(wanted: &[Property], member: &Member, left_out: &mut Vec<LeftOut>) -> Map<String, Value> {
+    let mut found = Map::new();
+    let mut leave = |property: &Property, reason| {
+        left_out.push(LeftOut { field: format!("properties.{}", property.id).into(), reason });
+    };
+    for property in wanted {
+        match value(property, member) {
+            Ok(Some(value)) => _ = found.insert(property.id.clone(), value),
+            Ok(None) => {}
+            Err(reason) => leave(property, reason),
+        }
+        if property.from == PropertySource::Plain("tags") && tags_missing(member) {
+            leave(property, "not_all_tags");
+        }
+    }
+    // Tags give way first, then what was asked for last.
+    for property in wanted.iter().filter(|property| property.from == PropertySource::Plain("tags")) {
+        if shorten(&mut found, &property.id) {
+            leave(property, "no_room");
+        }
+    }
+    for property in wanted.iter().rev() {
+        if too_long(&found) && found.remove(&property.id).is_some() {
+            leave(property, "no_room");
+        }
+    }
+    found
+}
+
+fn too_long(properties: &Map<String, Value>) -> bool {
+    json!(properties).to_string().len() >= ROOM
+}
+
+/// Takes tags off the end until all properties fit. Answers whether any was taken.
+fn shorten(properties: &mut Map<String, Value>, id: &str) -> bool {
+    let mut shortened = false;
+    while too_long(properties) {
+        let Some(tags) = properties.get(id).and_then(Value::as_str) else { break };
+        match tags.rsplit_once(BETWEEN_TAGS).map(|(kept, _)| kept.to_owned()) {
+            Some(kept) => properties.insert(id.to_owned(), kept.into()),
+            None => properties.remove(id),
+        };
+        shortened = true;
+    }
+    shortened
+}
+
+fn value(property: &Property, member: &Member) -> Result<Option<Value>, Reason> {
+    let merge_fields = || member.inner("merge_fields");
+    let (holder, name) = match &property.from {
+        PropertySource::Plain("tags") => return Ok(tags(member)),
+        PropertySource::Plain(name) => return read(member, name, property.kind),
+        PropertySource::Interest(id) => (member.inner("interests"), id.as_str()),
+        PropertySource::Merge { tag } => (merge_fields(), tag.as_str()),
+        PropertySource::Part { tag, part } => (merge_fields().inner(tag), *part),
+    };
+    read(&holder, name, property.kind)
+}
+
+/// The names of the tags, sorted.
+fn tags(member: &Member) -> Option<Value> {
+    #[derive(Deserialize)]
+    struct Tag {
+        name: String,
+    }
+    let tags: Vec<Tag> = member.get("tags").unwrap_or_default();
+    let mut names: Vec<String> = tags.into_iter().map(|tag| tag.name.trim().to_owned()).collect();
+    names.retain(|name| !name.is_empty());
+    names.sort();
+    (!names.is_empty()).then(|| names.join(BETWEEN_TAGS).into())
+}
+
+/// A member comes with 50 tags at most.
+/// <https://mailchimp.com/developer/marketing/api/list-members/list-members-info/>
+fn tags_missing(member: &Member) -> bool {
+    let told: usize = member.get::<Vec<BTreeMap<String, Value>>>("tags").map_or(0, |tags| tags.len());
+    member.get("tags_count").is_some_and(|count: usize| count > told)
+}
+
+fn read(holder: &Member, name: &str, kind: PropertyKind) -> Result<Option<Value>, Reason> {
+    if !holder.is_filled(name) {
+        return Ok(None);
+    }
+    let value: Value = holder.get(name).ok_or("not_a_value")?;
+    let text = match &value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(flag) => flag.to_string(),
+        _ => return Err("not_a_value"),
+    };
+    Ok(Some(match kind {
+        PropertyKind::Any if value.is_string() => text.into(),
+        PropertyKind::Any => value,
+        PropertyKind::Text => text.into(),
+        PropertyKind::Number => text.parse::<Number>().map(Value::Number).map_err(|_| "not_a_number")?,
+        PropertyKind::Flag => match text.to_lowercase().as_str() {
+            "true" | "yes" | "1" => true.into(),
+            "false" | "no" | "0" => false.into(),
+            _ => return Err("not_a_flag"),
+        },
+        PropertyKind::Date => fields::date(&text).ok_or("not_a_date")?.to_string().into(),
+        PropertyKind::MonthDay | PropertyKind::DayMonth => {
+            month_day(&text, kind).ok_or("not_a_birthday")?.into()
+        }
+    }))
+}
+
+/// A day that there is in some year, as `05-15`.
+fn month_day(text: &str, kind: PropertyKind) -> Option<String> {
+    let (first, second) = text.split_once('/')?;
+    let (month, day) = if kind == PropertyKind::MonthDay { (first, second) } else { (second, first) };
+    let (month, day): (u32, u32) = (month.trim().parse().ok()?, day.trim().parse().ok()?);
+    // A leap year has all days.
+    chrono::NaiveDate::from_ymd_opt(2024, month, day).map(|date| date.format("%m-%d").to_string())
+}

@@ -1,0 +1,38 @@
+//! The brake: before anything more is sent, whether so many opt-outs may be meant.
+
+use super::Pass;
+use crate::base::{
+    fault::Fault,
+    window::{Span, Sweep, Window},
+};
+
+impl Pass<'_> {
+    /// Whether the brake depends on the size of the list, which is not known yet.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.listed.is_none() && self.brake.is_some_and(|brake| brake.may_trip(self.opt_outs()))
+    }
+
+    /// Fails when the opt-outs of this pass are too many for the list to go out unasked.
+    pub(super) async fn hold(&mut self) -> Result<(), Fault> {
+        if self.is_unsure() {
+            let all = Window { sweep: Sweep::Listed, since: None, until: None };
+            self.listed = Some(self.ends.source.read(&all, Span { offset: 0, count: 1 }).await?.total);
+        }
+        let (Some(brake), Some(listed)) = (self.brake, self.listed) else { return Ok(()) };
+        // The archived stood in the plain listing before.
+        let archived = self.sweeps.iter().filter(|sweep| sweep.window.sweep == Sweep::Archived);
+        let list = listed + archived.filter_map(|sweep| sweep.progress.window).sum::<u64>();
+        let opt_outs = self.opt_outs();
+        if !brake.trips(opt_outs, list) {
+            return Ok(());
+        }
+        let more = match brake.expected {
+            0 => "more than a fifth of the list".to_owned(),
+            before => format!("more than a fifth of the list above the {before} of the last full load"),
+        };
+        let hint = "nothing more is sent; look at the list, and if this is meant, put \"allow_mass_change\": true into \
+                    its entry";
+        let what = format!("{opt_outs} of {list} members, or still more, would be opted out");
+        Err(Fault::list(what).because(more).hint(hint))
+    }
+}
