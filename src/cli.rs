@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 
 /// Exit codes; the text of `--help` repeats them.
 pub mod exit {
@@ -34,7 +34,8 @@ Settings, by environment:
 
 Exit codes:
   0    everything due is delivered, or a stop was asked for and all is saved
-  1    with --once: at least one entry failed; verify: somebody is missing, or it can't tell
+  1    with --once: at least one entry failed; verify: somebody is missing, or it can't tell;
+       replay: somebody is still rejected; a service failed
   2    usage, settings, or the state file (go without --once waits for it to be mended)
   70   a bug
   75   another importer works on the state folder
@@ -59,6 +60,10 @@ pub enum Command {
     Demo,
     /// Read the state file and tell every problem
     Check(Check),
+    /// Show members of a list, the contacts that they become, and what is left out and why
+    Preview(Preview),
+    /// Send rejected members once more, as they are now
+    Replay(Replay),
     /// Count a list's members at the source and compare with what was delivered
     Verify(Verify),
     /// Print the JSON Schema of the state file, for editors
@@ -99,6 +104,37 @@ pub struct Verify {
     /// The list of one or more entries
     #[arg(value_name = "LIST")]
     pub list_id: String,
+    /// The folder of state.json
+    #[arg(long, value_name = "DIR", default_value = "state")]
+    pub state: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = AFTER_HELP, after_help = "Shows personal data. Settings and exit codes: importer preview --help")]
+pub struct Preview {
+    /// The list of one or more entries
+    #[arg(value_name = "LIST")]
+    pub list_id: String,
+    /// The address of a member; else the members that changed last are shown
+    #[arg(long, value_name = "EMAIL", conflicts_with = "count")]
+    pub member: Option<String>,
+    /// How many members are shown, at most 1000
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..=1000))]
+    pub count: u64,
+    /// The folder of state.json
+    #[arg(long, value_name = "DIR", default_value = "state")]
+    pub state: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = AFTER_HELP, after_help = "Settings and exit codes: importer replay --help")]
+pub struct Replay {
+    /// The list of one or more entries; all lists if absent
+    #[arg(value_name = "LIST")]
+    pub list_id: Option<String>,
+    /// Send nothing, and tell what would become of the members
+    #[arg(long)]
+    pub dry_run: bool,
     /// The folder of state.json
     #[arg(long, value_name = "DIR", default_value = "state")]
     pub state: PathBuf,

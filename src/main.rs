@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Ok(Ok(code)) => ExitCode::from(code),
         Ok(Err(error)) => {
             eprintln!("importer: {error:#}");
-            ExitCode::from(exit::UNUSABLE)
+            ExitCode::from(app::exit_code(&error))
         }
         Err(_) => ExitCode::from(exit::BUG),
     }

@@ -2,7 +2,10 @@
 //! knows every floor.
 
 mod demo;
+mod lists;
 pub mod logger;
+mod preview;
+mod replay;
 pub mod settings;
 mod state;
 pub mod verify;
@@ -23,9 +26,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::settings::Settings;
+use self::settings::{Refused, Settings};
 use crate::{
-    base::clock::{Clock, SystemClock},
+    base::{
+        clock::{Clock, SystemClock},
+        fault::Fault,
+    },
     cli::{self, Cli, Command, exit},
     controller::{self, Mode, Open, Tools, Verdict, Wanted, watch::Watch},
     mapping::{Mapping, ometria_contact::OmetriaContact},
@@ -52,10 +58,24 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Go(go) => self::go(go).await,
         Command::Demo => demo::run().await,
         Command::Check(check) => state::check(&check),
+        Command::Preview(options) => preview::run(&options).await,
+        Command::Replay(options) => replay::run(&options).await,
         Command::Verify(options) => verify::run(&options).await,
         Command::Schema => state::schema(),
         Command::State(options) => state::versions(&options),
         Command::Sandbox(sandbox) => self::sandbox(sandbox).await,
+    }
+}
+
+/// What a command that could not do its work exits with.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(refused) = error.downcast_ref::<Refused>() {
+        return refused.exit_code();
+    }
+    match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(NotLocked::Taken(_)), _) => exit::TAKEN,
+        (_, Some(Fault::List(_) | Fault::Retryable { .. } | Fault::TooLarge(_))) => exit::FAILED,
+        _ => exit::UNUSABLE,
     }
 }
 

@@ -1,20 +1,13 @@
 //! The state file as the controller sees it: as last read, and with what is still to be written.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use log::{error, info, warn};
 use tokio::task::{self, spawn_blocking};
 
 use crate::{
     base::fault::Fault,
-    state::{
-        Edit, Entry, Snapshot, StateFile,
-        document::Overruled,
-        file::{DEAD_LETTER, LISTS},
-    },
+    state::{Edit, Entry, Snapshot, StateFile, document::Overruled, folders::Folders},
 };
 
 pub struct File {
@@ -37,25 +30,8 @@ impl File {
         self.state.path()
     }
 
-    /// Where the checkpoint of an entry is kept.
-    pub fn folder(&self, entry: &Entry) -> PathBuf {
-        self.folders().join(entry.id.folder(entry.alone))
-    }
-
-    /// Where the rejected records of a list are kept: beside the state file, for people to look at.
-    pub fn dead_letter(&self, entry: &Entry) -> PathBuf {
-        let folder = self.path().parent().unwrap_or(Path::new("."));
-        folder.join(DEAD_LETTER).join(format!("{}.ndjson", entry.id.list_folder()))
-    }
-
-    /// Where what is to be remembered of a list is kept.
-    pub fn list_folder(&self, entry: &Entry) -> PathBuf {
-        self.folders().join(entry.id.list_folder())
-    }
-
-    /// The parent of the folders of all entries.
-    pub fn folders(&self) -> PathBuf {
-        self.state.own(LISTS)
+    pub fn folders(&self) -> Folders {
+        self.state.folders()
     }
 
     /// The entries as last read; none before the first reading.

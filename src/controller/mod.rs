@@ -86,7 +86,7 @@ pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
     let mut controller = Controller::new(tools, mode);
     controller.quit.clear().await;
     if fresh {
-        let dropped = Checkpoint::discard_all(&controller.file.folders()).await?;
+        let dropped = Checkpoint::discard_all(&controller.file.folders().all()).await?;
         info!("checkpoints dropped: {dropped}; interrupted runs start from their beginning.");
     }
     let ended = controller.turn().await;

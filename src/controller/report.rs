@@ -1,6 +1,6 @@
 //! What the controller says of an entry, in the words that people know.
 
-use std::path::Path;
+use std::{cmp::Reverse, path::Path};
 
 use crate::{
     base::time::spoken,
@@ -39,11 +39,27 @@ pub fn finished(entry: &Entry, outcome: &Outcome) -> String {
     format!("list {list:?} finished in {seconds:.1} seconds: {}, 0 unexplained.", outcome.counts)
 }
 
+/// The most frequent of them.
+pub fn fields_left_out(entry: &Entry, counts: &Counts) -> Option<String> {
+    const TOLD: usize = 12;
+    let list = &entry.id.list_id;
+    let mut fields: Vec<(&String, &u64)> = counts.fields.iter().collect();
+    fields.sort_by_key(|(name, count)| (Reverse(**count), *name));
+    let more = fields.len().saturating_sub(TOLD);
+    let told: Vec<String> =
+        fields.iter().take(TOLD).map(|(name, count)| format!("{count} {}", name.escape_debug())).collect();
+    let more = if more > 0 { format!(", and {more} other kinds") } else { String::new() };
+    let hint = format!("`importer preview {list}` shows what becomes of a member");
+    (!told.is_empty())
+        .then(|| format!("list {list:?}: left out of contacts: {}{more} ({hint}).", told.join(", ")))
+}
+
 pub fn rejected(entry: &Entry, counts: &Counts, file: &Path) -> Option<String> {
     let (list, rejected) = (&entry.id.list_id, counts.rejected.values().sum::<u64>());
     (rejected > 0).then(|| {
         format!(
-            "list {list:?}: {rejected} rejected members can't be sent as they are; {} keeps them, with the reason.",
+            "list {list:?}: {rejected} rejected members can't be sent as they are; {} keeps them, with the reason. When it is mended, \
+             `importer replay` sends them.",
             file.display()
         )
     })

@@ -85,15 +85,16 @@ impl Controller {
             warn!("{}", report::offset_ignored(&entry));
         }
         self.settle(entry.id.clone());
+        let folders = self.file.folders();
         let plan = Plan {
             list_id: entry.id.list_id.clone(),
             since,
             start_offset: entry.start_offset,
             items_per_request: entry.items_per_request,
             worker_count: entry.worker_count,
-            folder: self.file.folder(&entry),
-            list_folder: self.file.list_folder(&entry),
-            dead_letter: self.file.dead_letter(&entry),
+            folder: folders.entry(&entry),
+            list_folder: folders.list(&entry),
+            dead_letter: folders.dead_letter(&entry),
             origin: origin(&entry),
             delivered_before: entry.delivered_before,
             reads_archived: entry.contact.policy.reads_archived(),
@@ -141,7 +142,10 @@ impl Controller {
 
     async fn save(&mut self, task: task::Id, entry: Entry, outcome: Outcome) -> Result<(), Fault> {
         info!("{}", report::finished(&entry, &outcome));
-        let (counts, dead_letter) = (&outcome.counts, self.file.dead_letter(&entry));
+        let (counts, dead_letter) = (&outcome.counts, self.file.folders().dead_letter(&entry));
+        if let Some(told) = report::fields_left_out(&entry, counts) {
+            info!("{told}");
+        }
         for told in [report::rejected(&entry, counts, &dead_letter), report::nothing_left(&entry, counts)]
             .into_iter()
             .flatten()
@@ -153,7 +157,7 @@ impl Controller {
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
             total_updates: outcome.counts.sent,
         };
-        let folder = self.file.folder(&entry);
+        let folder = self.file.folders().entry(&entry);
         let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
         // Only when the result can't be lost any more: until then it is the checkpoint that keeps it.
         match self.file.wish(&edit).await {

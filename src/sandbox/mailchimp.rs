@@ -1,4 +1,5 @@
-//! The Marketing API 3.0, as far as an importer sees it: `GET /3.0/ping` and `GET /3.0/lists/{list_id}/members`.
+//! The Marketing API 3.0, as far as an importer sees it: `GET /3.0/ping`, `GET /3.0/lists/{list_id}/members`
+//! and `…/members/{id}`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -34,6 +35,11 @@ impl Mailchimp {
         let mut list = List::invent(size, seed, now);
         list.inhabit(people(self.faults.as_ref(), list_id, now));
         self.lists.insert(list_id.into(), list);
+    }
+
+    /// Deletes a whole list.
+    pub fn remove_list(&mut self, list_id: &str) {
+        self.lists.remove(list_id);
     }
 
     /// All members of a list as they truly are, the archived ones too, oldest change first.
@@ -108,11 +114,22 @@ impl Mailchimp {
                     Ok(query) => answer(200, &query.select(list_id, list.picture(view.time, view.shuffle))),
                     Err(detail) => problem(400, "Invalid Resource", &detail),
                 },
-                None => problem(404, "Resource Not Found", "The requested resource could not be found."),
+                None => not_found(),
             },
-            _ => problem(404, "Resource Not Found", "The requested resource could not be found."),
+            (&Method::GET, ["3.0", "lists", list_id, "members", id]) => {
+                let query = Query::parse(request.uri().query().unwrap_or(""));
+                let picture = self.lists.get(*list_id).map(|list| list.picture(view.time, None));
+                let found =
+                    query.ok().zip(picture).and_then(|(query, picture)| query.find(list_id, id, &picture));
+                found.map_or_else(not_found, |member| answer(200, &member))
+            }
+            _ => not_found(),
         }
     }
+}
+
+fn not_found() -> Response {
+    problem(404, "Resource Not Found", "The requested resource could not be found.")
 }
 
 pub fn too_many_connections() -> Response {

@@ -78,6 +78,12 @@ impl Query {
         )
     }
 
+    /// The member with this id, archived or not.
+    pub fn find(&self, list_id: &str, id: &str, picture: &Picture) -> Option<Value> {
+        let found = picture.members(None, None, |member| member.id() == id).into_iter().next()?;
+        Some(self.cut("", found.json(list_id)))
+    }
+
     /// Leaves the fields that were asked for; `prefix` is the path down to this object.
     fn cut(&self, prefix: &str, value: Value) -> Value {
         let Value::Object(object) = value else { return value };

@@ -1,6 +1,8 @@
 //! Members of one Mailchimp list (Marketing API 3.0).
 //! <https://mailchimp.com/developer/marketing/api/list-members/list-members-info/>
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use serde::Deserialize;
@@ -28,17 +30,18 @@ const ARCHIVED: &str = "archived";
 pub struct Mailchimp {
     http: Http,
     list_id: String,
-    /// The `fields` parameter: what is not asked for does not travel.
-    fields: String,
+    /// Of a member: what is not asked for does not travel.
+    fields: Vec<String>,
 }
 
 impl Mailchimp {
     /// `fields` are the member fields that the mapping reads.
     pub fn new(http: Http, list_id: &str, fields: &[&str]) -> Self {
         let mut wanted = vec!["id", "last_changed", "status"];
-        wanted.extend(fields.iter().filter(|field| !["id", "last_changed", "status"].contains(field)));
-        let members = wanted.iter().map(|field| format!("members.{field}"));
-        let fields = members.chain(["total_items".to_owned()]).collect::<Vec<_>>().join(",");
+        wanted.extend(fields);
+        let mut known = HashSet::new();
+        wanted.retain(|field| known.insert(*field));
+        let fields = wanted.into_iter().map(str::to_owned).collect();
         Mailchimp { http, list_id: list_id.to_owned(), fields }
     }
 
@@ -60,6 +63,17 @@ impl Mailchimp {
         })
     }
 
+    fn listed_fields(&self) -> String {
+        let members = self.fields.iter().map(|field| format!("members.{field}"));
+        members.chain(["total_items".to_owned()]).collect::<Vec<_>>().join(",")
+    }
+
+    /// Whether the list itself is there.
+    async fn is_there(&self, doing: &str) -> Result<(), Fault> {
+        let query = [("count", "1".to_owned()), ("fields", "members.id,total_items".to_owned())];
+        self.get(doing, &query, page).await.map(|_| ())
+    }
+
     /// `since_last_changed` excludes its second, `before_last_changed` includes it.
     fn query(&self, window: &Window, span: Span) -> Vec<(&'static str, String)> {
         let mut query = vec![
@@ -67,7 +81,7 @@ impl Mailchimp {
             ("sort_dir", "ASC".into()),
             ("offset", span.offset.to_string()),
             ("count", span.count.min(MAX_COUNT).to_string()),
-            ("fields", self.fields.clone()),
+            ("fields", self.listed_fields()),
         ];
         query.extend(window.until.map(|until| ("before_last_changed", time::wire(until))));
         query.extend(window.since.map(|since| ("since_last_changed", time::wire(since))));
@@ -90,6 +104,33 @@ impl Source for Mailchimp {
             let doing = format!("could not read the {members} of list `{list}` from row {} on", span.offset);
             self.get(&doing, &self.query(window, span), page).await
         })
+    }
+
+    /// <https://mailchimp.com/developer/marketing/api/list-members/get-member-info/>
+    fn find<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
+        Box::pin(async move {
+            let doing = format!("could not read a member of list `{}`", self.list_id.escape_debug());
+            let request = self
+                .http
+                .get(&["lists", &self.list_id, "members", key], &[("fields", self.fields.join(","))]);
+            let found = |response: &Response| {
+                let body: Box<RawValue> = serde_json::from_slice(response.body()).map_err(broken)?;
+                record(body).map_err(broken)
+            };
+            match self.http.call(&doing, request, found).await {
+                Ok(record) => Ok(Some(record)),
+                // A list that is gone is answered the same.
+                Err(Fault::List(problem)) if problem.status == Some(404) => {
+                    self.is_there(&doing).await.map(|()| None)
+                }
+                Err(fault) => Err(fault),
+            }
+        })
+    }
+
+    /// The MD5 of the address in lower case.
+    fn key(&self, name: &str) -> String {
+        format!("{:x}", md5::compute(name.trim().to_lowercase()))
     }
 
     fn census(&self, until: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>> {
@@ -117,6 +158,13 @@ fn page(response: &Response) -> Result<Page, Fault> {
         members: Vec<Box<RawValue>>,
         total_items: u64,
     }
+    let members: Members = serde_json::from_slice(response.body()).map_err(broken)?;
+    let records = members.members.into_iter().map(record).collect::<Result<_, _>>().map_err(broken)?;
+    let at = server_time(response).ok_or_else(|| Fault::list("mailchimp answered without a `Date`"))?;
+    Ok(Page { records, total: members.total_items, at })
+}
+
+fn record(body: Box<RawValue>) -> Result<Record, serde_json::Error> {
     #[derive(Deserialize)]
     struct Member {
         id: String,
@@ -126,16 +174,10 @@ fn page(response: &Response) -> Result<Page, Fault> {
         #[serde(default)]
         status: Option<Value>,
     }
-    let members: Members = serde_json::from_slice(response.body()).map_err(broken)?;
-    let record = |body: Box<RawValue>| -> Result<Record, serde_json::Error> {
-        let Member { id: key, last_changed, status } = serde_json::from_str(body.get())?;
-        let changed = last_changed.as_ref().and_then(Value::as_str).and_then(time::parse);
-        let status = status.as_ref().and_then(Value::as_str).unwrap_or("none").to_owned();
-        Ok(Record { key, changed, status, body })
-    };
-    let records = members.members.into_iter().map(record).collect::<Result<_, _>>().map_err(broken)?;
-    let at = server_time(response).ok_or_else(|| Fault::list("mailchimp answered without a `Date`"))?;
-    Ok(Page { records, total: members.total_items, at })
+    let Member { id: key, last_changed, status } = serde_json::from_str(body.get())?;
+    let changed = last_changed.as_ref().and_then(Value::as_str).and_then(time::parse);
+    let status = status.as_ref().and_then(Value::as_str).unwrap_or("none").to_owned();
+    Ok(Record { key, changed, status, body })
 }
 
 /// The error's own text may quote a value, so only its place is told.

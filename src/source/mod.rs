@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 
 use crate::base::{
     fault::Fault,
+    record::Record,
     window::{Page, Span, Window},
 };
 
@@ -20,6 +21,12 @@ pub trait Source: Send + Sync {
     /// Reads the rows of `span`, oldest change first. The source may answer with fewer, never with more.
     /// [`Fault::TooLarge`]: it could not make so large a page in time.
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>>;
+
+    /// The record with this key as it is now, archived or not; nothing if there is none any more.
+    fn find<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>>;
+
+    /// The key of the record that people know by this name, such as an address.
+    fn key(&self, name: &str) -> String;
 
     /// The number of records of each status among those last changed up to `until`, the archived ones too.
     fn census(&self, until: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>>;

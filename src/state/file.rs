@@ -5,7 +5,7 @@
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,6 +15,7 @@ use log::warn;
 use super::{
     disk::{self, Disk, Step, digest},
     document::{self, Edit, Overruled, Stamped},
+    folders::Folders,
     history::{self, By},
     journal::{Exchange, Journal},
     linger::Displaced,
@@ -25,10 +26,6 @@ use crate::base::{clock::Clock, fault::Fault};
 
 /// The name of the state file in its folder.
 pub const NAME: &str = "state.json";
-/// Of ours: what is to be remembered of each entry, in a folder for each.
-pub const LISTS: &str = "lists";
-/// The folder of the rejected records, beside the state file.
-pub const DEAD_LETTER: &str = "dead-letter";
 /// Of ours: the text that is to take the file's name, and after the exchange the one that had it.
 pub(super) const SLOT: &str = "slot";
 /// How often a write gives way to somebody's save before it is given up.
@@ -75,9 +72,8 @@ impl StateFile {
         &self.disk.path
     }
 
-    /// A file or folder of ours, beside the state file.
-    pub fn own(&self, name: &str) -> PathBuf {
-        self.disk.own(name)
+    pub fn folders(&self) -> Folders {
+        Folders::beside(self.path())
     }
 
     /// Reads the file, and makes the edits that it could not take before. A hand edit that is seen becomes a version of

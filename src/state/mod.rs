@@ -10,6 +10,7 @@ pub mod file;
 #[cfg(test)]
 mod file_tests;
 pub mod finding;
+pub mod folders;
 pub mod history;
 pub mod identity;
 mod journal;

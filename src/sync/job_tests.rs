@@ -102,6 +102,14 @@ impl Source for List {
         })
     }
 
+    fn find<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
+        unreachable!("a run reads pages")
+    }
+
+    fn key(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
     fn census(&self, _: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>> {
         Box::pin(async { Ok(vec![("subscribed".into(), ROWS)]) })
     }

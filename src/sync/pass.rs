@@ -15,10 +15,7 @@ use log::{info, warn};
 use tokio::time::{Instant, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    check::Explained,
-    delivery::{Deliveries, Parcel},
-};
+use self::{check::Explained, delivery::Deliveries};
 use super::{
     batcher::Batcher,
     brake::Brake,
@@ -27,6 +24,7 @@ use super::{
     dead_letter::DeadLetter,
     job::{Ends, Plan},
     ledger,
+    parcel::Parcel,
     sweep::{Pace, Sweeping},
     walk::{Ask, Joined, Relief},
     watermark::Watermark,

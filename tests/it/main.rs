@@ -1,6 +1,7 @@
 //! All integration tests in one binary, so that the crate links once.
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that can't go on fails")]
 
+mod brake;
 mod changes;
 mod contract;
 mod faults;
@@ -10,8 +11,10 @@ mod kill;
 mod limits;
 mod loopback;
 mod passes;
+mod preview;
 mod process;
 mod reject;
+mod replay;
 mod resume;
 mod retry;
 mod run_sh;

@@ -15,12 +15,7 @@ use importer::{
     controller::{self, Mode, Tools, Verdict, watch::Watch},
     net::Transport,
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member},
-    state::{
-        StateFile,
-        disk::OURS,
-        file::{DEAD_LETTER, NAME},
-        schema,
-    },
+    state::{StateFile, disk::OURS, file::NAME, folders::DEAD_LETTER, schema},
 };
 use serde_json::{Map, Value};
 use tokio::{

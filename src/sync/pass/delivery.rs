@@ -4,29 +4,13 @@ use futures::{future::BoxFuture, stream::FuturesUnordered};
 
 use super::Pass;
 use crate::{
-    base::{
-        fault::{Fault, Problem},
-        record::Payload,
-    },
-    sink::Sink,
+    base::fault::Fault,
     sync::{
         dead_letter::{self, DeadLetter},
+        parcel::{Delivered, deliver},
         seen::fingerprint,
     },
 };
-
-/// A payload on its way, and the record it was made of.
-pub(super) struct Parcel {
-    pub print: u128,
-    pub key: String,
-    pub payload: Payload,
-}
-
-/// What came of a batch.
-pub(super) struct Delivered {
-    accepted: Vec<u128>,
-    refused: Vec<(Parcel, Problem)>,
-}
 
 pub(super) type Deliveries<'a> = FuturesUnordered<BoxFuture<'a, Result<Delivered, Fault>>>;
 
@@ -71,33 +55,4 @@ impl<'a> Pass<'a> {
         prints.into_iter().zip(waits).filter(|(_, waits)| *waits).for_each(|(print, _)| self.arrived(print));
         Ok(())
     }
-}
-
-/// Delivers a batch. One that is refused as a whole is split until the records at fault stand alone.
-async fn deliver(sink: &dyn Sink, batch: Vec<Parcel>) -> Result<Delivered, Fault> {
-    let (records, payloads): (Vec<(u128, String)>, Vec<Payload>) =
-        batch.into_iter().map(|Parcel { print, key, payload }| ((print, key), payload)).unzip();
-    let mut fates: Vec<Option<Problem>> = vec![None; payloads.len()];
-    let whole = 0..payloads.len();
-    let mut ranges = vec![whole];
-    while let Some(range) = ranges.pop() {
-        match sink.deliver(&payloads[range.clone()]).await {
-            Ok(()) => {}
-            Err(Fault::TooLarge(problem)) if range.len() == 1 => fates[range.start] = Some(problem),
-            Err(Fault::TooLarge(_)) => {
-                let middle = range.start + range.len() / 2;
-                // The earlier half first.
-                ranges.extend([middle..range.end, range.start..middle]);
-            }
-            Err(fault) => return Err(fault),
-        }
-    }
-    let mut delivered = Delivered { accepted: vec![], refused: vec![] };
-    for (((print, key), payload), fate) in records.into_iter().zip(payloads).zip(fates) {
-        match fate {
-            None => delivered.accepted.push(print),
-            Some(problem) => delivered.refused.push((Parcel { print, key, payload }, problem)),
-        }
-    }
-    Ok(delivered)
 }

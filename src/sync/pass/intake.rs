@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use log::debug;
 
-use super::{Parcel, Pass};
+use super::Pass;
 use crate::{
     base::{
         fault::{Fault, Problem},
@@ -14,6 +14,7 @@ use crate::{
     sync::{
         coverage::{OPT_OUT, OUTDATED, REJECTED, SENT, SKIPPED},
         dead_letter::DeadLetter,
+        parcel::Parcel,
         seen::{Known, Seen, fingerprint},
         walk::{Ask, Row, Rows},
     },

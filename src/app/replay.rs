@@ -1,0 +1,66 @@
+//! `importer replay [LIST]`: rejected members once more, as they are now.
+
+use std::io::{Write, stdout};
+
+use anyhow::bail;
+
+use super::lists::{Keys, Lists};
+use crate::{
+    base::clock::{Clock, SystemClock},
+    cli::{self, exit},
+    state::{Entry, lock},
+    sync::replay::{self, Letters},
+};
+
+/// Answers the exit code.
+pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
+    // A running importer could send a newer version of a member, and we an older one after it.
+    let _lock = match options.dry_run {
+        true => None,
+        false => Some(lock::take(&options.state, SystemClock.now())?),
+    };
+    let lists = Lists::open(&options.state, Keys::Both)?;
+    let mut ids: Vec<&str> = match &options.list_id {
+        Some(list_id) => vec![lists.of(list_id)?[0].id.list_id.as_str()],
+        None => lists.entries.iter().map(|entry| entry.id.list_id.as_str()).collect(),
+    };
+    ids.sort_unstable();
+    ids.dedup();
+    let (mut code, mut found) = (exit::DONE, false);
+    for list_id in ids {
+        let entries = lists.of(list_id)?;
+        if !lists.folders.dead_letter(entries[0]).exists() {
+            continue;
+        }
+        found = true;
+        code = code.max(list(&lists, &entries, options.dry_run).await?);
+    }
+    if !found {
+        writeln!(stdout(), "There are no dead letters.")?;
+    }
+    Ok(code)
+}
+
+/// Replays one list.
+async fn list(lists: &Lists, entries: &[&Entry], dry_run: bool) -> anyhow::Result<u8> {
+    let list_id = &entries[0].id.list_id;
+    let entries: Vec<&Entry> = entries.iter().copied().filter(|entry| entry.enabled).collect();
+    let Some(first) = entries.first() else {
+        writeln!(stdout(), "list {list_id:?}: paused, its entry is not enabled; its dead letters stay.")?;
+        return Ok(exit::FAILED);
+    };
+    if entries.iter().any(|entry| lists.is_unfinished(entry)) {
+        bail!("list {list_id:?}: a run of it is not finished; start importer, let it end, and replay again");
+    }
+    let letters =
+        Letters { file: lists.folders.dead_letter(first), list_folder: lists.folders.list(first), dry_run };
+    let ends: Vec<_> = entries.iter().map(|entry| lists.ends(entry)).collect();
+    let replayed = replay::run(&ends, &letters).await?;
+    let then = match (dry_run, replayed.rejected.is_empty()) {
+        (true, _) => "; nothing was sent, this was a dry run".to_owned(),
+        (false, true) => String::new(),
+        (false, false) => format!("; who is rejected stays in {}", letters.file.display()),
+    };
+    writeln!(stdout(), "list {list_id:?}: {replayed}{then}.")?;
+    Ok(if replayed.rejected.is_empty() { exit::DONE } else { exit::FAILED })
+}

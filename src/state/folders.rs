@@ -1,0 +1,39 @@
+//! Where what is remembered of entries and lists is kept, beside the state file.
+
+use std::path::{Path, PathBuf};
+
+use super::{Entry, disk::OURS};
+
+/// The folder of rejected records, for people to look at.
+pub const DEAD_LETTER: &str = "dead-letter";
+
+/// The folder of the state file itself, links followed.
+#[derive(Debug, Clone)]
+pub struct Folders(PathBuf);
+
+impl Folders {
+    /// `path` is the state file, no link.
+    pub fn beside(path: &Path) -> Self {
+        Folders(path.parent().unwrap_or(Path::new(".")).to_owned())
+    }
+
+    /// The parent of the folders of all entries and lists.
+    pub fn all(&self) -> PathBuf {
+        self.0.join(OURS).join("lists")
+    }
+
+    /// Where the checkpoint of an entry is kept.
+    pub fn entry(&self, entry: &Entry) -> PathBuf {
+        self.all().join(entry.id.folder(entry.alone))
+    }
+
+    /// Where the ledger of a list is kept, which its entries share.
+    pub fn list(&self, entry: &Entry) -> PathBuf {
+        self.all().join(entry.id.list_folder())
+    }
+
+    /// The file of a list's rejected records, which its entries share.
+    pub fn dead_letter(&self, entry: &Entry) -> PathBuf {
+        self.0.join(DEAD_LETTER).join(format!("{}.ndjson", entry.id.list_folder()))
+    }
+}

@@ -1,0 +1,131 @@
+//! A run that would opt out an unusual share of a list stops, says so, and waits for a word.
+
+use importer::controller::Verdict;
+use tokio::time::sleep;
+
+use crate::support::{World, at, hours, minutes};
+
+const SIZE: u64 = 2000;
+
+fn opted_out(world: &World) -> usize {
+    let ometria = world.sandbox.ometria();
+    ometria
+        .contacts()
+        .values()
+        .filter(|contact| contact.get("marketing_optin") == Some(&"EXPLICITLY_OPTEDOUT".into()))
+        .count()
+}
+
+/// So many of the subscribed become something else.
+fn turn(world: &World, list_id: &str, count: usize, status: &'static str) {
+    let numbers: Vec<u64> = {
+        let mailchimp = world.sandbox.mailchimp();
+        let members = mailchimp.members(list_id).filter(|member| member.status == "subscribed");
+        members.map(|member| member.number).take(count).collect()
+    };
+    assert_eq!(numbers.len(), count);
+    let now = world.clock.now();
+    numbers.into_iter().for_each(|number| {
+        world.sandbox.mailchimp().edit(list_id, number, now, |member| member.status = status)
+    });
+}
+
+async fn loaded(list_id: &'static str) -> World {
+    let world = World::new().list(list_id, SIZE).with_state(&format!(r#"[{{"list_id": "{list_id}"}}]"#));
+    assert_eq!(world.once().await.unwrap(), Verdict::Done, "a first load has nothing to be held against");
+    sleep(hours(3)).await;
+    world
+}
+
+fn allow(world: &World) {
+    world.save(&world.state().replace("\"latest", "\"allow_mass_change\": true, \"latest"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_incremental_that_would_opt_out_more_than_a_fifth_waits_for_allow_mass_change() {
+    for (list_id, status) in [("brk1", "unsubscribed"), ("brk2", "archived")] {
+        let world = loaded(list_id).await;
+        let before = opted_out(&world);
+        turn(&world, list_id, 700, status);
+        sleep(minutes(10)).await;
+        let timestamp = world.field("latest_timestamp");
+        assert_eq!(world.once().await.unwrap(), Verdict::Failed);
+        assert_eq!(
+            world.logged("members, or still more, would be opted out: more than a fifth of the list"),
+            1
+        );
+        assert_eq!(world.logged("\"allow_mass_change\": true"), 1);
+        assert_eq!(world.field("latest_timestamp"), timestamp);
+        let sent = opted_out(&world) - before;
+        assert!(sent <= 420, "{sent} were opted out");
+        // The next try does not go further.
+        assert_eq!(world.once().await.unwrap(), Verdict::Failed);
+        assert!(opted_out(&world) - before <= 420);
+        allow(&world);
+        assert_eq!(world.once().await.unwrap(), Verdict::Done);
+        assert_eq!(world.logged("`allow_mass_change` is true"), 1);
+        assert_eq!(opted_out(&world) - before, 700);
+        world.assert_delivered(list_id);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fewer_opt_outs_than_a_fifth_pass() {
+    let world = loaded("brk3").await;
+    turn(&world, "brk3", 380, "unsubscribed");
+    sleep(minutes(10)).await;
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    world.assert_delivered("brk3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_load_is_held_against_the_last_one() {
+    let world = loaded("brk4").await;
+    let before = opted_out(&world);
+    // Each time fewer than a fifth.
+    for _ in 0..2 {
+        turn(&world, "brk4", 300, "unsubscribed");
+        sleep(hours(3)).await;
+        assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    }
+    turn(&world, "brk4", 100, "cleaned");
+    sleep(minutes(10)).await;
+    world.save(r#"[{"list_id": "brk4"}]"#);
+    assert_eq!(world.once().await.unwrap(), Verdict::Failed);
+    let told = format!("more than a fifth of the list above the {before} of the last full load");
+    assert_eq!(world.logged(&told), 1);
+    world.save(r#"[{"list_id": "brk4", "allow_mass_change": true}]"#);
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    // What passed then is what the next one is held against.
+    world.save(r#"[{"list_id": "brk4"}]"#);
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    world.assert_delivered("brk4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_the_loop_the_edit_that_allows_it_is_enough() {
+    let world = loaded("brk5").await;
+    turn(&world, "brk5", 900, "unsubscribed");
+    sleep(minutes(10)).await;
+    let edit = async {
+        sleep(minutes(30)).await;
+        assert!(world.logged("would be opted out") > 0);
+        allow(&world);
+        sleep(minutes(5)).await;
+        world.stop();
+    };
+    assert_eq!(tokio::join!(world.go(), edit).0.unwrap(), Verdict::Done);
+    world.assert_delivered("brk5");
+    assert!(world.field("latest_timestamp").as_str().unwrap() > "2026-11-21T15:", "{}", at("2026-11-21"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_list_may_change_as_it_likes() {
+    let world = World::new().list("brk6", 500).with_state(r#"[{"list_id": "brk6"}]"#);
+    world.once().await.unwrap();
+    sleep(hours(3)).await;
+    turn(&world, "brk6", 350, "unsubscribed");
+    sleep(minutes(10)).await;
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    world.assert_delivered("brk6");
+}

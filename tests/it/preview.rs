@@ -1,0 +1,82 @@
+//! `importer preview`: what becomes of a member.
+
+use std::time::Duration;
+
+use importer::base::clock::Clock;
+use importer::{base::clock::SystemClock, sandbox::OMETRIA_KEY};
+
+use crate::loopback::{Loopback, finish};
+
+const TEXT: &str = r#"[{"list_id": "pre1", "default_country": "GB", "properties": {"mc_vip": "vip"}}]"#;
+
+async fn previewed(loopback: &Loopback, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = loopback.command(&[&["preview"], arguments].concat());
+    command.env_remove("OMETRIA_APIKEY").env("RUST_LOG", "trace");
+    let (code, told, log) = finish(command).await;
+    for secret in [OMETRIA_KEY, "@example.com", "Lovelace"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+    (code, told, log)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_is_shown_with_its_contact_and_what_was_left_out_of_it() {
+    let loopback = Loopback::start(Duration::ZERO, TEXT).await.list("pre1", 400);
+    let (email, id) = {
+        let mailchimp = loopback.sandbox.mailchimp();
+        let told = |member: &&importer::sandbox::people::Member| {
+            let json = member.json("pre1");
+            member.status == "subscribed"
+                && json["merge_fields"]["PHONE"] == "ask the office"
+                && json["merge_fields"]["COMPANY"] != ""
+        };
+        let member = mailchimp.members("pre1").find(told).unwrap();
+        (member.email.clone(), member.id())
+    };
+    let (code, told, log) = previewed(&loopback, &["pre1", "--member", &email.to_uppercase()]).await;
+    assert_eq!(code, 0, "{log}");
+    let (record, contact) = told.split_once("\n\nContact\n").unwrap();
+    let (contact, left_out) = contact.split_once("\n\nLeft out\n").unwrap();
+    assert!(
+        record.starts_with(&format!("Member {id}\n{{")) && record.contains("\"PHONE\": \"ask the office\"")
+    );
+    let contact: serde_json::Value = serde_json::from_str(contact).unwrap();
+    assert_eq!(
+        (&contact["email"], &contact["marketing_optin"]),
+        (&email.into(), &"EXPLICITLY_OPTEDIN".into())
+    );
+    assert!(contact["properties"]["mc_vip"].is_boolean(), "{contact}");
+    let left_out: Vec<Vec<&str>> = left_out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(left_out.contains(&vec!["phone_number", "not_a_number"]), "{left_out:?}");
+    assert!(left_out.contains(&vec!["merge_fields.COMPANY", "not_mapped"]), "{left_out:?}");
+    assert_eq!(loopback.sandbox.seen().pushes.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_name_the_members_that_changed_last_are_shown_and_who_is_not_sent_with_the_reason() {
+    let loopback = Loopback::start(Duration::ZERO, TEXT).await.list("pre1", 50);
+    let listed: Vec<u64> = {
+        let mailchimp = loopback.sandbox.mailchimp();
+        mailchimp.members("pre1").filter(|m| m.status != "archived").map(|m| m.number).collect()
+    };
+    for (number, status) in [(listed[0], "pending"), (listed[1], "vip")] {
+        loopback.sandbox.mailchimp().edit("pre1", number, SystemClock.now(), |member| member.status = status);
+    }
+    let (code, told, _) = previewed(&loopback, &["pre1", "--count", "3"]).await;
+    assert!(code == 0 && told.matches("Member ").count() == 3, "{told}");
+    assert!(told.contains("Not sent: skipped, pending\n"), "{told}");
+    assert!(told.contains("Not sent: rejected, unknown_status\n"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_and_a_list_that_is_none_are_told_apart() {
+    let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "pre1"}, {"list_id": "gone"}]"#).await;
+    let loopback = loopback.list("pre1", 5);
+    let (code, _, log) = previewed(&loopback, &["pre1", "--member", "nobody@example.org"]).await;
+    assert!(code == 2 && log.contains("the list has no such member"), "{log}");
+    let (code, _, log) = previewed(&loopback, &["gone", "--member", "nobody@example.org"]).await;
+    assert!(code == 1 && log.contains("is it a list of this account?"), "{log}");
+    assert!(!log.contains("nobody@example.org"));
+    let (code, _, log) = previewed(&loopback, &["other"]).await;
+    assert!(code == 2 && log.contains("no entry of the state file has the list \"other\""), "{log}");
+}

@@ -1,0 +1,147 @@
+//! `importer replay`: rejected members once more, as they are now.
+
+use std::{fs, time::Duration};
+
+use importer::{
+    base::clock::{Clock, SystemClock},
+    sandbox::people::Member,
+    state::lock,
+};
+use serde_json::{Map, Value};
+
+use crate::loopback::{Loopback, finish};
+
+const TEXT: &str = r#"[{"list_id": "rep1"}]"#;
+
+async fn replayed(loopback: &Loopback, arguments: &[&str]) -> (i32, String) {
+    let (code, told, log) = finish(loopback.command(&[&["replay"], arguments].concat())).await;
+    (code, told + &log)
+}
+
+fn letters(loopback: &Loopback) -> Vec<Value> {
+    let path = loopback.folder.path().join("dead-letter/rep1.ndjson");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn contact(loopback: &Loopback, member: &Member) -> Option<Map<String, Value>> {
+    let key = ("mailchimp_rep1".to_owned(), member.contact_id("rep1"));
+    loopback.sandbox.ometria().contacts().get(&key).cloned()
+}
+
+/// A list that was loaded but for some subscribers, whom Ometria has refused then and would take now.
+async fn with_refused(count: usize) -> (Loopback, Vec<Member>) {
+    let loopback = Loopback::start(Duration::ZERO, TEXT).await.list("rep1", 200);
+    let (code, told) = replayed(&loopback, &[]).await;
+    assert_eq!((code, told.as_str()), (0, "There are no dead letters.\n"));
+    let refused: Vec<Member> = {
+        let mailchimp = loopback.sandbox.mailchimp();
+        mailchimp
+            .members("rep1")
+            .filter(|member| member.status == "subscribed")
+            .take(count)
+            .cloned()
+            .collect()
+    };
+    refuse(&loopback, &refused, true);
+    assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0);
+    refuse(&loopback, &refused, false);
+    assert_eq!(letters(&loopback).len(), count);
+    (loopback, refused)
+}
+
+fn refuse(loopback: &Loopback, members: &[Member], refuse: bool) {
+    for member in members {
+        loopback.sandbox.ometria().refuse(&member.contact_id("rep1"), refuse);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_members_are_sent_as_they_are_now_and_never_as_they_were() {
+    let (loopback, members) = with_refused(7).await;
+    let change = |index: usize, status: &'static str| {
+        let number = members[index].number;
+        loopback.sandbox.mailchimp().edit("rep1", number, SystemClock.now(), |member| member.status = status);
+    };
+    change(1, "unsubscribed");
+    change(2, "archived");
+    change(3, "pending");
+    change(4, "vip");
+    loopback.sandbox.mailchimp().delete("rep1", members[5].number, SystemClock.now());
+    refuse(&loopback, &members[6..], true);
+    let before = loopback.sandbox.ometria().contacts().len();
+    let told = "list \"rep1\": 7 dead letters: 4 sent, 1 skipped (1 pending), 1 rejected (1 unknown_status), 1 gone; nothing was \
+                sent, this was a dry run.\n";
+    assert_eq!(replayed(&loopback, &["rep1", "--dry-run"]).await, (1, told.to_owned()));
+    assert_eq!((loopback.sandbox.ometria().contacts().len(), letters(&loopback).len()), (before, 7));
+
+    let (code, told) = replayed(&loopback, &["rep1"]).await;
+    let expected = "7 dead letters: 3 sent, 1 skipped (1 pending), 2 rejected (1 refused, 1 unknown_status), 1 gone; who is \
+                    rejected stays in ";
+    assert!(code == 1 && told.contains(expected), "{told}");
+    let optin = |index: usize| {
+        contact(&loopback, &members[index])
+            .map(|contact| contact["marketing_optin"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(optin(0).as_deref(), Some("EXPLICITLY_OPTEDIN"));
+    assert_eq!(optin(1).as_deref(), Some("EXPLICITLY_OPTEDOUT"));
+    assert_eq!(optin(2).as_deref(), Some("EXPLICITLY_OPTEDOUT"));
+    assert!((3..7).all(|index| optin(index).is_none()));
+    let mut left: Vec<String> =
+        letters(&loopback).iter().map(|letter| letter["key"].as_str().unwrap().to_owned()).collect();
+    left.sort();
+    let mut expected = vec![members[4].id(), members[6].id()];
+    expected.sort();
+    assert_eq!(left, expected);
+    refuse(&loopback, &members[6..], false);
+    change(4, "unsubscribed");
+    let (code, told) = replayed(&loopback, &[]).await;
+    assert!(code == 0 && told.contains("2 dead letters: 2 sent, 0 skipped, 0 rejected, 0 gone."), "{told}");
+    assert!(!loopback.folder.path().join("dead-letter/rep1.ndjson").exists());
+    assert!(loopback.sandbox.ometria().errors().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_gone_makes_nobody_gone() {
+    let (loopback, _) = with_refused(2).await;
+    loopback.sandbox.mailchimp().remove_list("rep1");
+    let (code, told) = replayed(&loopback, &["rep1"]).await;
+    assert!(code == 1 && told.contains("404") && told.contains("check `list_id`"), "{told}");
+    assert_eq!(letters(&loopback).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_replayed_beside_a_running_importer_into_a_pause_or_over_an_unfinished_run() {
+    let (loopback, _) = with_refused(1).await;
+    let lock = lock::take(loopback.folder.path(), SystemClock.now()).unwrap();
+    let (code, told) = replayed(&loopback, &["rep1"]).await;
+    assert!(code == 75 && told.contains("another importer"), "{told}");
+    drop(lock);
+    let (code, told) = replayed(&loopback, &["rep2"]).await;
+    assert!(code == 2 && told.contains("no entry of the state file has the list \"rep2\""), "{told}");
+    let checkpoint = loopback.folder.path().join(".importer/lists/rep1/checkpoint.ndjson");
+    fs::write(&checkpoint, "{}\n").unwrap();
+    let (code, told) = replayed(&loopback, &["rep1"]).await;
+    assert!(code == 2 && told.contains("a run of it is not finished"), "{told}");
+    fs::remove_file(checkpoint).unwrap();
+    fs::write(loopback.folder.path().join("state.json"), r#"[{"list_id": "rep1", "enabled": false}]"#)
+        .unwrap();
+    let (code, told) = replayed(&loopback, &["rep1"]).await;
+    assert!(code == 1 && told.contains("paused"), "{told}");
+    assert_eq!(letters(&loopback).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_replayed_keeps_the_id_that_the_list_has_chosen() {
+    let (loopback, members) = with_refused(1).await;
+    let ledger = loopback.folder.path().join(".importer/lists/rep1/ledger");
+    let bytes = fs::read(&ledger).unwrap();
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+    let head = std::str::from_utf8(&bytes[..end]).unwrap();
+    assert!(head.contains(r#""choice":"contact_id""#), "{head}");
+    let head = head.replace(r#""choice":"contact_id""#, r#""choice":"unique_email_id""#);
+    fs::write(&ledger, [head.as_bytes(), &bytes[end..]].concat()).unwrap();
+    assert_eq!(replayed(&loopback, &[]).await.0, 0);
+    let key = ("mailchimp_rep1".to_owned(), members[0].id()[..10].to_owned());
+    assert!(loopback.sandbox.ometria().contacts().contains_key(&key));
+}
