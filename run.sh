@@ -13,7 +13,7 @@ Usage: ./run.sh COMMAND
 
   demo      show a whole import; needs no account
   go        import the lists of state/state.json; further words go to the program: ./run.sh go --once
-  check, verify, schema, state, sandbox
+  check, preview, replay, verify, schema, state, sandbox
             as the program's commands of these names: ./run.sh verify 1a2d7ebf82
   build     build the program
   test      check the format, lint, run all tests
@@ -101,12 +101,21 @@ cargo_build() {
   cargo build --release --locked
 }
 
+# A key of the sandbox, which no output may hold.
+sandbox_key() {
+  sed -n "s/^pub const $1_KEY: &str = \"\(.*\)\";/\1/p" src/sandbox/mod.rs | grep .
+}
+
 cargo_test() {
   cargo fmt --check
   cargo clippy --locked --all-targets -- --deny warnings
   cargo test --locked --doc
   if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked --no-fail-fast
+    if grep --fixed-strings --max-count=3 --regexp='@example.com' --regexp="$(sandbox_key MAILCHIMP)" \
+      --regexp="$(sandbox_key OMETRIA)" target/nextest/default/junit.xml; then
+      fail "an address or a key is in what the tests print"
+    fi
   else
     cargo test --locked --lib --bins --tests
   fi
@@ -126,7 +135,7 @@ case "$command" in
   '') usage; exit 2 ;;
   help | -h | --help) usage; exit 0 ;;
   version) sed -n 's/^version = "\(.*\)"/importer \1/p' Cargo.toml; exit 0 ;;
-  build | test | soak | go | demo | check | verify | schema | state | sandbox) ;;
+  build | test | soak | go | demo | check | preview | replay | verify | schema | state | sandbox) ;;
   *) usage >&2; fail "there is no command '$command'" ;;
 esac
 
@@ -137,7 +146,7 @@ case "$where-$command" in
   docker-test) docker build --target test --tag "$IMAGE-test" . && docker_run "$IMAGE-test" ;;
   docker-demo) docker_build && docker_run "$IMAGE" demo ;;
   docker-sandbox) docker_build && docker_run --network host "$IMAGE" sandbox "$@" ;;
-  docker-go | docker-check | docker-verify | docker-schema | docker-state) docker_command "$command" "$@" ;;
+  docker-go | docker-check | docker-preview | docker-replay | docker-verify | docker-schema | docker-state) docker_command "$command" "$@" ;;
   cargo-build) cargo_build ;;
   cargo-test) cargo_test ;;
   cargo-soak) cargo_soak "$@" ;;

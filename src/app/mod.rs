@@ -145,7 +145,7 @@ pub fn open(settings: Settings, transport: Arc<dyn Transport>, clock: Arc<dyn Cl
         Ends {
             source: Box::new(Mailchimp::new(mailchimp.open(caller.clone()), list_id, &mapping.fields())),
             mapping: Box::new(mapping),
-            sink: Box::new(Ometria::new(ometria.open(caller), list_id)),
+            sink: Arc::new(Ometria::new(ometria.open(caller), list_id)),
         }
     })
 }

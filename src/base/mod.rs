@@ -6,6 +6,7 @@ pub mod consent;
 pub mod contact;
 pub mod fault;
 pub mod record;
+pub mod redact;
 pub mod secret;
 pub mod time;
 pub mod window;

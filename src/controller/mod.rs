@@ -2,6 +2,7 @@
 //! that writes the state file.
 
 mod file;
+mod late;
 pub mod quit;
 mod report;
 mod runs;
@@ -17,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{file::File, quit::QuitFile, slots::Slots, watch::Watch};
+use self::{file::File, late::Late, quit::QuitFile, slots::Slots, watch::Watch};
 use crate::{
     base::{clock::Clock, contact::ContactSettings, fault::Fault},
     state::{Entry, StateFile},
@@ -91,6 +92,9 @@ pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
     }
     let ended = controller.turn().await;
     let saved = controller.wind_up().await;
+    if mode == Mode::Once && !controller.stop.is_cancelled() {
+        controller.late.last_look().await;
+    }
     ended.and(saved)?;
     Ok(if mode == Mode::Once && controller.failed { Verdict::Failed } else { Verdict::Done })
 }
@@ -118,6 +122,7 @@ struct Controller {
     /// When the entries were last looked at.
     considered: Instant,
     quit: QuitFile,
+    late: Late,
     written: Option<Instant>,
     failed: bool,
 }
@@ -127,6 +132,7 @@ impl Controller {
         let Tools { state, clock, open, watch, stop, fresh: _ } = tools;
         let quit = QuitFile::in_folder(state.path().parent().unwrap_or(Path::new(".")));
         Controller {
+            late: Late::new(state.folders().late(), Arc::clone(&clock)),
             file: File::new(state),
             clock,
             open,
@@ -156,7 +162,10 @@ impl Controller {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 Some(ran) = self.jobs.join_next_with_id() => self.ended(ran).await?,
-                _ = glance.tick() => self.glance().await,
+                _ = glance.tick() => {
+                    self.glance().await;
+                    self.late.glance();
+                }
                 _ = look.tick(), if self.mode == Mode::Loop => self.look().await?,
                 Some(()) = reached(rest), if self.mode == Mode::Loop => self.consider(Look::After),
                 () = self.watch.changed(), if self.mode == Mode::Loop => {

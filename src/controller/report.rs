@@ -5,7 +5,7 @@ use std::{cmp::Reverse, path::Path};
 use crate::{
     base::time::spoken,
     state::{Edit, Entry},
-    sync::{coverage::Counts, due::Due, job::Outcome},
+    sync::{coverage::Counts, due::Due, job::Outcome, late::News},
 };
 
 /// Why an entry runs, or does not.
@@ -52,6 +52,19 @@ pub fn fields_left_out(entry: &Entry, counts: &Counts) -> Option<String> {
     let hint = format!("`importer preview {list}` shows what becomes of a member");
     (!told.is_empty())
         .then(|| format!("list {list:?}: left out of contacts: {}{more} ({hint}).", told.join(", ")))
+}
+
+/// The sink's validation is of the whole account and names no record.
+pub fn late_errors(news: &News) -> String {
+    let told: Vec<String> = news.kinds.iter().map(|(kind, count)| format!("{count} {kind:?}")).collect();
+    let count: u64 = news.kinds.values().sum();
+    let since = news.since.map_or("up to now".into(), |since| format!("since {}", spoken(since)));
+    format!(
+        "the sink has found {}{count} errors {since} in contacts that it had taken, from importer or from elsewhere, and \
+         does not say in which: {}.",
+        if news.at_least { "at least " } else { "" },
+        told.join(", ")
+    )
 }
 
 pub fn rejected(entry: &Entry, counts: &Counts, file: &Path) -> Option<String> {

@@ -85,6 +85,8 @@ impl Controller {
             warn!("{}", report::offset_ignored(&entry));
         }
         self.settle(entry.id.clone());
+        let (list_id, urgent, contact) = (&entry.id.list_id, since.is_some(), &entry.contact);
+        let ends = (self.open)(Wanted { list_id, urgent, contact });
         let folders = self.file.folders();
         let plan = Plan {
             list_id: entry.id.list_id.clone(),
@@ -99,9 +101,8 @@ impl Controller {
             delivered_before: entry.delivered_before,
             reads_archived: entry.contact.policy.reads_archived(),
             allow_mass_change: entry.allow_mass_change,
+            taken: self.late.begins(&ends),
         };
-        let ends =
-            (self.open)(Wanted { list_id: &plan.list_id, urgent: since.is_some(), contact: &entry.contact });
         let (stop, id) = (self.stop.clone(), entry.id.clone());
         let task = self.jobs.spawn(async move {
             let ended = job::run(&ends, &plan, &stop).await;

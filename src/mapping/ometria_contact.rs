@@ -89,7 +89,10 @@ impl OmetriaContact {
                 .take("phone_number", tag("phone_number"), |tag| fields::phone(merge, tag, country)),
             timezone: left_out.note("timezone", fields::timezone(member)),
             marketing_optin: said.marketing_optin,
-            timestamp_acquired: fields::first_time(member, &["timestamp_signup", "timestamp_opt"]),
+            timestamp_acquired: left_out.note(
+                "timestamp_acquired",
+                fields::first_time(member, &["timestamp_signup", "timestamp_opt"]),
+            ),
             timestamp_subscribed: said.subscribed,
             timestamp_unsubscribed: said.unsubscribed,
             properties: properties::properties(&self.settings.properties, member, &mut left_out.0),

@@ -367,6 +367,18 @@ fn a_merge_field_that_nothing_maps_is_named_and_a_field_can_be_turned_off() {
 }
 
 #[test]
+fn a_time_that_cannot_be_read_is_left_out_and_another_one_stands_for_it() {
+    let acquired = |signup: &str, opt: &str| {
+        let member = member(json!({"timestamp_signup": signup, "timestamp_opt": opt}));
+        let (contact, left_out) = whole(&ContactSettings::default(), &member);
+        (contact.get("timestamp_acquired").cloned(), left_out)
+    };
+    assert_eq!(acquired("soon", "2026-06-01T00:00:00+00:00"), (Some(json!("2026-06-01T00:00:00Z")), vec![]));
+    assert_eq!(acquired("soon", ""), (None, vec!["timestamp_acquired not_a_time".to_owned()]));
+    assert_eq!(acquired("", ""), (None, vec![]));
+}
+
+#[test]
 fn a_time_zone_is_one_of_the_database_in_its_spelling() {
     let zone = |name: &str| {
         let (contact, left_out) =

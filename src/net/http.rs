@@ -20,6 +20,7 @@ use super::{Caller, Gate, Request, Response, Transport, TransportError, backoff}
 use crate::base::{
     clock::Clock,
     fault::{Fault, Problem},
+    redact,
     secret::Secret,
 };
 
@@ -63,13 +64,14 @@ pub struct Http {
     caller: Caller,
 }
 
-/// What a request that takes the service too long becomes.
+/// What a failure of a request says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Slow {
-    /// The same request again.
-    Retry,
-    /// [`Fault::TooLarge`]: the caller asks for less.
-    TooLarge,
+enum Kind {
+    Plain,
+    /// One that takes the service too long is a [`Fault::TooLarge`]: the caller asks for less.
+    Divisible,
+    /// A refusal says nothing of the others.
+    Aside,
 }
 
 impl Door {
@@ -149,7 +151,7 @@ impl Http {
         request: Request,
         read: impl Fn(&Response) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        self.send(doing, request, Slow::Retry, read).await
+        self.send(doing, request, Kind::Plain, read).await
     }
 
     /// As [`Self::call`], for a request that could ask for less: one that takes the service too long is not sent again
@@ -160,20 +162,30 @@ impl Http {
         request: Request,
         read: impl Fn(&Response) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        self.send(doing, request, Slow::TooLarge, read).await
+        self.send(doing, request, Kind::Divisible, read).await
+    }
+
+    /// As [`Self::call`], for what the key may lack the right to without being wrong.
+    pub async fn call_aside<T>(
+        &self,
+        doing: &str,
+        request: Request,
+        read: impl Fn(&Response) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.send(doing, request, Kind::Aside, read).await
     }
 
     async fn send<T>(
         &self,
         doing: &str,
         request: Request,
-        slow: Slow,
+        kind: Kind,
         read: impl Fn(&Response) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let start = Instant::now();
         let mut attempt = 1;
         loop {
-            let tried = self.try_once(request.clone(), slow).await;
+            let tried = self.try_once(request.clone(), kind).await;
             let fault = match tried.and_then(|response| Ok((read(&response)?, response))) {
                 Ok((result, response)) => {
                     self.note_time(&response);
@@ -181,7 +193,7 @@ impl Http {
                 }
                 Err(fault) => fault,
             };
-            if self.refuses_key(&fault) {
+            if kind != Kind::Aside && self.refuses_key(&fault) {
                 self.door.gate.park(fault.problem());
             }
             let Fault::Retryable { problem, after } = &fault else { return Err(fault.during(doing)) };
@@ -217,7 +229,7 @@ impl Http {
     }
 
     /// One try. The permit is given back before anything else is waited for.
-    async fn try_once(&self, request: Request, slow: Slow) -> Result<Response, Fault> {
+    async fn try_once(&self, request: Request, kind: Kind) -> Result<Response, Fault> {
         let (answer, sent) = {
             let permit = self.door.gate.enter(&self.caller).await?;
             (self.door.transport.send(request).await, permit.sent)
@@ -228,7 +240,7 @@ impl Http {
             let fault = Fault::retry(format!("no whole answer from {service} at {host}"))
                 .because(&error)
                 .hint(format!("if this lasts, check the network and `{url_name}`"));
-            if matches!(error, TransportError::TimedOut) { slow.fault(fault) } else { fault }
+            if matches!(error, TransportError::TimedOut) { kind.fault(fault) } else { fault }
         })?;
         if let Some(records) =
             response.headers().get(QUEUE_ROOM).and_then(|value| value.to_str().ok()?.parse().ok())
@@ -244,7 +256,7 @@ impl Http {
                 self.door.gate.too_soon(sent);
                 Err(self.refusal(&response))
             }
-            StatusCode::GATEWAY_TIMEOUT => Err(slow.fault(self.refusal(&response))),
+            StatusCode::GATEWAY_TIMEOUT => Err(kind.fault(self.refusal(&response))),
             _ => Err(self.refusal(&response)),
         }
     }
@@ -306,17 +318,14 @@ impl Http {
 
     /// Another party's text, made fit for a log: one line, short, without the key and without addresses.
     fn safe(&self, text: &str) -> String {
-        let text = text.replace(self.door.account.key.reveal(), "***");
-        let words = text.split_whitespace().map(|word| if word.contains('@') { "<address>" } else { word });
-        let line: String = words.collect::<Vec<_>>().join(" ").chars().take(200).collect();
-        line.trim_end_matches('.').to_lowercase()
+        redact::line(&text.replace(self.door.account.key.reveal(), "***"))
     }
 }
 
-impl Slow {
+impl Kind {
     fn fault(self, fault: Fault) -> Fault {
         match (self, fault) {
-            (Slow::TooLarge, Fault::Retryable { problem, .. }) => Fault::TooLarge(problem),
+            (Kind::Divisible, Fault::Retryable { problem, .. }) => Fault::TooLarge(problem),
             (_, fault) => fault,
         }
     }

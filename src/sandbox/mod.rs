@@ -25,7 +25,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -57,6 +57,8 @@ pub struct Seen {
     pub reads: VecDeque<String>,
     /// Records in each of the latest pushes to Ometria.
     pub pushes: VecDeque<usize>,
+    /// Requests for the errors that Ometria has found later.
+    pub looks: usize,
     /// The most simultaneous requests to Mailchimp.
     pub peak: usize,
     /// Requests answered with 429.
@@ -210,6 +212,7 @@ impl Sandbox {
         seen.throttled += usize::from(response.status() == StatusCode::TOO_MANY_REQUESTS);
         match service {
             Service::Mailchimp => remember(&mut seen.reads, request.uri().to_string()),
+            Service::Ometria if request.method() == Method::GET => seen.looks += 1,
             Service::Ometria => {
                 let batch = serde_json::from_slice::<Vec<Value>>(request.body());
                 remember(&mut seen.pushes, batch.map_or(0, |batch| batch.len()));

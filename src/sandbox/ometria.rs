@@ -32,6 +32,8 @@ pub struct Ometria {
     pushes: u64,
     /// Ids of contacts that are refused at the door, without being named.
     refused: BTreeSet<String>,
+    /// Ids of contacts that are found invalid after they were taken.
+    disbelieved: BTreeSet<String>,
 }
 
 impl Default for Ometria {
@@ -44,6 +46,7 @@ impl Default for Ometria {
             asked: None,
             pushes: 0,
             refused: BTreeSet::new(),
+            disbelieved: BTreeSet::new(),
         }
     }
 }
@@ -64,6 +67,16 @@ impl Ometria {
             true => self.refused.insert(id.to_owned()),
             false => self.refused.remove(id),
         };
+    }
+
+    /// From now on contacts of this id are taken and found invalid afterwards, and told without their name.
+    pub fn disbelieve(&mut self, id: &str) {
+        self.disbelieved.insert(id.to_owned());
+    }
+
+    /// What was found so far is told no more.
+    pub fn forget_errors(&mut self) {
+        self.errors.clear();
     }
 
     /// What the validation after the answer found.
@@ -130,7 +143,11 @@ impl Ometria {
     }
 
     fn merge(&mut self, record: Map<String, Value>) {
-        if let Some((field, _)) = record.iter().find(|(field, value)| !valid(field, value)) {
+        let disbelieved = |value: &Value| value.as_str().is_some_and(|id| self.disbelieved.contains(id));
+        let wrong = |(field, value): &(&String, &Value)| {
+            !valid(field, value) || (*field == "lastname" && record.get("id").is_some_and(disbelieved))
+        };
+        if let Some((field, _)) = record.iter().find(wrong) {
             let path = format!("root > {field}");
             self.errors.push_back(json!({"error_message": "not a valid value", "error_path": path}));
             if self.errors.len() > MAX_ERRORS {

@@ -162,7 +162,7 @@ impl Habits {
         let mut random = Rng::with_seed(number);
         // Numbers that are kept for stories: <https://www.ofcom.org.uk/phones-and-broadband/phone-numbers/numbers-for-drama>.
         let line = format!("7946 0{:03}", random.u16(..1000));
-        let phone = match random.u8(..8) {
+        let phone = match random.u8(..40) {
             0 => format!("+44 20 {line}"),
             1 => format!("020 {line}"),
             2 => "ask the office".into(),

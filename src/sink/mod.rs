@@ -2,6 +2,8 @@
 
 pub mod ometria;
 
+use std::collections::BTreeMap;
+
 use futures::future::BoxFuture;
 
 use crate::base::{
@@ -18,6 +20,15 @@ pub struct BatchLimits {
     pub in_flight: usize,
 }
 
+/// Errors that a sink has found after it had taken the records. They name none, and may be of other programs too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LateErrors {
+    /// How many, by kind: a text without anybody's data.
+    pub kinds: BTreeMap<String, u64>,
+    /// There may have been more: the sink tells so many at most.
+    pub full: bool,
+}
+
 /// Takes batches. Safe to call again with the same batch: delivery is at least once.
 pub trait Sink: Send + Sync {
     fn limits(&self) -> BatchLimits;
@@ -30,6 +41,11 @@ pub trait Sink: Send + Sync {
     /// Why this payload would be refused, as far as that can be told without asking; nothing if it would be taken.
     fn refusal(&self, _payload: &Payload) -> Option<Reason> {
         None
+    }
+
+    /// The latest errors that were found after records had been taken; nothing if this sink has no such errors.
+    fn late_errors(&self) -> BoxFuture<'_, Result<Option<LateErrors>, Fault>> {
+        Box::pin(async { Ok(None) })
     }
 
     /// Ok: every payload was accepted. [`Fault::TooLarge`]: the batch was refused as a whole, for its size or for one of its

@@ -7,17 +7,20 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::Deserialize;
 
-use super::{BatchLimits, Sink};
+use super::{BatchLimits, LateErrors, Sink};
 use crate::{
     base::{
         fault::Fault,
         record::{Payload, Reason},
+        redact,
     },
     net::{Http, Response},
 };
 
 /// Records a request takes: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
 const MAX_RECORDS: usize = 100;
+/// Of the errors that are found later, the latest: <https://docs.ometria.com/docs/list-errors>.
+const MAX_ERRORS: usize = 100;
 /// As many as keep eight requests a second going while an answer takes a second.
 const IN_FLIGHT: usize = 8;
 
@@ -51,6 +54,15 @@ impl Sink for Ometria {
         rules::refusal(payload.0.get())
     }
 
+    /// <https://docs.ometria.com/docs/list-errors>
+    fn late_errors(&self) -> BoxFuture<'_, Result<Option<LateErrors>, Fault>> {
+        Box::pin(async move {
+            let request = self.http.get(&["push", "_errors"], &[]);
+            let doing = "could not read ometria's validation errors";
+            self.http.call_aside(doing, request, late_errors).await.map(Some)
+        })
+    }
+
     /// An accepted record is merged into the stored one by its id, so that a repeat is harmless.
     fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
@@ -73,6 +85,32 @@ fn body(batch: &[Payload]) -> Bytes {
     format!("[{}]", records.join(",")).into()
 }
 
+fn late_errors(response: &Response) -> Result<LateErrors, Fault> {
+    #[derive(Deserialize)]
+    struct LateError {
+        #[serde(default)]
+        error_message: String,
+        #[serde(default)]
+        error_path: String,
+    }
+    let errors: Vec<LateError> = serde_json::from_slice(response.body()).map_err(broken)?;
+    let mut found = LateErrors { full: errors.len() >= MAX_ERRORS, ..LateErrors::default() };
+    for LateError { error_message, error_path } in errors {
+        let kind = format!("{}: {}", redact::line(&error_path), redact::line(&error_message));
+        *found.kinds.entry(kind).or_default() += 1;
+    }
+    Ok(found)
+}
+
+/// The error's own text may quote a value, so only its place is told.
+fn broken(error: serde_json::Error) -> Fault {
+    Fault::retry("ometria's answer can't be read").because(format!(
+        "unexpected JSON at line {} column {}",
+        error.line(),
+        error.column()
+    ))
+}
+
 /// "OK" means received. The answer counts refused records without naming them.
 fn accepted(response: &Response, sent: usize) -> Result<(), Fault> {
     #[derive(Deserialize)]
@@ -81,13 +119,7 @@ fn accepted(response: &Response, sent: usize) -> Result<(), Fault> {
         accepted: Option<usize>,
         request_id: Option<String>,
     }
-    let answer: Answer = serde_json::from_slice(response.body()).map_err(|error| {
-        Fault::retry("ometria's answer can't be read").because(format!(
-            "unexpected JSON at line {} column {}",
-            error.line(),
-            error.column()
-        ))
-    })?;
+    let answer: Answer = serde_json::from_slice(response.body()).map_err(broken)?;
     let rejected = answer.rejected.unwrap_or(0).max(sent - answer.accepted.unwrap_or(sent).min(sent));
     if rejected == 0 {
         return Ok(());

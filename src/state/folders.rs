@@ -22,6 +22,11 @@ impl Folders {
         self.0.join(OURS).join("lists")
     }
 
+    /// Where the last look at late errors is kept.
+    pub fn late(&self) -> PathBuf {
+        self.0.join(OURS).join("late-errors.json")
+    }
+
     /// Where the checkpoint of an entry is kept.
     pub fn entry(&self, entry: &Entry) -> PathBuf {
         self.all().join(entry.id.folder(entry.alone))

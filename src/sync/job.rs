@@ -1,7 +1,11 @@
 //! One run of one list, from its first window to its outcome: a pass, after a full load the passes that catch up with
 //! what changed meanwhile, and what is remembered of them.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use log::{info, warn};
@@ -35,7 +39,7 @@ const CATCH_UPS: u32 = 3;
 pub struct Ends {
     pub source: Box<dyn Source>,
     pub mapping: Box<dyn Mapping>,
-    pub sink: Box<dyn Sink>,
+    pub sink: Arc<dyn Sink>,
 }
 
 /// What to run.
@@ -65,6 +69,8 @@ pub struct Plan {
     pub reads_archived: bool,
     /// Whether any number of opt-outs may pass.
     pub allow_mass_change: bool,
+    /// Set when the sink has taken something.
+    pub taken: Arc<AtomicBool>,
 }
 
 /// How a run ended when nothing failed.

@@ -227,6 +227,7 @@ fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         delivered_before: false,
         reads_archived: true,
         allow_mass_change: false,
+        taken: Arc::default(),
     }
 }
 
@@ -240,7 +241,7 @@ async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ende
     let ends = Ends {
         source: Box::new(store.list),
         mapping: Box::new(SomeAreSkipped),
-        sink: Box::new(store.clone()),
+        sink: Arc::new(store.clone()),
     };
     let stop = CancellationToken::new();
     let ended = {

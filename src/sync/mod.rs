@@ -10,6 +10,7 @@ pub mod dead_letter;
 pub mod due;
 mod files;
 pub mod job;
+pub mod late;
 pub mod ledger;
 mod parcel;
 mod pass;

@@ -127,8 +127,8 @@ fn every_setting_and_exit_code_of_the_help_stands_in_the_readme() {
 #[test]
 fn every_state_file_in_the_documents_can_be_read() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let documents =
-        ["README.md", "docs/state-file.md"].map(|name| fs::read_to_string(root.join(name)).unwrap());
+    let documents = ["README.md", "docs/state-file.md", "docs/mapping.md"]
+        .map(|name| fs::read_to_string(root.join(name)).unwrap());
     let examples = documents.iter().flat_map(|text| text.split("```jsonc\n").skip(1));
     let examples: Vec<&str> = examples.map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(examples.len() >= 6);
@@ -157,4 +157,37 @@ fn every_field_stands_in_the_reference_with_its_default_and_its_range() {
         let owner = if fields::OWNED.contains(&field.name) { ["importer", "both"] } else { ["you", "you"] };
         assert!(owner.contains(&cells[5]), "{row}");
     }
+}
+
+#[test]
+fn every_reason_of_the_mapping_stands_in_the_documents() {
+    let pages = ["docs/mapping.md", "docs/consent.md"];
+    let pages =
+        pages.map(|page| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap());
+    let mut found = 0;
+    for (name, text) in sources() {
+        if !name.starts_with("mapping/ometria_contact") || name.ends_with("_tests.rs") {
+            continue;
+        }
+        let before = [
+            "Err(\"",
+            "ok_or(\"",
+            "map_err(|_| \"",
+            "Skip(\"",
+            "Reject(\"",
+            "(property, \"",
+            "reason: \"",
+            "Some(\"un",
+            "Some(\"not",
+        ];
+        for before in before {
+            for (at, _) in text.match_indices(before) {
+                let quote = at + before.find('"').unwrap() + 1;
+                let reason = text[quote..].split('"').next().unwrap();
+                assert!(pages[0].contains(&format!("`{reason}`")), "docs/mapping.md does not tell {reason}");
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 25, "only {found} reasons were found");
 }

@@ -19,6 +19,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::privacy;
+
 /// Longer than anything here takes, and shorter than the minute after which the program looks by itself.
 pub const LIMIT: Duration = Duration::from_secs(45);
 
@@ -71,16 +73,35 @@ impl Loopback {
     }
 }
 
+impl Drop for Loopback {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            privacy::search_folder(self.folder.path());
+        }
+    }
+}
+
 pub fn importer(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_importer"));
-    command.args(arguments).env_clear().stdin(Stdio::null()).kill_on_drop(true);
+    // The most that can be said; a test that looks at the usual log asks for that.
+    command.args(arguments).env_clear().env("RUST_LOG", "trace").stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
-pub async fn finish(mut command: Command) -> (i32, String, String) {
+/// Runs a command to its end. Nobody's data may be in what it says.
+pub async fn finish(command: Command) -> (i32, String, String) {
+    let (code, told, log) = output(command).await;
+    privacy::search(&told, "stdout");
+    (code, told, log)
+}
+
+/// As [`finish`], for the one command that shows people's data on stdout.
+pub async fn output(mut command: Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = timeout(LIMIT * 2, command.output()).await.unwrap().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
+    let (told, log) = (text(stdout), text(stderr));
+    privacy::search(&log, "stderr");
+    (status.code().unwrap(), told, log)
 }
 
 /// A running program whose log is read.
@@ -101,6 +122,7 @@ impl Running {
         let wait = async {
             loop {
                 let line = self.log.next_line().await.unwrap().expect("the program has ended");
+                privacy::search(&line, "stderr");
                 if line.contains(text) {
                     return line;
                 }
@@ -115,7 +137,11 @@ impl Running {
     }
 
     pub async fn end(mut self) -> ExitStatus {
-        let read_on = async { while let Ok(Some(_)) = self.log.next_line().await {} };
+        let read_on = async {
+            while let Ok(Some(line)) = self.log.next_line().await {
+                privacy::search(&line, "stderr");
+            }
+        };
         let (status, ()) = timeout(LIMIT, async { tokio::join!(self.child.wait(), read_on) }).await.unwrap();
         status.unwrap()
     }

@@ -3,20 +3,16 @@
 use std::time::Duration;
 
 use importer::base::clock::Clock;
-use importer::{base::clock::SystemClock, sandbox::OMETRIA_KEY};
+use importer::base::clock::SystemClock;
 
-use crate::loopback::{Loopback, finish};
+use crate::loopback::{Loopback, output};
 
 const TEXT: &str = r#"[{"list_id": "pre1", "default_country": "GB", "properties": {"mc_vip": "vip"}}]"#;
 
 async fn previewed(loopback: &Loopback, arguments: &[&str]) -> (i32, String, String) {
     let mut command = loopback.command(&[&["preview"], arguments].concat());
-    command.env_remove("OMETRIA_APIKEY").env("RUST_LOG", "trace");
-    let (code, told, log) = finish(command).await;
-    for secret in [OMETRIA_KEY, "@example.com", "Lovelace"] {
-        assert!(!log.contains(secret), "{secret} is in the log");
-    }
-    (code, told, log)
+    command.env_remove("OMETRIA_APIKEY");
+    output(command).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

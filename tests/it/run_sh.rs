@@ -202,7 +202,14 @@ fn the_other_commands_of_the_program_are_handed_through() {
     let place = Place::new(&["cargo"]);
     let program = place.folder.path().join("target/release/importer");
     place.program(&program, "#!/usr/bin/env bash\necho \"importer $*\"\n");
-    for arguments in [&["verify", "1a2d7ebf82"][..], &["check", "--json"], &["state", "log"], &["schema"]] {
+    for arguments in [
+        &["verify", "1a2d7ebf82"][..],
+        &["preview", "1a2d7ebf82"],
+        &["replay", "--dry-run"],
+        &["check", "--json"],
+        &["state", "log"],
+        &["schema"],
+    ] {
         let output = place.run(arguments, &[("IMPORTER_RUNTIME", "cargo")]);
         assert_eq!(text(&output.stdout), format!("importer {}\n", arguments.join(" ")));
     }

@@ -18,7 +18,10 @@ const LIST: &str = "soak1";
 
 fn entry(random: &mut Rng) -> String {
     let (items, workers) = ([7, 20, 50, 100, 1000][random.usize(..5)], random.u32(1..=10));
-    format!(r#"[{{"list_id": "{LIST}", "items_per_request": {items}, "worker_count": {workers}}}]"#)
+    // In these worlds whole lists leave.
+    format!(
+        r#"[{{"list_id": "{LIST}", "items_per_request": {items}, "worker_count": {workers}, "allow_mass_change": true}}]"#
+    )
 }
 
 /// Imports until it has come to its end; with a chance of `cuts` each attempt is cut off at some moment.

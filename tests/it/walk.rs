@@ -1,6 +1,9 @@
 //! Lists that people edit while they are read.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
@@ -181,12 +184,13 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         delivered_before: false,
         reads_archived: true,
         allow_mass_change: false,
+        taken: Arc::default(),
     }
 }
 
 /// What a full load of it comes to.
 async fn load(source: Liar) -> Result<Ended, Fault> {
-    let ends = Ends { source: Box::new(source), mapping: Box::new(AsItIs), sink: Box::new(Anywhere) };
+    let ends = Ends { source: Box::new(source), mapping: Box::new(AsItIs), sink: Arc::new(Anywhere) };
     let folder = tempfile::tempdir().unwrap();
     job::run(&ends, &plan(&folder, None), &CancellationToken::new()).await
 }
@@ -216,7 +220,7 @@ async fn what_a_source_counts_and_does_not_list_fails_the_list_with_the_numbers(
 
 #[tokio::test(start_paused = true)]
 async fn a_window_that_would_end_before_it_begins_is_told_rather_than_read() {
-    let ends = Ends { source: Box::new(honest()), mapping: Box::new(AsItIs), sink: Box::new(Anywhere) };
+    let ends = Ends { source: Box::new(honest()), mapping: Box::new(AsItIs), sink: Arc::new(Anywhere) };
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(&folder, Some(at("2026-11-21T12:30:00")));
     let fault = job::run(&ends, &plan, &CancellationToken::new()).await.unwrap_err();

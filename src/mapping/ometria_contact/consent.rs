@@ -24,11 +24,14 @@ impl Said {
         let says = |optin| Said { marketing_optin: Some(optin), ..Said::default() };
         Ok(match member.text("status").as_deref().unwrap_or("") {
             "subscribed" => Said {
-                subscribed: first_time(member, &["timestamp_opt", "timestamp_signup"]),
+                subscribed: first_time(member, &["timestamp_opt", "timestamp_signup"]).unwrap_or_default(),
                 ..says(OPTED_IN)
             },
             // The member does not tell when; the last change is the latest it can have been.
-            "unsubscribed" => Said { unsubscribed: first_time(member, &["last_changed"]), ..says(OPTED_OUT) },
+            "unsubscribed" => Said {
+                unsubscribed: first_time(member, &["last_changed"]).unwrap_or_default(),
+                ..says(OPTED_OUT)
+            },
             // The address bounces; nobody unsubscribed, so there is no time of it.
             "cleaned" => says(OPTED_OUT),
             // Known, never asked: consent is left as it is.

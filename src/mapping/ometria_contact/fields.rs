@@ -7,11 +7,18 @@ use phonenumber::Mode;
 use super::member::Member;
 use crate::base::{record::Reason, time};
 
+/// No country has shorter numbers of people. Spares the library's work on what is plainly none.
+const FEWEST_DIGITS: usize = 5;
+
 pub type Value<T> = Result<Option<T>, Reason>;
 
 /// The first of these times that is set and can be read.
-pub fn first_time(member: &Member, names: &[&str]) -> Option<String> {
-    names.iter().filter_map(|name| member.text(name)).find_map(|text| time::parse(&text)).map(time::wire)
+pub fn first_time(member: &Member, names: &[&str]) -> Value<String> {
+    let texts = names.iter().filter_map(|name| member.text(name));
+    match texts.filter_map(|text| time::parse(&text)).next() {
+        None if names.iter().any(|name| member.is_filled(name)) => Err("not_a_time"),
+        time => Ok(time.map(time::wire)),
+    }
 }
 
 /// A merge field's text without control characters.
@@ -62,6 +69,9 @@ fn country_code(text: &str) -> Option<&'static str> {
 /// `country`.
 pub fn phone(merge_fields: &Member, tag: &str, country: Option<&str>) -> Value<String> {
     let Some(text) = text(merge_fields, tag)? else { return Ok(None) };
+    if text.chars().filter(char::is_ascii_digit).count() < FEWEST_DIGITS {
+        return Err("not_a_number");
+    }
     let country = country.and_then(|country| country.parse().ok());
     let number = phonenumber::parse(country, &text).map_err(|_| match country {
         None if !text.contains('+') => "no_country_code",

@@ -1,5 +1,7 @@
 //! Batches on their way to the sink, and what comes of them.
 
+use std::sync::atomic::Ordering;
+
 use futures::{future::BoxFuture, stream::FuturesUnordered};
 
 use super::Pass;
@@ -27,6 +29,7 @@ impl<'a> Pass<'a> {
 
     pub(super) fn delivered(&mut self, delivered: Delivered) -> Result<(), Fault> {
         self.counts.sent += delivered.accepted.len() as u64;
+        self.plan.taken.fetch_or(!delivered.accepted.is_empty(), Ordering::Relaxed);
         for print in delivered.accepted {
             self.arrived(print);
         }

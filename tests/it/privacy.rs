@@ -1,0 +1,50 @@
+//! Nobody's data and no key in any output: what every world, and every run of the program, is searched for at its end.
+
+use std::{fs, path::Path};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use importer::{
+    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY},
+    state::folders::DEAD_LETTER,
+};
+
+/// Of the invented people: the ends of their addresses, names, a part of their numbers, an IP address.
+const PRIVATE: [&str; 8] =
+    ["@example.com", "Lovelace", "Dijkstra", "Liskov", "McCarthy", "7946 0", "+4420794", "203.0.113.7"];
+
+/// `what` names the text where something is found in it.
+pub fn search(text: &str, what: &str) {
+    let basic = STANDARD.encode(format!("importer:{MAILCHIMP_KEY}"));
+    for key in [MAILCHIMP_KEY, OMETRIA_KEY, &basic] {
+        assert!(!text.contains(key), "a key is in {what}");
+    }
+    for private in PRIVATE {
+        let found = text.lines().find(|line| line.contains(private));
+        assert!(found.is_none(), "{private} is in {what}: {found:?}");
+    }
+}
+
+/// All files of a state folder but the dead letters, which hold what was refused.
+pub fn search_folder(folder: &Path) {
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != DEAD_LETTER) {
+            search_folder(&path);
+        } else if path.is_file() {
+            let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+            search(&text, &path.display().to_string());
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "@example.com is in a text")]
+fn an_address_would_be_found() {
+    search("nobody\nada@example.com is here", "a text");
+}
+
+#[test]
+#[should_panic(expected = "a key is in a text")]
+fn a_key_in_a_header_would_be_found() {
+    search(&format!("Basic {}", STANDARD.encode(format!("importer:{MAILCHIMP_KEY}"))), "a text");
+}
