@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, Utc};
-use http::{Method, header};
+use http::{HeaderValue, Method, header};
 use serde_json::{Map, Value, json};
 
 use super::{OMETRIA_KEY, answer};
@@ -30,6 +30,8 @@ pub struct Ometria {
     allowance: f64,
     asked: Option<DateTime<Utc>>,
     pushes: u64,
+    /// Records that wait for being processed, if they are counted.
+    queue: Option<Queue>,
     /// Ids of contacts that are refused at the door, without being named.
     refused: BTreeSet<String>,
     /// Ids of contacts that are found invalid after they were taken.
@@ -45,6 +47,7 @@ impl Default for Ometria {
             allowance: RATE,
             asked: None,
             pushes: 0,
+            queue: None,
             refused: BTreeSet::new(),
             disbelieved: BTreeSet::new(),
         }
@@ -59,6 +62,11 @@ impl Ometria {
     /// Takes `rate` requests a second; 0 is no limit.
     pub fn set_rate(&mut self, rate: f64) {
         self.rate = rate;
+    }
+
+    /// Holds `limit` records that wait, of which it processes `drain` a second.
+    pub fn set_queue(&mut self, limit: f64, drain: f64) {
+        self.queue = Some(Queue { limit, drain, waiting: 0.0, asked: None });
     }
 
     /// From now on contacts of this id are refused, or not any more.
@@ -94,7 +102,15 @@ impl Ometria {
             return refused(429, "Too many requests");
         }
         match (request.method(), request.uri().path()) {
-            (&Method::POST, "/v2/push") => self.push(request),
+            (&Method::POST, "/v2/push") => match self.queue.as_mut().map(|queue| queue.take(request, now)) {
+                None => self.push(request),
+                Some(None) => refused(429, "Too many requests"),
+                Some(Some(room)) => {
+                    let mut response = self.push(request);
+                    response.headers_mut().insert("x-queuesize-remaining", HeaderValue::from(room));
+                    response
+                }
+            },
             (&Method::GET, "/v2/push/_errors") => answer(200, &json!(self.errors)),
             _ => refused(404, "Not found"),
         }
@@ -158,6 +174,28 @@ impl Ometria {
         let text = |field: &str| record.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let key = (text("@collection"), text("id"));
         self.contacts.entry(key).or_default().extend(record);
+    }
+}
+
+/// What was taken and is not processed yet: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
+struct Queue {
+    limit: f64,
+    drain: f64,
+    waiting: f64,
+    asked: Option<DateTime<Utc>>,
+}
+
+impl Queue {
+    /// Takes the records of a push; answers how many more it would take, or nothing if these are too many.
+    fn take(&mut self, request: &Request, now: DateTime<Utc>) -> Option<u64> {
+        let since = self.asked.replace(now).map_or(0.0, |asked| (now - asked).as_seconds_f64().max(0.0));
+        self.waiting = (self.waiting - since * self.drain).max(0.0);
+        let records = serde_json::from_slice::<Vec<Value>>(request.body()).map_or(0, |batch| batch.len());
+        let waiting = self.waiting + records as f64;
+        (waiting <= self.limit).then(|| {
+            self.waiting = waiting;
+            (self.limit - waiting) as u64
+        })
     }
 }
 

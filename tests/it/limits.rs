@@ -98,6 +98,33 @@ async fn a_429_rests_every_list_of_the_account_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_403_without_json_and_a_503_rest_the_account_too() {
+    for (list_id, trouble) in
+        [("rst403", Trouble::Html(403, "<html>")), ("rst503", Trouble::Status(503, Some("2")))]
+    {
+        let text = format!(r#"[{{"list_id": "{list_id}"}}, {{"list_id": "{list_id}b"}}]"#);
+        let world = World::new().list(list_id, 400).list(&format!("{list_id}b"), 400).with_state(&text);
+        world.sandbox.trouble(Service::Mailchimp, trouble);
+        assert_eq!(world.once().await.unwrap(), Verdict::Done);
+        assert_eq!(world.logged("nothing is asked of mailchimp meanwhile"), 1);
+        world.assert_delivered(list_id);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_fills_up_slows_the_pushes_down_before_it_refuses_them() {
+    let world = World::new()
+        .list("queue1", 15_000)
+        .with_state(r#"[{"list_id": "queue1", "items_per_request": 1000}]"#);
+    // Half of what eight pushes a second bring.
+    world.sandbox.ometria().set_queue(5_000.0, 400.0);
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    world.assert_delivered("queue1");
+    let (pushes, throttled) = (world.pushes().len(), world.sandbox.seen().throttled);
+    assert!(throttled * 200 <= pushes, "{throttled} of {pushes} were refused");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_key_is_not_tried_by_every_list_and_all_go_on_when_it_is_mended() {
     let lists: Vec<String> = (0..6).map(|n| format!("key{n}")).collect();
     let mut world = World::new().set("MAILCHIMP_CONNECTIONS", "1");
