@@ -154,6 +154,8 @@ struct Store {
     deliveries: Arc<AtomicUsize>,
     random: Arc<Mutex<Rng>>,
     failing: Failing,
+    /// A batch with one of these rows is refused as a whole, without naming it.
+    refused: &'static [u64],
 }
 
 impl Store {
@@ -165,6 +167,7 @@ impl Store {
             deliveries: Arc::default(),
             random: Arc::new(Mutex::new(Rng::with_seed(seed))),
             failing: Failing::Share(share),
+            refused: &[],
         }
     }
 
@@ -196,6 +199,12 @@ impl Sink for Store {
                 };
                 (random.u32(5..40), random.bool(), failing, accepts || !failing)
             };
+            let rows = |payload: &Payload| serde_json::from_str::<Version>(payload.0.get()).unwrap().0;
+            if batch.iter().any(|payload| self.refused.contains(&rows(payload))) {
+                sleep(self.list.tick * wait).await;
+                let Fault::List(problem) = Fault::list("one of them is refused") else { unreachable!() };
+                return Err(Fault::TooLarge(problem));
+            }
             let accept = || {
                 let versions = batch.iter().map(|payload| serde_json::from_str(payload.0.get()).unwrap());
                 self.accepted.lock().unwrap().extend::<Vec<Version>>(versions.collect());
@@ -336,6 +345,29 @@ fn assert_newest(store: &Store, told: &str) {
     for row in (0..ROWS).filter(|row| row % SKIPPED != 0) {
         assert_eq!(newest.get(&row), Some(&store.list.version(row)), "{told}: row {row}");
     }
+}
+
+/// Batches are split while their rows, and those that they are split off from, change.
+#[test]
+fn a_batch_that_is_split_lets_no_older_version_overtake_a_newer_one() {
+    runtime().block_on(async {
+        for seed in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let mut store = Store { refused: &[21, 52, 79, 82, 111, 146], ..Store::new(seed, 0.0) };
+            (store.list.tick, store.list.changes) = (Duration::from_secs(1), CHANGES);
+            let ended = cut_off(&store, &plan(folder.path(), 7, 3), usize::MAX).await.unwrap().unwrap();
+            let Ended::Finished(outcome) = ended else { panic!("seed {seed}: {ended:?}") };
+            assert_eq!(outcome.counts.rejected.values().sum::<u64>(), 6, "seed {seed}");
+            let mut newest = BTreeMap::new();
+            for (row, version) in store.accepted.lock().unwrap().iter() {
+                let before = newest.insert(*row, *version);
+                assert!(before.is_none_or(|before| before <= *version), "seed {seed}: row {row} went back");
+            }
+            for (row, _) in CHANGES {
+                assert_eq!(newest.get(row), Some(&1), "seed {seed}: row {row}");
+            }
+        }
+    });
 }
 
 /// One delivery fails, and the list runs again a while later: how many rows were settled and how many sent again; nothing if
