@@ -54,6 +54,9 @@ struct List {
     tick: Duration,
     /// Which rows change, and how many ticks after the beginning.
     changes: &'static [(u64, u32)],
+    /// Changes are seen only some time after their time stamps, which are in the first window; and the rows are listed where they
+    /// were before.
+    late: bool,
 }
 
 impl List {
@@ -70,7 +73,11 @@ impl List {
 
     fn changed(&self, row: u64) -> DateTime<Utc> {
         let before = *NOON - TimeDelta::hours(2) + TimeDelta::seconds(row as i64);
-        self.change(row).map_or(before, |change| *NOON + change)
+        match self.change(row) {
+            None => before,
+            Some(_) if self.late => *NOON - TimeDelta::seconds(30),
+            Some(change) => *NOON + change,
+        }
     }
 }
 
@@ -86,7 +93,9 @@ impl Source for List {
                 && window.until.is_none_or(|until| self.changed(*row) <= until)
         };
         let mut rows: Vec<u64> = (0..ROWS).filter(within).collect();
-        rows.sort_by_key(|row| self.changed(*row));
+        if !self.late {
+            rows.sort_by_key(|row| self.changed(*row));
+        }
         let record = |row: u64| Record {
             key: row.to_string(),
             changed: Some(self.changed(row)),
@@ -162,7 +171,7 @@ impl Store {
     /// Of rows that do not change.
     fn new(seed: u64, share: f64) -> Self {
         Store {
-            list: List { begun: Instant::now(), tick: Duration::from_millis(1), changes: &[] },
+            list: List { begun: Instant::now(), tick: Duration::from_millis(1), changes: &[], late: false },
             accepted: Arc::default(),
             deliveries: Arc::default(),
             random: Arc::new(Mutex::new(Rng::with_seed(seed))),
@@ -347,26 +356,41 @@ fn assert_newest(store: &Store, told: &str) {
     }
 }
 
+/// Every row changes at some moment while it may be read by two pages, or be on its way.
+const LATE_CHANGES: &[(u64, u32)] = &{
+    let mut changes = [(0, 0); ROWS as usize];
+    let mut row = 0;
+    while row < ROWS {
+        changes[row as usize] = (row, 20 + ((ROWS - row) * 14 / 10) as u32);
+        row += 1;
+    }
+    changes
+};
+
 /// Batches are split while their rows, and those that they are split off from, change.
 #[test]
 fn a_batch_that_is_split_lets_no_older_version_overtake_a_newer_one() {
     runtime().block_on(async {
+        let mut overlapped = 0;
         for seed in 0..20 {
             let folder = tempfile::tempdir().unwrap();
             let mut store = Store { refused: &[21, 52, 79, 82, 111, 146], ..Store::new(seed, 0.0) };
-            (store.list.tick, store.list.changes) = (Duration::from_secs(1), CHANGES);
-            let ended = cut_off(&store, &plan(folder.path(), 7, 3), usize::MAX).await.unwrap().unwrap();
+            let tick = Duration::from_millis(500);
+            store.list = List { tick, changes: LATE_CHANGES, late: true, ..store.list };
+            let ended = cut_off(&store, &plan(folder.path(), 10 + seed as usize, 1), usize::MAX)
+                .await
+                .unwrap()
+                .unwrap();
             let Ended::Finished(outcome) = ended else { panic!("seed {seed}: {ended:?}") };
-            assert_eq!(outcome.counts.rejected.values().sum::<u64>(), 6, "seed {seed}");
+            assert!(outcome.counts.rejected["refused"] >= 6, "seed {seed}");
             let mut newest = BTreeMap::new();
             for (row, version) in store.accepted.lock().unwrap().iter() {
                 let before = newest.insert(*row, *version);
                 assert!(before.is_none_or(|before| before <= *version), "seed {seed}: row {row} went back");
             }
-            for (row, _) in CHANGES {
-                assert_eq!(newest.get(row), Some(&1), "seed {seed}: row {row}");
-            }
+            overlapped += store.times().len() - newest.len();
         }
+        assert!(overlapped > 20, "{overlapped} rows were sent in both versions");
     });
 }
 
