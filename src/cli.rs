@@ -115,7 +115,7 @@ pub struct Preview {
     /// The list of one or more entries
     #[arg(value_name = "LIST")]
     pub list_id: String,
-    /// The address of a member; else the members that changed last are shown
+    /// The address of a member, or its key from a dead letter; else the members that changed last are shown
     #[arg(long, value_name = "EMAIL", conflicts_with = "count")]
     pub member: Option<String>,
     /// How many members are shown, at most 1000

@@ -3,12 +3,13 @@
 
 use std::io::{Write, stdout};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::{Value, value::RawValue};
 
 use super::lists::{Keys, Lists};
 use crate::{
     base::{
+        fault::Fault,
         record::{LeftOut, Mapped, Outgoing, Record},
         window::{Span, Sweep, Window},
     },
@@ -36,15 +37,13 @@ pub async fn run(options: &cli::Preview) -> anyhow::Result<u8> {
 }
 
 fn head(entry: &Entry) -> String {
-    if entry.alone { String::new() } else { format!("Entry at {}\n\n", entry.place) }
+    if entry.alone { String::new() } else { format!("\nEntry at {}\n\n", entry.place) }
 }
 
 async fn one(ends: &Ends, member: &str) -> anyhow::Result<Record> {
     let found = ends.source.find(&ends.source.key(member)).await?;
-    let Some(record) = found else {
-        bail!("the list has no such member; is the address spelled as it is there?")
-    };
-    Ok(record)
+    let hint = "give the address as it is there, or the key of a dead letter";
+    Ok(found.ok_or_else(|| Fault::list("the list has no such member").hint(hint))?)
 }
 
 /// The members that changed last.
@@ -60,6 +59,9 @@ async fn latest(ends: &Ends, count: u64) -> anyhow::Result<Vec<Record>> {
     Ok(page.records)
 }
 
+/// These are opted out, but not on a first load.
+const ARCHIVED: &str = "archived";
+
 /// One member, in three parts.
 fn told(ends: &Ends, record: &Record) -> String {
     let mut told = format!("Member {}\n{}\n\n", record.key, pretty(&record.body));
@@ -68,7 +70,13 @@ fn told(ends: &Ends, record: &Record) -> String {
         Mapped::Reject(reason) => told += &format!("Not sent: rejected, {reason}\n"),
         Mapped::Send(Outgoing { payload, left_out, .. }) => {
             let refused = ends.sink.refusal(&payload);
-            told += &refused.map_or("Contact\n".into(), |reason| format!("Not sent: rejected, {reason}\n"));
+            let when = if record.status == ARCHIVED {
+                ", sent if archived after a delivery of the list"
+            } else {
+                ""
+            };
+            let head = format!("Contact{when}\n");
+            told += &refused.map_or(head, |reason| format!("Not sent: rejected, {reason}\n"));
             told += &format!("{}\n", pretty(&payload.0));
             if !left_out.is_empty() {
                 told += "\nLeft out\n";

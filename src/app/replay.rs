@@ -1,6 +1,9 @@
 //! `importer replay [LIST]`: rejected members once more, as they are now.
 
-use std::io::{Write, stdout};
+use std::{
+    io::{Write, stdout},
+    path::PathBuf,
+};
 
 use anyhow::bail;
 
@@ -36,9 +39,28 @@ pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
         code = code.max(list(&lists, &entries, options.dry_run).await?);
     }
     if !found {
-        writeln!(stdout(), "There are no dead letters.")?;
+        writeln!(stdout(), "There are no dead letters of the lists in the state file.")?;
+    }
+    if options.list_id.is_none() {
+        for file in strangers(&lists) {
+            writeln!(
+                stdout(),
+                "{}: no entry of the state file has this list; it is left alone.",
+                file.display()
+            )?;
+        }
     }
     Ok(code)
+}
+
+/// Files of dead letters whose lists are in no entry.
+fn strangers(lists: &Lists) -> Vec<PathBuf> {
+    let known: Vec<PathBuf> = lists.entries.iter().map(|entry| lists.folders.dead_letter(entry)).collect();
+    let files = std::fs::read_dir(lists.folders.dead_letters()).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> =
+        files.map(|file| file.path()).filter(|file| !known.contains(file)).collect();
+    files.sort();
+    files
 }
 
 /// Replays one list.
@@ -46,7 +68,7 @@ async fn list(lists: &Lists, entries: &[&Entry], dry_run: bool) -> anyhow::Resul
     let list_id = &entries[0].id.list_id;
     let entries: Vec<&Entry> = entries.iter().copied().filter(|entry| entry.enabled).collect();
     let Some(first) = entries.first() else {
-        writeln!(stdout(), "list {list_id:?}: paused, its entry is not enabled; its dead letters stay.")?;
+        writeln!(stdout(), "list {list_id:?} is paused; its dead letters stay until its entry is enabled.")?;
         return Ok(exit::FAILED);
     };
     if entries.iter().any(|entry| lists.is_unfinished(entry)) {
@@ -57,7 +79,7 @@ async fn list(lists: &Lists, entries: &[&Entry], dry_run: bool) -> anyhow::Resul
     let ends: Vec<_> = entries.iter().map(|entry| lists.ends(entry)).collect();
     let replayed = replay::run(&ends, &letters).await?;
     let then = match (dry_run, replayed.rejected.is_empty()) {
-        (true, _) => "; nothing was sent, this was a dry run".to_owned(),
+        (true, _) => String::new(),
         (false, true) => String::new(),
         (false, false) => format!("; who is rejected stays in {}", letters.file.display()),
     };

@@ -74,6 +74,23 @@ impl PropertySource {
     /// <https://mailchimp.com/developer/marketing/docs/merge-fields/>
     pub const PARTS: [&'static str; 6] = ["addr1", "addr2", "city", "state", "zip", "country"];
 
+    pub const FLAG_WORDS: [&'static str; 2] = ["flag", "text"];
+    pub const TEXT_WORDS: [&'static str; 1] = ["text"];
+
+    /// The types that it can be read as, in the words of a state file.
+    pub fn words(&self) -> &'static [&'static str] {
+        match self {
+            PropertySource::Merge { .. } | PropertySource::Part { .. } => &PropertyKind::WORDS,
+            PropertySource::Plain("vip") | PropertySource::Interest(_) => &Self::FLAG_WORDS,
+            PropertySource::Plain(_) => &Self::TEXT_WORDS,
+        }
+    }
+
+    pub fn can_be(&self, kind: PropertyKind) -> bool {
+        let word = serde_json::to_value(kind).unwrap_or_default();
+        self.words().iter().any(|known| word == **known)
+    }
+
     /// What it is read as when nothing else is said. The default tag `BIRTHDAY` holds a month and a day.
     pub fn kind(&self) -> PropertyKind {
         match self {

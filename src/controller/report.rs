@@ -39,12 +39,18 @@ pub fn finished(entry: &Entry, outcome: &Outcome) -> String {
     format!("list {list:?} finished in {seconds:.1} seconds: {}, 0 unexplained.", outcome.counts)
 }
 
-/// The most frequent of them.
+/// Something that the entry names is not there.
+pub fn unknown(entry: &Entry, what: &str) -> String {
+    let list = &entry.id.list_id;
+    format!("list {list:?}: no member has {what}; is it spelled as in Mailchimp, capitals included?")
+}
+
+/// The most frequent of them, those that nothing is wrong with last.
 pub fn fields_left_out(entry: &Entry, counts: &Counts) -> Option<String> {
     const TOLD: usize = 12;
     let list = &entry.id.list_id;
     let mut fields: Vec<(&String, &u64)> = counts.fields.iter().collect();
-    fields.sort_by_key(|(name, count)| (Reverse(**count), *name));
+    fields.sort_by_key(|(name, count)| (name.ends_with("not_mapped"), Reverse(**count), *name));
     let more = fields.len().saturating_sub(TOLD);
     let told: Vec<String> =
         fields.iter().take(TOLD).map(|(name, count)| format!("{count} {}", name.escape_debug())).collect();
@@ -69,9 +75,11 @@ pub fn late_errors(news: &News) -> String {
 
 pub fn rejected(entry: &Entry, counts: &Counts, file: &Path) -> Option<String> {
     let (list, rejected) = (&entry.id.list_id, counts.rejected.values().sum::<u64>());
+    let members =
+        if rejected == 1 { "1 rejected member".into() } else { format!("{rejected} rejected members") };
     (rejected > 0).then(|| {
         format!(
-            "list {list:?}: {rejected} rejected members can't be sent as they are; {} keeps them, with the reason. When it is mended, \
+            "list {list:?}: {members} can't be sent as they are; {} keeps them, with the reason. When it is mended, \
              `importer replay` sends them.",
             file.display()
         )

@@ -144,6 +144,9 @@ impl Controller {
     async fn save(&mut self, task: task::Id, entry: Entry, outcome: Outcome) -> Result<(), Fault> {
         info!("{}", report::finished(&entry, &outcome));
         let (counts, dead_letter) = (&outcome.counts, self.file.folders().dead_letter(&entry));
+        for unknown in &outcome.unknown {
+            warn!("{}", report::unknown(&entry, unknown));
+        }
         if let Some(told) = report::fields_left_out(&entry, counts) {
             info!("{told}");
         }

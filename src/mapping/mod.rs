@@ -16,6 +16,11 @@ pub trait Mapping: Send + Sync {
         None
     }
 
+    /// What the settings name and no record has had, each as what is to be said of it; nothing before there was a record.
+    fn unknown(&self) -> Vec<String> {
+        vec![]
+    }
+
     /// Takes back an earlier decision. Called before the first record.
     fn choose(&self, _choice: Option<String>) {}
 }

@@ -7,6 +7,7 @@
 mod consent;
 mod fields;
 mod member;
+mod named;
 mod properties;
 
 use std::{borrow::Cow, sync::OnceLock};
@@ -14,7 +15,7 @@ use std::{borrow::Cow, sync::OnceLock};
 use serde::Serialize;
 use serde_json::{Map, Value, value::to_raw_value};
 
-use self::{consent::Said, member::Member};
+use self::{consent::Said, member::Member, named::Names};
 use super::Mapping;
 use crate::base::{
     contact::{ContactSettings, PropertySource, TAGS},
@@ -26,13 +27,14 @@ pub struct OmetriaContact {
     collection: String,
     settings: ContactSettings,
     identity: OnceLock<Identity>,
+    names: Names,
 }
 
 impl OmetriaContact {
     /// Unless the settings name another, the collection is `mailchimp_<list_id>`: contact ids are unique within one.
     pub fn new(list_id: &str, settings: ContactSettings) -> Self {
         let collection = settings.collection.clone().unwrap_or_else(|| format!("mailchimp_{list_id}"));
-        OmetriaContact { collection, settings, identity: OnceLock::new() }
+        OmetriaContact { collection, names: Names::new(&settings), settings, identity: OnceLock::new() }
     }
 
     /// The contact's id. Which field gives it is decided once, by the first member: were it decided for each, one
@@ -108,8 +110,10 @@ impl OmetriaContact {
             PropertySource::Merge { tag: from } | PropertySource::Part { tag: from, .. } => from == tag,
             _ => false,
         };
-        TAGS.iter().any(|(field, _)| self.settings.tag(field) == Some(tag))
-            || self.settings.properties.iter().any(|property| source(&property.from))
+        let turned_off = |field: &str| self.settings.fields.get(field) == Some(&None);
+        TAGS.iter().any(|(field, usual)| {
+            self.settings.tag(field) == Some(tag) || (turned_off(field) && *usual == Some(tag))
+        }) || self.settings.properties.iter().any(|property| source(&property.from))
     }
 }
 
@@ -142,11 +146,16 @@ impl Mapping for OmetriaContact {
 
     fn map(&self, record: &Record) -> Mapped {
         let Some(member) = Member::read(&record.body) else { return Mapped::Reject("unreadable") };
+        self.names.look(&member);
         match self.outgoing(&member, record) {
             Ok(outgoing) => Mapped::Send(outgoing),
             Err(Refusal::Skip(reason)) => Mapped::Skip(reason),
             Err(Refusal::Reject(reason)) => Mapped::Reject(reason),
         }
+    }
+
+    fn unknown(&self) -> Vec<String> {
+        self.names.unknown()
     }
 
     fn choice(&self) -> Option<String> {

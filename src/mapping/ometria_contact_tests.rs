@@ -363,7 +363,41 @@ fn a_merge_field_that_nothing_maps_is_named_and_a_field_can_be_turned_off() {
     let (contact, left_out) =
         merged(&settings, json!({"PHONE": "+44 20 7946 0018", "VORNAME": "Ada", "FNAME": "x"}));
     assert_eq!((contact.get("phone_number"), &contact["firstname"]), (None, &json!("Ada")));
-    assert_eq!(left_out, ["merge_fields.FNAME not_mapped", "merge_fields.PHONE not_mapped"]);
+    assert_eq!(left_out, ["merge_fields.FNAME not_mapped"], "who turns a field off knows");
+}
+
+#[test]
+fn what_the_settings_name_and_no_member_has_is_told_once_there_was_a_member() {
+    let fields = [("firstname".to_owned(), Some("VORNAME".to_owned())), ("lastname".to_owned(), None)].into();
+    let properties = vec![
+        property("a", "merge_fields.NOSUCH"),
+        property("b", "merge_fields.ADDRESS.city"),
+        property("c", "interests.1f"),
+        property("d", "interests.2f"),
+        property("e", "vip"),
+    ];
+    let marketing_permission = Some("0a1b".to_owned());
+    let mapping = OmetriaContact::new(
+        "a1b2",
+        ContactSettings { fields, properties, marketing_permission, ..ContactSettings::default() },
+    );
+    assert_eq!(mapping.unknown(), Vec::<String>::new());
+    map_with(&mapping, &member(json!({"interests": {"1f": false}, "merge_fields": {"ADDRESS": ""}})));
+    let told = mapping.unknown().join("; ");
+    for expected in [
+        "the merge field \"VORNAME\", which `fields.firstname` names; ",
+        "the merge field \"NOSUCH\", which `properties.a` names; ",
+        "the interest \"2f\", which `properties.d` names; ",
+        "the marketing permission \"0a1b\", which `marketing_permission` names",
+    ] {
+        assert!(told.contains(expected), "{told}");
+    }
+    assert_eq!(mapping.unknown().len(), 4, "{told}");
+    let permissions = json!([{"marketing_permission_id": "0a1b", "text": "Email", "enabled": false}]);
+    let whole = json!({"interests": {"2f": true}, "marketing_permissions": permissions,
+        "merge_fields": {"VORNAME": "", "NOSUCH": 1}});
+    map_with(&mapping, &member(whole));
+    assert_eq!(mapping.unknown(), Vec::<String>::new());
 }
 
 #[test]

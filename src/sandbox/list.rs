@@ -51,7 +51,7 @@ impl List {
     }
 
     /// All members, the archived ones too, oldest change first.
-    pub fn members(&self) -> impl Iterator<Item = &Member> {
+    pub fn members(&self) -> impl DoubleEndedIterator<Item = &Member> {
         self.members.values()
     }
 

@@ -43,7 +43,7 @@ impl Mailchimp {
     }
 
     /// All members of a list as they truly are, the archived ones too, oldest change first.
-    pub fn members(&self, list_id: &str) -> impl Iterator<Item = &Member> {
+    pub fn members(&self, list_id: &str) -> impl DoubleEndedIterator<Item = &Member> {
         self.lists.get(list_id).into_iter().flat_map(List::members)
     }
 

@@ -128,9 +128,12 @@ impl Source for Mailchimp {
         })
     }
 
-    /// The MD5 of the address in lower case.
+    /// Of an address, the MD5 in lower case; anything else is a key already.
     fn key(&self, name: &str) -> String {
-        format!("{:x}", md5::compute(name.trim().to_lowercase()))
+        match name.trim() {
+            address if address.contains('@') => format!("{:x}", md5::compute(address.to_lowercase())),
+            key => key.to_owned(),
+        }
     }
 
     fn census(&self, until: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>> {

@@ -25,7 +25,7 @@ pub trait Source: Send + Sync {
     /// The record with this key as it is now, archived or not; nothing if there is none any more.
     fn find<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>>;
 
-    /// The key of the record that people know by this name, such as an address.
+    /// The key of the record that people know by this name: by its address, or by the key itself.
     fn key(&self, name: &str) -> String;
 
     /// The number of records of each status among those last changed up to `until`, the archived ones too.

@@ -8,7 +8,7 @@ use super::{
     entry::Reader,
     fields::{
         ARCHIVED, COLLECTION, CONSENT, CONTACT_FIELDS, DEFAULT_COUNTRY, Field, MARKETING_PERMISSION,
-        PROPERTIES, is_name,
+        PROPERTIES, is_name, is_tag,
     },
 };
 use crate::base::{
@@ -63,14 +63,14 @@ impl Reader<'_> {
             }
             let tag = match &prop.value {
                 Value::NullKeyword(_) => Some(None),
-                value => text(value).filter(|tag| is_name(tag)).map(Some),
+                value => text(value).filter(|tag| is_tag(tag)).map(Some),
             };
             match tag {
                 Some(tag) => _ = tags.insert(name.to_owned(), tag),
                 None => self.unlike(
                     &format!("fields.{name}"),
                     &prop.value,
-                    "a merge tag such as \"FNAME\", or null to leave it out",
+                    "a merge tag alone, such as \"FNAME\", or null to leave it out",
                 ),
             }
         }
@@ -86,13 +86,8 @@ impl Reader<'_> {
                 continue;
             }
             match property(id, &prop.value) {
-                Some(property) => properties.push(property),
-                None => self.unlike(
-                    &format!("properties.{id}"),
-                    &prop.value,
-                    "what it is read from, such as \"merge_fields.COMPANY\" or {\"from\": \"merge_fields.POINTS\", \
-                     \"type\": \"number\"}",
-                ),
+                Ok(property) => properties.push(property),
+                Err((at, expected)) => self.unlike(&format!("properties.{id}"), at, &expected),
             }
         }
         properties
@@ -114,24 +109,37 @@ impl Reader<'_> {
     }
 }
 
-/// Either `"from"`, or `{"from": …, "type": …}`.
-fn property(id: &str, value: &Value) -> Option<Property> {
+/// Either `"from"`, or `{"from": …, "type": …}`; else the value that is wrong, and what it should be.
+fn property<'a>(id: &str, value: &'a Value<'a>) -> Result<Property, (&'a Value<'a>, String)> {
     let (from, kind) = match value {
         Value::Object(object) => {
-            let known = |prop: &ObjectProp| ["from", "type"].contains(&prop.name.as_str());
-            if !object.properties.iter().all(known) {
-                return None;
-            }
-            (text(&object.get("from")?.value)?, object.get("type").map(|prop| &prop.value))
+            let stranger =
+                object.properties.iter().find(|prop| !["from", "type"].contains(&prop.name.as_str()));
+            let from = object.get("from").filter(|_| stranger.is_none());
+            let from =
+                from.ok_or((value, "an object with `from` and perhaps `type`, and nothing else".to_owned()))?;
+            (&from.value, object.get("type").map(|prop| &prop.value))
         }
-        value => (text(value)?, None),
+        value => (value, None),
     };
-    let from: PropertySource = from.parse().ok()?;
+    let source: Option<PropertySource> = text(from).and_then(|text| text.parse().ok());
+    let source = source.ok_or_else(|| (from, sources()))?;
     let kind = match kind {
-        None => from.kind(),
-        Some(word) => serde_json::from_value::<PropertyKind>(word.clone().into()).ok()?,
+        None => source.kind(),
+        Some(word) => {
+            let kind = serde_json::from_value::<PropertyKind>(word.clone().into()).ok();
+            let kind = kind.filter(|kind| source.can_be(*kind));
+            kind.ok_or_else(|| (word, format!("read as one of {}", source.words().join(", "))))?
+        }
     };
-    Some(Property { id: id.to_owned(), from, kind })
+    Ok(Property { id: id.to_owned(), from: source, kind })
+}
+
+fn sources() -> String {
+    let (plain, parts) = (PropertySource::PLAIN.join(", "), PropertySource::PARTS.join(", "));
+    format!(
+        "read from one of {plain}, interests.ID, merge_fields.TAG, or merge_fields.TAG and .PART, one of {parts}"
+    )
 }
 
 fn text(value: &Value) -> Option<String> {

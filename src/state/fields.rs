@@ -171,6 +171,13 @@ pub fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
+/// A merge tag, and not a path to it.
+const TAG: &str = "^[^\\s.\\p{Cc}]+$";
+
+pub fn is_tag(text: &str) -> bool {
+    is_name(text) && !text.contains('.')
+}
+
 /// What to say of a field that is none of ours; nothing when it is a note.
 pub fn unknown(name: &str) -> Option<String> {
     if ALL.iter().any(|field| field.name == name) || NOTES.iter().any(|note| name.starts_with(note)) {
@@ -231,7 +238,7 @@ impl Field {
 
 fn tags_schema() -> Value {
     let tag = |(field, tag): &(&str, Option<&str>)| {
-        ((*field).to_owned(), json!({"type": ["string", "null"], "pattern": NAME, "default": tag}))
+        ((*field).to_owned(), json!({"type": ["string", "null"], "pattern": TAG, "default": tag}))
     };
     let tags: serde_json::Map<_, _> = TAGS.iter().map(tag).collect();
     json!({"type": "object", "properties": tags, "additionalProperties": false})
@@ -242,8 +249,14 @@ fn properties_schema() -> Value {
     let name = "[^\\s.\\p{Cc}]+";
     let from = format!("^({plain}|interests\\.{name}|merge_fields\\.{name}(\\.({parts}))?)$");
     let from = json!({"type": "string", "pattern": from});
-    let with_type = json!({"type": "object", "required": ["from"], "additionalProperties": false,
-        "properties": {"from": from, "type": {"enum": PropertyKind::WORDS}}});
+    let typed = |from: String, kinds: &[&str]| {
+        let from = json!({"type": "string", "pattern": format!("^({from})$")});
+        json!({"type": "object", "required": ["from"], "additionalProperties": false,
+            "properties": {"from": from, "type": {"enum": kinds}}})
+    };
+    let merge = typed(format!("merge_fields\\.{name}(\\.({parts}))?"), &PropertyKind::WORDS);
+    let flags = typed(format!("vip|interests\\.{name}"), &PropertySource::FLAG_WORDS);
+    let texts = typed("language|source|status|tags".to_owned(), &PropertySource::TEXT_WORDS);
     json!({"type": "object", "propertyNames": {"pattern": NAME},
-        "additionalProperties": {"anyOf": [from, with_type]}})
+        "additionalProperties": {"anyOf": [from, merge, flags, texts]}})
 }

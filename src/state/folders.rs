@@ -37,8 +37,13 @@ impl Folders {
         self.all().join(entry.id.list_folder())
     }
 
+    /// The parent of the files of rejected records.
+    pub fn dead_letters(&self) -> PathBuf {
+        self.0.join(DEAD_LETTER)
+    }
+
     /// The file of a list's rejected records, which its entries share.
     pub fn dead_letter(&self, entry: &Entry) -> PathBuf {
-        self.0.join(DEAD_LETTER).join(format!("{}.ndjson", entry.id.list_folder()))
+        self.dead_letters().join(format!("{}.ndjson", entry.id.list_folder()))
     }
 }

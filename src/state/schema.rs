@@ -244,15 +244,18 @@ mod tests {
         check(
             r#"[
   {"list_id": "a", "default_country": "UK", "fields": {"first_name": "X", "gender": 1}},
-  {"list_id": "b", "properties": {"a": "email_address", "a": "vip"}, "collection": ""}
+  {"list_id": "b", "properties": {"a": "email_address", "a": "vip"}, "collection": ""},
+  {"list_id": "c", "properties": {"a": {"from": "tags", "type": "number"}, "b": {"from": "vip", "typ": "flag"}}}
 ]"#,
             expect![[r#"
                 line 2 column 39: `default_country` must be a country's ISO 3166-1 alpha-2 code, such as "GB"; found "UK"
                 line 2 column 56: `fields` knows no `first_name`, only firstname, lastname, country_id, phone_number, date_of_birth, gender, customer_id
-                line 2 column 85: `fields.gender` must be a merge tag such as "FNAME", or null to leave it out; found 1
-                line 3 column 40: `properties.a` must be what it is read from, such as "merge_fields.COMPANY" or {"from": "merge_fields.POINTS", "type": "number"}; found "email_address"
+                line 2 column 85: `fields.gender` must be a merge tag alone, such as "FNAME", or null to leave it out; found 1
+                line 3 column 40: `properties.a` must be read from one of language, vip, tags, source, status, interests.ID, merge_fields.TAG, or merge_fields.TAG and .PART, one of addr1, addr2, city, state, zip, country; found "email_address"
                 line 3 column 57: `a` stands twice here; remove one of them
-                line 3 column 84: `collection` must be a name without spaces; found """#]],
+                line 3 column 84: `collection` must be a name without spaces; found ""
+                line 4 column 65: `properties.a` must be read as one of text; found "number"
+                line 4 column 81: `properties.b` must be an object with `from` and perhaps `type`, and nothing else; found {"from": "vip", "typ": "flag"}"#]],
         );
     }
 

@@ -28,6 +28,10 @@ impl<T> Batcher<T> {
         self.waiting.len()
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.waiting.iter()
+    }
+
     /// The next full batch, in the order of arrival.
     pub fn full(&mut self) -> Option<Vec<T>> {
         (self.waiting.len() >= self.size).then(|| self.waiting.drain(..self.size).collect())

@@ -15,7 +15,7 @@ use log::warn;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{coverage::Counts, files, walk::Cut};
+use super::{coverage::Counts, files, held, walk::Cut};
 use crate::base::{fault::Fault, window::Window};
 
 const NAME: &str = "checkpoint.ndjson";
@@ -184,7 +184,9 @@ impl Checkpoint {
             match fs::read_dir(folders) {
                 Ok(entries) => {
                     for entry in entries {
-                        dropped += usize::from(files::remove(&entry?.path().join(NAME))?);
+                        let folder = entry?.path();
+                        dropped += usize::from(files::remove(&folder.join(NAME))?);
+                        files::remove(&held::path(&folder))?;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -74,12 +74,14 @@ pub async fn tidy(path: &Path, settled: HashSet<u128>) -> Result<(), Fault> {
     files::blocking(path, work).await
 }
 
-/// All letters of a list; none without a file.
-pub async fn read(path: &Path) -> Result<Vec<DeadLetter>, Fault> {
-    let work = |path: &Path| -> io::Result<Vec<DeadLetter>> {
+/// All letters of a list, and how many lines are none; nothing without a file.
+pub async fn read(path: &Path) -> Result<(Vec<DeadLetter>, usize), Fault> {
+    let work = |path: &Path| -> io::Result<(Vec<DeadLetter>, usize)> {
         let bytes = files::read(path)?.unwrap_or_default();
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+        let read = lines.map(|line| serde_json::from_slice(line).ok()).collect::<Vec<_>>();
+        let unreadable = read.iter().filter(|letter| letter.is_none()).count();
+        Ok((read.into_iter().flatten().collect(), unreadable))
     };
     files::blocking(path, work).await
 }
@@ -104,7 +106,7 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         tidy(&path, HashSet::from([fingerprint("c"), fingerprint("d")])).await.unwrap();
         let left: Vec<_> =
-            read(&path).await.unwrap().into_iter().map(|letter| (letter.key, letter.reason)).collect();
+            read(&path).await.unwrap().0.into_iter().map(|letter| (letter.key, letter.reason)).collect();
         assert_eq!(left, [("b".into(), "no_id".into()), ("a".into(), "refused".into())]);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         tidy(&path, HashSet::from([fingerprint("a"), fingerprint("b")])).await.unwrap();

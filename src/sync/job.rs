@@ -16,7 +16,7 @@ use super::{
     brake::Brake,
     checkpoint::{Checkpoint, Header},
     coverage::Counts,
-    dead_letter,
+    dead_letter, held,
     ledger::{self, Delivered},
     pass::Pass,
     seen::fingerprint,
@@ -89,11 +89,14 @@ pub struct Outcome {
     /// Interrupted parts of the run included, but not the time in between.
     pub elapsed: Duration,
     pub counts: Counts,
+    /// What the settings name and no record has had.
+    pub unknown: Vec<String>,
 }
 
 /// Runs one list. After `stop` no new page is asked for and pages under way are dropped. What a failed or stopped run has
 /// settled is in its checkpoint, and the next run goes on from there.
 pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<Ended, Fault> {
+    held::check(&plan.folder, &plan.origin, plan.allow_mass_change).await?;
     let (mut checkpoint, left) = Checkpoint::open(&plan.folder, &plan.origin).await?;
     let summary = ledger::summary(&plan.list_folder).await?;
     let mut unrecorded = summary.is_none();
@@ -149,7 +152,8 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
         let caught_up = plan.since.is_some() || (header.pass > 1 && !done.big);
         if caught_up || header.pass > CATCH_UPS {
             let elapsed = Duration::try_from_secs_f64(done.seconds).unwrap_or_default();
-            return Ok(Ended::Finished(Outcome { until: done.until, elapsed, counts: done.counts }));
+            let unknown = ends.mapping.unknown();
+            return Ok(Ended::Finished(Outcome { until: done.until, elapsed, counts: done.counts, unknown }));
         }
         if !a_second_has_passed(ends, done.until, stop).await {
             return Ok(Ended::Stopped(done.counts));
@@ -170,7 +174,7 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
         choice: ends.mapping.choice(),
     };
     ledger::add(&plan.list_folder, delivered).await?;
-    let letters = dead_letter::read(&plan.dead_letter).await?;
+    let (letters, _) = dead_letter::read(&plan.dead_letter).await?;
     let prints = letters.iter().map(|letter| fingerprint(&letter.key));
     dead_letter::tidy(&plan.dead_letter, prints.filter(|print| pass.settled_well(*print)).collect()).await
 }

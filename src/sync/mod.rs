@@ -9,6 +9,7 @@ pub mod coverage;
 pub mod dead_letter;
 pub mod due;
 mod files;
+mod held;
 pub mod job;
 pub mod late;
 pub mod ledger;

@@ -13,6 +13,7 @@ pub struct Parcel {
     pub print: u128,
     pub key: String,
     pub payload: Payload,
+    pub opts_out: bool,
 }
 
 /// What came of a batch.
@@ -23,8 +24,10 @@ pub struct Delivered {
 
 /// Delivers a batch. One that is refused as a whole is split until the records at fault stand alone.
 pub async fn deliver(sink: &dyn Sink, batch: Vec<Parcel>) -> Result<Delivered, Fault> {
-    let (records, payloads): (Vec<(u128, String)>, Vec<Payload>) =
-        batch.into_iter().map(|Parcel { print, key, payload }| ((print, key), payload)).unzip();
+    let (records, payloads): (Vec<_>, Vec<Payload>) = batch
+        .into_iter()
+        .map(|Parcel { print, key, payload, opts_out }| ((print, key, opts_out), payload))
+        .unzip();
     let mut fates: Vec<Option<Problem>> = vec![None; payloads.len()];
     let whole = 0..payloads.len();
     let mut ranges = vec![whole];
@@ -41,10 +44,10 @@ pub async fn deliver(sink: &dyn Sink, batch: Vec<Parcel>) -> Result<Delivered, F
         }
     }
     let mut delivered = Delivered { accepted: vec![], refused: vec![] };
-    for (((print, key), payload), fate) in records.into_iter().zip(payloads).zip(fates) {
+    for (((print, key, opts_out), payload), fate) in records.into_iter().zip(payloads).zip(fates) {
         match fate {
             None => delivered.accepted.push(print),
-            Some(problem) => delivered.refused.push((Parcel { print, key, payload }, problem)),
+            Some(problem) => delivered.refused.push((Parcel { print, key, payload, opts_out }, problem)),
         }
     }
     Ok(delivered)

@@ -7,14 +7,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
+    coverage::SENT,
     dead_letter::{self, DeadLetter},
     job::Ends,
-    ledger,
+    ledger::{self, Delivered},
     parcel::{Parcel, deliver},
-    seen::fingerprint,
+    seen::{Seen, fingerprint},
+    walk::Row,
 };
 use crate::base::{
     fault::Fault,
@@ -45,16 +48,22 @@ pub struct Replayed {
     pub rejected: BTreeMap<String, usize>,
     /// They are no longer at the source.
     pub gone: usize,
+    /// Lines that are no letters; they stay.
+    pub unreadable: usize,
+    /// Nothing was sent.
+    pub dry_run: bool,
 }
 
 /// Replays the rejected records of one list, for each of its entries. Whoever is delivered, held back by a rule, or gone, is no
 /// dead letter any more. Records whose fate is not known when this fails stay.
 pub async fn run(entries: &[Ends], letters: &Letters) -> Result<Replayed, Fault> {
-    let keys: BTreeSet<String> =
-        dead_letter::read(&letters.file).await?.into_iter().map(|letter| letter.key).collect();
-    let mut replayed = Replayed { letters: keys.len(), ..Replayed::default() };
+    let (read, unreadable) = dead_letter::read(&letters.file).await?;
+    let keys: BTreeSet<String> = read.into_iter().map(|letter| letter.key).collect();
+    let dry_run = letters.dry_run;
+    let mut replayed = Replayed { letters: keys.len(), unreadable, dry_run, ..Replayed::default() };
     let Some(first) = entries.first() else { return Ok(replayed) };
-    let choice = ledger::summary(&letters.list_folder).await?.and_then(|summary| summary.choice);
+    let summary = ledger::summary(&letters.list_folder).await?;
+    let choice = summary.as_ref().and_then(|summary| summary.choice.clone());
     entries.iter().for_each(|ends| ends.mapping.choose(choice.clone()));
     let keys: Vec<String> = keys.into_iter().collect();
     for keys in keys.chunks(first.sink.limits().records) {
@@ -68,6 +77,9 @@ pub async fn run(entries: &[Ends], letters: &Letters) -> Result<Replayed, Fault>
         }
         fates.count(&mut replayed);
         if !letters.dry_run {
+            if let Some(summary) = &summary {
+                fates.record(&found, &letters.list_folder, summary.until).await?;
+            }
             fates.keep(&letters.file).await?;
         }
     }
@@ -96,12 +108,13 @@ impl Fates {
         let mut batch = vec![];
         for record in records {
             match ends.mapping.map(record) {
-                Mapped::Send(Outgoing { payload, .. }) => match ends.sink.refusal(&payload) {
+                Mapped::Send(Outgoing { payload, opts_out, .. }) => match ends.sink.refusal(&payload) {
                     Some(reason) => self.reject(ends, &record.key, reason.to_owned(), None, Some(payload)),
                     None => batch.push(Parcel {
                         print: fingerprint(&record.key),
                         key: record.key.clone(),
                         payload,
+                        opts_out,
                     }),
                 },
                 Mapped::Skip(reason) => self.note(&record.key, Fate::Skipped(reason.to_owned())),
@@ -150,6 +163,27 @@ impl Fates {
         }
     }
 
+    /// Notes in the ledger as what the records are delivered now. Those that have changed since the last run are left to the next.
+    async fn record(&self, records: &[Record], folder: &Path, until: DateTime<Utc>) -> Result<(), Fault> {
+        let mut seen = Seen::default();
+        for record in records.iter().filter(|record| record.changed.is_some_and(|changed| changed <= until)) {
+            if matches!(self.known[&record.key], Fate::Sent | Fate::Skipped(_)) {
+                let second = record.changed.map_or(i64::MIN, |changed| changed.timestamp());
+                seen.insert(Row { key: fingerprint(&record.key), second }, &record.status, SENT);
+            }
+        }
+        let delivered = Delivered {
+            seen: vec![&seen],
+            whole: false,
+            left_out: 0,
+            opt_outs: 0,
+            until,
+            archived: false,
+            choice: None,
+        };
+        ledger::add(folder, delivered).await
+    }
+
     /// Keeps the letters of those who are rejected still, as they are now, and drops the others.
     async fn keep(self, file: &Path) -> Result<(), Fault> {
         let settled = self.known.iter().filter(|(_, fate)| !matches!(fate, Fate::Rejected(_)));
@@ -162,8 +196,9 @@ impl Fates {
 /// `3 dead letters: 1 sent, 1 skipped (1 pending), 0 rejected, 1 gone`
 impl fmt::Display for Replayed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Replayed { letters, sent, skipped, rejected, gone } = self;
-        write!(f, "{letters} dead {}: {sent} sent", if *letters == 1 { "letter" } else { "letters" })?;
+        let Replayed { letters, sent, skipped, rejected, gone, unreadable, dry_run } = self;
+        let would = if *dry_run { "would be sent" } else { "sent" };
+        write!(f, "{letters} dead {}: {sent} {would}", if *letters == 1 { "letter" } else { "letters" })?;
         for (word, reasons) in [("skipped", skipped), ("rejected", rejected)] {
             write!(f, ", {} {word}", reasons.values().sum::<usize>())?;
             let told: Vec<String> =
@@ -172,6 +207,11 @@ impl fmt::Display for Replayed {
                 write!(f, " ({})", told.join(", "))?;
             }
         }
-        write!(f, ", {gone} gone")
+        write!(f, ", {gone} gone")?;
+        match unreadable {
+            0 => Ok(()),
+            1 => write!(f, "; 1 line of the file can't be read and stays"),
+            lines => write!(f, "; {lines} lines of the file can't be read and stay"),
+        }
     }
 }

@@ -35,6 +35,11 @@ impl<'a> Member<'a> {
         self.0.iter().filter(|(_, value)| !is_unset(value)).map(|(name, _)| name.as_str())
     }
 
+    /// Whether there is such a field, also if it is not set.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     pub fn is_filled(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|value| !is_unset(value))
     }

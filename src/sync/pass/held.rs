@@ -1,9 +1,12 @@
 //! The brake: before anything more is sent, whether so many opt-outs may be meant.
 
 use super::Pass;
-use crate::base::{
-    fault::Fault,
-    window::{Span, Sweep, Window},
+use crate::{
+    base::{
+        fault::Fault,
+        window::{Span, Sweep, Window},
+    },
+    sync::held::{self, Held},
 };
 
 impl Pass<'_> {
@@ -12,7 +15,7 @@ impl Pass<'_> {
         self.listed.is_none() && self.brake.is_some_and(|brake| brake.may_trip(self.opt_outs()))
     }
 
-    /// Fails when the opt-outs of this pass are too many for the list to go out unasked.
+    /// Fails when the opt-outs of this pass are too many to go out unasked; so does every further run then, until it is allowed.
     pub(super) async fn hold(&mut self) -> Result<(), Fault> {
         if self.is_unsure() {
             let all = Window { sweep: Sweep::Listed, since: None, until: None };
@@ -26,13 +29,20 @@ impl Pass<'_> {
         if !brake.trips(opt_outs, list) {
             return Ok(());
         }
+        let waiting = self.batcher.iter().chain(self.newer.values()).filter(|parcel| parcel.opts_out).count();
+        let sent = opt_outs.saturating_sub(waiting as u64);
         let more = match brake.expected {
             0 => "more than a fifth of the list".to_owned(),
             before => format!("more than a fifth of the list above the {before} of the last full load"),
         };
-        let hint = "nothing more is sent; look at the list, and if this is meant, put \"allow_mass_change\": true into \
-                    its entry";
-        let what = format!("{opt_outs} of {list} members, or still more, would be opted out");
-        Err(Fault::list(what).because(more).hint(hint))
+        let held = Held {
+            origin: self.plan.origin.clone(),
+            what: format!(
+                "stopped when {opt_outs} of {list} members, or still more, would be opted out (up to {sent} have been)"
+            ),
+            why: more,
+        };
+        held::keep(&self.plan.folder, &held).await?;
+        Err(held.fault())
     }
 }

@@ -85,7 +85,7 @@ impl Pass<'_> {
             *self.counts.fields.entry(format!("{field} {reason}")).or_default() += 1;
         }
         self.counts.opt_outs += u64::from(opts_out);
-        self.queue(Parcel { print: row.key, key: record.key.clone(), payload });
+        self.queue(Parcel { print: row.key, key: record.key.clone(), payload, opts_out });
         if opts_out { format!("{SENT} {OPT_OUT}") } else { SENT.to_owned() }
     }
 

@@ -1,0 +1,83 @@
+//! What the settings name in a member, and whether any member has had it: a wrong name must not pass in silence.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Deserialize;
+
+use super::member::Member;
+use crate::base::contact::{ContactSettings, PropertySource};
+
+pub struct Names {
+    names: Vec<Name>,
+    /// Whether there was a member at all.
+    asked: AtomicBool,
+}
+
+struct Name {
+    /// `the merge field "VORNAME", which `fields.firstname` names`
+    told: String,
+    what: What,
+    found: AtomicBool,
+}
+
+enum What {
+    Merge(String),
+    Interest(String),
+    Permission(String),
+}
+
+impl Names {
+    pub fn new(settings: &ContactSettings) -> Self {
+        let name = |told: String, what| Name { told, what, found: AtomicBool::new(false) };
+        let tags = settings.fields.iter().filter_map(|(field, tag)| Some((field, tag.as_ref()?)));
+        let tags = tags.map(|(field, tag)| {
+            name(format!("the merge field {tag:?}, which `fields.{field}` names"), What::Merge(tag.clone()))
+        });
+        let properties = settings.properties.iter().filter_map(|property| {
+            let by = format!("which `properties.{}` names", property.id);
+            match &property.from {
+                PropertySource::Merge { tag } | PropertySource::Part { tag, .. } => {
+                    Some(name(format!("the merge field {tag:?}, {by}"), What::Merge(tag.clone())))
+                }
+                PropertySource::Interest(id) => {
+                    Some(name(format!("the interest {id:?}, {by}"), What::Interest(id.clone())))
+                }
+                PropertySource::Plain(_) => None,
+            }
+        });
+        let permission = settings.marketing_permission.iter().map(|id| {
+            let told = format!("the marketing permission {id:?}, which `marketing_permission` names");
+            name(told, What::Permission(id.clone()))
+        });
+        Names { names: tags.chain(properties).chain(permission).collect(), asked: AtomicBool::new(false) }
+    }
+
+    /// Looks for what was not found yet.
+    pub fn look(&self, member: &Member) {
+        self.asked.store(true, Ordering::Relaxed);
+        for name in self.names.iter().filter(|name| !name.found.load(Ordering::Relaxed)) {
+            let found = match &name.what {
+                What::Merge(tag) => member.inner("merge_fields").has(tag),
+                What::Interest(id) => member.inner("interests").has(id),
+                What::Permission(id) => has_permission(member, id),
+            };
+            name.found.store(found, Ordering::Relaxed);
+        }
+    }
+
+    /// What no member has had.
+    pub fn unknown(&self) -> Vec<String> {
+        let unknown = self.names.iter().filter(|name| !name.found.load(Ordering::Relaxed));
+        let asked = self.asked.load(Ordering::Relaxed);
+        unknown.filter(|_| asked).map(|name| name.told.clone()).collect()
+    }
+}
+
+fn has_permission(member: &Member, id: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Permission {
+        marketing_permission_id: String,
+    }
+    let all: Vec<Permission> = member.get("marketing_permissions").unwrap_or_default();
+    all.iter().any(|permission| permission.marketing_permission_id == id)
+}
