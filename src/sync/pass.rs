@@ -71,12 +71,16 @@ pub struct Pass<'a> {
     opt_outs_before: u64,
     /// Members in the plain listing, whatever the window, once that has been asked for.
     listed: Option<u64>,
+    /// That is being asked for.
+    counting: bool,
 }
 
 enum Answer {
     Page(Ask, Result<Page, Fault>),
     /// The second of the oldest row's change, and what can be told of a cut in the middle.
     Cut(Result<Option<(DateTime<Utc>, u64)>, Fault>),
+    /// Members in the plain listing.
+    Count(Result<u64, Fault>),
 }
 
 type Reads<'a> = FuturesUnordered<BoxFuture<'a, (usize, u32, Answer)>>;
@@ -125,6 +129,7 @@ impl<'a> Pass<'a> {
             brake: None,
             opt_outs_before: header.counts.opt_outs,
             listed: None,
+            counting: false,
         })
     }
 
@@ -158,15 +163,19 @@ impl<'a> Pass<'a> {
                 ledger::begin(&self.plan.list_folder, self.archived_since()).await?;
                 self.unrecorded = false;
             }
-            if self.is_unsure() && stopping {
-                // What was read and not sent is read again by the next run.
-                return Ok(());
-            }
             self.hold().await?;
+            let unsure = self.is_unsure();
+            if unsure && !stopping && !self.counting {
+                self.counting = true;
+                reads.push(self.count());
+            }
             let read_out = reads.is_empty() && (stopping || self.finished());
             // Pages may wait for records of a batch that is not full.
             let stuck = reads.is_empty() && deliveries.is_empty() && !self.finished();
-            self.send(&mut deliveries, stuck || (read_out && (flush || stopping)));
+            // What is read and not sent at a stop is read again by the next run.
+            if !unsure {
+                self.send(&mut deliveries, stuck || (read_out && (flush || stopping)));
+            }
             if read_out && deliveries.is_empty() {
                 return Ok(());
             }
@@ -313,10 +322,11 @@ impl<'a> Pass<'a> {
         answer: Answer,
         reads: &mut Reads<'a>,
     ) -> Result<(), Fault> {
-        if self.sweeps[index].generation != generation {
+        if self.sweeps[index].generation != generation && !matches!(answer, Answer::Count(_)) {
             return Ok(());
         }
         match answer {
+            Answer::Count(count) => self.listed = Some(count?),
             Answer::Page(ask, Ok(page)) => {
                 (self.heavies, self.resting) = (0, None);
                 if self.confirm(page.at)? {

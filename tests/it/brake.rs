@@ -1,7 +1,7 @@
 //! A run that would opt out an unusual share of a list stops, says so, and waits for a word.
 
 use importer::controller::Verdict;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::support::{World, at, hours, minutes};
 
@@ -158,4 +158,17 @@ async fn a_small_list_may_change_as_it_likes() {
     sleep(minutes(10)).await;
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     world.assert_delivered("brk6");
+}
+
+/// The size of a list is asked for while its pages hold all connections.
+#[tokio::test(start_paused = true)]
+async fn asking_for_the_size_of_a_list_waits_for_nobody_who_waits_for_it() {
+    let world = World::new().set("MAILCHIMP_CONNECTIONS", "2").list("brk8", 3000);
+    let world = world.with_state(r#"[{"list_id": "brk8", "items_per_request": 20}]"#);
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    sleep(hours(3)).await;
+    turn(&world, "brk8", 450, "unsubscribed");
+    sleep(minutes(10)).await;
+    assert_eq!(timeout(hours(1), world.once()).await.unwrap().unwrap(), Verdict::Done);
+    world.assert_delivered("brk8");
 }

@@ -1,6 +1,8 @@
 //! The brake: before anything more is sent, whether so many opt-outs may be meant.
 
-use super::Pass;
+use futures::future::BoxFuture;
+
+use super::{Answer, Pass};
 use crate::{
     base::{
         fault::Fault,
@@ -9,18 +11,24 @@ use crate::{
     sync::held::{self, Held},
 };
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
     /// Whether the brake depends on the size of the list, which is not known yet.
     pub(super) fn is_unsure(&self) -> bool {
         self.listed.is_none() && self.brake.is_some_and(|brake| brake.may_trip(self.opt_outs()))
     }
 
+    /// Asks for that size, as one of the reads: a request of its own would wait for places that the others hold.
+    pub(super) fn count(&self) -> BoxFuture<'a, (usize, u32, Answer)> {
+        let source = &self.ends.source;
+        Box::pin(async move {
+            let all = Window { sweep: Sweep::Listed, since: None, until: None };
+            let page = source.read(&all, Span { offset: 0, count: 1 }).await;
+            (0, 0, Answer::Count(page.map(|page| page.total)))
+        })
+    }
+
     /// Fails when the opt-outs of this pass are too many to go out unasked; so does every further run then, until it is allowed.
     pub(super) async fn hold(&mut self) -> Result<(), Fault> {
-        if self.is_unsure() {
-            let all = Window { sweep: Sweep::Listed, since: None, until: None };
-            self.listed = Some(self.ends.source.read(&all, Span { offset: 0, count: 1 }).await?.total);
-        }
         let (Some(brake), Some(listed)) = (self.brake, self.listed) else { return Ok(()) };
         // The archived stood in the plain listing before.
         let archived = self.sweeps.iter().filter(|sweep| sweep.window.sweep == Sweep::Archived);
