@@ -1,18 +1,62 @@
 //! Makes another party's text fit for a log.
 
-/// One line, short, without addresses, long numbers, and what stands in quotes: those may be somebody's data.
+const QUOTES: [(char, char); 5] = [('"', '"'), ('`', '`'), ('\'', '\''), ('“', '”'), ('‘', '’')];
+
+/// One line, short, without addresses, numbers of five digits and more, and what stands in quotes or behind an equals sign: those
+/// may be somebody's data.
 pub fn line(text: &str) -> String {
-    let quoted = text.split('"').enumerate().map(|(index, part)| if index % 2 == 1 { "…" } else { part });
-    let text = quoted.collect::<Vec<_>>().join("\"");
-    let digits = |word: &str| word.chars().filter(char::is_ascii_digit).count();
-    let words = text.split_whitespace().map(|word| match word {
-        word if word.contains('@') => "<address>",
-        word if digits(word) > 4 => "<number>",
-        word => word,
-    });
-    let line: String =
-        words.collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).take(200).collect();
+    let text = without_quoted(text);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let mut shown: Vec<String> = vec![];
+    let mut index = 0;
+    while index < words.len() {
+        // A number may be written in groups.
+        let group = words[index..].iter().take_while(|word| is_numeric(word)).count().max(1);
+        let found: usize = words[index..index + group].iter().map(|word| digits(word)).sum();
+        match words[index].split_once('=') {
+            _ if words[index].contains('@') => shown.push("<address>".into()),
+            _ if found > 4 => shown.push("<number>".into()),
+            Some((name, _)) => shown.push(format!("{name}=…")),
+            None => shown.extend(words[index..index + group].iter().map(|word| (*word).to_owned())),
+        }
+        index += group;
+    }
+    let line: String = shown.join(" ").chars().filter(|c| !c.is_control()).take(200).collect();
     line.trim_end_matches('.').to_lowercase()
+}
+
+fn digits(word: &str) -> usize {
+    word.chars().filter(char::is_ascii_digit).count()
+}
+
+fn is_numeric(word: &str) -> bool {
+    digits(word) > 0 && word.chars().all(|c| c.is_ascii_digit() || "+-()./,".contains(c))
+}
+
+/// An apostrophe within a word opens no quotes; what is opened and not closed is taken to the end.
+fn without_quoted(text: &str) -> String {
+    let mut shown = String::new();
+    let mut until: Option<char> = None;
+    let mut before = ' ';
+    for c in text.chars() {
+        match until {
+            Some(close) if c == close && before != '\\' => {
+                until = None;
+                shown.push(c);
+            }
+            Some(_) => {}
+            None => {
+                let opens = QUOTES.iter().find(|(open, _)| *open == c && !before.is_alphanumeric());
+                shown.push(c);
+                if let Some((_, close)) = opens {
+                    shown.push('…');
+                    until = Some(*close);
+                }
+            }
+        }
+        before = c;
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -25,9 +69,15 @@ mod tests {
             ("Resource Not Found: gone.", "resource not found: gone"),
             ("ada@example.com looks fake", "<address> looks fake"),
             ("value \"Lovelace, Ada\" of \"lastname\" is bad", "value \"…\" of \"…\" is bad"),
+            ("value \"say \\\"Lovelace\\\" now\" is bad", "value \"…\" is bad"),
+            ("'Lovelace' is not of type 'number'", "'…' is not of type '…'"),
+            ("the value `Lovelace` or “Ada” is bad", "the value `…` or “…” is bad"),
+            ("you've asked, and it can't be done", "you've asked, and it can't be done"),
+            ("lastname=Lovelace is bad", "lastname=… is bad"),
+            ("invalid phone: +44 20 7946 0018 of 10", "invalid phone: <number> of 10"),
             ("call +442079460018\nnow", "call <number> now"),
             ("more than 100 records", "more than 100 records"),
-            ("an open \"quote", "an open \"…"),
+            ("an open \"quote of Ada", "an open \"…"),
         ] {
             assert_eq!(line(text), expected);
         }

@@ -45,13 +45,14 @@ impl OmetriaContact {
     }
 
     fn outgoing(&self, member: &Member, record: &Record) -> Result<Outgoing, Refusal> {
-        let said = Said::of(member)?.within(self.settings.policy)?;
+        let permission = self.settings.marketing_permission.as_deref();
+        let (said, silent) = Said::of(member)?.permitted(member, permission);
+        let said = said.within(self.settings.policy)?;
         let id = self.id(member).ok_or(Refusal::Reject("no_id"))?;
         let email = member.text("email_address").unwrap_or_default().trim().to_lowercase();
         if !is_address(&email) {
             return Err(Refusal::Reject("invalid_email"));
         }
-        let (said, silent) = said.permitted(member, self.settings.marketing_permission.as_deref());
         let opts_out = said.opts_out();
         let mut left_out = LeftOuts(vec![]);
         left_out.note("marketing_optin", silent.map_or(Ok(None::<()>), Err));

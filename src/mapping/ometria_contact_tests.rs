@@ -300,6 +300,8 @@ fn a_field_is_sent_as_the_sink_wants_it_or_left_out_with_its_reason() {
         (&plain, "PHONE", json!("020 7946 0018"), "phone_number", Err("no_country_code")),
         (&country("GB"), "PHONE", json!("020 7946 0018 x12"), "phone_number", Err("has_an_extension")),
         (&country("US"), "PHONE", json!("(555) 123-4567"), "phone_number", Err("not_a_number")),
+        // Valid in Germany, and too long for E.164.
+        (&country("DE"), "PHONE", json!("32450805655619"), "phone_number", Err("not_a_number")),
         (&country("GB"), "PHONE", json!("call me"), "phone_number", Err("not_a_number")),
         (&plain, "ADDRESS", city("XX"), "country_id", Err("unknown_country")),
         (&plain, "ADDRESS", json!({"country": "US"}), "country_id", Err("country_alone")),
@@ -438,7 +440,7 @@ fn with_a_marketing_permission_only_those_who_gave_it_are_opted_in_and_opt_outs_
         |enabled: bool| json!([{"marketing_permission_id": "0a1b", "text": "Email", "enabled": enabled}]);
     for (status, permissions, optin, told) in [
         ("subscribed", permission(true), Some("EXPLICITLY_OPTEDIN"), None),
-        ("subscribed", permission(false), None, Some("marketing_optin not_permitted")),
+        ("subscribed", permission(false), Some("EXPLICITLY_OPTEDOUT"), None),
         ("subscribed", json!([]), None, Some("marketing_optin unknown_permission")),
         ("subscribed", json!(null), None, Some("marketing_optin unknown_permission")),
         ("unsubscribed", permission(false), Some("EXPLICITLY_OPTEDOUT"), None),
@@ -511,6 +513,7 @@ fn a_property_of_a_type_is_converted_or_left_out_and_the_contact_is_sent() {
         (Flag, json!("perhaps"), Err("not_a_flag")),
         (Date, json!("2026-05-15T10:00:00+00:00"), Ok(json!("2026-05-15"))),
         (Date, json!("05/15/2026"), Err("not_a_date")),
+        (Date, json!("2026-05-15 or later"), Err("not_a_date")),
         (MonthDay, json!("5/15"), Ok(json!("05-15"))),
         (MonthDay, json!("02/29"), Ok(json!("02-29"))),
         (MonthDay, json!("15/05"), Err("not_a_birthday")),

@@ -1,7 +1,7 @@
 //! Contacts into Ometria's push endpoint.
 //! <https://support.ometria.com/hc/en-gb/articles/360011617238-Push-API>
 
-mod rules;
+pub mod rules;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;

@@ -3,6 +3,7 @@
 
 mod brake;
 mod changes;
+mod contact;
 mod contract;
 mod faults;
 mod go;

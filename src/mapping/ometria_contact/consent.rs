@@ -58,7 +58,8 @@ impl Said {
         Ok(if silent { Said::default() } else { self })
     }
 
-    /// Without the marketing permission of this id nobody is opted in. Opt-outs need none.
+    /// Without the marketing permission of this id nobody is opted in: who has not given it, or has taken it back, is opted
+    /// out; nobody knows when. Opt-outs need none.
     pub fn permitted(self, member: &Member, permission: Option<&str>) -> (Self, Option<Reason>) {
         #[derive(Deserialize)]
         struct Permission {
@@ -71,7 +72,7 @@ impl Said {
         let all: Vec<Permission> = member.get("marketing_permissions").unwrap_or_default();
         match all.iter().find(|permission| permission.marketing_permission_id == wanted) {
             Some(Permission { enabled: true, .. }) => (self, None),
-            Some(_) => (Said::default(), Some("not_permitted")),
+            Some(_) => (Said { marketing_optin: Some(OPTED_OUT), ..Said::default() }, None),
             None => (Said::default(), Some("unknown_permission")),
         }
     }

@@ -1,6 +1,8 @@
 //! How the values of a contact's fields are made. Each answers nothing where nothing was set, and why where what was set
 //! can't be sent.
 
+use std::ops::RangeInclusive;
+
 use chrono::{NaiveDate, Utc};
 use phonenumber::Mode;
 
@@ -9,6 +11,8 @@ use crate::base::{record::Reason, time};
 
 /// No country has shorter numbers of people. Spares the library's work on what is plainly none.
 const FEWEST_DIGITS: usize = 5;
+/// Of E.164, the country code included; the library also knows longer ones: <https://www.itu.int/rec/T-REC-E.164>.
+const E164_DIGITS: RangeInclusive<usize> = 7..=15;
 
 pub type Value<T> = Result<Option<T>, Reason>;
 
@@ -80,10 +84,9 @@ pub fn phone(merge_fields: &Member, tag: &str, country: Option<&str>) -> Value<S
     if number.extension().is_some() {
         return Err("has_an_extension");
     }
-    match phonenumber::is_valid(&number) {
-        true => Ok(Some(number.format().mode(Mode::E164).to_string())),
-        false => Err("not_a_number"),
-    }
+    let written = number.format().mode(Mode::E164).to_string();
+    let fits = E164_DIGITS.contains(&(written.len() - 1));
+    if fits && phonenumber::is_valid(&number) { Ok(Some(written)) } else { Err("not_a_number") }
 }
 
 /// A date from 1900 up to the member's last change: later it can't have been known.
@@ -98,9 +101,8 @@ pub fn birth_date(merge_fields: &Member, tag: &str, changed: Option<chrono::Date
 
 /// `2026-05-15`, also with a time behind it.
 pub fn date(text: &str) -> Option<NaiveDate> {
-    let date = text.split(['T', ' ']).next()?;
-    let ordinary = date.len() == 10;
-    NaiveDate::parse_from_str(date, "%Y-%m-%d").ok().filter(|_| ordinary)
+    let ordinary = text.len() == 10 || (text.len() > 10 && time::parse(text).is_some());
+    NaiveDate::parse_from_str(text.get(..10)?, "%Y-%m-%d").ok().filter(|_| ordinary)
 }
 
 pub fn gender(merge_fields: &Member, tag: &str) -> Value<&'static str> {
