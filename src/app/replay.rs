@@ -5,8 +5,6 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::bail;
-
 use super::lists::{Keys, Lists};
 use crate::{
     base::clock::{Clock, SystemClock},
@@ -63,26 +61,51 @@ fn strangers(lists: &Lists) -> Vec<PathBuf> {
     files
 }
 
-/// Replays one list.
+/// Replays one list, each of its entries by itself.
 async fn list(lists: &Lists, entries: &[&Entry], dry_run: bool) -> anyhow::Result<u8> {
-    let list_id = &entries[0].id.list_id;
-    let entries: Vec<&Entry> = entries.iter().copied().filter(|entry| entry.enabled).collect();
-    let Some(first) = entries.first() else {
-        writeln!(stdout(), "list {list_id:?} is paused; its dead letters stay until its entry is enabled.")?;
-        return Ok(exit::FAILED);
-    };
-    if entries.iter().any(|entry| lists.is_unfinished(entry)) {
-        bail!("list {list_id:?}: a run of it is not finished; start importer, let it end, and replay again");
+    let mut code = exit::DONE;
+    for entry in entries {
+        let name = if entry.alone {
+            format!("list {:?}", entry.id.list_id)
+        } else {
+            format!("list {:?} (entry at {})", entry.id.list_id, entry.place)
+        };
+        if !entry.enabled {
+            writeln!(stdout(), "{name} is paused; its dead letters stay until its entry is enabled.")?;
+            code = exit::FAILED;
+        } else if lists.is_unfinished(entry) {
+            writeln!(
+                stdout(),
+                "{name}: a run of it is not finished; start importer, let it end, and replay again."
+            )?;
+            code = exit::FAILED;
+        } else {
+            code = code.max(one(lists, entries, entry, &name, dry_run).await?);
+        }
     }
-    let letters =
-        Letters { file: lists.folders.dead_letter(first), list_folder: lists.folders.list(first), dry_run };
-    let ends: Vec<_> = entries.iter().map(|entry| lists.ends(entry)).collect();
-    let replayed = replay::run(&ends, &letters).await?;
-    let then = match (dry_run, replayed.rejected.is_empty()) {
-        (true, _) => String::new(),
-        (false, true) => String::new(),
-        (false, false) => format!("; who is rejected stays in {}", letters.file.display()),
+    Ok(code)
+}
+
+async fn one(
+    lists: &Lists,
+    entries: &[&Entry],
+    entry: &Entry,
+    name: &str,
+    dry_run: bool,
+) -> anyhow::Result<u8> {
+    let of = |entry: &Entry| entry.id.folder(entry.alone);
+    let letters = Letters {
+        file: lists.folders.dead_letter(entry),
+        list_folder: lists.folders.list(entry),
+        entry: of(entry),
+        entries: entries.iter().map(|entry| of(entry)).collect(),
+        dry_run,
     };
-    writeln!(stdout(), "list {list_id:?}: {replayed}{then}.")?;
+    let replayed = replay::run(&lists.ends(entry), &letters).await?;
+    let then = match dry_run || replayed.rejected.is_empty() {
+        true => String::new(),
+        false => format!("; who is rejected stays in {}", letters.file.display()),
+    };
+    writeln!(stdout(), "{name}: {replayed}{then}.")?;
     Ok(if replayed.rejected.is_empty() { exit::DONE } else { exit::FAILED })
 }

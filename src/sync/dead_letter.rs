@@ -9,6 +9,7 @@ use std::{
     path::Path,
 };
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -16,15 +17,24 @@ use super::{files, seen::fingerprint};
 use crate::base::fault::Fault;
 
 /// One record, as a line of JSON.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// What names the record at its source.
     pub key: String,
+    /// Which entry of the list it was to be sent for.
+    #[serde(default)]
+    pub entry: String,
     pub reason: String,
     /// By which the sink's support finds the request.
     pub request_id: Option<String>,
     /// When, by the source's clock, ISO 8601.
     pub time: String,
+    /// When the record had last changed in this version.
+    #[serde(default)]
+    pub changed: Option<DateTime<Utc>>,
+    /// Whether it would have withdrawn somebody's consent.
+    #[serde(default)]
+    pub opts_out: bool,
     /// What was refused, by the sink or because it would; nothing if the record could not be mapped.
     pub payload: Option<Box<RawValue>>,
 }
@@ -47,20 +57,26 @@ pub async fn append(path: &Path, letters: Vec<DeadLetter>) -> Result<(), Fault> 
     files::blocking(path, work).await
 }
 
-/// Leaves the latest letter of each record, and none of those that have been delivered or skipped since.
-pub async fn tidy(path: &Path, settled: HashSet<u128>) -> Result<(), Fault> {
+/// Leaves the latest letter of each record and entry, and of this entry none of those that have been delivered or skipped
+/// since.
+pub async fn tidy(path: &Path, entry: &str, settled: HashSet<u128>) -> Result<(), Fault> {
+    let entry = entry.to_owned();
     let work = move |path: &Path| {
         let Some(bytes) = files::read(path)? else { return Ok(()) };
         let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
-        let key = |line: &[u8]| serde_json::from_slice::<DeadLetter>(line).ok().map(|letter| letter.key);
-        let keys: Vec<Option<String>> = lines.iter().map(|line| key(line)).collect();
+        let key = |line: &[u8]| {
+            serde_json::from_slice::<DeadLetter>(line).ok().map(|letter| (letter.entry, letter.key))
+        };
+        let keys: Vec<Option<(String, String)>> = lines.iter().map(|line| key(line)).collect();
         let mut last = HashMap::new();
         keys.iter().enumerate().for_each(|(index, key)| {
             last.insert(key, index);
         });
         // What can't be read is left for whoever wrote it.
         let stays = |index: usize| match &keys[index] {
-            Some(key) => last[&keys[index]] == index && !settled.contains(&fingerprint(key)),
+            Some((of, key)) => {
+                last[&keys[index]] == index && !(*of == entry && settled.contains(&fingerprint(key)))
+            }
             None => true,
         };
         let kept: Vec<&[u8]> =
@@ -72,6 +88,17 @@ pub async fn tidy(path: &Path, settled: HashSet<u128>) -> Result<(), Fault> {
         }
     };
     files::blocking(path, work).await
+}
+
+/// Gives every letter of an entry that there is no more to each of those that there are.
+pub async fn adopt(path: &Path, entries: &[String]) -> Result<(), Fault> {
+    let (letters, _) = read(path).await?;
+    for orphan in letters.into_iter().filter(|letter| !entries.contains(&letter.entry)) {
+        let of_each = entries.iter().map(|entry| DeadLetter { entry: entry.clone(), ..orphan.clone() });
+        append(path, of_each.collect()).await?;
+        tidy(path, &orphan.entry, HashSet::from([fingerprint(&orphan.key)])).await?;
+    }
+    Ok(())
 }
 
 /// All letters of a list, and how many lines are none; nothing without a file.
@@ -94,7 +121,17 @@ mod tests {
 
     fn letter(key: &str, reason: &str) -> DeadLetter {
         let (key, reason, time) = (key.to_owned(), reason.to_owned(), "2026-11-21T12:00:00Z".to_owned());
-        DeadLetter { key, reason, request_id: None, time, payload: None }
+        let entry = "e".to_owned();
+        DeadLetter {
+            key,
+            entry,
+            reason,
+            request_id: None,
+            time,
+            changed: None,
+            opts_out: false,
+            payload: None,
+        }
     }
 
     #[tokio::test]
@@ -104,12 +141,13 @@ mod tests {
         append(&path, vec![letter("a", "no_id"), letter("b", "no_id")]).await.unwrap();
         append(&path, vec![letter("a", "refused"), letter("c", "refused")]).await.unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        tidy(&path, HashSet::from([fingerprint("c"), fingerprint("d")])).await.unwrap();
+        tidy(&path, "e", HashSet::from([fingerprint("c"), fingerprint("d")])).await.unwrap();
+        tidy(&path, "another", HashSet::from([fingerprint("a"), fingerprint("b")])).await.unwrap();
         let left: Vec<_> =
             read(&path).await.unwrap().0.into_iter().map(|letter| (letter.key, letter.reason)).collect();
         assert_eq!(left, [("b".into(), "no_id".into()), ("a".into(), "refused".into())]);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        tidy(&path, HashSet::from([fingerprint("a"), fingerprint("b")])).await.unwrap();
+        tidy(&path, "e", HashSet::from([fingerprint("a"), fingerprint("b")])).await.unwrap();
         assert!(!path.exists());
     }
 }

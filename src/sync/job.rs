@@ -73,6 +73,13 @@ pub struct Plan {
     pub taken: Arc<AtomicBool>,
 }
 
+impl Plan {
+    /// What tells the entry from others of its list.
+    pub fn entry(&self) -> String {
+        self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
 /// How a run ended when nothing failed.
 #[derive(Debug)]
 pub enum Ended {
@@ -176,7 +183,12 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
     ledger::add(&plan.list_folder, delivered).await?;
     let (letters, _) = dead_letter::read(&plan.dead_letter).await?;
     let prints = letters.iter().map(|letter| fingerprint(&letter.key));
-    dead_letter::tidy(&plan.dead_letter, prints.filter(|print| pass.settled_well(*print)).collect()).await
+    dead_letter::tidy(
+        &plan.dead_letter,
+        &plan.entry(),
+        prints.filter(|print| pass.settled_well(*print)).collect(),
+    )
+    .await
 }
 
 /// Has a full load begin at the row that `start_offset` counts up to, or rather at the second of its last change: rows move

@@ -1,5 +1,7 @@
 //! Payloads on their way to the sink, and what comes of them.
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     base::{
         fault::{Fault, Problem},
@@ -14,6 +16,8 @@ pub struct Parcel {
     pub key: String,
     pub payload: Payload,
     pub opts_out: bool,
+    /// When the record had last changed.
+    pub changed: Option<DateTime<Utc>>,
 }
 
 /// What came of a batch.
@@ -26,7 +30,7 @@ pub struct Delivered {
 pub async fn deliver(sink: &dyn Sink, batch: Vec<Parcel>) -> Result<Delivered, Fault> {
     let (records, payloads): (Vec<_>, Vec<Payload>) = batch
         .into_iter()
-        .map(|Parcel { print, key, payload, opts_out }| ((print, key, opts_out), payload))
+        .map(|Parcel { print, key, payload, opts_out, changed }| ((print, key, opts_out, changed), payload))
         .unzip();
     let mut fates: Vec<Option<Problem>> = vec![None; payloads.len()];
     let whole = 0..payloads.len();
@@ -44,10 +48,12 @@ pub async fn deliver(sink: &dyn Sink, batch: Vec<Parcel>) -> Result<Delivered, F
         }
     }
     let mut delivered = Delivered { accepted: vec![], refused: vec![] };
-    for (((print, key, opts_out), payload), fate) in records.into_iter().zip(payloads).zip(fates) {
+    for (((print, key, opts_out, changed), payload), fate) in records.into_iter().zip(payloads).zip(fates) {
         match fate {
             None => delivered.accepted.push(print),
-            Some(problem) => delivered.refused.push((Parcel { print, key, payload, opts_out }, problem)),
+            Some(problem) => {
+                delivered.refused.push((Parcel { print, key, payload, opts_out, changed }, problem))
+            }
         }
     }
     Ok(delivered)

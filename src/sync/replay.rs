@@ -2,7 +2,7 @@
 //! sent, since people may have withdrawn their consent meanwhile.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     fmt,
     path::{Path, PathBuf},
 };
@@ -33,6 +33,9 @@ pub struct Letters {
     pub file: PathBuf,
     /// Where the ledger of the list is kept.
     pub list_folder: PathBuf,
+    /// The entry whose letters are replayed, and all that the list has.
+    pub entry: String,
+    pub entries: Vec<String>,
     /// Nothing is sent and nothing is written.
     pub dry_run: bool,
 }
@@ -54,27 +57,29 @@ pub struct Replayed {
     pub dry_run: bool,
 }
 
-/// Replays the rejected records of one list, for each of its entries. Whoever is delivered, held back by a rule, or gone, is no
-/// dead letter any more. Records whose fate is not known when this fails stay.
-pub async fn run(entries: &[Ends], letters: &Letters) -> Result<Replayed, Fault> {
+/// Replays the rejected records of one entry. Whoever is delivered, held back by a rule, or gone, is no dead letter any more, but
+/// for opt-outs that nobody can deliver. Records whose fate is not known when this fails stay.
+pub async fn run(ends: &Ends, letters: &Letters) -> Result<Replayed, Fault> {
+    if !letters.dry_run {
+        dead_letter::adopt(&letters.file, &letters.entries).await?;
+    }
     let (read, unreadable) = dead_letter::read(&letters.file).await?;
-    let keys: BTreeSet<String> = read.into_iter().map(|letter| letter.key).collect();
-    let dry_run = letters.dry_run;
-    let mut replayed = Replayed { letters: keys.len(), unreadable, dry_run, ..Replayed::default() };
-    let Some(first) = entries.first() else { return Ok(replayed) };
+    let wanted = wanted(read, letters);
+    let mut replayed =
+        Replayed { letters: wanted.len(), unreadable, dry_run: letters.dry_run, ..Replayed::default() };
     let summary = ledger::summary(&letters.list_folder).await?;
-    let choice = summary.as_ref().and_then(|summary| summary.choice.clone());
-    entries.iter().for_each(|ends| ends.mapping.choose(choice.clone()));
-    let keys: Vec<String> = keys.into_iter().collect();
-    for keys in keys.chunks(first.sink.limits().records) {
-        let found: Vec<Option<Record>> =
-            stream::iter(keys).map(|key| first.source.find(key)).buffered(AT_ONCE).try_collect().await?;
-        let mut fates =
-            Fates { known: keys.iter().map(|key| (key.clone(), Fate::Gone)).collect(), letters: vec![] };
-        let found: Vec<Record> = found.into_iter().flatten().collect();
-        for ends in entries {
-            fates.send(ends, &found, letters.dry_run).await?;
-        }
+    ends.mapping.choose(summary.as_ref().and_then(|summary| summary.choice.clone()));
+    let wanted: Vec<(String, Wanted)> = wanted.into_iter().collect();
+    for wanted in wanted.chunks(ends.sink.limits().records) {
+        let found: Vec<Option<Record>> = stream::iter(wanted)
+            .map(|(key, _)| ends.source.find(key))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut fates = Fates::new(&letters.entry);
+        let found = fates.found(wanted, found);
+        fates.send(ends, &found, letters.dry_run).await?;
+        fates.keep_opt_outs(wanted);
         fates.count(&mut replayed);
         if !letters.dry_run {
             if let Some(summary) = &summary {
@@ -86,8 +91,29 @@ pub async fn run(entries: &[Ends], letters: &Letters) -> Result<Replayed, Fault>
     Ok(replayed)
 }
 
-/// What becomes of a record. Where entries disagree, the later one here counts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// What the letters say of one record.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wanted {
+    /// When it had last changed: an older picture of it will not do.
+    changed: Option<DateTime<Utc>>,
+    opts_out: bool,
+}
+
+/// The records of an entry's letters; those of entries that there are no more are everybody's.
+fn wanted(read: Vec<DeadLetter>, letters: &Letters) -> BTreeMap<String, Wanted> {
+    let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
+    for letter in read {
+        if letter.entry == letters.entry || !letters.entries.contains(&letter.entry) {
+            let known = wanted.entry(letter.key).or_default();
+            known.changed = known.changed.max(letter.changed);
+            known.opts_out |= letter.opts_out;
+        }
+    }
+    wanted
+}
+
+/// What becomes of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Fate {
     Gone,
     Skipped(String),
@@ -97,59 +123,89 @@ enum Fate {
 
 /// What becomes of some records, by their keys.
 struct Fates {
+    entry: String,
     known: BTreeMap<String, Fate>,
     /// Of those that are rejected once more.
     letters: Vec<DeadLetter>,
 }
 
 impl Fates {
-    /// Sends records as one entry maps them.
+    fn new(entry: &str) -> Self {
+        Fates { entry: entry.to_owned(), known: BTreeMap::new(), letters: vec![] }
+    }
+
+    /// Notes who is gone, and who was shown as an older picture; answers the others.
+    fn found(&mut self, wanted: &[(String, Wanted)], found: Vec<Option<Record>>) -> Vec<Record> {
+        let mut records = vec![];
+        for ((key, wanted), record) in wanted.iter().zip(found) {
+            match record {
+                None => self.note(key, Fate::Gone),
+                Some(record) if record.changed < wanted.changed => {
+                    self.note(key, Fate::Rejected("older_picture".into()));
+                }
+                Some(record) => records.push(record),
+            }
+        }
+        records
+    }
+
+    /// Who was to be opted out, and is not there or held back now, stays to be seen to.
+    fn keep_opt_outs(&mut self, wanted: &[(String, Wanted)]) {
+        for (key, _) in wanted.iter().filter(|(_, wanted)| wanted.opts_out) {
+            if matches!(self.known.get(key), Some(Fate::Gone | Fate::Skipped(_))) {
+                self.note(key, Fate::Rejected("opt_out_undelivered".into()));
+            }
+        }
+    }
+
+    /// Sends records as the entry maps them now.
     async fn send(&mut self, ends: &Ends, records: &[Record], dry_run: bool) -> Result<(), Fault> {
         let mut batch = vec![];
         for record in records {
+            let (key, changed) = (record.key.clone(), record.changed);
             match ends.mapping.map(record) {
-                Mapped::Send(Outgoing { payload, opts_out, .. }) => match ends.sink.refusal(&payload) {
-                    Some(reason) => self.reject(ends, &record.key, reason.to_owned(), None, Some(payload)),
-                    None => batch.push(Parcel {
-                        print: fingerprint(&record.key),
-                        key: record.key.clone(),
-                        payload,
-                        opts_out,
-                    }),
-                },
-                Mapped::Skip(reason) => self.note(&record.key, Fate::Skipped(reason.to_owned())),
-                Mapped::Reject(reason) => self.reject(ends, &record.key, reason.to_owned(), None, None),
+                Mapped::Send(Outgoing { payload, opts_out, .. }) => {
+                    let parcel = Parcel { print: fingerprint(&key), key, payload, opts_out, changed };
+                    match ends.sink.refusal(&parcel.payload) {
+                        Some(reason) => self.reject(ends, parcel, reason, None),
+                        None => batch.push(parcel),
+                    }
+                }
+                Mapped::Skip(reason) => self.note(&key, Fate::Skipped(reason.to_owned())),
+                // It would be the same letter.
+                Mapped::Reject(reason) => self.note(&key, Fate::Rejected(reason.to_owned())),
             }
         }
         batch.iter().for_each(|parcel| self.note(&parcel.key, Fate::Sent));
         if dry_run || batch.is_empty() {
             return Ok(());
         }
-        for (Parcel { key, payload, .. }, problem) in deliver(ends.sink.as_ref(), batch).await?.refused {
+        for (parcel, problem) in deliver(ends.sink.as_ref(), batch).await?.refused {
             let request_id = problem.request_id.as_deref().map(str::to_owned);
-            self.reject(ends, &key, problem.to_string(), request_id, Some(payload));
-            self.known.insert(key, Fate::Rejected("refused".into()));
+            let key = parcel.key.clone();
+            self.reject(ends, parcel, &problem.to_string(), request_id);
+            self.note(&key, Fate::Rejected("refused".into()));
         }
         Ok(())
     }
 
     fn note(&mut self, key: &str, fate: Fate) {
-        let known = self.known.entry(key.to_owned()).or_insert(Fate::Gone);
-        *known = fate.max(known.clone());
+        self.known.insert(key.to_owned(), fate);
     }
 
-    fn reject(
-        &mut self,
-        ends: &Ends,
-        key: &str,
-        reason: String,
-        request_id: Option<String>,
-        payload: Option<Payload>,
-    ) {
-        self.note(key, Fate::Rejected(reason.clone()));
-        let (key, time) = (key.to_owned(), time::wire(ends.source.now()));
-        let payload = payload.map(|Payload(body)| body);
-        self.letters.push(DeadLetter { key, reason, request_id, time, payload });
+    fn reject(&mut self, ends: &Ends, parcel: Parcel, reason: &str, request_id: Option<String>) {
+        self.note(&parcel.key, Fate::Rejected(reason.to_owned()));
+        let Parcel { key, payload: Payload(payload), opts_out, changed, .. } = parcel;
+        self.letters.push(DeadLetter {
+            key,
+            entry: self.entry.clone(),
+            reason: reason.to_owned(),
+            request_id,
+            time: time::wire(ends.source.now()),
+            changed,
+            opts_out,
+            payload: Some(payload),
+        });
     }
 
     fn count(&self, replayed: &mut Replayed) {
@@ -189,7 +245,7 @@ impl Fates {
         let settled = self.known.iter().filter(|(_, fate)| !matches!(fate, Fate::Rejected(_)));
         let settled: HashSet<u128> = settled.map(|(key, _)| fingerprint(key)).collect();
         dead_letter::append(file, self.letters).await?;
-        dead_letter::tidy(file, settled).await
+        dead_letter::tidy(file, &self.entry, settled).await
     }
 }
 

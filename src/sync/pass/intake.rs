@@ -79,13 +79,19 @@ impl Pass<'_> {
     fn send_or_reject(&mut self, row: Row, record: &Record, outgoing: Outgoing) -> String {
         let Outgoing { payload, opts_out, left_out } = outgoing;
         if let Some(reason) = self.ends.sink.refusal(&payload) {
-            return self.reject(record, reason, Some(payload));
+            return self.reject(record, reason, Some((payload, opts_out)));
         }
         for LeftOut { field, reason } in left_out {
             *self.counts.fields.entry(format!("{field} {reason}")).or_default() += 1;
         }
         self.counts.opt_outs += u64::from(opts_out);
-        self.queue(Parcel { print: row.key, key: record.key.clone(), payload, opts_out });
+        self.queue(Parcel {
+            print: row.key,
+            key: record.key.clone(),
+            payload,
+            opts_out,
+            changed: record.changed,
+        });
         if opts_out { format!("{SENT} {OPT_OUT}") } else { SENT.to_owned() }
     }
 
@@ -106,14 +112,15 @@ impl Pass<'_> {
         self.sweeps.iter_mut().for_each(|sweep| sweep.seen.set_fate(parcel.print, &fate));
         // Its pages wait until the letter is kept; a newer version then goes its own way.
         let time = time::wire(self.ends.source.now());
-        let Parcel { key, payload: Payload(payload), .. } = parcel;
+        let Parcel { key, payload: Payload(payload), changed, opts_out, .. } = parcel;
         let (reason, request_id) = (problem.to_string(), problem.request_id.map(String::from));
-        let letter = DeadLetter { key, reason, request_id, time, payload: Some(payload) };
+        let (entry, payload) = (self.plan.entry(), Some(payload));
+        let letter = DeadLetter { key, entry, reason, request_id, time, changed, opts_out, payload };
         self.rejects.push((letter, true));
     }
 
     /// The record can't be sent. Answers its fate.
-    fn reject(&mut self, record: &Record, reason: Reason, payload: Option<Payload>) -> String {
+    fn reject(&mut self, record: &Record, reason: Reason, payload: Option<(Payload, bool)>) -> String {
         let print = fingerprint(&record.key);
         // An older version that is on its way settles the pages.
         let waits = !self.watermark.is_pending(print);
@@ -123,10 +130,13 @@ impl Pass<'_> {
         let time = time::wire(self.ends.source.now());
         let letter = DeadLetter {
             key: record.key.clone(),
+            entry: self.plan.entry(),
             reason: reason.to_owned(),
             request_id: None,
             time,
-            payload: payload.map(|Payload(body)| body),
+            changed: record.changed,
+            opts_out: payload.as_ref().is_some_and(|(_, opts_out)| *opts_out),
+            payload: payload.map(|(Payload(body), _)| body),
         };
         self.rejects.push((letter, waits));
         format!("{REJECTED} {reason}")
