@@ -61,13 +61,14 @@ impl Late {
         };
         self.looked = Some(Instant::now());
         let (path, clock) = (self.path.clone(), Arc::clone(&self.clock));
-        self.looks.spawn(async move { look(&path, &account, clock.as_ref()).await });
+        self.looks.spawn(async move { look(&path, &account, true, clock.as_ref()).await });
     }
 
     /// Looks once more before the program ends, if something was sent and the sink answers soon.
     pub async fn last_look(&mut self) {
-        if let Some(account) = self.account.take().filter(|_| self.taken.load(Ordering::Relaxed)) {
-            let look = look(&self.path, &account, self.clock.as_ref());
+        if let Some(account) = self.account.take() {
+            let taken = self.taken.load(Ordering::Relaxed);
+            let look = look(&self.path, &account, taken, self.clock.as_ref());
             if timeout(LAST, look).await.is_err() {
                 debug!("no late errors were told in time.");
             }
@@ -75,8 +76,8 @@ impl Late {
     }
 }
 
-async fn look(path: &Path, account: &Account, clock: &dyn Clock) {
-    match account.look(path, clock.now()).await {
+async fn look(path: &Path, account: &Account, taken: bool, clock: &dyn Clock) {
+    match account.look(path, taken, clock.now()).await {
         Ok(None) => {}
         Ok(Some(news)) => warn!("{}", report::late_errors(&news)),
         Err(fault) => warn!("{fault}."),

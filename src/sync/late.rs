@@ -20,6 +20,12 @@ pub const BETWEEN: TimeDelta = TimeDelta::minutes(10);
 struct Look {
     at: DateTime<Utc>,
     kinds: BTreeMap<String, u64>,
+    /// The sink told as many as it can.
+    #[serde(default)]
+    full: bool,
+    /// Something was sent since, and it was too soon to look again.
+    #[serde(default)]
+    unseen: bool,
 }
 
 /// What is new.
@@ -42,19 +48,28 @@ impl Account {
         Account(Arc::clone(&ends.sink))
     }
 
-    /// Asks, unless somebody has a moment ago, and keeps at `path` what was found. Nothing: nobody was asked, or nothing is new.
-    pub async fn look(&self, path: &Path, now: DateTime<Utc>) -> Result<Option<News>, Fault> {
+    /// Asks if something was `taken` since the last look, unless somebody has looked a moment ago, and keeps at `path` what was
+    /// found. Nothing: nobody was asked, or nothing is new.
+    pub async fn look(&self, path: &Path, taken: bool, now: DateTime<Utc>) -> Result<Option<News>, Fault> {
         let before = load(path).await?;
-        if before.as_ref().is_some_and(|before| (TimeDelta::zero()..BETWEEN).contains(&(now - before.at))) {
+        if !taken && !before.as_ref().is_some_and(|before| before.unseen) {
+            return Ok(None);
+        }
+        let soon = |before: &&Look| (TimeDelta::zero()..BETWEEN).contains(&(now - before.at));
+        if let Some(before) = before.as_ref().filter(soon) {
+            keep(path, &Look { unseen: true, ..before.clone() }).await?;
             return Ok(None);
         }
         let Some(found) = self.0.late_errors().await? else { return Ok(None) };
         let news = news(before, &found);
-        let look = Look { at: now, kinds: found.kinds };
-        let bytes = serde_json::to_vec(&look).unwrap_or_default();
-        files::blocking(path, move |path| files::replace(path, &bytes).map(|_| ())).await?;
+        keep(path, &Look { at: now, kinds: found.kinds, full: found.full, unseen: false }).await?;
         Ok(Some(news).filter(|news| !news.kinds.is_empty()))
     }
+}
+
+async fn keep(path: &Path, look: &Look) -> Result<(), Fault> {
+    let bytes = serde_json::to_vec(look).unwrap_or_default();
+    files::blocking(path, move |path| files::replace(path, &bytes).map(|_| ())).await
 }
 
 /// One that can't be read counts as none.
@@ -63,13 +78,14 @@ async fn load(path: &Path) -> Result<Option<Look>, Fault> {
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-/// The sink tells its latest errors without their times; so what is there more often than before is new.
+/// The sink tells its latest errors without their times; so what is there more often than before is new. Once it tells as many as
+/// it can, new ones can't be told from old ones, and all are told again.
 fn news(before: Option<Look>, found: &LateErrors) -> News {
-    let known =
-        |kind: &String| before.as_ref().and_then(|before| before.kinds.get(kind)).copied().unwrap_or(0);
+    let comparable = before.as_ref().filter(|before| !(before.full && found.full));
+    let known = |kind: &String| comparable.and_then(|before| before.kinds.get(kind)).copied().unwrap_or(0);
     let more = |(kind, count): (&String, &u64)| (kind.clone(), count.saturating_sub(known(kind)));
     let kinds = found.kinds.iter().map(more).filter(|(_, count)| *count > 0).collect();
-    News { kinds, at_least: found.full, since: before.map(|before| before.at) }
+    News { kinds, at_least: found.full, since: before.as_ref().map(|before| before.at) }
 }
 
 #[cfg(test)]
@@ -82,8 +98,11 @@ mod tests {
             kinds.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect()
         };
         let at = "2026-11-21T12:00:00Z".parse().unwrap();
-        let before = || Some(Look { at, kinds: kinds(&[("a", 3), ("b", 2)]) });
+        let look = |full| Some(Look { at, kinds: kinds(&[("a", 3), ("b", 2)]), full, unseen: false });
+        let before = || look(false);
         for (before, found, full, expected) in [
+            (look(true), kinds(&[("a", 3), ("b", 2)]), true, kinds(&[("a", 3), ("b", 2)])),
+            (look(true), kinds(&[("a", 3)]), false, kinds(&[])),
             (None, kinds(&[("a", 3)]), false, kinds(&[("a", 3)])),
             (before(), kinds(&[("a", 5), ("b", 2), ("c", 1)]), false, kinds(&[("a", 2), ("c", 1)])),
             (before(), kinds(&[("a", 3), ("b", 2)]), false, kinds(&[])),

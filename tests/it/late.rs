@@ -54,9 +54,19 @@ async fn a_single_pass_looks_at_its_end_unless_another_has_a_moment_ago() {
         assert_eq!(world.once().await.unwrap(), Verdict::Done);
         assert_eq!(world.sandbox.seen().looks, looks, "after {pause} minutes");
     }
-    sleep(hours(1)).await;
+    sleep(hours(3)).await;
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     assert_eq!(world.sandbox.seen().looks, 3, "nothing was sent");
+    // What was sent too soon after a look is looked at by the next run, also if that sends nothing.
+    reload();
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    sleep(minutes(1)).await;
+    reload();
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(world.sandbox.seen().looks, 4);
+    sleep(hours(3)).await;
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(world.sandbox.seen().looks, 5);
     world.sandbox.ometria().forget_errors();
 }
 
