@@ -100,6 +100,7 @@ impl Controller {
             origin: origin(&entry),
             delivered_before: entry.delivered_before,
             reads_archived: entry.contact.policy.reads_archived(),
+            audience: audience(&entry),
             allow_mass_change: entry.allow_mass_change,
             taken: self.late.begins(&ends),
         };
@@ -210,6 +211,12 @@ impl Controller {
 fn origin(entry: &Entry) -> String {
     let was = serde_json::to_string(&(entry.was, &entry.contact)).unwrap_or_default();
     format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// By what the opt-outs of full loads are compared.
+fn audience(entry: &Entry) -> String {
+    let consent = serde_json::to_string(&(entry.contact.policy, &entry.contact.marketing_permission));
+    format!("{} {}", entry.id.folder(entry.alone), consent.unwrap_or_default())
 }
 
 async fn drop_checkpoint(folder: &Path) {

@@ -67,6 +67,8 @@ pub struct Plan {
     pub delivered_before: bool,
     /// Whether the listing of the archived is read at all.
     pub reads_archived: bool,
+    /// What the opt-outs of a full load are to be compared by, as text: the entry, and what it says of consent.
+    pub audience: String,
     /// Whether any number of opt-outs may pass.
     pub allow_mass_change: bool,
     /// Set when the sink has taken something.
@@ -120,7 +122,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             plan.list_id
         );
     }
-    let opt_outs = summary.as_ref().and_then(|summary| summary.opt_outs);
+    let opt_outs = summary.as_ref().and_then(|summary| summary.opt_outs.get(&plan.audience)).copied();
     let choice = lines.last().and_then(|line| line.choice.clone()).or(header.choice.clone());
     ends.mapping.choose(choice.or(summary.and_then(|summary| summary.choice)));
     if lines.is_empty() && plan.since.is_none() && plan.start_offset > 0 {
@@ -171,11 +173,12 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
 
 /// Notes in the ledger who was delivered; who was a dead letter and is delivered now is none any more.
 async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &Done) -> Result<(), Fault> {
+    let whole = plan.since.is_none() && number == 1;
     let delivered = Delivered {
         seen: pass.sweeps.iter().map(|sweep| &sweep.seen).collect(),
-        whole: plan.since.is_none() && number == 1,
+        whole,
         left_out: done.counts.left_out,
-        opt_outs: pass.opt_outs(),
+        opt_outs: (whole && done.counts.left_out == 0).then(|| (plan.audience.clone(), pass.opt_outs())),
         until: done.until,
         archived: plan.reads_archived,
         choice: ends.mapping.choice(),

@@ -244,6 +244,7 @@ fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         origin: "null".into(),
         delivered_before: false,
         reads_archived: true,
+        audience: String::new(),
         allow_mass_change: false,
         taken: Arc::default(),
     }

@@ -2,7 +2,7 @@
 //! archived begins, and what `importer verify` compares with the source.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     path::{Path, PathBuf},
 };
@@ -31,9 +31,9 @@ pub struct Summary {
     pub whole: bool,
     /// Rows that the full load left out, by `start_offset`.
     pub left_out: u64,
-    /// Opt-outs of the last full load that left out nobody.
+    /// Opt-outs of the last full load that left out nobody, for each entry and what it says of consent.
     #[serde(default)]
-    pub opt_outs: Option<u64>,
+    pub opt_outs: BTreeMap<String, u64>,
     /// What the mapping has chosen for the whole list.
     pub choice: Option<String>,
     names: Vec<String>,
@@ -47,7 +47,8 @@ pub struct Delivered<'a> {
     /// It is the first pass of a full load, so that what was known before does not count.
     pub whole: bool,
     pub left_out: u64,
-    pub opt_outs: u64,
+    /// Of a full load that left out nobody: how many opt-outs, and of what entry.
+    pub opt_outs: Option<(String, u64)>,
     pub until: DateTime<Utc>,
     /// The archived listing was read too, or nobody could be in it.
     pub archived: bool,
@@ -92,7 +93,7 @@ pub async fn begin(folder: &Path, from: DateTime<Utc>) -> Result<(), Fault> {
         seen: vec![],
         whole: false,
         left_out: 0,
-        opt_outs: 0,
+        opt_outs: None,
         until: from,
         archived: true,
         choice: None,
@@ -115,7 +116,7 @@ pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<(), Fault> {
     let work = move |path: &Path| {
         let before = load(path)?;
         let archived_until = before.as_ref().map(|ledger| ledger.summary.archived_until);
-        let opt_outs_before = before.as_ref().and_then(|ledger| ledger.summary.opt_outs);
+        let opt_outs_before = before.as_ref().map(|ledger| ledger.summary.opt_outs.clone());
         let mut ledger = before.filter(|_| !whole).unwrap_or_else(|| {
             let summary = Summary {
                 version: VERSION,
@@ -123,7 +124,7 @@ pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<(), Fault> {
                 archived_until: archived_until.unwrap_or(until),
                 whole,
                 left_out,
-                opt_outs: if whole && left_out == 0 { Some(opt_outs) } else { opt_outs_before },
+                opt_outs: opt_outs_before.unwrap_or_default(),
                 choice: choice.clone(),
                 names: vec![],
                 rows: 0,
@@ -131,6 +132,7 @@ pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<(), Fault> {
             Ledger { summary, statuses: HashMap::new() }
         });
         ledger.summary.until = until;
+        ledger.summary.opt_outs.extend(opt_outs);
         if archived {
             ledger.summary.archived_until = until;
         }
@@ -206,7 +208,7 @@ mod tests {
             seen: vec![listed, archived],
             whole,
             left_out: 0,
-            opt_outs: 0,
+            opt_outs: None,
             until,
             archived: true,
             choice: None,

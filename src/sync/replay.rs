@@ -232,7 +232,7 @@ impl Fates {
             seen: vec![&seen],
             whole: false,
             left_out: 0,
-            opt_outs: 0,
+            opt_outs: None,
             until,
             archived: false,
             choice: None,

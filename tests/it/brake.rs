@@ -160,6 +160,57 @@ async fn a_small_list_may_change_as_it_likes() {
     world.assert_delivered("brk6");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_load_is_held_against_loads_of_the_same_entry_and_consent_that_left_out_nobody() {
+    let world = loaded("brk9").await;
+    for entry in [
+        r#"{"list_id": "brk9", "consent": "none"}"#,
+        r#"{"list_id": "brk9", "start_offset": 1500}"#,
+        r#"{"list_id": "brk9"}"#,
+    ] {
+        world.save(&format!("[{entry}]"));
+        assert_eq!(world.once().await.unwrap(), Verdict::Done, "{entry}");
+    }
+    assert_eq!(world.logged("would be opted out"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_archived_counts_as_a_member_when_shares_are_taken() {
+    let world = World::new().list("brk10", 1400).with_state(r#"[{"list_id": "brk10"}]"#);
+    world.once().await.unwrap();
+    sleep(hours(3)).await;
+    let listed =
+        world.sandbox.mailchimp().members("brk10").filter(|member| member.status != "archived").count();
+    let leave = listed / 5 - 1;
+    assert!(
+        5 * leave > listed - leave && listed - leave > 1000,
+        "a fifth of those who were there, more of those who are"
+    );
+    turn(&world, "brk10", leave, "archived");
+    sleep(minutes(10)).await;
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_cut_off_and_goes_on_is_held_against_all_of_it() {
+    let world = loaded("brk11").await;
+    turn(&world, "brk11", 900, "unsubscribed");
+    let slow =
+        world.state().replace("\"brk11\"", "\"brk11\", \"items_per_request\": 20, \"worker_count\": 1");
+    world.save(&slow);
+    sleep(minutes(10)).await;
+    let before = opted_out(&world);
+    for _ in 0..40 {
+        tokio::select! {
+            _ = world.once() => {}
+            () = sleep(std::time::Duration::from_millis(1200)) => {}
+        }
+    }
+    assert!(world.logged("the interrupted run goes on") > 3);
+    assert!(world.logged("would be opted out") > 0);
+    assert!(opted_out(&world) - before < 500, "{}", opted_out(&world) - before);
+}
+
 /// The size of a list is asked for while its pages hold all connections.
 #[tokio::test(start_paused = true)]
 async fn asking_for_the_size_of_a_list_waits_for_nobody_who_waits_for_it() {

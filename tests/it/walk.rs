@@ -183,6 +183,7 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         origin: "null".into(),
         delivered_before: false,
         reads_archived: true,
+        audience: String::new(),
         allow_mass_change: false,
         taken: Arc::default(),
     }
