@@ -93,7 +93,10 @@ mod tests {
         let slow = folder(r#"{"list_id": "a", "start_offset": 5}"#, false);
         assert_eq!(
             slow,
-            folder(r#"{"worker_count": 1, "list_id": "a", "enabled": true, "start_offset": 5}"#, false)
+            folder(
+                r#"{"worker_count": 1, "list_id": "a", "enabled": true, "start_offset": 5, "allow_mass_change": true}"#,
+                false
+            )
         );
         assert_ne!(slow, folder(r#"{"list_id": "a", "start_offset": 6}"#, false));
         assert_ne!(folder(r#"{"list_id": "../a"}"#, true), folder(r#"{"list_id": "../b"}"#, true));

@@ -27,7 +27,7 @@ use super::{Ended, Ends, Plan, run};
 use crate::{
     base::{
         fault::Fault,
-        record::{Mapped, Outgoing, Payload, Record},
+        record::{Mapped, Outgoing, Payload, Reason, Record},
         time,
         window::{Page, Span, Sweep, Window},
     },
@@ -36,6 +36,7 @@ use crate::{
     source::Source,
     sync::{
         checkpoint::Checkpoint,
+        dead_letter,
         seen::{Seen, fingerprint},
     },
 };
@@ -165,6 +166,8 @@ struct Store {
     failing: Failing,
     /// A batch with one of these rows is refused as a whole, without naming it.
     refused: &'static [u64],
+    /// These rows would be.
+    unfit: &'static [u64],
 }
 
 impl Store {
@@ -177,6 +180,7 @@ impl Store {
             random: Arc::new(Mutex::new(Rng::with_seed(seed))),
             failing: Failing::Share(share),
             refused: &[],
+            unfit: &[],
         }
     }
 
@@ -195,6 +199,11 @@ impl Store {
 impl Sink for Store {
     fn limits(&self) -> BatchLimits {
         BatchLimits { records: 10, in_flight: 3 }
+    }
+
+    fn refusal(&self, payload: &Payload) -> Option<Reason> {
+        let (row, _): Version = serde_json::from_str(payload.0.get()).unwrap();
+        self.unfit.contains(&row).then_some("unfit")
     }
 
     fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<(), Fault>> {
@@ -392,6 +401,23 @@ fn a_batch_that_is_split_lets_no_older_version_overtake_a_newer_one() {
             overlapped += store.times().len() - newest.len();
         }
         assert!(overlapped > 20, "{overlapped} rows were sent in both versions");
+    });
+}
+
+#[test]
+fn what_the_sink_would_refuse_is_not_sent_and_kept_with_the_reason() {
+    runtime().block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store { unfit: &[7, 100], ..Store::new(1, 0.0) };
+        let plan = plan(folder.path(), 7, 3);
+        let ended = cut_off(&store, &plan, usize::MAX).await.unwrap().unwrap();
+        let Ended::Finished(outcome) = ended else { panic!("{ended:?}") };
+        assert_eq!(outcome.counts.rejected, BTreeMap::from([("unfit".into(), 2)]));
+        assert!(!store.has(7) && !store.has(100) && store.has(8));
+        let (letters, _) = dead_letter::read(&plan.dead_letter).await.unwrap();
+        let told: Vec<_> =
+            letters.iter().map(|l| (l.key.as_str(), l.reason.as_str(), l.payload.is_some())).collect();
+        assert_eq!(told, [("100", "unfit", true), ("7", "unfit", true)]);
     });
 }
 

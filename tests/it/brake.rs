@@ -211,6 +211,18 @@ async fn a_run_that_is_cut_off_and_goes_on_is_held_against_all_of_it() {
     assert!(opted_out(&world) - before < 500, "{}", opted_out(&world) - before);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_changes_during_a_full_load_is_held_like_an_incremental() {
+    let world = World::new().list("brk12", SIZE);
+    let world = world.with_state(r#"[{"list_id": "brk12", "items_per_request": 20, "worker_count": 1}]"#);
+    let leave = async {
+        sleep(std::time::Duration::from_secs(10)).await;
+        turn(&world, "brk12", 700, "unsubscribed");
+    };
+    assert_eq!(tokio::join!(world.once(), leave).0.unwrap(), Verdict::Failed);
+    assert_eq!(world.logged("would be opted out"), 1);
+}
+
 /// The size of a list is asked for while its pages hold all connections.
 #[tokio::test(start_paused = true)]
 async fn asking_for_the_size_of_a_list_waits_for_nobody_who_waits_for_it() {
