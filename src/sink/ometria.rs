@@ -130,3 +130,22 @@ fn accepted(response: &Response, sent: usize) -> Result<(), Fault> {
         fault => Err(fault),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_errors_are_counted_by_kind_and_tell_nobodys_data() {
+        let body = r#"[{"error_message": "\"Ada\" is not a name", "error_path": "root > firstname"},
+            {"error_message": "\"Grace\" is not a name", "error_path": "root > firstname"}, {}]"#;
+        let found = late_errors(&Response::new(body.into())).unwrap();
+        let kinds: Vec<(&str, u64)> =
+            found.kinds.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
+        assert_eq!(kinds, [(": ", 1), ("root > firstname: \"…\" is not a name", 2)]);
+        assert!(!found.full);
+        let many = format!("[{}]", vec!["{}"; 100].join(","));
+        assert!(late_errors(&Response::new(many.into())).unwrap().full);
+        assert!(late_errors(&Response::new("{}".into())).is_err());
+    }
+}

@@ -163,9 +163,11 @@ async fn a_small_list_may_change_as_it_likes() {
 #[tokio::test(start_paused = true)]
 async fn a_load_is_held_against_loads_of_the_same_entry_and_consent_that_left_out_nobody() {
     let world = loaded("brk9").await;
+    turn(&world, "brk9", 380, "unsubscribed");
+    sleep(minutes(10)).await;
     for entry in [
         r#"{"list_id": "brk9", "consent": "none"}"#,
-        r#"{"list_id": "brk9", "start_offset": 1500}"#,
+        r#"{"list_id": "brk9", "start_offset": 1900}"#,
         r#"{"list_id": "brk9"}"#,
     ] {
         world.save(&format!("[{entry}]"));
