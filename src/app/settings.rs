@@ -26,7 +26,7 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     #[error(
-        "`{name}` {why}; put it into .env or the environment, or try importer without keys: ./run.sh demo"
+        "`{name}` {why}; put it into .env or the environment, or try importer without keys: ./run.sh demo, or importer demo"
     )]
     Key { name: &'static str, why: &'static str },
     #[error("`{name}` {why}")]

@@ -113,7 +113,8 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
         let recorded = summary.as_ref().map(|summary| summary.archived_until);
         (first(ends, plan, recorded), vec![])
     });
-    if let Some(caution) = ends.sink.caution().filter(|_| unrecorded && plan.since.is_none()) {
+    let nobody_yet = summary.as_ref().is_none_or(|summary| summary.is_empty()) && lines.is_empty();
+    if let Some(caution) = ends.sink.caution().filter(|_| nobody_yet && plan.since.is_none()) {
         warn!("list {:?} is loaded for the first time: {caution}.", plan.list_id);
     }
     if plan.allow_mass_change {
@@ -264,7 +265,7 @@ fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
     let since = recorded.map(|recorded| plan.since.map_or(recorded, |since| since.min(recorded)));
     if since.is_some() || plan.since.is_some() || plan.delivered_before {
         if since.is_none() {
-            info!(
+            warn!(
                 "list {:?}: there is no record of who was delivered, so all archived members are opted out.",
                 plan.list_id
             );

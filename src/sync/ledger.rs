@@ -40,6 +40,13 @@ pub struct Summary {
     rows: usize,
 }
 
+impl Summary {
+    /// Nobody was delivered yet in a pass that came to its end.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0 && !self.whole
+    }
+}
+
 /// What one pass adds.
 pub struct Delivered<'a> {
     /// The records of each listing, the plain one first.

@@ -149,8 +149,12 @@ impl Pass<'_> {
         if rejected <= MANY || 2 * rejected <= seen {
             return Ok(());
         }
-        let hint = "the mapping or the sink looks wrong; look at the dead letters";
-        Err(Fault::list(format!("{rejected} of {seen} members were rejected")).hint(hint))
+        let reasons: Vec<String> =
+            self.counts.rejected.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let letters = self.plan.dead_letter.display();
+        let hint = format!("the mapping or the sink looks wrong; look at the dead letters in {letters}");
+        let what = format!("{rejected} of {seen} members were rejected ({})", reasons.join(", "));
+        Err(Fault::list(what).hint(hint))
     }
 }
 
