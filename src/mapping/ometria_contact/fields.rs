@@ -43,21 +43,19 @@ pub fn name(merge_fields: &Member, tag: &str) -> Value<String> {
     }
 }
 
-/// The address's country if there is more to the address (a lone country is mostly the list's default), else the one that
-/// Mailchimp located.
+/// The address's country if there is more to the address (a lone country is mostly the list's default), or the text of a merge
+/// field of another type; else the one that Mailchimp located.
 pub fn country(member: &Member, merge_fields: &Member, tag: &str) -> Value<&'static str> {
     let address = merge_fields.inner(tag);
     let lone = address.filled().all(|part| part == "country");
+    let stated = merge_fields.text(tag).or(address.text("country").filter(|_| !lone));
     let located = member.inner("location").text("country_code");
-    let found = match address.text("country").filter(|_| !lone) {
-        Some(code) => country_code(&code).or(located.as_deref().and_then(country_code)),
-        None => located.as_deref().and_then(country_code),
-    };
-    match found {
+    let known = |code: &Option<String>| code.as_deref().and_then(country_code);
+    match known(&stated).or_else(|| known(&located)) {
         Some(code) => Ok(Some(code)),
-        None if located.is_some() || (!lone && address.is_filled("country")) => Err("unknown_country"),
+        None if stated.is_some() || located.is_some() => Err("unknown_country"),
         None if address.is_filled("country") => Err("country_alone"),
-        None if merge_fields.is_filled(tag) && lone => Err("not_an_address"),
+        None if merge_fields.is_filled(tag) && lone => Err("not_text"),
         None => Ok(None),
     }
 }
