@@ -16,6 +16,8 @@ use crate::{
 
 pub struct Lists {
     pub entries: Vec<Entry>,
+    /// Entries that can't be read are none of them.
+    pub problems: usize,
     pub folders: Folders,
     open: Open,
 }
@@ -41,6 +43,7 @@ impl Lists {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Lists {
             entries: snapshot.entries,
+            problems: snapshot.problems.len(),
             folders: Folders::beside(&path.canonicalize()?),
             open: open(settings, Arc::new(Web::new()?), clock),
         })

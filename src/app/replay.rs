@@ -5,6 +5,8 @@ use std::{
     path::PathBuf,
 };
 
+use anyhow::bail;
+
 use super::lists::{Keys, Lists};
 use crate::{
     base::clock::{Clock, SystemClock},
@@ -21,6 +23,10 @@ pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
         false => Some(lock::take(&options.state, SystemClock.now())?),
     };
     let lists = Lists::open(&options.state, Keys::Both)?;
+    if lists.problems > 0 {
+        // An entry that can't be read would look like one that is gone, and its letters go to others.
+        bail!("an entry of the state file has a problem; mend it first, importer check tells it");
+    }
     let mut ids: Vec<&str> = match &options.list_id {
         Some(list_id) => vec![lists.of(list_id)?[0].id.list_id.as_str()],
         None => lists.entries.iter().map(|entry| entry.id.list_id.as_str()).collect(),

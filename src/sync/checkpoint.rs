@@ -120,8 +120,8 @@ impl Checkpoint {
             Found::Nothing => None,
             Found::Other => {
                 warn!(
-                    "`{told}` is of another state of the entry (its latest_timestamp, start_offset, consent or archived was \
-                     changed, or importer's version) and is dropped: the list starts again."
+                    "`{told}` is of another state of the entry (its latest_timestamp, start_offset, or what it says of consent \
+                     or contacts was changed, or importer's version) and is dropped: the list starts again."
                 );
                 None
             }

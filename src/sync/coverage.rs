@@ -62,6 +62,21 @@ impl Counts {
     }
 }
 
+/// `, 3 skipped (2 pending, 1 archived)`
+pub fn write_reasons(f: &mut fmt::Formatter, word: &str, reasons: &BTreeMap<String, u64>) -> fmt::Result {
+    write!(f, ", {} {word}", reasons.values().sum::<u64>())?;
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    write!(f, " ({})", counted(reasons))
+}
+
+/// `2 pending, 1 archived`
+pub fn counted(reasons: &BTreeMap<String, u64>) -> String {
+    let told: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    told.join(", ")
+}
+
 /// `2410 members in the window, 2410 seen: 2350 sent, 60 skipped (60 pending), 0 rejected; 5 read twice, …`
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,14 +85,8 @@ impl fmt::Display for Counts {
         if self.opt_outs > 0 {
             write!(f, " ({} opted out)", self.opt_outs)?;
         }
-        for (word, reasons) in [(SKIPPED, &self.skipped), (REJECTED, &self.rejected)] {
-            write!(f, ", {} {word}", reasons.values().sum::<u64>())?;
-            let told: Vec<String> =
-                reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-            if !told.is_empty() {
-                write!(f, " ({})", told.join(", "))?;
-            }
-        }
+        write_reasons(f, SKIPPED, &self.skipped)?;
+        write_reasons(f, REJECTED, &self.rejected)?;
         write!(f, "; {read_twice} read twice, {left} left the window")?;
         if self.left_out > 0 {
             write!(f, ", {} left out by start_offset", self.left_out)?;

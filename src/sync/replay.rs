@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    coverage::SENT,
+    coverage::{REJECTED, SENT, SKIPPED, write_reasons},
     dead_letter::{self, DeadLetter},
     job::Ends,
     ledger::{self, Delivered},
@@ -47,8 +47,8 @@ pub struct Replayed {
     pub letters: usize,
     /// Accepted, or with a dry run what would be sent.
     pub sent: usize,
-    pub skipped: BTreeMap<String, usize>,
-    pub rejected: BTreeMap<String, usize>,
+    pub skipped: BTreeMap<String, u64>,
+    pub rejected: BTreeMap<String, u64>,
     /// They are no longer at the source.
     pub gone: usize,
     /// Lines that are no letters; they stay.
@@ -255,14 +255,8 @@ impl fmt::Display for Replayed {
         let Replayed { letters, sent, skipped, rejected, gone, unreadable, dry_run } = self;
         let would = if *dry_run { "would be sent" } else { "sent" };
         write!(f, "{letters} dead {}: {sent} {would}", if *letters == 1 { "letter" } else { "letters" })?;
-        for (word, reasons) in [("skipped", skipped), ("rejected", rejected)] {
-            write!(f, ", {} {word}", reasons.values().sum::<usize>())?;
-            let told: Vec<String> =
-                reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-            if !told.is_empty() {
-                write!(f, " ({})", told.join(", "))?;
-            }
-        }
+        write_reasons(f, SKIPPED, skipped)?;
+        write_reasons(f, REJECTED, rejected)?;
         write!(f, ", {gone} gone")?;
         match unreadable {
             0 => Ok(()),

@@ -151,6 +151,11 @@ async fn the_letters_of_a_paused_entry_stay_whatever_the_other_entry_does() {
     let (code, told) = replayed(&loopback, &["rep1"]).await;
     assert!(code == 1 && told.contains("0 dead letters: 0 sent") && told.contains("is paused"), "{told}");
     assert_eq!(letters(&loopback).len(), 1);
+    // An entry with a mistake in it is not gone.
+    state[1]["enabled"] = "yes".into();
+    fs::write(&path, state.to_string()).unwrap();
+    let (code, told) = replayed(&loopback, &["rep1"]).await;
+    assert!(code == 2 && told.contains("an entry of the state file has a problem"), "{told}");
     state[1]["enabled"] = true.into();
     fs::write(&path, state.to_string()).unwrap();
     assert_eq!(replayed(&loopback, &["rep1"]).await.0, 0);

@@ -12,7 +12,7 @@ use crate::{
         window::{Page, Window},
     },
     sync::{
-        coverage::{OPT_OUT, OUTDATED, REJECTED, SENT, SKIPPED},
+        coverage::{OPT_OUT, OUTDATED, REJECTED, SENT, SKIPPED, counted},
         dead_letter::DeadLetter,
         parcel::Parcel,
         seen::{Known, Seen, fingerprint},
@@ -149,11 +149,9 @@ impl Pass<'_> {
         if rejected <= MANY || 2 * rejected <= seen {
             return Ok(());
         }
-        let reasons: Vec<String> =
-            self.counts.rejected.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let letters = self.plan.dead_letter.display();
         let hint = format!("the mapping or the sink looks wrong; look at the dead letters in {letters}");
-        let what = format!("{rejected} of {seen} members were rejected ({})", reasons.join(", "));
+        let what = format!("{rejected} of {seen} members were rejected ({})", counted(&self.counts.rejected));
         Err(Fault::list(what).hint(hint))
     }
 }
