@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, value_parser};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 /// Exit codes; the text of `--help` repeats them.
 pub mod exit {
@@ -30,6 +30,12 @@ Settings, by environment:
   OMETRIA_URL            the whole base address [default: https://api.ometria.com/v2]
   MAILCHIMP_CONNECTIONS  requests to Mailchimp at once, over all lists, at most 10 [default: 8]
   OMETRIA_RATE           requests to Ometria a second, 0 for no limit [default: 8]
+  WHEN_I_WORK_KEY        the developer key of When I Work, with …
+  WHEN_I_WORK_EMAIL      … the address and
+  WHEN_I_WORK_PASSWORD   … the password of a person of the account
+  WHEN_I_WORK_TOKEN      or a ready token instead of these three
+  WHEN_I_WORK_URL        the whole base address [default: https://api.wheniwork.com/2]
+  WHEN_I_WORK_LOGIN_URL  that of the login [default: https://api.login.wheniwork.com]
   RUST_LOG               error, warn, info or debug [default: info]
 
 Exit codes:
@@ -44,7 +50,7 @@ Exit codes:
 
 Stop it with ctrl-c, SIGTERM, SIGHUP, or a file named controller.quit in the state folder.";
 
-/// Keeps Mailchimp lists in step with Ometria, driven by one editable file.
+/// Keeps people's lists in step between services, Mailchimp and Ometria above all, driven by one editable file.
 #[derive(Debug, Parser)]
 #[command(version, after_long_help = AFTER_HELP, after_help = "Settings and exit codes: importer --help")]
 pub struct Cli {
@@ -57,15 +63,17 @@ pub enum Command {
     /// Import every list of the state file when it is due
     Go(Go),
     /// Show a whole import without any account
-    Demo,
+    Demo(Demo),
     /// Read the state file and tell every problem
     Check(Check),
-    /// Show members of a list, the contacts that they become, and what is left out and why
+    /// Show records of a list, what is sent for them, and what is left out and why
     Preview(Preview),
-    /// Send rejected members once more, as they are now
+    /// Send rejected records once more, as they are now
     Replay(Replay),
     /// Count a list's members at the source and compare with what was delivered
     Verify(Verify),
+    /// Say what is known of one record: when it was last seen and sent, and if not, why
+    Why(Why),
     /// Print the JSON Schema of the state file, for editors
     Schema,
     /// Look at the last versions of the state file, or go back to one
@@ -86,6 +94,34 @@ pub struct Go {
     /// Start interrupted runs from their beginning, not from where they were
     #[arg(long)]
     pub fresh: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Which one
+    #[arg(value_enum, default_value_t = Story::Members)]
+    pub story: Story,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Story {
+    /// The members of a Mailchimp list become contacts in Ometria
+    Members,
+    /// When I Work shifts become lines of a file, and unchanged ones are held back
+    Shifts,
+}
+
+#[derive(Debug, Args)]
+pub struct Why {
+    /// The list of one or more entries
+    #[arg(value_name = "LIST")]
+    pub list_id: String,
+    /// The record's key, as in a dead letter or a preview, or a member's address
+    #[arg(value_name = "KEY|EMAIL")]
+    pub record: String,
+    /// The folder of state.json
+    #[arg(long, value_name = "DIR", default_value = "state")]
+    pub state: PathBuf,
 }
 
 #[derive(Debug, Args)]

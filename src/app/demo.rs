@@ -1,8 +1,11 @@
-//! A whole import that needs no account: the real program against the emulators, on a state folder of its own.
+//! Whole imports that need no account: the real program against the emulators, on a state folder of its own.
+
+mod members;
+mod shifts;
 
 use std::{
     io::Write,
-    path::Path,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -14,24 +17,25 @@ use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::{open, settings::Settings};
+use super::ends::{Adapters, Keys};
 use crate::{
     base::clock::{Clock, SystemClock},
-    cli::exit,
+    cli::{self, exit},
     controller::{self, Mode, Tools, Verdict, watch::Watch},
-    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox},
+    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, when_i_work},
     state::{StateFile, file},
 };
 
-const LIST_ID: &str = "1a2d7ebf82";
-const MEMBERS: u64 = 2500;
-const STATE: &str = r#"[
-  // The newsletter of an invented shop.
-  {"list_id": "1a2d7ebf82", "items_per_request": 500}
-]
-"#;
+/// Tells a story; answers the exit code of the imports in it.
+pub async fn run(story: cli::Story) -> anyhow::Result<u8> {
+    let done = match story {
+        cli::Story::Members => members::tell().await?,
+        cli::Story::Shifts => shifts::tell().await?,
+    };
+    Ok(if done { exit::DONE } else { exit::FAILED })
+}
 
-/// The machine's clock, which the story can turn forward.
+/// The machine's clock, which a story can turn forward.
 struct StoryClock {
     ahead_seconds: AtomicI64,
 }
@@ -42,116 +46,63 @@ impl Clock for StoryClock {
     }
 }
 
-struct Story {
+/// Where a story takes place.
+struct Stage {
     clock: Arc<StoryClock>,
     sandbox: Arc<Sandbox>,
     folder: tempfile::TempDir,
 }
 
-/// Tells the story; answers the exit code of the imports in it.
-pub async fn run() -> anyhow::Result<u8> {
-    let story = Story::new()?;
-    say(&format!(
-        "This is importer at work on an emulated Mailchimp list of {MEMBERS} members, some of them archived and so not \
-         listed, and an emulated Ometria.\n\
-         No account is needed, and nothing leaves this machine.\n\n\
-         1. The state file names the list. It has no latest_timestamp, so a full load is due:\n"
-    ));
-    say(&indented(STATE));
-    let loaded = story.import().await?;
-    say(&story.contacts());
-    let told = story.change();
-    say(&format!(
-        "\n2. Three hours later (the demo turns its clock forward). Meanwhile {told}\n   \
-         The timestamp in the state file is older than 2 hours, so an incremental sync of the changes is due:\n"
-    ));
-    let synced = story.import().await?;
-    say(&story.contacts());
-    let state = tokio::fs::read_to_string(story.state_path()).await?;
-    say(
-        "\n3. The state file afterwards. The comment and the layout are as they were; importer has written three fields \
-         of its own:\n",
-    );
-    say(&indented(&state));
-    say(
-        "Set latest_timestamp to null, and the next look loads the whole list again; any edit is seen while it runs.\n\
-         To import a list of your own: two API keys and one line in state/state.json; README.md tells how.",
-    );
-    let done = loaded == Verdict::Done && synced == Verdict::Done;
-    Ok(if done { exit::DONE } else { exit::FAILED })
-}
-
-impl Story {
-    fn new() -> anyhow::Result<Self> {
+impl Stage {
+    /// With this state file.
+    fn new(state: &str) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("importer-demo-")
             .tempdir()
             .context("no temporary folder for the demo")?;
         #[expect(clippy::disallowed_methods, reason = "the folder is new, nobody reads it yet")]
-        std::fs::write(folder.path().join(file::NAME), STATE).context("the demo's state file")?;
+        std::fs::write(folder.path().join(file::NAME), state).context("the demo's state file")?;
         let clock = Arc::new(StoryClock { ahead_seconds: AtomicI64::new(0) });
-        let sandbox = Sandbox::new(clock.clone(), Duration::from_millis(100));
-        sandbox.mailchimp().add_list(LIST_ID, MEMBERS, 1, clock.now());
-        Ok(Story { clock, sandbox: Arc::new(sandbox), folder })
+        let sandbox = Arc::new(Sandbox::new(clock.clone(), Duration::from_millis(100)));
+        Ok(Stage { clock, sandbox, folder })
     }
 
-    fn state_path(&self) -> impl AsRef<Path> + use<> {
-        self.folder.path().join(file::NAME)
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
-    /// `importer go --once`.
-    async fn import(&self) -> anyhow::Result<Verdict> {
-        let settings = Settings::read(|name| match name {
-            "MAILCHIMP_APIKEY" => Some(MAILCHIMP_KEY.into()),
-            "OMETRIA_APIKEY" => Some(OMETRIA_KEY.into()),
-            _ => None,
-        })?;
+    async fn text(&self, name: &str) -> anyhow::Result<String> {
+        tokio::fs::read_to_string(self.path(name)).await.with_context(|| format!("the demo's {name}"))
+    }
+
+    /// Turns the clock forward.
+    fn pass(&self, time: TimeDelta) {
+        self.clock.ahead_seconds.fetch_add(time.num_seconds(), Ordering::Relaxed);
+    }
+
+    /// `importer go --once`. Whether all went well.
+    async fn import(&self) -> anyhow::Result<bool> {
+        let settings = |name: &str| {
+            let value = match name {
+                "MAILCHIMP_APIKEY" => MAILCHIMP_KEY,
+                "OMETRIA_APIKEY" => OMETRIA_KEY,
+                "WHEN_I_WORK_KEY" => when_i_work::KEY,
+                "WHEN_I_WORK_EMAIL" => when_i_work::EMAIL,
+                "WHEN_I_WORK_PASSWORD" => when_i_work::PASSWORD,
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        let (transport, clock) = (self.sandbox.clone(), self.clock.clone());
         let tools = Tools {
             state: StateFile::open(self.folder.path(), self.clock.clone())?,
             clock: self.clock.clone(),
-            open: open(settings, self.sandbox.clone(), self.clock.clone()),
-            watch: Watch::file(self.state_path().as_ref()),
+            open: Adapters::new(settings, Keys::Both, transport, clock, self.folder.path()).opener(),
+            watch: Watch::file(&self.path(file::NAME)),
             fresh: false,
             stop: CancellationToken::new(),
         };
-        Ok(controller::run(tools, Mode::Once).await?)
-    }
-
-    /// Lets three hours pass in which a few members change; tells what they did.
-    fn change(&self) -> String {
-        self.clock.ahead_seconds.fetch_add(3 * 3600, Ordering::Relaxed);
-        let now = self.clock.now() - TimeDelta::minutes(30);
-        let mut mailchimp = self.sandbox.mailchimp();
-        let subscribed: Vec<u64> = mailchimp
-            .members(LIST_ID)
-            .filter(|member| member.status == "subscribed")
-            .map(|member| member.number)
-            .take(3)
-            .collect();
-        for (index, number) in subscribed.into_iter().enumerate() {
-            mailchimp.edit(LIST_ID, number, now, |member| match index {
-                0 => member.first = "Augusta".into(),
-                1 => member.status = "unsubscribed",
-                _ => member.status = "archived",
-            });
-        }
-        "one subscriber has changed her name, one has unsubscribed, and one was archived.".into()
-    }
-
-    /// What Ometria holds, by whether it may be mailed.
-    fn contacts(&self) -> String {
-        let ometria = self.sandbox.ometria();
-        let with = |optin: Option<&str>| {
-            let said = ometria.contacts().values().map(|contact| contact.get("marketing_optin"));
-            said.filter(|said| said.and_then(|said| said.as_str()) == optin).count()
-        };
-        format!(
-            "\n   Ometria now holds {} contacts: {} opted in, {} opted out, {} never asked.",
-            ometria.contacts().len(),
-            with(Some("EXPLICITLY_OPTEDIN")),
-            with(Some("EXPLICITLY_OPTEDOUT")),
-            with(None)
-        )
+        Ok(controller::run(tools, Mode::Once).await? == Verdict::Done)
     }
 }
 

@@ -3,49 +3,39 @@
 
 use std::{path::Path, sync::Arc};
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 
-use super::{open, settings::Settings};
+use super::{
+    ends::{Adapters, Keys},
+    variable,
+};
 use crate::{
     base::clock::{Clock, SystemClock},
-    controller::{Open, Wanted},
     net::transport::Web,
-    state::{Entry, file::NAME, folders::Folders, read},
+    state::{Entry, Snapshot, file::NAME, folders::Folders, read},
     sync::{checkpoint::Checkpoint, job::Ends},
 };
 
 pub struct Lists {
     pub entries: Vec<Entry>,
-    /// Entries that can't be read are none of them.
+    /// Entries that can't run are none of them.
     pub problems: usize,
     pub folders: Folders,
-    open: Open,
-}
-
-/// Which keys are needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keys {
-    Both,
-    /// Nothing is sent.
-    SourceOnly,
+    adapters: Adapters,
 }
 
 impl Lists {
     /// `folder` is that of the state file.
     pub fn open(folder: &Path, keys: Keys) -> anyhow::Result<Self> {
-        let variable = |name: &str| {
-            let unused = (keys == Keys::SourceOnly && name == "OMETRIA_APIKEY").then(|| "unused".to_owned());
-            std::env::var(name).ok().or(unused)
-        };
-        let settings = Settings::read(variable)?;
         let path = folder.join(NAME);
-        let snapshot = read::load(&path)?;
+        let mut snapshot = read::load(&path)?;
+        examine(&mut snapshot, folder)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Lists {
             entries: snapshot.entries,
             problems: snapshot.problems.len(),
             folders: Folders::beside(&path.canonicalize()?),
-            open: open(settings, Arc::new(Web::new()?), clock),
+            adapters: Adapters::new(variable, keys, Arc::new(Web::new()?), clock, folder),
         })
     }
 
@@ -60,12 +50,25 @@ impl Lists {
         Ok(entries)
     }
 
-    pub fn ends(&self, entry: &Entry) -> Ends {
-        (self.open)(Wanted { list_id: &entry.id.list_id, urgent: true, contact: &entry.contact })
+    pub fn ends(&self, entry: &Entry) -> anyhow::Result<Ends> {
+        self.adapters.open(entry, true).map_err(|closed| match closed.refused {
+            Some(refused) => refused.into(),
+            None => anyhow!("{}", closed.unfit.text),
+        })
     }
 
     /// Whether an interrupted run of the entry waits to go on.
     pub fn is_unfinished(&self, entry: &Entry) -> bool {
         Checkpoint::path(&self.folders.entry(entry)).exists()
     }
+}
+
+/// Takes out the entries whose ends can't be opened for what the file says of them; keys do not matter.
+pub fn examine(snapshot: &mut Snapshot, folder: &Path) -> anyhow::Result<()> {
+    let adapters = Adapters::new(variable, Keys::None, Arc::new(Web::new()?), Arc::new(SystemClock), folder);
+    snapshot.examine(|entry| match adapters.open(entry, false) {
+        Err(closed) if closed.refused.is_none() => Err(closed.unfit),
+        _ => Ok(()),
+    });
+    Ok(())
 }

@@ -2,16 +2,18 @@
 //! knows every floor.
 
 mod demo;
+pub mod ends;
 mod lists;
 pub mod logger;
 mod preview;
 mod replay;
-pub mod settings;
 mod state;
 pub mod verify;
+mod why;
 
 use std::{
     io::{Write, stdout},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -26,28 +28,23 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::settings::{Refused, Settings};
+use self::ends::{Adapters, Keys};
 use crate::{
     base::{
         clock::{Clock, SystemClock},
         fault::Fault,
     },
     cli::{self, Cli, Command, exit},
-    controller::{self, Mode, Open, Tools, Verdict, Wanted, watch::Watch},
-    mapping::{Mapping, ometria_contact::OmetriaContact},
-    net::{Caller, Door, Gate, Transport, transport::Web},
+    controller::{self, Mode, Tools, Verdict, watch::Watch},
+    net::{Refused, transport::Web},
     sandbox::{self, Faults, MAILCHIMP_KEY, OMETRIA_KEY, serve::serve},
-    sink::ometria::Ometria,
-    source::mailchimp::Mailchimp,
     state::{
         StateFile,
+        file::NAME,
         lock::{self, NotLocked},
+        read, schema,
     },
-    sync::job::Ends,
 };
-
-/// Pushes to Ometria under way at once: as many as one list can have, twice.
-const OMETRIA_CONNECTIONS: usize = 16;
 
 /// Within so long a second signal is the first one once more.
 const TWICE: Duration = Duration::from_secs(1);
@@ -56,11 +53,12 @@ const TWICE: Duration = Duration::from_secs(1);
 pub async fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Go(go) => self::go(go).await,
-        Command::Demo => demo::run().await,
+        Command::Demo(options) => demo::run(options.story).await,
         Command::Check(check) => state::check(&check),
         Command::Preview(options) => preview::run(&options).await,
         Command::Replay(options) => replay::run(&options).await,
         Command::Verify(options) => verify::run(&options).await,
+        Command::Why(options) => why::run(&options).await,
         Command::Schema => state::schema(),
         Command::State(options) => state::versions(&options),
         Command::Sandbox(sandbox) => self::sandbox(sandbox).await,
@@ -69,8 +67,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
 
 /// What a command that could not do its work exits with.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    if let Some(refused) = error.downcast_ref::<Refused>() {
-        return refused.exit_code();
+    match error.downcast_ref() {
+        Some(Refused::Key { .. }) => return exit::NO_KEY,
+        Some(Refused::Value { .. }) => return exit::UNUSABLE,
+        None => {}
     }
     match (error.downcast_ref(), error.downcast_ref()) {
         (Some(NotLocked::Taken(_)), _) => exit::TAKEN,
@@ -79,18 +79,18 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// A setting of the environment.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 async fn go(go: cli::Go) -> anyhow::Result<u8> {
-    let settings = match Settings::read(|name| std::env::var(name).ok()) {
-        Ok(settings) => settings,
-        Err(refused) => {
-            error!("{refused}.");
-            return Ok(refused.exit_code());
-        }
-    };
-    for warning in settings.warnings() {
-        warn!("{warning}.");
-    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let adapters = Adapters::new(variable, Keys::Both, Arc::new(Web::new()?), Arc::clone(&clock), &go.state);
+    if let Some(refused) = needs_keys(&adapters, &go.state) {
+        error!("{refused}.");
+        return Ok(exit_code(&refused.into()));
+    }
     let _lock = match lock::take(&go.state, clock.now()) {
         Ok(lock) => lock,
         Err(taken @ NotLocked::Taken(_)) => {
@@ -113,7 +113,7 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
     let mut signals = JoinSet::new();
     signals.spawn(stop_on_signals(stop.clone()));
     let watch = Watch::file(state.path());
-    let open = open(settings, Arc::new(Web::new()?), Arc::clone(&clock));
+    let open = adapters.opener();
     let asked = stop.clone();
     let tools = Tools { state, clock, open, watch, fresh: go.fresh, stop };
     let mode = if go.once { Mode::Once } else { Mode::Loop };
@@ -133,22 +133,20 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
     })
 }
 
-/// How the ends of a list are made: one door for each account, shared by all lists.
-pub fn open(settings: Settings, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Open {
-    let gate = Gate::new(settings.mailchimp_connections, 0.0);
-    let mailchimp = Door::new(settings.mailchimp, gate, Arc::clone(&transport), Arc::clone(&clock));
-    let gate = Gate::new(OMETRIA_CONNECTIONS, settings.ometria_rate);
-    let ometria = Door::new(settings.ometria, gate, transport, clock);
-    Box::new(move |Wanted { list_id, urgent, contact }| {
-        let caller = Caller { list_id: list_id.into(), urgent };
-        let mapping = OmetriaContact::new(list_id, contact.clone());
-        Ends {
-            source: Box::new(Mailchimp::new(mailchimp.open(caller.clone()), list_id, &mapping.fields())),
-            mapping: Box::new(mapping),
-            sink: Arc::new(Ometria::new(ometria.open(caller), list_id)),
-        }
-    })
+/// Whether the keys are there that the enabled entries need; where the file can't be read, those of an entry that says nothing of
+/// its ends. Later on a missing key is one entry's problem; now somebody is watching.
+fn needs_keys(adapters: &Adapters, folder: &Path) -> Option<Refused> {
+    let entries = read::load(&folder.join(NAME)).map(|snapshot| snapshot.entries).unwrap_or_default();
+    let entries = match entries.is_empty() {
+        true => schema::read(PLAIN).map(|snapshot| snapshot.entries).unwrap_or_default(),
+        false => entries,
+    };
+    let enabled = entries.iter().filter(|entry| entry.enabled);
+    enabled.filter_map(|entry| adapters.open(entry, false).err()?.refused).next()
 }
+
+/// An entry that says nothing of its ends.
+const PLAIN: &str = r#"[{"list_id": "any"}]"#;
 
 /// The first ctrl-c, SIGTERM or SIGHUP asks for a stop; when one is asked for already, also by the quit file, the next
 /// signal stops at once. The state file is whole at any moment.

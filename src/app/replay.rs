@@ -7,10 +7,11 @@ use std::{
 
 use anyhow::bail;
 
-use super::lists::{Keys, Lists};
+use super::{ends::Keys, lists::Lists};
 use crate::{
     base::clock::{Clock, SystemClock},
     cli::{self, exit},
+    controller::unchanged,
     state::{Entry, lock},
     sync::replay::{self, Letters},
 };
@@ -100,14 +101,16 @@ async fn one(
     dry_run: bool,
 ) -> anyhow::Result<u8> {
     let of = |entry: &Entry| entry.id.folder(entry.alone);
+    let ends = lists.ends(entry)?;
     let letters = Letters {
+        unchanged: unchanged(entry, &ends, &lists.folders),
         file: lists.folders.dead_letter(entry),
         list_folder: lists.folders.list(entry),
         entry: of(entry),
         entries: entries.iter().map(|entry| of(entry)).collect(),
         dry_run,
     };
-    let replayed = replay::run(&lists.ends(entry), &letters).await?;
+    let replayed = replay::run(&ends, &letters).await?;
     let then = match dry_run || replayed.rejected.is_empty() {
         true => String::new(),
         false => format!("; who is rejected stays in {}", letters.file.display()),

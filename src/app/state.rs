@@ -5,6 +5,7 @@ use std::io::{Write, stdout};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use super::lists::examine;
 use crate::{
     base::{
         clock::{Clock, SystemClock},
@@ -27,6 +28,7 @@ pub fn check(options: &cli::Check) -> anyhow::Result<u8> {
     let path = options.state.join(NAME);
     let (entries, problems, warnings) = match read::inspect(&path) {
         Ok(Ok(mut snapshot)) => {
+            examine(&mut snapshot, &options.state)?;
             let mut problems = std::mem::take(&mut snapshot.problems);
             problems.extend(future(&snapshot));
             problems.sort_by_key(|problem| problem.place);
@@ -64,9 +66,11 @@ pub fn check(options: &cli::Check) -> anyhow::Result<u8> {
 fn future(snapshot: &Snapshot) -> Vec<Finding> {
     let now = SystemClock.now();
     let text = snapshot.text.strip_prefix(schema::BOM).unwrap_or(&snapshot.text);
-    let ahead = snapshot.entries.iter().filter_map(|entry| match due::decide(entry.latest_timestamp, now) {
-        Due::Future { since } => Some((entry.place, since)),
-        _ => None,
+    let ahead = snapshot.entries.iter().filter_map(|entry| {
+        match due::decide(entry.latest_timestamp, None, entry.every, now) {
+            Due::Future { since } => Some((entry.place, since)),
+            _ => None,
+        }
     });
     let what = |since| {
         format!(

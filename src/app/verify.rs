@@ -5,11 +5,11 @@ use std::io::{Write, stdout};
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
 
-use super::lists::{Keys, Lists};
+use super::{ends::Keys, lists::Lists};
 use crate::{
     base::window::{Span, Sweep, Window},
     cli::{self, exit},
-    source::Source,
+    source::Rows,
     sync::{ledger::Ledger, verify::Comparison, walk::LAG},
 };
 
@@ -18,6 +18,12 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     let lists = Lists::open(&options.state, Keys::SourceOnly)?;
     let list = &options.list_id;
     let entries = lists.of(list)?;
+    let ends = lists.ends(entries[0])?;
+    if ends.rereads() {
+        bail!(
+            "the source of list {list:?} can't be asked for counts; every run reads all that there is, and says so"
+        );
+    }
     let Some(ledger) = Ledger::load(&lists.folders.list(entries[0])).await? else {
         bail!(
             "no run of list {list:?} is on record; set its latest_timestamp to null, let it load, and verify again"
@@ -34,13 +40,13 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
         writeln!(stdout(), "list {list:?}: {told}.")?;
         return Ok(exit::FAILED);
     }
-    let compared = compare(lists.ends(entries[0]).source.as_ref(), &ledger).await?;
+    let compared = compare(ends.rows()?, &ledger).await?;
     writeln!(stdout(), "list {list:?}\n\n{compared}")?;
     Ok(if compared.missing() == 0 { exit::DONE } else { exit::FAILED })
 }
 
 /// Asks the source, in this order: whoever changes in between is counted as both, which hides nobody.
-async fn compare(source: &dyn Source, ledger: &Ledger) -> anyhow::Result<Comparison> {
+async fn compare(source: &dyn Rows, ledger: &Ledger) -> anyhow::Result<Comparison> {
     // What changed within the last seconds of the window may have become visible after it was read.
     let until = ledger.summary.until - TimeDelta::from_std(LAG).unwrap_or_default();
     let counted = source.census(until).await.context("could not count at the source")?;

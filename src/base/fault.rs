@@ -48,6 +48,14 @@ impl Fault {
         self
     }
 
+    /// Adds something else that is to be known, before what to do next.
+    pub fn also(mut self, told: &str) -> Self {
+        let problem = self.problem_mut();
+        let hint = problem.hint.take();
+        problem.hint = Some(hint.map_or(told.to_owned(), |hint| format!("{told}; {hint}")));
+        self
+    }
+
     /// Adds the HTTP status behind it.
     pub fn status(mut self, status: u16) -> Self {
         self.problem_mut().status = Some(status);

@@ -1,6 +1,7 @@
 //! The words that every floor shares: record, window, fault, clock, and the settings that the state file has for a mapping.
 //! No I/O.
 
+pub mod adapter;
 pub mod clock;
 pub mod consent;
 pub mod contact;

@@ -14,12 +14,19 @@ pub struct Record {
     pub changed: Option<DateTime<Utc>>,
     /// The source's word for what the record is at the moment, such as `subscribed`; records are counted by it.
     pub status: String,
+    /// The source tells that it is gone; the body is then no more than what names it.
+    pub deleted: bool,
     pub body: Box<RawValue>,
 }
 
-/// The bytes that will be sent for one record.
+/// What will be sent for one record.
 #[derive(Debug)]
-pub struct Payload(pub Box<RawValue>);
+pub struct Payload {
+    /// That of the record.
+    pub key: String,
+    /// The bytes; none for a record that is gone.
+    pub body: Option<Box<RawValue>>,
+}
 
 /// Why a record, or a field of it, is not sent: a word that is counted and logged, such as `pending`.
 pub type Reason = &'static str;
@@ -35,7 +42,7 @@ pub struct LeftOut {
 /// What a mapping has made of a record for the sink.
 #[derive(Debug)]
 pub struct Outgoing {
-    pub payload: Payload,
+    pub body: Box<RawValue>,
     /// Whether it withdraws somebody's consent.
     pub opts_out: bool,
     pub left_out: Vec<LeftOut>,

@@ -1,6 +1,6 @@
 //! Times as text: lenient to read, one spelling to write. Always UTC.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeDelta, Utc};
 
 /// Reads an ISO 8601 time. `T` or a space may separate date and time, a fraction may follow the seconds, a bare
 /// date is its midnight; without a zone the time is UTC.
@@ -35,9 +35,54 @@ pub fn wire(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+/// The units of a span, the largest first.
+const UNITS: [(char, &str, i64); 4] =
+    [('d', "day", 86_400), ('h', "hour", 3600), ('m', "minute", 60), ('s', "second", 1)];
+
+/// How a span is written in the state file.
+pub const SPAN: &str = "^[1-9][0-9]{0,6}[smhd]$";
+
+/// Reads a length of time, at least a second: `30s`, `5m`, `2h`, `7d`.
+pub fn span(text: &str) -> Option<TimeDelta> {
+    let (digits, seconds) =
+        UNITS.iter().find_map(|(unit, _, seconds)| Some((text.strip_suffix(*unit)?, seconds)))?;
+    let ordinary =
+        digits.len() <= 7 && !digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit());
+    let count: i64 = digits.parse().ok().filter(|_| ordinary)?;
+    TimeDelta::try_seconds(count * seconds)
+}
+
+/// A length of time in words, in the largest unit that gives a whole number: `2 hours`.
+pub fn lasting(span: TimeDelta) -> String {
+    let total = span.num_seconds();
+    let (_, word, seconds) = UNITS.iter().find(|(.., seconds)| total % seconds == 0).unwrap_or(&UNITS[3]);
+    match total / seconds {
+        1 => format!("1 {word}"),
+        count => format!("{count} {word}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_is_a_number_and_a_unit() {
+        for (text, seconds, words) in [
+            ("1s", 1, "1 second"),
+            ("90s", 90, "90 seconds"),
+            ("5m", 300, "5 minutes"),
+            ("120m", 7200, "2 hours"),
+            ("2h", 7200, "2 hours"),
+            ("7d", 604_800, "7 days"),
+        ] {
+            let read = span(text).unwrap();
+            assert_eq!((read.num_seconds(), lasting(read).as_str()), (seconds, words), "{text}");
+        }
+        for text in ["", "s", "0s", "01s", "-1s", "1", "1 s", "1w", "1.5h", "99999999s", "2H", "1é"] {
+            assert_eq!(span(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn every_usual_spelling_of_a_time_is_read_as_the_same_instant() {

@@ -33,6 +33,20 @@ pub struct Span {
     pub count: usize,
 }
 
+/// Where the next page of a chain is: what the source has named, kept as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor(pub String);
+
+/// One page of a chain.
+#[derive(Debug)]
+pub struct Link {
+    pub records: Vec<Record>,
+    /// None: this was the last one.
+    pub next: Option<Cursor>,
+    /// When the page was made, by the source's own clock.
+    pub at: DateTime<Utc>,
+}
+
 /// The answer to one read.
 #[derive(Debug)]
 pub struct Page {

@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 use log::{error, info, warn};
 use tokio::task::{self, spawn_blocking};
 
+use super::{Open, Wanted};
 use crate::{
     base::fault::Fault,
     state::{Edit, Entry, Snapshot, StateFile, document::Overruled, folders::Folders},
@@ -12,6 +13,7 @@ use crate::{
 
 pub struct File {
     state: Arc<StateFile>,
+    open: Arc<Open>,
     snapshot: Option<Snapshot>,
     /// The text whose findings were told.
     told: Option<String>,
@@ -22,8 +24,8 @@ pub struct File {
 }
 
 impl File {
-    pub fn new(state: StateFile) -> Self {
-        File { state: Arc::new(state), snapshot: None, told: None, broken: None, unwritten: vec![] }
+    pub fn new(state: StateFile, open: Arc<Open>) -> Self {
+        File { state: Arc::new(state), open, snapshot: None, told: None, broken: None, unwritten: vec![] }
     }
 
     pub fn path(&self) -> &Path {
@@ -47,7 +49,7 @@ impl File {
     /// same text before is not told again, but for the problems.
     pub async fn read(&mut self) -> Result<usize, Fault> {
         let snapshot = match self.blocking(StateFile::load).await {
-            Ok(snapshot) => snapshot,
+            Ok(snapshot) => self.examined(snapshot),
             Err(fault) => {
                 self.broken = Some(fault.to_string());
                 return Err(fault);
@@ -73,6 +75,12 @@ impl File {
         Ok(problems)
     }
 
+    /// Without the entries whose ends can't be opened.
+    fn examined(&self, mut snapshot: Snapshot) -> Snapshot {
+        snapshot.examine(|entry| (self.open)(Wanted { entry, urgent: false }).map(|_| ()));
+        snapshot
+    }
+
     /// Whether the file says something else than when it was last read or written; our own writes are no news.
     pub async fn changed(&self) -> bool {
         match self.blocking(StateFile::load).await {
@@ -95,7 +103,7 @@ impl File {
         if self.told.as_ref() == Some(&applied.before) {
             self.told = Some(applied.snapshot.text.clone());
         }
-        self.snapshot = Some(applied.snapshot);
+        self.snapshot = Some(self.examined(applied.snapshot));
         Ok(applied.overruled)
     }
 

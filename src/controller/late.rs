@@ -45,6 +45,9 @@ impl Late {
 
     /// A run begins. A sink does not look at once at what it takes. Answers the flag that the run sets when something was taken.
     pub fn begins(&mut self, ends: &Ends) -> Arc<AtomicBool> {
+        if !ends.sink.has_late_errors() {
+            return Arc::default();
+        }
         self.looked.get_or_insert_with(Instant::now);
         self.account = Some(Account::of(ends));
         Arc::clone(&self.taken)

@@ -7,6 +7,7 @@ pub mod quit;
 mod report;
 mod runs;
 mod slots;
+mod turns;
 pub mod watch;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -18,10 +19,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{file::File, late::Late, quit::QuitFile, slots::Slots, watch::Watch};
+pub use self::runs::unchanged;
+use self::{file::File, late::Late, quit::QuitFile, slots::Slots, turns::Turns, watch::Watch};
 use crate::{
-    base::{clock::Clock, contact::ContactSettings, fault::Fault},
-    state::{Entry, StateFile},
+    base::{clock::Clock, fault::Fault},
+    state::{Entry, StateFile, Unfit},
     sync::{
         checkpoint::Checkpoint,
         job::{Ended, Ends},
@@ -57,16 +59,15 @@ pub enum Verdict {
     Failed,
 }
 
-/// What the ends of a list depend on.
+/// Whose ends are wanted.
 pub struct Wanted<'a> {
-    pub list_id: &'a str,
+    pub entry: &'a Entry,
     /// Its requests go before those that are not.
     pub urgent: bool,
-    pub contact: &'a ContactSettings,
 }
 
-/// Makes the ends of a list.
-pub type Open = Box<dyn Fn(Wanted) -> Ends + Send + Sync>;
+/// Opens the ends of an entry. Asks nobody.
+pub type Open = Box<dyn Fn(Wanted) -> Result<Ends, Unfit> + Send + Sync>;
 
 /// What the controller works with.
 pub struct Tools {
@@ -108,17 +109,19 @@ enum Look {
     After,
 }
 
-type Ran = (Entry, Result<Ended, Fault>);
+/// An entry, whether its source wants a failed run tried again, and how it ended.
+type Ran = (Entry, bool, Result<Ended, Fault>);
 
 struct Controller {
     file: File,
     clock: Arc<dyn Clock>,
-    open: Open,
+    open: Arc<Open>,
     watch: Watch,
     stop: CancellationToken,
     mode: Mode,
     jobs: JoinSet<Ran>,
     slots: Slots,
+    turns: Turns,
     /// When the entries were last looked at.
     considered: Instant,
     quit: QuitFile,
@@ -130,10 +133,11 @@ struct Controller {
 impl Controller {
     fn new(tools: Tools, mode: Mode) -> Self {
         let Tools { state, clock, open, watch, stop, fresh: _ } = tools;
+        let open = Arc::new(open);
         let quit = QuitFile::in_folder(state.path().parent().unwrap_or(Path::new(".")));
         Controller {
             late: Late::new(state.folders().late(), Arc::clone(&clock)),
-            file: File::new(state),
+            file: File::new(state, Arc::clone(&open)),
             clock,
             open,
             watch,
@@ -141,6 +145,7 @@ impl Controller {
             mode,
             jobs: JoinSet::new(),
             slots: Slots::default(),
+            turns: Turns::default(),
             considered: Instant::now(),
             quit,
             written: None,
@@ -157,7 +162,7 @@ impl Controller {
         self.look().await?;
         while self.mode == Mode::Loop || !self.jobs.is_empty() {
             // Also one that has ended by now, while something else was done.
-            let rest = self.slots.next_rest_end(self.considered);
+            let turn = self.slots.next_rest_end(self.considered).into_iter().chain(self.next_turn()).min();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -167,7 +172,7 @@ impl Controller {
                     self.late.glance();
                 }
                 _ = look.tick(), if self.mode == Mode::Loop => self.look().await?,
-                Some(()) = reached(rest), if self.mode == Mode::Loop => self.consider(Look::After),
+                Some(()) = reached(turn), if self.mode == Mode::Loop => self.consider(Look::After),
                 () = self.watch.changed(), if self.mode == Mode::Loop => {
                     sleep(SETTLE).await;
                     if self.file.changed().await {

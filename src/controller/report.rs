@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, path::Path};
 
 use crate::{
-    base::time::spoken,
+    base::time::{lasting, spoken},
     state::{Edit, Entry},
     sync::{coverage::Counts, due::Due, job::Outcome, late::News},
 };
@@ -15,8 +15,9 @@ pub fn due(entry: &Entry, due: Due) -> String {
         Due::Full => format!("list {list:?} has no latest timestamp, firing full load."),
         Due::Incremental { since } => {
             format!(
-                "list {list:?} last updated on {:?}, over 2 hours ago, firing incremental sync.",
-                spoken(since)
+                "list {list:?} last updated on {:?}, over {} ago, firing incremental sync.",
+                spoken(since),
+                lasting(entry.every)
             )
         }
         Due::UpToDate { since } => format!("list {list:?} up to date, last updated on {:?}.", spoken(since)),
@@ -42,7 +43,7 @@ pub fn finished(entry: &Entry, outcome: &Outcome) -> String {
 /// Something that the entry names is not there.
 pub fn unknown(entry: &Entry, what: &str) -> String {
     let list = &entry.id.list_id;
-    format!("list {list:?}: no member has {what}; is it spelled as in Mailchimp, capitals included?")
+    format!("list {list:?}: no record has {what}; is it spelled as at the source, capitals included?")
 }
 
 /// The most frequent of them, those that nothing is wrong with last.
@@ -55,9 +56,8 @@ pub fn fields_left_out(entry: &Entry, counts: &Counts) -> Option<String> {
     let told: Vec<String> =
         fields.iter().take(TOLD).map(|(name, count)| format!("{count} {}", name.escape_debug())).collect();
     let more = if more > 0 { format!(", and {more} other kinds") } else { String::new() };
-    let hint = format!("`importer preview {list}` shows what becomes of a member");
-    (!told.is_empty())
-        .then(|| format!("list {list:?}: left out of contacts: {}{more} ({hint}).", told.join(", ")))
+    let hint = format!("`importer preview {list}` shows what becomes of a record");
+    (!told.is_empty()).then(|| format!("list {list:?}: left out: {}{more} ({hint}).", told.join(", ")))
 }
 
 /// The sink's validation is of the whole account and names no record.
@@ -66,7 +66,7 @@ pub fn late_errors(news: &News) -> String {
     let count: u64 = news.kinds.values().sum();
     let since = news.since.map_or("up to now".into(), |since| format!("since {}", spoken(since)));
     format!(
-        "the sink has found {}{count} errors {since} in contacts that it had taken, from importer or from elsewhere, and \
+        "the sink has found {}{count} errors {since} in records that it had taken, from importer or from elsewhere, and \
          does not say in which: {}.",
         if news.at_least { "at least " } else { "" },
         told.join(", ")
@@ -76,7 +76,7 @@ pub fn late_errors(news: &News) -> String {
 pub fn rejected(entry: &Entry, counts: &Counts, file: &Path) -> Option<String> {
     let (list, rejected) = (&entry.id.list_id, counts.rejected.values().sum::<u64>());
     let members =
-        if rejected == 1 { "1 rejected member".into() } else { format!("{rejected} rejected members") };
+        if rejected == 1 { "1 rejected record".into() } else { format!("{rejected} rejected records") };
     (rejected > 0).then(|| {
         format!(
             "list {list:?}: {members} can't be sent as they are; {} keeps them, with the reason. When it is mended, \

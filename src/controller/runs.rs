@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use log::{error, info, warn};
 use tokio::{
     task::{self, JoinError},
@@ -12,11 +12,18 @@ use tokio::{
 use super::{Controller, Look, Mode, Ran, Wanted, report, slots::Slot};
 use crate::{
     base::fault::Fault,
-    state::{Edit, Entry, Stamp, document::Overruled, identity::EntryId},
+    state::{
+        Edit, Entry, Stamp,
+        document::Overruled,
+        ends::{FullLoad, Remember},
+        folders::Folders,
+        identity::EntryId,
+    },
     sync::{
         checkpoint::Checkpoint,
         due::{self, Due},
-        job::{self, Ended, Outcome, Plan},
+        job::{self, Ended, Ends, Outcome, Plan},
+        unchanged::Unchanged,
     },
 };
 
@@ -56,8 +63,23 @@ impl Controller {
         }
     }
 
+    /// When the next entry is due of those that are free and not due yet.
+    pub(super) fn next_turn(&self) -> Option<Instant> {
+        if self.mode == Mode::Once {
+            return None;
+        }
+        let (now, instant) = (self.clock.now(), Instant::now());
+        let free = |entry: &&Entry| entry.enabled && self.slots.of(&entry.id, instant) == Slot::Free;
+        let entries = self.file.entries();
+        let due = entries.iter().filter(free).filter_map(|entry| self.turns.due_at(entry));
+        // A moment later it is over.
+        let left = due.filter_map(|at| (at + TimeDelta::milliseconds(1) - now).to_std().ok());
+        left.filter(|left| !left.is_zero()).min().map(|left| instant + left)
+    }
+
     fn decide(&mut self, entry: Entry, look: Look) {
-        let due = due::decide(entry.latest_timestamp, self.clock.now());
+        let from = self.turns.since(&entry);
+        let due = due::decide(entry.latest_timestamp, from, entry.every, self.clock.now());
         let told = report::due(&entry, due);
         match due {
             Due::UpToDate { .. } if look == Look::Regular => info!("{told}"),
@@ -81,12 +103,19 @@ impl Controller {
 
     fn start(&mut self, entry: Entry, since: Option<DateTime<Utc>>, told: &str) {
         info!("{told}");
-        if since.is_some() && entry.start_offset > 0 {
+        self.settle(entry.id.clone());
+        let ends = match (self.open)(Wanted { entry: &entry, urgent: since.is_some() }) {
+            Ok(ends) => ends,
+            // It could be opened when the file was read.
+            Err(unfit) => {
+                error!("list {:?}: {}", entry.id.list_id, unfit.text);
+                self.failed = true;
+                return self.slots.rest(entry.id, Instant::now(), None);
+            }
+        };
+        if (since.is_some() || ends.rereads()) && entry.start_offset > 0 {
             warn!("{}", report::offset_ignored(&entry));
         }
-        self.settle(entry.id.clone());
-        let (list_id, urgent, contact) = (&entry.id.list_id, since.is_some(), &entry.contact);
-        let ends = (self.open)(Wanted { list_id, urgent, contact });
         let folders = self.file.folders();
         let plan = Plan {
             list_id: entry.id.list_id.clone(),
@@ -99,15 +128,17 @@ impl Controller {
             dead_letter: folders.dead_letter(&entry),
             origin: origin(&entry),
             delivered_before: entry.delivered_before,
-            reads_archived: entry.contact.policy.reads_archived(),
+            reads_archived: entry.contact.policy.reads_archived() && !ends.rereads(),
             audience: audience(&entry),
             allow_mass_change: entry.allow_mass_change,
+            unchanged: unchanged(&entry, &ends, &folders),
+            holds_back: since.is_some() || entry.full_load == FullLoad::ChangedOnly,
             taken: self.late.begins(&ends),
         };
         let (stop, id) = (self.stop.clone(), entry.id.clone());
         let task = self.jobs.spawn(async move {
             let ended = job::run(&ends, &plan, &stop).await;
-            (entry, ended)
+            (entry, ends.retry, ended)
         });
         self.slots.run(task.id(), id);
     }
@@ -115,15 +146,17 @@ impl Controller {
     pub(super) async fn ended(&mut self, ran: Result<(task::Id, Ran), JoinError>) -> Result<(), Fault> {
         let task = ran.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
         match ran {
-            Ok((_, (entry, Ok(Ended::Finished(outcome))))) => self.save(task, entry, outcome).await?,
-            Ok((_, (entry, Ok(Ended::Stopped(counts))))) => {
+            Ok((_, (entry, _, Ok(Ended::Finished(outcome))))) => self.save(task, entry, outcome).await?,
+            Ok((_, (entry, _, Ok(Ended::Stopped(counts))))) => {
                 self.slots.free(task);
                 info!("{}", report::stopped(&entry, &counts));
             }
-            Ok((_, (_, Err(fault)))) => self.fail(task, &fault.to_string()),
+            Ok((_, (entry, retry, Err(fault)))) => {
+                self.fail(task, &fault.to_string(), (!retry).then_some(entry.every));
+            }
             // A panic has printed its own text; a task that was cut short at the end of a stop is no failure.
             Err(error) if error.is_panic() => {
-                self.fail(task, "this is a bug in importer, please report the text above");
+                self.fail(task, "this is a bug in importer, please report the text above", None);
             }
             Err(_) => {}
         }
@@ -131,14 +164,15 @@ impl Controller {
         Ok(())
     }
 
-    fn fail(&mut self, task: task::Id, why: &str) {
+    /// `rest`: how long the entry waits now, if not for longer each time.
+    fn fail(&mut self, task: task::Id, why: &str, rest: Option<TimeDelta>) {
         self.failed = true;
         if let Some(id) = self.slots.free(task) {
             error!(
                 "list {:?} failed: {why}. Its entry is left as it was; its next run goes on from what is delivered.",
                 id.list_id
             );
-            self.slots.rest(id, Instant::now());
+            self.slots.rest(id, Instant::now(), rest.and_then(|rest| rest.to_std().ok()));
         }
     }
 
@@ -190,6 +224,7 @@ impl Controller {
                 }
                 self.slots.free(task);
                 self.slots.recovered(&edit.entry);
+                self.turns.ended(&edit.entry, edit.stamp.latest_timestamp, self.clock.now());
                 self.written = Some(Instant::now());
             }
             Err(fault) => {
@@ -206,11 +241,24 @@ impl Controller {
     }
 }
 
+/// What is remembered of what the entry's sink has accepted: usual where everything is read every time.
+pub fn unchanged(entry: &Entry, ends: &Ends, folders: &Folders) -> Option<Unchanged> {
+    let usual = || if ends.rereads() { Remember::usual() } else { Remember::Off };
+    match entry.unchanged.unwrap_or_else(usual) {
+        Remember::Off => None,
+        Remember::For(expire) => Some(Unchanged::new(&folders.entry(entry), expire, ends.held_by.clone())),
+    }
+}
+
 /// What the result of an entry's run depends on: with anything of it changed, an interrupted run does not go on. How
 /// fast it runs is not among it.
 fn origin(entry: &Entry) -> String {
-    let was = serde_json::to_string(&(entry.was, &entry.contact)).unwrap_or_default();
+    let was = serde_json::to_string(&(entry.was, &entry.contact, ends(entry))).unwrap_or_default();
     format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
+}
+
+fn ends(entry: &Entry) -> [&serde_json::Value; 3] {
+    [&entry.source, &entry.mapping, &entry.sink].map(|said| &said.value)
 }
 
 /// By what the opt-outs of full loads are compared.

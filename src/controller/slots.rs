@@ -68,11 +68,11 @@ impl Slots {
         Some(self.running.swap_remove(index).1)
     }
 
-    /// It has failed, perhaps once more.
-    pub fn rest(&mut self, id: EntryId, now: Instant) {
+    /// It has failed, perhaps once more. `rest`: how long it rests, if not for longer each time.
+    pub fn rest(&mut self, id: EntryId, now: Instant, rest: Option<Duration>) {
         let index = self.failed.iter().position(|failed| failed.id == id);
         let times = index.map_or(0, |index| self.failed.swap_remove(index).times);
-        let rest = REST.saturating_mul(1 << times.min(16)).min(LONGEST_REST);
+        let rest = rest.unwrap_or_else(|| REST.saturating_mul(1 << times.min(16)).min(LONGEST_REST));
         self.failed.push(Failed { id, times: times + 1, until: now + rest });
     }
 
@@ -118,18 +118,28 @@ mod tests {
             (Slot::Running, Slot::Waiting, Slot::Free)
         );
         assert_eq!(slots.free(task), Some(a.clone()));
-        slots.rest(a.clone(), now);
+        slots.rest(a.clone(), now, None);
         assert_eq!((slots.of(&a, now), slots.of(&edited, now)), (Slot::Resting { left: REST }, Slot::Free));
         assert_eq!(slots.of(&a, now + REST), Slot::Free);
-        slots.rest(a.clone(), now);
+        slots.rest(a.clone(), now, None);
         assert_eq!(slots.of(&a, now), Slot::Resting { left: 2 * REST });
-        (0..20).for_each(|_| slots.rest(a.clone(), now));
+        (0..20).for_each(|_| slots.rest(a.clone(), now, None));
         assert_eq!(slots.of(&a, now), Slot::Resting { left: LONGEST_REST });
         slots.recovered(&a);
-        slots.rest(a.clone(), now);
+        slots.rest(a.clone(), now, None);
         assert_eq!(slots.of(&a, now), Slot::Resting { left: REST });
         slots.settle(b.clone());
         assert_eq!(slots.of(&b, now), Slot::Settled);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_a_failed_run_waits_for_its_turn_every_rest_is_as_long() {
+        let (a, now, turn) = (id(r#"{"list_id": "a"}"#), Instant::now(), Duration::from_secs(5));
+        let mut slots = Slots::default();
+        for _ in 0..3 {
+            slots.rest(a.clone(), now, Some(turn));
+            assert_eq!(slots.of(&a, now), Slot::Resting { left: turn });
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -138,8 +148,8 @@ mod tests {
         let now = Instant::now();
         let mut slots = Slots::default();
         assert_eq!(slots.next_rest_end(now), None);
-        slots.rest(b, now + REST / 2);
-        slots.rest(a, now);
+        slots.rest(b, now + REST / 2, None);
+        slots.rest(a, now, None);
         let mut seen = now;
         let ends: Vec<_> =
             std::iter::from_fn(|| slots.next_rest_end(seen).inspect(|end| seen = *end)).take(3).collect();

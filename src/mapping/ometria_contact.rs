@@ -12,15 +12,21 @@ mod properties;
 
 use std::{borrow::Cow, sync::OnceLock};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::to_raw_value};
 
 use self::{consent::Said, member::Member, named::Names};
-use super::Mapping;
+use super::{Mapping, Wanted};
 use crate::base::{
+    adapter::Chosen,
     contact::{ContactSettings, PropertySource, TAGS},
-    record::{LeftOut, Mapped, Outgoing, Payload, Reason, Record},
+    record::{LeftOut, Mapped, Outgoing, Reason, Record},
 };
+
+/// There is nothing to set in the mapping: what its contacts look like stands in the entry itself.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {}
 
 /// The mapping of one list.
 pub struct OmetriaContact {
@@ -31,6 +37,11 @@ pub struct OmetriaContact {
 }
 
 impl OmetriaContact {
+    pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Self, String> {
+        let Settings {} = chosen.settings()?;
+        Ok(OmetriaContact::new(wanted.list_id, wanted.contact.clone()))
+    }
+
     /// Unless the settings name another, the collection is `mailchimp_<list_id>`: contact ids are unique within one.
     pub fn new(list_id: &str, settings: ContactSettings) -> Self {
         let collection = settings.collection.clone().unwrap_or_else(|| format!("mailchimp_{list_id}"));
@@ -58,7 +69,7 @@ impl OmetriaContact {
         left_out.note("marketing_optin", silent.map_or(Ok(None::<()>), Err));
         let contact = self.contact((id, email), said, member, record, &mut left_out);
         let body = to_raw_value(&contact).map_err(|_| Refusal::Reject("unwritable"))?;
-        Ok(Outgoing { payload: Payload(body), opts_out, left_out: left_out.0 })
+        Ok(Outgoing { body, opts_out, left_out: left_out.0 })
     }
 
     fn contact(
@@ -119,7 +130,7 @@ impl OmetriaContact {
 }
 
 impl Mapping for OmetriaContact {
-    fn fields(&self) -> Vec<&'static str> {
+    fn fields(&self) -> Option<Vec<String>> {
         // Two levels at most: deeper paths are not documented to work.
         let mut fields = vec![
             "contact_id",
@@ -142,7 +153,7 @@ impl Mapping for OmetriaContact {
                 PropertySource::Merge { .. } | PropertySource::Part { .. } => {}
             }
         }
-        fields
+        Some(fields.into_iter().map(str::to_owned).collect())
     }
 
     fn map(&self, record: &Record) -> Mapped {

@@ -30,6 +30,8 @@ pub struct Gate {
     /// Only one caller at a time waits for the next slot, so that turns are kept up to it.
     turn: Arc<Queue>,
     pace: Option<Mutex<Pace>>,
+    /// When the last request went out or will, and how far its caller wants others to be from it.
+    last: Mutex<Option<(Instant, Duration)>>,
     rest: Mutex<Rest>,
     /// A request has succeeded after a rest.
     recovered: Notify,
@@ -59,6 +61,7 @@ impl Gate {
             places: Queue::new(connections),
             turn: Queue::new(1),
             pace: (rate > 0.0).then(|| Mutex::new(Pace::new(rate))),
+            last: Mutex::default(),
             rest: Mutex::default(),
             recovered: Notify::new(),
         }
@@ -94,7 +97,17 @@ impl Gate {
         if let Some(slot) = slot {
             sleep_until(slot).await;
         }
+        sleep_until(self.distant(caller)).await;
         Ok(Permit { _place: place, sent: Instant::now() })
+    }
+
+    /// The first moment that is far enough from the last request, for this caller and for that one's.
+    fn distant(&self, caller: &Caller) -> Instant {
+        let (mut last, now) = (lock(&self.last), Instant::now());
+        let after = last.map_or(now, |(at, distance)| at + distance.max(caller.distance));
+        let slot = after.max(now);
+        *last = Some((slot, caller.distance));
+        slot
     }
 
     /// When this request may go, while nobody has succeeded since the last rest.
@@ -173,10 +186,10 @@ impl Gate {
         }
     }
 
-    /// The service's queue takes so many more records.
-    pub fn room(&self, records: f64) {
+    /// The service takes only this share of what is plenty.
+    pub fn room(&self, share: f64) {
         if let Some(pace) = &self.pace {
-            lock(pace).room(records);
+            lock(pace).room(share);
         }
     }
 }
@@ -195,7 +208,7 @@ mod tests {
     use super::*;
 
     fn anybody() -> Caller {
-        Caller { list_id: "a".into(), urgent: false }
+        Caller::new("a", false)
     }
 
     #[tokio::test(start_paused = true)]
@@ -229,6 +242,22 @@ mod tests {
         assert_eq!(visits.count().await, 20);
         assert_eq!(peak.into_inner(), 3);
         assert_eq!(start.elapsed(), Duration::from_secs(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_wants_a_distance_has_it_to_the_request_before_and_the_one_after() {
+        let gate = Gate::new(10, 0.0);
+        let (near, far) = (anybody(), Caller { distance: Duration::from_secs(60), ..anybody() });
+        let start = Instant::now();
+        let mut times = vec![];
+        for caller in [&near, &near, &far, &far, &near, &near] {
+            gate.enter(caller).await.unwrap();
+            times.push(start.elapsed().as_secs());
+        }
+        assert_eq!(times, [0, 0, 60, 120, 180, 180]);
+        sleep(Duration::from_secs(90)).await;
+        gate.enter(&far).await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), 270, "long enough ago");
     }
 
     #[tokio::test(start_paused = true)]

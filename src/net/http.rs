@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-use super::{Caller, Gate, Request, Response, Transport, TransportError, backoff};
+use super::{Caller, Gate, Request, Response, Transport, TransportError, backoff, session::Session};
 use crate::base::{
     clock::Clock,
     fault::{Fault, Problem},
@@ -24,22 +24,20 @@ use crate::base::{
     secret::Secret,
 };
 
-/// How many records the service's queue still takes, where it says so:
-/// <https://docs.ometria.com/docs/ometria-data-api-introduction>.
-const QUEUE_ROOM: &str = "x-queuesize-remaining";
-
 /// One customer's account at one third party.
 pub struct Account {
-    /// The third party's name, as in a message: `mailchimp`.
+    /// The third party's name, as in a message.
     pub service: &'static str,
     /// The environment variables of the key and of the address, for hints.
     pub key_name: &'static str,
     pub url_name: &'static str,
     pub base: Url,
-    pub key: Secret,
-    /// The header that carries the key.
-    pub header: HeaderName,
-    pub credentials: HeaderValue,
+    /// What no message may show.
+    pub secrets: Vec<Secret>,
+    /// What every request carries, the key above all.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The header that tells how much the service still takes, and the number below which the pace goes down in proportion.
+    pub room: Option<(HeaderName, f64)>,
 }
 
 /// The door of one account, shared by all lists.
@@ -48,6 +46,7 @@ pub struct Door {
     gate: Gate,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
+    session: Session,
     /// How far the service's clock is ahead of ours, in milliseconds, by its last good answer.
     ahead: AtomicI64,
     /// The last trouble that was told, and when.
@@ -76,14 +75,13 @@ enum Kind {
 
 impl Door {
     pub fn new(
-        mut account: Account,
+        account: Account,
         gate: Gate,
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        account.credentials.set_sensitive(true);
-        let (ahead, told) = (AtomicI64::new(0), Mutex::default());
-        Arc::new(Door { account, gate, transport, clock, ahead, told })
+        let (session, ahead, told) = (Session::default(), AtomicI64::new(0), Mutex::default());
+        Arc::new(Door { account, gate, transport, clock, session, ahead, told })
     }
 
     fn is_news(&self, trouble: &str) -> bool {
@@ -105,6 +103,11 @@ impl Http {
     /// first answer.
     pub fn now(&self) -> DateTime<Utc> {
         self.door.clock.now() + TimeDelta::milliseconds(self.door.ahead.load(Ordering::Relaxed))
+    }
+
+    /// The token of the account, if it has one that is fetched.
+    pub fn session(&self) -> &Session {
+        &self.door.session
     }
 
     /// `GET base/segment/segment?name=value`; segments and values may hold anything.
@@ -138,7 +141,7 @@ impl Http {
         *request.uri_mut() = url.as_str().parse().unwrap_or_default();
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(self.door.account.header.clone(), self.door.account.credentials.clone());
+        headers.extend(self.door.account.headers.iter().cloned());
         request
     }
 
@@ -196,6 +199,15 @@ impl Http {
             if kind != Kind::Aside && self.refuses_key(&fault) {
                 self.door.gate.park(fault.problem());
             }
+            if self.caller.once
+                && let Fault::Retryable { problem, .. } | Fault::TooLarge(problem) = fault
+            {
+                if asks_for_rest(&problem) {
+                    self.door.gate.cool(backoff::delay(attempt, fastrand::f64(), None));
+                }
+                let told = "`retry` is false: the next run asks again";
+                return Err(Fault::List(problem).also(told).during(doing));
+            }
             let Fault::Retryable { problem, after } = &fault else { return Err(fault.during(doing)) };
             let wait = backoff::delay(attempt, fastrand::f64(), *after);
             if attempt == backoff::TRIES || start.elapsed().saturating_add(wait) > backoff::PATIENCE {
@@ -242,10 +254,11 @@ impl Http {
                 .hint(format!("if this lasts, check the network and `{url_name}`"));
             if matches!(error, TransportError::TimedOut) { kind.fault(fault) } else { fault }
         })?;
-        if let Some(records) =
-            response.headers().get(QUEUE_ROOM).and_then(|value| value.to_str().ok()?.parse().ok())
+        if let Some((header, plenty)) = &self.door.account.room
+            && let Some(left) = response.headers().get(header).and_then(|value| value.to_str().ok())
+            && let Ok(left) = left.parse::<f64>()
         {
-            self.door.gate.room(records);
+            self.door.gate.room(left / plenty);
         }
         match response.status() {
             status if status.is_success() => {
@@ -296,7 +309,9 @@ impl Http {
             {
                 let mut fault = Fault::retry(what.trim_end());
                 if let Fault::Retryable { after, .. } = &mut fault {
-                    *after = retry_after(response, self.door.clock.now());
+                    let text = problem.as_ref().and_then(ProblemDocument::text);
+                    *after = retry_after(response, self.door.clock.now())
+                        .or_else(|| seconds(&text?).filter(|_| status == StatusCode::TOO_MANY_REQUESTS));
                 }
                 fault
             }
@@ -310,7 +325,7 @@ impl Http {
             _ => Fault::list(what.trim_end()),
         };
         let fault = fault.status(status.as_u16());
-        match problem.and_then(|problem| problem.text()).map(|text| self.safe(&text)) {
+        match problem.as_ref().and_then(ProblemDocument::text).map(|text| self.safe(&text)) {
             Some(text) if text != reason => fault.because(text),
             _ => fault,
         }
@@ -318,7 +333,9 @@ impl Http {
 
     /// Another party's text, made fit for a log: one line, short, without the key and without addresses.
     fn safe(&self, text: &str) -> String {
-        redact::line(&text.replace(self.door.account.key.reveal(), "***"))
+        let secrets = self.door.account.secrets.iter().cloned().chain(self.door.session.secret());
+        let stars = secrets.fold(text.to_owned(), |text, secret| text.replace(secret.reveal(), "***"));
+        redact::line(&stars)
     }
 }
 
@@ -337,7 +354,7 @@ fn asks_for_rest(problem: &Problem) -> bool {
     matches!(problem.status, Some(403 | 429 | 503))
 }
 
-/// An error body: RFC 7807 as Mailchimp sends it, or a plain `error` or `message`.
+/// An error body: RFC 7807, or a plain `error` or `message`.
 #[derive(Deserialize)]
 struct ProblemDocument {
     title: Option<String>,
@@ -347,12 +364,21 @@ struct ProblemDocument {
 }
 
 impl ProblemDocument {
-    fn text(self) -> Option<String> {
-        match (self.title, self.detail) {
+    fn text(&self) -> Option<String> {
+        match (&self.title, &self.detail) {
             (Some(title), Some(detail)) => Some(format!("{title}: {detail}")),
-            (title, detail) => title.or(detail).or(self.error).or(self.message),
+            (title, detail) => {
+                title.as_ref().or(detail.as_ref()).or(self.error.as_ref()).or(self.message.as_ref()).cloned()
+            }
         }
     }
+}
+
+/// Some services tell only in words for how long they want to be left alone: `try again in 30 seconds`.
+fn seconds(text: &str) -> Option<Duration> {
+    let words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let number = words.windows(2).find(|pair| pair[1].to_ascii_lowercase().starts_with("sec"))?[0];
+    number.parse().ok().map(Duration::from_secs)
 }
 
 /// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
@@ -371,4 +397,23 @@ pub fn server_time(response: &Response) -> Option<DateTime<Utc>> {
 
 fn date(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc2822(text).ok().map(|time| time.to_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_may_tell_in_words_how_long_to_wait() {
+        for (text, expected) in [
+            ("Too many requests, try again in 30 seconds.", Some(30)),
+            ("Limit of 100 reached; wait 1 second", Some(1)),
+            ("Retry after 5 sec", Some(5)),
+            ("at most 100 requests a minute", None),
+            ("soon seconds", None),
+            ("", None),
+        ] {
+            assert_eq!(seconds(text), expected.map(Duration::from_secs), "{text}");
+        }
+    }
 }

@@ -14,8 +14,6 @@ const SHY_OF: f64 = 0.93;
 const FORGET: Duration = Duration::from_secs(900);
 /// The slowest pace, in requests a second.
 const SLOWEST: f64 = 0.05;
-/// With fewer free places in the service's queue than this, the pace goes down in proportion.
-const ROOM: f64 = 10_000.0;
 
 /// The pace of one account.
 #[derive(Debug)]
@@ -70,9 +68,9 @@ impl Pace {
         self.rate = (self.rate * LOWER).max(SLOWEST);
     }
 
-    /// How many records the service's queue still takes.
-    pub fn room(&mut self, records: f64) {
-        self.room = (records / ROOM).clamp(0.0, 1.0);
+    /// The service takes only this share of what is plenty.
+    pub fn room(&mut self, share: f64) {
+        self.room = share.clamp(0.0, 1.0);
     }
 }
 
@@ -136,7 +134,7 @@ mod tests {
             pace.slot(now);
             pace.slot(now) - now
         };
-        for (room, expected) in [(50_000.0, 0.125), (5_000.0, 0.25), (0.0, 20.0), (10_000.0, 0.125)] {
+        for (room, expected) in [(5.0, 0.125), (0.5, 0.25), (0.0, 20.0), (1.0, 0.125)] {
             pace.room(room);
             assert_eq!(spacing(&mut pace).as_secs_f64(), expected, "{room}");
         }

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::sync::oneshot::{Sender, channel};
@@ -14,6 +15,16 @@ pub struct Caller {
     pub list_id: Arc<str>,
     /// Before those that are not: an incremental sync is short, a full load is long.
     pub urgent: bool,
+    /// The least time between its requests and any others of the account.
+    pub distance: Duration,
+    /// Whatever fails is not tried again.
+    pub once: bool,
+}
+
+impl Caller {
+    pub fn new(list_id: &str, urgent: bool) -> Self {
+        Caller { list_id: list_id.into(), urgent, distance: Duration::ZERO, once: false }
+    }
 }
 
 /// So many places.
@@ -122,7 +133,7 @@ mod tests {
     use super::*;
 
     fn caller(list_id: &str, urgent: bool) -> Caller {
-        Caller { list_id: list_id.into(), urgent }
+        Caller::new(list_id, urgent)
     }
 
     #[tokio::test(start_paused = true)]

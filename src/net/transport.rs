@@ -23,9 +23,9 @@ pub trait Transport: Send + Sync {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>>;
 }
 
-/// Mailchimp cuts a request after 120 s itself: <https://mailchimp.com/developer/marketing/guides/run-async-requests-batch-endpoint/>.
+/// The slowest services cut a request after 120 s themselves.
 pub const LONGEST: Duration = Duration::from_secs(125);
-/// A thousand members with all their fields are some 3 MB.
+/// A thousand records of 3 kB each are some 3 MB.
 const LARGEST: usize = 64 << 20;
 
 /// How long is waited for what may never come.

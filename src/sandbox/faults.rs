@@ -61,11 +61,14 @@ pub(super) struct Luck {
     faults: Faults,
     mailchimp: Rng,
     ometria: Rng,
+    when_i_work: Rng,
 }
 
 impl Luck {
     pub fn new(faults: Faults) -> Self {
-        Luck { mailchimp: faults.chance("Mailchimp"), ometria: faults.chance("Ometria"), faults }
+        let [mailchimp, ometria, when_i_work] =
+            ["Mailchimp", "Ometria", "When I Work"].map(|service| faults.chance(service));
+        Luck { mailchimp, ometria, when_i_work, faults }
     }
 
     /// What happens to the next request.
@@ -73,6 +76,7 @@ impl Luck {
         let of = match service {
             Service::Mailchimp => &mut self.mailchimp,
             Service::Ometria => &mut self.ometria,
+            Service::WhenIWork => &mut self.when_i_work,
         };
         // One fork for each request: what is drawn for one does not move the others.
         let mut chance = of.fork();

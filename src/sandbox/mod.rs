@@ -1,4 +1,4 @@
-//! Emulators of both services, faithful to what is documented and observed of them: a function from request to
+//! Emulators of the services, faithful to what is documented and observed of them: a function from request to
 //! response with a memory. In a test or the demo it stands in for the network; [`serve`] puts it on loopback.
 //! Sees the network's words and the base, nothing else.
 
@@ -11,6 +11,7 @@ pub mod people;
 mod query;
 pub mod serve;
 mod trouble;
+pub mod when_i_work;
 
 pub use self::{faults::Faults, trouble::Trouble};
 
@@ -34,6 +35,7 @@ use self::{
     mailchimp::Mailchimp,
     ometria::Ometria,
     trouble::Outcome,
+    when_i_work::WhenIWork,
 };
 use crate::{
     base::clock::Clock,
@@ -48,6 +50,7 @@ pub const OMETRIA_KEY: &str = "sandbox-ometria-key";
 pub enum Service {
     Mailchimp,
     Ometria,
+    WhenIWork,
 }
 
 /// What the outside saw.
@@ -55,6 +58,8 @@ pub enum Service {
 pub struct Seen {
     /// Path and query of the latest requests to Mailchimp.
     pub reads: VecDeque<String>,
+    /// Path and query of the latest requests to When I Work.
+    pub shifts: VecDeque<String>,
     /// Records in each of the latest pushes to Ometria.
     pub pushes: VecDeque<usize>,
     /// Requests for the errors that Ometria has found later.
@@ -77,7 +82,7 @@ fn remember<T>(latest: &mut VecDeque<T>, item: T) {
     }
 }
 
-/// Both services and what was seen of their use.
+/// The services and what was seen of their use.
 pub struct Sandbox {
     clock: Arc<dyn Clock>,
     /// How far the services' clock is ahead of that one.
@@ -86,6 +91,7 @@ pub struct Sandbox {
     connections: AtomicUsize,
     mailchimp: Mutex<Mailchimp>,
     ometria: Mutex<Ometria>,
+    when_i_work: Mutex<WhenIWork>,
     troubles: Mutex<VecDeque<(Service, Trouble)>>,
     luck: Mutex<Option<Luck>>,
     seen: Mutex<Seen>,
@@ -101,6 +107,7 @@ impl Sandbox {
             connections: AtomicUsize::new(0),
             mailchimp: Mutex::new(Mailchimp::default()),
             ometria: Mutex::new(Ometria::default()),
+            when_i_work: Mutex::default(),
             troubles: Mutex::default(),
             luck: Mutex::default(),
             seen: Mutex::default(),
@@ -113,6 +120,10 @@ impl Sandbox {
 
     pub fn ometria(&self) -> MutexGuard<'_, Ometria> {
         lock(&self.ometria)
+    }
+
+    pub fn when_i_work(&self) -> MutexGuard<'_, WhenIWork> {
+        lock(&self.when_i_work)
     }
 
     pub fn seen(&self) -> Seen {
@@ -159,8 +170,11 @@ impl Sandbox {
 
     /// As [`Sandbox::handle`], for a wire that can break off an answer itself.
     async fn answer(&self, request: Request) -> Outcome {
-        let service =
-            if request.uri().path().starts_with("/v2") { Service::Ometria } else { Service::Mailchimp };
+        let service = match request.uri().path() {
+            path if path.starts_with("/v2") => Service::Ometria,
+            path if path == "/login" || path.starts_with("/2/") => Service::WhenIWork,
+            _ => Service::Mailchimp,
+        };
         let connection = (service == Service::Mailchimp).then(|| Connection::open(&self.connections));
         let open = connection.as_ref().map_or(0, |connection| connection.open);
         if !self.latency.is_zero() {
@@ -174,6 +188,7 @@ impl Sandbox {
             (_, Service::Mailchimp) if open > mailchimp::MAX_CONNECTIONS => mailchimp::too_many_connections(),
             (_, Service::Mailchimp) => self.mailchimp().respond(&request, view),
             (_, Service::Ometria) => self.ometria().respond(&request, now),
+            (_, Service::WhenIWork) => self.when_i_work().respond(&request, now),
         };
         self.note(service, &request, open, &response, trouble.as_ref());
         let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
@@ -212,6 +227,7 @@ impl Sandbox {
         seen.throttled += usize::from(response.status() == StatusCode::TOO_MANY_REQUESTS);
         match service {
             Service::Mailchimp => remember(&mut seen.reads, request.uri().to_string()),
+            Service::WhenIWork => remember(&mut seen.shifts, request.uri().to_string()),
             Service::Ometria if request.method() == Method::GET => seen.looks += 1,
             Service::Ometria => {
                 let batch = serde_json::from_slice::<Vec<Value>>(request.body());

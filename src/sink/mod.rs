@@ -1,15 +1,45 @@
 //! Where payloads go. A sink takes one batch and returns when its fate is known; it never retries and never waits.
 
+pub mod ndjson;
 pub mod ometria;
+pub mod stdout;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use futures::future::BoxFuture;
+use serde_json::Value;
 
-use crate::base::{
-    fault::Fault,
-    record::{Payload, Reason},
+use self::{ndjson::Ndjson, ometria::Ometria, stdout::Stdout};
+use crate::{
+    base::{
+        adapter::Chosen,
+        fault::Fault,
+        record::{Payload, Reason},
+    },
+    net::{Caller, Doors, Unopened},
 };
+
+/// The types of sinks; the first one is that of an entry which names none.
+pub const TYPES: [&str; 3] = ["ometria", "ndjson", "stdout"];
+
+/// On whose behalf something is delivered.
+pub struct Wanted<'a> {
+    pub list_id: &'a str,
+    /// That of the state file, where relative paths begin.
+    pub folder: &'a Path,
+    pub caller: Caller,
+}
+
+/// Opens what an entry says of its sink. Asks nobody, and makes no file.
+pub fn open(said: &Value, wanted: Wanted, doors: &Doors) -> Result<Arc<dyn Sink>, Unopened> {
+    let chosen = Chosen::of(said, TYPES[0]);
+    Ok(match chosen.kind.as_str() {
+        "ometria" => Arc::new(Ometria::open(&chosen, wanted, doors)?),
+        "ndjson" => Arc::new(Ndjson::open(&chosen, &wanted)?),
+        "stdout" => Arc::new(Stdout::open(&chosen)?),
+        _ => return Err(chosen.unknown(&TYPES).into()),
+    })
+}
 
 /// What a sink takes at once.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +48,22 @@ pub struct BatchLimits {
     pub records: usize,
     /// The most batches under way.
     pub in_flight: usize,
+}
+
+/// What a sink makes of a record that is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// A payload without a body is delivered like any other.
+    Sent,
+    /// Nothing; it is counted as skipped.
+    Ignored,
+}
+
+/// What a sink says of a batch that it has accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// By which the sink's support finds the request.
+    pub request_id: Option<String>,
 }
 
 /// Errors that a sink has found after it had taken the records. They name none, and may be of other programs too.
@@ -38,6 +84,21 @@ pub trait Sink: Send + Sync {
         None
     }
 
+    /// What becomes of a record that is gone at the source.
+    fn deletion(&self) -> Deletion {
+        Deletion::Ignored
+    }
+
+    /// Whether this payload withdraws somebody's consent, where the mapping can't know.
+    fn opts_out(&self, _payload: &Payload) -> bool {
+        false
+    }
+
+    /// Whether [`Sink::late_errors`] can tell anything.
+    fn has_late_errors(&self) -> bool {
+        false
+    }
+
     /// Why this payload would be refused, as far as that can be told without asking; nothing if it would be taken.
     fn refusal(&self, _payload: &Payload) -> Option<Reason> {
         None
@@ -48,7 +109,7 @@ pub trait Sink: Send + Sync {
         Box::pin(async { Ok(None) })
     }
 
-    /// Ok: every payload was accepted. [`Fault::TooLarge`]: the batch was refused as a whole, for its size or for one of its
+    /// Ok: every payload was accepted, those without a body if [`Sink::deletion`] is to send them. [`Fault::TooLarge`]: the batch was refused as a whole, for its size or for one of its
     /// payloads, which the sink does not name; a smaller batch may be accepted.
-    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<(), Fault>>;
+    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>>;
 }

@@ -5,16 +5,18 @@ pub mod rules;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use http::HeaderName;
 use serde::Deserialize;
 
-use super::{BatchLimits, LateErrors, Sink};
+use super::{BatchLimits, Deletion, LateErrors, Receipt, Sink, Wanted};
 use crate::{
     base::{
+        adapter::Chosen,
         fault::Fault,
         record::{Payload, Reason},
         redact,
     },
-    net::{Http, Response},
+    net::{Account, Doors, Environment, Gate, Http, Refused, Response, Unopened, environment::credentials},
 };
 
 /// Records a request takes: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
@@ -24,6 +26,43 @@ const MAX_ERRORS: usize = 100;
 /// As many as keep eight requests a second going while an answer takes a second.
 const IN_FLIGHT: usize = 8;
 
+const SERVICE: &str = "ometria";
+/// The limit of push requests a second: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
+const RATE: f64 = 8.0;
+/// Pushes under way at once: as many as one list can have, twice.
+const CONNECTIONS: usize = 16;
+/// With fewer places than this left in Ometria's queue the pace goes down.
+const PLENTY: f64 = 10_000.0;
+
+/// There is nothing to set.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {}
+
+/// The account of the environment: <https://docs.ometria.com/docs/push-endpoint>.
+pub fn account(environment: &Environment) -> Result<(Account, Gate), Refused> {
+    const NAME: &str = "OMETRIA_APIKEY";
+    let key = environment.key(NAME)?;
+    let base = environment.url("OMETRIA_URL", "https://api.ometria.com/v2")?;
+    let rate = environment.number(
+        "OMETRIA_RATE",
+        RATE,
+        |rate| *rate == 0.0 || (0.001..=1000.0).contains(rate),
+        "requests a second, such as 8 or 0.5, or 0 for no limit",
+    )?;
+    let headers = vec![(HeaderName::from_static("x-ometria-auth"), credentials(NAME, key.reveal())?)];
+    let account = Account {
+        service: SERVICE,
+        key_name: NAME,
+        url_name: "OMETRIA_URL",
+        base,
+        secrets: vec![key],
+        headers,
+        room: Some((HeaderName::from_static("x-queuesize-remaining"), PLENTY)),
+    };
+    Ok((account, Gate::new(CONNECTIONS, rate)))
+}
+
 /// The push endpoint of one account.
 pub struct Ometria {
     http: Http,
@@ -31,6 +70,11 @@ pub struct Ometria {
 }
 
 impl Ometria {
+    pub fn open(chosen: &Chosen, wanted: Wanted, doors: &Doors) -> Result<Self, Unopened> {
+        let Settings {} = chosen.settings()?;
+        Ok(Ometria::new(doors.door(SERVICE, account)?.open(wanted.caller), wanted.list_id))
+    }
+
     /// `list_id` is where the contacts come from, for messages.
     pub fn new(http: Http, list_id: &str) -> Self {
         Ometria { http, list_id: list_id.to_owned() }
@@ -50,8 +94,21 @@ impl Sink for Ometria {
         )
     }
 
+    /// A contact of which only the key is known can't be opted out: that takes its id and its collection.
+    fn deletion(&self) -> Deletion {
+        Deletion::Ignored
+    }
+
+    fn opts_out(&self, payload: &Payload) -> bool {
+        payload.body.as_ref().is_some_and(|body| rules::opts_out(body.get()))
+    }
+
+    fn has_late_errors(&self) -> bool {
+        true
+    }
+
     fn refusal(&self, payload: &Payload) -> Option<Reason> {
-        rules::refusal(payload.0.get())
+        payload.body.as_ref().and_then(|body| rules::refusal(body.get()))
     }
 
     /// <https://docs.ometria.com/docs/list-errors>
@@ -64,7 +121,7 @@ impl Sink for Ometria {
     }
 
     /// An accepted record is merged into the stored one by its id, so that a repeat is harmless.
-    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<(), Fault>> {
+    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>> {
         Box::pin(async move {
             let request = self.http.post(&["push"], body(batch));
             let list = self.list_id.escape_debug();
@@ -81,7 +138,7 @@ impl Sink for Ometria {
 
 /// Always an array, even for one.
 fn body(batch: &[Payload]) -> Bytes {
-    let records: Vec<&str> = batch.iter().map(|payload| payload.0.get()).collect();
+    let records: Vec<&str> = batch.iter().flat_map(|payload| &payload.body).map(|body| body.get()).collect();
     format!("[{}]", records.join(",")).into()
 }
 
@@ -112,7 +169,7 @@ fn broken(error: serde_json::Error) -> Fault {
 }
 
 /// "OK" means received. The answer counts refused records without naming them.
-fn accepted(response: &Response, sent: usize) -> Result<(), Fault> {
+fn accepted(response: &Response, sent: usize) -> Result<Receipt, Fault> {
     #[derive(Deserialize)]
     struct Answer {
         rejected: Option<usize>,
@@ -122,7 +179,7 @@ fn accepted(response: &Response, sent: usize) -> Result<(), Fault> {
     let answer: Answer = serde_json::from_slice(response.body()).map_err(broken)?;
     let rejected = answer.rejected.unwrap_or(0).max(sent - answer.accepted.unwrap_or(sent).min(sent));
     if rejected == 0 {
-        return Ok(());
+        return Ok(Receipt { request_id: answer.request_id });
     }
     let fault = Fault::list(format!("ometria rejected {rejected} of {sent} contacts"));
     match fault.request_id(answer.request_id) {

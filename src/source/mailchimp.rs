@@ -3,22 +3,33 @@
 
 use std::collections::HashSet;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
+use http::header;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::Source;
+use super::{Pages, Rows, Source, Wanted};
 use crate::{
     base::{
+        adapter::Chosen,
         fault::Fault,
         record::Record,
         time,
         window::{Page, Span, Sweep, Window},
     },
-    net::{Http, Response, http::server_time},
+    net::{
+        Account, Doors, Environment, Gate, Http, Refused, Response, Unopened, environment::credentials,
+        http::server_time,
+    },
 };
 
+const SERVICE: &str = "mailchimp";
+/// The limit of simultaneous connections: <https://mailchimp.com/developer/marketing/docs/fundamentals/#api-limits>.
+const MAX_CONNECTIONS: usize = 10;
+/// Fewer than the limit, since other programs may use the account.
+const CONNECTIONS: usize = 8;
 /// The most rows in one answer; more are asked for in vain.
 pub const MAX_COUNT: usize = 1000;
 
@@ -30,18 +41,72 @@ const ARCHIVED: &str = "archived";
 pub struct Mailchimp {
     http: Http,
     list_id: String,
-    /// Of a member: what is not asked for does not travel.
-    fields: Vec<String>,
+    /// Of a member: what is not asked for does not travel. Nothing: all of them.
+    fields: Option<Vec<String>>,
+}
+
+/// There is nothing to set.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {}
+
+/// The account of the environment: <https://mailchimp.com/developer/marketing/docs/fundamentals/>.
+pub fn account(environment: &Environment) -> Result<(Account, Gate), Refused> {
+    const NAME: &str = "MAILCHIMP_APIKEY";
+    let key = environment.key(NAME)?;
+    let default = match (environment.text("MAILCHIMP_URL"), data_center(key.reveal())) {
+        (None, None) => {
+            let why =
+                "does not end in its data center, such as -us21 (copy the whole key, or set `MAILCHIMP_URL`)";
+            return Err(Refused::Key { name: NAME, why });
+        }
+        (_, center) => format!("https://{}.api.mailchimp.com/3.0", center.unwrap_or_default()),
+    };
+    let base = environment.url("MAILCHIMP_URL", &default)?;
+    let must = format!("a whole number from 1 to {MAX_CONNECTIONS}");
+    let connections = environment.number(
+        "MAILCHIMP_CONNECTIONS",
+        CONNECTIONS,
+        |number| (1..=MAX_CONNECTIONS).contains(number),
+        &must,
+    )?;
+    // Basic authentication: any user name, the key as the password.
+    let basic = format!("Basic {}", STANDARD.encode(format!("importer:{}", key.reveal())));
+    let headers = vec![(header::AUTHORIZATION, credentials(NAME, &basic)?)];
+    let account = Account {
+        service: SERVICE,
+        key_name: NAME,
+        url_name: "MAILCHIMP_URL",
+        base,
+        secrets: vec![key],
+        headers,
+        room: None,
+    };
+    Ok((account, Gate::new(connections, 0.0)))
+}
+
+/// The label behind the key's last hyphen. It becomes part of a host's name, so nothing but letters and digits will do.
+fn data_center(key: &str) -> Option<&str> {
+    let (_, center) = key.rsplit_once('-')?;
+    let letters = center.trim_end_matches(|c: char| c.is_ascii_digit());
+    let named = (1..=5).contains(&letters.len()) && letters.chars().all(|c| c.is_ascii_lowercase());
+    (named && letters.len() < center.len()).then_some(center)
 }
 
 impl Mailchimp {
+    pub fn open(chosen: &Chosen, wanted: Wanted, doors: &Doors) -> Result<Self, Unopened> {
+        let Settings {} = chosen.settings()?;
+        let Wanted { list_id, fields, caller } = wanted;
+        Ok(Mailchimp::new(doors.door(SERVICE, account)?.open(caller), list_id, fields))
+    }
+
     /// `fields` are the member fields that the mapping reads.
-    pub fn new(http: Http, list_id: &str, fields: &[&str]) -> Self {
-        let mut wanted = vec!["id", "last_changed", "status"];
-        wanted.extend(fields);
-        let mut known = HashSet::new();
-        wanted.retain(|field| known.insert(*field));
-        let fields = wanted.into_iter().map(str::to_owned).collect();
+    pub fn new(http: Http, list_id: &str, fields: Option<Vec<String>>) -> Self {
+        let fields = fields.map(|fields| {
+            let own = ["id", "last_changed", "status"].map(str::to_owned);
+            let mut known = HashSet::new();
+            own.into_iter().chain(fields).filter(|field| known.insert(field.clone())).collect()
+        });
         Mailchimp { http, list_id: list_id.to_owned(), fields }
     }
 
@@ -63,9 +128,22 @@ impl Mailchimp {
         })
     }
 
-    fn listed_fields(&self) -> String {
-        let members = self.fields.iter().map(|field| format!("members.{field}"));
-        members.chain(["total_items".to_owned()]).collect::<Vec<_>>().join(",")
+    /// Links are never asked for: they are half of an answer.
+    fn listed_fields(&self) -> (&'static str, String) {
+        match &self.fields {
+            None => ("exclude_fields", "_links,members._links".to_owned()),
+            Some(fields) => {
+                let members = fields.iter().map(|field| format!("members.{field}"));
+                ("fields", members.chain(["total_items".to_owned()]).collect::<Vec<_>>().join(","))
+            }
+        }
+    }
+
+    fn fields(&self) -> (&'static str, String) {
+        match &self.fields {
+            None => ("exclude_fields", "_links".to_owned()),
+            Some(fields) => ("fields", fields.join(",")),
+        }
     }
 
     /// Whether the list itself is there.
@@ -81,7 +159,7 @@ impl Mailchimp {
             ("sort_dir", "ASC".into()),
             ("offset", span.offset.to_string()),
             ("count", span.count.min(MAX_COUNT).to_string()),
-            ("fields", self.listed_fields()),
+            self.listed_fields(),
         ];
         query.extend(window.until.map(|until| ("before_last_changed", time::wire(until))));
         query.extend(window.since.map(|since| ("since_last_changed", time::wire(since))));
@@ -97,22 +175,15 @@ impl Source for Mailchimp {
         self.http.now()
     }
 
-    fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
-        Box::pin(async move {
-            let list = self.list_id.escape_debug();
-            let members = if window.sweep == Sweep::Archived { "archived members" } else { "members" };
-            let doing = format!("could not read the {members} of list `{list}` from row {} on", span.offset);
-            self.get(&doing, &self.query(window, span), page).await
-        })
+    fn pages(&self) -> Pages<'_> {
+        Pages::Rows(self)
     }
 
     /// <https://mailchimp.com/developer/marketing/api/list-members/get-member-info/>
     fn find<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
         Box::pin(async move {
             let doing = format!("could not read a member of list `{}`", self.list_id.escape_debug());
-            let request = self
-                .http
-                .get(&["lists", &self.list_id, "members", key], &[("fields", self.fields.join(","))]);
+            let request = self.http.get(&["lists", &self.list_id, "members", key], &[self.fields()]);
             let found = |response: &Response| {
                 let body: Box<RawValue> = serde_json::from_slice(response.body()).map_err(broken)?;
                 record(body).map_err(broken)
@@ -134,6 +205,17 @@ impl Source for Mailchimp {
             address if address.contains('@') => format!("{:x}", md5::compute(address.to_lowercase())),
             key => key.to_owned(),
         }
+    }
+}
+
+impl Rows for Mailchimp {
+    fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
+        Box::pin(async move {
+            let list = self.list_id.escape_debug();
+            let members = if window.sweep == Sweep::Archived { "archived members" } else { "members" };
+            let doing = format!("could not read the {members} of list `{list}` from row {} on", span.offset);
+            self.get(&doing, &self.query(window, span), page).await
+        })
     }
 
     fn census(&self, until: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>> {
@@ -180,7 +262,7 @@ fn record(body: Box<RawValue>) -> Result<Record, serde_json::Error> {
     let Member { id: key, last_changed, status } = serde_json::from_str(body.get())?;
     let changed = last_changed.as_ref().and_then(Value::as_str).and_then(time::parse);
     let status = status.as_ref().and_then(Value::as_str).unwrap_or("none").to_owned();
-    Ok(Record { key, changed, status, body })
+    Ok(Record { key, changed, status, deleted: false, body })
 }
 
 /// The error's own text may quote a value, so only its place is told.

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 
 use super::{
     fields::{
-        self, ALLOW_MASS_CHANGE, ENABLED, Field, ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID,
-        START_OFFSET, TOTAL_UPDATES, WORKER_COUNT, is_name,
+        self, ALLOW_MASS_CHANGE, ENABLED, EVERY, FULL_LOAD, Field, ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP,
+        LIST_ID, MAPPING, SINK, SOURCE, START_OFFSET, TOTAL_UPDATES, WORKER_COUNT, is_name,
     },
     finding::{Finding, Place},
     identity::{EntryId, identify, was},
@@ -20,7 +20,7 @@ use crate::base::time;
 
 /// What is found while one entry is read.
 pub struct Reader<'a> {
-    text: &'a str,
+    pub(super) text: &'a str,
     pub problems: Vec<Finding>,
     pub warnings: Vec<Finding>,
 }
@@ -60,6 +60,10 @@ impl<'a> Reader<'a> {
         let start_offset = self.whole(object, &START_OFFSET);
         let items_per_request = self.whole(object, &ITEMS_PER_REQUEST) as usize;
         let worker_count = self.whole(object, &WORKER_COUNT) as usize;
+        let [source, mapping, sink] = [&SOURCE, &MAPPING, &SINK].map(|field| self.said(object, field));
+        let every = self.span(object, &EVERY);
+        let unchanged = self.remember(object);
+        let full_load = self.word(object, &FULL_LOAD);
         let contact = self.contact(object);
         let allow_mass_change = self.flag(object, &ALLOW_MASS_CHANGE);
         let latest_timestamp = self.time(object, &LATEST_TIMESTAMP);
@@ -72,6 +76,12 @@ impl<'a> Reader<'a> {
             start_offset,
             items_per_request,
             worker_count,
+            source,
+            mapping,
+            sink,
+            every,
+            unchanged,
+            full_load,
             contact,
             allow_mass_change,
             latest_timestamp,
@@ -159,7 +169,7 @@ impl<'a> Reader<'a> {
         time
     }
 
-    fn unexpected(&mut self, prop: &ObjectProp, expected: &str) {
+    pub(super) fn unexpected(&mut self, prop: &ObjectProp, expected: &str) {
         self.unlike(prop.name.as_str(), &prop.value, expected);
     }
 

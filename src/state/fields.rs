@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::base::contact::{PropertyKind, PropertySource, TAGS};
+use crate::base::{
+    adapter::NOTES,
+    contact::{PropertyKind, PropertySource, TAGS},
+    time,
+};
 
 /// What may stand in an entry.
 pub struct Field {
@@ -35,6 +39,12 @@ pub enum Kind {
     Tags,
     /// Properties of a contact, each with what it is read from.
     Properties,
+    /// A third party or a mapping: its type, or an object with the type and its settings.
+    Adapter,
+    /// A length of time, at least a second.
+    Span,
+    /// Whether and for how long it is remembered what was sent.
+    Unchanged,
 }
 
 /// Mailchimp puts no more rows into one answer.
@@ -46,7 +56,7 @@ pub const LIST_ID: Field = Field {
     name: "list_id",
     kind: Kind::Name,
     default: None,
-    about: "The id of the list (audience) in Mailchimp. Required.",
+    about: "What is read at the source: in Mailchimp the id of the list (audience). Required.",
 };
 pub const ENABLED: Field = Field {
     name: "enabled",
@@ -70,7 +80,7 @@ pub const ITEMS_PER_REQUEST: Field = Field {
     name: "items_per_request",
     kind: Kind::Whole { least: 1, most: Some(MAX_ITEMS_PER_REQUEST) },
     default: Some("100"),
-    about: "Members a page; also the most contacts in a push, up to Ometria's 100.",
+    about: "Records a page; also the most in a batch, up to what the sink takes (Ometria 100).",
 };
 pub const WORKER_COUNT: Field = Field {
     name: "worker_count",
@@ -126,6 +136,44 @@ pub const PROPERTIES: Field = Field {
     default: None,
     about: "Custom fields of the contacts, and what each is read from. They must have been set up in Ometria.",
 };
+pub const SOURCE: Field = Field {
+    name: "source",
+    kind: Kind::Adapter,
+    default: Some("\"mailchimp\""),
+    about: "Where the records come from: a type, or an object with `type` and its settings.",
+};
+pub const MAPPING: Field = Field {
+    name: "mapping",
+    kind: Kind::Adapter,
+    default: None,
+    about: "What becomes of a record: a type, or an object with `type` and its settings. If absent, ometria_contact for members of \
+            Mailchimp, else as_is.",
+};
+pub const SINK: Field = Field {
+    name: "sink",
+    kind: Kind::Adapter,
+    default: Some("\"ometria\""),
+    about: "Where the records go: a type, or an object with `type` and its settings.",
+};
+pub const EVERY: Field = Field {
+    name: "every",
+    kind: Kind::Span,
+    default: Some("\"2h\""),
+    about: "How long after the end of a run the next one is due: a number and s, m, h or d.",
+};
+pub const UNCHANGED: Field = Field {
+    name: "unchanged",
+    kind: Kind::Unchanged,
+    default: None,
+    about: "Whether records that the sink holds already are held back: embedded or off, or an object with `store` and `expire`. If \
+            absent, embedded for sources that are read whole every time, else off.",
+};
+pub const FULL_LOAD: Field = Field {
+    name: "full_load",
+    kind: Kind::Word(&["all", "changed_only"]),
+    default: Some("\"all\""),
+    about: "What a full load sends: everything, or only what the sink does not hold already.",
+};
 pub const ELAPSED_SECONDS: Field = Field {
     name: "elapsed_seconds",
     kind: Kind::Number,
@@ -136,16 +184,22 @@ pub const TOTAL_UPDATES: Field = Field {
     name: "total_updates",
     kind: Kind::Number,
     default: None,
-    about: "Contacts that Ometria accepted in the last run. Written by importer.",
+    about: "Records that the sink accepted in the last run. Written by importer.",
 };
 
-pub const ALL: [&Field; 16] = [
+pub const ALL: [&Field; 22] = [
     &LIST_ID,
+    &SOURCE,
+    &MAPPING,
+    &SINK,
+    &EVERY,
     &ENABLED,
     &LATEST_TIMESTAMP,
     &START_OFFSET,
     &ITEMS_PER_REQUEST,
     &WORKER_COUNT,
+    &UNCHANGED,
+    &FULL_LOAD,
     &CONSENT,
     &ARCHIVED,
     &ALLOW_MASS_CHANGE,
@@ -160,9 +214,6 @@ pub const ALL: [&Field; 16] = [
 
 /// The fields that we write; all others are the user's.
 pub const OWNED: [&str; 3] = [LATEST_TIMESTAMP.name, ELAPSED_SECONDS.name, TOTAL_UPDATES.name];
-
-/// Names that begin like this are the user's own notes and are never warned of.
-pub const NOTES: [&str; 2] = ["x-", "_"];
 
 /// A name without spaces: an id, a merge tag.
 const NAME: &str = "^[^\\s\\p{Cc}]+$";
@@ -224,6 +275,13 @@ impl Field {
             }
             Kind::Tags => tags_schema(),
             Kind::Properties => properties_schema(),
+            Kind::Adapter => json!({"anyOf": [{"type": "string", "pattern": NAME},
+                {"type": "object", "required": ["type"], "properties": {"type": {"type": "string", "pattern": NAME}}}]}),
+            Kind::Span => span_schema(),
+            Kind::Unchanged => {
+                json!({"anyOf": [{"enum": STORES}, {"type": "object", "additionalProperties": false,
+                "properties": {"store": {"enum": STORES}, "expire": span_schema()}}]})
+            }
         };
         if let Kind::Whole { most: Some(most), .. } = self.kind {
             schema["maximum"] = most.into();
@@ -234,6 +292,13 @@ impl Field {
         schema["description"] = self.about.into();
         schema
     }
+}
+
+/// Where it can be remembered what was sent.
+pub const STORES: [&str; 2] = ["embedded", "off"];
+
+fn span_schema() -> Value {
+    json!({"type": "string", "pattern": time::SPAN})
 }
 
 fn tags_schema() -> Value {

@@ -8,8 +8,8 @@ use serde_json::Map;
 use super::{
     disk::digest,
     fields::{
-        ALLOW_MASS_CHANGE, ENABLED, ITEMS_PER_REQUEST, LATEST_TIMESTAMP, LIST_ID, OWNED, START_OFFSET,
-        WORKER_COUNT,
+        ALLOW_MASS_CHANGE, ENABLED, EVERY, FULL_LOAD, ITEMS_PER_REQUEST, LATEST_TIMESTAMP, LIST_ID, OWNED,
+        START_OFFSET, UNCHANGED, WORKER_COUNT,
     },
 };
 use crate::base::time;
@@ -37,7 +37,15 @@ impl EntryId {
         if alone {
             return list;
         }
-        let pace = [ENABLED.name, ITEMS_PER_REQUEST.name, WORKER_COUNT.name, ALLOW_MASS_CHANGE.name];
+        let pace = [
+            ENABLED.name,
+            ITEMS_PER_REQUEST.name,
+            WORKER_COUNT.name,
+            ALLOW_MASS_CHANGE.name,
+            EVERY.name,
+            UNCHANGED.name,
+            FULL_LOAD.name,
+        ];
         let others: Map<_, _> =
             self.others.clone().into_iter().filter(|(name, _)| !pace.contains(&name.as_str())).collect();
         let settings = digest(serde_json::Value::from(others).to_string().as_bytes());

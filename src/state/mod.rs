@@ -4,6 +4,7 @@
 mod contact;
 pub mod disk;
 pub mod document;
+pub mod ends;
 mod entry;
 pub mod fields;
 pub mod file;
@@ -24,4 +25,4 @@ pub mod schema;
 
 pub use document::{Edit, Stamp};
 pub use file::{Applied, StateFile};
-pub use schema::{Entry, Snapshot};
+pub use schema::{Entry, Snapshot, Unfit};

@@ -1,6 +1,6 @@
 //! What the text of the state file says: its entries, and every problem with its place. Pure.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use jsonc_parser::{
     CollectOptions, ParseOptions,
     ast::{Array, Value},
@@ -10,6 +10,7 @@ use jsonc_parser::{
 };
 
 use super::{
+    ends::{FullLoad, Remember, Said},
     entry::Reader,
     finding::{Finding, Place},
     identity::{EntryId, Was, identify},
@@ -40,6 +41,16 @@ pub struct Entry {
     pub start_offset: u64,
     pub items_per_request: usize,
     pub worker_count: usize,
+    /// What is said of the ends; others know what it means.
+    pub source: Said,
+    pub mapping: Said,
+    pub sink: Said,
+    /// How long after the end of a run the next one is due.
+    pub every: TimeDelta,
+    /// Whether it is remembered what the sink holds, and for how long; nothing: as is usual for the source.
+    pub unchanged: Option<Remember>,
+    /// Whether a full load, too, leaves out what the sink holds.
+    pub full_load: FullLoad,
     pub contact: ContactSettings,
     /// Whether an unusual share of opt-outs is meant.
     pub allow_mass_change: bool,
@@ -48,6 +59,28 @@ pub struct Entry {
     pub delivered_before: bool,
     /// What a run's result will depend on.
     pub was: Was,
+}
+
+/// Why an entry can't run although every field of it can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    pub place: Place,
+    pub text: String,
+}
+
+impl Snapshot {
+    /// Takes out the entries that can't run for other reasons than how they are written.
+    pub fn examine(&mut self, fit: impl Fn(&Entry) -> Result<(), Unfit>) {
+        let text = self.text.strip_prefix(BOM).unwrap_or(&self.text);
+        let problems = &mut self.problems;
+        self.entries.retain(|entry| match fit(entry) {
+            Ok(()) => true,
+            Err(Unfit { place, text: what }) => {
+                problems.push(Finding::new(text, place, what));
+                false
+            }
+        });
+    }
 }
 
 /// JSON with comments and trailing commas, and nothing looser: other tools must be able to read the file.

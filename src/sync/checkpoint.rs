@@ -16,7 +16,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{coverage::Counts, files, held, walk::Cut};
-use crate::base::{fault::Fault, window::Window};
+use crate::base::{
+    fault::Fault,
+    window::{Cursor, Window},
+};
 
 const NAME: &str = "checkpoint.ndjson";
 /// Raised when what older versions wrote can't be read any more.
@@ -70,6 +73,16 @@ pub struct Progress {
     /// The most rows by which a part has grown, and rows that were listed although their time is not in the window.
     pub growth: u64,
     pub outside: u64,
+    /// Of a chain: the page after this one, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Cursor>,
+}
+
+impl Progress {
+    /// At the beginning of a window.
+    pub fn new(window: Window) -> Self {
+        Progress { part: window, rest: vec![], window: None, held: 0, growth: 0, outside: 0, next: None }
+    }
 }
 
 /// A settled page.
@@ -260,7 +273,7 @@ mod tests {
 
     fn line(offset: u64) -> Line {
         let part = Window { sweep: Sweep::Listed, since: None, until: time::parse("2026-11-21") };
-        let progress = Progress { part, rest: vec![], window: Some(9), held: 0, growth: 0, outside: 0 };
+        let progress = Progress { window: Some(9), ..Progress::new(part) };
         Line {
             walk: 0,
             progress,

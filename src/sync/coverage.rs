@@ -17,6 +17,12 @@ pub struct Counts {
     pub seen: u64,
     /// Records that the sink accepted.
     pub sent: u64,
+    /// Deletions that the sink accepted, which are among those.
+    #[serde(default)]
+    pub deletions: u64,
+    /// Records that the sink holds already, just as they are.
+    #[serde(default)]
+    pub unchanged: u64,
     /// Records whose consent is withdrawn.
     #[serde(default)]
     pub opt_outs: u64,
@@ -36,6 +42,8 @@ pub struct Counts {
 pub const SENT: &str = "sent";
 /// What a record was sent for, if that counts.
 pub const OPT_OUT: &str = "opt_out";
+pub const DELETION: &str = "deletion";
+pub const UNCHANGED: &str = "unchanged";
 pub const SKIPPED: &str = "skipped";
 pub const REJECTED: &str = "rejected";
 /// Read here too, but a newer version of it stood in the other listing.
@@ -49,7 +57,9 @@ impl Counts {
             SENT => {
                 self.sent += 1;
                 self.opt_outs += u64::from(reason == OPT_OUT);
+                self.deletions += u64::from(reason == DELETION);
             }
+            UNCHANGED => self.unchanged += 1,
             SKIPPED => *self.skipped.entry(reason.to_owned()).or_default() += 1,
             REJECTED => *self.rejected.entry(reason.to_owned()).or_default() += 1,
             _ => self.read_twice += 1,
@@ -77,13 +87,22 @@ pub fn counted(reasons: &BTreeMap<String, u64>) -> String {
     told.join(", ")
 }
 
-/// `2410 members in the window, 2410 seen: 2350 sent, 60 skipped (60 pending), 0 rejected; 5 read twice, …`
+/// `2410 records in the window, 2410 seen: 2350 sent, 60 skipped (60 pending), 0 rejected; 5 read twice, …`
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { window, seen, sent, read_twice, left, passes, .. } = self;
-        write!(f, "{window} members in the window, {seen} seen: {sent} sent")?;
-        if self.opt_outs > 0 {
-            write!(f, " ({} opted out)", self.opt_outs)?;
+        write!(f, "{window} records in the window, {seen} seen: {sent} sent")?;
+        let kinds = [(self.opt_outs, "opted out"), (self.deletions, "deleted")];
+        let told: Vec<String> = kinds
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        if !told.is_empty() {
+            write!(f, " ({})", told.join(", "))?;
+        }
+        if self.unchanged > 0 {
+            write!(f, ", {} unchanged", self.unchanged)?;
         }
         write_reasons(f, SKIPPED, &self.skipped)?;
         write_reasons(f, REJECTED, &self.rejected)?;
@@ -128,7 +147,7 @@ impl Rows {
         if missing > 0 {
             let Rows { held, seen, .. } = self;
             return Some(format!(
-                "the source counts {held} members, but listed only {seen} different ones; {missing} are unexplained"
+                "the source counts {held} records, but listed only {seen} different ones; {missing} are unexplained"
             ));
         }
         // Rows outside alone may have changed while the answer was made.

@@ -35,6 +35,9 @@ pub struct DeadLetter {
     /// Whether it would have withdrawn somebody's consent.
     #[serde(default)]
     pub opts_out: bool,
+    /// Whether it tells that the record is gone at the source.
+    #[serde(default)]
+    pub deleted: bool,
     /// What was refused, by the sink or because it would; nothing if the record could not be mapped.
     pub payload: Option<Box<RawValue>>,
 }
@@ -130,6 +133,7 @@ mod tests {
             time,
             changed: None,
             opts_out: false,
+            deleted: false,
             payload: None,
         }
     }

@@ -2,8 +2,6 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How old a timestamp may grow before the list is due.
-pub const FRESH: TimeDelta = TimeDelta::hours(2);
 /// How far ahead of our clock a timestamp may be: clocks differ, years don't.
 pub const AHEAD: TimeDelta = TimeDelta::hours(1);
 
@@ -19,11 +17,17 @@ pub enum Due {
     Future { since: DateTime<Utc> },
 }
 
-pub fn decide(latest_timestamp: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Due {
+/// `from`: when the time to the next run began to count, not before `latest_timestamp`; `every`: how long it is.
+pub fn decide(
+    latest_timestamp: Option<DateTime<Utc>>,
+    from: Option<DateTime<Utc>>,
+    every: TimeDelta,
+    now: DateTime<Utc>,
+) -> Due {
     match latest_timestamp {
         None => Due::Full,
         Some(since) if since - now > AHEAD => Due::Future { since },
-        Some(since) if now - since > FRESH => Due::Incremental { since },
+        Some(since) if now - from.unwrap_or(since) > every => Due::Incremental { since },
         Some(since) => Due::UpToDate { since },
     }
 }
@@ -46,7 +50,7 @@ mod tests {
             ("2019-10-21T11:00:01", "future"),
             ("9999-01-01T00:00:00", "future"),
         ] {
-            let due = match decide(time::parse(latest), now) {
+            let due = match decide(time::parse(latest), None, TimeDelta::hours(2), now) {
                 Due::Full => "full",
                 Due::Incremental { .. } => "incremental",
                 Due::UpToDate { .. } => "up to date",
@@ -54,5 +58,14 @@ mod tests {
             };
             assert_eq!(due, expected, "{latest}");
         }
+    }
+
+    #[test]
+    fn the_time_to_the_next_run_counts_from_the_end_of_the_last_one() {
+        let since = time::parse("2019-10-21T10:00:00").unwrap();
+        let (ended, every) = (since + TimeDelta::minutes(5), TimeDelta::seconds(5));
+        let due = |now| decide(Some(since), Some(ended), every, now);
+        assert_eq!(due(ended + every), Due::UpToDate { since });
+        assert_eq!(due(ended + every + TimeDelta::milliseconds(1)), Due::Incremental { since });
     }
 }

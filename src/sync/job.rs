@@ -17,9 +17,10 @@ use super::{
     checkpoint::{Checkpoint, Header},
     coverage::Counts,
     dead_letter, held,
-    ledger::{self, Delivered},
+    ledger::{self, Delivered, Summary},
     pass::Pass,
     seen::fingerprint,
+    unchanged::Unchanged,
     walk::LAG,
 };
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
     },
     mapping::Mapping,
     sink::Sink,
-    source::Source,
+    source::{Pages, Rows, Source},
 };
 
 /// Passes after that of a full load, at most; one at least.
@@ -40,6 +41,25 @@ pub struct Ends {
     pub source: Box<dyn Source>,
     pub mapping: Box<dyn Mapping>,
     pub sink: Arc<dyn Sink>,
+    /// Whether a run that has failed is tried again before its next turn.
+    pub retry: bool,
+    /// What decides, besides the payload, whether the sink holds a record already.
+    pub held_by: String,
+}
+
+impl Ends {
+    /// The rows of a source that is read by rows.
+    pub fn rows(&self) -> Result<&dyn Rows, Fault> {
+        match self.source.pages() {
+            Pages::Rows(rows) => Ok(rows),
+            Pages::Chain(_) => Err(Fault::list("this source can't be asked for single rows")),
+        }
+    }
+
+    /// Whether every run reads all that there is to read.
+    pub fn rereads(&self) -> bool {
+        matches!(self.source.pages(), Pages::Chain(_))
+    }
 }
 
 /// What to run.
@@ -71,6 +91,10 @@ pub struct Plan {
     pub audience: String,
     /// Whether any number of opt-outs may pass.
     pub allow_mass_change: bool,
+    /// What the sink has accepted of each record, if that is remembered.
+    pub unchanged: Option<Unchanged>,
+    /// Whether what the sink holds already is not sent again.
+    pub holds_back: bool,
     /// Set when the sink has taken something.
     pub taken: Arc<AtomicBool>,
 }
@@ -123,10 +147,11 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             plan.list_id
         );
     }
+    let delivered = summary.as_ref().map_or(0, Summary::len);
     let opt_outs = summary.as_ref().and_then(|summary| summary.opt_outs.get(&plan.audience)).copied();
     let choice = lines.last().and_then(|line| line.choice.clone()).or(header.choice.clone());
     ends.mapping.choose(choice.or(summary.and_then(|summary| summary.choice)));
-    if lines.is_empty() && plan.since.is_none() && plan.start_offset > 0 {
+    if lines.is_empty() && plan.since.is_none() && plan.start_offset > 0 && !ends.rereads() {
         leave_out(ends, plan, &mut header).await?;
     }
     let mut again = false;
@@ -140,6 +165,8 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
         };
         pass.unrecorded = std::mem::take(&mut unrecorded);
         pass.brake = brake(plan, &header, opt_outs);
+        // A chain does not tell how many it holds; then it is as many as at the last time.
+        pass.listed = ends.rereads().then_some(delivered);
         if !lines.is_empty() {
             told_resumed(plan, &pass);
         }
@@ -159,7 +186,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             continue;
         }
         record(ends, plan, header.pass, &pass, &done).await?;
-        let caught_up = plan.since.is_some() || (header.pass > 1 && !done.big);
+        let caught_up = plan.since.is_some() || ends.rereads() || (header.pass > 1 && !done.big);
         if caught_up || header.pass > CATCH_UPS {
             let elapsed = Duration::try_from_secs_f64(done.seconds).unwrap_or_default();
             let unknown = ends.mapping.unknown();
@@ -174,12 +201,13 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
 
 /// Notes in the ledger who was delivered; who was a dead letter and is delivered now is none any more.
 async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &Done) -> Result<(), Fault> {
-    let whole = plan.since.is_none() && number == 1;
+    let full = plan.since.is_none() && number == 1;
+    let whole = full || ends.rereads();
     let delivered = Delivered {
         seen: pass.sweeps.iter().map(|sweep| &sweep.seen).collect(),
         whole,
         left_out: done.counts.left_out,
-        opt_outs: (whole && done.counts.left_out == 0).then(|| (plan.audience.clone(), pass.opt_outs())),
+        opt_outs: (full && done.counts.left_out == 0).then(|| (plan.audience.clone(), pass.opt_outs())),
         until: done.until,
         archived: plan.reads_archived,
         choice: ends.mapping.choice(),
@@ -192,26 +220,30 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
         &plan.entry(),
         prints.filter(|print| pass.settled_well(*print)).collect(),
     )
-    .await
+    .await?;
+    match &plan.unchanged {
+        Some(unchanged) => unchanged.tidy(ends.source.now()).await,
+        None => Ok(()),
+    }
 }
 
 /// Has a full load begin at the row that `start_offset` counts up to, or rather at the second of its last change: rows move
 /// while they are counted, seconds do not. Members of the same second are loaded, too.
 async fn leave_out(ends: &Ends, plan: &Plan, header: &mut Header) -> Result<(), Fault> {
     let span = Span { offset: plan.start_offset, count: 1 };
-    let mut page = ends.source.read(&header.windows[0], span).await?;
+    let mut page = ends.rows()?.read(&header.windows[0], span).await?;
     let until = end(ends);
     if header.windows[0].until > Some(until) {
         // Our clock was ahead; by now the source's is known.
         header.end_at(until);
-        page = ends.source.read(&header.windows[0], span).await?;
+        page = ends.rows()?.read(&header.windows[0], span).await?;
     }
     header.counts.left_out = page.total.min(plan.start_offset);
     header.windows[0].since = match page.records.first() {
         None => header.windows[0].until,
         Some(first) => {
             let changed = first.changed.ok_or_else(|| {
-                Fault::list("the member at `start_offset` has no time of its last change")
+                Fault::list("the record at `start_offset` has no time of its last change")
                     .hint("load without `start_offset`")
             })?;
             Some(changed - TimeDelta::seconds(1))
@@ -266,7 +298,7 @@ fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
     if since.is_some() || plan.since.is_some() || plan.delivered_before {
         if since.is_none() {
             warn!(
-                "list {:?}: there is no record of who was delivered, so all archived members are opted out.",
+                "list {:?}: there is no record of who was delivered, so all archived records are opted out.",
                 plan.list_id
             );
         }
@@ -311,7 +343,7 @@ async fn a_second_has_passed(ends: &Ends, until: DateTime<Utc>, stop: &Cancellat
 
 fn told_resumed(plan: &Plan, pass: &Pass) {
     let settled: usize = pass.sweeps.iter().map(|sweep| sweep.seen.len()).sum();
-    info!("list {:?}: the interrupted run goes on, {settled} members of this pass are done.", plan.list_id);
+    info!("list {:?}: the interrupted run goes on, {settled} records of this pass are done.", plan.list_id);
 }
 
 #[cfg(test)]

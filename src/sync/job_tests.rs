@@ -32,8 +32,8 @@ use crate::{
         window::{Page, Span, Sweep, Window},
     },
     mapping::Mapping,
-    sink::{BatchLimits, Sink},
-    source::Source,
+    sink::{BatchLimits, Receipt, Sink},
+    source::{Pages, Rows, Source},
     sync::{
         checkpoint::Checkpoint,
         dead_letter,
@@ -87,6 +87,20 @@ impl Source for List {
         *NOON + TimeDelta::from_std(self.begun.elapsed()).unwrap()
     }
 
+    fn pages(&self) -> Pages<'_> {
+        Pages::Rows(self)
+    }
+
+    fn find<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
+        unreachable!("a run reads pages")
+    }
+
+    fn key(&self, name: &str) -> String {
+        name.to_owned()
+    }
+}
+
+impl Rows for List {
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
         let within = |row: &u64| {
             window.sweep == Sweep::Listed
@@ -101,6 +115,7 @@ impl Source for List {
             key: row.to_string(),
             changed: Some(self.changed(row)),
             status: "subscribed".into(),
+            deleted: false,
             body: to_raw_value(&[row, self.version(row)]).unwrap(),
         };
         let total = rows.len() as u64;
@@ -112,14 +127,6 @@ impl Source for List {
         })
     }
 
-    fn find<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
-        unreachable!("a run reads pages")
-    }
-
-    fn key(&self, name: &str) -> String {
-        name.to_owned()
-    }
-
     fn census(&self, _: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>> {
         Box::pin(async { Ok(vec![("subscribed".into(), ROWS)]) })
     }
@@ -128,18 +135,10 @@ impl Source for List {
 struct SomeAreSkipped;
 
 impl Mapping for SomeAreSkipped {
-    fn fields(&self) -> Vec<&'static str> {
-        vec![]
-    }
-
     fn map(&self, record: &Record) -> Mapped {
         match record.key.parse::<u64>() {
             Ok(row) if row % SKIPPED == 0 => Mapped::Skip("ninth"),
-            _ => Mapped::Send(Outgoing {
-                payload: Payload(record.body.clone()),
-                opts_out: false,
-                left_out: vec![],
-            }),
+            _ => Mapped::Send(Outgoing { body: record.body.clone(), opts_out: false, left_out: vec![] }),
         }
     }
 }
@@ -155,6 +154,10 @@ enum Failing {
 
 /// A row in a version.
 type Version = (u64, u64);
+
+fn version(payload: &Payload) -> Version {
+    serde_json::from_str(payload.body.as_ref().unwrap().get()).unwrap()
+}
 
 /// A list, and what a sink has accepted of it, the latest last.
 #[derive(Clone)]
@@ -202,11 +205,11 @@ impl Sink for Store {
     }
 
     fn refusal(&self, payload: &Payload) -> Option<Reason> {
-        let (row, _): Version = serde_json::from_str(payload.0.get()).unwrap();
+        let (row, _): Version = version(payload);
         self.unfit.contains(&row).then_some("unfit")
     }
 
-    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<(), Fault>> {
+    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>> {
         Box::pin(async move {
             let delivery = self.deliveries.fetch_add(1, Ordering::Relaxed) + 1;
             let (wait, early, failing, accepts) = {
@@ -217,15 +220,13 @@ impl Sink for Store {
                 };
                 (random.u32(5..40), random.bool(), failing, accepts || !failing)
             };
-            let rows = |payload: &Payload| serde_json::from_str::<Version>(payload.0.get()).unwrap().0;
-            if batch.iter().any(|payload| self.refused.contains(&rows(payload))) {
+            if batch.iter().any(|payload| self.refused.contains(&version(payload).0)) {
                 sleep(self.list.tick * wait).await;
                 let Fault::List(problem) = Fault::list("one of them is refused") else { unreachable!() };
                 return Err(Fault::TooLarge(problem));
             }
             let accept = || {
-                let versions = batch.iter().map(|payload| serde_json::from_str(payload.0.get()).unwrap());
-                self.accepted.lock().unwrap().extend::<Vec<Version>>(versions.collect());
+                self.accepted.lock().unwrap().extend(batch.iter().map(version));
             };
             // One that is dropped while it is under way may have been accepted, or not.
             if accepts && early {
@@ -235,7 +236,7 @@ impl Sink for Store {
             if accepts && !early {
                 accept();
             }
-            if failing { Err(Fault::list("the sink failed")) } else { Ok(()) }
+            if failing { Err(Fault::list("the sink failed")) } else { Ok(Receipt::default()) }
         })
     }
 }
@@ -255,6 +256,8 @@ fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         reads_archived: true,
         audience: String::new(),
         allow_mass_change: false,
+        unchanged: None,
+        holds_back: false,
         taken: Arc::default(),
     }
 }
@@ -270,6 +273,8 @@ async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ende
         source: Box::new(store.list),
         mapping: Box::new(SomeAreSkipped),
         sink: Arc::new(store.clone()),
+        retry: true,
+        held_by: String::new(),
     };
     let stop = CancellationToken::new();
     let ended = {

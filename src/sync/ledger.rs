@@ -11,7 +11,10 @@ use chrono::{DateTime, Utc};
 use log::warn;
 use serde::{Deserialize, Serialize};
 
-use super::{files, seen::Seen};
+use super::{
+    files,
+    seen::{Seen, fingerprint},
+};
 use crate::base::fault::Fault;
 
 const NAME: &str = "ledger";
@@ -41,6 +44,11 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Records that it knows.
+    pub fn len(&self) -> u64 {
+        self.rows as u64
+    }
+
     /// Nobody was delivered yet in a pass that came to its end.
     pub fn is_empty(&self) -> bool {
         self.rows == 0 && !self.whole
@@ -80,6 +88,12 @@ pub async fn summary(folder: &Path) -> Result<Option<Summary>, Fault> {
 impl Ledger {
     pub async fn load(folder: &Path) -> Result<Option<Ledger>, Fault> {
         files::blocking(&path(folder), load).await
+    }
+
+    /// As what a record was last settled, if it was.
+    pub fn status(&self, key: &str) -> Option<&str> {
+        let place = self.statuses.get(&fingerprint(key))?;
+        self.summary.names.get(usize::from(*place)).map(String::as_str)
     }
 
     /// How many members were last delivered with each status.

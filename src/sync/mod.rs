@@ -1,9 +1,10 @@
 //! One run of one list: which rows to ask for, what becomes of them, when all of them are delivered. Knows no third
 //! party and no state file: it is handed its ends and returns an outcome. What it must remember over runs it keeps in
-//! two files of an entry's own folder.
+//! files of an entry's own folder.
 
 pub mod batcher;
 mod brake;
+mod chain;
 pub mod checkpoint;
 pub mod coverage;
 pub mod dead_letter;
@@ -18,6 +19,7 @@ mod pass;
 pub mod replay;
 mod seen;
 mod sweep;
+pub mod unchanged;
 pub mod verify;
 pub mod walk;
 mod watermark;

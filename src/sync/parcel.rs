@@ -2,18 +2,15 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::{
-    base::{
-        fault::{Fault, Problem},
-        record::Payload,
-    },
-    sink::Sink,
+use super::{job::Ends, unchanged::Unchanged};
+use crate::base::{
+    fault::{Fault, Problem},
+    record::Payload,
 };
 
 /// A payload on its way, and the record it was made of.
 pub struct Parcel {
     pub print: u128,
-    pub key: String,
     pub payload: Payload,
     pub opts_out: bool,
     /// When the record had last changed.
@@ -26,18 +23,32 @@ pub struct Delivered {
     pub refused: Vec<(Parcel, Problem)>,
 }
 
-/// Delivers a batch. One that is refused as a whole is split until the records at fault stand alone.
-pub async fn deliver(sink: &dyn Sink, batch: Vec<Parcel>) -> Result<Delivered, Fault> {
+/// Delivers a batch. One that is refused as a whole is split until the records at fault stand alone. What is accepted is
+/// remembered; what was accepted before counts for nothing as soon as another version is on its way.
+pub async fn deliver(
+    ends: &Ends,
+    unchanged: Option<&Unchanged>,
+    batch: Vec<Parcel>,
+) -> Result<Delivered, Fault> {
+    if let Some(unchanged) = unchanged {
+        unchanged.forget(batch.iter().map(|parcel| parcel.print).collect()).await?;
+    }
     let (records, payloads): (Vec<_>, Vec<Payload>) = batch
         .into_iter()
-        .map(|Parcel { print, key, payload, opts_out, changed }| ((print, key, opts_out, changed), payload))
+        .map(|Parcel { print, payload, opts_out, changed }| ((print, opts_out, changed), payload))
         .unzip();
     let mut fates: Vec<Option<Problem>> = vec![None; payloads.len()];
     let whole = 0..payloads.len();
     let mut ranges = vec![whole];
     while let Some(range) = ranges.pop() {
-        match sink.deliver(&payloads[range.clone()]).await {
-            Ok(()) => {}
+        match ends.sink.deliver(&payloads[range.clone()]).await {
+            Ok(receipt) => {
+                if let Some(unchanged) = unchanged {
+                    let accepted = range.map(|index| (records[index].0, unchanged.print(&payloads[index])));
+                    let now = ends.source.now();
+                    unchanged.accepted(accepted.collect(), receipt.request_id, now).await?;
+                }
+            }
             Err(Fault::TooLarge(problem)) if range.len() == 1 => fates[range.start] = Some(problem),
             Err(Fault::TooLarge(_)) => {
                 let middle = range.start + range.len() / 2;
@@ -48,12 +59,10 @@ pub async fn deliver(sink: &dyn Sink, batch: Vec<Parcel>) -> Result<Delivered, F
         }
     }
     let mut delivered = Delivered { accepted: vec![], refused: vec![] };
-    for (((print, key, opts_out, changed), payload), fate) in records.into_iter().zip(payloads).zip(fates) {
+    for (((print, opts_out, changed), payload), fate) in records.into_iter().zip(payloads).zip(fates) {
         match fate {
             None => delivered.accepted.push(print),
-            Some(problem) => {
-                delivered.refused.push((Parcel { print, key, payload, opts_out, changed }, problem))
-            }
+            Some(problem) => delivered.refused.push((Parcel { print, payload, opts_out, changed }, problem)),
         }
     }
     Ok(delivered)

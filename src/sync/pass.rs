@@ -5,17 +5,18 @@ mod check;
 mod delivery;
 mod held;
 mod intake;
+mod reading;
 mod window;
 
 use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use log::{info, warn};
+use log::info;
 use tokio::time::{Instant, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use self::{check::Explained, delivery::Deliveries};
+use self::{check::Explained, delivery::Deliveries, reading::Answer};
 use super::{
     batcher::Batcher,
     brake::Brake,
@@ -26,19 +27,14 @@ use super::{
     ledger,
     parcel::Parcel,
     sweep::{Pace, Sweeping},
-    walk::{Ask, Joined, Relief},
+    unchanged::Memory,
+    walk::Joined,
     watermark::Watermark,
 };
-use crate::base::{fault::Fault, window::Page};
+use crate::{base::fault::Fault, source::Pages};
 
 /// A full page of progress news a minute is too much, none in an hour too little.
 const PROGRESS: Duration = Duration::from_secs(30);
-/// Pages in a row that are too heavy, whatever their size, before the list fails.
-const TOO_HEAVY: u32 = 8;
-/// The wait after a page that was too heavy, doubling: a server that is only busy is not to be pressed.
-const RELIEF: Duration = Duration::from_secs(1);
-const LONGEST_RELIEF: Duration = Duration::from_secs(16);
-
 pub struct Pass<'a> {
     pub ends: &'a Ends,
     pub plan: &'a Plan,
@@ -55,6 +51,10 @@ pub struct Pass<'a> {
     newer: HashMap<u128, Parcel>,
     /// Rejected records that are to be kept, and whether a page waits for that.
     rejects: Vec<(DeadLetter, bool)>,
+    /// What was remembered of the records of the page at hand.
+    memory: Memory,
+    /// What became of records that were not sent, if it is to be noted.
+    notes: Vec<(u128, String)>,
     /// Whether the source's clock has confirmed the end of the window.
     confirmed: bool,
     heavies: u32,
@@ -70,17 +70,9 @@ pub struct Pass<'a> {
     /// In the passes before this one.
     opt_outs_before: u64,
     /// Members in the plain listing, whatever the window, once that has been asked for.
-    listed: Option<u64>,
+    pub listed: Option<u64>,
     /// That is being asked for.
     counting: bool,
-}
-
-enum Answer {
-    Page(Ask, Result<Page, Fault>),
-    /// The second of the oldest row's change, and what can be told of a cut in the middle.
-    Cut(Result<Option<(DateTime<Utc>, u64)>, Fault>),
-    /// Members in the plain listing.
-    Count(Result<u64, Fault>),
 }
 
 type Reads<'a> = FuturesUnordered<BoxFuture<'a, (usize, u32, Answer)>>;
@@ -94,7 +86,8 @@ impl<'a> Pass<'a> {
         header: &Header,
         lines: &[Line],
     ) -> Option<Self> {
-        let pace = Pace { size: plan.items_per_request, workers: plan.worker_count };
+        let chained = matches!(ends.source.pages(), Pages::Chain(_));
+        let pace = Pace { size: plan.items_per_request, workers: plan.worker_count, chained };
         let mut counts = header.counts.clone();
         let mut sweeps = Vec::new();
         for (walk, window) in header.windows.iter().enumerate() {
@@ -120,6 +113,8 @@ impl<'a> Pass<'a> {
             seconds,
             newer: HashMap::new(),
             rejects: Vec::new(),
+            memory: Memory::new(),
+            notes: Vec::new(),
             confirmed: !lines.is_empty(),
             heavies: 0,
             resting: None,
@@ -155,6 +150,7 @@ impl<'a> Pass<'a> {
         let mut stopping = stop.is_cancelled();
         loop {
             self.bury().await?;
+            self.note(false).await?;
             self.settle().await?;
             if !stopping {
                 self.ask(&mut reads);
@@ -177,7 +173,7 @@ impl<'a> Pass<'a> {
                 self.send(&mut deliveries, stuck || (read_out && (flush || stopping)));
             }
             if read_out && deliveries.is_empty() {
-                return Ok(());
+                return self.note(true).await;
             }
             let wake = self.wakes();
             if reads.is_empty() && deliveries.is_empty() && wake.is_none() {
@@ -212,42 +208,8 @@ impl<'a> Pass<'a> {
 
     /// When to look again although nothing was answered.
     fn wakes(&self) -> Option<Instant> {
-        let held = self.sweeps.iter().filter_map(|sweep| sweep.walk.held()).map(|held| self.start + held);
+        let held = self.sweeps.iter().filter_map(Sweeping::held).map(|held| self.start + held);
         held.chain(self.resting).filter(|wake| *wake > Instant::now()).min()
-    }
-
-    /// Keeps the workers busy, the listings in turn, unless the sink is so slow that their rows would pile up.
-    fn ask(&mut self, reads: &mut Reads<'a>) {
-        let limits = self.ends.sink.limits();
-        if self.resting.is_some_and(|until| until > Instant::now()) {
-            return;
-        }
-        let mut idle = 0;
-        let mut index = reads.len();
-        while idle < self.sweeps.len()
-            && reads.len() < self.plan.worker_count
-            && self.batcher.waiting() <= self.batcher.size() * limits.in_flight
-        {
-            index = (index + 1) % self.sweeps.len();
-            // One delivery that hangs holds up the mark; what is beyond it would be sent again after a crash.
-            if self.watermark.waiting(index) >= self.most_unsettled() {
-                idle += 1;
-                continue;
-            }
-            let sweep = &mut self.sweeps[index];
-            let (generation, window) = (sweep.generation, sweep.progress.part);
-            match sweep.ask(self.start.elapsed()) {
-                None => idle += 1,
-                Some(ask) => {
-                    idle = 0;
-                    let source = &self.ends.source;
-                    reads.push(Box::pin(async move {
-                        let page = source.read(&window, ask.span).await;
-                        (index, generation, Answer::Page(ask, page))
-                    }));
-                }
-            }
-        }
     }
 
     /// Adds the pages that are settled now to the checkpoint. The last ones of a pass need none.
@@ -272,7 +234,7 @@ impl<'a> Pass<'a> {
                 choice: self.ends.mapping.choice(),
             });
         }
-        let alone = self.sweeps.iter().all(|sweep| sweep.walk.held_all_at_once());
+        let alone = self.sweeps.iter().all(Sweeping::held_all_at_once);
         if lines.is_empty() || alone { Ok(()) } else { self.checkpoint.append(lines).await }
     }
 
@@ -307,7 +269,7 @@ impl<'a> Pass<'a> {
 
     /// Whether a listing was more than a page.
     pub fn is_big(&self) -> bool {
-        self.sweeps.iter().any(|sweep| !sweep.walk.held_all_at_once())
+        self.sweeps.iter().any(|sweep| !sweep.held_all_at_once())
     }
 
     /// How long the run has taken up to now, interrupted parts included.
@@ -315,62 +277,10 @@ impl<'a> Pass<'a> {
         self.seconds + self.start.elapsed().as_secs_f64()
     }
 
-    fn take(
-        &mut self,
-        index: usize,
-        generation: u32,
-        answer: Answer,
-        reads: &mut Reads<'a>,
-    ) -> Result<(), Fault> {
-        if self.sweeps[index].generation != generation && !matches!(answer, Answer::Count(_)) {
-            return Ok(());
-        }
-        match answer {
-            Answer::Count(count) => self.listed = Some(count?),
-            Answer::Page(ask, Ok(page)) => {
-                (self.heavies, self.resting) = (0, None);
-                if self.confirm(page.at)? {
-                    self.page(index, ask, page);
-                    self.trust()?;
-                }
-            }
-            // It was on its way already when smaller pages were decided upon.
-            Answer::Page(ask, Err(Fault::TooLarge(_))) if self.relieved.is_some_and(|at| ask.at() <= at) => {
-                self.sweeps[index].walk.again(ask);
-            }
-            Answer::Page(ask, Err(Fault::TooLarge(problem))) => {
-                self.relieved = Some(self.start.elapsed());
-                self.heavies += 1;
-                if self.heavies > TOO_HEAVY {
-                    return Err(Fault::List(problem).hint("even small pages take the source too long"));
-                }
-                self.resting =
-                    Some(Instant::now() + (RELIEF * (1 << (self.heavies - 1))).min(LONGEST_RELIEF));
-                let relief = self.sweeps[index].too_heavy(ask);
-                let then = match relief {
-                    Relief::Halved => "smaller pages are asked for",
-                    Relief::Cut => "the window is cut in two by time",
-                };
-                warn!("{problem}; {then}.");
-                if relief == Relief::Cut {
-                    reads.push(self.cut(index, generation));
-                }
-            }
-            Answer::Cut(Ok(Some((middle, below)))) => self.sweeps[index].cut_at(middle, below),
-            Answer::Cut(Ok(None)) => {
-                return Err(Fault::list(
-                    "the source takes too long for a page, and the window can't be cut further",
-                ));
-            }
-            Answer::Page(_, Err(fault)) | Answer::Cut(Err(fault)) => return Err(fault),
-        }
-        Ok(())
-    }
-
     fn report(&self) {
-        let window: u64 = self.sweeps.iter().filter_map(|sweep| sweep.progress.window).sum();
+        let window: u64 = self.sweeps.iter().map(Sweeping::size).sum();
         let seen: usize = self.sweeps.iter().map(|sweep| sweep.seen.len()).sum();
         let (list, sent) = (&self.plan.list_id, self.counts.sent);
-        info!("list {list:?}: {seen} of {window} members read, {sent} sent.");
+        info!("list {list:?}: {seen} of {window} records read, {sent} sent.");
     }
 }

@@ -17,6 +17,7 @@ use super::{
     ledger::{self, Delivered},
     parcel::{Parcel, deliver},
     seen::{Seen, fingerprint},
+    unchanged::Unchanged,
     walk::Row,
 };
 use crate::base::{
@@ -36,6 +37,8 @@ pub struct Letters {
     /// The entry whose letters are replayed, and all that the list has.
     pub entry: String,
     pub entries: Vec<String>,
+    /// What the sink has accepted of each record, if that is remembered.
+    pub unchanged: Option<Unchanged>,
     /// Nothing is sent and nothing is written.
     pub dry_run: bool,
 }
@@ -77,8 +80,8 @@ pub async fn run(ends: &Ends, letters: &Letters) -> Result<Replayed, Fault> {
             .try_collect()
             .await?;
         let mut fates = Fates::new(&letters.entry);
-        let found = fates.found(wanted, found);
-        fates.send(ends, &found, letters.dry_run).await?;
+        let (found, gone) = fates.found(wanted, found);
+        fates.send(ends, &found, gone, letters).await?;
         fates.keep_opt_outs(wanted);
         fates.count(&mut replayed);
         if !letters.dry_run {
@@ -97,6 +100,8 @@ struct Wanted {
     /// When it had last changed: an older picture of it will not do.
     changed: Option<DateTime<Utc>>,
     opts_out: bool,
+    /// The sink was to be told that it is gone.
+    deleted: bool,
 }
 
 /// The records of an entry's letters; those of entries that there are no more are everybody's.
@@ -107,6 +112,7 @@ fn wanted(read: Vec<DeadLetter>, letters: &Letters) -> BTreeMap<String, Wanted> 
             let known = wanted.entry(letter.key).or_default();
             known.changed = known.changed.max(letter.changed);
             known.opts_out |= letter.opts_out;
+            known.deleted |= letter.deleted;
         }
     }
     wanted
@@ -134,11 +140,17 @@ impl Fates {
         Fates { entry: entry.to_owned(), known: BTreeMap::new(), letters: vec![] }
     }
 
-    /// Notes who is gone, and who was shown as an older picture; answers the others.
-    fn found(&mut self, wanted: &[(String, Wanted)], found: Vec<Option<Record>>) -> Vec<Record> {
-        let mut records = vec![];
+    /// Notes who is gone, and who was shown as an older picture; answers the others, and of whom the sink is to be told that they
+    /// are gone.
+    fn found(
+        &mut self,
+        wanted: &[(String, Wanted)],
+        found: Vec<Option<Record>>,
+    ) -> (Vec<Record>, Vec<String>) {
+        let (mut records, mut gone) = (vec![], vec![]);
         for ((key, wanted), record) in wanted.iter().zip(found) {
             match record {
+                None if wanted.deleted => gone.push(key.clone()),
                 None => self.note(key, Fate::Gone),
                 Some(record) if record.changed < wanted.changed => {
                     self.note(key, Fate::Rejected("older_picture".into()));
@@ -146,7 +158,7 @@ impl Fates {
                 Some(record) => records.push(record),
             }
         }
-        records
+        (records, gone)
     }
 
     /// Who was to be opted out, and is not there or held back now, stays to be seen to.
@@ -159,13 +171,29 @@ impl Fates {
     }
 
     /// Sends records as the entry maps them now.
-    async fn send(&mut self, ends: &Ends, records: &[Record], dry_run: bool) -> Result<(), Fault> {
-        let mut batch = vec![];
+    async fn send(
+        &mut self,
+        ends: &Ends,
+        records: &[Record],
+        gone: Vec<String>,
+        letters: &Letters,
+    ) -> Result<(), Fault> {
+        let mut batch: Vec<Parcel> = gone
+            .into_iter()
+            .map(|key| Parcel {
+                print: fingerprint(&key),
+                payload: Payload { key, body: None },
+                opts_out: false,
+                changed: None,
+            })
+            .collect();
         for record in records {
             let (key, changed) = (record.key.clone(), record.changed);
             match ends.mapping.map(record) {
-                Mapped::Send(Outgoing { payload, opts_out, .. }) => {
-                    let parcel = Parcel { print: fingerprint(&key), key, payload, opts_out, changed };
+                Mapped::Send(Outgoing { body, opts_out, .. }) => {
+                    let payload = Payload { key, body: Some(body) };
+                    let opts_out = opts_out || ends.sink.opts_out(&payload);
+                    let parcel = Parcel { print: fingerprint(&payload.key), payload, opts_out, changed };
                     match ends.sink.refusal(&parcel.payload) {
                         Some(reason) => self.reject(ends, parcel, reason, None),
                         None => batch.push(parcel),
@@ -176,13 +204,13 @@ impl Fates {
                 Mapped::Reject(reason) => self.note(&key, Fate::Rejected(reason.to_owned())),
             }
         }
-        batch.iter().for_each(|parcel| self.note(&parcel.key, Fate::Sent));
-        if dry_run || batch.is_empty() {
+        batch.iter().for_each(|parcel| self.note(&parcel.payload.key, Fate::Sent));
+        if letters.dry_run || batch.is_empty() {
             return Ok(());
         }
-        for (parcel, problem) in deliver(ends.sink.as_ref(), batch).await?.refused {
+        for (parcel, problem) in deliver(ends, letters.unchanged.as_ref(), batch).await?.refused {
             let request_id = problem.request_id.as_deref().map(str::to_owned);
-            let key = parcel.key.clone();
+            let key = parcel.payload.key.clone();
             self.reject(ends, parcel, &problem.to_string(), request_id);
             self.note(&key, Fate::Rejected("refused".into()));
         }
@@ -194,8 +222,8 @@ impl Fates {
     }
 
     fn reject(&mut self, ends: &Ends, parcel: Parcel, reason: &str, request_id: Option<String>) {
-        self.note(&parcel.key, Fate::Rejected(reason.to_owned()));
-        let Parcel { key, payload: Payload(payload), opts_out, changed, .. } = parcel;
+        self.note(&parcel.payload.key, Fate::Rejected(reason.to_owned()));
+        let Parcel { payload: Payload { key, body }, opts_out, changed, .. } = parcel;
         self.letters.push(DeadLetter {
             key,
             entry: self.entry.clone(),
@@ -204,7 +232,8 @@ impl Fates {
             time: time::wire(ends.source.now()),
             changed,
             opts_out,
-            payload: Some(payload),
+            deleted: body.is_none(),
+            payload: body,
         });
     }
 

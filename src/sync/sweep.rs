@@ -5,12 +5,16 @@ use std::{collections::HashMap, time::Duration};
 use chrono::{DateTime, Utc};
 
 use super::{
+    chain::Chain,
     checkpoint::{Line, Progress},
     coverage::Rows,
     seen::Seen,
     walk::{self, Ask, Cut, Joined, Relief, Walk},
 };
-use crate::base::window::Window;
+use crate::base::{
+    fault::Fault,
+    window::{Cursor, Window},
+};
 
 /// Rows of one second, over all pages that share some, by which it is seen to have an order.
 const ORDERED: u32 = 12;
@@ -22,12 +26,28 @@ pub struct Pace {
     pub size: usize,
     /// Pages read at once.
     pub workers: usize,
+    /// Each page names the next one.
+    pub chained: bool,
 }
 
-/// The walk through one listing.
+/// The way through one listing.
+enum Way {
+    Walk(Walk),
+    Chain(Chain),
+}
+
+/// What to read next.
+#[derive(Debug)]
+pub enum Want {
+    Rows(Ask),
+    /// The page of a chain at this cursor, or its first one.
+    Link(Option<Cursor>),
+}
+
+/// One listing in one pass.
 pub struct Sweeping {
     pub window: Window,
-    pub walk: Walk,
+    way: Way,
     pub seen: Seen,
     /// Seconds that lie across pages, each with the rows that were seen in the same order, if all were.
     cut: HashMap<i64, Option<u32>>,
@@ -43,13 +63,16 @@ pub struct Sweeping {
 
 impl Sweeping {
     pub fn new(window: Window, pace: Pace) -> Self {
-        let progress = Progress { part: window, rest: vec![], window: None, held: 0, growth: 0, outside: 0 };
+        let way = match pace.chained {
+            true => Way::Chain(Chain::default()),
+            false => Way::Walk(Walk::new(pace.size, pace.workers)),
+        };
         Sweeping {
             window,
-            walk: Walk::new(pace.size, pace.workers),
+            way,
             seen: Seen::default(),
             cut: HashMap::new(),
-            progress,
+            progress: Progress::new(window),
             generation: 0,
             cutting: false,
             pace,
@@ -73,11 +96,16 @@ impl Sweeping {
         }
         let Some(last) = lines.last() else { return Some(self) };
         self.counted = true;
-        let rows = if last.rows.is_empty() { vec![] } else { upper.clone() };
-        let joined =
-            Joined { offset: last.offset, rows, opened: last.opened, total: last.total, cut: vec![] };
-        let Pace { size, workers } = self.pace;
-        self.walk = Walk::new(size, workers).resume(&joined, upper, Duration::ZERO);
+        match &mut self.way {
+            Way::Chain(chain) => *chain = Chain::resume(self.progress.next.clone()),
+            Way::Walk(walk) => {
+                let rows = if last.rows.is_empty() { vec![] } else { upper.clone() };
+                let joined =
+                    Joined { offset: last.offset, rows, opened: last.opened, total: last.total, cut: vec![] };
+                let Pace { size, workers, .. } = self.pace;
+                *walk = Walk::new(size, workers).resume(&joined, upper, Duration::ZERO);
+            }
+        }
         self.next_part();
         Some(self)
     }
@@ -89,23 +117,50 @@ impl Sweeping {
         *self = Sweeping { generation, ..Sweeping::new(self.window, self.pace) };
     }
 
-    pub fn ask(&mut self, now: Duration) -> Option<Ask> {
-        if self.cutting { None } else { self.walk.ask(now) }
+    pub fn want(&mut self, now: Duration) -> Option<Want> {
+        match &mut self.way {
+            Way::Walk(_) if self.cutting => None,
+            Way::Walk(walk) => walk.ask(now).map(Want::Rows),
+            Way::Chain(chain) => chain.ask().map(Want::Link),
+        }
     }
 
     pub fn too_heavy(&mut self, ask: Ask) -> Relief {
-        let relief = self.walk.too_heavy(ask);
+        let relief = self.walk_mut().map_or(Relief::Halved, |walk| walk.too_heavy(ask));
         self.cutting |= relief == Relief::Cut;
         relief
     }
 
+    /// This page is asked for once more.
+    pub fn again(&mut self, ask: Ask) {
+        if let Some(walk) = self.walk_mut() {
+            walk.again(ask);
+        }
+    }
+
     pub fn answered(&mut self, ask: Ask, rows: Vec<walk::Row>, total: u64, now: Duration) -> walk::Rows {
-        let taken = self.walk.answered(ask, rows, total, now);
+        let Way::Walk(walk) = &mut self.way else { return walk::Rows::Take };
+        let taken = walk.answered(ask, rows, total, now);
         if !self.counted {
             self.counted = true;
-            self.count(self.walk.opened());
+            let opened = walk.opened();
+            self.count(opened);
         }
         taken
+    }
+
+    /// The pages that have joined since the last call.
+    pub fn joined(&mut self) -> Vec<Joined> {
+        self.walk_mut().map(Walk::joined).unwrap_or_default()
+    }
+
+    /// The next page of a chain.
+    pub fn linked(&mut self, rows: Vec<walk::Row>, next: Option<Cursor>) -> Result<Joined, Fault> {
+        if let Way::Chain(chain) = &mut self.way {
+            chain.answered(next.clone())?;
+        }
+        self.progress.next = next;
+        Ok(Joined { offset: 0, rows, opened: 0, total: 0, cut: vec![] })
     }
 
     /// Notes seconds that lie across pages. One that was ever out of order stays so.
@@ -126,26 +181,42 @@ impl Sweeping {
         self.cut.get(&second).copied().flatten().is_some_and(|rows| rows >= ORDERED)
     }
 
+    fn walk(&self) -> Option<&Walk> {
+        match &self.way {
+            Way::Walk(walk) => Some(walk),
+            Way::Chain(_) => None,
+        }
+    }
+
+    fn walk_mut(&mut self) -> Option<&mut Walk> {
+        match &mut self.way {
+            Way::Walk(walk) => Some(walk),
+            Way::Chain(_) => None,
+        }
+    }
+
     fn count(&mut self, rows: u64) {
         self.progress.window = Some(self.progress.window.unwrap_or(0) + rows);
     }
 
     /// Takes the next part when the walk through this one is over.
     pub fn next_part(&mut self) {
-        if !self.walk.finished() {
-            return;
-        }
-        self.progress.growth = self.progress.growth.max(self.walk.growth());
+        let Some(walk) = self.walk().filter(|walk| walk.finished()) else { return };
+        let (growth, least) = (walk.growth(), walk.least());
+        self.progress.growth = self.progress.growth.max(growth);
         let Some(part) = self.progress.rest.pop() else { return };
-        self.progress.held += self.walk.least();
+        self.progress.held += least;
         self.begin(part);
     }
 
     fn begin(&mut self, part: Window) {
         self.generation += 1;
         self.cutting = false;
-        let (stride, least) = self.walk.strides();
-        self.walk = Walk::new(stride, self.pace.workers).at_least(least);
+        let workers = self.pace.workers;
+        if let Some(walk) = self.walk_mut() {
+            let (stride, least) = walk.strides();
+            *walk = Walk::new(stride, workers).at_least(least);
+        }
         self.progress.part = part;
     }
 
@@ -160,15 +231,41 @@ impl Sweeping {
     }
 
     pub fn finished(&self) -> bool {
-        self.walk.finished() && self.progress.rest.is_empty() && !self.cutting
+        match &self.way {
+            Way::Walk(walk) => walk.finished() && self.progress.rest.is_empty() && !self.cutting,
+            Way::Chain(chain) => chain.finished(),
+        }
+    }
+
+    /// One answer was all of it.
+    pub fn held_all_at_once(&self) -> bool {
+        match &self.way {
+            Way::Walk(walk) => walk.held_all_at_once(),
+            Way::Chain(chain) => chain.held_all_at_once(),
+        }
+    }
+
+    /// When a page that can't be asked for yet can be, since the start of the pass.
+    pub fn held(&self) -> Option<Duration> {
+        self.walk().and_then(Walk::held)
+    }
+
+    /// Rows that are to be read, as far as it is known.
+    pub fn size(&self) -> u64 {
+        self.walk().map_or(self.seen.len() as u64, |_| self.progress.window.unwrap_or(0))
     }
 
     pub fn rows(&self) -> Rows {
+        let seen = self.seen.len() as u64;
+        // A chain tells no number of its rows.
+        let Some(walk) = self.walk() else {
+            return Rows { window: seen, held: seen, seen, growth: 0, outside: 0 };
+        };
         Rows {
-            window: self.progress.window.unwrap_or(0),
-            held: self.progress.held + self.walk.least(),
-            seen: self.seen.len() as u64,
-            growth: self.progress.growth.max(self.walk.growth()),
+            window: self.size(),
+            held: self.progress.held + walk.least(),
+            seen,
+            growth: self.progress.growth.max(walk.growth()),
             outside: self.progress.outside,
         }
     }

@@ -68,7 +68,7 @@ impl fmt::Display for Comparison {
         let (until, missing, gone) = (time::spoken(self.until), self.missing(), self.gone());
         writeln!(
             f,
-            "\nCounted are members last changed up to {until} UTC, a minute before the end of what is delivered."
+            "\nCounted are records last changed up to {until} UTC, a minute before the end of what is delivered."
         )?;
         if self.since > 0 {
             writeln!(

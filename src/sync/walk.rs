@@ -23,7 +23,7 @@ use crate::base::window::Span;
 /// How old the picture may be from which a server answers, and how late a change may become visible.
 pub const LAG: Duration = Duration::from_secs(60);
 
-/// The most rows in one answer: <https://mailchimp.com/developer/marketing/api/list-members/list-members-info/>.
+/// The most rows that are asked for at once; a source may answer with fewer.
 pub const MOST: usize = 1000;
 /// Readings of a page that does not join, before the next one waits until the upper page is older than [`LAG`].
 const READINGS: usize = 4;

@@ -62,10 +62,10 @@ proptest! {
             "merge_fields": merge_fields, "tags": values[4],
             "location": {"timezone": values[5], "country_code": values[2]}});
         let body = to_raw_value(&member).unwrap();
-        let record = Record { key: "2b91".into(), changed: None, status: status.into(), body };
+        let record = Record { key: "2b91".into(), changed: None, status: status.into(), deleted: false, body };
         let Mapped::Send(outgoing) = OmetriaContact::new("a1b2", settings).map(&record) else {
             panic!("not sent")
         };
-        prop_assert_eq!(refusal(outgoing.payload.0.get()), None);
+        prop_assert_eq!(refusal(outgoing.body.get()), None);
     }
 }

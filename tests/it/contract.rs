@@ -1,30 +1,37 @@
-//! What every adapter owes the engine, shown on the real ones: how failures are classed, what they say, that nothing
-//! secret is in it, and that a dropped call leaves nothing behind.
+//! What every adapter owes the engine, shown on all there are: how failures are classed, what they say, that nothing secret is in it,
+//! that all records come and a repeat is harmless, and that a dropped call leaves nothing behind.
+//!
+//! A new adapter adds a case to the list of its kind; `every_type_has_its_contract` asks for it.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use expect_test::{Expect, expect};
 use futures::future::BoxFuture;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderValue, header};
 use importer::{
     base::{
         clock::Clock,
+        contact::ContactSettings,
         fault::Fault,
-        record::Payload,
-        secret::Secret,
-        window::{Span, Sweep, Window},
+        record::{Mapped, Outgoing, Payload, Record},
+        window::{Cursor, Span, Sweep, Window},
     },
-    net::{Account, Caller, Door, Gate, Http, Request, Response, Transport, TransportError},
-    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox},
-    sink::{Sink, ometria::Ometria},
-    source::{Source, mailchimp::Mailchimp},
+    mapping::{self, Mapping},
+    net::{Caller, Doors, Environment, Request, Response, Transport, TransportError},
+    sandbox::Sandbox,
+    sink::{self, Deletion, Sink},
+    source::{self, Pages, Source},
 };
-use serde_json::value::to_raw_value;
-use tokio::time::timeout;
+use serde_json::{
+    Map, Value, json,
+    value::{RawValue, to_raw_value},
+};
+use tokio::time::{Instant, timeout};
 
-use crate::support::{NOON, TokioClock, at};
+use crate::support::{KEYS, NOON, TokioClock, at};
 
+/// In a place of each key.
 const SECRET: &str = "s3cr3t-us1";
 
 /// Answers every request with the same status and body.
@@ -32,9 +39,11 @@ struct Always(u16, &'static str);
 
 impl Transport for Always {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
-        let sent =
-            request.headers().values().any(|value| value.to_str().is_ok_and(|text| text.contains("s3cr3t")));
-        assert!(sent, "the key goes out in its header");
+        let told = |value: &HeaderValue| {
+            let text = value.to_str().unwrap();
+            text.contains("s3cr3t") || text.starts_with("Basic ")
+        };
+        assert!(request.headers().values().any(told), "the key goes out in its header");
         assert!(!request.uri().to_string().contains("s3cr3t"), "and nowhere else");
         Box::pin(async move {
             if self.0 == 0 {
@@ -50,27 +59,54 @@ impl Transport for Always {
     }
 }
 
-fn http(service: &'static str, key: &str, transport: Arc<dyn Transport>, connections: usize) -> Http {
-    let mailchimp = service == "mailchimp";
-    let (path, key_name) = if mailchimp { ("3.0", "MAILCHIMP_APIKEY") } else { ("v2", "OMETRIA_APIKEY") };
-    let name = if mailchimp { header::AUTHORIZATION } else { HeaderName::from_static("x-ometria-auth") };
-    let basic = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("importer:{key}"));
-    let credentials = match (mailchimp, key == SECRET) {
-        (true, false) => format!("Basic {basic}"),
-        _ => key.to_owned(),
-    };
-    let account = Account {
-        service,
-        key_name,
-        url_name: if mailchimp { "MAILCHIMP_URL" } else { "OMETRIA_URL" },
-        base: format!("http://sandbox/{path}").parse().unwrap(),
-        key: Secret::new(key),
-        header: name,
-        credentials: HeaderValue::from_str(&credentials).unwrap(),
-    };
+/// Accounts whose keys are all the secret, but for those that `variables` set.
+fn doors(transport: Arc<dyn Transport>, variables: &'static [(&str, &str)]) -> Doors {
+    let environment = Environment::new(move |name| {
+        let set =
+            variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned());
+        let fast = (name == "OMETRIA_RATE").then(|| "0".to_owned());
+        let secret = ["KEY", "TOKEN"].iter().any(|end| name.ends_with(end)).then(|| SECRET.to_owned());
+        set.or(fast).or(secret)
+    });
     let clock: Arc<dyn Clock> = Arc::new(TokioClock::at(NOON));
-    let caller = Caller { list_id: "a".into(), urgent: false };
-    Door::new(account, Gate::new(connections, 0.0), transport, clock).open(caller)
+    Doors::new(environment, transport, clock)
+}
+
+/// The accounts of the sandbox.
+pub fn sandbox_doors(sandbox: &Arc<Sandbox>) -> Doors {
+    let environment = Environment::new(|name| {
+        let key = KEYS.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        key.or_else(|| (name == "OMETRIA_RATE").then(|| "0".to_owned()))
+    });
+    Doors::new(environment, sandbox.clone(), Arc::new(TokioClock::at(NOON)))
+}
+
+pub fn sandbox(latency: Duration) -> Arc<Sandbox> {
+    let sandbox = Arc::new(Sandbox::new(Arc::new(TokioClock::at(NOON)), latency));
+    sandbox.ometria().set_rate(0.0);
+    sandbox.mailchimp().add_list("a", 250, 1, at(NOON));
+    sandbox.when_i_work().invent(250, 1, at(NOON));
+    sandbox
+}
+
+// ---- Sources ----
+
+/// How many records the sandbox holds.
+type Held = fn(&Sandbox) -> usize;
+
+/// Each type, what it reads, and what of it the sandbox holds.
+const SOURCES: [(&str, &str, Held); 2] = [
+    ("mailchimp", "a", |sandbox| sandbox.mailchimp().members("a").filter(|m| m.status != "archived").count()),
+    ("when_i_work", "shifts", |sandbox| {
+        let (from, to) = (at("2026-11-21"), at("2026-11-23"));
+        let account = sandbox.when_i_work();
+        account.shifts().filter(|s| s.published && s.user_id != 0 && s.start >= from && s.start < to).count()
+    }),
+];
+
+pub fn source(kind: &str, list_id: &str, doors: &Doors) -> Box<dyn Source> {
+    let wanted = source::Wanted { list_id, fields: None, caller: Caller::new(list_id, false) };
+    source::open(&json!(kind), wanted, doors).unwrap().source
 }
 
 const SPAN: Span = Span { offset: 200, count: 100 };
@@ -79,19 +115,241 @@ fn window() -> Window {
     Window { sweep: Sweep::Listed, since: None, until: Some(at(NOON)) }
 }
 
-fn payloads(count: usize) -> Vec<Payload> {
-    let record =
-        serde_json::json!({"@type": "contact", "@collection": "c", "id": "i", "email": "ada@example.com"});
-    (0..count).map(|_| Payload(to_raw_value(&record).unwrap())).collect()
+pub async fn read(source: &dyn Source) -> Result<(), Fault> {
+    match source.pages() {
+        Pages::Rows(rows) => rows.read(&window(), SPAN).await.map(|_| ()),
+        Pages::Chain(chain) => chain.follow(at(NOON), None, 100).await.map(|_| ()),
+    }
 }
 
+/// All records, page by page. A cursor is kept as text in between, as a checkpoint keeps it.
+async fn read_all(source: &dyn Source, count: usize) -> Vec<Record> {
+    let mut records = vec![];
+    match source.pages() {
+        Pages::Rows(rows) => loop {
+            let page = rows.read(&window(), Span { offset: records.len() as u64, count }).await.unwrap();
+            assert!(page.records.len() <= count && page.at == at(NOON));
+            records.extend(page.records);
+            if records.len() as u64 >= page.total {
+                return records;
+            }
+        },
+        Pages::Chain(chain) => {
+            let (mut cursor, mut passed): (Option<Cursor>, Vec<Cursor>) = (None, vec![]);
+            loop {
+                let link = chain.follow(at(NOON), cursor.as_ref(), count).await.unwrap();
+                records.extend(link.records);
+                let Some(next) = link.next else { return records };
+                assert!(!passed.contains(&next), "it advances");
+                passed.push(next.clone());
+                cursor = serde_json::from_str(&serde_json::to_string(&next).unwrap()).unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_tells_every_record_once_whatever_the_size_of_a_page() {
+    for (kind, list_id, held) in SOURCES {
+        let sandbox = sandbox(Duration::ZERO);
+        let doors = sandbox_doors(&sandbox);
+        for count in [7, 100, 1000] {
+            let records = read_all(source(kind, list_id, &doors).as_ref(), count).await;
+            let mut keys: Vec<&str> = records.iter().map(|record| record.key.as_str()).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            assert_eq!(
+                (records.len(), keys.len()),
+                (held(&sandbox), held(&sandbox)),
+                "{kind}, {count} a page"
+            );
+            assert!(
+                records.iter().all(|r| !r.key.is_empty() && !r.status.is_empty() && !r.deleted),
+                "{kind}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_finds_a_record_by_its_key_and_says_when_there_is_none() {
+    for (kind, list_id, _) in SOURCES {
+        let sandbox = sandbox(Duration::ZERO);
+        let source = source(kind, list_id, &sandbox_doors(&sandbox));
+        let record = read_all(source.as_ref(), 100).await.remove(3);
+        let found = source.find(&source.key(&record.key)).await.unwrap().unwrap();
+        assert_eq!(
+            (found.key, found.changed, found.status),
+            (record.key, record.changed, record.status),
+            "{kind}"
+        );
+        assert!(source.find("1").await.unwrap().is_none(), "{kind}");
+        assert!(source.now() >= at(NOON), "{kind}");
+    }
+}
+
+// ---- Sinks ----
+
+/// Each type, and whether it leaves the machine.
+const SINKS: [(&str, bool); 3] = [("ometria", true), ("ndjson", false), ("stdout", false)];
+
+fn sink(kind: &str, folder: &Path, doors: &Doors) -> Arc<dyn Sink> {
+    let wanted = sink::Wanted { list_id: "a", folder, caller: Caller::new("a", false) };
+    sink::open(&json!(kind), wanted, doors).unwrap()
+}
+
+fn payloads(count: usize) -> Vec<Payload> {
+    let record = json!({"@type": "contact", "@collection": "c", "@merge": true, "id": "i", "email": "ada@example.com"});
+    (0..count).map(|_| Payload { key: "i".into(), body: Some(to_raw_value(&record).unwrap()) }).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_takes_as_many_as_it_says_and_the_same_once_more() {
+    for (kind, _) in SINKS {
+        let (sandbox, folder) = (sandbox(Duration::ZERO), tempfile::tempdir().unwrap());
+        let sink = sink(kind, folder.path(), &sandbox_doors(&sandbox));
+        let limits = sink.limits();
+        assert!(limits.records >= 1 && limits.in_flight >= 1, "{kind}");
+        // To the standard output a line says as much as a thousand.
+        let batch = payloads(if kind == "stdout" { 1 } else { limits.records });
+        assert!(batch.iter().all(|payload| sink.refusal(payload).is_none()), "{kind}");
+        sink.deliver(&batch).await.unwrap();
+        sink.deliver(&batch).await.unwrap();
+        if sink.deletion() == Deletion::Sent {
+            sink.deliver(&[Payload { key: "i".into(), body: None }]).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sink_whose_file_can_not_be_written_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let sandbox = sandbox(Duration::ZERO);
+    let wanted = sink::Wanted { list_id: "a", folder: folder.path(), caller: Caller::new("a", false) };
+    let said = json!({"type": "ndjson", "path": "/dev/null/a.ndjson"});
+    let sink = sink::open(&said, wanted, &sandbox_doors(&sandbox)).unwrap();
+    let fault = sink.deliver(&payloads(1)).await.unwrap_err();
+    let text = fault.to_string();
+    assert!(
+        matches!(fault, Fault::List(_)) && text.starts_with("could not append to `/dev/null/a.ndjson`: "),
+        "{text}"
+    );
+    assert!(!text.contains("ada@"), "{text}");
+}
+
+// ---- Mappings ----
+
+/// Each type with settings that read something.
+fn mappings() -> Vec<(&'static str, Value)> {
+    let fields = json!({"type": "fields", "fields": {"mail": "email_address", "when": {"from": "last_changed", "as": "time"}}});
+    let mut mappings =
+        vec![("ometria_contact", json!("ometria_contact")), ("as_is", json!("as_is")), ("fields", fields)];
+    if cfg!(feature = "jq") {
+        mappings.push((
+            "jq",
+            json!({"type": "jq", "expression": "{mail: .email_address, n: (.merge_fields | length)}"}),
+        ));
+    }
+    mappings
+}
+
+fn open_mapping(said: &Value) -> Box<dyn Mapping> {
+    let contact = ContactSettings::default();
+    mapping::open(said, "", &mapping::Wanted { list_id: "a", contact: &contact, folder: Path::new(".") })
+        .unwrap()
+}
+
+fn record(body: &str) -> Record {
+    let body = RawValue::from_string(body.to_owned()).unwrap();
+    Record { key: "k".into(), changed: None, status: "subscribed".into(), deleted: false, body }
+}
+
+fn told(mapped: Mapped) -> String {
+    match mapped {
+        Mapped::Send(Outgoing { body, .. }) => body.get().to_owned(),
+        Mapped::Skip(reason) | Mapped::Reject(reason) => reason.to_owned(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mapping_makes_the_same_of_the_same_and_reads_only_what_it_asks_for() {
+    let sandbox = sandbox(Duration::ZERO);
+    let records = read_all(source("mailchimp", "a", &sandbox_doors(&sandbox)).as_ref(), 100).await;
+    for (kind, said) in mappings() {
+        let (mapping, again) = (open_mapping(&said), open_mapping(&said));
+        let asked = mapping.fields();
+        let mut sent = 0;
+        for record in &records {
+            let whole: Map<String, Value> = serde_json::from_str(record.body.get()).unwrap();
+            let top = |field: &String| field.split('.').next().unwrap().to_owned();
+            let reduced: Map<String, Value> = match &asked {
+                None => whole,
+                Some(fields) => whole
+                    .into_iter()
+                    .filter(|(name, _)| fields.iter().any(|field| top(field) == *name))
+                    .collect(),
+            };
+            let reduced = Record { body: to_raw_value(&reduced).unwrap(), ..self::record("{}") };
+            let reduced = Record {
+                key: record.key.clone(),
+                changed: record.changed,
+                status: record.status.clone(),
+                ..reduced
+            };
+            let one = told(mapping.map(record));
+            sent += usize::from(one.starts_with('{'));
+            assert_eq!(one, told(again.map(record)), "{kind}");
+            // The order of the fields is the source's.
+            let parsed = |text: String| serde_json::from_str::<Value>(&text).unwrap_or(Value::String(text));
+            assert_eq!(parsed(one), parsed(told(mapping.map(&reduced))), "{kind}");
+        }
+        assert!(sent > 100, "{kind}");
+    }
+}
+
+#[test]
+fn a_mapping_takes_whatever_comes_and_says_why_not_in_a_word() {
+    let strange = [
+        "null",
+        "[]",
+        "{}",
+        "7",
+        "\"text\"",
+        r#"{"email_address": [1], "merge_fields": "x", "last_changed": {}}"#,
+    ];
+    for (kind, said) in mappings() {
+        for body in strange {
+            match open_mapping(&said).map(&record(body)) {
+                Mapped::Send(Outgoing { body, .. }) => _ = serde_json::from_str::<Value>(body.get()).unwrap(),
+                Mapped::Skip(reason) | Mapped::Reject(reason) => {
+                    let word = reason.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+                    assert!(word, "{kind}: {reason}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_type_has_its_contract() {
+    assert_eq!(SOURCES.map(|(kind, ..)| kind), source::TYPES);
+    assert_eq!(SINKS.map(|(kind, _)| kind), sink::TYPES);
+    let known: Vec<&str> = mappings().into_iter().map(|(kind, _)| kind).collect();
+    let built: Vec<&str> =
+        mapping::TYPES.into_iter().filter(|kind| *kind != "jq" || cfg!(feature = "jq")).collect();
+    assert_eq!(known, built);
+}
+
+// ---- Accounts ----
+
 /// What an answer becomes: `retry` was tried six times, `list` once.
-async fn told(service: &'static str, status: u16, body: &'static str) -> String {
-    let http = http(service, SECRET, Arc::new(Always(status, body)), 1);
-    let start = tokio::time::Instant::now();
-    let fault = match service {
-        "mailchimp" => Mailchimp::new(http, "a", &[]).read(&window(), SPAN).await.map(|_| ()).unwrap_err(),
-        _ => Ometria::new(http, "a").deliver(&payloads(2)).await.unwrap_err(),
+async fn classed(kind: &str, status: u16, body: &'static str) -> String {
+    let doors = doors(Arc::new(Always(status, body)), &[]);
+    let start = Instant::now();
+    let folder = tempfile::tempdir().unwrap();
+    let fault = match SOURCES.iter().find(|(known, ..)| *known == kind) {
+        Some((_, list_id, _)) => read(source(kind, list_id, &doors).as_ref()).await.unwrap_err(),
+        None => sink(kind, folder.path(), &doors).deliver(&payloads(2)).await.unwrap_err(),
     };
     let class = match fault {
         Fault::TooLarge(_) => "too large",
@@ -113,10 +371,10 @@ fn without_seconds(text: &str) -> String {
     }
 }
 
-async fn check(service: &'static str, answers: &[(u16, &'static str)], expected: Expect) {
+async fn check(kind: &str, answers: &[(u16, &'static str)], expected: Expect) {
     let mut lines = String::new();
     for (status, body) in answers {
-        lines += &format!("{}\n", told(service, *status, body).await);
+        lines += &format!("{}\n", classed(kind, *status, body).await);
     }
     expected.assert_eq(&lines);
 }
@@ -153,7 +411,7 @@ async fn mailchimp_failures_are_classed_and_told_without_secrets() {
             list: could not read the members of list `a` from row 200 on: mailchimp answered 301 moved permanently (redirects are not followed with a key; check `MAILCHIMP_URL`)
             retry: could not read the members of list `a` from row 200 on: mailchimp's answer can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
             retry: could not read the members of list `a` from row 200 on: mailchimp's answer can't be read: unexpected JSON at line 1 column 36 (tried 6 times in … s)
-            retry: could not read the members of list `a` from row 200 on: no whole answer from mailchimp at http://sandbox: connection reset by peer (tried 6 times in … s; if this lasts, check the network and `MAILCHIMP_URL`)
+            retry: could not read the members of list `a` from row 200 on: no whole answer from mailchimp at https://us1.api.mailchimp.com: connection reset by peer (tried 6 times in … s; if this lasts, check the network and `MAILCHIMP_URL`)
         "#]],
     )
     .await;
@@ -185,7 +443,41 @@ async fn ometria_failures_are_classed_and_told_without_secrets() {
             retry: could not push 2 contacts of list `a` to ometria: ometria's answer can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
             too large: could not push 2 contacts of list `a` to ometria: ometria rejected 1 of 2 contacts
             too large: could not push 2 contacts of list `a` to ometria: ometria rejected 2 of 2 contacts
-            retry: could not push 2 contacts of list `a` to ometria: no whole answer from ometria at http://sandbox: no answer in time (tried 6 times in … s; if this lasts, check the network and `OMETRIA_URL`)
+            retry: could not push 2 contacts of list `a` to ometria: no whole answer from ometria at https://api.ometria.com: no answer in time (tried 6 times in … s; if this lasts, check the network and `OMETRIA_URL`)
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_i_work_failures_are_classed_and_told_without_secrets() {
+    check(
+        "when_i_work",
+        &[
+            (401, r#"{"error": "User login required with s3cr3t-us1 of ada@example.com.", "code": 1000}"#),
+            (403, r#"{"error": "You are not allowed to see this."}"#),
+            (404, "{}"),
+            (400, r#"{"error": "end is before start."}"#),
+            (429, r#"{"error": "Too many requests."}"#),
+            (500, "oops"),
+            (504, ""),
+            (301, ""),
+            (200, "<html>maintenance</html>"),
+            (200, r#"{"shifts": [{"notes": "ada@example.com"}]}"#),
+            (0, "connection reset by peer"),
+        ],
+        expect![[r#"
+            list: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 401 unauthorized: user login required with *** of <address> (the token in `WHEN_I_WORK_TOKEN` is over or wrong; set a new one, or `WHEN_I_WORK_KEY`, `WHEN_I_WORK_EMAIL` and `WHEN_I_WORK_PASSWORD`)
+            list: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 403 forbidden: you are not allowed to see this (check the rights of the key in `WHEN_I_WORK_TOKEN`)
+            list: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 404 not found (check `WHEN_I_WORK_URL`)
+            list: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 400 bad request: end is before start
+            retry: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 429 too many requests (tried 6 times in … s)
+            retry: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 500 internal server error (tried 6 times in … s)
+            retry: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 504 gateway timeout (tried 6 times in … s)
+            list: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 301 moved permanently (redirects are not followed with a key; check `WHEN_I_WORK_URL`)
+            retry: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work's answer can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
+            retry: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work's answer can't be read: unexpected JSON at line 1 column 28 (tried 6 times in … s)
+            retry: could not read the shifts from 2026-11-21 00:00:00 on: no whole answer from when_i_work at https://api.wheniwork.com: connection reset by peer (tried 6 times in … s; if this lasts, check the network and `WHEN_I_WORK_URL`)
         "#]],
     )
     .await;
@@ -198,50 +490,62 @@ async fn any_success_of_ometria_will_do() {
         (202, r#"{"status": "OK"}"#),
         (201, "{}"),
     ] {
-        let http = http("ometria", SECRET, Arc::new(Always(status, body)), 1);
-        Ometria::new(http, "a").deliver(&payloads(2)).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let sink = sink("ometria", folder.path(), &doors(Arc::new(Always(status, body)), &[]));
+        sink.deliver(&payloads(2)).await.unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_page_of_mailchimp_is_read_with_the_bounds_of_its_window() {
-    let clock = Arc::new(TokioClock::at(NOON));
-    let sandbox = Arc::new(Sandbox::new(clock, Duration::ZERO));
-    sandbox.mailchimp().add_list("a", 50, 1, at(NOON));
-    let source = Mailchimp::new(http("mailchimp", MAILCHIMP_KEY, sandbox.clone(), 1), "a", &["status"]);
+    let sandbox = sandbox(Duration::ZERO);
+    let fields = Some(vec!["status".to_owned()]);
+    let wanted = source::Wanted { list_id: "a", fields, caller: Caller::new("a", false) };
+    let source = source::open(&json!("mailchimp"), wanted, &sandbox_doors(&sandbox)).unwrap().source;
+    let Pages::Rows(rows) = source.pages() else { panic!("rows") };
     let times: Vec<_> =
         sandbox.mailchimp().members("a").filter(|m| m.status != "archived").map(|m| m.last_changed).collect();
     let window = Window { sweep: Sweep::Listed, since: Some(times[9]), until: Some(times[19]) };
-    let page = source.read(&window, Span { offset: 0, count: 1000 }).await.unwrap();
+    let page = rows.read(&window, Span { offset: 0, count: 1000 }).await.unwrap();
     let within = times.iter().filter(|&&time| time > times[9] && time <= times[19]).count();
     assert_eq!((page.records.len(), page.total), (within, within as u64));
-    assert_eq!(page.at, at(NOON));
     assert!(page.records.iter().all(|record| record.key.len() == 32));
     assert!(!page.records[0].body.get().contains("email_address"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_list_id_may_hold_anything_without_leaving_its_place_in_the_address() {
-    let sandbox = Arc::new(Sandbox::new(Arc::new(TokioClock::at(NOON)), Duration::ZERO));
-    let source = Mailchimp::new(http("mailchimp", MAILCHIMP_KEY, sandbox.clone(), 1), "../a?b#c/d e", &[]);
-    assert!(source.read(&window(), SPAN).await.is_err());
+    let sandbox = sandbox(Duration::ZERO);
+    let source = source("mailchimp", "../a?b#c/d e", &sandbox_doors(&sandbox));
+    assert!(read(source.as_ref()).await.is_err());
     let read = sandbox.seen().reads.pop_back().unwrap();
-    assert!(read.starts_with("http://sandbox/3.0/lists/..%2Fa%3Fb%23c%2Fd%20e/members?"), "{read}");
+    assert!(read.contains("/3.0/lists/..%2Fa%3Fb%23c%2Fd%20e/members?"), "{read}");
 }
 
+/// More calls are dropped than there are places.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_call_leaks_no_permit() {
-    let sandbox = Arc::new(Sandbox::new(Arc::new(TokioClock::at(NOON)), Duration::from_secs(5)));
-    sandbox.mailchimp().add_list("a", 5, 1, at(NOON));
-    let source = Mailchimp::new(http("mailchimp", MAILCHIMP_KEY, sandbox.clone(), 1), "a", &[]);
-    let sink = Ometria::new(http("ometria", OMETRIA_KEY, sandbox.clone(), 1), "a");
-    let payloads = payloads(1);
-    for wait in [0, 1, 4] {
-        let wait = Duration::from_secs(wait);
-        assert!(timeout(wait, source.read(&window(), SPAN)).await.is_err());
-        assert!(timeout(wait, sink.deliver(&payloads)).await.is_err());
+    const CALLS: u64 = 20;
+    let (sandbox, folder) = (sandbox(Duration::from_secs(5)), tempfile::tempdir().unwrap());
+    let doors = sandbox_doors(&sandbox);
+    for (kind, list_id, _) in SOURCES {
+        let source = source(kind, list_id, &doors);
+        for call in 0..CALLS {
+            assert!(
+                timeout(Duration::from_millis(call * 249), read(source.as_ref())).await.is_err(),
+                "{kind}"
+            );
+        }
+        timeout(Duration::from_secs(60), read(source.as_ref())).await.expect(kind).unwrap();
     }
-    timeout(Duration::from_secs(6), source.read(&window(), SPAN)).await.unwrap().unwrap();
-    timeout(Duration::from_secs(6), sink.deliver(&payloads)).await.unwrap().unwrap();
-    assert_eq!(sandbox.seen().peak, 1);
+    for (kind, _) in SINKS.into_iter().filter(|(_, leaves)| *leaves) {
+        let (sink, batch) = (sink(kind, folder.path(), &doors), payloads(1));
+        for call in 0..CALLS {
+            assert!(
+                timeout(Duration::from_millis(call * 249), sink.deliver(&batch)).await.is_err(),
+                "{kind}"
+            );
+        }
+        timeout(Duration::from_secs(60), sink.deliver(&batch)).await.expect(kind).unwrap();
+    }
 }

@@ -23,6 +23,7 @@ mod retry;
 mod run_sh;
 mod sandbox;
 mod served;
+mod shifts;
 mod soak;
 mod state;
 mod stop;

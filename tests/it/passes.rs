@@ -197,7 +197,7 @@ async fn the_end_of_a_run_accounts_for_every_member() {
         all.filter(|contact| contact.get("marketing_optin") == Some(&"EXPLICITLY_OPTEDOUT".into())).count()
     };
     let told = format!(
-        "{window} members in the window, {window} seen: {sent} sent ({opted_out} opted out), {pending} skipped ({pending} pending), 1 rejected (1 unknown_status); "
+        "{window} records in the window, {window} seen: {sent} sent ({opted_out} opted out), {pending} skipped ({pending} pending), 1 rejected (1 unknown_status); "
     );
     assert_eq!(world.logged(&told), 1);
     assert_eq!(world.logged(" 0 left the window, 30 left out by start_offset, 2 passes, 0 unexplained."), 1);

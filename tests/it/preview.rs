@@ -32,10 +32,10 @@ async fn a_member_is_shown_with_its_contact_and_what_was_left_out_of_it() {
     let (code, told, log) = previewed(&loopback, &["pre1", "--member", &email.to_uppercase()]).await;
     assert_eq!(code, 0, "{log}");
     assert_eq!(previewed(&loopback, &["pre1", "--member", &id]).await.1, told, "by its key");
-    let (record, contact) = told.split_once("\n\nContact\n").unwrap();
+    let (record, contact) = told.split_once("\n\nSent\n").unwrap();
     let (contact, left_out) = contact.split_once("\n\nLeft out\n").unwrap();
     assert!(
-        record.starts_with(&format!("Member {id}\n{{")) && record.contains("\"PHONE\": \"ask the office\"")
+        record.starts_with(&format!("Record {id}\n{{")) && record.contains("\"PHONE\": \"ask the office\"")
     );
     let contact: serde_json::Value = serde_json::from_str(contact).unwrap();
     assert_eq!(
@@ -60,7 +60,7 @@ async fn without_a_name_the_members_that_changed_last_are_shown_and_who_is_not_s
         loopback.sandbox.mailchimp().edit("pre1", number, SystemClock.now(), |member| member.status = status);
     }
     let (code, told, _) = previewed(&loopback, &["pre1", "--count", "3"]).await;
-    assert!(code == 0 && told.matches("Member ").count() == 3, "{told}");
+    assert!(code == 0 && told.matches("Record ").count() == 3, "{told}");
     assert!(told.contains("Not sent: skipped, pending\n"), "{told}");
     assert!(told.contains("Not sent: rejected, unknown_status\n"), "{told}");
 }
@@ -70,7 +70,7 @@ async fn a_stranger_and_a_list_that_is_none_are_told_apart() {
     let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "pre1"}, {"list_id": "gone"}]"#).await;
     let loopback = loopback.list("pre1", 5);
     let (code, _, log) = previewed(&loopback, &["pre1", "--member", "nobody@example.org"]).await;
-    assert!(code == 1 && log.contains("the list has no such member"), "{log}");
+    assert!(code == 1 && log.contains("the list has no such record"), "{log}");
     let (code, _, log) = previewed(&loopback, &["gone", "--member", "nobody@example.org"]).await;
     assert!(code == 1 && log.contains("is it a list of this account?"), "{log}");
     assert!(!log.contains("nobody@example.org"));

@@ -2,9 +2,10 @@
 
 use std::{fs, path::Path};
 
+use crate::support::OUT;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use importer::{
-    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY},
+    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, when_i_work},
     state::folders::DEAD_LETTER,
 };
 
@@ -12,10 +13,13 @@ use importer::{
 const PRIVATE: [&str; 8] =
     ["@example.com", "Lovelace", "Dijkstra", "Liskov", "McCarthy", "7946 0", "+4420794", "203.0.113.7"];
 
+/// The end of every token that the sandbox gives.
+const TOKEN: &str = ".sandbox";
+
 /// `what` names the text where something is found in it.
 pub fn search(text: &str, what: &str) {
     let basic = STANDARD.encode(format!("importer:{MAILCHIMP_KEY}"));
-    for key in [MAILCHIMP_KEY, OMETRIA_KEY, &basic] {
+    for key in [MAILCHIMP_KEY, OMETRIA_KEY, when_i_work::KEY, when_i_work::PASSWORD, &basic, TOKEN] {
         assert!(!text.contains(key), "a key is in {what}");
     }
     for private in PRIVATE {
@@ -25,11 +29,11 @@ pub fn search(text: &str, what: &str) {
     }
 }
 
-/// All files of a state folder but the dead letters, which hold what was refused.
+/// All files of a state folder but the dead letters, which hold what was refused, and what sinks have written.
 pub fn search_folder(folder: &Path) {
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
-        if path.is_dir() && path.file_name().is_some_and(|name| name != DEAD_LETTER) {
+        if path.is_dir() && path.file_name().is_some_and(|name| name != DEAD_LETTER && name != OUT) {
             search_folder(&path);
         } else if path.is_file() {
             let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();

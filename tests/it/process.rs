@@ -69,7 +69,7 @@ async fn sigterm_and_ctrl_c_end_a_running_import_with_success_and_a_whole_file()
         let mut command = loopback.command(&["go"]);
         command.env("RUST_LOG", "debug");
         let mut running = Running::start(command);
-        running.wait_for("members from 19").await;
+        running.wait_for("records from 19").await;
         running.signal(signal);
         running.wait_for("list \"slow\" stopped: ").await;
         assert_eq!(running.end().await.code(), Some(0), "{signal}");

@@ -10,11 +10,11 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use importer::{
-    app::{open, settings::Settings},
+    app::ends::{Adapters, Keys},
     base::{clock::Clock, fault::Fault, time},
     controller::{self, Mode, Tools, Verdict, watch::Watch},
     net::Transport,
-    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member},
+    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member, when_i_work},
     state::{StateFile, disk::OURS, file::NAME, folders::DEAD_LETTER, schema},
 };
 use serde_json::{Map, Value};
@@ -25,6 +25,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::privacy;
+
+/// Where sinks that write files do so.
+pub const OUT: &str = "out";
 
 /// Noon of a day in the future of every invented member.
 pub const NOON: &str = "2026-11-21T12:00:00";
@@ -46,6 +49,15 @@ impl Clock for TokioClock {
         self.noon + TimeDelta::from_std(self.start.elapsed()).unwrap()
     }
 }
+
+/// What the sandbox lets in.
+pub const KEYS: [(&str, &str); 5] = [
+    ("MAILCHIMP_APIKEY", MAILCHIMP_KEY),
+    ("OMETRIA_APIKEY", OMETRIA_KEY),
+    ("WHEN_I_WORK_KEY", when_i_work::KEY),
+    ("WHEN_I_WORK_EMAIL", when_i_work::EMAIL),
+    ("WHEN_I_WORK_PASSWORD", when_i_work::PASSWORD),
+];
 
 pub struct World {
     pub clock: Arc<dyn Clock>,
@@ -128,11 +140,13 @@ impl World {
     }
 
     fn tools(&self) -> Tools {
-        let settings = Settings::read(|name| {
-            let keys = [("MAILCHIMP_APIKEY", MAILCHIMP_KEY), ("OMETRIA_APIKEY", OMETRIA_KEY)];
-            let found = self.variables.iter().chain(&keys).find(|(variable, _)| *variable == name);
+        let variables = self.variables.clone();
+        let settings = move |name: &str| {
+            let found = variables.iter().chain(&KEYS).find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
-        });
+        };
+        let (transport, clock) = (self.transport.clone(), self.clock.clone());
+        let adapters = Adapters::new(settings, Keys::Both, transport, clock, self.folder.path());
         let (sender, changes) = channel(1);
         *self.changes.lock().unwrap() = Some(sender);
         let stop = CancellationToken::new();
@@ -140,7 +154,7 @@ impl World {
         Tools {
             state: StateFile::open(self.folder.path(), self.clock.clone()).unwrap(),
             clock: self.clock.clone(),
-            open: open(settings.unwrap(), self.transport.clone(), self.clock.clone()),
+            open: adapters.opener(),
             watch: Watch::manual(changes),
             fresh: self.fresh,
             stop,
@@ -223,6 +237,12 @@ impl World {
         }
     }
 
+    /// The lines of a file that a sink has written, each as JSON.
+    pub fn out(&self, name: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.folder.path().join(OUT).join(name)).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     pub fn contacts(&self) -> usize {
         self.sandbox.ometria().contacts().len()
     }
@@ -262,7 +282,7 @@ impl Drop for World {
         }
         let files = fs::read_dir(self.folder.path()).unwrap().map(|file| file.unwrap().file_name());
         let strange: Vec<_> =
-            files.filter(|name| name != NAME && name != OURS && name != DEAD_LETTER).collect();
+            files.filter(|name| ![NAME, OURS, DEAD_LETTER, OUT].iter().any(|known| name == known)).collect();
         assert!(strange.is_empty(), "left in the state folder: {strange:?}");
         let errors = self.sandbox.ometria().errors().clone();
         assert!(errors.is_empty(), "ometria found invalid records: {errors:?}");

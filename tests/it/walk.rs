@@ -15,8 +15,8 @@ use importer::{
     },
     controller::Verdict,
     mapping::Mapping,
-    sink::{BatchLimits, Sink},
-    source::Source,
+    sink::{BatchLimits, Receipt, Sink},
+    source::{Pages, Rows, Source},
     sync::job::{self, Ended, Ends, Plan},
 };
 use serde_json::value::to_raw_value;
@@ -106,6 +106,12 @@ impl Source for Liar {
         name.to_owned()
     }
 
+    fn pages(&self) -> Pages<'_> {
+        Pages::Rows(self)
+    }
+}
+
+impl Rows for Liar {
     fn census(&self, _: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>> {
         Box::pin(async { Ok(vec![]) })
     }
@@ -131,6 +137,7 @@ impl Source for Liar {
             key: format!("{row}"),
             changed: changed(row),
             status: "subscribed".into(),
+            deleted: false,
             body: to_raw_value(&row).unwrap(),
         };
         let records = rows.filter(|row| Some(*row) != self.hidden).map(record).collect();
@@ -148,12 +155,8 @@ impl Source for Liar {
 struct AsItIs;
 
 impl Mapping for AsItIs {
-    fn fields(&self) -> Vec<&'static str> {
-        vec![]
-    }
-
     fn map(&self, record: &Record) -> Mapped {
-        Mapped::Send(Outgoing { payload: Payload(record.body.clone()), opts_out: false, left_out: vec![] })
+        Mapped::Send(Outgoing { body: record.body.clone(), opts_out: false, left_out: vec![] })
     }
 }
 
@@ -165,8 +168,8 @@ impl Sink for Anywhere {
         BatchLimits { records: 10, in_flight: 2 }
     }
 
-    fn deliver<'a>(&'a self, _: &'a [Payload]) -> BoxFuture<'a, Result<(), Fault>> {
-        Box::pin(async { Ok(()) })
+    fn deliver<'a>(&'a self, _: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>> {
+        Box::pin(async { Ok(Receipt::default()) })
     }
 }
 
@@ -185,13 +188,25 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         reads_archived: true,
         audience: String::new(),
         allow_mass_change: false,
+        unchanged: None,
+        holds_back: false,
         taken: Arc::default(),
+    }
+}
+
+fn ends(source: Liar) -> Ends {
+    Ends {
+        source: Box::new(source),
+        mapping: Box::new(AsItIs),
+        sink: Arc::new(Anywhere),
+        retry: true,
+        held_by: String::new(),
     }
 }
 
 /// What a full load of it comes to.
 async fn load(source: Liar) -> Result<Ended, Fault> {
-    let ends = Ends { source: Box::new(source), mapping: Box::new(AsItIs), sink: Arc::new(Anywhere) };
+    let ends = ends(source);
     let folder = tempfile::tempdir().unwrap();
     job::run(&ends, &plan(&folder, None), &CancellationToken::new()).await
 }
@@ -202,9 +217,9 @@ async fn what_a_source_counts_and_does_not_list_fails_the_list_with_the_numbers(
     for (source, told) in [
         (
             Liar { hidden: Some(17), ..honest() },
-            "counts 23 members, but listed only 22 different ones; 1 are unexplained",
+            "counts 23 records, but listed only 22 different ones; 1 are unexplained",
         ),
-        (Liar { timeless: 2, ..honest() }, "2 members have no time of their last change"),
+        (Liar { timeless: 2, ..honest() }, "2 records have no time of their last change"),
         (
             Liar { boundless: true, ..honest() },
             "in a window whose end is past: it does not keep to the bounds",
@@ -213,7 +228,7 @@ async fn what_a_source_counts_and_does_not_list_fails_the_list_with_the_numbers(
         let fault = load(source).await.unwrap_err().to_string();
         assert!(fault.contains(told), "{fault}");
         assert!(
-            fault.contains("members in the window") && fault.contains("nothing is recorded as delivered"),
+            fault.contains("records in the window") && fault.contains("nothing is recorded as delivered"),
             "{fault}"
         );
     }
@@ -221,7 +236,7 @@ async fn what_a_source_counts_and_does_not_list_fails_the_list_with_the_numbers(
 
 #[tokio::test(start_paused = true)]
 async fn a_window_that_would_end_before_it_begins_is_told_rather_than_read() {
-    let ends = Ends { source: Box::new(honest()), mapping: Box::new(AsItIs), sink: Arc::new(Anywhere) };
+    let ends = ends(honest());
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(&folder, Some(at("2026-11-21T12:30:00")));
     let fault = job::run(&ends, &plan, &CancellationToken::new()).await.unwrap_err();

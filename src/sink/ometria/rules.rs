@@ -59,6 +59,12 @@ pub fn refusal(record: &str) -> Option<Reason> {
     missing.map(|(_, reason, _)| *reason)
 }
 
+/// Whether the record withdraws somebody's consent.
+pub fn opts_out(record: &str) -> bool {
+    let fields: Result<Map<String, Value>, _> = serde_json::from_str(record);
+    fields.is_ok_and(|fields| fields.get("marketing_optin").is_some_and(|said| said == "EXPLICITLY_OPTEDOUT"))
+}
+
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }

@@ -14,16 +14,19 @@ use crate::{
     },
 };
 
+/// So many notes are written together.
+const NOTES: usize = 1000;
+
 pub(super) type Deliveries<'a> = FuturesUnordered<BoxFuture<'a, Result<Delivered, Fault>>>;
 
 impl<'a> Pass<'a> {
     /// Fills the sink's places with full batches; with the last, smaller one only when no page is under way or left.
     pub(super) fn send(&mut self, deliveries: &mut Deliveries<'a>, rest: bool) {
-        let sink = &self.ends.sink;
-        while deliveries.len() < sink.limits().in_flight {
+        let (ends, plan) = (self.ends, self.plan);
+        while deliveries.len() < ends.sink.limits().in_flight {
             let batch = if rest { self.batcher.rest() } else { self.batcher.full() };
             let Some(batch) = batch else { break };
-            deliveries.push(Box::pin(deliver(sink.as_ref(), batch)));
+            deliveries.push(Box::pin(deliver(ends, plan.unchanged.as_ref(), batch)));
         }
     }
 
@@ -45,6 +48,15 @@ impl<'a> Pass<'a> {
             Some(parcel) => self.batcher.push(parcel),
             None => self.watermark.settled(print),
         }
+    }
+
+    /// Notes what became of records that were not sent, when there are some or at the end.
+    pub(super) async fn note(&mut self, end: bool) -> Result<(), Fault> {
+        let Some(unchanged) = &self.plan.unchanged else { return Ok(()) };
+        if self.notes.len() < NOTES && !end {
+            return Ok(());
+        }
+        unchanged.note(std::mem::take(&mut self.notes), self.ends.source.now()).await
     }
 
     /// Keeps the rejected records; only then their fate counts as known.

@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 
-use super::{Answer, Pass};
+use super::{Pass, reading::Answer};
 use crate::{
     base::{
         fault::Fault,
@@ -19,11 +19,11 @@ impl<'a> Pass<'a> {
 
     /// Asks for that size, as one of the reads: a request of its own would wait for places that the others hold.
     pub(super) fn count(&self) -> BoxFuture<'a, (usize, u32, Answer)> {
-        let source = &self.ends.source;
+        let ends = self.ends;
         Box::pin(async move {
             let all = Window { sweep: Sweep::Listed, since: None, until: None };
-            let page = source.read(&all, Span { offset: 0, count: 1 }).await;
-            (0, 0, Answer::Count(page.map(|page| page.total)))
+            let count = async { Ok(ends.rows()?.read(&all, Span { offset: 0, count: 1 }).await?.total) };
+            (0, 0, Answer::Count(count.await))
         })
     }
 
@@ -46,7 +46,7 @@ impl<'a> Pass<'a> {
         let held = Held {
             origin: self.plan.origin.clone(),
             what: format!(
-                "stopped when {opt_outs} of {list} members, or still more, would be opted out (up to {sent} have been)"
+                "stopped when {opt_outs} of {list} records, or still more, would be opted out (up to {sent} have been)"
             ),
             why: more,
         };

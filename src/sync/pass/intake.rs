@@ -1,5 +1,7 @@
 //! What becomes of the rows of a page: those seen before are dropped, the others are mapped and queued, once each.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use log::debug;
 
@@ -9,13 +11,16 @@ use crate::{
         fault::{Fault, Problem},
         record::{LeftOut, Mapped, Outgoing, Payload, Reason, Record},
         time,
-        window::{Page, Window},
+        window::{Link, Page, Window},
     },
+    sink::Deletion,
     sync::{
-        coverage::{OPT_OUT, OUTDATED, REJECTED, SENT, SKIPPED, counted},
+        coverage::{DELETION, OPT_OUT, OUTDATED, REJECTED, SENT, SKIPPED, UNCHANGED, counted},
         dead_letter::DeadLetter,
         parcel::Parcel,
         seen::{Known, Seen, fingerprint},
+        sweep::Sweeping,
+        unchanged::Kept,
         walk::{Ask, Row, Rows},
     },
 };
@@ -25,7 +30,7 @@ const MANY: u64 = 100;
 
 impl Pass<'_> {
     pub(super) fn page(&mut self, index: usize, ask: Ask, page: Page) {
-        debug!("list {:?}: {} members from {}.", self.plan.list_id, page.records.len(), ask.span.offset);
+        debug!("list {:?}: {} records from {}.", self.plan.list_id, page.records.len(), ask.span.offset);
         let rows: Vec<Row> = page.records.iter().map(row).collect();
         let now = self.start.elapsed();
         if self.sweeps[index].answered(ask, rows, page.total, now) == Rows::Take {
@@ -38,12 +43,24 @@ impl Pass<'_> {
         };
         sweep.progress.outside +=
             page.records.iter().filter_map(|record| record.changed).filter(outside).count() as u64;
-        for joined in sweep.walk.joined() {
+        for joined in sweep.joined() {
             let keys: Vec<u128> = joined.rows.iter().map(|row| row.key).collect();
             sweep.note(&joined.cut);
             self.watermark.joined(index, (joined, sweep.progress.clone()), keys.into_iter());
         }
         sweep.next_part();
+    }
+
+    /// A page of a chain has joined the one before it by being named there.
+    pub(super) fn link(&mut self, index: usize, link: Link) -> Result<(), Fault> {
+        debug!("list {:?}: {} records.", self.plan.list_id, link.records.len());
+        let rows: Vec<Row> = link.records.iter().map(row).collect();
+        link.records.iter().for_each(|record| self.record(index, record));
+        let keys: HashSet<u128> = rows.iter().map(|row| row.key).collect();
+        let sweep = &mut self.sweeps[index];
+        let joined = sweep.linked(rows, link.next)?;
+        self.watermark.joined(index, (joined, sweep.progress.clone()), keys.into_iter());
+        Ok(())
     }
 
     /// Maps a record that was not seen before, or not in this version.
@@ -59,15 +76,19 @@ impl Pass<'_> {
             // Who was archived in the very second counts as archived.
             |(other, known)| (known.second, other) > (row.second, index),
         );
+        let kept = self.memory.remove(&row.key);
         let fate = if outdated {
             OUTDATED.to_owned()
+        } else if record.deleted {
+            self.delete(row, record, kept.as_ref())
         } else {
             match self.ends.mapping.map(record) {
-                Mapped::Send(outgoing) => self.send_or_reject(row, record, outgoing),
+                Mapped::Send(outgoing) => self.send_or_reject(row, record, outgoing, kept.as_ref()),
                 Mapped::Skip(reason) => format!("{SKIPPED} {reason}"),
                 Mapped::Reject(reason) => self.reject(record, reason, None),
             }
         };
+        self.note_fate(row.key, &fate, kept.as_ref());
         // What is sent counts when it is accepted.
         if !fate.starts_with(SENT) {
             self.counts.count(&fate);
@@ -76,23 +97,63 @@ impl Pass<'_> {
     }
 
     /// What the sink would refuse in any case is not sent.
-    fn send_or_reject(&mut self, row: Row, record: &Record, outgoing: Outgoing) -> String {
-        let Outgoing { payload, opts_out, left_out } = outgoing;
+    fn send_or_reject(
+        &mut self,
+        row: Row,
+        record: &Record,
+        outgoing: Outgoing,
+        kept: Option<&Kept>,
+    ) -> String {
+        let Outgoing { body, opts_out, left_out } = outgoing;
+        let payload = Payload { key: record.key.clone(), body: Some(body) };
         if let Some(reason) = self.ends.sink.refusal(&payload) {
             return self.reject(record, reason, Some((payload, opts_out)));
         }
+        if self.is_held_back(row, &payload, kept) {
+            return UNCHANGED.to_owned();
+        }
+        let opts_out = opts_out || self.ends.sink.opts_out(&payload);
         for LeftOut { field, reason } in left_out {
             *self.counts.fields.entry(format!("{field} {reason}")).or_default() += 1;
         }
         self.counts.opt_outs += u64::from(opts_out);
-        self.queue(Parcel {
-            print: row.key,
-            key: record.key.clone(),
-            payload,
-            opts_out,
-            changed: record.changed,
-        });
+        self.queue(Parcel { print: row.key, payload, opts_out, changed: record.changed });
         if opts_out { format!("{SENT} {OPT_OUT}") } else { SENT.to_owned() }
+    }
+
+    /// The record is gone at the source.
+    fn delete(&mut self, row: Row, record: &Record, kept: Option<&Kept>) -> String {
+        let payload = Payload { key: record.key.clone(), body: None };
+        match self.ends.sink.deletion() {
+            Deletion::Ignored => format!("{SKIPPED} deleted"),
+            Deletion::Sent if self.is_held_back(row, &payload, kept) => UNCHANGED.to_owned(),
+            Deletion::Sent => {
+                self.counts.deletions += 1;
+                self.queue(Parcel { print: row.key, payload, opts_out: false, changed: record.changed });
+                format!("{SENT} {DELETION}")
+            }
+        }
+    }
+
+    /// Whether the sink holds just this already. What was remembered is from before this run: of a record that this run has sent
+    /// already it says nothing.
+    fn is_held_back(&self, row: Row, payload: &Payload, kept: Option<&Kept>) -> bool {
+        let (Some(unchanged), Some(kept), true) = (&self.plan.unchanged, kept, self.plan.holds_back) else {
+            return false;
+        };
+        let sent = |sweep: &Sweeping| {
+            sweep.seen.get(row.key).is_some_and(|known| sweep.seen.name(known.fate).starts_with(SENT))
+        };
+        unchanged.holds(kept, unchanged.print(payload), self.ends.source.now())
+            && !self.sweeps.iter().any(sent)
+    }
+
+    /// What is accepted is noted then.
+    fn note_fate(&mut self, print: u128, fate: &str, kept: Option<&Kept>) {
+        let Some(unchanged) = &self.plan.unchanged else { return };
+        if !fate.starts_with(SENT) && unchanged.is_news(kept, fate, self.ends.source.now()) {
+            self.notes.push((print, fate.to_owned()));
+        }
     }
 
     /// An older version of a record never overtakes a newer one: while it is on its way, the newer one waits.
@@ -110,12 +171,13 @@ impl Pass<'_> {
         let fate = format!("{REJECTED} refused");
         self.counts.count(&fate);
         self.sweeps.iter_mut().for_each(|sweep| sweep.seen.set_fate(parcel.print, &fate));
+        self.note_fate(parcel.print, &fate, None);
         // Its pages wait until the letter is kept; a newer version then goes its own way.
         let time = time::wire(self.ends.source.now());
-        let Parcel { key, payload: Payload(payload), changed, opts_out, .. } = parcel;
+        let Parcel { payload: Payload { key, body: payload }, changed, opts_out, .. } = parcel;
         let (reason, request_id) = (problem.to_string(), problem.request_id.map(String::from));
-        let (entry, payload) = (self.plan.entry(), Some(payload));
-        let letter = DeadLetter { key, entry, reason, request_id, time, changed, opts_out, payload };
+        let (entry, deleted) = (self.plan.entry(), payload.is_none());
+        let letter = DeadLetter { key, entry, reason, request_id, time, changed, opts_out, deleted, payload };
         self.rejects.push((letter, true));
     }
 
@@ -136,7 +198,8 @@ impl Pass<'_> {
             time,
             changed: record.changed,
             opts_out: payload.as_ref().is_some_and(|(_, opts_out)| *opts_out),
-            payload: payload.map(|(Payload(body), _)| body),
+            deleted: record.deleted,
+            payload: payload.and_then(|(payload, _)| payload.body),
         };
         self.rejects.push((letter, waits));
         format!("{REJECTED} {reason}")
@@ -151,7 +214,7 @@ impl Pass<'_> {
         }
         let letters = self.plan.dead_letter.display();
         let hint = format!("the mapping or the sink looks wrong; look at the dead letters in {letters}");
-        let what = format!("{rejected} of {seen} members were rejected ({})", counted(&self.counts.rejected));
+        let what = format!("{rejected} of {seen} records were rejected ({})", counted(&self.counts.rejected));
         Err(Fault::list(what).hint(hint))
     }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use futures::future::BoxFuture;
 
-use super::{Answer, Pass};
+use super::{Pass, reading::Answer};
 use crate::base::{
     fault::Fault,
     time,
@@ -17,9 +17,10 @@ const BEHIND: TimeDelta = TimeDelta::seconds(5);
 impl<'a> Pass<'a> {
     /// Where to cut a part in two: in the middle of the time since its oldest row, and how many rows stand below.
     pub(super) fn cut(&self, index: usize, generation: u32) -> BoxFuture<'a, (usize, u32, Answer)> {
-        let (source, window) = (&self.ends.source, self.sweeps[index].progress.part);
+        let (ends, window) = (self.ends, self.sweeps[index].progress.part);
         Box::pin(async move {
             let find = async {
+                let source = ends.rows()?;
                 let first = source.read(&window, Span { offset: 0, count: 1 }).await?;
                 let oldest = first.records.first().and_then(|record| record.changed);
                 let (Some(oldest), Some(until)) = (oldest, window.until) else { return Ok(None) };

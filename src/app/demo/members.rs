@@ -1,0 +1,84 @@
+//! The members of an emulated Mailchimp list become contacts in an emulated Ometria.
+
+use chrono::TimeDelta;
+
+use super::{Stage, indented, say};
+use crate::{base::clock::Clock, state::file};
+
+const LIST_ID: &str = "1a2d7ebf82";
+const MEMBERS: u64 = 2500;
+const STATE: &str = r#"[
+  // The newsletter of an invented shop.
+  {"list_id": "1a2d7ebf82", "items_per_request": 500}
+]
+"#;
+
+/// Whether all imports in it went well.
+pub async fn tell() -> anyhow::Result<bool> {
+    let stage = Stage::new(STATE)?;
+    stage.sandbox.mailchimp().add_list(LIST_ID, MEMBERS, 1, stage.clock.now());
+    say(&format!(
+        "This is importer at work on an emulated Mailchimp list of {MEMBERS} members, some of them archived and so not \
+         listed, and an emulated Ometria.\n\
+         No account is needed, and nothing leaves this machine.\n\n\
+         1. The state file names the list. It has no latest_timestamp, so a full load is due:\n"
+    ));
+    say(&indented(STATE));
+    let loaded = stage.import().await?;
+    say(&contacts(&stage));
+    let told = change(&stage);
+    say(&format!(
+        "\n2. Three hours later (the demo turns its clock forward). Meanwhile {told}\n   \
+         The timestamp in the state file is older than 2 hours, so an incremental sync of the changes is due:\n"
+    ));
+    let synced = stage.import().await?;
+    say(&contacts(&stage));
+    let state = stage.text(file::NAME).await?;
+    say(
+        "\n3. The state file afterwards. The comment and the layout are as they were; importer has written three fields \
+         of its own:\n",
+    );
+    say(&indented(&state));
+    say(
+        "Set latest_timestamp to null, and the next look loads the whole list again; any edit is seen while it runs.\n\
+         To import a list of your own: two API keys and one line in state/state.json; README.md tells how.",
+    );
+    Ok(loaded && synced)
+}
+
+/// Lets three hours pass in which a few members change; tells what they did.
+fn change(stage: &Stage) -> String {
+    stage.pass(TimeDelta::hours(3));
+    let now = stage.clock.now() - TimeDelta::minutes(30);
+    let mut mailchimp = stage.sandbox.mailchimp();
+    let subscribed: Vec<u64> = mailchimp
+        .members(LIST_ID)
+        .filter(|member| member.status == "subscribed")
+        .map(|member| member.number)
+        .take(3)
+        .collect();
+    for (index, number) in subscribed.into_iter().enumerate() {
+        mailchimp.edit(LIST_ID, number, now, |member| match index {
+            0 => member.first = "Augusta".into(),
+            1 => member.status = "unsubscribed",
+            _ => member.status = "archived",
+        });
+    }
+    "one subscriber has changed her name, one has unsubscribed, and one was archived.".into()
+}
+
+/// What Ometria holds, by whether it may be mailed.
+fn contacts(stage: &Stage) -> String {
+    let ometria = stage.sandbox.ometria();
+    let with = |optin: Option<&str>| {
+        let said = ometria.contacts().values().map(|contact| contact.get("marketing_optin"));
+        said.filter(|said| said.and_then(|said| said.as_str()) == optin).count()
+    };
+    format!(
+        "\n   Ometria now holds {} contacts: {} opted in, {} opted out, {} never asked.",
+        ometria.contacts().len(),
+        with(Some("EXPLICITLY_OPTEDIN")),
+        with(Some("EXPLICITLY_OPTEDOUT")),
+        with(None)
+    )
+}

@@ -1,0 +1,77 @@
+//! The shifts of an emulated When I Work account become lines of a file.
+
+use chrono::TimeDelta;
+
+use super::{Stage, indented, say};
+use crate::{base::clock::Clock, state::file};
+
+const SHIFTS: u64 = 60;
+const STATE: &str = r#"[
+  {
+    "list_id": "shifts",
+    "source": { "type": "when_i_work", "days_ahead": 1 },
+    "mapping": {
+      "type": "fields",
+      "fields": {
+        "shift": "id",
+        "person": "user_id",
+        "from": { "from": "start_time", "as": "time" },
+        "to": { "from": "end_time", "as": "time" },
+      },
+    },
+    "sink": "ndjson",
+    "every": "5s",
+  },
+]
+"#;
+const FILE: &str = "out/shifts.ndjson";
+
+/// Whether all imports in it went well.
+pub async fn tell() -> anyhow::Result<bool> {
+    let stage = Stage::new(STATE)?;
+    stage.sandbox.when_i_work().invent(SHIFTS, 1, stage.clock.now());
+    say(&format!(
+        "This is importer at work on the shifts of an emulated When I Work account: {SHIFTS} shifts around today. It can't be asked \
+         what has\nchanged, so today and tomorrow are read every time, and what is unchanged is held back.\n\
+         No account is needed, and nothing leaves this machine.\n\n\
+         1. The state file says where shifts come from, what becomes of them, and where they go:\n"
+    ));
+    say(&indented(STATE));
+    let loaded = stage.import().await?;
+    let first = stage.text(FILE).await?;
+    say(&format!(
+        "\n   The first lines of {} in {FILE}:\n\n{}",
+        first.lines().count(),
+        indented(&first.lines().take(3).collect::<Vec<_>>().join("\n"))
+    ));
+    let told = change(&stage);
+    say(&format!(
+        "2. Some seconds later (the demo turns its clock forward). Meanwhile {told}\n   \
+         All shifts of the two days are read again; these two are passed on, the others are held back:\n"
+    ));
+    let synced = stage.import().await?;
+    let all = stage.text(FILE).await?;
+    let new: Vec<&str> = all.lines().skip(first.lines().count()).collect();
+    say(&format!("\n   What was added to the file:\n\n{}", indented(&new.join("\n"))));
+    say("3. The state file afterwards; importer has written three fields of its own:\n");
+    say(&indented(&stage.text(file::NAME).await?));
+    say(
+        "To try your own account: set WHEN_I_WORK_KEY, WHEN_I_WORK_EMAIL and WHEN_I_WORK_PASSWORD, and put this entry into \
+         state/state.json.\ndocs/adapters.md tells of all sources, mappings and sinks.",
+    );
+    Ok(loaded && synced)
+}
+
+/// Lets some seconds pass in which two shifts change; tells how.
+fn change(stage: &Stage) -> String {
+    stage.pass(TimeDelta::seconds(10));
+    let now = stage.clock.now();
+    let mut account = stage.sandbox.when_i_work();
+    let soon = |start| start > now && start < now + TimeDelta::hours(20);
+    let taken = account.shifts().filter(|shift| shift.user_id != 0 && shift.published && soon(shift.start));
+    let ids: Vec<u64> = taken.map(|shift| shift.id).take(2).collect();
+    let [moved, gone] = ids[..] else { return "nothing has changed.".into() };
+    account.edit(moved, now, |shift| shift.user_id = 5_001);
+    account.delete(gone);
+    format!("another person has taken shift {moved}, and shift {gone} was deleted.")
+}

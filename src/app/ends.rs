@@ -1,0 +1,99 @@
+//! What opens the ends of an entry: its source, its mapping and its sink, by what the entry says of them. The accounts of the
+//! environment have one door each, shared by all entries.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    base::{adapter::Chosen, clock::Clock},
+    controller::{Open, Wanted},
+    mapping,
+    net::{Caller, Doors, Environment, Refused, Transport, Unopened},
+    sink,
+    source::{self, Opened},
+    state::{Entry, Unfit, ends::Said},
+    sync::job::Ends,
+};
+
+/// The adapters, with the accounts that they share.
+pub struct Adapters {
+    sources: Arc<Doors>,
+    sinks: Arc<Doors>,
+    /// That of the state file.
+    folder: PathBuf,
+}
+
+/// Which keys are needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    Both,
+    /// Nothing is sent.
+    SourceOnly,
+    /// Nobody is asked.
+    None,
+}
+
+/// Why an entry can't be opened.
+pub struct Closed {
+    pub unfit: Unfit,
+    /// If the entry is right, and the environment is not.
+    pub refused: Option<Refused>,
+}
+
+impl Adapters {
+    /// `get` reads the environment.
+    pub fn new(
+        get: impl Fn(&str) -> Option<String> + Send + Sync + Clone + 'static,
+        keys: Keys,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+        folder: &Path,
+    ) -> Self {
+        let doors = |needed: bool| {
+            let environment = Environment::new(get.clone());
+            let environment = if needed { environment } else { environment.without_keys() };
+            Arc::new(Doors::new(environment, Arc::clone(&transport), Arc::clone(&clock)))
+        };
+        let sources = doors(keys != Keys::None);
+        let sinks = if keys == Keys::SourceOnly { doors(false) } else { Arc::clone(&sources) };
+        Adapters { sources, sinks, folder: folder.to_owned() }
+    }
+
+    pub fn open(&self, entry: &Entry, urgent: bool) -> Result<Ends, Closed> {
+        let (list_id, folder) = (entry.id.list_id.as_str(), self.folder.as_path());
+        let members = Chosen::of(&entry.source.value, source::TYPES[0]).kind == source::TYPES[0];
+        // Contacts are made of members.
+        let usual = if members { mapping::TYPES[0] } else { mapping::TYPES[1] };
+        let wanted = mapping::Wanted { list_id, contact: &entry.contact, folder };
+        let mapping = mapping::open(&entry.mapping.value, usual, &wanted).map_err(Unopened::Settings);
+        let mapping = mapping.map_err(closed("mapping", &entry.mapping))?;
+        if !members && Chosen::of(&entry.mapping.value, usual).kind == mapping::TYPES[0] {
+            let why = "ometria_contact makes contacts of members, which this source has not; choose another mapping";
+            return Err(closed("mapping", &entry.mapping)(Unopened::Settings(why.into())));
+        }
+        let caller = Caller::new(list_id, urgent);
+        let wanted = source::Wanted { list_id, fields: mapping.fields(), caller: caller.clone() };
+        let Opened { source, retry } = source::open(&entry.source.value, wanted, &self.sources)
+            .map_err(closed("source", &entry.source))?;
+        let wanted = sink::Wanted { list_id, folder, caller };
+        let sink = sink::open(&entry.sink.value, wanted, &self.sinks).map_err(closed("sink", &entry.sink))?;
+        let held_by = format!("{} {}", entry.sink.value, mapping.version());
+        Ok(Ends { source, mapping, sink, retry, held_by })
+    }
+
+    /// For the controller.
+    pub fn opener(self) -> Open {
+        Box::new(move |Wanted { entry, urgent }| self.open(entry, urgent).map_err(|closed| closed.unfit))
+    }
+}
+
+fn closed(field: &'static str, said: &Said) -> impl Fn(Unopened) -> Closed {
+    let place = said.place;
+    move |why| {
+        let text = format!("`{field}`: {why}");
+        let refused = if let Unopened::Account(refused) = why { Some(refused) } else { None };
+        Closed { unfit: Unfit { place, text }, refused }
+    }
+}

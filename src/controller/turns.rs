@@ -1,0 +1,64 @@
+//! When an entry's next run is due: so long after the end of its last one. Pure: the time is handed in.
+
+use chrono::{DateTime, Utc};
+
+use crate::state::{Entry, identity::EntryId};
+
+/// The ends of the last runs.
+#[derive(Default)]
+pub struct Turns(Vec<Turn>);
+
+struct Turn {
+    id: EntryId,
+    /// What the run has left as `latest_timestamp`; another one is somebody's wish.
+    stamp: DateTime<Utc>,
+    ended: DateTime<Utc>,
+}
+
+impl Turns {
+    /// A run has ended and left this timestamp.
+    pub fn ended(&mut self, id: &EntryId, stamp: DateTime<Utc>, now: DateTime<Utc>) {
+        self.0.retain(|turn| turn.id != *id);
+        self.0.push(Turn { id: id.clone(), stamp, ended: now });
+    }
+
+    /// From when on the time to an entry's next run counts: the end of its last one, if it was in this process and nobody has
+    /// touched the timestamp since; else the timestamp.
+    pub fn since(&self, entry: &Entry) -> Option<DateTime<Utc>> {
+        let stamp = entry.latest_timestamp?;
+        let turn =
+            self.0.iter().find(|turn| turn.id == entry.id && turn.stamp.timestamp() == stamp.timestamp());
+        Some(turn.map_or(stamp, |turn| turn.ended.max(stamp)))
+    }
+
+    /// When the entry is due; nothing for one that asks for a full load.
+    pub fn due_at(&self, entry: &Entry) -> Option<DateTime<Utc>> {
+        self.since(entry).map(|since| since + entry.every)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::{base::time, state::schema};
+
+    fn entry(more: &str) -> Entry {
+        schema::read(&format!(r#"[{{"list_id": "a", "every": "5s"{more}}}]"#)).unwrap().entries.remove(0)
+    }
+
+    #[test]
+    fn a_turn_counts_from_the_end_of_the_last_run_unless_the_timestamp_was_touched() {
+        let stamp = time::parse("2026-11-21T12:00:00").unwrap();
+        let (run, ended) =
+            (entry(r#", "latest_timestamp": "2026-11-21T12:00:00""#), stamp + TimeDelta::minutes(3));
+        let mut turns = Turns::default();
+        assert_eq!(turns.due_at(&run), Some(stamp + TimeDelta::seconds(5)), "not in this process");
+        turns.ended(&run.id, stamp, ended);
+        assert_eq!(turns.due_at(&run), Some(ended + TimeDelta::seconds(5)));
+        let touched = entry(r#", "latest_timestamp": "2026-11-20T12:00:00""#);
+        assert_eq!(turns.due_at(&touched), Some(time::parse("2026-11-20T12:00:05").unwrap()));
+        assert_eq!(turns.due_at(&entry("")), None);
+    }
+}

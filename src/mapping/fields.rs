@@ -1,0 +1,272 @@
+//! A payload of fields that an entry declares: picked, renamed, cast, or constant.
+//!
+//! `{"type": "fields", "fields": {"id": "id", "start": {"from": "start_time", "as": "time"}, "kind": {"value": "shift"}}}`
+
+use chrono::DateTime;
+use serde::Deserialize;
+use serde_json::{Map, Number, Value, value::to_raw_value};
+
+use super::Mapping;
+use crate::base::{
+    adapter::Chosen,
+    record::{LeftOut, Mapped, Outgoing, Reason, Record},
+    time,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// By the name in the payload, in the order of the entry.
+    fields: Map<String, Value>,
+}
+
+/// What a field of the payload is made of.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Declared {
+    from: Option<String>,
+    #[serde(rename = "as")]
+    cast: Option<Cast>,
+    value: Option<Value>,
+}
+
+/// As what a value is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Cast {
+    Text,
+    /// A number, also if it arrives as a text.
+    Number,
+    /// true or false, also if it arrives as 1 or 0, or as a text of these.
+    Flag,
+    /// ISO 8601 in UTC, from that or RFC 2822, or from seconds since 1970.
+    Time,
+    /// The day of such a time, in its own zone.
+    Date,
+}
+
+enum Origin {
+    /// The names on the way to the value.
+    Path(Vec<String>, Option<Cast>),
+    Constant(Value),
+}
+
+/// The fields of one entry.
+pub struct Fields(Vec<(String, Origin)>);
+
+impl Fields {
+    pub fn open(chosen: &Chosen) -> Result<Self, String> {
+        let Settings { fields } = chosen.settings()?;
+        if fields.is_empty() {
+            return Err("fields: `fields` names no field".into());
+        }
+        let fields = fields.into_iter().map(|(name, said)| {
+            let origin = origin(said).map_err(|why| format!("fields: `fields.{name}`: {why}"))?;
+            Ok((name, origin))
+        });
+        fields.collect::<Result<_, String>>().map(Fields)
+    }
+}
+
+fn origin(said: Value) -> Result<Origin, String> {
+    let declared = match said {
+        Value::String(from) => Declared { from: Some(from), cast: None, value: None },
+        said => serde_json::from_value(said).map_err(|error| error.to_string())?,
+    };
+    match declared {
+        Declared { from: Some(from), cast, value: None } if !from.split('.').any(str::is_empty) => {
+            Ok(Origin::Path(from.split('.').map(str::to_owned).collect(), cast))
+        }
+        Declared { from: None, cast: None, value: Some(value) } => Ok(Origin::Constant(value)),
+        _ => {
+            Err("either `from`, the path of a field such as \"position.name\", and perhaps `as`; or `value`"
+                .into())
+        }
+    }
+}
+
+impl Mapping for Fields {
+    fn fields(&self) -> Option<Vec<String>> {
+        let first = |origin: &Origin| match origin {
+            Origin::Path(path, _) => path.first().cloned(),
+            Origin::Constant(_) => None,
+        };
+        Some(self.0.iter().filter_map(|(_, origin)| first(origin)).collect())
+    }
+
+    fn map(&self, record: &Record) -> Mapped {
+        let Ok(body) = serde_json::from_str::<Value>(record.body.get()) else {
+            return Mapped::Reject("unreadable");
+        };
+        let (mut payload, mut left_out) = (Map::new(), vec![]);
+        for (name, origin) in &self.0 {
+            match value(origin, &body) {
+                Ok(None) => {}
+                Ok(Some(value)) => _ = payload.insert(name.clone(), value),
+                Err(reason) => left_out.push(LeftOut { field: name.clone().into(), reason }),
+            }
+        }
+        match to_raw_value(&payload) {
+            Ok(body) => Mapped::Send(Outgoing { body, opts_out: false, left_out }),
+            Err(_) => Mapped::Reject("unwritable"),
+        }
+    }
+}
+
+/// Nothing: the record has no such field.
+fn value(origin: &Origin, body: &Value) -> Result<Option<Value>, Reason> {
+    let (path, cast) = match origin {
+        Origin::Constant(value) => return Ok(Some(value.clone())),
+        Origin::Path(path, cast) => (path, cast),
+    };
+    let step = |value: &Value, name: &String| match value {
+        Value::Array(items) => name.parse().ok().and_then(|index: usize| items.get(index).cloned()),
+        value => value.get(name).cloned(),
+    };
+    let found = path.iter().try_fold(body.clone(), |value, name| step(&value, name));
+    match (found, cast) {
+        (None, _) => Ok(None),
+        (Some(value), None) | (Some(value @ Value::Null), _) => Ok(Some(value)),
+        (Some(value), Some(cast)) => cast.apply(&value).map(Some),
+    }
+}
+
+impl Cast {
+    fn apply(self, value: &Value) -> Result<Value, Reason> {
+        match self {
+            Cast::Text => text(value).map(Value::String).ok_or("not_a_text"),
+            Cast::Number => number(value).map(Value::Number).ok_or("not_a_number"),
+            Cast::Flag => flag(value).map(Value::Bool).ok_or("not_a_flag"),
+            Cast::Time => {
+                let time = instant(value).ok_or("not_a_time")?;
+                Ok(time::wire(time.to_utc()).into())
+            }
+            Cast::Date => {
+                let time = instant(value).ok_or("not_a_date")?;
+                Ok(time.format("%Y-%m-%d").to_string().into())
+            }
+        }
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+fn number(value: &Value) -> Option<Number> {
+    match value {
+        Value::Number(number) => Some(number.clone()),
+        Value::String(text) => serde_json::from_str(text.trim()).ok(),
+        _ => None,
+    }
+}
+
+fn flag(value: &Value) -> Option<bool> {
+    match text(value)?.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn instant(value: &Value) -> Option<DateTime<chrono::FixedOffset>> {
+    match value {
+        Value::Number(seconds) => {
+            DateTime::from_timestamp(seconds.as_i64()?, 0).map(|time| time.fixed_offset())
+        }
+        Value::String(text) => DateTime::parse_from_rfc2822(text.trim())
+            .or_else(|_| DateTime::parse_from_rfc3339(text.trim()))
+            .ok()
+            .or_else(|| time::parse(text).map(|time| time.fixed_offset())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{json, value::RawValue};
+
+    use super::*;
+
+    fn record(body: &Value) -> Record {
+        let body = RawValue::from_string(body.to_string()).unwrap();
+        Record { key: "1".into(), changed: None, status: "none".into(), deleted: false, body }
+    }
+
+    /// The payload, and what is left out with the reasons.
+    fn mapped(fields: &Value, body: &Value) -> (Value, Vec<String>) {
+        let chosen = Chosen::of(&json!({"type": "fields", "fields": fields}), "");
+        match Fields::open(&chosen).unwrap().map(&record(body)) {
+            Mapped::Send(Outgoing { body, left_out, .. }) => {
+                let left_out = left_out.into_iter().map(|left| format!("{} {}", left.field, left.reason));
+                (serde_json::from_str(body.get()).unwrap(), left_out.collect())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fields_are_picked_renamed_and_constant_and_what_is_not_there_is_not_sent() {
+        let fields = json!({"id": "id", "who": "user.name", "first": "breaks.0.id", "kind": {"value": "shift"},
+            "gone": "nothing.here", "notes": "notes"});
+        let body = json!({"id": 7, "user": {"name": "Ada"}, "breaks": [{"id": 1}, {"id": 2}], "notes": null, "more": 1});
+        assert_eq!(
+            mapped(&fields, &body),
+            (json!({"id": 7, "who": "Ada", "first": 1, "kind": "shift", "notes": null}), vec![])
+        );
+    }
+
+    #[test]
+    fn values_are_cast_and_what_can_not_be_is_left_out_with_its_reason() {
+        for (value, cast, expected) in [
+            (json!(7), "text", Ok(json!("7"))),
+            (json!({}), "text", Err("a not_a_text")),
+            (json!(" 7.5 "), "number", Ok(json!(7.5))),
+            (json!("seven"), "number", Err("a not_a_number")),
+            (json!(1), "flag", Ok(json!(true))),
+            (json!("FALSE"), "flag", Ok(json!(false))),
+            (json!(2), "flag", Err("a not_a_flag")),
+            (json!("Mon, 08 May 2023 08:30:00 -0600"), "time", Ok(json!("2023-05-08T14:30:00Z"))),
+            (json!("2023-05-08T08:30:00-06:00"), "time", Ok(json!("2023-05-08T14:30:00Z"))),
+            (json!(0), "time", Ok(json!("1970-01-01T00:00:00Z"))),
+            (json!("soon"), "time", Err("a not_a_time")),
+            (json!("Mon, 08 May 2023 23:30:00 -0600"), "date", Ok(json!("2023-05-08"))),
+            (json!([]), "date", Err("a not_a_date")),
+            (json!(null), "date", Ok(json!(null))),
+        ] {
+            let (payload, left_out) = mapped(&json!({"a": {"from": "v", "as": cast}}), &json!({"v": value}));
+            match expected {
+                Ok(expected) => assert_eq!((&payload["a"], left_out.len()), (&expected, 0), "{value} {cast}"),
+                Err(expected) => assert_eq!((payload, left_out), (json!({}), vec![expected.to_owned()])),
+            }
+        }
+    }
+
+    #[test]
+    fn a_declaration_that_means_nothing_is_named() {
+        let told = |fields: Value| {
+            Fields::open(&Chosen::of(&json!({"type": "fields", "fields": fields}), "")).err().unwrap()
+        };
+        assert_eq!(told(json!({})), "fields: `fields` names no field");
+        for wrong in [
+            json!({"from": "a", "value": 1}),
+            json!({}),
+            json!({"from": "a..b"}),
+            json!({"value": 1, "as": "text"}),
+        ] {
+            assert!(told(json!({"a": wrong})).starts_with("fields: `fields.a`: either `from`"));
+        }
+        assert!(told(json!({"a": {"from": "a", "as": "int"}})).contains("unknown variant `int`"));
+    }
+
+    #[test]
+    fn the_source_is_asked_for_what_is_used_only() {
+        let chosen = Chosen::of(&json!({"type": "fields", "fields": {"a": "x.y", "b": {"value": 1}}}), "");
+        assert_eq!(Fields::open(&chosen).unwrap().fields(), Some(vec!["x".to_owned()]));
+    }
+}

@@ -1,0 +1,202 @@
+//! A payload by a jq expression: what it makes of the record. No result (`empty`) holds the record back; an error, or more than one
+//! result, rejects it. Nothing else can be reached by an expression: neither the environment, nor the clock, nor the log.
+//!
+//! The language: <https://gedenkt.at/jaq/manual/>.
+
+use std::{fs, path::PathBuf};
+
+use jaq_core::{
+    Compiler, Ctx, Vars, data,
+    load::{self, Arena, File, Loader},
+    native::{Fun, bome, run, v},
+};
+use jaq_json::{Val, read};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Mapping, Wanted};
+use crate::base::{
+    adapter::Chosen,
+    record::{Mapped, Outgoing, Record},
+};
+
+type Data = data::JustLut<Val>;
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    expression: Option<String>,
+    /// A relative path begins in the folder of the state file.
+    file: Option<PathBuf>,
+}
+
+/// A compiled expression.
+pub struct Jq(jaq_core::compile::Filter<jaq_core::Native<Data>>);
+
+impl Jq {
+    pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Self, String> {
+        let code = match chosen.settings()? {
+            Settings { expression: Some(expression), file: None } => expression,
+            Settings { expression: None, file: Some(file) } => {
+                let path = wanted.folder.join(file);
+                fs::read_to_string(&path)
+                    .map_err(|error| format!("jq: could not read `{}`: {error}", path.display()))?
+            }
+            _ => return Err("jq: either `expression` or `file` is needed, such as {\"type\": \"jq\", \"expression\": \"{id, email}\"}".into()),
+        };
+        compile(&code).map(Jq)
+    }
+}
+
+impl Mapping for Jq {
+    fn map(&self, record: &Record) -> Mapped {
+        let Ok(input) = read::parse_single(record.body.get().as_bytes()) else {
+            return Mapped::Reject("unreadable");
+        };
+        let context = Ctx::<Data>::new(&self.0.lut, Vars::new([]));
+        let mut results = self.0.id.run((context, input));
+        match (results.next(), results.next()) {
+            (None, _) => Mapped::Skip("jq_empty"),
+            (Some(Ok(result)), None) => match RawValue::from_string(result.to_string()) {
+                Ok(body) => Mapped::Send(Outgoing { body, opts_out: false, left_out: vec![] }),
+                Err(_) => Mapped::Reject("unwritable"),
+            },
+            (Some(Ok(_)), Some(Ok(_))) => Mapped::Reject("jq_several_results"),
+            _ => Mapped::Reject("jq_failed"),
+        }
+    }
+}
+
+/// What would make a mapping depend on more than the record, print it, or end the program.
+const BARRED: [&str; 5] = ["env", "now", "halt", "debug_empty", "stderr_empty"];
+
+fn functions() -> impl Iterator<Item = Fun<Data>> {
+    let all = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+    let barred = BARRED.map(|name| {
+        let arguments = if name == "halt" { v(1) } else { v(0) };
+        run::<Data>((name, arguments, |_| bome(Err(jaq_core::Error::str("not available in a mapping")))))
+    });
+    all.filter(|(name, ..)| !BARRED.contains(name)).chain(barred)
+}
+
+fn compile(code: &str) -> Result<jaq_core::compile::Filter<jaq_core::Native<Data>>, String> {
+    let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+    let arena = Arena::default();
+    let modules = Loader::new(definitions)
+        .load(&arena, File { code, path: () })
+        .map_err(|errors| errors.first().map_or_else(String::new, |(file, error)| told(file.code, error)))?;
+    Compiler::default().with_funs(functions()).compile(modules).map_err(|errors| {
+        let first = errors.first().and_then(|(file, errors)| Some((file, errors.first()?)));
+        first.map_or_else(String::new, |(file, (name, kind))| {
+            at(file.code, name, &format!("there is no {} `{name}`", kind.as_str()))
+        })
+    })
+}
+
+fn told(code: &str, error: &load::Error<&str>) -> String {
+    match error {
+        load::Error::Io(_) => "jq: modules can't be loaded".into(),
+        load::Error::Lex(errors) => errors.first().map_or_else(String::new, |(expected, found)| {
+            at(code, found, &format!("expected {}", expected.as_str()))
+        }),
+        load::Error::Parse(errors) => errors.first().map_or_else(String::new, |(expected, found)| {
+            at(code, found, &format!("expected {}", expected.as_str()))
+        }),
+    }
+}
+
+/// `found` is a part of `code`; nothing of it stands for its end.
+fn at(code: &str, found: &str, what: &str) -> String {
+    let offset = if found.is_empty() { code.len() } else { load::span(code, found).start.min(code.len()) };
+    let before = code.get(..offset).unwrap_or(code);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("jq: line {line} column {column} of the expression: {what}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::base::contact::ContactSettings;
+
+    fn open(said: &Value, folder: &Path) -> Result<Jq, String> {
+        let contact = ContactSettings::default();
+        Jq::open(&Chosen::of(said, "jq"), &Wanted { list_id: "a", contact: &contact, folder })
+    }
+
+    fn expression(code: &str) -> Result<Jq, String> {
+        open(&json!({"type": "jq", "expression": code}), Path::new("."))
+    }
+
+    fn mapped(code: &str, body: &Value) -> String {
+        let body = RawValue::from_string(body.to_string()).unwrap();
+        let record = Record { key: "1".into(), changed: None, status: "none".into(), deleted: false, body };
+        match expression(code).unwrap().map(&record) {
+            Mapped::Send(Outgoing { body, .. }) => body.get().to_owned(),
+            Mapped::Skip(reason) => format!("skip {reason}"),
+            Mapped::Reject(reason) => format!("reject {reason}"),
+        }
+    }
+
+    #[test]
+    fn the_result_is_the_payload() {
+        let body =
+            json!({"id": 7, "name": "Ada", "tags": [{"n": "x"}, {"n": "y"}], "big": 12345678901234567890u64});
+        for (code, expected) in [
+            ("{id, who: .name, tags: [.tags[].n]}", r#"{"id":7,"who":"Ada","tags":["x","y"]}"#),
+            (".name | ascii_downcase", r#""ada""#),
+            (
+                "if .id == 7 then {id, name} + {seven: true} else empty end",
+                r#"{"id":7,"name":"Ada","seven":true}"#,
+            ),
+            (".big", "12345678901234567890"),
+            ("empty", "skip jq_empty"),
+            (".tags[]", "reject jq_several_results"),
+            (".name + 1", "reject jq_failed"),
+            ("error(\"no\")", "reject jq_failed"),
+            ("infinite | -., .", "reject jq_several_results"),
+            ("nan", "reject unwritable"),
+        ] {
+            assert_eq!(mapped(code, &body), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn an_expression_reaches_nothing_but_the_record() {
+        for code in ["env", "$ENV", "now", "halt", "halt_error", "debug", "stderr", "input"] {
+            match expression(code) {
+                Ok(_) => assert_eq!(mapped(code, &json!({})), "reject jq_failed", "{code}"),
+                Err(why) => assert!(why.contains("there is no"), "{code}: {why}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_expression_is_told_with_its_place() {
+        for (code, expected) in [
+            ("{id", "jq: line 1 column 4 of the expression: expected closing brace"),
+            (".a |\n  nofilter", "jq: line 2 column 3 of the expression: there is no filter `nofilter`"),
+            (".a +", "jq: line 1 column 5 of the expression: expected term"),
+            ("$x", "jq: line 1 column 1 of the expression: there is no variable `$x`"),
+        ] {
+            assert_eq!(expression(code).err().unwrap(), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_file_stands_beside_the_state_file() {
+        let folder = tempfile::tempdir().unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
+        fs::write(folder.path().join("shift.jq"), "# one\n{id}").unwrap();
+        assert!(open(&json!({"type": "jq", "file": "shift.jq"}), folder.path()).is_ok());
+        let why = open(&json!({"type": "jq", "file": "none.jq"}), folder.path()).err().unwrap();
+        assert!(why.starts_with("jq: could not read `") && why.contains("none.jq"), "{why}");
+        for said in [json!("jq"), json!({"type": "jq", "file": "a", "expression": "."})] {
+            assert!(open(&said, folder.path()).err().unwrap().starts_with("jq: either"));
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Lines of JSON into a file, one for each record: appended, and on disk before a batch counts as accepted. A record that is gone is
+//! the line `{"key": …, "deleted": true}`. The smallest sink that keeps something; copy it to begin a new one.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+
+use super::{BatchLimits, Deletion, Receipt, Sink, Wanted};
+use crate::{
+    base::{adapter::Chosen, fault::Fault, record::Payload},
+    net::Unopened,
+};
+
+/// Lines that are written and synced at once.
+const MAX_RECORDS: usize = 1000;
+const MEGABYTE: u64 = 1_000_000;
+
+/// What an entry can set.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    /// A relative path begins in the folder of the state file. Nothing: `out/<list_id>.ndjson`.
+    path: Option<PathBuf>,
+    /// Before the file grows beyond so many million bytes it gets another name and a new one begins. None is ever deleted.
+    rotate_mb: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { path: None, rotate_mb: 100 }
+    }
+}
+
+/// One file, and those before it.
+pub struct Ndjson {
+    path: PathBuf,
+    rotate: u64,
+}
+
+impl Ndjson {
+    pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Self, Unopened> {
+        let Settings { path, rotate_mb } = chosen.settings()?;
+        let path = path.unwrap_or_else(|| Path::new("out").join(format!("{}.ndjson", named(wanted.list_id))));
+        if path.file_name().is_none() {
+            return Err(format!("ndjson: `path` {} names no file", path.display()).into());
+        }
+        if rotate_mb == 0 {
+            return Err("ndjson: `rotate_mb` must be at least 1".to_owned().into());
+        }
+        Ok(Ndjson { path: wanted.folder.join(path), rotate: rotate_mb.saturating_mul(MEGABYTE) })
+    }
+}
+
+impl Sink for Ndjson {
+    /// One batch at a time, so that an older version of a record stands before a newer one.
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { records: MAX_RECORDS, in_flight: 1 }
+    }
+
+    fn deletion(&self) -> Deletion {
+        Deletion::Sent
+    }
+
+    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>> {
+        let (path, rotate, lines) = (self.path.clone(), self.rotate, lines(batch));
+        Box::pin(async move {
+            let written = spawn_blocking(move || append(&path, &lines, rotate)).await;
+            match written.unwrap_or_else(|error| Err(io::Error::other(error))) {
+                Ok(()) => Ok(Receipt::default()),
+                Err(error) => {
+                    let what = format!("could not append to `{}`", self.path.display());
+                    Err(Fault::list(what).because(error).hint("check the folder's rights and the free space"))
+                }
+            }
+        })
+    }
+}
+
+/// A line for each record.
+pub fn lines(batch: &[Payload]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for Payload { key, body } in batch {
+        match body {
+            // A raw value may have come in several lines.
+            Some(body) if body.get().contains('\n') => {
+                let value: Value = serde_json::from_str(body.get()).unwrap_or_default();
+                lines.extend(value.to_string().into_bytes());
+            }
+            Some(body) => lines.extend(body.get().as_bytes()),
+            None => lines.extend(json!({"key": key, "deleted": true}).to_string().into_bytes()),
+        }
+        lines.push(b'\n');
+    }
+    lines
+}
+
+/// The lines are in the file, whole and on disk, when this ends. The file is locked meanwhile: entries may share it, and a program
+/// that waits for the lock sees no half of a batch.
+fn append(path: &Path, lines: &[u8], rotate: u64) -> io::Result<()> {
+    let mut file = locked(path)?;
+    end_last_line(&mut file)?;
+    let length = file.metadata()?.len();
+    if length > 0 && length.saturating_add(lines.len() as u64) > rotate {
+        set_aside(path)?;
+        file = locked(path)?;
+    }
+    file.write_all(lines)?;
+    file.sync_data()
+}
+
+/// The file of this name, locked; another importer may have set it aside while we waited for the lock.
+fn locked(path: &Path) -> io::Result<File> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    loop {
+        let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+        file.lock()?;
+        if fs::metadata(path).is_ok_and(|named| file.metadata().is_ok_and(|ours| named.ino() == ours.ino())) {
+            if file.metadata()?.len() == 0 {
+                // It may be new.
+                File::open(folder)?.sync_all()?;
+            }
+            return Ok(file);
+        }
+    }
+}
+
+/// A crash may have left half of a line: it belongs to a batch that does not count as accepted and is written again.
+fn end_last_line(file: &mut File) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    let mut tail = Vec::new();
+    let mut from = length;
+    while from > 0 && !tail.contains(&b'\n') {
+        let before = from.min(64 * 1024);
+        from -= before;
+        let mut part = vec![0; before as usize];
+        file.seek(SeekFrom::Start(from))?;
+        file.read_exact(&mut part)?;
+        part.extend(&tail);
+        tail = part;
+    }
+    let line = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    match &tail[line..] {
+        [] => Ok(()),
+        // Somebody has written it by hand.
+        whole if serde_json::from_slice::<Value>(whole).is_ok() => file.write_all(b"\n"),
+        half => file.set_len(length - half.len() as u64),
+    }
+}
+
+/// `out/a.ndjson` becomes `out/a.20261121T120000Z.ndjson`, or `…-2.ndjson` if there is one.
+fn set_aside(path: &Path) -> io::Result<()> {
+    let now: DateTime<Utc> = fs::metadata(path)?.modified()?.into();
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().map(|text| format!(".{}", text.to_string_lossy())).unwrap_or_default();
+    let stamp = now.format("%Y%m%dT%H%M%SZ");
+    let free = (1..).map(|number| {
+        let number = if number == 1 { String::new() } else { format!("-{number}") };
+        path.with_file_name(format!("{stem}.{stamp}{number}{extension}"))
+    });
+    for other in free {
+        // A link, unlike a rename, takes no name that is taken.
+        match fs::hard_link(path, &other) {
+            Ok(()) => return fs::remove_file(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// A list's id as the name of a file.
+fn named(list_id: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let name: String = list_id.chars().map(plain).collect();
+    if name.starts_with('.') { format!("_{name}") } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use serde_json::value::{RawValue, to_raw_value};
+
+    use super::*;
+
+    fn payload(number: u32) -> Payload {
+        Payload { key: number.to_string(), body: Some(to_raw_value(&json!({"n": number})).unwrap()) }
+    }
+
+    fn sink(folder: &Path, rotate: u64) -> Ndjson {
+        Ndjson { path: folder.join("out").join("a.ndjson"), rotate }
+    }
+
+    fn text(folder: &Path) -> String {
+        fs::read_to_string(folder.join("out/a.ndjson")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_record_is_a_line_and_one_that_is_gone_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = sink(folder.path(), MEGABYTE);
+        let spread = RawValue::from_string("{\n  \"n\": 3\n}".into()).unwrap();
+        let batch = [
+            payload(1),
+            Payload { key: "2".into(), body: None },
+            Payload { key: "3".into(), body: Some(spread) },
+        ];
+        sink.deliver(&batch).await.unwrap();
+        sink.deliver(&[payload(4)]).await.unwrap();
+        assert_eq!(
+            text(folder.path()),
+            "{\"n\":1}\n{\"deleted\":true,\"key\":\"2\"}\n{\"n\":3}\n{\"n\":4}\n"
+        );
+        let mode = fs::metadata(folder.path().join("out/a.ndjson")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn half_a_line_is_cut_off_and_a_whole_one_is_ended() {
+        for (before, after) in [
+            ("{\"n\":0}\n{\"n\":", "{\"n\":0}\n{\"n\":1}\n"),
+            ("{\"n\":0}\n{\"n\":9}", "{\"n\":0}\n{\"n\":9}\n{\"n\":1}\n"),
+            ("{\"n\":", "{\"n\":1}\n"),
+            ("", "{\"n\":1}\n"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            fs::create_dir(folder.path().join("out")).unwrap();
+            #[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
+            fs::write(folder.path().join("out/a.ndjson"), before).unwrap();
+            sink(folder.path(), MEGABYTE).deliver(&[payload(1)]).await.unwrap();
+            assert_eq!(text(folder.path()), after, "{before:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_would_grow_too_big_is_set_aside_and_nothing_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = sink(folder.path(), 30);
+        for number in 0..10 {
+            sink.deliver(&[payload(number)]).await.unwrap();
+        }
+        let mut found = String::new();
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(folder.path().join("out")).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort_by_key(|file| (file.ends_with("a.ndjson"), file.to_string_lossy().len(), file.clone()));
+        for file in &files {
+            assert!(fs::metadata(file).unwrap().len() <= 30, "{file:?}");
+            found += &fs::read_to_string(file).unwrap();
+        }
+        assert_eq!(files.len(), 4, "{files:?}");
+        let mut lines: Vec<&str> = found.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, (0..10).map(|number| format!("{{\"n\":{number}}}")).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn two_that_share_a_file_do_not_mix_their_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (sink(folder.path(), 3000), sink(folder.path(), 3000));
+        let write = |sink: Ndjson, from: u32| async move {
+            for number in from..from + 100 {
+                sink.deliver(&[payload(number), payload(number + 1000)]).await.unwrap();
+            }
+        };
+        tokio::join!(write(one, 0), write(other, 500));
+        let mut lines = 0;
+        for file in fs::read_dir(folder.path().join("out")).unwrap() {
+            let text = fs::read_to_string(file.unwrap().path()).unwrap();
+            for line in text.lines() {
+                serde_json::from_str::<Value>(line).unwrap();
+                lines += 1;
+            }
+        }
+        assert_eq!(lines, 400);
+    }
+
+    #[test]
+    fn a_list_id_names_a_file_and_nothing_else() {
+        for (list_id, name) in [("1a2d7ebf82", "1a2d7ebf82"), ("../a/b", "_.._a_b"), (".", "_.")] {
+            assert_eq!(named(list_id), name);
+        }
+    }
+}

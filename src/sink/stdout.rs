@@ -1,0 +1,56 @@
+//! Lines of JSON to the standard output: the smallest sink, and a way to try a mapping.
+
+use std::io::{self, Write};
+
+use futures::future::BoxFuture;
+use serde::Deserialize;
+use tokio::task::spawn_blocking;
+
+use super::{BatchLimits, Deletion, Receipt, Sink, ndjson::lines};
+use crate::{
+    base::{adapter::Chosen, fault::Fault, record::Payload},
+    net::Unopened,
+};
+
+/// Lines that are written at once.
+const MAX_RECORDS: usize = 1000;
+
+/// There is nothing to set.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {}
+
+pub struct Stdout;
+
+impl Stdout {
+    pub fn open(chosen: &Chosen) -> Result<Self, Unopened> {
+        let Settings {} = chosen.settings()?;
+        Ok(Stdout)
+    }
+}
+
+impl Sink for Stdout {
+    /// One batch at a time, so that an older version of a record stands before a newer one.
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { records: MAX_RECORDS, in_flight: 1 }
+    }
+
+    fn deletion(&self) -> Deletion {
+        Deletion::Sent
+    }
+
+    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>> {
+        let lines = lines(batch);
+        Box::pin(async move {
+            let written = spawn_blocking(move || {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(&lines)?;
+                stdout.flush()
+            });
+            match written.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+                Ok(()) => Ok(Receipt::default()),
+                Err(error) => Err(Fault::list("could not write to the standard output").because(error)),
+            }
+        })
+    }
+}

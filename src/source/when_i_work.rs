@@ -1,0 +1,269 @@
+//! Shifts of one When I Work account: a window of days around today, read whole every time. A source that can't tell what has
+//! changed: what is the same is held back by the memory of what was sent.
+//!
+//! <https://apis.apis.io/apis/when-i-work/when-i-work-api/>,
+//! <https://help.wheniwork.com/articles/getting-access-to-the-when-i-work-api-computer/>.
+
+mod account;
+mod slice;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use futures::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use self::{
+    account::Accounts,
+    slice::{Days, Slice},
+};
+use super::{Chain, Pages, Source, Wanted};
+use crate::{
+    base::{
+        adapter::Chosen,
+        fault::Fault,
+        record::Record,
+        time,
+        window::{Cursor, Link},
+    },
+    net::{Doors, Response, Unopened, http::server_time},
+};
+
+/// What an entry can set.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    /// Days after today.
+    days_ahead: u16,
+    /// Days before today.
+    days_prior: u16,
+    /// In which a day begins, such as `Europe/London`.
+    time_zone: String,
+    /// Drafts too.
+    unpublished: bool,
+    /// Shifts that nobody has taken, of all schedules; needs the rights of a manager.
+    open_shifts: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let time_zone = "UTC".into();
+        Settings { days_ahead: 1, days_prior: 0, time_zone, unpublished: false, open_shifts: false }
+    }
+}
+
+/// What is read when it is not one location.
+const ALL: &str = "shifts";
+/// Days around today, at most: a year and a day each way.
+const MOST_DAYS: u16 = 366;
+
+/// The shifts of an account, or of one location of it.
+pub struct WhenIWork {
+    accounts: Accounts,
+    location: Option<u64>,
+    days: Days,
+    unpublished: bool,
+    open_shifts: bool,
+}
+
+impl WhenIWork {
+    pub fn open(chosen: &Chosen, wanted: Wanted, doors: &Doors) -> Result<Self, Unopened> {
+        let settings: Settings = chosen.settings()?;
+        let location = wanted.list_id.parse().ok();
+        if location.is_none() && wanted.list_id != ALL {
+            let why = "when_i_work: `list_id` must be \"shifts\" for all of them, or the number of a location (schedule)";
+            return Err(why.to_owned().into());
+        }
+        if settings.days_ahead.max(settings.days_prior) > MOST_DAYS {
+            return Err(format!("when_i_work: `days_ahead` and `days_prior` are {MOST_DAYS} at most").into());
+        }
+        let zone: Tz = settings.time_zone.parse().map_err(|_| {
+            format!("when_i_work: `time_zone` {:?} is none such as \"Europe/London\"", settings.time_zone)
+        })?;
+        Ok(WhenIWork {
+            accounts: Accounts::open(doors, wanted.caller)?,
+            location,
+            days: Days { zone, prior: settings.days_prior, ahead: settings.days_ahead },
+            unpublished: settings.unpublished,
+            open_shifts: settings.open_shifts,
+        })
+    }
+
+    fn query(&self, slice: Slice, limit: usize) -> Vec<(&'static str, String)> {
+        let mut query = vec![
+            ("start", time::wire(slice.from)),
+            ("end", time::wire(slice.to)),
+            ("limit", limit.to_string()),
+            ("deleted", "true".to_owned()),
+            ("unpublished", self.unpublished.to_string()),
+        ];
+        match self.location {
+            Some(location) => query.push(("location_id", location.to_string())),
+            None => query.push(("all_locations", "true".to_owned())),
+        }
+        query.push(("include_allopen", self.open_shifts.to_string()));
+        query
+    }
+}
+
+impl Source for WhenIWork {
+    fn now(&self) -> DateTime<Utc> {
+        self.accounts.now()
+    }
+
+    fn pages(&self) -> Pages<'_> {
+        Pages::Chain(self)
+    }
+
+    fn find<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
+        Box::pin(async move {
+            let doing = "could not read a shift";
+            let found = |response: &Response| {
+                #[derive(Deserialize)]
+                struct One {
+                    shift: Box<RawValue>,
+                }
+                let One { shift } = serde_json::from_slice(response.body()).map_err(broken)?;
+                record(shift)
+            };
+            match self.accounts.get(doing, &["shifts", key], &[], found).await {
+                Ok(record) => Ok(Some(record)),
+                Err(Fault::List(problem)) if problem.status == Some(404) => Ok(None),
+                Err(fault) => Err(fault),
+            }
+        })
+    }
+
+    fn key(&self, name: &str) -> String {
+        name.trim().to_owned()
+    }
+}
+
+impl Chain for WhenIWork {
+    /// One slice of the days. It is told nowhere how many rows an answer holds at most, so that one which is as full as it was
+    /// asked to be counts as cut off: its slice is read again in halves.
+    fn follow<'a>(
+        &'a self,
+        at: DateTime<Utc>,
+        cursor: Option<&'a Cursor>,
+        count: usize,
+    ) -> BoxFuture<'a, Result<Link, Fault>> {
+        Box::pin(async move {
+            let slice = match cursor {
+                None => self.days.first(at),
+                Some(cursor) => Slice::read(cursor)?,
+            };
+            let doing = format!("could not read the shifts from {} on", time::spoken(slice.from));
+            let read = |response: &Response| page(response);
+            let Page { mut records, gone, at: made } =
+                self.accounts.get(&doing, &["shifts"], &self.query(slice, count), read).await?;
+            if records.len() >= count {
+                let half = slice.half().ok_or_else(|| {
+                    Fault::list(format!(
+                        "{count} shifts or more begin within a minute of {}",
+                        time::spoken(slice.from)
+                    ))
+                    .hint("raise `items_per_request`")
+                })?;
+                return Ok(Link { records: vec![], next: Some(half.cursor()), at: made });
+            }
+            records.extend(gone);
+            let next = self.days.after(at, slice).map(|slice| slice.cursor());
+            Ok(Link { records, next, at: made })
+        })
+    }
+}
+
+/// An answer.
+struct Page {
+    records: Vec<Record>,
+    /// Those that were deleted.
+    gone: Vec<Record>,
+    at: DateTime<Utc>,
+}
+
+fn page(response: &Response) -> Result<Page, Fault> {
+    #[derive(Deserialize)]
+    struct Shifts {
+        shifts: Vec<Box<RawValue>>,
+        #[serde(default)]
+        deleted_ids: Option<Vec<u64>>,
+    }
+    let Shifts { shifts, deleted_ids } = serde_json::from_slice(response.body()).map_err(broken)?;
+    let records = shifts.into_iter().map(record).collect::<Result<_, _>>()?;
+    let gone = deleted_ids.unwrap_or_default().into_iter().map(gone).collect::<Result<_, _>>()?;
+    let at = server_time(response).ok_or_else(|| Fault::list("when_i_work answered without a `Date`"))?;
+    Ok(Page { records, gone, at })
+}
+
+fn record(body: Box<RawValue>) -> Result<Record, Fault> {
+    #[derive(Deserialize)]
+    struct Shift {
+        id: u64,
+        #[serde(default)]
+        updated_at: serde_json::Value,
+        /// May come as 1 or 0.
+        #[serde(default)]
+        published: serde_json::Value,
+        #[serde(default)]
+        user_id: serde_json::Value,
+    }
+    let Shift { id, updated_at, published, user_id } = serde_json::from_str(body.get()).map_err(broken)?;
+    let no = |value: &serde_json::Value| *value == serde_json::json!(false) || *value == serde_json::json!(0);
+    let status = match (no(&published), no(&user_id)) {
+        (true, _) => "unpublished",
+        (false, true) => "open",
+        (false, false) => "assigned",
+    };
+    let changed = updated_at.as_str().and_then(lenient);
+    Ok(Record { key: id.to_string(), changed, status: status.to_owned(), deleted: false, body })
+}
+
+fn gone(id: u64) -> Result<Record, Fault> {
+    let body = serde_json::value::to_raw_value(&serde_json::json!({"id": id})).map_err(broken)?;
+    Ok(Record { key: id.to_string(), changed: None, status: "deleted".to_owned(), deleted: true, body })
+}
+
+/// The documents say ISO 8601, the answers RFC 2822.
+fn lenient(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(text.trim()).ok().map(|time| time.to_utc()).or_else(|| time::parse(text))
+}
+
+/// The error's own text may quote a value, so only its place is told.
+fn broken(error: serde_json::Error) -> Fault {
+    Fault::retry("when_i_work's answer can't be read").because(format!(
+        "unexpected JSON at line {} column {}",
+        error.line(),
+        error.column()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shift(more: serde_json::Value) -> Record {
+        let mut shift = json!({"id": 7, "user_id": 5, "published": true});
+        shift.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        record(RawValue::from_string(shift.to_string()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn times_come_in_two_spellings_and_flags_as_numbers() {
+        let changed = time::parse("2023-05-08T14:30:00Z");
+        for text in ["Mon, 08 May 2023 08:30:00 -0600", "2023-05-08T08:30:00-06:00", "2023-05-08 14:30:00"] {
+            assert_eq!(shift(json!({"updated_at": text})).changed, changed, "{text}");
+        }
+        assert_eq!(shift(json!({"updated_at": "soon"})).changed, None);
+        for (more, status) in [
+            (json!({}), "assigned"),
+            (json!({"user_id": 0}), "open"),
+            (json!({"published": 0}), "unpublished"),
+            (json!({"published": 1}), "assigned"),
+        ] {
+            assert_eq!(shift(more.clone()).status, status, "{more}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Reads what an entry says of its ends: where records come from, what becomes of them, where they go, how often, and whether
+//! unchanged ones are held back. Which types there are is not known here.
+
+use chrono::TimeDelta;
+use jsonc_parser::{
+    ast::{Object, Value},
+    common::Ranged,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    entry::Reader,
+    fields::{Field, STORES, UNCHANGED, is_name},
+    finding::Place,
+};
+use crate::base::time;
+
+/// How long it is remembered what was sent, if nothing else is said.
+const EXPIRE: &str = "7d";
+
+const A_SPAN: &str = "a length of time of at least a second, such as \"30s\", \"5m\", \"2h\" or \"7d\"";
+
+/// What an entry says of one of its ends, as it stands there: a text, an object, or null if it is not mentioned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    pub value: serde_json::Value,
+    /// Of the value; of the entry if it is not mentioned.
+    pub place: Place,
+}
+
+/// For how long it is remembered what the sink holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remember {
+    Off,
+    For(TimeDelta),
+}
+
+impl Remember {
+    /// Where nothing else is said.
+    pub fn usual() -> Self {
+        time::span(EXPIRE).map_or(Remember::Off, Remember::For)
+    }
+}
+
+/// What a full load sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FullLoad {
+    #[default]
+    All,
+    ChangedOnly,
+}
+
+impl Reader<'_> {
+    /// A text or an object with a `type`; what it means is not ours to say.
+    pub fn said(&mut self, object: &Object, field: &Field) -> Said {
+        let Some(prop) = object.get(field.name) else {
+            return Said { value: serde_json::Value::Null, place: Place::of(self.text, object.start()) };
+        };
+        let named = |value: &Value| value.as_string_lit().is_some_and(|text| is_name(&text.value));
+        let fits = match &prop.value {
+            Value::Object(inner) => {
+                self.refuse_repeated_keys(inner);
+                inner.get("type").is_some_and(|prop| named(&prop.value))
+            }
+            value => named(value),
+        };
+        if !fits {
+            self.unexpected(prop, "a type, or an object with a `type`");
+        }
+        Said { value: prop.value.clone().into(), place: Place::of(self.text, prop.value.start()) }
+    }
+
+    pub fn span(&mut self, object: &Object, field: &Field) -> TimeDelta {
+        let default = field.default.and_then(|text| time::span(text.trim_matches('"'))).unwrap_or_default();
+        let Some(prop) = object.get(field.name) else { return default };
+        let span = prop.value.as_string_lit().and_then(|text| time::span(&text.value));
+        span.unwrap_or_else(|| {
+            self.unexpected(prop, A_SPAN);
+            default
+        })
+    }
+
+    pub fn remember(&mut self, object: &Object) -> Option<Remember> {
+        let prop = object.get(UNCHANGED.name)?;
+        let (store, expire) = match &prop.value {
+            Value::Object(inner) => {
+                self.refuse_repeated_keys(inner);
+                let stranger =
+                    inner.properties.iter().find(|prop| !["store", "expire"].contains(&prop.name.as_str()));
+                if let Some(stranger) = stranger {
+                    self.problem(stranger, "`unchanged` knows only `store` and `expire`".into());
+                }
+                (inner.get("store").map(|prop| &prop.value), inner.get("expire"))
+            }
+            value => (Some(value), None),
+        };
+        let store = store.map(|value| value.as_string_lit().map(|text| text.value.to_string()));
+        let known =
+            store.as_ref().is_none_or(|store| STORES.iter().any(|known| store.as_deref() == Some(known)));
+        if !known {
+            self.unlike(
+                "unchanged",
+                &prop.value,
+                &format!("one of {}, or an object with one as `store`", STORES.join(", ")),
+            );
+        }
+        let span = expire.map_or(time::span(EXPIRE), |prop| {
+            prop.value.as_string_lit().and_then(|text| time::span(&text.value))
+        });
+        if let (None, Some(prop)) = (span, expire) {
+            self.unlike("unchanged.expire", &prop.value, A_SPAN);
+        }
+        match store.flatten().as_deref() {
+            Some("off") => Some(Remember::Off),
+            _ => span.map(Remember::For),
+        }
+    }
+}
