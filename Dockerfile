@@ -10,7 +10,7 @@ ENV IMPORTER_RUNTIME=cargo
 CMD ["./run.sh", "test"]
 
 FROM source AS builder
-RUN cargo build --release --locked
+RUN cargo build --release --locked --all-features
 
 FROM debian:bookworm-slim
 # hadolint ignore=DL3008

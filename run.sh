@@ -5,15 +5,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 IMAGE=importer
 STATE=/opt/ometria/state
-SETTINGS=(MAILCHIMP_APIKEY OMETRIA_APIKEY MAILCHIMP_URL OMETRIA_URL MAILCHIMP_CONNECTIONS OMETRIA_RATE RUST_LOG)
+SETTINGS=(MAILCHIMP_APIKEY OMETRIA_APIKEY MAILCHIMP_URL OMETRIA_URL MAILCHIMP_CONNECTIONS OMETRIA_RATE RUST_LOG
+  WHEN_I_WORK_KEY WHEN_I_WORK_EMAIL WHEN_I_WORK_PASSWORD WHEN_I_WORK_TOKEN WHEN_I_WORK_URL WHEN_I_WORK_LOGIN_URL)
 
 usage() {
   cat <<'TEXT'
 Usage: ./run.sh COMMAND
 
-  demo      show a whole import; needs no account
+  demo      show a whole import; needs no account. ./run.sh demo shifts shows another one
   go        import the lists of state/state.json; further words go to the program: ./run.sh go --once
-  check, preview, replay, verify, schema, state, sandbox
+  check, preview, replay, verify, why, schema, state, sandbox
             as the program's commands of these names: ./run.sh verify 1a2d7ebf82
   build     build the program
   test      check the format, lint, run all tests
@@ -22,6 +23,7 @@ Usage: ./run.sh COMMAND
 
 API keys come from the environment or from a file .env (lines NAME=value); see README.md.
 IMPORTER_RUNTIME=docker|cargo decides where it runs; without it Docker does where an engine answers.
+IMPORTER_FEATURES=jq builds what cargo leaves out otherwise; the Docker image has all of it.
 TEXT
 }
 
@@ -98,7 +100,9 @@ docker_command() {
 # ---- cargo ----
 
 cargo_build() {
-  cargo build --release --locked
+  local features=()
+  if [ -n "${IMPORTER_FEATURES:-}" ]; then features=(--features "$IMPORTER_FEATURES"); fi
+  cargo build --release --locked "${features[@]}"
 }
 
 # A key of the sandbox, which no output may hold.
@@ -109,6 +113,7 @@ sandbox_key() {
 cargo_test() {
   cargo fmt --check
   cargo clippy --locked --all-targets -- --deny warnings
+  cargo clippy --locked --all-targets --all-features -- --deny warnings
   cargo test --locked --doc
   if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked --no-fail-fast
@@ -116,8 +121,11 @@ cargo_test() {
       --regexp="$(sandbox_key OMETRIA)" target/nextest/default/junit.xml; then
       fail "an address or a key is in what the tests print"
     fi
+    # What only the features bring.
+    cargo nextest run --locked --all-features --no-fail-fast jq contract
   else
     cargo test --locked --lib --bins --tests
+    cargo test --locked --all-features --lib --tests -- jq contract
   fi
 }
 
@@ -135,7 +143,7 @@ case "$command" in
   '') usage; exit 2 ;;
   help | -h | --help) usage; exit 0 ;;
   version) sed -n 's/^version = "\(.*\)"/importer \1/p' Cargo.toml; exit 0 ;;
-  build | test | soak | go | demo | check | preview | replay | verify | schema | state | sandbox) ;;
+  build | test | soak | go | demo | check | preview | replay | verify | why | schema | state | sandbox) ;;
   *) usage >&2; fail "there is no command '$command'" ;;
 esac
 
@@ -144,12 +152,12 @@ case "$where-$command" in
   docker-build) docker_build ;;
   docker-soak) fail "soak needs cargo; choose it with IMPORTER_RUNTIME=cargo" ;;
   docker-test) docker build --target test --tag "$IMAGE-test" . && docker_run "$IMAGE-test" ;;
-  docker-demo) docker_build && docker_run "$IMAGE" demo ;;
+  docker-demo) docker_build && docker_run "$IMAGE" demo "$@" ;;
   docker-sandbox) docker_build && docker_run --network host "$IMAGE" sandbox "$@" ;;
-  docker-go | docker-check | docker-preview | docker-replay | docker-verify | docker-schema | docker-state) docker_command "$command" "$@" ;;
+  docker-go | docker-check | docker-preview | docker-replay | docker-verify | docker-why | docker-schema | docker-state) docker_command "$command" "$@" ;;
   cargo-build) cargo_build ;;
   cargo-test) cargo_test ;;
   cargo-soak) cargo_soak "$@" ;;
-  cargo-demo) cargo_build && exec target/release/importer demo ;;
+  cargo-demo) cargo_build && exec target/release/importer demo "$@" ;;
   cargo-*) load_env_file && cargo_build && exec target/release/importer "$command" "$@" ;;
 esac

@@ -78,7 +78,7 @@ pub enum Command {
     Schema,
     /// Look at the last versions of the state file, or go back to one
     State(State),
-    /// Serve emulators of Mailchimp and Ometria on this machine
+    /// Serve emulators of Mailchimp, Ometria and When I Work on this machine
     Sandbox(Sandbox),
 }
 

@@ -7,13 +7,16 @@ use std::{
 };
 
 use crate::{
-    base::{adapter::Chosen, clock::Clock},
+    base::{
+        adapter::Chosen,
+        clock::{Clock, SystemClock},
+    },
     controller::{Open, Wanted},
     mapping,
-    net::{Caller, Doors, Environment, Refused, Transport, Unopened},
+    net::{Caller, Doors, Environment, Refused, Transport, Unopened, transport::Web},
     sink,
     source::{self, Opened},
-    state::{Entry, Unfit, ends::Said},
+    state::{Entry, Snapshot, Unfit, ends::Said},
     sync::job::Ends,
 };
 
@@ -79,7 +82,12 @@ impl Adapters {
             .map_err(closed("source", &entry.source))?;
         let wanted = sink::Wanted { list_id, folder, caller };
         let sink = sink::open(&entry.sink.value, wanted, &self.sinks).map_err(closed("sink", &entry.sink))?;
-        let held_by = format!("{} {}", entry.sink.value, mapping.version());
+        let taker = Chosen::of(&entry.sink.value, sink::TYPES[0]);
+        if taker.kind == sink::TYPES[0] && Chosen::of(&entry.mapping.value, usual).kind == mapping::TYPES[1] {
+            let why = "ometria takes contacts, and as_is makes none; choose another mapping or another sink";
+            return Err(closed("sink", &entry.sink)(Unopened::Settings(why.into())));
+        }
+        let held_by = format!("{taker} {} {}", sink.place(), mapping.version());
         Ok(Ends { source, mapping, sink, retry, held_by })
     }
 
@@ -87,6 +95,17 @@ impl Adapters {
     pub fn opener(self) -> Open {
         Box::new(move |Wanted { entry, urgent }| self.open(entry, urgent).map_err(|closed| closed.unfit))
     }
+}
+
+/// Takes out the entries whose ends can't be opened for what the file says of them; keys do not matter.
+pub fn examine(snapshot: &mut Snapshot, folder: &Path) -> anyhow::Result<()> {
+    let adapters =
+        Adapters::new(super::variable, Keys::None, Arc::new(Web::new()?), Arc::new(SystemClock), folder);
+    snapshot.examine(|entry| match adapters.open(entry, false) {
+        Err(closed) if closed.refused.is_none() => Err(closed.unfit),
+        _ => Ok(()),
+    });
+    Ok(())
 }
 
 fn closed(field: &'static str, said: &Said) -> impl Fn(Unopened) -> Closed {

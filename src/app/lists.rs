@@ -6,13 +6,13 @@ use std::{path::Path, sync::Arc};
 use anyhow::{anyhow, bail};
 
 use super::{
-    ends::{Adapters, Keys},
+    ends::{Adapters, Keys, examine},
     variable,
 };
 use crate::{
     base::clock::{Clock, SystemClock},
     net::transport::Web,
-    state::{Entry, Snapshot, file::NAME, folders::Folders, read},
+    state::{Entry, file::NAME, folders::Folders, read},
     sync::{checkpoint::Checkpoint, job::Ends},
 };
 
@@ -61,14 +61,4 @@ impl Lists {
     pub fn is_unfinished(&self, entry: &Entry) -> bool {
         Checkpoint::path(&self.folders.entry(entry)).exists()
     }
-}
-
-/// Takes out the entries whose ends can't be opened for what the file says of them; keys do not matter.
-pub fn examine(snapshot: &mut Snapshot, folder: &Path) -> anyhow::Result<()> {
-    let adapters = Adapters::new(variable, Keys::None, Arc::new(Web::new()?), Arc::new(SystemClock), folder);
-    snapshot.examine(|entry| match adapters.open(entry, false) {
-        Err(closed) if closed.refused.is_none() => Err(closed.unfit),
-        _ => Ok(()),
-    });
-    Ok(())
 }

@@ -37,7 +37,7 @@ use crate::{
     cli::{self, Cli, Command, exit},
     controller::{self, Mode, Tools, Verdict, watch::Watch},
     net::{Refused, transport::Web},
-    sandbox::{self, Faults, MAILCHIMP_KEY, OMETRIA_KEY, serve::serve},
+    sandbox::{self, Faults, MAILCHIMP_KEY, OMETRIA_KEY, serve::serve, when_i_work},
     state::{
         StateFile,
         file::NAME,
@@ -45,6 +45,9 @@ use crate::{
         read, schema,
     },
 };
+
+/// Shifts that the sandbox serves.
+const SHIFTS: u64 = 300;
 
 /// Within so long a second signal is the first one once more.
 const TWICE: Duration = Duration::from_secs(1);
@@ -194,6 +197,7 @@ async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {
     for (seed, list_id) in (options.seed..).zip(&options.list) {
         sandbox.mailchimp().add_list(list_id, options.members, seed, clock.now());
     }
+    sandbox.when_i_work().invent(SHIFTS, options.seed, clock.now());
     sandbox.ometria().set_rate(options.ometria_rate);
     let faults = options.faults.then(|| Faults::usual(options.seed));
     if let Some(faults) = &faults {
@@ -205,12 +209,20 @@ async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {
     let address = listener.local_addr()?;
     writeln!(
         stdout(),
-        "# Mailchimp and Ometria, emulated at {address}. In another shell, or in .env:\n\
+        "# Mailchimp, Ometria and When I Work, emulated at {address}. In another shell, or in .env:\n\
          export MAILCHIMP_URL=http://{address}/3.0\n\
          export MAILCHIMP_APIKEY={MAILCHIMP_KEY}\n\
          export OMETRIA_URL=http://{address}/v2\n\
          export OMETRIA_APIKEY={OMETRIA_KEY}\n\
-         # Lists of {} members: {}. Stop with ctrl-c.",
+         export WHEN_I_WORK_URL=http://{address}/2\n\
+         export WHEN_I_WORK_LOGIN_URL=http://{address}\n\
+         export WHEN_I_WORK_KEY={}\n\
+         export WHEN_I_WORK_EMAIL={}\n\
+         export WHEN_I_WORK_PASSWORD={}\n\
+         # Lists of {} members: {}; {SHIFTS} shifts. Stop with ctrl-c.",
+        when_i_work::KEY,
+        when_i_work::EMAIL,
+        when_i_work::PASSWORD,
         options.members,
         options.list.join(", ")
     )?;

@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-use super::lists::examine;
+use super::ends::examine;
 use crate::{
     base::{
         clock::{Clock, SystemClock},

@@ -12,7 +12,7 @@ pub mod watch;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use log::{error, info, warn};
+use log::{Level, error, info, warn};
 use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, interval_at, sleep, sleep_until, timeout_at},
@@ -204,7 +204,7 @@ impl Controller {
             Ok(problems) => {
                 self.failed |= problems > 0;
                 for (task, edit) in std::mem::take(&mut self.file.unwritten) {
-                    self.write(task, edit).await?;
+                    self.write(task, edit, Level::Info).await?;
                 }
             }
             Err(fault) if self.mode == Mode::Once => return Err(fault),

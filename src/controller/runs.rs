@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use log::{error, info, warn};
+use log::{Level, error, info, log, warn};
 use tokio::{
     task::{self, JoinError},
     time::Instant,
@@ -102,7 +102,7 @@ impl Controller {
     }
 
     fn start(&mut self, entry: Entry, since: Option<DateTime<Utc>>, told: &str) {
-        info!("{told}");
+        log!(level(&entry, true), "{told}");
         self.settle(entry.id.clone());
         let ends = match (self.open)(Wanted { entry: &entry, urgent: since.is_some() }) {
             Ok(ends) => ends,
@@ -177,7 +177,8 @@ impl Controller {
     }
 
     async fn save(&mut self, task: task::Id, entry: Entry, outcome: Outcome) -> Result<(), Fault> {
-        info!("{}", report::finished(&entry, &outcome));
+        let level = level(&entry, outcome.counts.brought_nothing());
+        log!(level, "{}", report::finished(&entry, &outcome));
         let (counts, dead_letter) = (&outcome.counts, self.file.folders().dead_letter(&entry));
         for unknown in &outcome.unknown {
             warn!("{}", report::unknown(&entry, unknown));
@@ -204,7 +205,7 @@ impl Controller {
             Err(fault) => warn!("list {:?}: {fault}", edit.entry.list_id),
         }
         let held = self.file.unwritten.len();
-        self.write(task, edit).await?;
+        self.write(task, edit, level).await?;
         if self.file.unwritten.len() == held {
             // It is recorded, also if the journal could not take it before.
             drop_checkpoint(&folder).await;
@@ -213,12 +214,12 @@ impl Controller {
     }
 
     /// The list is free again when its result is written, or overruled.
-    pub(super) async fn write(&mut self, task: task::Id, edit: Edit) -> Result<(), Fault> {
+    pub(super) async fn write(&mut self, task: task::Id, edit: Edit, level: Level) -> Result<(), Fault> {
         let list = &edit.entry.list_id;
         match self.file.write(&edit).await {
             Ok(overruled) => {
                 match overruled {
-                    None => info!("{}", report::written(&edit)),
+                    None => log!(level, "{}", report::written(&edit)),
                     Some(Overruled::ByHand) => warn!("{}", report::overruled_by_hand(list)),
                     Some(Overruled::NoSuchEntry) => warn!("{}", report::entry_gone(list)),
                 }
@@ -239,6 +240,13 @@ impl Controller {
         }
         Ok(())
     }
+}
+
+/// Every few seconds the same is no news: of an entry that runs so often only what runs bring is told.
+const OFTEN: TimeDelta = TimeDelta::seconds(60);
+
+fn level(entry: &Entry, nothing: bool) -> Level {
+    if nothing && entry.every < OFTEN { Level::Debug } else { Level::Info }
 }
 
 /// What is remembered of what the entry's sink has accepted: usual where everything is read every time.

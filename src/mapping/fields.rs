@@ -16,7 +16,7 @@ use crate::base::{
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
-    /// By the name in the payload, in the order of the entry.
+    /// By the name in the payload.
     fields: Map<String, Value>,
 }
 

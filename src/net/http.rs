@@ -12,11 +12,15 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use log::{debug, warn};
-use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-use super::{Caller, Gate, Request, Response, Transport, TransportError, backoff, session::Session};
+use super::{
+    Caller, Gate, Request, Response, Transport, TransportError,
+    answer::{ProblemDocument, retry_after, seconds, server_time},
+    backoff,
+    session::Session,
+};
 use crate::base::{
     clock::Clock,
     fault::{Fault, Problem},
@@ -103,6 +107,12 @@ impl Http {
     /// first answer.
     pub fn now(&self) -> DateTime<Utc> {
         self.door.clock.now() + TimeDelta::milliseconds(self.door.ahead.load(Ordering::Relaxed))
+    }
+
+    /// Which account it is: its address and its keys.
+    pub fn account(&self) -> String {
+        let keys: Vec<&str> = self.door.account.secrets.iter().map(Secret::reveal).collect();
+        format!("{} {}", self.door.account.base, keys.join(" "))
     }
 
     /// The token of the account, if it has one that is fetched.
@@ -200,10 +210,12 @@ impl Http {
                 self.door.gate.park(fault.problem());
             }
             if self.caller.once
-                && let Fault::Retryable { problem, .. } | Fault::TooLarge(problem) = fault
+                && let Fault::Retryable { .. } | Fault::TooLarge(_) = fault
             {
+                let after = if let Fault::Retryable { after, .. } = &fault { *after } else { None };
+                let problem = fault.problem().clone();
                 if asks_for_rest(&problem) {
-                    self.door.gate.cool(backoff::delay(attempt, fastrand::f64(), None));
+                    self.door.gate.cool(backoff::delay(attempt, fastrand::f64(), after));
                 }
                 let told = "`retry` is false: the next run asks again";
                 return Err(Fault::List(problem).also(told).during(doing));
@@ -352,68 +364,4 @@ impl Kind {
 /// that throttles with a 403.
 fn asks_for_rest(problem: &Problem) -> bool {
     matches!(problem.status, Some(403 | 429 | 503))
-}
-
-/// An error body: RFC 7807, or a plain `error` or `message`.
-#[derive(Deserialize)]
-struct ProblemDocument {
-    title: Option<String>,
-    detail: Option<String>,
-    error: Option<String>,
-    message: Option<String>,
-}
-
-impl ProblemDocument {
-    fn text(&self) -> Option<String> {
-        match (&self.title, &self.detail) {
-            (Some(title), Some(detail)) => Some(format!("{title}: {detail}")),
-            (title, detail) => {
-                title.as_ref().or(detail.as_ref()).or(self.error.as_ref()).or(self.message.as_ref()).cloned()
-            }
-        }
-    }
-}
-
-/// Some services tell only in words for how long they want to be left alone: `try again in 30 seconds`.
-fn seconds(text: &str) -> Option<Duration> {
-    let words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
-    let number = words.windows(2).find(|pair| pair[1].to_ascii_lowercase().starts_with("sec"))?[0];
-    number.parse().ok().map(Duration::from_secs)
-}
-
-/// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
-fn retry_after(response: &Response, now: DateTime<Utc>) -> Option<Duration> {
-    let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    (date(value)? - now).to_std().ok()
-}
-
-/// The server's clock when it answered: the `Date` header.
-pub fn server_time(response: &Response) -> Option<DateTime<Utc>> {
-    date(response.headers().get(header::DATE)?.to_str().ok()?)
-}
-
-fn date(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(text).ok().map(|time| time.to_utc())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_service_may_tell_in_words_how_long_to_wait() {
-        for (text, expected) in [
-            ("Too many requests, try again in 30 seconds.", Some(30)),
-            ("Limit of 100 reached; wait 1 second", Some(1)),
-            ("Retry after 5 sec", Some(5)),
-            ("at most 100 requests a minute", None),
-            ("soon seconds", None),
-            ("", None),
-        ] {
-            assert_eq!(seconds(text), expected.map(Duration::from_secs), "{text}");
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The one way out: every request to a third party leaves through [`Http`], which knows its account's limits.
 //! Knows nothing of lists, records or the state file.
 
+pub mod answer;
 pub mod backoff;
 pub mod doors;
 pub mod environment;

@@ -84,6 +84,9 @@ pub trait Sink: Send + Sync {
         None
     }
 
+    /// Where it delivers to, as text that may hold secrets: what another place has accepted says nothing of this one.
+    fn place(&self) -> String;
+
     /// What becomes of a record that is gone at the source.
     fn deletion(&self) -> Deletion {
         Deletion::Ignored

@@ -66,6 +66,10 @@ impl Sink for Ndjson {
         BatchLimits { records: MAX_RECORDS, in_flight: 1 }
     }
 
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
     fn deletion(&self) -> Deletion {
         Deletion::Sent
     }

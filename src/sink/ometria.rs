@@ -94,6 +94,10 @@ impl Sink for Ometria {
         )
     }
 
+    fn place(&self) -> String {
+        self.http.account()
+    }
+
     /// A contact of which only the key is known can't be opted out: that takes its id and its collection.
     fn deletion(&self) -> Deletion {
         Deletion::Ignored

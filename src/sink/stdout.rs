@@ -35,6 +35,10 @@ impl Sink for Stdout {
         BatchLimits { records: MAX_RECORDS, in_flight: 1 }
     }
 
+    fn place(&self) -> String {
+        String::new()
+    }
+
     fn deletion(&self) -> Deletion {
         Deletion::Sent
     }

@@ -20,8 +20,8 @@ use crate::{
         window::{Page, Span, Sweep, Window},
     },
     net::{
-        Account, Doors, Environment, Gate, Http, Refused, Response, Unopened, environment::credentials,
-        http::server_time,
+        Account, Doors, Environment, Gate, Http, Refused, Response, Unopened, answer::server_time,
+        environment::credentials,
     },
 };
 

@@ -26,7 +26,7 @@ use crate::{
         time,
         window::{Cursor, Link},
     },
-    net::{Doors, Response, Unopened, http::server_time},
+    net::{Doors, Response, Unopened, answer::server_time},
 };
 
 /// What an entry can set.
@@ -140,8 +140,7 @@ impl Source for WhenIWork {
 }
 
 impl Chain for WhenIWork {
-    /// One slice of the days. It is told nowhere how many rows an answer holds at most, so that one which is as full as it was
-    /// asked to be counts as cut off: its slice is read again in halves.
+    /// One slice of the days; if its answer may be cut off, the slice is read again in halves.
     fn follow<'a>(
         &'a self,
         at: DateTime<Utc>,
@@ -157,21 +156,29 @@ impl Chain for WhenIWork {
             let read = |response: &Response| page(response);
             let Page { mut records, gone, at: made } =
                 self.accounts.get(&doing, &["shifts"], &self.query(slice, count), read).await?;
-            if records.len() >= count {
-                let half = slice.half().ok_or_else(|| {
-                    Fault::list(format!(
-                        "{count} shifts or more begin within a minute of {}",
-                        time::spoken(slice.from)
-                    ))
-                    .hint("raise `items_per_request`")
-                })?;
+            let half = slice.half().filter(|_| is_cut_off(records.len(), count));
+            if let Some(half) = half {
                 return Ok(Link { records: vec![], next: Some(half.cursor()), at: made });
+            }
+            if records.len() >= count {
+                let from = time::spoken(slice.from);
+                return Err(Fault::list(format!("{count} shifts or more begin within a minute of {from}"))
+                    .hint("raise `items_per_request`"));
             }
             records.extend(gone);
             let next = self.days.after(at, slice).map(|slice| slice.cursor());
             Ok(Link { records, next, at: made })
         })
     }
+}
+
+/// Services cut answers off at round numbers.
+const ROUND: usize = 50;
+
+/// Whether there may be more than was answered. It is told nowhere how many rows an answer holds at most: one that is as full as it
+/// was asked to be may be cut off, and one of a round number of rows by a limit of the service's own.
+fn is_cut_off(rows: usize, count: usize) -> bool {
+    rows >= count || (rows > 0 && rows.is_multiple_of(ROUND))
 }
 
 /// An answer.
@@ -248,6 +255,20 @@ mod tests {
         let mut shift = json!({"id": 7, "user_id": 5, "published": true});
         shift.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         record(RawValue::from_string(shift.to_string()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_answer_may_be_cut_off_if_it_is_full_or_round() {
+        for (rows, count, cut_off) in [
+            (0, 100, false),
+            (99, 100, false),
+            (100, 100, true),
+            (50, 100, true),
+            (200, 1000, true),
+            (7, 7, true),
+        ] {
+            assert_eq!(is_cut_off(rows, count), cut_off, "{rows} of {count}");
+        }
     }
 
     #[test]

@@ -90,10 +90,19 @@ pub fn record(disk: &Disk, text: &str, by: By, now: DateTime<Utc>) -> io::Result
     if let Ok(like) = fs::metadata(&disk.path) {
         fs::set_permissions(&path, like.permissions())?;
     }
-    while versions.len() >= KEPT {
-        fs::remove_file(versions.remove(0).path)?;
+    versions.push(Version { number, at: now, by, path });
+    while versions.len() > KEPT {
+        let index = expendable(&versions);
+        fs::remove_file(versions.remove(index).path)?;
     }
     Ok(())
+}
+
+/// The version to drop first: the oldest one of ours that another one of ours follows, so that what we write every few seconds does
+/// not push out what people have written; else the oldest.
+fn expendable(versions: &[Version]) -> usize {
+    let ours = |version: &Version| version.by == By::Importer;
+    versions.windows(2).position(|pair| pair.iter().all(ours)).unwrap_or(0)
 }
 
 /// What differs between two texts, by entry and field.
@@ -176,6 +185,19 @@ pub fn revert(disk: &Disk, version: &Version, now: DateTime<Utc>) -> io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn our_own_versions_go_before_those_of_people_and_the_one_before_an_edit_stays() {
+        let version = |(number, by)| Version { number, at: DateTime::UNIX_EPOCH, by, path: PathBuf::new() };
+        let drop_one = |by: &[By]| {
+            let versions: Vec<Version> = (0..).zip(by.iter().copied()).map(version).collect();
+            expendable(&versions)
+        };
+        use By::{Hand, Importer};
+        assert_eq!(drop_one(&[Hand, Importer, Importer, Hand, Importer, Importer]), 1);
+        assert_eq!(drop_one(&[Hand, Importer, Hand, Importer, Importer]), 3);
+        assert_eq!(drop_one(&[Hand, Importer, Hand, Importer]), 0);
+    }
 
     #[test]
     fn changes_are_told_by_entry_and_field() {

@@ -66,6 +66,11 @@ impl Counts {
         }
     }
 
+    /// Nothing was sent, and nothing is to be looked at.
+    pub fn brought_nothing(&self) -> bool {
+        self.sent == 0 && self.rejected.is_empty()
+    }
+
     /// Counts every record that is known, each once.
     pub fn count_all(&mut self, seen: &Seen) {
         seen.iter().for_each(|(_, known)| self.count(seen.name(known.fate)));

@@ -298,7 +298,7 @@ fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
     if since.is_some() || plan.since.is_some() || plan.delivered_before {
         if since.is_none() {
             warn!(
-                "list {:?}: there is no record of who was delivered, so all archived records are opted out.",
+                "list {:?}: there is no record of who was delivered, so all archived records are read and passed on as archived.",
                 plan.list_id
             );
         }

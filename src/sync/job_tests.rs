@@ -200,6 +200,10 @@ impl Store {
 }
 
 impl Sink for Store {
+    fn place(&self) -> String {
+        String::new()
+    }
+
     fn limits(&self) -> BatchLimits {
         BatchLimits { records: 10, in_flight: 3 }
     }

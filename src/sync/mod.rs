@@ -11,6 +11,8 @@ pub mod dead_letter;
 pub mod due;
 mod files;
 mod held;
+#[cfg(test)]
+mod held_back_tests;
 pub mod job;
 pub mod late;
 pub mod ledger;

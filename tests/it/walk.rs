@@ -164,6 +164,10 @@ impl Mapping for AsItIs {
 struct Anywhere;
 
 impl Sink for Anywhere {
+    fn place(&self) -> String {
+        String::new()
+    }
+
     fn limits(&self) -> BatchLimits {
         BatchLimits { records: 10, in_flight: 2 }
     }
