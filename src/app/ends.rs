@@ -113,6 +113,6 @@ fn closed(field: &'static str, said: &Said) -> impl Fn(Unopened) -> Closed {
     move |why| {
         let text = format!("`{field}`: {why}");
         let refused = if let Unopened::Account(refused) = why { Some(refused) } else { None };
-        Closed { unfit: Unfit { place, text }, refused }
+        Closed { unfit: Unfit { place, text, environment: refused.is_some() }, refused }
     }
 }

@@ -77,7 +77,11 @@ impl File {
 
     /// Without the entries whose ends can't be opened.
     fn examined(&self, mut snapshot: Snapshot) -> Snapshot {
-        snapshot.examine(|entry| (self.open)(Wanted { entry, urgent: false }).map(|_| ()));
+        snapshot.examine(|entry| match (self.open)(Wanted { entry, urgent: false }) {
+            // It may wait for its key.
+            Err(unfit) if unfit.environment && !entry.enabled => Ok(()),
+            opened => opened.map(|_| ()),
+        });
         snapshot
     }
 

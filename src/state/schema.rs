@@ -66,6 +66,8 @@ pub struct Entry {
 pub struct Unfit {
     pub place: Place,
     pub text: String,
+    /// The entry is right, and the environment is not.
+    pub environment: bool,
 }
 
 impl Snapshot {
@@ -75,7 +77,7 @@ impl Snapshot {
         let problems = &mut self.problems;
         self.entries.retain(|entry| match fit(entry) {
             Ok(()) => true,
-            Err(Unfit { place, text: what }) => {
+            Err(Unfit { place, text: what, .. }) => {
                 problems.push(Finding::new(text, place, what));
                 false
             }

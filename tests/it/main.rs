@@ -5,6 +5,7 @@ mod brake;
 mod changes;
 mod contact;
 mod contract;
+mod ends;
 mod faults;
 mod go;
 mod house;

@@ -1,0 +1,209 @@
+//! Entries that choose their ends, through the real program: what is wrong is told, keys are needed by those who use them, and one
+//! record can be asked about.
+
+use std::{fs, time::Duration};
+
+use importer::sandbox::when_i_work;
+
+use crate::loopback::{Loopback, Running, finish, importer, output};
+
+const SHIFTS: &str = r#"[{"list_id": "shifts", "source": "when_i_work", "mapping": "as_is", "sink": "ndjson", "every": "1s"}]"#;
+
+/// `importer go --once` against the sandbox, its account of When I Work included.
+fn with_login(loopback: &Loopback, arguments: &[&str]) -> tokio::process::Command {
+    let mut command = loopback.command(arguments);
+    command
+        .env("WHEN_I_WORK_URL", format!("http://127.0.0.1:{}/2", loopback.port))
+        .env("WHEN_I_WORK_LOGIN_URL", format!("http://127.0.0.1:{}", loopback.port))
+        .envs([
+            ("WHEN_I_WORK_KEY", when_i_work::KEY),
+            ("WHEN_I_WORK_EMAIL", when_i_work::EMAIL),
+            ("WHEN_I_WORK_PASSWORD", when_i_work::PASSWORD),
+        ]);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_an_end_is_told_with_its_place_and_needs_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = r#"[
+  {"list_id": "a", "sink": "kafka"},
+  {"list_id": "b", "source": {"type": "when_i_work"}, "sink": "ndjson"},
+  {"list_id": "shifts", "source": {"type": "when_i_work", "days": 3}, "sink": "ndjson"},
+  {"list_id": "41", "source": {"type": "when_i_work", "min_interval": "soon"}, "sink": "ndjson"},
+  {"list_id": "42", "source": "when_i_work"},
+  {"list_id": "43", "source": "when_i_work", "mapping": "ometria_contact", "sink": "ndjson"},
+  {"list_id": "c", "mapping": {"type": "fields", "fields": {"a": {"from": ""}}}, "sink": {"type": "ndjson", "rotate_mb": 0}},
+  {"list_id": "d", "mapping": "jq"},
+  {"list_id": "e", "sink": 5, "every": "0s", "unchanged": {"store": "redis", "expires": "1d"}},
+  {"list_id": "good", "sink": "stdout", "mapping": {"type": "as_is", "x-note": 1}, "every": "90s", "unchanged": {"expire": "1d"}},
+]"#;
+    fs::write(folder.path().join("state.json"), state).unwrap();
+    let mut check = importer(&["check", "--state"]);
+    check.arg(folder.path());
+    let (code, told, _) = finish(check).await;
+    assert_eq!(code, 2);
+    let jq = match cfg!(feature = "jq") {
+        true => "9:31: `mapping`: jq: either `expression` or `file` is needed",
+        false => {
+            "9:31: `mapping`: jq is not in this build, but with the feature `jq`: IMPORTER_FEATURES=jq ./run.sh go"
+        }
+    };
+    for problem in [
+        "2:28: `sink`: there is no type \"kafka\", only ometria, ndjson, stdout",
+        "3:30: `source`: when_i_work: `list_id` must be \"shifts\" for all of them, or the number of a location (schedule)",
+        "4:35: `source`: when_i_work: `days`: unknown field `days`, expected one of `days_ahead`, `days_prior`",
+        "5:31: `source`: `min_interval`: \"soon\" is no length of time such as \"60s\" or \"5m\"",
+        "`sink`: ometria takes contacts, and as_is makes none; choose another mapping or another sink",
+        "7:57: `mapping`: ometria_contact makes contacts of members, which this source has not; choose another mapping",
+        "8:31: `mapping`: fields: `fields.a`: either `from`",
+        jq,
+        "10:28: `sink` must be a type, or an object with a `type`; found 5",
+        "`every` must be a length of time of at least a second, such as \"30s\"",
+        "`unchanged` knows only `store` and `expire`",
+        "`unchanged` must be one of embedded, off, or an object with one as `store`",
+        "state.json: 1 entry can run; 12 problems, no warning.",
+    ] {
+        assert!(told.contains(problem), "{problem}\n\n{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_needed_by_the_entries_that_use_them_and_by_no_other() {
+    let loopback = Loopback::start(Duration::ZERO, SHIFTS).await;
+    loopback.sandbox.when_i_work().invent(50, 1, chrono::Utc::now());
+    // Nothing of Mailchimp's and Ometria's.
+    let mut command = with_login(&loopback, &["go", "--once"]);
+    command.env_remove("MAILCHIMP_APIKEY").env_remove("OMETRIA_APIKEY");
+    let (code, _, log) = finish(command).await;
+    assert_eq!(code, 0, "{log}");
+    let mut command = with_login(&loopback, &["go", "--once"]);
+    command.env_remove("WHEN_I_WORK_PASSWORD");
+    let (code, _, log) = finish(command).await;
+    assert!(code == 77 && log.contains("`WHEN_I_WORK_PASSWORD` is not set; put it into .env"), "{log}");
+    // A paused entry needs none.
+    fs::write(
+        loopback.folder.path().join("state.json"),
+        SHIFTS.replace("\"every\"", "\"enabled\": false, \"every\""),
+    )
+    .unwrap();
+    let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
+    assert!(code == 0 && log.contains("is paused"), "{log}");
+    // Once it runs, a missing key is the problem of one entry.
+    let running = loopback.command(&["go"]);
+    let mut running = Running::start(running);
+    running.wait_for("is paused").await;
+    fs::write(loopback.folder.path().join("state.json"), SHIFTS).unwrap();
+    running.wait_for("state.json:1:34: `source`: `WHEN_I_WORK_KEY` is not set; put it into .env").await;
+    running.signal("TERM");
+    assert!(running.end().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_record_can_be_asked_about() {
+    let loopback = Loopback::start(Duration::ZERO, SHIFTS).await;
+    loopback.sandbox.when_i_work().invent(50, 1, chrono::Utc::now());
+    let (code, _, log) = finish(with_login(&loopback, &["go", "--once"])).await;
+    assert_eq!(code, 0, "{log}");
+    let file = fs::read_to_string(loopback.folder.path().join("out/shifts.ndjson")).unwrap();
+    let shift: serde_json::Value = serde_json::from_str(file.lines().next().unwrap()).unwrap();
+    let key = shift["id"].to_string();
+    let why = |arguments: &[&str]| {
+        let mut command = importer(&["why"]);
+        command.args(arguments).arg("--state").arg(loopback.folder.path());
+        finish(command)
+    };
+    // Without a key, and also while importer runs.
+    let mut running = Running::start(with_login(&loopback, &["go"]));
+    running.wait_for("finished in").await;
+    let (code, told, log) = why(&["shifts", &key]).await;
+    assert_eq!(code, 0, "{log}");
+    assert!(told.starts_with(&format!("list \"shifts\", record {key}\n")), "{told}");
+    for line in
+        ["  last seen        ", ": unchanged\n", "  last sent        20", "  next attempt     with the sync"]
+    {
+        assert!(told.contains(line), "{told}");
+    }
+    running.signal("TERM");
+    assert!(running.end().await.success());
+    let (code, told, _) = why(&["shifts", "1"]).await;
+    assert!(code == 1 && told.contains("nothing          is known of this record"), "{told}");
+    let (code, _, log) = why(&["other", "1"]).await;
+    assert!(code == 2 && log.contains("no entry of the state file has the list \"other\""), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_can_be_asked_about_by_address_with_the_request_and_the_reason() {
+    let state = r#"[{"list_id": "why1", "unchanged": "embedded"}]"#;
+    let loopback = Loopback::start(Duration::ZERO, state).await.list("why1", 60);
+    let (sent, pending, odd) = {
+        let mut mailchimp = loopback.sandbox.mailchimp();
+        let numbers: Vec<u64> = mailchimp
+            .members("why1")
+            .filter(|m| m.status == "subscribed")
+            .map(|m| m.number)
+            .take(3)
+            .collect();
+        let long_ago = chrono::Utc::now() - chrono::TimeDelta::days(1);
+        mailchimp.edit("why1", numbers[1], long_ago, |member| member.status = "pending");
+        mailchimp.edit("why1", numbers[2], long_ago, |member| member.status = "vip");
+        let of = |number: u64| mailchimp.members("why1").find(|m| m.number == number).unwrap().email.clone();
+        (of(numbers[0]), of(numbers[1]), of(numbers[2]))
+    };
+    let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
+    assert_eq!(code, 0, "{log}");
+    for (email, lines) in [
+        (&sent, &["last sent        20", "request ", "by our record    settled as subscribed"][..]),
+        (&pending, &["skipped pending", "last sent        never"]),
+        (
+            &odd,
+            &[
+                "rejected unknown_status",
+                "rejected         20",
+                ", unknown_status",
+                "or `importer replay \"why1\"`",
+            ],
+        ),
+    ] {
+        let mut command = importer(&["why", "why1", &email.to_uppercase(), "--state"]);
+        command.arg(loopback.folder.path());
+        let (code, told, log) = finish(command).await;
+        assert_eq!(code, 0, "{log}");
+        assert!(lines.iter().all(|line| told.contains(line)), "{told}");
+    }
+    // With nothing changed a second load of changes only sends nothing.
+    let reload = state.replace("\"unchanged\"", "\"full_load\": \"changed_only\", \"unchanged\"");
+    fs::write(loopback.folder.path().join("state.json"), reload).unwrap();
+    let (_, _, log) = finish(loopback.command(&["go", "--once"])).await;
+    assert!(log.contains(": 0 sent, ") && log.contains(" unchanged, "), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_demo_tells_the_second_pipeline() {
+    let (code, story, log) = output(importer(&["demo", "shifts"])).await;
+    assert_eq!(code, 0, "{log}");
+    for words in [
+        "\"type\": \"when_i_work\"",
+        "What was added to the file",
+        "\"deleted\":true",
+        "\"latest_timestamp\": \"",
+        "\"person\":5001",
+    ] {
+        assert!(story.contains(words), "{story}");
+    }
+    assert!(log.contains(": 2 sent (1 deleted), ") && log.contains(" unchanged, "), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_can_be_tried_to_the_standard_output() {
+    let state = r#"[{"list_id": "try1", "sink": "stdout", "items_per_request": 1000}]"#;
+    let loopback = Loopback::start(Duration::ZERO, state).await.list("try1", 50);
+    let mut command = loopback.command(&["go", "--once"]);
+    command.env_remove("OMETRIA_APIKEY");
+    let (code, told, log) = output(command).await;
+    assert_eq!(code, 0, "{log}");
+    let lines: Vec<serde_json::Value> =
+        told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), loopback.expected("try1"));
+    assert!(lines.iter().all(|line| line["@collection"] == "mailchimp_try1"));
+}
