@@ -66,34 +66,54 @@ impl Adapters {
 
     pub fn open(&self, entry: &Entry, urgent: bool) -> Result<Ends, Closed> {
         let (list_id, folder) = (entry.id.list_id.as_str(), self.folder.as_path());
-        let members = Chosen::of(&entry.source.value, source::TYPES[0]).kind == source::TYPES[0];
-        // Contacts are made of members.
-        let usual = if members { mapping::TYPES[0] } else { mapping::TYPES[1] };
-        let wanted = mapping::Wanted { list_id, contact: &entry.contact, folder };
-        let mapping = mapping::open(&entry.mapping.value, usual, &wanted).map_err(Unopened::Settings);
-        let mapping = mapping.map_err(closed("mapping", &entry.mapping))?;
-        if !members && Chosen::of(&entry.mapping.value, usual).kind == mapping::TYPES[0] {
-            let why = "ometria_contact makes contacts of members, which this source has not; choose another mapping";
-            return Err(closed("mapping", &entry.mapping)(Unopened::Settings(why.into())));
-        }
         let caller = Caller::new(list_id, urgent);
+        let chosen = Kinds::of(entry);
+        let wanted = mapping::Wanted { list_id, contact: &entry.contact, folder };
+        let mapping = mapping::open(&chosen.mapping, &wanted)
+            .map_err(|why| closed("mapping", &entry.mapping, why.into()))?;
+        chosen.fit(entry)?;
         let wanted = source::Wanted { list_id, fields: mapping.fields(), caller: caller.clone() };
-        let Opened { source, retry } = source::open(&entry.source.value, wanted, &self.sources)
-            .map_err(closed("source", &entry.source))?;
+        let Opened { source, retry } = source::open(chosen.source, wanted, &self.sources)
+            .map_err(|why| closed("source", &entry.source, why))?;
         let wanted = sink::Wanted { list_id, folder, caller };
-        let sink = sink::open(&entry.sink.value, wanted, &self.sinks).map_err(closed("sink", &entry.sink))?;
-        let taker = Chosen::of(&entry.sink.value, sink::TYPES[0]);
-        if taker.kind == sink::TYPES[0] && Chosen::of(&entry.mapping.value, usual).kind == mapping::TYPES[1] {
-            let why = "ometria takes contacts, and as_is makes none; choose another mapping or another sink";
-            return Err(closed("sink", &entry.sink)(Unopened::Settings(why.into())));
-        }
-        let held_by = format!("{taker} {} {}", sink.place(), mapping.version());
+        let sink =
+            sink::open(&chosen.sink, wanted, &self.sinks).map_err(|why| closed("sink", &entry.sink, why))?;
+        let held_by = format!("{} {} {}", chosen.sink, sink.place(), mapping.version());
         Ok(Ends { source, mapping, sink, retry, held_by })
     }
 
     /// For the controller.
     pub fn opener(self) -> Open {
         Box::new(move |Wanted { entry, urgent }| self.open(entry, urgent).map_err(|closed| closed.unfit))
+    }
+}
+
+/// What an entry has chosen, where it says nothing what is usual.
+struct Kinds {
+    source: Chosen,
+    mapping: Chosen,
+    sink: Chosen,
+}
+
+impl Kinds {
+    fn of(entry: &Entry) -> Self {
+        let source = Chosen::of(&entry.source.value, source::USUAL);
+        let usual = if source.kind == source::USUAL { mapping::CONTACT } else { mapping::PLAIN };
+        let mapping = Chosen::of(&entry.mapping.value, usual);
+        Kinds { source, mapping, sink: Chosen::of(&entry.sink.value, sink::USUAL) }
+    }
+
+    /// Contacts are made of members, and contacts are what the usual sink takes.
+    fn fit(&self, entry: &Entry) -> Result<(), Closed> {
+        if self.mapping.kind == mapping::CONTACT && self.source.kind != source::USUAL {
+            let why = "ometria_contact makes contacts of members, which this source has not; choose another mapping";
+            return Err(closed("mapping", &entry.mapping, why.to_owned().into()));
+        }
+        if self.mapping.kind == mapping::PLAIN && self.sink.kind == sink::USUAL {
+            let why = "ometria takes contacts, and as_is makes none; choose another mapping or another sink";
+            return Err(closed("sink", &entry.sink, why.to_owned().into()));
+        }
+        Ok(())
     }
 }
 
@@ -108,11 +128,8 @@ pub fn examine(snapshot: &mut Snapshot, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn closed(field: &'static str, said: &Said) -> impl Fn(Unopened) -> Closed {
-    let place = said.place;
-    move |why| {
-        let text = format!("`{field}`: {why}");
-        let refused = if let Unopened::Account(refused) = why { Some(refused) } else { None };
-        Closed { unfit: Unfit { place, text, environment: refused.is_some() }, refused }
-    }
+fn closed(field: &'static str, said: &Said, why: Unopened) -> Closed {
+    let (place, text) = (said.place, format!("`{field}`: {why}"));
+    let refused = if let Unopened::Account(refused) = why { Some(refused) } else { None };
+    Closed { unfit: Unfit { place, text, environment: refused.is_some() }, refused }
 }

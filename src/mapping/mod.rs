@@ -8,8 +8,6 @@ pub mod ometria_contact;
 
 use std::path::Path;
 
-use serde_json::Value;
-
 use self::{as_is::AsIs, fields::Fields, ometria_contact::OmetriaContact};
 use crate::base::{
     adapter::Chosen,
@@ -17,8 +15,12 @@ use crate::base::{
     record::{Mapped, Record},
 };
 
-/// The types of mappings; the first one is that of an entry which names neither a mapping nor a source.
-pub const TYPES: [&str; 4] = ["ometria_contact", "as_is", "fields", "jq"];
+/// The types of mappings.
+pub const TYPES: [&str; 4] = [CONTACT, PLAIN, "fields", "jq"];
+/// That of an entry which names neither a mapping nor a source.
+pub const CONTACT: &str = "ometria_contact";
+/// That of an entry which names another source.
+pub const PLAIN: &str = "as_is";
 
 /// What a mapping is for.
 pub struct Wanted<'a> {
@@ -28,15 +30,14 @@ pub struct Wanted<'a> {
     pub folder: &'a Path,
 }
 
-/// Opens what an entry says of its mapping; `default` is its type if that is nothing.
-pub fn open(said: &Value, default: &str, wanted: &Wanted) -> Result<Box<dyn Mapping>, String> {
-    let chosen = Chosen::of(said, default);
+/// Opens what an entry says of its mapping.
+pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Box<dyn Mapping>, String> {
     Ok(match chosen.kind.as_str() {
-        "ometria_contact" => Box::new(OmetriaContact::open(&chosen, wanted)?),
-        "as_is" => Box::new(AsIs::open(&chosen)?),
-        "fields" => Box::new(Fields::open(&chosen)?),
+        CONTACT => Box::new(OmetriaContact::open(chosen, wanted)?),
+        PLAIN => Box::new(AsIs::open(chosen)?),
+        "fields" => Box::new(Fields::open(chosen)?),
         #[cfg(feature = "jq")]
-        "jq" => Box::new(jq::Jq::open(&chosen, wanted)?),
+        "jq" => Box::new(jq::Jq::open(chosen, wanted)?),
         #[cfg(not(feature = "jq"))]
         "jq" => return Err(chosen.not_built()),
         _ => return Err(chosen.unknown(&TYPES)),

@@ -7,7 +7,6 @@ pub mod stdout;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use futures::future::BoxFuture;
-use serde_json::Value;
 
 use self::{ndjson::Ndjson, ometria::Ometria, stdout::Stdout};
 use crate::{
@@ -19,8 +18,10 @@ use crate::{
     net::{Caller, Doors, Unopened},
 };
 
-/// The types of sinks; the first one is that of an entry which names none.
-pub const TYPES: [&str; 3] = ["ometria", "ndjson", "stdout"];
+/// That of an entry which names none.
+pub const USUAL: &str = "ometria";
+/// The types of sinks.
+pub const TYPES: [&str; 3] = [USUAL, "ndjson", "stdout"];
 
 /// On whose behalf something is delivered.
 pub struct Wanted<'a> {
@@ -31,12 +32,11 @@ pub struct Wanted<'a> {
 }
 
 /// Opens what an entry says of its sink. Asks nobody, and makes no file.
-pub fn open(said: &Value, wanted: Wanted, doors: &Doors) -> Result<Arc<dyn Sink>, Unopened> {
-    let chosen = Chosen::of(said, TYPES[0]);
+pub fn open(chosen: &Chosen, wanted: Wanted, doors: &Doors) -> Result<Arc<dyn Sink>, Unopened> {
     Ok(match chosen.kind.as_str() {
-        "ometria" => Arc::new(Ometria::open(&chosen, wanted, doors)?),
-        "ndjson" => Arc::new(Ndjson::open(&chosen, &wanted)?),
-        "stdout" => Arc::new(Stdout::open(&chosen)?),
+        USUAL => Arc::new(Ometria::open(chosen, wanted, doors)?),
+        "ndjson" => Arc::new(Ndjson::open(chosen, &wanted)?),
+        "stdout" => Arc::new(Stdout::open(chosen)?),
         _ => return Err(chosen.unknown(&TYPES).into()),
     })
 }

@@ -6,7 +6,6 @@ pub mod when_i_work;
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
-use serde_json::Value;
 
 use self::{mailchimp::Mailchimp, when_i_work::WhenIWork};
 use crate::{
@@ -19,8 +18,10 @@ use crate::{
     net::{Caller, Doors, Unopened},
 };
 
-/// The types of sources; the first one is that of an entry which names none.
-pub const TYPES: [&str; 2] = ["mailchimp", "when_i_work"];
+/// The types of sources.
+pub const TYPES: [&str; 2] = [USUAL, "when_i_work"];
+/// That of an entry which names none.
+pub const USUAL: &str = "mailchimp";
 
 /// What is to be read.
 pub struct Wanted<'a> {
@@ -38,15 +39,14 @@ pub struct Opened {
 }
 
 /// Opens what an entry says of its source. Asks nobody.
-pub fn open(said: &Value, mut wanted: Wanted, doors: &Doors) -> Result<Opened, Unopened> {
-    let mut chosen = Chosen::of(said, TYPES[0]);
+pub fn open(mut chosen: Chosen, mut wanted: Wanted, doors: &Doors) -> Result<Opened, Unopened> {
     if let Some(adapter::Span(distance)) = chosen.take("min_interval")? {
         wanted.caller.distance = distance.to_std().unwrap_or_default();
     }
     let retry = chosen.take("retry")?.unwrap_or(true);
     wanted.caller.once = !retry;
     let source: Box<dyn Source> = match chosen.kind.as_str() {
-        "mailchimp" => Box::new(Mailchimp::open(&chosen, wanted, doors)?),
+        USUAL => Box::new(Mailchimp::open(&chosen, wanted, doors)?),
         "when_i_work" => Box::new(WhenIWork::open(&chosen, wanted, doors)?),
         _ => return Err(chosen.unknown(&TYPES).into()),
     };

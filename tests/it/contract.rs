@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use http::{HeaderValue, header};
 use importer::{
     base::{
+        adapter::Chosen,
         clock::Clock,
         contact::ContactSettings,
         fault::Fault,
@@ -106,7 +107,7 @@ const SOURCES: [(&str, &str, Held); 2] = [
 
 pub fn source(kind: &str, list_id: &str, doors: &Doors) -> Box<dyn Source> {
     let wanted = source::Wanted { list_id, fields: None, caller: Caller::new(list_id, false) };
-    source::open(&json!(kind), wanted, doors).unwrap().source
+    source::open(Chosen::of(&json!(kind), ""), wanted, doors).unwrap().source
 }
 
 const SPAN: Span = Span { offset: 200, count: 100 };
@@ -195,7 +196,7 @@ const SINKS: [(&str, bool); 3] = [("ometria", true), ("ndjson", false), ("stdout
 
 fn sink(kind: &str, folder: &Path, doors: &Doors) -> Arc<dyn Sink> {
     let wanted = sink::Wanted { list_id: "a", folder, caller: Caller::new("a", false) };
-    sink::open(&json!(kind), wanted, doors).unwrap()
+    sink::open(&Chosen::of(&json!(kind), ""), wanted, doors).unwrap()
 }
 
 fn payloads(count: usize) -> Vec<Payload> {
@@ -227,7 +228,7 @@ async fn a_sink_whose_file_can_not_be_written_names_it() {
     let sandbox = sandbox(Duration::ZERO);
     let wanted = sink::Wanted { list_id: "a", folder: folder.path(), caller: Caller::new("a", false) };
     let said = json!({"type": "ndjson", "path": "/dev/null/a.ndjson"});
-    let sink = sink::open(&said, wanted, &sandbox_doors(&sandbox)).unwrap();
+    let sink = sink::open(&Chosen::of(&said, ""), wanted, &sandbox_doors(&sandbox)).unwrap();
     let fault = sink.deliver(&payloads(1)).await.unwrap_err();
     let text = fault.to_string();
     assert!(
@@ -255,8 +256,11 @@ fn mappings() -> Vec<(&'static str, Value)> {
 
 fn open_mapping(said: &Value) -> Box<dyn Mapping> {
     let contact = ContactSettings::default();
-    mapping::open(said, "", &mapping::Wanted { list_id: "a", contact: &contact, folder: Path::new(".") })
-        .unwrap()
+    mapping::open(
+        &Chosen::of(said, ""),
+        &mapping::Wanted { list_id: "a", contact: &contact, folder: Path::new(".") },
+    )
+    .unwrap()
 }
 
 fn record(body: &str) -> Record {
@@ -501,7 +505,8 @@ async fn a_page_of_mailchimp_is_read_with_the_bounds_of_its_window() {
     let sandbox = sandbox(Duration::ZERO);
     let fields = Some(vec!["status".to_owned()]);
     let wanted = source::Wanted { list_id: "a", fields, caller: Caller::new("a", false) };
-    let source = source::open(&json!("mailchimp"), wanted, &sandbox_doors(&sandbox)).unwrap().source;
+    let source =
+        source::open(Chosen::of(&json!("mailchimp"), ""), wanted, &sandbox_doors(&sandbox)).unwrap().source;
     let Pages::Rows(rows) = source.pages() else { panic!("rows") };
     let times: Vec<_> =
         sandbox.mailchimp().members("a").filter(|m| m.status != "archived").map(|m| m.last_changed).collect();
