@@ -78,7 +78,7 @@ impl Adapters {
         let wanted = sink::Wanted { list_id, folder, caller };
         let sink =
             sink::open(&chosen.sink, wanted, &self.sinks).map_err(|why| closed("sink", &entry.sink, why))?;
-        let held_by = format!("{} {} {}", chosen.sink, sink.place(), mapping.version());
+        let held_by = format!("{} {}", chosen.sink, sink.place());
         Ok(Ends { source, mapping, sink, retry, held_by })
     }
 
@@ -108,6 +108,14 @@ impl Kinds {
         if self.mapping.kind == mapping::CONTACT && self.source.kind != source::USUAL {
             let why = "ometria_contact makes contacts of members, which this source has not; choose another mapping";
             return Err(closed("mapping", &entry.mapping, why.to_owned().into()));
+        }
+        if self.mapping.kind != mapping::CONTACT && entry.contact != entry.contact.without_contacts() {
+            let why = format!(
+                "`consent`, `collection`, `default_country`, `marketing_permission`, `fields` and `properties` of the entry are for \
+                 ometria_contact, and {} passes on what it makes of a record whatever they say; take them out",
+                self.mapping.kind
+            );
+            return Err(closed("mapping", &entry.mapping, why.into()));
         }
         if self.mapping.kind == mapping::PLAIN && self.sink.kind == sink::USUAL {
             let why = "ometria takes contacts, and as_is makes none; choose another mapping or another sink";

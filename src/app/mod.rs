@@ -90,7 +90,7 @@ fn variable(name: &str) -> Option<String> {
 async fn go(go: cli::Go) -> anyhow::Result<u8> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let adapters = Adapters::new(variable, Keys::Both, Arc::new(Web::new()?), Arc::clone(&clock), &go.state);
-    if let Some(refused) = needs_keys(&adapters, &go.state) {
+    if let Some(refused) = missing_key(&adapters, &go.state) {
         error!("{refused}.");
         return Ok(exit_code(&refused.into()));
     }
@@ -136,15 +136,12 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
     })
 }
 
-/// Whether the keys are there that the enabled entries need; where the file can't be read, those of an entry that says nothing of
-/// its ends. Later on a missing key is one entry's problem; now somebody is watching.
-fn needs_keys(adapters: &Adapters, folder: &Path) -> Option<Refused> {
-    let entries = read::load(&folder.join(NAME)).map(|snapshot| snapshot.entries).unwrap_or_default();
-    let entries = match entries.is_empty() {
-        true => schema::read(PLAIN).map(|snapshot| snapshot.entries).unwrap_or_default(),
-        false => entries,
-    };
-    let enabled = entries.iter().filter(|entry| entry.enabled);
+/// Which key is missing that an enabled entry needs; without a state file, that of an entry which says nothing of its ends. Later
+/// on a missing key is one entry's problem; now somebody is watching.
+fn missing_key(adapters: &Adapters, folder: &Path) -> Option<Refused> {
+    let path = folder.join(NAME);
+    let snapshot = if path.exists() { read::load(&path).ok()? } else { schema::read(PLAIN).ok()? };
+    let enabled = snapshot.entries.iter().filter(|entry| entry.enabled);
     enabled.filter_map(|entry| adapters.open(entry, false).err()?.refused).next()
 }
 

@@ -16,6 +16,7 @@ use crate::{
     sync::{
         dead_letter::{self, DeadLetter},
         due::{self, Due},
+        held,
         ledger::Ledger,
         unchanged::{self as memory, Kept},
     },
@@ -29,11 +30,11 @@ pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
     for entry in lists.of(&options.list_id)? {
         let ends = lists.ends(entry)?;
         let key = ends.source.key(&options.record);
-        let folder = lists.folders.entry(entry);
-        let remembers = unchanged(entry, &ends, &lists.folders).is_some();
+        let remembers = unchanged(entry, &ends, &lists.folders).on().is_some();
         let found = Found {
-            kept: memory::look(&folder, &key).await?,
+            kept: memory::look(&lists.folders.list(entry), &key).await?,
             letter: letter(&lists, entry, &key).await?,
+            held: held::look(&lists.folders.entry(entry)).await?,
             ledger: Ledger::load(&lists.folders.list(entry)).await?,
         };
         known |= found.is_something(&key);
@@ -57,6 +58,8 @@ async fn letter(lists: &Lists, entry: &Entry, key: &str) -> anyhow::Result<Optio
 struct Found {
     kept: Option<Kept>,
     letter: Option<DeadLetter>,
+    /// Why nothing is sent for the entry.
+    held: Option<String>,
     ledger: Option<Ledger>,
 }
 
@@ -109,6 +112,7 @@ impl Found {
     fn next(&self, entry: &Entry, now: DateTime<Utc>) -> String {
         let every = lasting(entry.every);
         let run = match due::decide(entry.latest_timestamp, None, entry.every, now) {
+            _ if self.held.is_some() => return format!("none: {}", self.held.as_deref().unwrap_or_default()),
             _ if !entry.enabled => return "none: the entry is paused (`enabled` is false)".into(),
             Due::Future { .. } => return "none: `latest_timestamp` is in the future".into(),
             Due::Full => "with the full load that is due".to_owned(),

@@ -35,6 +35,12 @@ pub const TAGS: [(&str, Option<&str>); 7] = [
 ];
 
 impl ContactSettings {
+    /// What of it counts where no contacts are made: whether the archived are read.
+    pub fn without_contacts(&self) -> Self {
+        let policy = Policy { archived: self.policy.archived, ..Policy::default() };
+        ContactSettings { policy, ..ContactSettings::default() }
+    }
+
     /// The merge tag that a contact field is read from, if it is sent at all.
     pub fn tag(&self, field: &str) -> Option<&str> {
         match self.fields.get(field) {

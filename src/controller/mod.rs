@@ -41,6 +41,9 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// How long runs may go on delivering after a stop: under the ten seconds that Docker gives.
 const GRACE: Duration = Duration::from_secs(8);
 
+/// How long after that runs may take to be dropped.
+const LAST: Duration = Duration::from_secs(1);
+
 /// Whether to go on after all entries were looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -248,7 +251,8 @@ impl Controller {
         for list in self.slots.running() {
             warn!("list {list:?} was cut short; what it had left is sent by its next run.");
         }
-        self.jobs.shutdown().await;
+        // A run that never yields can't be cut short; the end of the process does it.
+        let _ = timeout_at(deadline + LAST, self.jobs.shutdown()).await;
         self.file.look_back().await;
         saved
     }

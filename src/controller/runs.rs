@@ -23,6 +23,7 @@ use crate::{
         checkpoint::Checkpoint,
         due::{self, Due},
         job::{self, Ended, Ends, Outcome, Plan},
+        seen::fingerprint,
         unchanged::Unchanged,
     },
 };
@@ -126,7 +127,7 @@ impl Controller {
             folder: folders.entry(&entry),
             list_folder: folders.list(&entry),
             dead_letter: folders.dead_letter(&entry),
-            origin: origin(&entry),
+            origin: origin(&entry, &ends),
             delivered_before: entry.delivered_before,
             reads_archived: entry.contact.policy.reads_archived() && !ends.rereads(),
             audience: audience(&entry),
@@ -180,17 +181,16 @@ impl Controller {
         let level = level(&entry, outcome.counts.brought_nothing());
         log!(level, "{}", report::finished(&entry, &outcome));
         let (counts, dead_letter) = (&outcome.counts, self.file.folders().dead_letter(&entry));
-        for unknown in &outcome.unknown {
-            warn!("{}", report::unknown(&entry, unknown));
+        let mut warnings: Vec<String> =
+            outcome.unknown.iter().map(|unknown| report::unknown(&entry, unknown)).collect();
+        warnings.extend(report::rejected(&entry, counts, &dead_letter));
+        warnings.extend(report::nothing_left(&entry, counts));
+        // What is so every few seconds is told once.
+        if entry.every >= OFTEN || self.turns.is_news(&entry.id, &warnings.join("\n")) {
+            warnings.iter().for_each(|told| warn!("{told}"));
         }
         if let Some(told) = report::fields_left_out(&entry, counts) {
-            info!("{told}");
-        }
-        for told in [report::rejected(&entry, counts, &dead_letter), report::nothing_left(&entry, counts)]
-            .into_iter()
-            .flatten()
-        {
-            warn!("{told}");
+            log!(level, "{told}");
         }
         let stamp = Stamp {
             latest_timestamp: outcome.until,
@@ -249,24 +249,23 @@ fn level(entry: &Entry, nothing: bool) -> Level {
     if nothing && entry.every < OFTEN { Level::Debug } else { Level::Info }
 }
 
-/// What is remembered of what the entry's sink has accepted: usual where everything is read every time.
-pub fn unchanged(entry: &Entry, ends: &Ends, folders: &Folders) -> Option<Unchanged> {
+/// What is remembered of what the entry's sink has accepted: usual where everything is read every time. The entries of a list share
+/// it.
+pub fn unchanged(entry: &Entry, ends: &Ends, folders: &Folders) -> Unchanged {
     let usual = || if ends.rereads() { Remember::usual() } else { Remember::Off };
-    match entry.unchanged.unwrap_or_else(usual) {
+    let expire = match entry.unchanged.unwrap_or_else(usual) {
         Remember::Off => None,
-        Remember::For(expire) => Some(Unchanged::new(&folders.entry(entry), expire, ends.held_by.clone())),
-    }
+        Remember::For(expire) => Some(expire),
+    };
+    Unchanged::new(&folders.list(entry), &ends.held_by, ends.mapping.version(), expire)
 }
 
 /// What the result of an entry's run depends on: with anything of it changed, an interrupted run does not go on. How
 /// fast it runs is not among it.
-fn origin(entry: &Entry) -> String {
-    let was = serde_json::to_string(&(entry.was, &entry.contact, ends(entry))).unwrap_or_default();
-    format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
-}
-
-fn ends(entry: &Entry) -> [&serde_json::Value; 3] {
-    [&entry.source, &entry.mapping, &entry.sink].map(|said| &said.value)
+fn origin(entry: &Entry, ends: &Ends) -> String {
+    let said = [&entry.source, &entry.mapping, &entry.sink].map(|said| &said.value);
+    let was = serde_json::to_string(&(entry.was, &entry.contact, said)).unwrap_or_default();
+    format!("{was} to {:032x} importer {}", fingerprint(&ends.held_by), env!("CARGO_PKG_VERSION"))
 }
 
 /// By what the opt-outs of full loads are compared.

@@ -6,7 +6,11 @@ use crate::state::{Entry, identity::EntryId};
 
 /// The ends of the last runs.
 #[derive(Default)]
-pub struct Turns(Vec<Turn>);
+pub struct Turns {
+    turns: Vec<Turn>,
+    /// What was said last of entries that have something to be seen to.
+    told: Vec<(EntryId, String)>,
+}
 
 struct Turn {
     id: EntryId,
@@ -18,8 +22,8 @@ struct Turn {
 impl Turns {
     /// A run has ended and left this timestamp.
     pub fn ended(&mut self, id: &EntryId, stamp: DateTime<Utc>, now: DateTime<Utc>) {
-        self.0.retain(|turn| turn.id != *id);
-        self.0.push(Turn { id: id.clone(), stamp, ended: now });
+        self.turns.retain(|turn| turn.id != *id);
+        self.turns.push(Turn { id: id.clone(), stamp, ended: now });
     }
 
     /// From when on the time to an entry's next run counts: the end of its last one, if it was in this process and nobody has
@@ -27,8 +31,19 @@ impl Turns {
     pub fn since(&self, entry: &Entry) -> Option<DateTime<Utc>> {
         let stamp = entry.latest_timestamp?;
         let turn =
-            self.0.iter().find(|turn| turn.id == entry.id && turn.stamp.timestamp() == stamp.timestamp());
-        Some(turn.map_or(stamp, |turn| turn.ended.max(stamp)))
+            self.turns.iter().find(|turn| turn.id == entry.id && turn.stamp.timestamp() == stamp.timestamp());
+        // The timestamp is by the source's clock, the end by ours.
+        Some(turn.map_or(stamp, |turn| turn.ended))
+    }
+
+    /// Whether this was not what was said of the entry the last time.
+    pub fn is_news(&mut self, id: &EntryId, told: &str) -> bool {
+        let known = self.told.iter().any(|(of, known)| of == id && known == told);
+        if !known {
+            self.told.retain(|(of, _)| of != id);
+            self.told.push((id.clone(), told.to_owned()));
+        }
+        !known
     }
 
     /// When the entry is due; nothing for one that asks for a full load.
@@ -60,5 +75,6 @@ mod tests {
         let touched = entry(r#", "latest_timestamp": "2026-11-20T12:00:00""#);
         assert_eq!(turns.due_at(&touched), Some(time::parse("2026-11-20T12:00:05").unwrap()));
         assert_eq!(turns.due_at(&entry("")), None);
+        assert!(turns.is_news(&run.id, "1") && !turns.is_news(&run.id, "1") && turns.is_news(&run.id, "2"));
     }
 }

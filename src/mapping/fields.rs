@@ -2,6 +2,8 @@
 //!
 //! `{"type": "fields", "fields": {"id": "id", "start": {"from": "start_time", "as": "time"}, "kind": {"value": "shift"}}}`
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::{Map, Number, Value, value::to_raw_value};
@@ -52,7 +54,12 @@ enum Origin {
 }
 
 /// The fields of one entry.
-pub struct Fields(Vec<(String, Origin)>);
+pub struct Fields {
+    fields: Vec<(String, Origin)>,
+    /// Which of them some record has had; nothing before the first record.
+    found: Vec<AtomicBool>,
+    begun: AtomicBool,
+}
 
 impl Fields {
     pub fn open(chosen: &Chosen) -> Result<Self, String> {
@@ -64,7 +71,9 @@ impl Fields {
             let origin = origin(said).map_err(|why| format!("fields: `fields.{name}`: {why}"))?;
             Ok((name, origin))
         });
-        fields.collect::<Result<_, String>>().map(Fields)
+        let fields: Vec<(String, Origin)> = fields.collect::<Result<_, String>>()?;
+        let found = fields.iter().map(|_| AtomicBool::new(false)).collect();
+        Ok(Fields { fields, found, begun: AtomicBool::new(false) })
     }
 }
 
@@ -91,7 +100,20 @@ impl Mapping for Fields {
             Origin::Path(path, _) => path.first().cloned(),
             Origin::Constant(_) => None,
         };
-        Some(self.0.iter().filter_map(|(_, origin)| first(origin)).collect())
+        Some(self.fields.iter().filter_map(|(_, origin)| first(origin)).collect())
+    }
+
+    fn unknown(&self) -> Vec<String> {
+        if !self.begun.load(Ordering::Relaxed) {
+            return vec![];
+        }
+        let found = self.found.iter().map(|found| found.load(Ordering::Relaxed));
+        let missing = self.fields.iter().zip(found).filter(|(_, found)| !found);
+        let told = |(_, origin): &(String, Origin)| match origin {
+            Origin::Path(path, _) => Some(format!("the field `{}`", path.join("."))),
+            Origin::Constant(_) => None,
+        };
+        missing.filter_map(|(field, _)| told(field)).collect()
     }
 
     fn map(&self, record: &Record) -> Mapped {
@@ -99,8 +121,11 @@ impl Mapping for Fields {
             return Mapped::Reject("unreadable");
         };
         let (mut payload, mut left_out) = (Map::new(), vec![]);
-        for (name, origin) in &self.0 {
-            match value(origin, &body) {
+        self.begun.store(true, Ordering::Relaxed);
+        for ((name, origin), found) in self.fields.iter().zip(&self.found) {
+            let value = value(origin, &body);
+            found.fetch_or(value != Ok(None), Ordering::Relaxed);
+            match value {
                 Ok(None) => {}
                 Ok(Some(value)) => _ = payload.insert(name.clone(), value),
                 Err(reason) => left_out.push(LeftOut { field: name.clone().into(), reason }),
@@ -262,6 +287,18 @@ mod tests {
             assert!(told(json!({"a": wrong})).starts_with("fields: `fields.a`: either `from`"));
         }
         assert!(told(json!({"a": {"from": "a", "as": "int"}})).contains("unknown variant `int`"));
+    }
+
+    #[test]
+    fn a_path_that_no_record_has_is_told_once_there_was_a_record() {
+        let chosen = Chosen::of(
+            &json!({"type": "fields", "fields": {"a": "x", "b": "tpyo.y", "c": {"value": 1}}}),
+            "",
+        );
+        let fields = Fields::open(&chosen).unwrap();
+        assert_eq!(fields.unknown(), Vec::<String>::new());
+        fields.map(&record(&json!({"x": null})));
+        assert_eq!(fields.unknown(), ["the field `tpyo.y`"]);
     }
 
     #[test]

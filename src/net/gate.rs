@@ -78,17 +78,10 @@ impl Gate {
         let place = self.places.enter(caller).await;
         self.probe()?;
         loop {
-            while let Some(until) = self.resting()? {
-                sleep_until(until).await;
-            }
-            let recovered = self.recovered.notified();
-            let Some(turn) = self.slow_start() else { break };
-            tokio::select! {
-                () = sleep_until(turn) => {}
-                () = recovered => {}
-            }
-            // Meanwhile another rest may have begun, or the key have been refused again.
-            self.probe()?;
+            self.rested().await?;
+            let slot = self.distant(caller);
+            sleep_until(slot).await;
+            // Meanwhile a rest may have begun.
             if self.resting()?.is_none() {
                 break;
             }
@@ -97,8 +90,34 @@ impl Gate {
         if let Some(slot) = slot {
             sleep_until(slot).await;
         }
-        sleep_until(self.distant(caller)).await;
-        Ok(Permit { _place: place, sent: Instant::now() })
+        let sent = Instant::now();
+        let mut last = lock(&self.last);
+        // Others may have taken later moments already.
+        if last.is_some_and(|(at, _)| at < sent) {
+            *last = Some((sent, caller.distance));
+        }
+        drop(last);
+        Ok(Permit { _place: place, sent })
+    }
+
+    /// Waits for the end of a rest, and after it for its turn.
+    async fn rested(&self) -> Result<(), Fault> {
+        loop {
+            while let Some(until) = self.resting()? {
+                sleep_until(until).await;
+            }
+            let recovered = self.recovered.notified();
+            let Some(turn) = self.slow_start() else { return Ok(()) };
+            tokio::select! {
+                () = sleep_until(turn) => {}
+                () = recovered => {}
+            }
+            // Meanwhile another rest may have begun, or the key have been refused again.
+            self.probe()?;
+            if self.resting()?.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// The first moment that is far enough from the last request, for this caller and for that one's.

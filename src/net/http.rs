@@ -195,8 +195,7 @@ impl Http {
         kind: Kind,
         read: impl Fn(&Response) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let start = Instant::now();
-        let mut attempt = 1;
+        let (mut attempt, mut failed) = (1, None);
         loop {
             let tried = self.try_once(request.clone(), kind).await;
             let fault = match tried.and_then(|response| Ok((read(&response)?, response))) {
@@ -209,19 +208,19 @@ impl Http {
             if kind != Kind::Aside && self.refuses_key(&fault) {
                 self.door.gate.park(fault.problem());
             }
+            let start = *failed.get_or_insert_with(Instant::now);
+            let after = if let Fault::Retryable { after, .. } = &fault { *after } else { None };
+            let wait = backoff::delay(attempt, fastrand::f64(), after);
+            // The gate waits, for everybody, also if this request is given up.
+            let rests = asks_for_rest(fault.problem());
+            let begins = rests && matches!(fault, Fault::Retryable { .. }) && self.door.gate.cool(wait);
             if self.caller.once
-                && let Fault::Retryable { .. } | Fault::TooLarge(_) = fault
+                && let Fault::Retryable { problem, .. } | Fault::TooLarge(problem) = fault
             {
-                let after = if let Fault::Retryable { after, .. } = &fault { *after } else { None };
-                let problem = fault.problem().clone();
-                if asks_for_rest(&problem) {
-                    self.door.gate.cool(backoff::delay(attempt, fastrand::f64(), after));
-                }
                 let told = "`retry` is false: the next run asks again";
                 return Err(Fault::List(problem).also(told).during(doing));
             }
-            let Fault::Retryable { problem, after } = &fault else { return Err(fault.during(doing)) };
-            let wait = backoff::delay(attempt, fastrand::f64(), *after);
+            let Fault::Retryable { problem, .. } = &fault else { return Err(fault.during(doing)) };
             if attempt == backoff::TRIES || start.elapsed().saturating_add(wait) > backoff::PATIENCE {
                 let tried = format!("tried {attempt} times in {} s", start.elapsed().as_secs());
                 let hint = problem.hint.as_deref().map_or(tried.clone(), |hint| format!("{tried}; {hint}"));
@@ -233,10 +232,9 @@ impl Http {
             }
             let seconds = wait.as_secs_f64();
             let again = format!("trying again in {seconds:.1} s ({attempt} of {})", backoff::TRIES);
-            if asks_for_rest(problem) {
-                // The gate waits, for everybody.
+            if rests {
                 let service = self.door.account.service;
-                match self.door.gate.cool(wait) {
+                match begins {
                     true => warn!("{doing}: {problem}; nothing is asked of {service} meanwhile, {again}."),
                     false => debug!("{doing}: {problem}; {again}."),
                 }

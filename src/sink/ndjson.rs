@@ -5,13 +5,13 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::task::spawn_blocking;
 
 use super::{BatchLimits, Deletion, Receipt, Sink, Wanted};
@@ -52,6 +52,13 @@ impl Ndjson {
         let path = path.unwrap_or_else(|| Path::new("out").join(format!("{}.ndjson", named(wanted.list_id))));
         if path.file_name().is_none() {
             return Err(format!("ndjson: `path` {} names no file", path.display()).into());
+        }
+        if ours(path.strip_prefix(wanted.folder).unwrap_or(&path)) {
+            return Err(format!(
+                "ndjson: `path` {} is a place of importer's own; choose another, such as out/…",
+                path.display()
+            )
+            .into());
         }
         if rotate_mb == 0 {
             return Err("ndjson: `rotate_mb` must be at least 1".to_owned().into());
@@ -110,12 +117,16 @@ pub fn lines(batch: &[Payload]) -> Vec<u8> {
 /// The lines are in the file, whole and on disk, when this ends. The file is locked meanwhile: entries may share it, and a program
 /// that waits for the lock sees no half of a batch.
 fn append(path: &Path, lines: &[u8], rotate: u64) -> io::Result<()> {
+    // Through a link the file itself is set aside, not the link.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut file = locked(path)?;
     end_last_line(&mut file)?;
     let length = file.metadata()?.len();
     if length > 0 && length.saturating_add(lines.len() as u64) > rotate {
+        let rights = file.metadata()?.permissions();
         set_aside(path)?;
         file = locked(path)?;
+        file.set_permissions(rights)?;
     }
     file.write_all(lines)?;
     file.sync_data()
@@ -156,9 +167,18 @@ fn end_last_line(file: &mut File) -> io::Result<()> {
     match &tail[line..] {
         [] => Ok(()),
         // Somebody has written it by hand.
-        whole if serde_json::from_slice::<Value>(whole).is_ok() => file.write_all(b"\n"),
-        half => file.set_len(length - half.len() as u64),
+        whole if serde_json::from_slice::<Map<String, Value>>(whole).is_ok() => file.write_all(b"\n"),
+        half if is_torn(half) => file.set_len(length - half.len() as u64),
+        // Somebody's own text.
+        _ => file.write_all(b"\n"),
     }
+}
+
+/// Whether JSON begins like this; a number may be a part of a longer one.
+fn is_torn(line: &[u8]) -> bool {
+    let words = ["true", "false", "null"];
+    matches!(line[0], b'{' | b'[' | b'"' | b'-' | b'0'..=b'9')
+        || words.iter().any(|word| word.as_bytes().starts_with(line))
 }
 
 /// `out/a.ndjson` becomes `out/a.20261121T120000Z.ndjson`, or `…-2.ndjson` if there is one.
@@ -180,6 +200,24 @@ fn set_aside(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether it is the state file, or lies where importer keeps what it must remember.
+fn ours(path: &Path) -> bool {
+    let mut depth = 0;
+    path.components().any(|component| match component {
+        Component::Normal(name) => {
+            depth += 1;
+            let name = name.to_string_lossy();
+            name.starts_with("state.json")
+                || (depth == 1 && [".importer", "dead-letter"].contains(&name.as_ref()))
+        }
+        Component::ParentDir => {
+            depth -= 1;
+            false
+        }
+        _ => false,
+    })
 }
 
 /// A list's id as the name of a file.
@@ -235,6 +273,9 @@ mod tests {
             ("{\"n\":0}\n{\"n\":", "{\"n\":0}\n{\"n\":1}\n"),
             ("{\"n\":0}\n{\"n\":9}", "{\"n\":0}\n{\"n\":9}\n{\"n\":1}\n"),
             ("{\"n\":", "{\"n\":1}\n"),
+            ("12", "{\"n\":1}\n"),
+            ("tr", "{\"n\":1}\n"),
+            ("the only copy of a letter", "the only copy of a letter\n{\"n\":1}\n"),
             ("", "{\"n\":1}\n"),
         ] {
             let folder = tempfile::tempdir().unwrap();
@@ -265,6 +306,42 @@ mod tests {
         let mut lines: Vec<&str> = found.lines().collect();
         lines.sort_unstable();
         assert_eq!(lines, (0..10).map(|number| format!("{{\"n\":{number}}}")).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn through_a_link_the_file_is_set_aside_with_its_rights_and_the_link_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().join("real.ndjson");
+        fs::create_dir(folder.path().join("out")).unwrap();
+        File::create(&real).unwrap().set_permissions(fs::Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::symlink(&real, folder.path().join("out/a.ndjson")).unwrap();
+        let sink = sink(folder.path(), 30);
+        for number in 0..4 {
+            sink.deliver(&[payload(number)]).await.unwrap();
+        }
+        assert_eq!(text(folder.path()), "{\"n\":3}\n");
+        assert!(fs::symlink_metadata(folder.path().join("out/a.ndjson")).unwrap().is_symlink());
+        assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            3,
+            "the link's folder, the file, one set aside"
+        );
+    }
+
+    #[test]
+    fn a_place_of_our_own_is_no_place_for_lines() {
+        for (path, expected) in [
+            ("state.json", true),
+            ("./state.json", true),
+            ("../state/state.json", true),
+            (".importer/a.ndjson", true),
+            ("out/../dead-letter/a.ndjson", true),
+            ("out/a.ndjson", false),
+            ("/var/spool/dead-letter/a.ndjson", false),
+        ] {
+            assert_eq!(ours(Path::new(path)), expected, "{path}");
+        }
     }
 
     #[tokio::test]

@@ -11,7 +11,10 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use futures::future::BoxFuture;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
 
 use self::{
     account::Accounts,
@@ -54,6 +57,8 @@ impl Default for Settings {
 
 /// What is read when it is not one location.
 const ALL: &str = "shifts";
+const UNPUBLISHED: &str = "unpublished";
+const OPEN: &str = "open";
 /// Days around today, at most: a year and a day each way.
 const MOST_DAYS: u16 = 366;
 
@@ -87,6 +92,19 @@ impl WhenIWork {
             unpublished: settings.unpublished,
             open_shifts: settings.open_shifts,
         })
+    }
+
+    /// Whether the listing would have it.
+    fn is_wanted(&self, record: &Record) -> bool {
+        #[derive(Deserialize)]
+        struct Place {
+            location_id: Option<u64>,
+        }
+        let place = serde_json::from_str::<Place>(record.body.get()).ok();
+        let here = |location| place.is_some_and(|place| place.location_id == Some(location));
+        self.location.is_none_or(here)
+            && (self.unpublished || record.status != UNPUBLISHED)
+            && (self.open_shifts || record.status != OPEN)
     }
 
     fn query(&self, slice: Slice, limit: usize) -> Vec<(&'static str, String)> {
@@ -127,7 +145,7 @@ impl Source for WhenIWork {
                 record(shift)
             };
             match self.accounts.get(doing, &["shifts", key], &[], found).await {
-                Ok(record) => Ok(Some(record)),
+                Ok(record) => Ok(Some(record).filter(|record| self.is_wanted(record))),
                 Err(Fault::List(problem)) if problem.status == Some(404) => Ok(None),
                 Err(fault) => Err(fault),
             }
@@ -140,7 +158,8 @@ impl Source for WhenIWork {
 }
 
 impl Chain for WhenIWork {
-    /// One slice of the days; if its answer may be cut off, the slice is read again in halves.
+    /// One slice of the days; if its answer may be cut off, the slice is read again in halves. Of the day before, deletions alone: the
+    /// service is said to tell those *made* in a time, and one may be made a moment before midnight.
     fn follow<'a>(
         &'a self,
         at: DateTime<Utc>,
@@ -154,8 +173,13 @@ impl Chain for WhenIWork {
             };
             let doing = format!("could not read the shifts from {} on", time::spoken(slice.from));
             let read = |response: &Response| page(response);
+            let before = self.days.is_before(at, slice);
+            let limit = if before { 1 } else { count };
             let Page { mut records, gone, at: made } =
-                self.accounts.get(&doing, &["shifts"], &self.query(slice, count), read).await?;
+                self.accounts.get(&doing, &["shifts"], &self.query(slice, limit), read).await?;
+            if before {
+                records.clear();
+            }
             let half = slice.half().filter(|_| is_cut_off(records.len(), count));
             if let Some(half) = half {
                 return Ok(Link { records: vec![], next: Some(half.cursor()), at: made });
@@ -208,18 +232,18 @@ fn record(body: Box<RawValue>) -> Result<Record, Fault> {
     struct Shift {
         id: u64,
         #[serde(default)]
-        updated_at: serde_json::Value,
+        updated_at: Value,
         /// May come as 1 or 0.
         #[serde(default)]
-        published: serde_json::Value,
+        published: Value,
         #[serde(default)]
-        user_id: serde_json::Value,
+        user_id: Value,
     }
     let Shift { id, updated_at, published, user_id } = serde_json::from_str(body.get()).map_err(broken)?;
-    let no = |value: &serde_json::Value| *value == serde_json::json!(false) || *value == serde_json::json!(0);
+    let no = |value: &Value| *value == json!(false) || *value == json!(0);
     let status = match (no(&published), no(&user_id)) {
-        (true, _) => "unpublished",
-        (false, true) => "open",
+        (true, _) => UNPUBLISHED,
+        (false, true) => OPEN,
         (false, false) => "assigned",
     };
     let changed = updated_at.as_str().and_then(lenient);
@@ -227,7 +251,7 @@ fn record(body: Box<RawValue>) -> Result<Record, Fault> {
 }
 
 fn gone(id: u64) -> Result<Record, Fault> {
-    let body = serde_json::value::to_raw_value(&serde_json::json!({"id": id})).map_err(broken)?;
+    let body = to_raw_value(&json!({"id": id})).map_err(broken)?;
     Ok(Record { key: id.to_string(), changed: None, status: "deleted".to_owned(), deleted: true, body })
 }
 
@@ -247,11 +271,9 @@ fn broken(error: serde_json::Error) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn shift(more: serde_json::Value) -> Record {
+    fn shift(more: Value) -> Record {
         let mut shift = json!({"id": 7, "user_id": 5, "published": true});
         shift.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         record(RawValue::from_string(shift.to_string()).unwrap()).unwrap()

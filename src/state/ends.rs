@@ -60,7 +60,7 @@ impl Reader<'_> {
         let named = |value: &Value| value.as_string_lit().is_some_and(|text| is_name(&text.value));
         let fits = match &prop.value {
             Value::Object(inner) => {
-                self.refuse_repeated_keys(inner);
+                self.refuse_repeats_within(&prop.value);
                 inner.get("type").is_some_and(|prop| named(&prop.value))
             }
             value => named(value),
@@ -69,6 +69,18 @@ impl Reader<'_> {
             self.unexpected(prop, "a type, or an object with a `type`");
         }
         Said { value: prop.value.clone().into(), place: Place::of(self.text, prop.value.start()) }
+    }
+
+    /// At any depth.
+    fn refuse_repeats_within(&mut self, value: &Value) {
+        match value {
+            Value::Object(object) => {
+                self.refuse_repeated_keys(object);
+                object.properties.iter().for_each(|prop| self.refuse_repeats_within(&prop.value));
+            }
+            Value::Array(array) => array.elements.iter().for_each(|value| self.refuse_repeats_within(value)),
+            _ => {}
+        }
     }
 
     pub fn span(&mut self, object: &Object, field: &Field) -> TimeDelta {

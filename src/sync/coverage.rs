@@ -23,6 +23,9 @@ pub struct Counts {
     /// Records that the sink holds already, just as they are.
     #[serde(default)]
     pub unchanged: u64,
+    /// Records that the source has listed in the run before, and neither listed nor told to be gone in this one.
+    #[serde(default)]
+    pub unlisted: u64,
     /// Records whose consent is withdrawn.
     #[serde(default)]
     pub opt_outs: u64,
@@ -66,9 +69,9 @@ impl Counts {
         }
     }
 
-    /// Nothing was sent, and nothing is to be looked at.
+    /// Nothing was sent.
     pub fn brought_nothing(&self) -> bool {
-        self.sent == 0 && self.rejected.is_empty()
+        self.sent == 0
     }
 
     /// Counts every record that is known, each once.
@@ -114,6 +117,9 @@ impl fmt::Display for Counts {
         write!(f, "; {read_twice} read twice, {left} left the window")?;
         if self.left_out > 0 {
             write!(f, ", {} left out by start_offset", self.left_out)?;
+        }
+        if self.unlisted > 0 {
+            write!(f, ", {} no longer listed", self.unlisted)?;
         }
         write!(f, ", {passes} {}", if *passes == 1 { "pass" } else { "passes" })
     }

@@ -36,6 +36,14 @@ pub async fn keep(folder: &Path, held: &Held) -> Result<(), Fault> {
     files::blocking(&path(folder), move |path| files::replace(path, &bytes).map(|_| ())).await
 }
 
+/// Why runs of the entry are stopped, if they are.
+pub async fn look(folder: &Path) -> Result<Option<String>, Fault> {
+    let bytes = files::blocking(&path(folder), files::read).await?;
+    Ok(bytes
+        .and_then(|bytes| serde_json::from_slice::<Held>(&bytes).ok())
+        .map(|held| held.fault().to_string()))
+}
+
 /// Fails if a run of this origin was stopped, unless it is `allowed` now; drops what is of no account any more.
 pub async fn check(folder: &Path, origin: &str, allowed: bool) -> Result<(), Fault> {
     let bytes = files::blocking(&path(folder), files::read).await?;

@@ -43,7 +43,7 @@ pub struct Ends {
     pub sink: Arc<dyn Sink>,
     /// Whether a run that has failed is tried again before its next turn.
     pub retry: bool,
-    /// What decides, besides the payload, whether the sink holds a record already.
+    /// What tells the sink from others, as text that may hold secrets.
     pub held_by: String,
 }
 
@@ -92,7 +92,7 @@ pub struct Plan {
     /// Whether any number of opt-outs may pass.
     pub allow_mass_change: bool,
     /// What the sink has accepted of each record, if that is remembered.
-    pub unchanged: Option<Unchanged>,
+    pub unchanged: Unchanged,
     /// Whether what the sink holds already is not sent again.
     pub holds_back: bool,
     /// Set when the sink has taken something.
@@ -130,6 +130,7 @@ pub struct Outcome {
 /// settled is in its checkpoint, and the next run goes on from there.
 pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<Ended, Fault> {
     held::check(&plan.folder, &plan.origin, plan.allow_mass_change).await?;
+    plan.unchanged.begin().await?;
     let (mut checkpoint, left) = Checkpoint::open(&plan.folder, &plan.origin).await?;
     let summary = ledger::summary(&plan.list_folder).await?;
     let mut unrecorded = summary.is_none();
@@ -165,8 +166,11 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
         };
         pass.unrecorded = std::mem::take(&mut unrecorded);
         pass.brake = brake(plan, &header, opt_outs);
-        // A chain does not tell how many it holds; then it is as many as at the last time.
-        pass.listed = ends.rereads().then_some(delivered);
+        if ends.rereads() {
+            // A chain does not tell how many it holds; then it is as many as at the last time.
+            pass.listed = Some(delivered);
+            pass.holds_back |= header.pass > 1;
+        }
         if !lines.is_empty() {
             told_resumed(plan, &pass);
         }
@@ -174,7 +178,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             Some(explained) => explained,
             None => return Ok(Ended::Stopped(pass.counts())),
         };
-        let done = Done::of(&pass);
+        let mut done = Done::of(&pass);
         if let Err(why) = explained {
             Checkpoint::discard(&plan.folder).await?;
             if again {
@@ -185,8 +189,13 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             (again, header, lines) = (true, same_again(ends, plan, header, done), vec![]);
             continue;
         }
-        record(ends, plan, header.pass, &pass, &done).await?;
-        let caught_up = plan.since.is_some() || ends.rereads() || (header.pass > 1 && !done.big);
+        let unlisted = record(ends, plan, header.pass, &pass, &done).await?;
+        done.counts.unlisted += if ends.rereads() { unlisted } else { 0 };
+        // An interrupted chain has gone on with what there was to read when it began.
+        let caught_up = match ends.rereads() {
+            true => lines.is_empty(),
+            false => plan.since.is_some() || (header.pass > 1 && !done.big),
+        };
         if caught_up || header.pass > CATCH_UPS {
             let elapsed = Duration::try_from_secs_f64(done.seconds).unwrap_or_default();
             let unknown = ends.mapping.unknown();
@@ -199,8 +208,9 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
     }
 }
 
-/// Notes in the ledger who was delivered; who was a dead letter and is delivered now is none any more.
-async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &Done) -> Result<(), Fault> {
+/// Notes in the ledger who was delivered; who was a dead letter and is delivered now is none any more. Answers how many records were
+/// there before and were not read.
+async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &Done) -> Result<u64, Fault> {
     let full = plan.since.is_none() && number == 1;
     let whole = full || ends.rereads();
     let delivered = Delivered {
@@ -212,7 +222,7 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
         archived: plan.reads_archived,
         choice: ends.mapping.choice(),
     };
-    ledger::add(&plan.list_folder, delivered).await?;
+    let unlisted = ledger::add(&plan.list_folder, delivered).await?;
     let (letters, _) = dead_letter::read(&plan.dead_letter).await?;
     let prints = letters.iter().map(|letter| fingerprint(&letter.key));
     dead_letter::tidy(
@@ -221,10 +231,11 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
         prints.filter(|print| pass.settled_well(*print)).collect(),
     )
     .await?;
-    match &plan.unchanged {
-        Some(unchanged) => unchanged.tidy(ends.source.now()).await,
-        None => Ok(()),
+    match plan.unchanged.on() {
+        Some(unchanged) => unchanged.tidy(ends.source.now()).await?,
+        None => {}
     }
+    Ok(unlisted)
 }
 
 /// Has a full load begin at the row that `start_offset` counts up to, or rather at the second of its last change: rows move

@@ -38,6 +38,7 @@ use crate::{
         checkpoint::Checkpoint,
         dead_letter,
         seen::{Seen, fingerprint},
+        unchanged::Unchanged,
     },
 };
 
@@ -260,7 +261,7 @@ fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         reads_archived: true,
         audience: String::new(),
         allow_mass_change: false,
-        unchanged: None,
+        unchanged: Unchanged::new(folder, "", 1, None),
         holds_back: false,
         taken: Arc::default(),
     }

@@ -19,6 +19,8 @@ use crate::base::fault::Fault;
 
 const NAME: &str = "ledger";
 const VERSION: u32 = 1;
+/// The status of records that the source tells to be gone.
+pub const GONE: &str = "deleted";
 /// Bytes of a row: fingerprint, status.
 const ROW: usize = 16 + 1;
 
@@ -90,6 +92,11 @@ impl Ledger {
         files::blocking(&path(folder), load).await
     }
 
+    /// Whether a record of this status was at the source.
+    fn is_there(&self, status: u8) -> bool {
+        self.summary.names.get(usize::from(status)).is_some_and(|name| name != GONE)
+    }
+
     /// As what a record was last settled, if it was.
     pub fn status(&self, key: &str) -> Option<&str> {
         let place = self.statuses.get(&fingerprint(key))?;
@@ -119,11 +126,11 @@ pub async fn begin(folder: &Path, from: DateTime<Utc>) -> Result<(), Fault> {
         archived: true,
         choice: None,
     };
-    add(folder, delivered).await
+    add(folder, delivered).await.map(|_| ())
 }
 
-/// Adds what a pass has delivered. Done twice, it changes nothing.
-pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<(), Fault> {
+/// Adds what a pass has delivered; answers how many records were known before and are none of it. Done twice, it changes nothing.
+pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<u64, Fault> {
     let Delivered { seen, whole, left_out, opt_outs, until, archived, choice } = delivered;
     let mut added: HashMap<u128, (i64, String)> = HashMap::new();
     for (key, known, name) in
@@ -136,6 +143,13 @@ pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<(), Fault> {
     }
     let work = move |path: &Path| {
         let before = load(path)?;
+        let unlisted = before.as_ref().map_or(0, |ledger| {
+            ledger
+                .statuses
+                .iter()
+                .filter(|(key, status)| ledger.is_there(**status) && !added.contains_key(*key))
+                .count() as u64
+        });
         let archived_until = before.as_ref().map(|ledger| ledger.summary.archived_until);
         let opt_outs_before = before.as_ref().map(|ledger| ledger.summary.opt_outs.clone());
         let mut ledger = before.filter(|_| !whole).unwrap_or_else(|| {
@@ -162,7 +176,7 @@ pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<(), Fault> {
             let place = place(&mut ledger.summary.names, status);
             ledger.statuses.insert(key, place);
         }
-        files::replace(path, &ledger.bytes()).map(|_| ())
+        files::replace(path, &ledger.bytes()).map(|_| unlisted)
     };
     files::blocking(&path(folder), work).await
 }

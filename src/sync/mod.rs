@@ -10,7 +10,7 @@ pub mod coverage;
 pub mod dead_letter;
 pub mod due;
 mod files;
-mod held;
+pub mod held;
 #[cfg(test)]
 mod held_back_tests;
 pub mod job;
@@ -19,7 +19,7 @@ pub mod ledger;
 mod parcel;
 mod pass;
 pub mod replay;
-mod seen;
+pub mod seen;
 mod sweep;
 pub mod unchanged;
 pub mod verify;

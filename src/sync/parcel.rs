@@ -44,7 +44,8 @@ pub async fn deliver(
         match ends.sink.deliver(&payloads[range.clone()]).await {
             Ok(receipt) => {
                 if let Some(unchanged) = unchanged {
-                    let accepted = range.map(|index| (records[index].0, unchanged.print(&payloads[index])));
+                    let accepted = range
+                        .map(|index| (records[index].0, unchanged.print(&payloads[index]), records[index].1));
                     let now = ends.source.now();
                     unchanged.accepted(accepted.collect(), receipt.request_id, now).await?;
                 }

@@ -8,7 +8,10 @@ mod intake;
 mod reading;
 mod window;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -55,6 +58,12 @@ pub struct Pass<'a> {
     memory: Memory,
     /// What became of records that were not sent, if it is to be noted.
     notes: Vec<(u128, String)>,
+    /// Whether what the sink holds already is not sent again.
+    pub holds_back: bool,
+    /// Records that this pass has sent, if it is remembered what the sink holds.
+    sent: HashSet<u128>,
+    /// Opt-outs of this pass that the sink knows already.
+    known_opt_outs: u64,
     /// Whether the source's clock has confirmed the end of the window.
     confirmed: bool,
     heavies: u32,
@@ -115,6 +124,9 @@ impl<'a> Pass<'a> {
             rejects: Vec::new(),
             memory: Memory::new(),
             notes: Vec::new(),
+            holds_back: plan.holds_back,
+            sent: HashSet::new(),
+            known_opt_outs: 0,
             confirmed: !lines.is_empty(),
             heavies: 0,
             resting: None,

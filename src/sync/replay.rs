@@ -20,10 +20,13 @@ use super::{
     unchanged::Unchanged,
     walk::Row,
 };
-use crate::base::{
-    fault::Fault,
-    record::{Mapped, Outgoing, Payload, Record},
-    time,
+use crate::{
+    base::{
+        fault::Fault,
+        record::{Mapped, Outgoing, Payload, Record},
+        time,
+    },
+    sink::Deletion,
 };
 
 /// Records that are asked for at once.
@@ -38,7 +41,7 @@ pub struct Letters {
     pub entry: String,
     pub entries: Vec<String>,
     /// What the sink has accepted of each record, if that is remembered.
-    pub unchanged: Option<Unchanged>,
+    pub unchanged: Unchanged,
     /// Nothing is sent and nothing is written.
     pub dry_run: bool,
 }
@@ -64,6 +67,7 @@ pub struct Replayed {
 /// for opt-outs that nobody can deliver. Records whose fate is not known when this fails stay.
 pub async fn run(ends: &Ends, letters: &Letters) -> Result<Replayed, Fault> {
     if !letters.dry_run {
+        letters.unchanged.begin().await?;
         dead_letter::adopt(&letters.file, &letters.entries).await?;
     }
     let (read, unreadable) = dead_letter::read(&letters.file).await?;
@@ -80,7 +84,7 @@ pub async fn run(ends: &Ends, letters: &Letters) -> Result<Replayed, Fault> {
             .try_collect()
             .await?;
         let mut fates = Fates::new(&letters.entry);
-        let (found, gone) = fates.found(wanted, found);
+        let (found, gone) = fates.found(wanted, found, ends.sink.deletion() == Deletion::Sent);
         fates.send(ends, &found, gone, letters).await?;
         fates.keep_opt_outs(wanted);
         fates.count(&mut replayed);
@@ -146,11 +150,12 @@ impl Fates {
         &mut self,
         wanted: &[(String, Wanted)],
         found: Vec<Option<Record>>,
+        deletes: bool,
     ) -> (Vec<Record>, Vec<String>) {
         let (mut records, mut gone) = (vec![], vec![]);
         for ((key, wanted), record) in wanted.iter().zip(found) {
             match record {
-                None if wanted.deleted => gone.push(key.clone()),
+                None if wanted.deleted && deletes => gone.push(key.clone()),
                 None => self.note(key, Fate::Gone),
                 Some(record) if record.changed < wanted.changed => {
                     self.note(key, Fate::Rejected("older_picture".into()));
@@ -208,7 +213,7 @@ impl Fates {
         if letters.dry_run || batch.is_empty() {
             return Ok(());
         }
-        for (parcel, problem) in deliver(ends, letters.unchanged.as_ref(), batch).await?.refused {
+        for (parcel, problem) in deliver(ends, letters.unchanged.on(), batch).await?.refused {
             let request_id = problem.request_id.as_deref().map(str::to_owned);
             let key = parcel.payload.key.clone();
             self.reject(ends, parcel, &problem.to_string(), request_id);
@@ -266,7 +271,7 @@ impl Fates {
             archived: false,
             choice: None,
         };
-        ledger::add(folder, delivered).await
+        ledger::add(folder, delivered).await.map(|_| ())
     }
 
     /// Keeps the letters of those who are rejected still, as they are now, and drops the others.

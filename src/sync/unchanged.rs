@@ -1,13 +1,15 @@
-//! What the sink has accepted of each record, so that an unchanged one can be held back: a small database for each entry. A record
-//! whose entry is lost, damaged or expired is sent again, never held back.
+//! What a sink has accepted of each record of a list, so that an unchanged one can be held back: a small database for each sink that
+//! the list goes to, which its entries share. A record whose row is lost, damaged or expired is sent again, never held back.
 //!
 //! Before another version of a record is sent, the one that was accepted is forgotten: a batch whose fate is not known may have
-//! arrived, and the older version must not count as what the sink holds.
+//! arrived, and the older version must not count as what the sink holds. A run that remembers nothing drops all of it.
 
 use std::{
     collections::HashMap,
-    io,
+    fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -20,10 +22,12 @@ use redb::{
 use super::{coverage::SENT, files, seen::fingerprint};
 use crate::base::{fault::Fault, record::Payload};
 
-const NAME: &str = "unchanged.redb";
-/// By a record's fingerprint: the print of what was accepted (0: nothing that counts) and when in milliseconds since 1970, by which
-/// request, when the record was last read, and what became of it then.
-type Row<'a> = (u128, i64, &'a str, i64, &'a str);
+/// `unchanged-<digest of the sink>.redb`.
+const NAME: &str = "unchanged-";
+const EXTENSION: &str = "redb";
+/// By a record's fingerprint: the print of what was accepted (0: nothing that counts), whether that withdrew consent, when in
+/// milliseconds since 1970, by which request, when the record was last read, and what became of it then.
+type Row<'a> = (u128, bool, i64, &'a str, i64, &'a str);
 const TABLE: TableDefinition<u128, Row> = TableDefinition::new("records");
 /// The same fate of the same record is noted again only after so long: an unchanged record is read every few seconds.
 const NOTED: TimeDelta = TimeDelta::minutes(10);
@@ -36,6 +40,8 @@ const WAIT: Duration = Duration::from_millis(20);
 pub struct Kept {
     /// Of what the sink has accepted, if that is known for certain.
     print: u128,
+    /// What it accepted last withdrew somebody's consent.
+    pub opted_out: bool,
     /// When the sink accepted something; none: never, as far as is known.
     pub sent: Option<DateTime<Utc>>,
     pub request_id: String,
@@ -45,35 +51,52 @@ pub struct Kept {
     pub fate: String,
 }
 
-/// The memory of one entry.
+/// The memory of what one sink has of a list.
 #[derive(Debug, Clone)]
 pub struct Unchanged {
     path: PathBuf,
-    /// After so long a record counts as never sent.
-    expire: TimeDelta,
-    /// What besides the payload decides whether it is the same: the mapping and the sink.
-    salt: String,
+    /// After so long a record counts as never sent; nothing: nothing is remembered.
+    expire: Option<TimeDelta>,
+    /// Of the mapping.
+    version: u32,
 }
 
 /// What was remembered of the records of a page, by their fingerprints.
 pub type Memory = HashMap<u128, Kept>;
 
 impl Unchanged {
-    /// `folder` is the entry's.
-    pub fn new(folder: &Path, expire: TimeDelta, salt: String) -> Self {
-        Unchanged { path: folder.join(NAME), expire, salt }
+    /// `folder` is the list's; `sink` tells the sink from others.
+    pub fn new(folder: &Path, sink: &str, version: u32, expire: Option<TimeDelta>) -> Self {
+        let name = format!("{NAME}{:032x}.{EXTENSION}", fingerprint(sink));
+        Unchanged { path: folder.join(name), expire, version }
+    }
+
+    /// This memory, if there is to be one.
+    pub fn on(&self) -> Option<&Self> {
+        self.expire.map(|_| self)
+    }
+
+    /// Something is about to be sent. Whoever remembers nothing sends without a trace, so that what was remembered before is of no
+    /// use any more.
+    pub async fn begin(&self) -> Result<(), Fault> {
+        match self.on() {
+            Some(_) => Ok(()),
+            None => files::blocking(&self.path, files::remove).await.map(|_| ()),
+        }
     }
 
     /// By what two payloads of a record are compared.
     pub fn print(&self, payload: &Payload) -> u128 {
         let body = payload.body.as_ref().map_or("gone", |body| body.get());
         // 0 stands for nothing.
-        fingerprint(&format!("{}\n{body}", self.salt)).max(1)
+        fingerprint(&format!("{} {body}", self.version)).max(1)
     }
 
     /// Whether the sink is known to hold just this.
     pub fn holds(&self, kept: &Kept, print: u128, now: DateTime<Utc>) -> bool {
-        kept.print == print && kept.sent.is_some_and(|sent| now - sent < self.expire)
+        // The source's clock may have been set back.
+        let fresh = |sent: DateTime<Utc>| self.expire.is_some_and(|expire| (now - sent).abs() < expire);
+        kept.print == print && kept.sent.is_some_and(fresh)
     }
 
     /// Whether a fate is to be noted that comes to nothing new for the sink.
@@ -108,10 +131,10 @@ impl Unchanged {
         files::blocking(&self.path, work).await
     }
 
-    /// The sink has accepted payloads of these prints.
+    /// The sink has accepted payloads of these records and prints; the last word says whether it withdrew consent.
     pub async fn accepted(
         &self,
-        prints: Vec<(u128, u128)>,
+        prints: Vec<(u128, u128, bool)>,
         request_id: Option<String>,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
@@ -121,9 +144,9 @@ impl Unchanged {
         let work = move |path: &Path| {
             let request_id = request_id.unwrap_or_default();
             change(path, |table| {
-                for (key, print) in &prints {
+                for (key, print, opted_out) in &prints {
                     let time = now.timestamp_millis();
-                    table.insert(key, (*print, time, request_id.as_str(), time, SENT))?;
+                    table.insert(key, (*print, *opted_out, time, request_id.as_str(), time, SENT))?;
                 }
                 Ok(())
             })
@@ -151,12 +174,12 @@ impl Unchanged {
 
     /// Drops what was neither read nor sent for so long that it has expired.
     pub async fn tidy(&self, now: DateTime<Utc>) -> Result<(), Fault> {
-        let oldest = now - self.expire.max(NOTED);
+        let oldest = now - self.expire.unwrap_or(NOTED).max(NOTED);
         let work = move |path: &Path| {
             if !path.exists() {
                 return Ok(());
             }
-            let old = |row: Row| row.1.max(row.3) < oldest.timestamp_millis();
+            let old = |row: Row| row.2.max(row.4) < oldest.timestamp_millis();
             let found = read(path, |table| {
                 let mut rows = table.iter()?;
                 Ok(rows.any(|row| row.is_ok_and(|(_, row)| old(row.value()))))
@@ -165,25 +188,32 @@ impl Unchanged {
         };
         files::blocking(&self.path, work).await
     }
-
-    /// Everything is sent anew from now on.
-    pub async fn drop(folder: &Path) -> Result<bool, Fault> {
-        files::blocking(&folder.join(NAME), files::remove).await
-    }
 }
 
-/// What is remembered of one record of the entry with this folder; the file may be in use.
+/// What is remembered of one record of the list with this folder, by whatever sink has had it last; the files may be in use.
 pub async fn look(folder: &Path, key: &str) -> Result<Option<Kept>, Fault> {
     let key = fingerprint(key);
-    let work = move |path: &Path| Ok(recall(path, &[key])?.remove(&key));
-    files::blocking(&folder.join(NAME), work).await
+    let work = move |folder: &Path| {
+        let mut found: Option<Kept> = None;
+        for file in fs::read_dir(folder).into_iter().flatten() {
+            let path = file?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(NAME) && path.extension().is_some_and(|extension| extension == EXTENSION) {
+                let kept = recall(&path, &[key])?.remove(&key);
+                found = found.into_iter().chain(kept).max_by_key(|kept| kept.seen);
+            }
+        }
+        Ok(found)
+    };
+    files::blocking(folder, work).await
 }
 
 impl Kept {
-    fn of((print, sent, request_id, seen, fate): Row) -> Self {
+    fn of((print, opted_out, sent, request_id, seen, fate): Row) -> Self {
         let time = |millis| DateTime::from_timestamp_millis(millis).unwrap_or_default();
         Kept {
             print,
+            opted_out,
             sent: (sent != 0).then(|| time(sent)),
             request_id: request_id.to_owned(),
             seen: time(seen),
@@ -192,12 +222,19 @@ impl Kept {
     }
 
     fn nothing(now: DateTime<Utc>) -> Self {
-        Kept { print: 0, sent: None, request_id: String::new(), seen: now, fate: String::new() }
+        Kept {
+            print: 0,
+            opted_out: false,
+            sent: None,
+            request_id: String::new(),
+            seen: now,
+            fate: String::new(),
+        }
     }
 
     fn row(&self) -> Row<'_> {
         let sent = self.sent.map_or(0, |sent| sent.timestamp_millis());
-        (self.print, sent, &self.request_id, self.seen.timestamp_millis(), &self.fate)
+        (self.print, self.opted_out, sent, &self.request_id, self.seen.timestamp_millis(), &self.fate)
     }
 }
 
@@ -238,17 +275,24 @@ fn read<T: Default>(
     })
 }
 
+/// One after the other, also in making the file: it is open to one at a time, and everybody comes at once.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// The file is open for a moment only, so that `importer why` can look into it meanwhile. What can't be understood is dropped: it
 /// costs sends, no records.
 fn within<T>(path: &Path, work: impl Fn(&Database) -> Result<T, redb::Error>) -> io::Result<T> {
-    match open(path).and_then(|database| work(&database)) {
-        Err(error) if is_damage(&error) => {
-            warn!("`{}` can't be read and is dropped: all records count as changed once.", path.display());
-            files::remove(path)?;
-            open(path).and_then(|database| work(&database)).map_err(plain)
-        }
-        done => done.map_err(plain),
-    }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let attempt = || open(path).and_then(|database| work(&database));
+    // Of pages that make no sense the database panics.
+    let damaged = match catch_unwind(AssertUnwindSafe(&attempt)) {
+        Ok(Err(error)) => is_damage(&error).then_some(()).ok_or_else(|| plain(error)),
+        Ok(Ok(done)) => return Ok(done),
+        Err(_) => Ok(()),
+    };
+    damaged?;
+    warn!("`{}` can't be read and is dropped: all records count as changed once.", path.display());
+    files::remove(path)?;
+    attempt().map_err(plain)
 }
 
 fn open(path: &Path) -> Result<Database, redb::Error> {
@@ -301,8 +345,8 @@ mod tests {
         time::parse("2026-11-21T12:00:00").unwrap()
     }
 
-    fn memory(folder: &Path, salt: &str) -> Unchanged {
-        Unchanged::new(folder, TimeDelta::days(7), salt.into())
+    fn memory(folder: &Path, sink: &str) -> Unchanged {
+        Unchanged::new(folder, sink, 1, Some(TimeDelta::days(7)))
     }
 
     #[tokio::test]
@@ -311,29 +355,58 @@ mod tests {
         let (memory, key) = (memory(folder.path(), "s"), fingerprint("a"));
         let (old, new) = (memory.print(&payload(Some(1))), memory.print(&payload(Some(2))));
         assert!(memory.recall(vec![key]).await.unwrap().is_empty());
-        memory.accepted(vec![(key, old)], Some("r-1".into()), noon()).await.unwrap();
+        memory.accepted(vec![(key, old, true)], Some("r-1".into()), noon()).await.unwrap();
         let kept = memory.recall(vec![key]).await.unwrap().remove(&key).unwrap();
         assert!(memory.holds(&kept, old, noon()) && !memory.holds(&kept, new, noon()));
         assert!(!memory.holds(&kept, old, noon() + TimeDelta::days(7)));
+        assert!(memory.holds(&kept, old, noon() - TimeDelta::minutes(5)), "a clock that was set back");
+        assert!(kept.opted_out);
         assert_eq!((kept.sent, kept.request_id.as_str(), kept.fate.as_str()), (Some(noon()), "r-1", "sent"));
         memory.forget(vec![key]).await.unwrap();
         let kept = memory.recall(vec![key]).await.unwrap().remove(&key).unwrap();
         assert!(!memory.holds(&kept, old, noon()) && kept.sent == Some(noon()));
-        let mode = std::fs::metadata(folder.path().join(NAME)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(&memory.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
-    fn payloads_are_the_same_by_their_bytes_the_mapping_and_the_sink() {
-        let (memory, other) = (memory(Path::new("a"), "s"), memory(Path::new("a"), "another sink"));
+    fn payloads_are_the_same_by_their_bytes_and_the_version_of_the_mapping() {
+        let memory = memory(Path::new("a"), "s");
+        let raised = Unchanged { version: 2, ..memory.clone() };
         let prints = [
             memory.print(&payload(Some(1))),
             memory.print(&payload(Some(2))),
             memory.print(&payload(None)),
-            other.print(&payload(Some(1))),
+            raised.print(&payload(Some(1))),
         ];
         assert_eq!(prints.iter().collect::<std::collections::HashSet<_>>().len(), prints.len());
         assert_eq!(prints[0], memory.print(&payload(Some(1))));
+    }
+
+    #[tokio::test]
+    async fn each_sink_is_remembered_by_itself_and_who_remembers_nothing_drops_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other, key) =
+            (memory(folder.path(), "one"), memory(folder.path(), "other"), fingerprint("a"));
+        one.accepted(vec![(key, 1, false)], None, noon()).await.unwrap();
+        assert!(other.recall(vec![key]).await.unwrap().is_empty());
+        one.begin().await.unwrap();
+        assert!(one.on().is_some() && !one.recall(vec![key]).await.unwrap().is_empty());
+        let off = Unchanged::new(folder.path(), "one", 1, None);
+        off.begin().await.unwrap();
+        assert!(off.on().is_none());
+        assert!(one.recall(vec![key]).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn all_may_come_at_once_also_to_a_file_that_is_not_there_yet() {
+        for _ in 0..5 {
+            let folder = tempfile::tempdir().unwrap();
+            let memory = memory(folder.path(), "s");
+            let all = (0..16).map(|key| memory.accepted(vec![(key, 1, false)], None, noon()));
+            futures::future::try_join_all(all).await.unwrap();
+            assert_eq!(memory.recall((0..16).collect()).await.unwrap().len(), 16);
+        }
     }
 
     #[tokio::test]
@@ -354,14 +427,24 @@ mod tests {
         assert_eq!(look(folder.path(), "a").await.unwrap(), None);
     }
 
+    /// Wherever it is damaged; the database's own panics are told on the standard error, once each.
     #[tokio::test]
     async fn a_damaged_file_costs_what_it_held_and_no_more() {
-        let folder = tempfile::tempdir().unwrap();
-        let (memory, key) = (memory(folder.path(), "s"), fingerprint("a"));
-        #[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
-        std::fs::write(folder.path().join(NAME), vec![7; 10_000]).unwrap();
-        assert!(memory.recall(vec![key]).await.unwrap().is_empty());
-        memory.accepted(vec![(key, 1)], None, noon()).await.unwrap();
-        assert_eq!(memory.recall(vec![key]).await.unwrap().len(), 1);
+        for place in 0..24 {
+            let folder = tempfile::tempdir().unwrap();
+            let (memory, keys) = (memory(folder.path(), "s"), (0..200).collect::<Vec<u128>>());
+            let all = keys.iter().map(|key| (*key, 1, false)).collect();
+            memory.accepted(all, None, noon()).await.unwrap();
+            let mut bytes = std::fs::read(&memory.path).unwrap();
+            let from = place * bytes.len() / 24;
+            let until = (from + 3000).min(bytes.len());
+            bytes[from..until].fill(if place % 2 == 0 { 0 } else { 7 });
+            #[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
+            std::fs::write(&memory.path, bytes).unwrap();
+            let kept = memory.recall(keys.clone()).await.unwrap().len();
+            assert!(kept == 0 || kept == keys.len(), "{kept} at {place}");
+            memory.accepted(vec![(1000, 1, false)], None, noon()).await.unwrap();
+            assert_eq!(memory.recall(vec![1000]).await.unwrap().len(), 1);
+        }
     }
 }

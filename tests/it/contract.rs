@@ -471,17 +471,17 @@ async fn when_i_work_failures_are_classed_and_told_without_secrets() {
             (0, "connection reset by peer"),
         ],
         expect![[r#"
-            list: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 401 unauthorized: user login required with *** of <address> (the token in `WHEN_I_WORK_TOKEN` is over or wrong; set a new one, or `WHEN_I_WORK_KEY`, `WHEN_I_WORK_EMAIL` and `WHEN_I_WORK_PASSWORD`)
-            list: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 403 forbidden: you are not allowed to see this (check the rights of the key in `WHEN_I_WORK_TOKEN`)
-            list: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 404 not found (check `WHEN_I_WORK_URL`)
-            list: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 400 bad request: end is before start
-            retry: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 429 too many requests (tried 6 times in … s)
-            retry: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 500 internal server error (tried 6 times in … s)
-            retry: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 504 gateway timeout (tried 6 times in … s)
-            list: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work answered 301 moved permanently (redirects are not followed with a key; check `WHEN_I_WORK_URL`)
-            retry: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work's answer can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
-            retry: could not read the shifts from 2026-11-21 00:00:00 on: when_i_work's answer can't be read: unexpected JSON at line 1 column 28 (tried 6 times in … s)
-            retry: could not read the shifts from 2026-11-21 00:00:00 on: no whole answer from when_i_work at https://api.wheniwork.com: connection reset by peer (tried 6 times in … s; if this lasts, check the network and `WHEN_I_WORK_URL`)
+            list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 401 unauthorized: user login required with *** of <address> (the token in `WHEN_I_WORK_TOKEN` is over or wrong; set a new one, or `WHEN_I_WORK_KEY`, `WHEN_I_WORK_EMAIL` and `WHEN_I_WORK_PASSWORD`)
+            list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 403 forbidden: you are not allowed to see this (check the rights of the key in `WHEN_I_WORK_TOKEN`)
+            list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 404 not found (check `WHEN_I_WORK_URL`)
+            list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 400 bad request: end is before start
+            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 429 too many requests (tried 6 times in … s)
+            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 500 internal server error (tried 6 times in … s)
+            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 504 gateway timeout (tried 6 times in … s)
+            list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 301 moved permanently (redirects are not followed with a key; check `WHEN_I_WORK_URL`)
+            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work's answer can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
+            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work's answer can't be read: unexpected JSON at line 1 column 28 (tried 6 times in … s)
+            retry: could not read the shifts from 2026-11-20 00:00:00 on: no whole answer from when_i_work at https://api.wheniwork.com: connection reset by peer (tried 6 times in … s; if this lasts, check the network and `WHEN_I_WORK_URL`)
         "#]],
     )
     .await;

@@ -66,9 +66,9 @@ async fn shifts_are_read_every_few_seconds_and_only_what_changed_is_passed_on() 
     assert_eq!((&new[0]["id"], &new[0]["notes"]), (&json!(ids[0]), &json!("Moved.")));
     assert_eq!(new[1], &json!({"key": ids[1].to_string(), "deleted": true}));
     assert_eq!(held(&world), wanted(&world));
-    // Two days are two requests, and a run is due five seconds after the end of the last one.
+    // Two days, and the one before for deletions, are three requests, and a run is due five seconds after the end of the last one.
     let requests = world.sandbox.seen().shifts.iter().filter(|request| request.contains("/2/shifts")).count();
-    assert!((30..=48).contains(&requests), "{requests} requests in two minutes");
+    assert!((40..=60).contains(&requests), "{requests} requests in two minutes");
     assert_eq!(world.logged("1 of them"), 0);
     let (unchanged, all) = (ids.len() - 2, ids.len());
     assert_eq!(
@@ -187,7 +187,7 @@ async fn the_request_limit_is_kept_and_a_429_is_waited_for() {
     world.once().await.unwrap();
     assert_eq!(world.sandbox.seen().throttled, 2, "only those on purpose");
     let requests = world.sandbox.seen().shifts.iter().filter(|request| request.contains("/2/shifts")).count();
-    assert_eq!(requests, 121, "a day each");
+    assert_eq!(requests, 122, "a day each, and the day before");
     assert!(world.field("elapsed_seconds").as_f64().unwrap() > 140.0, "one a second, and a rest");
 }
 
@@ -215,19 +215,19 @@ async fn where_nothing_is_to_be_retried_a_failed_run_waits_for_its_next_turn() {
     let requests = || world.sandbox.seen().shifts.iter().filter(|r| r.contains("/2/shifts")).count();
     let story = async {
         sleep(minutes(19)).await;
-        assert_eq!(requests(), 2, "two days");
+        assert_eq!(requests(), 3, "two days and the one before");
         for _ in 0..2 {
             world.sandbox.trouble(Service::WhenIWork, Trouble::Status(500, None));
         }
         sleep(minutes(20)).await;
-        assert_eq!(requests(), 3, "one try");
+        assert_eq!(requests(), 4, "one try");
         sleep(minutes(20)).await;
-        assert_eq!(requests(), 4, "and at the next turn another one");
+        assert_eq!(requests(), 5, "and at the next turn another one");
         sleep(minutes(20)).await;
         world.stop();
     };
     let (ended, ()) = tokio::join!(world.go(), story);
     assert_eq!(ended.unwrap(), Verdict::Done);
-    assert_eq!(requests(), 6);
+    assert_eq!(requests(), 8);
     assert_eq!(world.logged("500 internal server error (`retry` is false: the next run asks again)"), 2);
 }

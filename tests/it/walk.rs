@@ -17,7 +17,10 @@ use importer::{
     mapping::Mapping,
     sink::{BatchLimits, Receipt, Sink},
     source::{Pages, Rows, Source},
-    sync::job::{self, Ended, Ends, Plan},
+    sync::{
+        job::{self, Ended, Ends, Plan},
+        unchanged::Unchanged,
+    },
 };
 use serde_json::value::to_raw_value;
 use tokio::time::{sleep, timeout};
@@ -192,7 +195,7 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         reads_archived: true,
         audience: String::new(),
         allow_mass_change: false,
-        unchanged: None,
+        unchanged: Unchanged::new(folder.path(), "", 1, None),
         holds_back: false,
         taken: Arc::default(),
     }

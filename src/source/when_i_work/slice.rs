@@ -24,10 +24,19 @@ pub struct Days {
 }
 
 impl Days {
-    /// The first slice when it is now `at`.
+    /// The first slice when it is now `at`: the day before all others, of which only deletions are wanted.
     pub fn first(&self, at: DateTime<Utc>) -> Slice {
-        let from = self.today(at) - CalendarDays::new(self.prior.into());
-        self.day(from)
+        self.day(self.begin(at) - CalendarDays::new(1))
+    }
+
+    /// Whether a slice lies before all days whose shifts are wanted.
+    pub fn is_before(&self, at: DateTime<Utc>, slice: Slice) -> bool {
+        slice.to <= self.midnight(self.begin(at))
+    }
+
+    /// The first day whose shifts are wanted.
+    fn begin(&self, at: DateTime<Utc>) -> NaiveDate {
+        self.today(at) - CalendarDays::new(self.prior.into())
     }
 
     /// The slice after this one, up to the end of its day; none when all days are read.
@@ -92,7 +101,10 @@ mod tests {
     /// All slices; those that begin at a full one are halved so often.
     fn walk(days: Days, now: &str, full: &[(&str, u32)]) -> Vec<Slice> {
         let (now, mut slices) = (at(now), vec![]);
-        let mut next = Some(days.first(now));
+        let before = days.first(now);
+        assert!(days.is_before(now, before) && before.to - before.from >= TimeDelta::hours(23));
+        let mut next = days.after(now, before);
+        assert!(next.is_some_and(|first| first.from == before.to && !days.is_before(now, first)));
         while let Some(mut slice) = next {
             for _ in 0..full.iter().find(|(from, _)| at(from) == slice.from).map_or(0, |(_, times)| *times) {
                 slice = Slice::read(&slice.half().unwrap().cursor()).unwrap();

@@ -26,7 +26,7 @@ impl<'a> Pass<'a> {
         while deliveries.len() < ends.sink.limits().in_flight {
             let batch = if rest { self.batcher.rest() } else { self.batcher.full() };
             let Some(batch) = batch else { break };
-            deliveries.push(Box::pin(deliver(ends, plan.unchanged.as_ref(), batch)));
+            deliveries.push(Box::pin(deliver(ends, plan.unchanged.on(), batch)));
         }
     }
 
@@ -52,7 +52,7 @@ impl<'a> Pass<'a> {
 
     /// Notes what became of records that were not sent, when there are some or at the end.
     pub(super) async fn note(&mut self, end: bool) -> Result<(), Fault> {
-        let Some(unchanged) = &self.plan.unchanged else { return Ok(()) };
+        let Some(unchanged) = self.plan.unchanged.on() else { return Ok(()) };
         if self.notes.len() < NOTES && !end {
             return Ok(());
         }

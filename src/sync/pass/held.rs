@@ -14,7 +14,13 @@ use crate::{
 impl<'a> Pass<'a> {
     /// Whether the brake depends on the size of the list, which is not known yet.
     pub(super) fn is_unsure(&self) -> bool {
-        self.listed.is_none() && self.brake.is_some_and(|brake| brake.may_trip(self.opt_outs()))
+        self.listed.is_none() && self.brake.is_some_and(|brake| brake.may_trip(self.news()))
+    }
+
+    /// Opt-outs that are to be compared: those that the sink is known to have had already are none in a pass over changes.
+    fn news(&self) -> u64 {
+        let known = if self.brake.is_some_and(|brake| brake.expected == 0) { self.known_opt_outs } else { 0 };
+        self.opt_outs().saturating_sub(known)
     }
 
     /// Asks for that size, as one of the reads: a request of its own would wait for places that the others hold.
@@ -33,7 +39,9 @@ impl<'a> Pass<'a> {
         // The archived stood in the plain listing before.
         let archived = self.sweeps.iter().filter(|sweep| sweep.window.sweep == Sweep::Archived);
         let list = listed + archived.filter_map(|sweep| sweep.progress.window).sum::<u64>();
-        let opt_outs = self.opt_outs();
+        // What a chain held at the last time may be unknown.
+        let list = list.max(self.sweeps.iter().map(|sweep| sweep.seen.len() as u64).sum());
+        let opt_outs = self.news();
         if !brake.trips(opt_outs, list) {
             return Ok(());
         }

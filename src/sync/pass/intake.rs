@@ -19,7 +19,6 @@ use crate::{
         dead_letter::DeadLetter,
         parcel::Parcel,
         seen::{Known, Seen, fingerprint},
-        sweep::Sweeping,
         unchanged::Kept,
         walk::{Ask, Row, Rows},
     },
@@ -106,17 +105,18 @@ impl Pass<'_> {
     ) -> String {
         let Outgoing { body, opts_out, left_out } = outgoing;
         let payload = Payload { key: record.key.clone(), body: Some(body) };
+        let opts_out = opts_out || self.ends.sink.opts_out(&payload);
         if let Some(reason) = self.ends.sink.refusal(&payload) {
             return self.reject(record, reason, Some((payload, opts_out)));
         }
         if self.is_held_back(row, &payload, kept) {
             return UNCHANGED.to_owned();
         }
-        let opts_out = opts_out || self.ends.sink.opts_out(&payload);
         for LeftOut { field, reason } in left_out {
             *self.counts.fields.entry(format!("{field} {reason}")).or_default() += 1;
         }
         self.counts.opt_outs += u64::from(opts_out);
+        self.known_opt_outs += u64::from(opts_out && kept.is_some_and(|kept| kept.opted_out));
         self.queue(Parcel { print: row.key, payload, opts_out, changed: record.changed });
         if opts_out { format!("{SENT} {OPT_OUT}") } else { SENT.to_owned() }
     }
@@ -135,22 +135,19 @@ impl Pass<'_> {
         }
     }
 
-    /// Whether the sink holds just this already. What was remembered is from before this run: of a record that this run has sent
-    /// already it says nothing.
+    /// Whether the sink holds just this already. What was remembered is from before this pass: of a record that it has sent already it
+    /// says nothing.
     fn is_held_back(&self, row: Row, payload: &Payload, kept: Option<&Kept>) -> bool {
-        let (Some(unchanged), Some(kept), true) = (&self.plan.unchanged, kept, self.plan.holds_back) else {
+        let (Some(unchanged), Some(kept), true) = (self.plan.unchanged.on(), kept, self.holds_back) else {
             return false;
         };
-        let sent = |sweep: &Sweeping| {
-            sweep.seen.get(row.key).is_some_and(|known| sweep.seen.name(known.fate).starts_with(SENT))
-        };
-        unchanged.holds(kept, unchanged.print(payload), self.ends.source.now())
-            && !self.sweeps.iter().any(sent)
+        let now = self.ends.source.now();
+        unchanged.holds(kept, unchanged.print(payload), now) && !self.sent.contains(&row.key)
     }
 
     /// What is accepted is noted then.
     fn note_fate(&mut self, print: u128, fate: &str, kept: Option<&Kept>) {
-        let Some(unchanged) = &self.plan.unchanged else { return };
+        let Some(unchanged) = self.plan.unchanged.on() else { return };
         if !fate.starts_with(SENT) && unchanged.is_news(kept, fate, self.ends.source.now()) {
             self.notes.push((print, fate.to_owned()));
         }
@@ -158,6 +155,9 @@ impl Pass<'_> {
 
     /// An older version of a record never overtakes a newer one: while it is on its way, the newer one waits.
     fn queue(&mut self, parcel: Parcel) {
+        if self.plan.unchanged.on().is_some() {
+            self.sent.insert(parcel.print);
+        }
         if self.watermark.is_pending(parcel.print) {
             self.newer.insert(parcel.print, parcel);
         } else {

@@ -157,7 +157,7 @@ async fn read(ends: &Ends, plan: &Plan, window: Window, want: Want) -> Answer {
 }
 
 pub(super) async fn recall(plan: &Plan, records: &[Record]) -> Result<Memory, Fault> {
-    match &plan.unchanged {
+    match plan.unchanged.on() {
         None => Ok(Memory::new()),
         Some(unchanged) => {
             unchanged.recall(records.iter().map(|record| fingerprint(&record.key)).collect()).await

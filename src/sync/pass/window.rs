@@ -45,7 +45,8 @@ impl<'a> Pass<'a> {
         let newest = at - TimeDelta::seconds(1);
         let took = TimeDelta::from_std(self.start.elapsed()).unwrap_or_default();
         let right = |until| until <= newest && newest - until <= BEHIND + took;
-        let since = self.plan.since.filter(|since| *since > newest);
+        let asked = self.plan.since.filter(|_| !self.ends.rereads());
+        let since = asked.filter(|since| *since > newest);
         if let Some(since) = since {
             let (since, newest) = (time::spoken(since), time::spoken(newest));
             return Err(Fault::list(format!(
