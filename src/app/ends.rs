@@ -78,7 +78,7 @@ impl Adapters {
         let wanted = sink::Wanted { list_id, folder, caller };
         let sink =
             sink::open(&chosen.sink, wanted, &self.sinks).map_err(|why| closed("sink", &entry.sink, why))?;
-        let held_by = format!("{} {}", chosen.sink, sink.place());
+        let held_by = format!("{:x}", md5::compute(format!("{} {}", chosen.sink, sink.place())));
         Ok(Ends { source, mapping, sink, retry, held_by })
     }
 

@@ -23,7 +23,6 @@ use crate::{
         checkpoint::Checkpoint,
         due::{self, Due},
         job::{self, Ended, Ends, Outcome, Plan},
-        seen::fingerprint,
         unchanged::Unchanged,
     },
 };
@@ -265,7 +264,7 @@ pub fn unchanged(entry: &Entry, ends: &Ends, folders: &Folders) -> Unchanged {
 fn origin(entry: &Entry, ends: &Ends) -> String {
     let said = [&entry.source, &entry.mapping, &entry.sink].map(|said| &said.value);
     let was = serde_json::to_string(&(entry.was, &entry.contact, said)).unwrap_or_default();
-    format!("{was} to {:032x} importer {}", fingerprint(&ends.held_by), env!("CARGO_PKG_VERSION"))
+    format!("{was} to {} importer {}", ends.held_by, env!("CARGO_PKG_VERSION"))
 }
 
 /// By what the opt-outs of full loads are compared.

@@ -69,9 +69,9 @@ impl Counts {
         }
     }
 
-    /// Nothing was sent.
+    /// Nothing was sent, and nothing is missing that was there.
     pub fn brought_nothing(&self) -> bool {
-        self.sent == 0
+        self.sent == 0 && self.unlisted == 0
     }
 
     /// Counts every record that is known, each once.

@@ -43,7 +43,7 @@ pub struct Ends {
     pub sink: Arc<dyn Sink>,
     /// Whether a run that has failed is tried again before its next turn.
     pub retry: bool,
-    /// What tells the sink from others, as text that may hold secrets.
+    /// A digest of what tells the sink and its account from others.
     pub held_by: String,
 }
 
@@ -231,9 +231,8 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
         prints.filter(|print| pass.settled_well(*print)).collect(),
     )
     .await?;
-    match plan.unchanged.on() {
-        Some(unchanged) => unchanged.tidy(ends.source.now()).await?,
-        None => {}
+    if let Some(unchanged) = plan.unchanged.on() {
+        unchanged.tidy(ends.source.now()).await?;
     }
     Ok(unlisted)
 }

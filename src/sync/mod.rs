@@ -19,7 +19,7 @@ pub mod ledger;
 mod parcel;
 mod pass;
 pub mod replay;
-pub mod seen;
+mod seen;
 mod sweep;
 pub mod unchanged;
 pub mod verify;

@@ -299,3 +299,20 @@ impl fmt::Display for Replayed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deletion_that_was_refused_is_told_again_to_a_sink_that_takes_it_and_to_no_other() {
+        let wanted = |deleted| ("a".to_owned(), Wanted { deleted, ..Wanted::default() });
+        for (deleted, deletes, gone, fate) in
+            [(true, true, 1, None), (true, false, 0, Some(Fate::Gone)), (false, true, 0, Some(Fate::Gone))]
+        {
+            let mut fates = Fates::new("e");
+            let (records, told) = fates.found(&[wanted(deleted)], vec![None], deletes);
+            assert_eq!((records.len(), told.len(), fates.known.get("a").cloned()), (0, gone, fate));
+        }
+    }
+}

@@ -65,9 +65,9 @@ pub struct Unchanged {
 pub type Memory = HashMap<u128, Kept>;
 
 impl Unchanged {
-    /// `folder` is the list's; `sink` tells the sink from others.
+    /// `folder` is the list's; `sink`, a digest, tells the sink from others.
     pub fn new(folder: &Path, sink: &str, version: u32, expire: Option<TimeDelta>) -> Self {
-        let name = format!("{NAME}{:032x}.{EXTENSION}", fingerprint(sink));
+        let name = format!("{NAME}{sink}.{EXTENSION}");
         Unchanged { path: folder.join(name), expire, version }
     }
 

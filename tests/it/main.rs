@@ -13,6 +13,7 @@ mod kill;
 mod late;
 mod limits;
 mod loopback;
+mod memory;
 mod passes;
 mod preview;
 mod privacy;

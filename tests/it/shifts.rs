@@ -231,3 +231,57 @@ async fn where_nothing_is_to_be_retried_a_failed_run_waits_for_its_next_turn() {
     assert_eq!(requests(), 8);
     assert_eq!(world.logged("500 internal server error (`retry` is false: the next run asks again)"), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_given_needs_no_login_and_says_when_it_is_over() {
+    let world = World::new().with_state(ENTRY);
+    world.sandbox.when_i_work().invent(50, 1, world.clock.now());
+    let token = world.sandbox.when_i_work().issue(world.clock.now()).leak();
+    let world = world.set("WHEN_I_WORK_TOKEN", token);
+    world.once().await.unwrap();
+    assert_eq!(held(&world), wanted(&world));
+    assert_eq!(world.sandbox.when_i_work().logins(), 0);
+    world.sandbox.when_i_work().revoke();
+    sleep(minutes(1)).await;
+    assert_eq!(world.once().await.unwrap(), Verdict::Failed);
+    assert_eq!(
+        world
+            .logged("the token in `WHEN_I_WORK_TOKEN` is over or wrong; set a new one, or `WHEN_I_WORK_KEY`"),
+        1
+    );
+    assert!(world.logged(token) == 0);
+}
+
+/// The first source and the new sink: members as they are, those who were archived after a delivery too.
+#[tokio::test(start_paused = true)]
+async fn members_as_they_are_become_lines_and_who_has_not_changed_none_more() {
+    let state = r#"[{"list_id": "as1", "mapping": "as_is", "sink": "ndjson", "unchanged": "embedded"}]"#;
+    let world = World::new().list("as1", 250).with_state(state);
+    let listed: Vec<u64> = {
+        let mailchimp = world.sandbox.mailchimp();
+        mailchimp
+            .members("as1")
+            .filter(|member| member.status != "archived")
+            .map(|member| member.number)
+            .collect()
+    };
+    world.once().await.unwrap();
+    let lines = world.out("as1.ndjson");
+    assert_eq!(lines.len(), listed.len());
+    assert!(lines.iter().all(|line| line["merge_fields"].is_object() && line["_links"].is_null()));
+    sleep(minutes(180)).await;
+    let now = world.clock.now();
+    world.sandbox.mailchimp().edit("as1", listed[0], now, |member| member.first = "Augusta".into());
+    world.sandbox.mailchimp().archive("as1", listed[1], now);
+    sleep(minutes(5)).await;
+    world.once().await.unwrap();
+    let new: Vec<Value> = world.out("as1.ndjson").split_off(lines.len());
+    let mut told: Vec<(Value, Value)> =
+        new.iter().map(|line| (line["status"].clone(), line["merge_fields"]["FNAME"].clone())).collect();
+    told.sort_by_key(|(status, _)| status == "archived");
+    assert_eq!((told.len(), &told[0].1, &told[1].0), (2, &json!("Augusta"), &json!("archived")));
+    // The minute before is read once more, and everybody in it has arrived.
+    world.save(&world.state().replace("2026-11-21T15:0", "2026-11-21T14:0"));
+    world.once().await.unwrap();
+    assert_eq!(world.out("as1.ndjson").len(), lines.len() + 2);
+}

@@ -142,7 +142,7 @@ impl World {
     fn tools(&self) -> Tools {
         let variables = self.variables.clone();
         let settings = move |name: &str| {
-            let found = variables.iter().chain(&KEYS).find(|(variable, _)| *variable == name);
+            let found = variables.iter().rev().chain(&KEYS).find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
         };
         let (transport, clock) = (self.transport.clone(), self.clock.clone());
