@@ -223,27 +223,21 @@ impl Http {
             let Fault::Retryable { problem, .. } = &fault else { return Err(fault.during(doing)) };
             if attempt == backoff::TRIES || start.elapsed().saturating_add(wait) > backoff::PATIENCE {
                 let tried = format!("tried {attempt} times in {} s", start.elapsed().as_secs());
-                let hint = problem.hint.as_deref().map_or(tried.clone(), |hint| format!("{tried}; {hint}"));
-                let fault = Fault::list(&problem.what).hint(hint).during(doing);
-                return Err(match &problem.cause {
-                    Some(cause) => fault.because(cause),
-                    None => fault,
-                });
+                return Err(Fault::List(problem.clone()).also(&tried).during(doing));
             }
             let seconds = wait.as_secs_f64();
             let again = format!("trying again in {seconds:.1} s ({attempt} of {})", backoff::TRIES);
-            if rests {
-                let service = self.door.account.service;
-                match begins {
-                    true => warn!("{doing}: {problem}; nothing is asked of {service} meanwhile, {again}."),
-                    false => debug!("{doing}: {problem}; {again}."),
+            // In an outage every request under way meets the same.
+            let news = if rests { begins } else { self.door.is_news(&problem.to_string()) };
+            let service = self.door.account.service;
+            match (news, rests) {
+                (true, true) => {
+                    warn!("{doing}: {problem}; nothing is asked of {service} meanwhile, {again}.")
                 }
-            } else {
-                // In an outage every request under way meets the same.
-                match self.door.is_news(&problem.to_string()) {
-                    true => warn!("{doing}: {problem}; {again}."),
-                    false => debug!("{doing}: {problem}; {again}."),
-                }
+                (true, false) => warn!("{doing}: {problem}; {again}."),
+                (false, _) => debug!("{doing}: {problem}; {again}."),
+            }
+            if !rests {
                 sleep(wait).await;
             }
             attempt += 1;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Pass, Reads};
 use crate::{
     base::{
-        fault::Fault,
+        fault::{Fault, Problem},
         record::Record,
         window::{Link, Page, Window},
     },
@@ -103,20 +103,7 @@ impl<'a> Pass<'a> {
                 self.sweeps[index].again(ask);
             }
             Answer::Page(ask, Err(Fault::TooLarge(problem))) => {
-                self.relieved = Some(self.start.elapsed());
-                self.heavies += 1;
-                if self.heavies > TOO_HEAVY {
-                    return Err(Fault::List(problem).hint("even small pages take the source too long"));
-                }
-                self.resting =
-                    Some(Instant::now() + (RELIEF * (1 << (self.heavies - 1))).min(LONGEST_RELIEF));
-                let relief = self.sweeps[index].too_heavy(ask);
-                let then = match relief {
-                    Relief::Halved => "smaller pages are asked for",
-                    Relief::Cut => "the window is cut in two by time",
-                };
-                warn!("{problem}; {then}.");
-                if relief == Relief::Cut {
+                if self.relieve(index, ask, problem)? == Relief::Cut {
                     reads.push(self.cut(index, generation));
                 }
             }
@@ -129,6 +116,23 @@ impl<'a> Pass<'a> {
             Answer::Page(_, Err(fault)) | Answer::Cut(Err(fault)) => return Err(fault),
         }
         Ok(())
+    }
+
+    /// A page was too heavy: the server is left alone for a moment, and then less is asked for.
+    fn relieve(&mut self, index: usize, ask: Ask, problem: Problem) -> Result<Relief, Fault> {
+        self.relieved = Some(self.start.elapsed());
+        self.heavies += 1;
+        if self.heavies > TOO_HEAVY {
+            return Err(Fault::List(problem).hint("even small pages take the source too long"));
+        }
+        self.resting = Some(Instant::now() + (RELIEF * (1 << (self.heavies - 1))).min(LONGEST_RELIEF));
+        let relief = self.sweeps[index].too_heavy(ask);
+        let then = match relief {
+            Relief::Halved => "smaller pages are asked for",
+            Relief::Cut => "the window is cut in two by time",
+        };
+        warn!("{problem}; {then}.");
+        Ok(relief)
     }
 }
 
