@@ -151,10 +151,11 @@ pub struct Preview {
     /// The list of one or more entries
     #[arg(value_name = "LIST")]
     pub list_id: String,
-    /// The address of a member, or its key from a dead letter; else the members that changed last are shown
+    /// The address of a member, or the key of a record, as in a dead letter; else those that changed last are shown, or the first of a
+    /// source that is read from its beginning
     #[arg(long, value_name = "EMAIL", conflicts_with = "count")]
     pub member: Option<String>,
-    /// How many members are shown, at most 1000
+    /// How many records are shown, at most 1000
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..=1000))]
     pub count: u64,
     /// The folder of state.json

@@ -11,12 +11,15 @@ use crate::{
         adapter::Chosen,
         clock::{Clock, SystemClock},
     },
-    controller::{Open, Wanted},
+    controller::{Open, Wanted, remembers},
     mapping,
     net::{Caller, Doors, Environment, Refused, Transport, Unopened, transport::Web},
     sink,
     source::{self, Opened},
-    state::{Entry, Snapshot, Unfit, ends::Said},
+    state::{
+        Entry, Snapshot, Unfit,
+        ends::{FullLoad, Said},
+    },
     sync::job::Ends,
 };
 
@@ -79,7 +82,13 @@ impl Adapters {
         let sink =
             sink::open(&chosen.sink, wanted, &self.sinks).map_err(|why| closed("sink", &entry.sink, why))?;
         let held_by = format!("{:x}", md5::compute(format!("{} {}", chosen.sink, sink.place())));
-        Ok(Ends { source, mapping, sink, retry, held_by })
+        let ends = Ends { source, mapping, sink, retry, held_by };
+        if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &ends) {
+            let text = "`full_load` changed_only holds back what is remembered, and nothing is: set `unchanged` to \"embedded\"";
+            let unfit = Unfit { place: entry.place, text: text.to_owned(), environment: false };
+            return Err(Closed { unfit, refused: None });
+        }
+        Ok(ends)
     }
 
     /// For the controller.

@@ -74,7 +74,7 @@ fn future(snapshot: &Snapshot) -> Vec<Finding> {
     });
     let what = |since| {
         format!(
-            "`latest_timestamp` {} is more than an hour in the future, so nothing runs",
+            "`latest_timestamp` {} is more than an hour in the future, so the entry does not run",
             time::plain(since)
         )
     };

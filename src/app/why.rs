@@ -18,7 +18,7 @@ use crate::{
         due::{self, Due},
         held,
         ledger::Ledger,
-        unchanged::{self as memory, Kept},
+        unchanged::{Kept, look},
     },
 };
 
@@ -30,9 +30,10 @@ pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
     for entry in lists.of(&options.list_id)? {
         let ends = lists.ends(entry)?;
         let key = ends.source.key(&options.record);
-        let remembers = unchanged(entry, &ends, &lists.folders).on().is_some();
+        let memory = unchanged(entry, &ends, &lists.folders);
+        let remembers = memory.on().is_some();
         let found = Found {
-            kept: memory::look(&lists.folders.list(entry), &key).await?,
+            kept: if remembers { look(&memory, &key).await? } else { None },
             letter: letter(&lists, entry, &key).await?,
             held: held::look(&lists.folders.entry(entry)).await?,
             ledger: Ledger::load(&lists.folders.list(entry)).await?,

@@ -16,6 +16,8 @@ pub const NOTES: [&str; 2] = ["x-", "_"];
 pub struct Chosen {
     pub kind: String,
     settings: Map<String, Value>,
+    /// What besides them may be set, whatever the type.
+    common: Vec<&'static str>,
 }
 
 impl Chosen {
@@ -26,14 +28,23 @@ impl Chosen {
                 let mut settings = said.clone();
                 settings.retain(|name, _| !NOTES.iter().any(|note| name.starts_with(note)));
                 let kind = settings.remove("type");
-                Chosen { kind: kind.as_ref().and_then(Value::as_str).unwrap_or(default).to_owned(), settings }
+                Chosen {
+                    kind: kind.as_ref().and_then(Value::as_str).unwrap_or(default).to_owned(),
+                    settings,
+                    common: vec![],
+                }
             }
-            said => Chosen { kind: said.as_str().unwrap_or(default).to_owned(), settings: Map::new() },
+            said => Chosen {
+                kind: said.as_str().unwrap_or(default).to_owned(),
+                settings: Map::new(),
+                common: vec![],
+            },
         }
     }
 
     /// One setting, if it is there; it is none of the adapter's then.
-    pub fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, String> {
+    pub fn take<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<Option<T>, String> {
+        self.common.push(name);
         let Some(value) = self.settings.remove(name) else { return Ok(None) };
         serde_json::from_value(value).map(Some).map_err(|error| format!("`{name}`: {error}"))
     }
@@ -41,9 +52,15 @@ impl Chosen {
     /// All settings, as the adapter knows them.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, String> {
         let settings = Value::Object(self.settings.clone());
-        serde_path_to_error::deserialize(settings).map_err(|error| match error.path().to_string().as_str() {
-            "." => format!("{}: {}", self.kind, error.inner()),
-            path => format!("{}: `{path}`: {}", self.kind, error.inner()),
+        serde_path_to_error::deserialize(settings).map_err(|error| {
+            let (path, mut why) = (error.path().to_string(), error.inner().to_string());
+            if why.starts_with("unknown field") && !self.common.is_empty() {
+                why += &format!("; and, as every type, {}", self.common.join(", "));
+            }
+            match path.as_str() {
+                "." => format!("{}: {why}", self.kind),
+                path => format!("{}: `{path}`: {why}", self.kind),
+            }
         })
     }
 
@@ -75,10 +92,10 @@ pub struct Span(pub TimeDelta);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let span = time::span(&text).map(Span);
+        let text = Value::deserialize(deserializer)?;
+        let span = text.as_str().and_then(time::span).map(Span);
         span.ok_or_else(|| {
-            serde::de::Error::custom(format!("{text:?} is no length of time such as \"60s\" or \"5m\""))
+            serde::de::Error::custom(format!("{text} is no length of time such as \"60s\" or \"5m\""))
         })
     }
 }

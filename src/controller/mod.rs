@@ -12,6 +12,7 @@ pub mod watch;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use log::{Level, error, info, warn};
 use tokio::{
     task::JoinSet,
@@ -19,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::runs::unchanged;
+pub use self::runs::{remembers, unchanged};
 use self::{file::File, late::Late, quit::QuitFile, slots::Slots, turns::Turns, watch::Watch};
 use crate::{
     base::{clock::Clock, fault::Fault},
@@ -127,6 +128,8 @@ struct Controller {
     turns: Turns,
     /// When the entries were last looked at.
     considered: Instant,
+    /// The same by the wall clock.
+    looked: DateTime<Utc>,
     quit: QuitFile,
     late: Late,
     written: Option<Instant>,
@@ -141,6 +144,7 @@ impl Controller {
         Controller {
             late: Late::new(state.folders().late(), Arc::clone(&clock)),
             file: File::new(state, Arc::clone(&open)),
+            looked: clock.now(),
             clock,
             open,
             watch,

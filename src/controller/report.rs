@@ -10,40 +10,53 @@ use crate::{
 
 /// Why an entry runs, or does not.
 pub fn due(entry: &Entry, due: Due) -> String {
-    let list = &entry.id.list_id;
+    let list = name(entry);
     match due {
-        Due::Full => format!("list {list:?} has no latest timestamp, firing full load."),
+        Due::Full => format!("{list} has no latest timestamp, firing full load."),
         Due::Incremental { since } => {
             format!(
-                "list {list:?} last updated on {:?}, over {} ago, firing incremental sync.",
+                "{list} last updated on {:?}, over {} ago, firing incremental sync.",
                 spoken(since),
                 lasting(entry.every)
             )
         }
-        Due::UpToDate { since } => format!("list {list:?} up to date, last updated on {:?}.", spoken(since)),
+        Due::UpToDate { since } => format!("{list} up to date, last updated on {:?}.", spoken(since)),
         Due::Future { since } => format!(
-            "list {list:?} (entry at {}) has the latest timestamp {:?}, which is in the future; nothing runs. \
+            "list {:?} (entry at {}) has the latest timestamp {:?}, which is in the future; it does not run. \
              Set it to an earlier time, or to null for a full load.",
+            entry.id.list_id,
             entry.place,
             spoken(since)
         ),
     }
 }
 
-pub fn offset_ignored(entry: &Entry) -> String {
-    let (list, offset) = (&entry.id.list_id, entry.start_offset);
-    format!("list {list:?}: start_offset {offset} bounds full loads only, this incremental sync ignores it.")
+/// `rereads`: the source has no rows that could be counted.
+pub fn offset_ignored(entry: &Entry, rereads: bool) -> String {
+    let (list, offset) = (name(entry), entry.start_offset);
+    match rereads {
+        true => format!("{list}: start_offset {offset} is ignored, this source is always read whole."),
+        false => {
+            format!("{list}: start_offset {offset} bounds full loads only, this incremental sync ignores it.")
+        }
+    }
+}
+
+/// The list, and where others have it too the entry.
+fn name(entry: &Entry) -> String {
+    let list = &entry.id.list_id;
+    if entry.alone { format!("list {list:?}") } else { format!("list {list:?} (entry at {})", entry.place) }
 }
 
 pub fn finished(entry: &Entry, outcome: &Outcome) -> String {
-    let (list, seconds) = (&entry.id.list_id, outcome.elapsed.as_secs_f64());
-    format!("list {list:?} finished in {seconds:.1} seconds: {}, 0 unexplained.", outcome.counts)
+    let (list, seconds) = (name(entry), outcome.elapsed.as_secs_f64());
+    format!("{list} finished in {seconds:.1} seconds: {}, 0 unexplained.", outcome.counts)
 }
 
 /// Something that the entry names is not there.
 pub fn unknown(entry: &Entry, what: &str) -> String {
-    let list = &entry.id.list_id;
-    format!("list {list:?}: no record has {what}; is it spelled as at the source, capitals included?")
+    let list = name(entry);
+    format!("{list}: no record has {what}; is it spelled as at the source, capitals included?")
 }
 
 /// The most frequent of them, those that nothing is wrong with last.
@@ -57,7 +70,7 @@ pub fn fields_left_out(entry: &Entry, counts: &Counts) -> Option<String> {
         fields.iter().take(TOLD).map(|(name, count)| format!("{count} {}", name.escape_debug())).collect();
     let more = if more > 0 { format!(", and {more} other kinds") } else { String::new() };
     let hint = format!("`importer preview {list}` shows what becomes of a record");
-    (!told.is_empty()).then(|| format!("list {list:?}: left out: {}{more} ({hint}).", told.join(", ")))
+    (!told.is_empty()).then(|| format!("{}: left out: {}{more} ({hint}).", name(entry), told.join(", ")))
 }
 
 /// The sink's validation is of the whole account and names no record.
@@ -74,12 +87,12 @@ pub fn late_errors(news: &News) -> String {
 }
 
 pub fn rejected(entry: &Entry, counts: &Counts, file: &Path) -> Option<String> {
-    let (list, rejected) = (&entry.id.list_id, counts.rejected.values().sum::<u64>());
+    let (list, rejected) = (name(entry), counts.rejected.values().sum::<u64>());
     let members =
         if rejected == 1 { "1 rejected record".into() } else { format!("{rejected} rejected records") };
     (rejected > 0).then(|| {
         format!(
-            "list {list:?}: {members} can't be sent as they are; {} keeps them, with the reason. When it is mended, \
+            "{list}: {members} can't be sent as they are; {} keeps them, with the reason. When it is mended, \
              `importer replay` sends them.",
             file.display()
         )
@@ -87,14 +100,14 @@ pub fn rejected(entry: &Entry, counts: &Counts, file: &Path) -> Option<String> {
 }
 
 pub fn nothing_left(entry: &Entry, counts: &Counts) -> Option<String> {
-    let (list, offset) = (&entry.id.list_id, entry.start_offset);
+    let (list, offset) = (name(entry), entry.start_offset);
     (counts.left_out > 0 && counts.window == 0)
-        .then(|| format!("list {list:?}: start_offset {offset} leaves out the whole list; is that meant?"))
+        .then(|| format!("{list}: start_offset {offset} leaves out the whole list; is that meant?"))
 }
 
 pub fn stopped(entry: &Entry, counts: &Counts) -> String {
-    let list = &entry.id.list_id;
-    format!("list {list:?} stopped: {counts}. Its entry is left as it was; its next run goes on from here.")
+    let list = name(entry);
+    format!("{list} stopped: {counts}. Its entry is left as it was; its next run goes on from here.")
 }
 
 pub fn written(edit: &Edit) -> String {

@@ -9,7 +9,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Controller, Look, Mode, Ran, Wanted, report, slots::Slot};
+use super::{Controller, Look, Mode, Ran, Wanted, report, slots::Slot, turns::Turns};
 use crate::{
     base::fault::Fault,
     state::{
@@ -34,7 +34,7 @@ impl Controller {
             return;
         }
         let now = Instant::now();
-        self.considered = now;
+        (self.considered, self.looked) = (now, self.clock.now());
         for entry in self.file.entries() {
             let list = &entry.id.list_id;
             match self.slots.of(&entry.id, now) {
@@ -72,9 +72,13 @@ impl Controller {
         let free = |entry: &&Entry| entry.enabled && self.slots.of(&entry.id, instant) == Slot::Free;
         let entries = self.file.entries();
         let due = entries.iter().filter(free).filter_map(|entry| self.turns.due_at(entry));
-        // A moment later it is over.
-        let left = due.filter_map(|at| (at + TimeDelta::milliseconds(1) - now).to_std().ok());
-        left.filter(|left| !left.is_zero()).min().map(|left| instant + left)
+        Turns::next(due, self.looked, now).map(|left| instant + left)
+    }
+
+    /// How loud it is told what an entry does that brings nothing. What somebody has asked for is told.
+    fn level(&self, entry: &Entry, nothing: bool) -> Level {
+        let asked = self.mode == Mode::Once || entry.latest_timestamp.is_none();
+        if nothing && !asked && entry.every < OFTEN { Level::Debug } else { Level::Info }
     }
 
     fn decide(&mut self, entry: Entry, look: Look) {
@@ -84,6 +88,7 @@ impl Controller {
         match due {
             Due::UpToDate { .. } if look == Look::Regular => info!("{told}"),
             Due::UpToDate { .. } => {}
+            Due::Future { .. } if look == Look::After => {}
             Due::Future { .. } => {
                 error!("{}: {told}", self.file.path().display());
                 self.failed = true;
@@ -102,7 +107,7 @@ impl Controller {
     }
 
     fn start(&mut self, entry: Entry, since: Option<DateTime<Utc>>, told: &str) {
-        log!(level(&entry, true), "{told}");
+        log!(self.level(&entry, true), "{told}");
         self.settle(entry.id.clone());
         let ends = match (self.open)(Wanted { entry: &entry, urgent: since.is_some() }) {
             Ok(ends) => ends,
@@ -114,7 +119,7 @@ impl Controller {
             }
         };
         if (since.is_some() || ends.rereads()) && entry.start_offset > 0 {
-            warn!("{}", report::offset_ignored(&entry));
+            warn!("{}", report::offset_ignored(&entry, ends.rereads()));
         }
         let folders = self.file.folders();
         let plan = Plan {
@@ -168,7 +173,11 @@ impl Controller {
     fn fail(&mut self, task: task::Id, why: &str, rest: Option<TimeDelta>) {
         self.failed = true;
         if let Some(id) = self.slots.free(task) {
-            error!(
+            // Without growing rests it may fail the same way every few seconds.
+            let often = rest.is_some_and(|rest| rest < OFTEN);
+            let level = if often && !self.turns.is_news(&id, why) { Level::Debug } else { Level::Error };
+            log!(
+                level,
                 "list {:?} failed: {why}. Its entry is left as it was; its next run goes on from what is delivered.",
                 id.list_id
             );
@@ -177,7 +186,7 @@ impl Controller {
     }
 
     async fn save(&mut self, task: task::Id, entry: Entry, outcome: Outcome) -> Result<(), Fault> {
-        let level = level(&entry, outcome.counts.brought_nothing());
+        let level = self.level(&entry, outcome.counts.brought_nothing());
         log!(level, "{}", report::finished(&entry, &outcome));
         let (counts, dead_letter) = (&outcome.counts, self.file.folders().dead_letter(&entry));
         let mut warnings: Vec<String> =
@@ -244,19 +253,23 @@ impl Controller {
 /// Every few seconds the same is no news: of an entry that runs so often only what runs bring is told.
 const OFTEN: TimeDelta = TimeDelta::seconds(60);
 
-fn level(entry: &Entry, nothing: bool) -> Level {
-    if nothing && entry.every < OFTEN { Level::Debug } else { Level::Info }
-}
-
 /// What is remembered of what the entry's sink has accepted: usual where everything is read every time. The entries of a list share
 /// it.
 pub fn unchanged(entry: &Entry, ends: &Ends, folders: &Folders) -> Unchanged {
+    Unchanged::new(&folders.list(entry), &ends.held_by, ends.mapping.version(), expire(entry, ends))
+}
+
+/// Whether it is remembered what the sink has accepted.
+pub fn remembers(entry: &Entry, ends: &Ends) -> bool {
+    expire(entry, ends).is_some()
+}
+
+fn expire(entry: &Entry, ends: &Ends) -> Option<TimeDelta> {
     let usual = || if ends.rereads() { Remember::usual() } else { Remember::Off };
-    let expire = match entry.unchanged.unwrap_or_else(usual) {
+    match entry.unchanged.unwrap_or_else(usual) {
         Remember::Off => None,
         Remember::For(expire) => Some(expire),
-    };
-    Unchanged::new(&folders.list(entry), &ends.held_by, ends.mapping.version(), expire)
+    }
 }
 
 /// What the result of an entry's run depends on: with anything of it changed, an interrupted run does not go on. How

@@ -1,6 +1,8 @@
 //! When an entry's next run is due: so long after the end of its last one. Pure: the time is handed in.
 
-use chrono::{DateTime, Utc};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::state::{Entry, identity::EntryId};
 
@@ -36,6 +38,17 @@ impl Turns {
         Some(turn.map_or(stamp, |turn| turn.ended))
     }
 
+    /// How long until the first of these moments that had not passed at the last look; nothing to wait for one that has passed since.
+    pub fn next(
+        due: impl Iterator<Item = DateTime<Utc>>,
+        looked: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Option<Duration> {
+        // A moment later it is over.
+        let left = |at: DateTime<Utc>| (at + TimeDelta::milliseconds(1) - now).to_std().unwrap_or_default();
+        due.filter(|at| *at >= looked).map(left).min()
+    }
+
     /// Whether this was not what was said of the entry the last time.
     pub fn is_news(&mut self, id: &EntryId, told: &str) -> bool {
         let known = self.told.iter().any(|(of, known)| of == id && known == told);
@@ -54,8 +67,6 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
     use crate::{base::time, state::schema};
 
@@ -75,6 +86,13 @@ mod tests {
         let touched = entry(r#", "latest_timestamp": "2026-11-20T12:00:00""#);
         assert_eq!(turns.due_at(&touched), Some(time::parse("2026-11-20T12:00:05").unwrap()));
         assert_eq!(turns.due_at(&entry("")), None);
+        let (looked, now) = (stamp, stamp + TimeDelta::milliseconds(5));
+        let next = |millis: &[i64]| {
+            Turns::next(millis.iter().map(|millis| stamp + TimeDelta::milliseconds(*millis)), looked, now)
+        };
+        assert_eq!(next(&[-1, 10, 20]), Some(Duration::from_millis(6)));
+        assert_eq!(next(&[2, 10]), Some(Duration::ZERO), "it has passed since the look");
+        assert_eq!(next(&[-1]), None, "it was seen to");
         assert!(turns.is_news(&run.id, "1") && !turns.is_news(&run.id, "1") && turns.is_news(&run.id, "2"));
     }
 }

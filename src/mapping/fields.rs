@@ -24,7 +24,7 @@ struct Settings {
 
 /// What a field of the payload is made of.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "the path of a field, or an object")]
 struct Declared {
     from: Option<String>,
     #[serde(rename = "as")]

@@ -44,13 +44,15 @@ impl Default for Settings {
 pub struct Ndjson {
     path: PathBuf,
     rotate: u64,
+    /// That of the state file.
+    folder: PathBuf,
 }
 
 impl Ndjson {
     pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Self, Unopened> {
         let Settings { path, rotate_mb } = chosen.settings()?;
         let path = path.unwrap_or_else(|| Path::new("out").join(format!("{}.ndjson", named(wanted.list_id))));
-        if path.file_name().is_none() {
+        if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
             return Err(format!("ndjson: `path` {} names no file", path.display()).into());
         }
         if ours(path.strip_prefix(wanted.folder).unwrap_or(&path)) {
@@ -63,7 +65,8 @@ impl Ndjson {
         if rotate_mb == 0 {
             return Err("ndjson: `rotate_mb` must be at least 1".to_owned().into());
         }
-        Ok(Ndjson { path: wanted.folder.join(path), rotate: rotate_mb.saturating_mul(MEGABYTE) })
+        let (path, folder) = (wanted.folder.join(path), wanted.folder.to_owned());
+        Ok(Ndjson { path, rotate: rotate_mb.saturating_mul(MEGABYTE), folder })
     }
 }
 
@@ -82,9 +85,10 @@ impl Sink for Ndjson {
     }
 
     fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>> {
-        let (path, rotate, lines) = (self.path.clone(), self.rotate, lines(batch));
+        let (path, folder, rotate, lines) =
+            (self.path.clone(), self.folder.clone(), self.rotate, lines(batch));
         Box::pin(async move {
-            let written = spawn_blocking(move || append(&path, &lines, rotate)).await;
+            let written = spawn_blocking(move || append(&path, &folder, &lines, rotate)).await;
             match written.unwrap_or_else(|error| Err(io::Error::other(error))) {
                 Ok(()) => Ok(Receipt::default()),
                 Err(error) => {
@@ -116,9 +120,12 @@ pub fn lines(batch: &[Payload]) -> Vec<u8> {
 
 /// The lines are in the file, whole and on disk, when this ends. The file is locked meanwhile: entries may share it, and a program
 /// that waits for the lock sees no half of a batch.
-fn append(path: &Path, lines: &[u8], rotate: u64) -> io::Result<()> {
+fn append(path: &Path, folder: &Path, lines: &[u8], rotate: u64) -> io::Result<()> {
     // Through a link the file itself is set aside, not the link.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::canonicalize(folder).is_ok_and(|folder| path.strip_prefix(folder).is_ok_and(ours)) {
+        return Err(io::Error::other("it is a link to a place of importer's own"));
+    }
     let mut file = locked(path)?;
     end_last_line(&mut file)?;
     let length = file.metadata()?.len();
@@ -209,8 +216,8 @@ fn ours(path: &Path) -> bool {
         Component::Normal(name) => {
             depth += 1;
             let name = name.to_string_lossy();
-            name.starts_with("state.json")
-                || (depth == 1 && [".importer", "dead-letter"].contains(&name.as_ref()))
+            let place = [".importer", "dead-letter", "controller.quit"].contains(&name.as_ref());
+            name.starts_with("state.json") || (depth == 1 && (place || name.starts_with("state.")))
         }
         Component::ParentDir => {
             depth -= 1;
@@ -240,7 +247,7 @@ mod tests {
     }
 
     fn sink(folder: &Path, rotate: u64) -> Ndjson {
-        Ndjson { path: folder.join("out").join("a.ndjson"), rotate }
+        Ndjson { path: folder.join("out").join("a.ndjson"), rotate, folder: folder.to_owned() }
     }
 
     fn text(folder: &Path) -> String {
@@ -329,11 +336,25 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn no_link_leads_to_a_place_of_our_own() {
+        let folder = tempfile::tempdir().unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
+        fs::write(folder.path().join("state.json"), "[]").unwrap();
+        fs::create_dir(folder.path().join("out")).unwrap();
+        std::os::unix::fs::symlink("../state.json", folder.path().join("out/a.ndjson")).unwrap();
+        let fault = sink(folder.path(), MEGABYTE).deliver(&[payload(1)]).await.unwrap_err().to_string();
+        assert!(fault.contains("it is a link to a place of importer's own"), "{fault}");
+        assert_eq!(text(folder.path()), "[]");
+    }
+
     #[test]
     fn a_place_of_our_own_is_no_place_for_lines() {
         for (path, expected) in [
             ("state.json", true),
             ("./state.json", true),
+            ("controller.quit", true),
+            ("state.example.json", true),
             ("../state/state.json", true),
             (".importer/a.ndjson", true),
             ("out/../dead-letter/a.ndjson", true),

@@ -74,7 +74,8 @@ pub struct WhenIWork {
 impl WhenIWork {
     pub fn open(chosen: &Chosen, wanted: Wanted, doors: &Doors) -> Result<Self, Unopened> {
         let settings: Settings = chosen.settings()?;
-        let location = wanted.list_id.parse().ok();
+        let number = wanted.list_id.parse().ok().filter(|number: &u64| *number > 0);
+        let location = number.filter(|number| number.to_string() == wanted.list_id);
         if location.is_none() && wanted.list_id != ALL {
             let why = "when_i_work: `list_id` must be \"shifts\" for all of them, or the number of a location (schedule)";
             return Err(why.to_owned().into());

@@ -229,10 +229,17 @@ pub fn is_tag(text: &str) -> bool {
     is_name(text) && !text.contains('.')
 }
 
+/// What belongs into an object of the entry, whatever the types of its ends.
+const WITHIN: [(&str, &str); 4] =
+    [("min_interval", "source"), ("retry", "source"), ("store", "unchanged"), ("expire", "unchanged")];
+
 /// What to say of a field that is none of ours; nothing when it is a note.
 pub fn unknown(name: &str) -> Option<String> {
     if ALL.iter().any(|field| field.name == name) || NOTES.iter().any(|note| name.starts_with(note)) {
         return None;
+    }
+    if let Some((_, within)) = WITHIN.iter().find(|(known, _)| *known == name) {
+        return Some(format!("`{name}` is not used here; it belongs into the object of `{within}`"));
     }
     let distance = |field: &&&Field| strsim::damerau_levenshtein(field.name, &name.to_lowercase());
     let nearest = ALL.iter().min_by_key(distance).filter(|field| distance(field) <= 1 + field.name.len() / 4);

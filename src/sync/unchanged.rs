@@ -190,12 +190,16 @@ impl Unchanged {
     }
 }
 
-/// What is remembered of one record of the list with this folder, by whatever sink has had it last; the files may be in use.
-pub async fn look(folder: &Path, key: &str) -> Result<Option<Kept>, Fault> {
+/// What is remembered of one record; the files may be in use. Without the keys it can't be told which sink's memory it is: then that
+/// of whichever has had the record last.
+pub async fn look(unchanged: &Unchanged, key: &str) -> Result<Option<Kept>, Fault> {
     let key = fingerprint(key);
-    let work = move |folder: &Path| {
+    let work = move |own: &Path| {
+        if own.exists() {
+            return Ok(recall(own, &[key])?.remove(&key));
+        }
         let mut found: Option<Kept> = None;
-        for file in fs::read_dir(folder).into_iter().flatten() {
+        for file in own.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten() {
             let path = file?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if name.starts_with(NAME) && path.extension().is_some_and(|extension| extension == EXTENSION) {
@@ -205,7 +209,7 @@ pub async fn look(folder: &Path, key: &str) -> Result<Option<Kept>, Fault> {
         }
         Ok(found)
     };
-    files::blocking(folder, work).await
+    files::blocking(&unchanged.path, work).await
 }
 
 impl Kept {
@@ -414,7 +418,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (memory, key) = (memory(folder.path(), "s"), fingerprint("a"));
         memory.note(vec![(key, "skipped pending".into())], noon()).await.unwrap();
-        let kept = look(folder.path(), "a").await.unwrap().unwrap();
+        let kept = look(&memory, "a").await.unwrap().unwrap();
         assert_eq!((kept.seen, kept.sent, kept.fate.as_str()), (noon(), None, "skipped pending"));
         assert!(
             memory.is_news(None, "unchanged", noon()) && memory.is_news(Some(&kept), "unchanged", noon())
@@ -422,9 +426,9 @@ mod tests {
         assert!(!memory.is_news(Some(&kept), "skipped pending", noon()));
         assert!(memory.is_news(Some(&kept), "skipped pending", noon() + NOTED));
         memory.tidy(noon() + TimeDelta::days(7)).await.unwrap();
-        assert!(look(folder.path(), "a").await.unwrap().is_some());
+        assert!(look(&memory, "a").await.unwrap().is_some());
         memory.tidy(noon() + TimeDelta::days(8)).await.unwrap();
-        assert_eq!(look(folder.path(), "a").await.unwrap(), None);
+        assert_eq!(look(&memory, "a").await.unwrap(), None);
     }
 
     /// Wherever it is damaged; the database's own panics are told on the standard error, once each.

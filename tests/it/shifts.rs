@@ -285,3 +285,23 @@ async fn members_as_they_are_become_lines_and_who_has_not_changed_none_more() {
     world.once().await.unwrap();
     assert_eq!(world.out("as1.ndjson").len(), lines.len() + 2);
 }
+
+/// Each of two entries of a list has its own turns.
+#[tokio::test(start_paused = true)]
+async fn a_fast_entry_does_not_wait_for_a_slow_one_of_its_list() {
+    let entry = |every: &str, path: &str| {
+        format!(
+            r#"{{"list_id": "shifts", "source": "when_i_work", "sink": {{"type": "ndjson", "path": "out/{path}"}}, "every": "{every}"}}"#
+        )
+    };
+    let world = World::new().with_state(&format!(
+        "[{}, {}]",
+        entry("30s", "slow.ndjson"),
+        entry("2s", "fast.ndjson")
+    ));
+    world.sandbox.when_i_work().invent(50, 1, world.clock.now());
+    world.go_for(minutes(10)).await.unwrap();
+    let runs = world.lines("finished in").len();
+    // A run takes some two seconds.
+    assert!(runs > 120, "{runs} runs in ten minutes");
+}

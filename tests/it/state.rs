@@ -245,7 +245,7 @@ fn check_tells_all_problems_at_once_and_answers_with_its_exit_code() {
     assert_eq!(code, 2);
     for expected in [
         "state/state.json:2:36: `worker_count` must be a whole number from 1 to 10; found 0: problem\n 2 |   {\"list_id\"",
-        "state/state.json:3:3: `latest_timestamp` 2999-01-01T00:00:00 is more than an hour in the future, so nothing runs: problem",
+        "state/state.json:3:3: `latest_timestamp` 2999-01-01T00:00:00 is more than an hour in the future, so the entry does not run: problem",
         "state/state.json:2:39: unknown field `start_ofset` is not used; did you mean `start_offset`?: warning",
         "1 entry can run; 2 problems, 1 warning.",
     ] {
