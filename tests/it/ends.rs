@@ -36,6 +36,11 @@ async fn what_is_wrong_with_an_end_is_told_with_its_place_and_needs_no_key() {
   {"list_id": "c", "mapping": {"type": "fields", "fields": {"a": {"from": ""}}}, "sink": {"type": "ndjson", "rotate_mb": 0}},
   {"list_id": "d", "mapping": "jq"},
   {"list_id": "e", "sink": 5, "every": "0s", "unchanged": {"store": "redis", "expires": "1d"}},
+  {"list_id": "f", "full_load": "changed_only"},
+  {"list_id": "44", "source": {"type": "when_i_work", "min_interval": 60}, "sink": "ndjson"},
+  {"list_id": "g", "mapping": "as_is", "sink": "ndjson", "consent": "none"},
+  {"list_id": "h", "mapping": "as_is", "sink": {"type": "ndjson", "path": "state.json"}},
+  {"list_id": "i", "mapping": {"type": "fields", "fields": {"a": "b", "a": "c"}}, "sink": "ndjson", "retry": false},
   {"list_id": "good", "sink": "stdout", "mapping": {"type": "as_is", "x-note": 1}, "every": "90s", "unchanged": {"expire": "1d"}},
 ]"#;
     fs::write(folder.path().join("state.json"), state).unwrap();
@@ -52,7 +57,7 @@ async fn what_is_wrong_with_an_end_is_told_with_its_place_and_needs_no_key() {
     for problem in [
         "2:28: `sink`: there is no type \"kafka\", only ometria, ndjson, stdout",
         "3:30: `source`: when_i_work: `list_id` must be \"shifts\" for all of them, or the number of a location (schedule)",
-        "4:35: `source`: when_i_work: `days`: unknown field `days`, expected one of `days_ahead`, `days_prior`",
+        "4:35: `source`: when_i_work: `days`: unknown field `days`, expected one of `days_ahead`, `days_prior`, `time_zone`, `unpublished`, `open_shifts`; and, as every type, min_interval, retry",
         "5:31: `source`: `min_interval`: \"soon\" is no length of time such as \"60s\" or \"5m\"",
         "`sink`: ometria takes contacts, and as_is makes none; choose another mapping or another sink",
         "7:57: `mapping`: ometria_contact makes contacts of members, which this source has not; choose another mapping",
@@ -62,7 +67,13 @@ async fn what_is_wrong_with_an_end_is_told_with_its_place_and_needs_no_key() {
         "`every` must be a length of time of at least a second, such as \"30s\"",
         "`unchanged` knows only `store` and `expire`",
         "`unchanged` must be one of embedded, off, or an object with one as `store`",
-        "state.json: 1 entry can run; 12 problems, no warning.",
+        "11:3: `full_load` changed_only holds back what is remembered, and nothing is: set `unchanged` to \"embedded\"",
+        "12:31: `source`: `min_interval`: 60 is no length of time such as \"60s\" or \"5m\"",
+        "13:31: `mapping`: `consent`, `collection`, `default_country`,",
+        "`sink`: ndjson: `path` state.json is a place of importer's own; choose another, such as out/",
+        "`a` stands twice here; remove one of them",
+        "`retry` is not used here; it belongs into the object of `source`: warning",
+        "state.json: 1 entry can run; 17 problems, 1 warning.",
     ] {
         assert!(told.contains(problem), "{problem}\n\n{told}");
     }

@@ -66,6 +66,8 @@ async fn shifts_are_read_every_few_seconds_and_only_what_changed_is_passed_on() 
     assert_eq!((&new[0]["id"], &new[0]["notes"]), (&json!(ids[0]), &json!("Moved.")));
     assert_eq!(new[1], &json!({"key": ids[1].to_string(), "deleted": true}));
     assert_eq!(held(&world), wanted(&world));
+    // What happens every few seconds and brings nothing is not told.
+    assert_eq!(world.logged("INFO list \"shifts\" finished in"), 2, "the load, and the two");
     // Two days, and the one before for deletions, are three requests, and a run is due five seconds after the end of the last one.
     let requests = world.sandbox.seen().shifts.iter().filter(|request| request.contains("/2/shifts")).count();
     assert!((40..=60).contains(&requests), "{requests} requests in two minutes");
