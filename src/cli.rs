@@ -41,7 +41,7 @@ Settings, by environment:
 Exit codes:
   0    everything due is delivered, or a stop was asked for and all is saved
   1    with --once: at least one entry failed; verify: somebody is missing, or it can't tell;
-       replay: somebody is still rejected; a service failed
+       replay: somebody is still rejected; why: nothing is known; a service failed
   2    usage, settings, or the state file (go without --once waits for it to be mended)
   70   a bug
   75   another importer works on the state folder

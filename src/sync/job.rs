@@ -190,7 +190,9 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             continue;
         }
         let unlisted = record(ends, plan, header.pass, &pass, &done).await?;
-        done.counts.unlisted += if ends.rereads() { unlisted } else { 0 };
+        // Entries of one list may read different parts of it.
+        let alone = plan.folder == plan.list_folder;
+        done.counts.unlisted += if ends.rereads() && alone { unlisted } else { 0 };
         // An interrupted chain has gone on with what there was to read when it began.
         let caught_up = match ends.rereads() {
             true => lines.is_empty(),
