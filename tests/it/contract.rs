@@ -200,7 +200,7 @@ fn sink(kind: &str, folder: &Path, doors: &Doors) -> Arc<dyn Sink> {
 }
 
 fn payloads(count: usize) -> Vec<Payload> {
-    let record = json!({"@type": "contact", "@collection": "c", "@merge": true, "id": "i", "email": "ada@example.com"});
+    let record = json!({"@type": "contact", "@collection": "c", "@merge": true, "id": "i", "email": "ada@example.org"});
     (0..count).map(|_| Payload { key: "i".into(), body: Some(to_raw_value(&record).unwrap()) }).collect()
 }
 
