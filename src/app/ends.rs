@@ -64,7 +64,9 @@ impl Adapters {
         };
         let sources = doors(keys != Keys::None);
         let sinks = if keys == Keys::SourceOnly { doors(false) } else { Arc::clone(&sources) };
-        Adapters { sources, sinks, folder: folder.to_owned() }
+        // However it is spelled.
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        Adapters { sources, sinks, folder }
     }
 
     pub fn open(&self, entry: &Entry, urgent: bool) -> Result<Ends, Closed> {
@@ -81,7 +83,7 @@ impl Adapters {
         let wanted = sink::Wanted { list_id, folder, caller };
         let sink =
             sink::open(&chosen.sink, wanted, &self.sinks).map_err(|why| closed("sink", &entry.sink, why))?;
-        let held_by = format!("{:x}", md5::compute(format!("{} {}", chosen.sink, sink.place())));
+        let held_by = format!("{:x}", md5::compute(format!("{} {}", chosen.sink.kind, sink.place())));
         let ends = Ends { source, mapping, sink, retry, held_by };
         if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &ends) {
             let text = "`full_load` changed_only holds back what is remembered, and nothing is: set `unchanged` to \"embedded\"";

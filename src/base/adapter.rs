@@ -1,7 +1,5 @@
 //! How an entry chooses a third party or a mapping: by a type, or by an object with the type and its settings.
 
-use std::fmt;
-
 use chrono::TimeDelta;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -76,13 +74,6 @@ impl Chosen {
             "{kind} is not in this build, but with the feature `{kind}`: IMPORTER_FEATURES={kind} ./run.sh go, or cargo build \
              --release --features {kind}; the Docker image has it"
         )
-    }
-}
-
-/// The type with its settings, as one line.
-impl fmt::Display for Chosen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind, Value::Object(self.settings.clone()))
     }
 }
 

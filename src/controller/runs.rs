@@ -71,7 +71,7 @@ impl Controller {
         let (now, instant) = (self.clock.now(), Instant::now());
         let free = |entry: &&Entry| entry.enabled && self.slots.of(&entry.id, instant) == Slot::Free;
         let entries = self.file.entries();
-        let due = entries.iter().filter(free).filter_map(|entry| self.turns.due_at(entry));
+        let due = entries.iter().filter(free).filter_map(|entry| self.turns.due_at(entry, now));
         Turns::next(due, self.looked, now).map(|left| instant + left)
     }
 
@@ -82,7 +82,7 @@ impl Controller {
     }
 
     fn decide(&mut self, entry: Entry, look: Look) {
-        let from = self.turns.since(&entry);
+        let from = self.turns.since(&entry, self.clock.now());
         let due = due::decide(entry.latest_timestamp, from, entry.every, self.clock.now());
         let told = report::due(&entry, due);
         match due {
@@ -131,7 +131,7 @@ impl Controller {
             folder: folders.entry(&entry),
             list_folder: folders.list(&entry),
             dead_letter: folders.dead_letter(&entry),
-            origin: origin(&entry, &ends),
+            origin: origin(&entry),
             delivered_before: entry.delivered_before,
             reads_archived: entry.contact.policy.reads_archived() && !ends.rereads(),
             audience: audience(&entry),
@@ -175,7 +175,11 @@ impl Controller {
         if let Some(id) = self.slots.free(task) {
             // Without growing rests it may fail the same way every few seconds.
             let often = rest.is_some_and(|rest| rest < OFTEN);
-            let level = if often && !self.turns.is_news(&id, why) { Level::Debug } else { Level::Error };
+            let level = if often && !self.turns.is_news(&id, why, self.clock.now()) {
+                Level::Debug
+            } else {
+                Level::Error
+            };
             log!(
                 level,
                 "list {:?} failed: {why}. Its entry is left as it was; its next run goes on from what is delivered.",
@@ -194,7 +198,7 @@ impl Controller {
         warnings.extend(report::rejected(&entry, counts, &dead_letter));
         warnings.extend(report::nothing_left(&entry, counts));
         // What is so every few seconds is told once.
-        if entry.every >= OFTEN || self.turns.is_news(&entry.id, &warnings.join("\n")) {
+        if entry.every >= OFTEN || self.turns.is_news(&entry.id, &warnings.join("\n"), self.clock.now()) {
             warnings.iter().for_each(|told| warn!("{told}"));
         }
         if let Some(told) = report::fields_left_out(&entry, counts) {
@@ -274,10 +278,10 @@ fn expire(entry: &Entry, ends: &Ends) -> Option<TimeDelta> {
 
 /// What the result of an entry's run depends on: with anything of it changed, an interrupted run does not go on. How
 /// fast it runs is not among it.
-fn origin(entry: &Entry, ends: &Ends) -> String {
+fn origin(entry: &Entry) -> String {
     let said = [&entry.source, &entry.mapping, &entry.sink].map(|said| &said.value);
     let was = serde_json::to_string(&(entry.was, &entry.contact, said)).unwrap_or_default();
-    format!("{was} to {} importer {}", ends.held_by, env!("CARGO_PKG_VERSION"))
+    format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
 }
 
 /// By what the opt-outs of full loads are compared.

@@ -24,6 +24,9 @@ const PROBE: Duration = Duration::from_secs(45);
 /// After a rest requests go so far apart until one succeeds. They do not wait for each other's answers: one may never come.
 const SLOW_START: Duration = Duration::from_secs(1);
 
+/// However long a service wants to be left alone, it is asked again after so long: what it said may be a mistake.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
+
 /// Lets requests out: the lists in turn, the urgent ones first.
 pub struct Gate {
     places: Arc<Queue>,
@@ -174,7 +177,7 @@ impl Gate {
     /// The service has asked for a rest; all wait. False if they do so already.
     pub fn cool(&self, wait: Duration) -> bool {
         let mut rest = lock(&self.rest);
-        let until = Instant::now() + wait;
+        let until = Instant::now() + wait.min(LONGEST_REST);
         let news = rest.until.is_none_or(|known| known <= Instant::now());
         rest.until = Some(rest.until.map_or(until, |known| known.max(until)));
         rest.recovering = true;
@@ -345,6 +348,15 @@ mod tests {
             }));
             assert_eq!(entered.await, [true, mended, mended]);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_rest_lasts_for_ever() {
+        let gate = Gate::new(1, 0.0);
+        gate.cool(Duration::from_secs(u64::MAX));
+        assert!(gate.enter(&anybody()).await.is_err());
+        sleep(Duration::from_secs(3600)).await;
+        assert!(gate.enter(&anybody()).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -57,6 +57,9 @@ pub struct Door {
     told: Mutex<Option<(String, Instant)>>,
 }
 
+/// What a service asks for beyond this is a mistake of its or of a clock.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
 /// How long the same trouble is no news.
 const OLD: Duration = Duration::from_secs(10);
 
@@ -210,6 +213,7 @@ impl Http {
             }
             let start = *failed.get_or_insert_with(Instant::now);
             let after = if let Fault::Retryable { after, .. } = &fault { *after } else { None };
+            let after = after.map(|after| after.min(LONGEST_WAIT));
             let wait = backoff::delay(attempt, fastrand::f64(), after);
             // The gate waits, for everybody, also if this request is given up.
             let rests = asks_for_rest(fault.problem());

@@ -77,7 +77,16 @@ impl Sink for Ndjson {
     }
 
     fn place(&self) -> String {
-        self.path.display().to_string()
+        // `out/./a` and `out/b/../a` are one place.
+        let mut place = PathBuf::new();
+        for component in self.path.components() {
+            match component {
+                Component::ParentDir => _ = place.pop(),
+                Component::CurDir => {}
+                component => place.push(component),
+            }
+        }
+        place.display().to_string()
     }
 
     fn deletion(&self) -> Deletion {

@@ -7,9 +7,12 @@
 mod account;
 mod slice;
 
+use std::sync::Once;
+
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use futures::future::BoxFuture;
+use log::warn;
 use serde::Deserialize;
 use serde_json::{
     Value, json,
@@ -175,9 +178,8 @@ impl Chain for WhenIWork {
             let doing = format!("could not read the shifts from {} on", time::spoken(slice.from));
             let read = |response: &Response| page(response);
             let before = self.days.is_before(at, slice);
-            let limit = if before { 1 } else { count };
             let Page { mut records, gone, at: made } =
-                self.accounts.get(&doing, &["shifts"], &self.query(slice, limit), read).await?;
+                self.accounts.get(&doing, &["shifts"], &self.query(slice, count), read).await?;
             if before {
                 records.clear();
             }
@@ -190,6 +192,15 @@ impl Chain for WhenIWork {
                 return Err(Fault::list(format!("{count} shifts or more begin within a minute of {from}"))
                     .hint("raise `items_per_request`"));
             }
+            if is_cut_off(records.len(), count) {
+                let (rows, from) = (records.len(), time::spoken(slice.from));
+                ONCE.call_once(|| {
+                    warn!(
+                        "just {rows} shifts begin within a minute of {from}; if the service cuts answers off there, some are \
+                         missing."
+                    );
+                });
+            }
             records.extend(gone);
             let next = self.days.after(at, slice).map(|slice| slice.cursor());
             Ok(Link { records, next, at: made })
@@ -199,6 +210,9 @@ impl Chain for WhenIWork {
 
 /// Services cut answers off at round numbers.
 const ROUND: usize = 50;
+
+/// Told once: what is so is so every few seconds.
+static ONCE: Once = Once::new();
 
 /// Whether there may be more than was answered. It is told nowhere how many rows an answer holds at most: one that is as full as it
 /// was asked to be may be cut off, and one of a round number of rows by a limit of the service's own.

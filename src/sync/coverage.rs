@@ -29,6 +29,9 @@ pub struct Counts {
     /// Records whose consent is withdrawn.
     #[serde(default)]
     pub opt_outs: u64,
+    /// Those of them that the sink is known to have had already.
+    #[serde(default)]
+    pub known_opt_outs: u64,
     pub skipped: BTreeMap<String, u64>,
     pub rejected: BTreeMap<String, u64>,
     /// Rows that had been read before.
@@ -45,6 +48,7 @@ pub struct Counts {
 pub const SENT: &str = "sent";
 /// What a record was sent for, if that counts.
 pub const OPT_OUT: &str = "opt_out";
+pub const OPT_OUT_AGAIN: &str = "opt_out_again";
 pub const DELETION: &str = "deletion";
 pub const UNCHANGED: &str = "unchanged";
 pub const SKIPPED: &str = "skipped";
@@ -59,7 +63,8 @@ impl Counts {
         match word {
             SENT => {
                 self.sent += 1;
-                self.opt_outs += u64::from(reason == OPT_OUT);
+                self.opt_outs += u64::from(reason == OPT_OUT || reason == OPT_OUT_AGAIN);
+                self.known_opt_outs += u64::from(reason == OPT_OUT_AGAIN);
                 self.deletions += u64::from(reason == DELETION);
             }
             UNCHANGED => self.unchanged += 1,

@@ -62,8 +62,6 @@ pub struct Pass<'a> {
     pub holds_back: bool,
     /// Records that this pass has sent, if it is remembered what the sink holds.
     sent: HashSet<u128>,
-    /// Opt-outs of this pass that the sink knows already.
-    known_opt_outs: u64,
     /// Whether the source's clock has confirmed the end of the window.
     confirmed: bool,
     heavies: u32,
@@ -76,8 +74,9 @@ pub struct Pass<'a> {
     pub unrecorded: bool,
     /// Nothing: any number of opt-outs may pass.
     pub brake: Option<Brake>,
-    /// In the passes before this one.
+    /// In the passes before this one, and those of them that the sink had had already.
     opt_outs_before: u64,
+    known_before: u64,
     /// Members in the plain listing, whatever the window, once that has been asked for.
     pub listed: Option<u64>,
     /// That is being asked for.
@@ -126,7 +125,6 @@ impl<'a> Pass<'a> {
             notes: Vec::new(),
             holds_back: plan.holds_back,
             sent: HashSet::new(),
-            known_opt_outs: 0,
             confirmed: !lines.is_empty(),
             heavies: 0,
             resting: None,
@@ -135,6 +133,7 @@ impl<'a> Pass<'a> {
             unrecorded: false,
             brake: None,
             opt_outs_before: header.counts.opt_outs,
+            known_before: header.counts.known_opt_outs,
             listed: None,
             counting: false,
         })

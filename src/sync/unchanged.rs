@@ -81,8 +81,13 @@ impl Unchanged {
     pub async fn begin(&self) -> Result<(), Fault> {
         match self.on() {
             Some(_) => Ok(()),
-            None => files::blocking(&self.path, files::remove).await.map(|_| ()),
+            None => self.clear().await,
         }
+    }
+
+    /// Nothing is remembered any more.
+    pub async fn clear(&self) -> Result<(), Fault> {
+        files::blocking(&self.path, files::remove).await.map(|_| ())
     }
 
     /// By what two payloads of a record are compared.

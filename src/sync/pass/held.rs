@@ -19,8 +19,9 @@ impl<'a> Pass<'a> {
 
     /// Opt-outs that are to be compared: those that the sink is known to have had already are none in a pass over changes.
     fn news(&self) -> u64 {
-        let known = if self.brake.is_some_and(|brake| brake.expected == 0) { self.known_opt_outs } else { 0 };
-        self.opt_outs().saturating_sub(known)
+        let known = self.counts.known_opt_outs - self.known_before;
+        let counts = self.brake.is_some_and(|brake| brake.expected == 0);
+        self.opt_outs() - if counts { known } else { 0 }
     }
 
     /// Asks for that size, as one of the reads: a request of its own would wait for places that the others hold.
@@ -59,6 +60,8 @@ impl<'a> Pass<'a> {
             why: more,
         };
         held::keep(&self.plan.folder, &held).await?;
+        // Those that were sent by mistake are to be counted at the next try as well.
+        self.plan.unchanged.clear().await?;
         Err(held.fault())
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     },
     sink::Deletion,
     sync::{
-        coverage::{DELETION, OPT_OUT, OUTDATED, REJECTED, SENT, SKIPPED, UNCHANGED, counted},
+        coverage::{DELETION, OPT_OUT, OPT_OUT_AGAIN, OUTDATED, REJECTED, SENT, SKIPPED, UNCHANGED, counted},
         dead_letter::DeadLetter,
         parcel::Parcel,
         seen::{Known, Seen, fingerprint},
@@ -116,9 +116,14 @@ impl Pass<'_> {
             *self.counts.fields.entry(format!("{field} {reason}")).or_default() += 1;
         }
         self.counts.opt_outs += u64::from(opts_out);
-        self.known_opt_outs += u64::from(opts_out && kept.is_some_and(|kept| kept.opted_out));
+        let again = opts_out && kept.is_some_and(|kept| kept.opted_out);
+        self.counts.known_opt_outs += u64::from(again);
         self.queue(Parcel { print: row.key, payload, opts_out, changed: record.changed });
-        if opts_out { format!("{SENT} {OPT_OUT}") } else { SENT.to_owned() }
+        match (opts_out, again) {
+            (true, true) => format!("{SENT} {OPT_OUT_AGAIN}"),
+            (true, false) => format!("{SENT} {OPT_OUT}"),
+            (false, _) => SENT.to_owned(),
+        }
     }
 
     /// The record is gone at the source.
