@@ -77,6 +77,11 @@ impl Chosen {
     }
 }
 
+/// The settings of an adapter that has none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoSettings {}
+
 /// A length of time in the settings of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub TimeDelta);

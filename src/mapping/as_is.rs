@@ -1,23 +1,16 @@
 //! Records as the source tells them.
 
-use serde::Deserialize;
-
 use super::Mapping;
 use crate::base::{
-    adapter::Chosen,
+    adapter::{Chosen, NoSettings},
     record::{Mapped, Outgoing, Record},
 };
-
-/// There is nothing to set.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settings {}
 
 pub struct AsIs;
 
 impl AsIs {
     pub fn open(chosen: &Chosen) -> Result<Self, String> {
-        let Settings {} = chosen.settings()?;
+        let NoSettings {} = chosen.settings()?;
         Ok(AsIs)
     }
 }

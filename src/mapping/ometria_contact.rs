@@ -12,21 +12,16 @@ mod properties;
 
 use std::{borrow::Cow, sync::OnceLock};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value, value::to_raw_value};
 
 use self::{consent::Said, member::Member, named::Names};
 use super::{Mapping, Wanted};
 use crate::base::{
-    adapter::Chosen,
+    adapter::{Chosen, NoSettings},
     contact::{ContactSettings, PropertySource, TAGS},
     record::{LeftOut, Mapped, Outgoing, Reason, Record},
 };
-
-/// There is nothing to set in the mapping: what its contacts look like stands in the entry itself.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settings {}
 
 /// The mapping of one list.
 pub struct OmetriaContact {
@@ -38,7 +33,7 @@ pub struct OmetriaContact {
 
 impl OmetriaContact {
     pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Self, String> {
-        let Settings {} = chosen.settings()?;
+        let NoSettings {} = chosen.settings()?;
         Ok(OmetriaContact::new(wanted.list_id, wanted.contact.clone()))
     }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{BatchLimits, Deletion, LateErrors, Receipt, Sink, Wanted};
 use crate::{
     base::{
-        adapter::Chosen,
+        adapter::{Chosen, NoSettings},
         fault::Fault,
         record::{Payload, Reason},
         redact,
@@ -33,11 +33,6 @@ const RATE: f64 = 8.0;
 const CONNECTIONS: usize = 16;
 /// With fewer places than this left in Ometria's queue the pace goes down.
 const PLENTY: f64 = 10_000.0;
-
-/// There is nothing to set.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settings {}
 
 /// The account of the environment: <https://docs.ometria.com/docs/push-endpoint>.
 pub fn account(environment: &Environment) -> Result<(Account, Gate), Refused> {
@@ -71,7 +66,7 @@ pub struct Ometria {
 
 impl Ometria {
     pub fn open(chosen: &Chosen, wanted: Wanted, doors: &Doors) -> Result<Self, Unopened> {
-        let Settings {} = chosen.settings()?;
+        let NoSettings {} = chosen.settings()?;
         Ok(Ometria::new(doors.door(SERVICE, account)?.open(wanted.caller), wanted.list_id))
     }
 

@@ -3,28 +3,26 @@
 use std::io::{self, Write};
 
 use futures::future::BoxFuture;
-use serde::Deserialize;
 use tokio::task::spawn_blocking;
 
 use super::{BatchLimits, Deletion, Receipt, Sink, ndjson::lines};
 use crate::{
-    base::{adapter::Chosen, fault::Fault, record::Payload},
+    base::{
+        adapter::{Chosen, NoSettings},
+        fault::Fault,
+        record::Payload,
+    },
     net::Unopened,
 };
 
 /// Lines that are written at once.
 const MAX_RECORDS: usize = 1000;
 
-/// There is nothing to set.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settings {}
-
 pub struct Stdout;
 
 impl Stdout {
     pub fn open(chosen: &Chosen) -> Result<Self, Unopened> {
-        let Settings {} = chosen.settings()?;
+        let NoSettings {} = chosen.settings()?;
         Ok(Stdout)
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, value::RawValue};
 use super::{Pages, Rows, Source, Wanted};
 use crate::{
     base::{
-        adapter::Chosen,
+        adapter::{Chosen, NoSettings},
         fault::Fault,
         record::Record,
         time,
@@ -44,11 +44,6 @@ pub struct Mailchimp {
     /// Of a member: what is not asked for does not travel. Nothing: all of them.
     fields: Option<Vec<String>>,
 }
-
-/// There is nothing to set.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settings {}
 
 /// The account of the environment: <https://mailchimp.com/developer/marketing/docs/fundamentals/>.
 pub fn account(environment: &Environment) -> Result<(Account, Gate), Refused> {
@@ -95,7 +90,7 @@ fn data_center(key: &str) -> Option<&str> {
 
 impl Mailchimp {
     pub fn open(chosen: &Chosen, wanted: Wanted, doors: &Doors) -> Result<Self, Unopened> {
-        let Settings {} = chosen.settings()?;
+        let NoSettings {} = chosen.settings()?;
         let Wanted { list_id, fields, caller } = wanted;
         Ok(Mailchimp::new(doors.door(SERVICE, account)?.open(caller), list_id, fields))
     }
