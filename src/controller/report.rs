@@ -50,7 +50,18 @@ fn name(entry: &Entry) -> String {
 
 pub fn finished(entry: &Entry, outcome: &Outcome) -> String {
     let (list, seconds) = (name(entry), outcome.elapsed.as_secs_f64());
-    format!("{list} finished in {seconds:.1} seconds: {}, 0 unexplained.", outcome.counts)
+    format!("{list} finished in {seconds:.1} seconds: {}.", outcome.counts)
+}
+
+/// The source has counted fewer records than it listed.
+pub fn totals_wrong(entry: &Entry, counts: &Counts) -> Option<String> {
+    counts.totals_wrong.then(|| {
+        format!(
+            "{}: the source's totals are wrong, it listed more records than it counts. All that it listed was read to the \
+             end, but no count can show that nobody is missing.",
+            name(entry)
+        )
+    })
 }
 
 /// Something that the entry names is not there.

@@ -195,6 +195,7 @@ impl Controller {
         let (counts, dead_letter) = (&outcome.counts, self.file.folders().dead_letter(&entry));
         let mut warnings: Vec<String> =
             outcome.unknown.iter().map(|unknown| report::unknown(&entry, unknown)).collect();
+        warnings.extend(report::totals_wrong(&entry, counts));
         warnings.extend(report::rejected(&entry, counts, &dead_letter));
         warnings.extend(report::nothing_left(&entry, counts));
         // What is so every few seconds is told once.

@@ -15,6 +15,7 @@ use super::{
     list::List,
     people::Member,
     query::Query,
+    quirks::Quirks,
 };
 use crate::net::{Request, Response};
 
@@ -27,6 +28,7 @@ pub struct Mailchimp {
     lists: HashMap<String, List>,
     faults: Option<Faults>,
     edits: BTreeMap<Edit, usize>,
+    quirks: Quirks,
 }
 
 impl Mailchimp {
@@ -77,6 +79,11 @@ impl Mailchimp {
         self.edit(list_id, number, now, |member| member.subscribe(now));
     }
 
+    /// From now on listings are not as documented.
+    pub fn set_quirks(&mut self, quirks: Quirks) {
+        self.quirks = quirks;
+    }
+
     /// What people have done to the lists by themselves, by kind.
     pub fn edits(&self) -> &BTreeMap<Edit, usize> {
         &self.edits
@@ -111,7 +118,10 @@ impl Mailchimp {
             (&Method::GET, ["3.0", "ping"]) => answer(200, &json!({"health_status": "Everything's Chimpy!"})),
             (&Method::GET, ["3.0", "lists", list_id, "members"]) => match self.lists.get(*list_id) {
                 Some(list) => match Query::parse(request.uri().query().unwrap_or("")) {
-                    Ok(query) => answer(200, &query.select(list_id, list.picture(view.time, view.shuffle))),
+                    Ok(query) => answer(
+                        200,
+                        &query.select(list_id, list.picture(view.time, view.shuffle), &self.quirks),
+                    ),
                     Err(detail) => problem(400, "Invalid Resource", &detail),
                 },
                 None => not_found(),

@@ -9,6 +9,7 @@ pub mod mailchimp;
 pub mod ometria;
 pub mod people;
 mod query;
+pub mod quirks;
 pub mod serve;
 mod trouble;
 pub mod when_i_work;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use super::{list::Picture, people::Member};
+use super::{list::Picture, people::Member, quirks::Quirks};
 use crate::base::time;
 
 const MAX_COUNT: usize = 1000;
@@ -52,7 +52,7 @@ impl Query {
     }
 
     /// `since` excludes its second, `before` includes it; without a status the archived members are hidden.
-    pub fn select(&self, list_id: &str, picture: Picture) -> Value {
+    pub fn select(&self, list_id: &str, picture: Picture, quirks: &Quirks) -> Value {
         let wanted = |member: &Member| match &self.status {
             Some(status) => member.status == status,
             None => member.status != "archived",
@@ -62,15 +62,19 @@ impl Query {
             members.reverse();
         }
         let total = members.len();
-        let end = self.offset.saturating_add(self.count).min(total);
-        let page = self.offset.min(end)..end;
+        let page = quirks.page(self.offset, self.count, total);
         if let Some(mut chance) = picture.shuffle {
             let seconds = whole_seconds(&members, page.clone());
             let tied = |a: &&Member, b: &&Member| a.last_changed == b.last_changed;
             members[seconds].chunk_by_mut(tied).for_each(|ties| chance.shuffle(ties));
         }
-        let page = members[page].iter();
-        let members: Vec<Value> = page.map(|member| self.cut("members.", member.json(list_id))).collect();
+        let page = members[page].iter().map(|member| {
+            let mut member = member.json(list_id);
+            quirks.rename(&mut member);
+            self.cut("members.", member)
+        });
+        let members: Vec<Value> = page.collect();
+        let total = quirks.total(total, members.len());
         self.cut(
             "",
             json!({"members": members, "list_id": list_id, "total_items": total,

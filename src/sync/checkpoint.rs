@@ -15,7 +15,11 @@ use log::warn;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{coverage::Counts, files, held, walk::Cut};
+use super::{
+    coverage::Counts,
+    files, held,
+    walk::{Cut, Server},
+};
 use crate::base::{
     fault::Fault,
     window::{Cursor, Window},
@@ -43,13 +47,28 @@ pub struct Header {
     pub seconds: f64,
     /// What the mapping has chosen for the whole list.
     pub choice: Option<String>,
+    /// What is known of how the source answers.
+    #[serde(default)]
+    pub server: Server,
+    /// The source's totals were found to be wrong, in this run or before.
+    #[serde(default)]
+    pub totals_wrong: bool,
 }
 
 impl Header {
     /// The first pass of a run.
     pub fn new(origin: &str, windows: Vec<Window>) -> Self {
-        let (counts, origin) = (Counts::default(), origin.to_owned());
-        Header { version: VERSION, origin, pass: 1, windows, counts, seconds: 0.0, choice: None }
+        Header {
+            version: VERSION,
+            origin: origin.to_owned(),
+            pass: 1,
+            windows,
+            counts: Counts::default(),
+            seconds: 0.0,
+            choice: None,
+            server: Server::default(),
+            totals_wrong: false,
+        }
     }
 }
 
@@ -73,6 +92,9 @@ pub struct Progress {
     /// The most rows by which a part has grown, and rows that were listed although their time is not in the window.
     pub growth: u64,
     pub outside: u64,
+    /// An answer had more rows than its own total.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub totals_wrong: bool,
     /// Of a chain: the page after this one, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Cursor>,
@@ -81,7 +103,16 @@ pub struct Progress {
 impl Progress {
     /// At the beginning of a window.
     pub fn new(window: Window) -> Self {
-        Progress { part: window, rest: vec![], window: None, held: 0, growth: 0, outside: 0, next: None }
+        Progress {
+            part: window,
+            rest: vec![],
+            window: None,
+            held: 0,
+            growth: 0,
+            outside: 0,
+            totals_wrong: false,
+            next: None,
+        }
     }
 }
 

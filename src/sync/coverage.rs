@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::seen::Seen;
 
-/// What became of the rows.
+/// What became of the rows. In a finished run two equations hold:
+///
+/// * `window + late = seen + left + unexplained`
+/// * `seen + again = sent + unchanged + skipped + rejected + superseded`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Rows that were to be read, when the windows were opened.
@@ -34,10 +37,25 @@ pub struct Counts {
     pub known_opt_outs: u64,
     pub skipped: BTreeMap<String, u64>,
     pub rejected: BTreeMap<String, u64>,
+    /// Versions of records that were not sent, since a newer one was known by then.
+    #[serde(default)]
+    pub superseded: u64,
+    /// Versions beyond the first of a record in a pass, and all those of a pass that was made once more.
+    #[serde(default)]
+    pub again: u64,
     /// Rows that had been read before.
     pub read_twice: u64,
-    /// Rows that left the windows since: they have changed, or are gone.
+    /// Rows that left the windows before they were read: they have changed, or are gone.
     pub left: u64,
+    /// Rows that came into the windows after these were opened: changes that became visible late.
+    #[serde(default)]
+    pub late: u64,
+    /// Rows that the source counts, and that nothing explains.
+    #[serde(default)]
+    pub unexplained: u64,
+    /// The source's totals are wrong, so that nothing can be compared with them.
+    #[serde(default)]
+    pub totals_wrong: bool,
     pub passes: u32,
     /// Fields that were left out of the records sent, by name and reason; after a crash some may be counted twice.
     #[serde(default)]
@@ -70,8 +88,17 @@ impl Counts {
             UNCHANGED => self.unchanged += 1,
             SKIPPED => *self.skipped.entry(reason.to_owned()).or_default() += 1,
             REJECTED => *self.rejected.entry(reason.to_owned()).or_default() += 1,
-            _ => self.read_twice += 1,
+            _ => self.superseded += 1,
         }
+    }
+
+    /// Adds one listing of one pass.
+    pub fn add(&mut self, rows: Rows) {
+        self.window += rows.window;
+        self.seen += rows.seen;
+        self.left += rows.left();
+        self.late += rows.late();
+        self.unexplained += rows.missing();
     }
 
     /// Nothing was sent, and nothing is missing that was there.
@@ -103,7 +130,7 @@ pub fn counted(reasons: &BTreeMap<String, u64>) -> String {
 /// `2410 records in the window, 2410 seen: 2350 sent, 60 skipped (60 pending), 0 rejected; 5 read twice, …`
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { window, seen, sent, read_twice, left, passes, .. } = self;
+        let Counts { window, seen, sent, read_twice, left, passes, unexplained, .. } = self;
         write!(f, "{window} records in the window, {seen} seen: {sent} sent")?;
         let kinds = [(self.opt_outs, "opted out"), (self.deletions, "deleted")];
         let told: Vec<String> = kinds
@@ -119,14 +146,27 @@ impl fmt::Display for Counts {
         }
         write_reasons(f, SKIPPED, &self.skipped)?;
         write_reasons(f, REJECTED, &self.rejected)?;
+        if self.superseded > 0 {
+            write!(f, ", {} superseded", self.superseded)?;
+        }
         write!(f, "; {read_twice} read twice, {left} left the window")?;
+        if self.late > 0 {
+            write!(f, ", {} came in late", self.late)?;
+        }
+        if self.again > 0 {
+            write!(f, ", {} settled again", self.again)?;
+        }
         if self.left_out > 0 {
             write!(f, ", {} left out by start_offset", self.left_out)?;
         }
         if self.unlisted > 0 {
             write!(f, ", {} no longer listed", self.unlisted)?;
         }
-        write!(f, ", {passes} {}", if *passes == 1 { "pass" } else { "passes" })
+        write!(f, ", {passes} {}, ", if *passes == 1 { "pass" } else { "passes" })?;
+        match self.totals_wrong {
+            true => write!(f, "unexplained: unknown"),
+            false => write!(f, "{unexplained} unexplained"),
+        }
     }
 }
 
@@ -143,11 +183,24 @@ pub struct Rows {
     pub growth: u64,
     /// Rows that were listed although their time is not in the window.
     pub outside: u64,
+    /// Rows of the window's last seconds that became visible after those were read: the next window reads them.
+    pub unseen: u64,
 }
 
 impl Rows {
+    /// Rows that left before they were read.
     pub fn left(&self) -> u64 {
-        self.window.saturating_sub(self.held)
+        self.window.saturating_sub(self.seen).saturating_sub(self.missing())
+    }
+
+    /// Rows that came in after the window was opened.
+    pub fn late(&self) -> u64 {
+        (self.seen + self.missing()).saturating_sub(self.window)
+    }
+
+    /// Rows that stayed and were not seen.
+    pub fn missing(&self) -> u64 {
+        self.held.saturating_sub(self.seen).saturating_sub(self.unseen)
     }
 
     /// Whether the answer needs a second look: rows that stayed were not seen, or some came in.
@@ -155,11 +208,12 @@ impl Rows {
         self.seen < self.held || self.growth > 0
     }
 
-    /// Rows that nothing explains. `late` are those of the window's last seconds now, and `late_seen` how many of them were
-    /// seen: changes of these seconds may have become visible after they were read, and the next window reads
+    /// Why some rows are not explained. `late` are those of the window's last seconds now, and `late_seen` how many of them
+    /// were seen: changes of these seconds may have become visible after they were read, and the next window reads
     /// them again.
-    pub fn unexplained(&self, late: u64, late_seen: u64) -> Option<String> {
-        let missing = self.held.saturating_sub(self.seen).saturating_sub(late.saturating_sub(late_seen));
+    pub fn unexplained(&mut self, late: u64, late_seen: u64) -> Option<String> {
+        self.unseen = late.saturating_sub(late_seen);
+        let missing = self.missing();
         if missing > 0 {
             let Rows { held, seen, .. } = self;
             return Some(format!(
@@ -202,13 +256,14 @@ mod tests {
             (100, 100, 100, 0, 1, 0, 0, false),
             (0, 0, 0, 0, 0, 0, 0, false),
         ] {
-            let rows = Rows { window, held, seen, growth, outside };
+            let mut rows = Rows { window, held, seen, growth, outside, unseen: 0 };
             assert_eq!(
                 rows.unexplained(late, late_seen).is_some(),
                 unexplained,
                 "{rows:?} {late} {late_seen}"
             );
             assert!(rows.suspicious() || !unexplained, "{rows:?}");
+            assert_eq!(rows.window + rows.late(), rows.seen + rows.left() + rows.missing(), "{rows:?}");
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
     pass::Pass,
     seen::fingerprint,
     unchanged::Unchanged,
-    walk::LAG,
+    walk::{LAG, Server},
 };
 use crate::{
     base::{
@@ -148,6 +148,13 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             plan.list_id
         );
     }
+    if let Some(summary) = &summary {
+        header.server.proven = header.server.proven.max(summary.most_rows);
+    }
+    header.server.doubts &= plan.since.is_none();
+    // A source that counts wrongly does so again.
+    header.totals_wrong |=
+        plan.since.is_some() && summary.as_ref().is_some_and(|summary| summary.totals_wrong);
     let delivered = summary.as_ref().map_or(0, Summary::len);
     let opt_outs = summary.as_ref().and_then(|summary| summary.opt_outs.get(&plan.audience)).copied();
     let choice = lines.last().and_then(|line| line.choice.clone()).or(header.choice.clone());
@@ -223,6 +230,8 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
         until: done.until,
         archived: plan.reads_archived,
         choice: ends.mapping.choice(),
+        totals_wrong: pass.totals_wrong(),
+        most_rows: pass.server().proven,
     };
     let unlisted = ledger::add(&plan.list_folder, delivered).await?;
     let (letters, _) = dead_letter::read(&plan.dead_letter).await?;
@@ -271,11 +280,15 @@ struct Done {
     seconds: f64,
     /// It was more than a page.
     big: bool,
+    server: Server,
+    totals_wrong: bool,
 }
 
 impl Done {
     fn of(pass: &Pass) -> Self {
-        Done { until: pass.until(), counts: pass.counts(), seconds: pass.seconds(), big: pass.is_big() }
+        let (until, counts, seconds) = (pass.until(), pass.counts(), pass.seconds());
+        let (server, totals_wrong) = (pass.server(), pass.totals_wrong());
+        Done { until, counts, seconds, big: pass.is_big(), server, totals_wrong }
     }
 }
 
@@ -326,7 +339,16 @@ fn catch_up(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
     let sweeps = [Sweep::Listed, Sweep::Archived].into_iter().take(if plan.reads_archived { 2 } else { 1 });
     let windows = sweeps.map(|sweep| Window { sweep, since, until }).collect();
     let (pass, choice) = (header.pass + 1, ends.mapping.choice());
-    Header { pass, windows, choice, counts: done.counts, seconds: done.seconds, ..header }
+    Header {
+        pass,
+        windows,
+        choice,
+        counts: done.counts,
+        seconds: done.seconds,
+        server: done.server,
+        totals_wrong: done.totals_wrong,
+        ..header
+    }
 }
 
 /// The same pass once more, up to now.
@@ -338,9 +360,18 @@ fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
         windows.push(Window { sweep: Sweep::Archived, since: Some(continuing(done.until)), until: None });
     }
     windows.iter_mut().for_each(|window| window.until = until);
-    let Counts { window, left_out, seen, left, .. } = header.counts;
-    let counts = Counts { window, left_out, seen, left, ..done.counts };
-    Header { windows, counts, seconds: done.seconds, choice: ends.mapping.choice(), ..header }
+    let Counts { window, left_out, seen, left, late, unexplained, .. } = header.counts;
+    let again = done.counts.again + done.counts.seen - seen;
+    let counts = Counts { window, left_out, seen, left, late, unexplained, again, ..done.counts };
+    Header {
+        windows,
+        counts,
+        seconds: done.seconds,
+        choice: ends.mapping.choice(),
+        server: done.server,
+        totals_wrong: done.totals_wrong,
+        ..header
+    }
 }
 
 /// Waits until the next window reaches beyond the last one, so that a full load holds the second in which it began: then a list

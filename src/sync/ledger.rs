@@ -41,6 +41,12 @@ pub struct Summary {
     pub opt_outs: BTreeMap<String, u64>,
     /// What the mapping has chosen for the whole list.
     pub choice: Option<String>,
+    /// The source's totals were found to be wrong, so that nothing can be compared with them.
+    #[serde(default)]
+    pub totals_wrong: bool,
+    /// The most records that the source has given in one answer.
+    #[serde(default)]
+    pub most_rows: usize,
     names: Vec<String>,
     rows: usize,
 }
@@ -70,6 +76,10 @@ pub struct Delivered<'a> {
     /// The archived listing was read too, or nobody could be in it.
     pub archived: bool,
     pub choice: Option<String>,
+    /// The source's totals were found to be wrong.
+    pub totals_wrong: bool,
+    /// The most records in one answer.
+    pub most_rows: usize,
 }
 
 /// The whole file.
@@ -125,13 +135,16 @@ pub async fn begin(folder: &Path, from: DateTime<Utc>) -> Result<(), Fault> {
         until: from,
         archived: true,
         choice: None,
+        totals_wrong: false,
+        most_rows: 0,
     };
     add(folder, delivered).await.map(|_| ())
 }
 
 /// Adds what a pass has delivered; answers how many records were known before and are none of it. Done twice, it changes nothing.
 pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<u64, Fault> {
-    let Delivered { seen, whole, left_out, opt_outs, until, archived, choice } = delivered;
+    let Delivered { seen, whole, left_out, opt_outs, until, archived, choice, totals_wrong, most_rows } =
+        delivered;
     let mut added: HashMap<u128, (i64, String)> = HashMap::new();
     for (key, known, name) in
         seen.iter().flat_map(|seen| seen.iter().map(|(key, known)| (key, known, seen.name(known.status))))
@@ -161,12 +174,16 @@ pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<u64, Fault> 
                 left_out,
                 opt_outs: opt_outs_before.unwrap_or_default(),
                 choice: choice.clone(),
+                totals_wrong: false,
+                most_rows: 0,
                 names: vec![],
                 rows: 0,
             };
             Ledger { summary, statuses: HashMap::new() }
         });
         ledger.summary.until = until;
+        ledger.summary.totals_wrong |= totals_wrong;
+        ledger.summary.most_rows = ledger.summary.most_rows.max(most_rows);
         ledger.summary.opt_outs.extend(opt_outs);
         if archived {
             ledger.summary.archived_until = until;
@@ -247,6 +264,8 @@ mod tests {
             until,
             archived: true,
             choice: None,
+            totals_wrong: false,
+            most_rows: 0,
         };
         super::add(folder, delivered).await.unwrap();
     }

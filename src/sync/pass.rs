@@ -9,7 +9,7 @@ mod reading;
 mod window;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
@@ -31,7 +31,7 @@ use super::{
     parcel::Parcel,
     sweep::{Pace, Sweeping},
     unchanged::Memory,
-    walk::Joined,
+    walk::{Joined, Server},
     watermark::Watermark,
 };
 use crate::{base::fault::Fault, source::Pages};
@@ -77,10 +77,16 @@ pub struct Pass<'a> {
     /// In the passes before this one, and those of them that the sink had had already.
     opt_outs_before: u64,
     known_before: u64,
+    /// Records that the passes before this one have rejected, by reason.
+    rejected_before: BTreeMap<String, u64>,
     /// Members in the plain listing, whatever the window, once that has been asked for.
     pub listed: Option<u64>,
     /// That is being asked for.
     counting: bool,
+    /// Why the pass can't come to its end; what was read is delivered all the same.
+    fault: Option<Fault>,
+    /// What was known of the source at the last page.
+    server: Server,
 }
 
 type Reads<'a> = FuturesUnordered<BoxFuture<'a, (usize, u32, Answer)>>;
@@ -95,7 +101,13 @@ impl<'a> Pass<'a> {
         lines: &[Line],
     ) -> Option<Self> {
         let chained = matches!(ends.source.pages(), Pages::Chain(_));
-        let pace = Pace { size: plan.items_per_request, workers: plan.worker_count, chained };
+        let pace = Pace {
+            size: plan.items_per_request,
+            workers: plan.worker_count,
+            chained,
+            server: header.server,
+            totals_wrong: header.totals_wrong,
+        };
         let mut counts = header.counts.clone();
         let mut sweeps = Vec::new();
         for (walk, window) in header.windows.iter().enumerate() {
@@ -134,8 +146,11 @@ impl<'a> Pass<'a> {
             brake: None,
             opt_outs_before: header.counts.opt_outs,
             known_before: header.counts.known_opt_outs,
+            rejected_before: header.counts.rejected.clone(),
             listed: None,
             counting: false,
+            fault: None,
+            server: header.server,
         })
     }
 
@@ -171,6 +186,10 @@ impl<'a> Pass<'a> {
                 self.unrecorded = false;
             }
             self.hold().await?;
+            if self.fault.is_some() {
+                stopping = true;
+                reads.clear();
+            }
             let unsure = self.is_unsure();
             if unsure && !stopping && !self.counting {
                 self.counting = true;
@@ -184,7 +203,8 @@ impl<'a> Pass<'a> {
                 self.send(&mut deliveries, stuck || (read_out && (flush || stopping)));
             }
             if read_out && deliveries.is_empty() {
-                return self.note(true).await;
+                self.note(true).await?;
+                return self.fault.take().map_or(Ok(()), Err);
             }
             let wake = self.wakes();
             if reads.is_empty() && deliveries.is_empty() && wake.is_none() {
@@ -257,12 +277,8 @@ impl<'a> Pass<'a> {
     /// Of the whole run, up to now.
     pub fn counts(&self) -> Counts {
         let mut counts = self.counts.clone();
-        for sweep in &self.sweeps {
-            let rows = sweep.rows();
-            counts.window += rows.window;
-            counts.seen += rows.seen;
-            counts.left += rows.left();
-        }
+        self.sweeps.iter().for_each(|sweep| counts.add(sweep.rows()));
+        counts.totals_wrong |= self.totals_wrong();
         counts.passes += 1;
         counts
     }
@@ -281,6 +297,16 @@ impl<'a> Pass<'a> {
     /// Whether a listing was more than a page.
     pub fn is_big(&self) -> bool {
         self.sweeps.iter().any(|sweep| !sweep.held_all_at_once())
+    }
+
+    /// Whether an answer had more rows than its own total, so that the source's totals say nothing.
+    pub fn totals_wrong(&self) -> bool {
+        self.sweeps.iter().any(|sweep| sweep.progress.totals_wrong)
+    }
+
+    /// What the answers have shown of the source.
+    pub fn server(&self) -> Server {
+        self.server
     }
 
     /// How long the run has taken up to now, interrupted parts included.

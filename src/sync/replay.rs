@@ -270,6 +270,8 @@ impl Fates {
             until,
             archived: false,
             choice: None,
+            totals_wrong: false,
+            most_rows: 0,
         };
         ledger::add(folder, delivered).await.map(|_| ())
     }

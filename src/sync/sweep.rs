@@ -9,7 +9,7 @@ use super::{
     checkpoint::{Line, Progress},
     coverage::Rows,
     seen::Seen,
-    walk::{self, Ask, Cut, Joined, Relief, Walk},
+    walk::{self, Ask, Cut, Joined, Relief, Server, Walk},
 };
 use crate::base::{
     fault::Fault,
@@ -18,6 +18,11 @@ use crate::base::{
 
 /// Rows of one second, over all pages that share some, by which it is seen to have an order.
 const ORDERED: u32 = 12;
+
+/// Pages in a row that bring no record which is new in the pass, beyond a second reading of all of them, before the listing fails.
+const NO_PROGRESS: u64 = 100;
+/// The same where each page names the next: whole stretches of such a listing may be empty.
+const NO_PROGRESS_CHAINED: u64 = 10_000;
 
 /// How pages are read.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +33,10 @@ pub struct Pace {
     pub workers: usize,
     /// Each page names the next one.
     pub chained: bool,
+    /// What earlier answers have shown of it.
+    pub server: Server,
+    /// An earlier pass has found that the source's totals are wrong.
+    pub totals_wrong: bool,
 }
 
 /// The way through one listing.
@@ -59,24 +68,30 @@ pub struct Sweeping {
     pace: Pace,
     /// Whether its rows were counted.
     counted: bool,
+    /// Pages in a row that brought no new record.
+    idle: u64,
+    /// Rows that the source still held when its count was checked, and those of them that became visible too late to be read.
+    pub checked: Option<(u64, u64)>,
 }
 
 impl Sweeping {
     pub fn new(window: Window, pace: Pace) -> Self {
         let way = match pace.chained {
             true => Way::Chain(Chain::default()),
-            false => Way::Walk(Walk::new(pace.size, pace.workers)),
+            false => Way::Walk(Walk::new(pace.size, pace.workers).knowing(pace.server)),
         };
         Sweeping {
             window,
             way,
             seen: Seen::default(),
             cut: HashMap::new(),
-            progress: Progress::new(window),
+            progress: Progress { totals_wrong: pace.totals_wrong, ..Progress::new(window) },
             generation: 0,
             cutting: false,
             pace,
             counted: false,
+            idle: 0,
+            checked: None,
         }
     }
 
@@ -102,8 +117,8 @@ impl Sweeping {
                 let rows = if last.rows.is_empty() { vec![] } else { upper.clone() };
                 let joined =
                     Joined { offset: last.offset, rows, opened: last.opened, total: last.total, cut: vec![] };
-                let Pace { size, workers, .. } = self.pace;
-                *walk = Walk::new(size, workers).resume(&joined, upper, Duration::ZERO);
+                let Pace { size, workers, server, .. } = self.pace;
+                *walk = Walk::new(size, workers).knowing(server).resume(&joined, upper, Duration::ZERO);
             }
         }
         self.next_part();
@@ -138,15 +153,41 @@ impl Sweeping {
         }
     }
 
-    pub fn answered(&mut self, ask: Ask, rows: Vec<walk::Row>, total: u64, now: Duration) -> walk::Rows {
-        let Way::Walk(walk) = &mut self.way else { return walk::Rows::Take };
-        let taken = walk.answered(ask, rows, total, now);
+    pub fn answered(&mut self, ask: Ask, rows: Vec<walk::Row>, total: u64, now: Duration) {
+        let Way::Walk(walk) = &mut self.way else { return };
+        walk.answered(ask, rows, total, now);
+        self.progress.totals_wrong |= walk.totals_wrong();
+        self.pace.server = self.pace.server.and(walk.server());
         if !self.counted {
             self.counted = true;
             let opened = walk.opened();
             self.count(opened);
         }
-        taken
+    }
+
+    /// What the answers have shown of the server.
+    pub fn server(&self) -> Server {
+        self.pace.server
+    }
+
+    /// Why the listing can't be read on, as the rest of a sentence about the source.
+    pub fn failed(&self) -> Option<String> {
+        let most = match &self.way {
+            Way::Chain(_) => NO_PROGRESS_CHAINED,
+            Way::Walk(walk) => NO_PROGRESS + 2 * self.seen.len() as u64 / walk.strides().0 as u64,
+        };
+        if self.idle > most {
+            return Some(format!("brought nothing new in {} pages in a row", self.idle));
+        }
+        self.walk().and_then(Walk::failed).map(str::to_owned)
+    }
+
+    /// Takes note of a page of `rows`, before which `known` records had been seen.
+    pub fn brought(&mut self, rows: usize, known: usize) {
+        let nothing = self.seen.len() == known;
+        // Where rows can be asked for by offset, all that stood in some pages may have left.
+        let counts = rows > 0 || matches!(self.way, Way::Chain(_));
+        self.idle = if nothing { self.idle + u64::from(counts) } else { 0 };
     }
 
     /// The pages that have joined since the last call.
@@ -215,7 +256,7 @@ impl Sweeping {
         let workers = self.pace.workers;
         if let Some(walk) = self.walk_mut() {
             let (stride, least) = walk.strides();
-            *walk = Walk::new(stride, workers).at_least(least);
+            *walk = Walk::new(stride, workers).knowing(walk.server()).at_least(least);
         }
         self.progress.part = part;
     }
@@ -259,12 +300,17 @@ impl Sweeping {
         let seen = self.seen.len() as u64;
         // A chain tells no number of its rows.
         let Some(walk) = self.walk() else {
-            return Rows { window: seen, held: seen, seen, growth: 0, outside: 0 };
+            return Rows { window: seen, held: seen, seen, ..Rows::default() };
         };
+        if self.progress.totals_wrong {
+            // Its totals are wrong, so that they can't be compared with anything.
+            return Rows { window: seen, held: seen, seen, ..Rows::default() };
+        }
         Rows {
             window: self.size(),
-            held: self.progress.held + walk.least(),
+            held: self.checked.map_or(self.progress.held + walk.least(), |(held, _)| held),
             seen,
+            unseen: self.checked.map_or(0, |(_, unseen)| unseen),
             growth: self.progress.growth.max(walk.growth()),
             outside: self.progress.outside,
         }

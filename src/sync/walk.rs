@@ -8,8 +8,10 @@
 //! can disagree about where a row stands. Every page therefore asks for some rows of its upper neighbour too: two
 //! pages that share a row leave no gap between them, whatever left meanwhile. A page that shares none is read again.
 
+mod join;
 mod joint;
 mod relief;
+mod top;
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -17,7 +19,13 @@ use std::{
 };
 
 pub use self::{joint::Cut, relief::Relief};
-use self::{joint::Read, relief::HALVINGS};
+use serde::{Deserialize, Serialize};
+
+use self::{
+    joint::Read,
+    relief::HALVINGS,
+    top::{Outcome, Search},
+};
 use crate::base::window::Span;
 
 /// How old the picture may be from which a server answers, and how late a change may become visible.
@@ -35,6 +43,33 @@ pub struct Row {
     pub second: i64,
 }
 
+/// Servers cut answers off at multiples of this.
+const ROUND: usize = 10;
+
+/// What is known of how a server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// The most rows that it gives in one answer; [`MOST`] as long as it has not cut one off.
+    pub cap: usize,
+    /// The most rows that it has given in one answer.
+    pub proven: usize,
+    /// As long as it has proven nothing: whether a total alone is not enough to take a first page for all of them.
+    pub doubts: bool,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server { cap: MOST, proven: 0, doubts: true }
+    }
+}
+
+impl Server {
+    /// What both have shown.
+    pub fn and(self, other: Server) -> Self {
+        Server { cap: self.cap.min(other.cap), proven: self.proven.max(other.proven), ..self }
+    }
+}
+
 /// One page to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
@@ -49,15 +84,6 @@ impl Ask {
     pub fn at(&self) -> Duration {
         self.at
     }
-}
-
-/// What to do with the rows of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
-    /// They are part of the walk.
-    Take,
-    /// They will be read again in their turn.
-    Leave,
 }
 
 /// A page that joins: together with those above it, nothing at or above its offset was stepped over.
@@ -82,8 +108,12 @@ pub struct Walk {
     overlap: usize,
     /// Pages that may be asked for below the last joined one.
     ahead: usize,
+    /// The most rows that the server gives in one answer, as far as it has shown, and the most that it has given.
+    cap: usize,
+    proven: usize,
+    doubts: bool,
     stage: Stage,
-    /// Times that the first page or the highest one was too heavy.
+    /// Times that a page was too heavy while the end was searched.
     heavies: u32,
     /// Rows at or above this one are read or being read.
     unread: u64,
@@ -101,21 +131,23 @@ pub struct Walk {
     since: Duration,
     total: u64,
     most: u64,
+    /// No answer has come yet.
+    first: bool,
+    /// An answer had more rows than its total.
+    totals_wrong: bool,
+    /// The keys of the last reading that did not join, and how many readings in a row shared none with the one before.
+    unjoined: HashSet<u128>,
+    strangers: u32,
+    late_joins: u32,
+    /// Why the walk can't go on.
+    failed: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The first page from the bottom tells how many rows there are. When it holds them all, that is the walk: one
-    /// answer is a consistent picture.
-    Open {
-        asked: bool,
-    },
-    /// Looking for the highest page; it comes back short.
-    Top {
-        asked: bool,
-    },
+    /// Looking for the highest page.
+    Top(Search),
     Down,
-    /// One answer held everything.
+    /// One answer held everything: it is a consistent picture, and that was the walk.
     Whole,
 }
 
@@ -147,7 +179,11 @@ impl Walk {
             least_stride: (stride >> HALVINGS).max(1),
             overlap: overlap.min(stride),
             ahead: 2 * workers.max(1),
-            stage: Stage::Open { asked: false },
+            cap: MOST,
+            proven: 0,
+            doubts: true,
+            first: true,
+            stage: Stage::Top(Search::default()),
             heavies: 0,
             unread: 0,
             pages: VecDeque::new(),
@@ -159,7 +195,33 @@ impl Walk {
             since: Duration::ZERO,
             total: 0,
             most: 0,
+            totals_wrong: false,
+            unjoined: HashSet::new(),
+            strangers: 0,
+            late_joins: 0,
+            failed: None,
         }
+    }
+
+    /// Takes over what is known of the server.
+    pub fn knowing(mut self, server: Server) -> Self {
+        self.fit(server.cap);
+        (self.proven, self.doubts) = (server.proven, server.doubts);
+        self
+    }
+
+    fn fit(&mut self, cap: usize) {
+        if cap >= self.cap {
+            return;
+        }
+        if cap < 2 {
+            self.failed = Some("gives one row in an answer, so that no two pages can overlap".into());
+            return;
+        }
+        self.cap = cap;
+        self.overlap = self.overlap.min((cap / 20).max(5)).min((cap / 5).max(1));
+        self.stride = self.stride.min(cap - self.overlap);
+        self.least_stride = self.least_stride.min(self.stride);
     }
 
     /// Pages are not halved below this size.
@@ -172,30 +234,28 @@ impl Walk {
     /// of the last joined page that had any.
     pub fn resume(mut self, last: &Joined, upper: Vec<Row>, now: Duration) -> Self {
         self.stage = Stage::Down;
+        self.first = false;
         (self.unread, self.opened, self.total, self.most) =
             (last.offset, last.opened, last.total, last.opened);
         self.since = now;
         self.passed_empty = last.rows.is_empty();
         let keys: HashSet<Row> = upper.iter().copied().collect();
         // Whether rows stood above or below is no longer known; the other answer costs a look at a second.
-        let read = Read { asked: now, answered: now, rows: upper, keys, short: false, lowest: false };
+        let wanted = upper.len();
+        let read = Read { asked: now, answered: now, rows: upper, keys, wanted, ends: false, lowest: false };
         self.upper = Some(read).filter(|upper| !upper.rows.is_empty());
         self
     }
 
     /// The next page to read; none while an answer must come first, or until [`Self::held`], or at the end.
     pub fn ask(&mut self, now: Duration) -> Option<Ask> {
-        let ask = |span, id| Some(Ask { span, id, at: now });
-        match self.stage {
-            Stage::Whole | Stage::Open { asked: true } | Stage::Top { asked: true } => None,
-            Stage::Open { asked: false } => {
-                self.stage = Stage::Open { asked: true };
-                ask(Span { offset: 0, count: self.stride }, 0)
-            }
-            Stage::Top { asked: false } => {
-                self.stage = Stage::Top { asked: true };
-                ask(Span { offset: self.unread, count: self.stride }, 0)
-            }
+        let page = self.stride + self.overlap;
+        if self.failed.is_some() {
+            return None;
+        }
+        match &mut self.stage {
+            Stage::Whole => None,
+            Stage::Top(search) => search.ask(self.stride, page).map(|span| Ask { span, id: 0, at: now }),
             Stage::Down => {
                 let held = self.held().is_some_and(|until| now < until);
                 let due = self.pages.iter().position(|page| matches!(page.state, State::Due));
@@ -206,7 +266,8 @@ impl Walk {
                 let overlap = self.overlap;
                 let page = &mut self.pages[index];
                 page.state = State::Asked;
-                ask(Span { offset: page.offset, count: (page.height + overlap).min(MOST) }, page.id)
+                let span = Span { offset: page.offset, count: (page.height + overlap).min(self.cap) };
+                Some(Ask { span, id: page.id, at: now })
             }
         }
     }
@@ -235,96 +296,79 @@ impl Walk {
     }
 
     /// Takes note of an answer: its rows, oldest change first, and the window's total as it told it.
-    pub fn answered(&mut self, ask: Ask, rows: Vec<Row>, total: u64, now: Duration) -> Rows {
-        let (count, offset) = (rows.len(), ask.span.offset);
+    pub fn answered(&mut self, ask: Ask, rows: Vec<Row>, total: u64, now: Duration) {
+        let Span { offset, count: wanted } = ask.span;
+        let end = offset + rows.len() as u64;
+        if std::mem::replace(&mut self.first, false) {
+            (self.opened, self.total, self.most, self.since) = (total, total, total, now);
+        }
+        self.totals_wrong |= !rows.is_empty() && end > total;
+        self.told(total, now);
+        let ends = rows.len() < wanted && self.reaches_the_end(offset, rows.len(), total);
+        self.proven = self.proven.max(rows.len());
         let read = Read {
             asked: ask.at,
             answered: now,
             keys: rows.iter().copied().collect(),
-            rows,
-            short: count < ask.span.count,
+            wanted,
+            ends,
             lowest: offset == 0,
+            rows,
         };
-        match self.stage {
-            Stage::Open { .. } => {
-                (self.opened, self.total, self.most) = (total, total, total);
-                self.since = now;
-                if count as u64 >= total {
-                    self.stage = Stage::Whole;
-                    self.upper = Some(read);
-                    let rows = self.upper.as_ref().map(|read| read.rows.clone()).unwrap_or_default();
-                    self.joined.push(Joined { offset, rows, opened: total, total, cut: vec![] });
-                    return Rows::Take;
-                }
-                self.stage = Stage::Top { asked: false };
-                self.unread = total - total % self.stride as u64;
-                return Rows::Leave;
-            }
-            Stage::Top { .. } if !read.short => {
-                // The window reaches higher than it told; this page is read again on the way down.
-                self.told(total, now);
-                self.unread = offset + count as u64;
-                self.stage = Stage::Top { asked: false };
-                return Rows::Leave;
-            }
-            Stage::Top { .. } => {
-                self.stage = Stage::Down;
-                let page = self.page(offset, self.stride);
-                self.pages.push_back(Page { readings: 1, state: State::Read(read), ..page });
+        match &mut self.stage {
+            Stage::Top(search) => {
+                let outcome = search.answered(offset, read, total);
+                self.searched(outcome);
             }
             Stage::Down | Stage::Whole => {
                 if let Some(page) = self.pages.iter_mut().find(|page| page.id == ask.id) {
                     page.readings += 1;
                     page.state = State::Read(read);
                 }
+                self.join();
             }
         }
-        self.told(total, now);
-        self.join();
-        Rows::Take
+    }
+
+    /// Whether an answer that is shorter than asked has the last row of the window.
+    fn reaches_the_end(&self, offset: u64, rows: usize, total: u64) -> bool {
+        let shorter_than_others = rows < self.proven;
+        if !matches!(self.stage, Stage::Top(_)) && self.totals_wrong {
+            // The server has not cut it off.
+            return shorter_than_others;
+        }
+        // Some servers tell the rows of the answer as the total. Then one that is cut off looks whole, unless the server has
+        // shown that it gives more; caps are round numbers.
+        let doubtful = offset == 0 && !shorter_than_others;
+        let doubtful = doubtful && rows > 0 && (self.doubts || self.proven > 0 || rows.is_multiple_of(ROUND));
+        offset + rows as u64 == total && !doubtful
+    }
+
+    fn searched(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Searching => {}
+            Outcome::Capped(cap) => self.fit(cap),
+            Outcome::Endless(why) => self.failed = Some(why),
+            Outcome::Top(0, read) => {
+                let (opened, total) = (self.opened, self.total);
+                self.stage = Stage::Whole;
+                self.joined.push(Joined { offset: 0, rows: read.rows.clone(), opened, total, cut: vec![] });
+                self.upper = Some(read);
+            }
+            Outcome::Top(offset, read) => {
+                self.stage = Stage::Down;
+                self.unread = offset;
+                let page = self.page(offset, self.stride);
+                self.pages.push_back(Page { readings: 1, state: State::Read(read), ..page });
+                self.join();
+            }
+        }
     }
 
     fn told(&mut self, total: u64, now: Duration) {
         self.total = self.total.min(total);
         if now >= self.since + LAG {
             self.most = self.most.max(total);
-        }
-    }
-
-    /// Joins pages from the top down, as far as they share a row. One that shares none is due again, with more overlap,
-    /// unless it was asked for so late that no picture can be older than the upper page.
-    fn join(&mut self) {
-        while let Some(Page { state: State::Read(read), .. }) = self.pages.front() {
-            let joins = match &self.upper {
-                _ if read.keys.is_empty() => true,
-                // In the same version: a late change moves a row up within the window, and then both may show it.
-                Some(upper) if !read.keys.is_disjoint(&upper.keys) => true,
-                // Later than any picture of the upper page: what stood below it then stands in this page now, or lower.
-                // But pages in between that were empty may have been so by a still newer picture.
-                Some(upper) => read.asked >= upper.answered + LAG && (read.short || !self.passed_empty),
-                None => read.short,
-            };
-            if !joins {
-                self.overlap = (2 * self.overlap).min(self.stride).min(MOST / 2);
-                self.pages[0].state = State::Due;
-                // The overlap has to fit into an answer too.
-                self.stride = self.stride.min(MOST - self.overlap);
-                self.split(0);
-                return;
-            }
-            let page = self.pages.pop_front();
-            if let Some(Page { offset, state: State::Read(read), .. }) = page {
-                let (opened, total, cut) = (
-                    self.opened,
-                    self.total,
-                    self.upper.as_ref().map(|upper| read.cut(upper)).unwrap_or_default(),
-                );
-                self.joined.push(Joined { offset, rows: read.rows.clone(), opened, total, cut });
-                self.passed_empty = read.keys.is_empty();
-                if !self.passed_empty {
-                    self.upper = Some(read);
-                }
-            }
         }
     }
 
@@ -336,15 +380,15 @@ impl Walk {
     /// Whether every row was asked for, and all pages join.
     pub fn finished(&self) -> bool {
         match self.stage {
-            Stage::Open { .. } | Stage::Top { .. } => false,
-            Stage::Down => self.pages.is_empty() && self.unread == 0,
+            Stage::Top(_) => false,
+            Stage::Down => self.pages.is_empty() && self.unread == 0 && self.failed.is_none(),
             Stage::Whole => true,
         }
     }
 
     /// Whether one answer held all rows.
     pub fn held_all_at_once(&self) -> bool {
-        self.stage == Stage::Whole
+        matches!(self.stage, Stage::Whole)
     }
 
     /// Rows from one page's start to the next, and the fewest there may be.
@@ -365,6 +409,21 @@ impl Walk {
     /// Rows by which the window has grown since it was opened, as far as its totals tell.
     pub fn growth(&self) -> u64 {
         self.most - self.opened
+    }
+
+    /// Whether an answer had more rows than its own total: the source's totals say nothing then.
+    pub fn totals_wrong(&self) -> bool {
+        self.totals_wrong
+    }
+
+    /// What the answers have shown of the server.
+    pub fn server(&self) -> Server {
+        Server { cap: self.cap, proven: self.proven, doubts: self.doubts }
+    }
+
+    /// Why the walk can't go on, as the rest of a sentence about the source.
+    pub fn failed(&self) -> Option<&str> {
+        self.failed.as_deref()
     }
 }
 

@@ -12,6 +12,7 @@ mod house;
 mod kill;
 mod late;
 mod limits;
+mod listing;
 mod loopback;
 mod memory;
 mod passes;

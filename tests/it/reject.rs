@@ -78,6 +78,63 @@ async fn who_cannot_be_mapped_is_kept_without_a_payload() {
     );
 }
 
+/// Members of this list whose address is none, all next to each other.
+fn broken(world: &World, list_id: &str, from: u64, count: u64) {
+    let mut mailchimp = world.sandbox.mailchimp();
+    let numbers: Vec<_> = mailchimp
+        .members(list_id)
+        .filter(|member| !["archived", "pending"].contains(&member.status))
+        .map(|member| (member.number, member.last_changed))
+        .collect();
+    for (number, changed) in numbers.into_iter().rev().skip(from as usize).take(count as usize) {
+        mailchimp.edit(list_id, number, changed, |member| member.email = format!("broken {number}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_a_hundred_rejects_are_no_reason_to_stop_while_most_records_are_delivered() {
+    // The last ones that changed are read first.
+    for from in [0, 1500] {
+        let world = World::new().list("ref5", 3000).with_state(r#"[{"list_id": "ref5"}]"#);
+        broken(&world, "ref5", from, 400);
+        // One that changes during the load is read by the pass that catches up.
+        let change = async {
+            sleep(std::time::Duration::from_secs(2)).await;
+            let number = subscribed(&world, "ref5")[7].number;
+            let now = world.clock.now();
+            world.sandbox.mailchimp().edit("ref5", number, now, |member| member.first = "Augusta".into());
+        };
+        assert_eq!(tokio::join!(world.once(), change).0.unwrap(), Verdict::Done, "{from}");
+        assert_eq!(world.logged("400 rejected (400 invalid_email)"), 1);
+        assert_eq!(letters(&world, "ref5").len(), 400);
+        assert!(world.field("latest_timestamp").is_string());
+        // Who unsubscribes later is opted out.
+        sleep(hours(3)).await;
+        let leaves =
+            subscribed(&world, "ref5").into_iter().find(|member| member.email.contains('@')).unwrap();
+        let now = world.clock.now() - chrono::TimeDelta::minutes(5);
+        world.sandbox.mailchimp().edit("ref5", leaves.number, now, |member| member.status = "unsubscribed");
+        assert_eq!(world.once().await.unwrap(), Verdict::Done);
+        assert_eq!(world.contact("ref5", &leaves).unwrap()["marketing_optin"], "EXPLICITLY_OPTEDOUT");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejects_are_held_against_the_records_of_the_same_pass_also_after_an_interruption() {
+    let world = World::new().list("ref6", 3000).with_state(r#"[{"list_id": "ref6"}]"#);
+    broken(&world, "ref6", 0, 400);
+    for _ in 0..30 {
+        tokio::select! {
+            _ = world.once() => {}
+            () = sleep(std::time::Duration::from_millis(900)) => {}
+        }
+    }
+    assert!(world.logged("the interrupted run goes on") > 2);
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(world.logged("records were rejected"), 0);
+    assert!(world.field("latest_timestamp").is_string());
+}
+
 #[tokio::test(start_paused = true)]
 async fn when_most_are_refused_the_list_stops_and_says_what_looks_wrong() {
     let world = World::new().list("ref4", 1000).with_state(r#"[{"list_id": "ref4"}]"#);

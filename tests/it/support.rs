@@ -284,11 +284,28 @@ impl Drop for World {
         let strange: Vec<_> =
             files.filter(|name| ![NAME, OURS, DEAD_LETTER, OUT].iter().any(|known| name == known)).collect();
         assert!(strange.is_empty(), "left in the state folder: {strange:?}");
+        self.lines(" finished in ").iter().for_each(|line| assert_adds_up(line));
         let errors = self.sandbox.ometria().errors().clone();
         assert!(errors.is_empty(), "ometria found invalid records: {errors:?}");
         privacy::search(&self.log.lines().join("\n"), "the log");
         privacy::search_folder(self.folder.path());
     }
+}
+
+/// The numbers of a run's last line account for every record.
+pub fn assert_adds_up(line: &str) {
+    let number = |word: &str| -> u64 {
+        let Some(end) = line.find(word) else { return 0 };
+        let digits = line[..end].trim_end().rsplit(|c: char| !c.is_ascii_digit()).next().unwrap();
+        digits.parse().unwrap_or_else(|_| panic!("no number before {word:?}: {line}"))
+    };
+    assert!(line.contains(" records in the window, ") && line.contains(" seen: "), "{line}");
+    let window = number(" records in the window") + number(" came in late");
+    let read = number(" seen: ") + number(" left the window") + number(" unexplained.");
+    assert_eq!(window, read, "the rows do not add up: {line}");
+    let versions = number(" seen: ") + number(" settled again");
+    let fates = [" sent", " unchanged", " skipped", " rejected", " superseded"].map(number);
+    assert_eq!(versions, fates.iter().sum::<u64>(), "the fates do not add up: {line}");
 }
 
 /// The log of this test's thread since the world began: a paused runtime has one thread, and the tests of one process do

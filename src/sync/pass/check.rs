@@ -17,7 +17,6 @@ use crate::{
     source::Pages,
     sync::{
         seen::fingerprint,
-        sweep::Sweeping,
         walk::{LAG, MOST},
     },
 };
@@ -98,7 +97,7 @@ impl Pass<'_> {
         self.without_time().await
     }
 
-    async fn records(&mut self, index: usize, records: &[Record]) -> Result<(), Fault> {
+    async fn late_records(&mut self, index: usize, records: &[Record]) -> Result<(), Fault> {
         self.memory = recall(self.plan, records).await?;
         records.iter().for_each(|record| self.record(index, record));
         Ok(())
@@ -112,52 +111,75 @@ impl Pass<'_> {
         Ok(self.read(window, Span { offset: 0, count: 1 }).await?.total)
     }
 
+    /// Rows of a window as they are listed, where that is few: a total alone may be wrong.
+    async fn listed(&self, window: Window) -> Result<u64, Fault> {
+        let count = self.server().cap;
+        let page = self.read(window, Span { offset: 0, count }).await?;
+        Ok(if page.records.len() < count { page.records.len() as u64 } else { page.total })
+    }
+
     /// Reads seconds of changes that lie across pages: within a second nobody promises an order, so that rows may have been in
     /// neither page. One answer is a consistent picture.
     async fn look_at(&mut self, index: usize, group: Seconds) -> Result<Looked, Fault> {
         let Some(window) = group.window(self.sweeps[index].window) else { return Ok(Looked::Whole) };
-        let page = match self.read(window, Span { offset: 0, count: MOST }).await {
+        let count = self.server().cap;
+        let page = match self.read(window, Span { offset: 0, count }).await {
             Err(Fault::TooLarge(_)) => None,
             page => Some(page?),
         };
-        let whole = page.as_ref().is_some_and(|page| page.records.len() as u64 >= page.total);
+        let whole = page.as_ref().is_some_and(|page| self.is_whole(page, count));
         if !whole && group.first < group.last {
             return Ok(Looked::TooBig);
         }
         let ordered = !whole && self.sweeps[index].keeps_order(group.first);
         if let Some(page) = &page {
-            self.records(index, &page.records).await?;
+            self.late_records(index, &page.records).await?;
         }
         if whole || ordered { Ok(Looked::Whole) } else { self.read_again_and_again(index, window).await }
+    }
+
+    /// Whether an answer of at most `count` rows holds all rows of its window.
+    fn is_whole(&self, page: &Page, count: usize) -> bool {
+        let rows = page.records.len();
+        let counted = !self.totals_wrong() && rows as u64 >= page.total;
+        counted || (rows < count && rows < self.server().proven)
     }
 
     /// Reads a second that is too big for one answer until all rows that it held at the beginning of a look were seen in that
     /// look. Rows that leave meanwhile may not be seen any more; then the look begins anew.
     async fn read_again_and_again(&mut self, index: usize, window: Window) -> Result<Looked, Fault> {
-        let (mut count, mut seen, mut held) = (MOST, HashSet::new(), None);
+        let counted = !self.totals_wrong();
+        let (mut count, mut seen, mut held) = (self.server().cap, HashSet::new(), None);
         for _ in 0..READINGS {
-            let mut offset = 0;
+            let (mut offset, known) = (0, seen.len());
             loop {
                 let page = match self.read(window, Span { offset, count }).await {
-                    Err(Fault::TooLarge(_)) => {
+                    Err(Fault::TooLarge(_)) if count > 1 => {
                         count = count.div_ceil(2);
                         continue;
                     }
                     page => page?,
                 };
-                self.records(index, &page.records).await?;
+                self.late_records(index, &page.records).await?;
                 seen.extend(page.records.iter().map(|record| fingerprint(&record.key)));
                 offset += page.records.len() as u64;
                 let held = *held.get_or_insert(page.total);
-                if seen.len() as u64 >= held {
+                if counted && seen.len() as u64 >= held {
                     return Ok(Looked::Whole);
                 }
-                if page.records.is_empty() || offset >= page.total {
-                    if page.total != held {
+                // A listing that turns in a circle has no end either.
+                let turns = offset > 2 * seen.len() as u64 + 10 * MOST as u64;
+                let past = counted && offset >= page.total;
+                if page.records.is_empty() || past || turns || self.is_whole(&page, count) {
+                    if counted && page.total != held {
                         seen.clear();
                     }
                     break;
                 }
+            }
+            // Without a total, a reading that brings nothing new has to do.
+            if !counted && known > 0 && seen.len() == known {
+                return Ok(Looked::Whole);
             }
             if seen.is_empty() {
                 held = None;
@@ -170,22 +192,22 @@ impl Pass<'_> {
 
     /// Whether the source counts members that nothing explains. Its count may be an older picture, in which members stand that
     /// have left since, so that it is asked again, and at last when no picture can be older than what was read.
-    async fn rows(&self, index: usize) -> Result<Option<String>, Fault> {
-        let Sweeping { window, seen, .. } = &self.sweeps[index];
-        let mut rows = self.sweeps[index].rows();
+    async fn rows(&mut self, index: usize) -> Result<Option<String>, Fault> {
+        let (window, mut rows) = (self.sweeps[index].window, self.sweeps[index].rows());
         let Some(until) = window.until.filter(|_| rows.suspicious()) else { return Ok(None) };
         let lag = until - TimeDelta::from_std(LAG).unwrap_or_default();
         let since = window.since.map_or(lag, |since| since.max(lag));
-        let late_seen = seen.after(since.timestamp());
+        let late_seen = self.sweeps[index].seen.after(since.timestamp());
         let mut why = None;
         for attempt in 0..=COUNTS {
             if attempt == COUNTS {
                 sleep(LAG).await;
             }
-            rows.held = rows.held.min(self.total(*window).await?);
-            let late = self.total(Window { since: Some(since), ..*window }).await?;
+            rows.held = rows.held.min(self.total(window).await?);
+            let late = self.listed(Window { since: Some(since), ..window }).await?;
             why = rows.unexplained(late, late_seen);
             debug!("list {:?}: {rows:?}, {late} of the last seconds: {why:?}.", self.plan.list_id);
+            self.sweeps[index].checked = Some((rows.held, rows.unseen));
             if why.is_none() {
                 break;
             }
@@ -195,7 +217,7 @@ impl Pass<'_> {
 
     /// Members without a time stand in no window. A full load therefore compares the count without bounds with that of all times.
     async fn without_time(&self) -> Result<Explained, Fault> {
-        if !self.first_of_full {
+        if !self.first_of_full || self.totals_wrong() {
             return Ok(Ok(()));
         }
         let all = Window { sweep: Sweep::Listed, since: None, until: None };

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use log::debug;
+use log::{debug, info};
 
 use super::Pass;
 use crate::{
@@ -19,8 +19,9 @@ use crate::{
         dead_letter::DeadLetter,
         parcel::Parcel,
         seen::{Known, Seen, fingerprint},
+        sweep::Sweeping,
         unchanged::Kept,
-        walk::{Ask, Row, Rows},
+        walk::{Ask, Row},
     },
 };
 
@@ -32,9 +33,8 @@ impl Pass<'_> {
         debug!("list {:?}: {} records from {}.", self.plan.list_id, page.records.len(), ask.span.offset);
         let rows: Vec<Row> = page.records.iter().map(row).collect();
         let now = self.start.elapsed();
-        if self.sweeps[index].answered(ask, rows, page.total, now) == Rows::Take {
-            page.records.iter().for_each(|record| self.record(index, record));
-        }
+        self.sweeps[index].answered(ask, rows, page.total, now);
+        self.records(index, &page.records);
         let sweep = &mut self.sweeps[index];
         let Window { since, until, .. } = sweep.window;
         let outside = |changed: &DateTime<Utc>| {
@@ -50,11 +50,30 @@ impl Pass<'_> {
         sweep.next_part();
     }
 
+    /// The records of a page. Logs once that the source caps its answers, and ends the pass if its pages lead nowhere.
+    fn records(&mut self, index: usize, records: &[Record]) {
+        let known = self.sweeps[index].seen.len();
+        records.iter().for_each(|record| self.record(index, record));
+        self.sweeps[index].brought(records.len(), known);
+        let (list, server) = (&self.plan.list_id, self.server.and(self.sweeps[index].server()));
+        if server.cap < self.server.cap {
+            let cap = server.cap;
+            info!(
+                "list {list:?}: the source gives at most {cap} records in one answer; pages are made to fit."
+            );
+        }
+        self.server = server;
+        if let Some(why) = self.sweeps[index].failed().filter(|_| self.fault.is_none()) {
+            let hint = "what was read is delivered, and nothing is recorded; look at the service, or at what stands between";
+            self.fault = Some(Fault::list(format!("the source {why}")).hint(hint));
+        }
+    }
+
     /// A page of a chain has joined the one before it by being named there.
     pub(super) fn link(&mut self, index: usize, link: Link) -> Result<(), Fault> {
         debug!("list {:?}: {} records.", self.plan.list_id, link.records.len());
         let rows: Vec<Row> = link.records.iter().map(row).collect();
-        link.records.iter().for_each(|record| self.record(index, record));
+        self.records(index, &link.records);
         let keys: HashSet<u128> = rows.iter().map(|row| row.key).collect();
         let sweep = &mut self.sweeps[index];
         let joined = sweep.linked(rows, link.next)?;
@@ -70,6 +89,7 @@ impl Pass<'_> {
             self.counts.read_twice += 1;
             return;
         }
+        self.counts.again += u64::from(known.is_some());
         let other = self.sweeps.iter().enumerate().filter(|(other, _)| *other != index);
         let outdated = other.filter_map(|(other, sweep)| Some((other, sweep.seen.get(row.key)?))).any(
             // Who was archived in the very second counts as archived.
@@ -164,7 +184,8 @@ impl Pass<'_> {
             self.sent.insert(parcel.print);
         }
         if self.watermark.is_pending(parcel.print) {
-            self.newer.insert(parcel.print, parcel);
+            let superseded = self.newer.insert(parcel.print, parcel);
+            self.counts.superseded += u64::from(superseded.is_some());
         } else {
             self.watermark.sent(parcel.print);
             self.batcher.push(parcel);
@@ -210,16 +231,24 @@ impl Pass<'_> {
         format!("{REJECTED} {reason}")
     }
 
-    /// Fails when so many are rejected that it can't be for what they are.
+    /// Fails when more than a hundred records, and more than half of those that this pass is to read, were rejected in it: the
+    /// cause is then not in the records.
     pub(super) fn trust(&self) -> Result<(), Fault> {
-        let rejected: u64 = self.counts.rejected.values().sum();
-        let seen: u64 = self.sweeps.iter().map(|sweep| sweep.seen.len() as u64).sum();
-        if rejected <= MANY || 2 * rejected <= seen {
+        let before = |reason: &String| self.rejected_before.get(reason).copied().unwrap_or(0);
+        let mut reasons = self.counts.rejected.clone();
+        reasons.iter_mut().for_each(|(reason, count)| *count -= before(reason));
+        reasons.retain(|_, count| *count > 0);
+        let rejected: u64 = reasons.values().sum();
+        let of_sweep = |sweep: &Sweeping| sweep.rows().window.max(sweep.seen.len() as u64);
+        let records: u64 = self.sweeps.iter().map(of_sweep).sum();
+        // A source that is read from its beginning does not tell how much is to come: as much as the last time.
+        let records = records.max(self.listed.filter(|_| self.ends.rereads()).unwrap_or(0));
+        if rejected <= MANY || 2 * rejected <= records {
             return Ok(());
         }
         let letters = self.plan.dead_letter.display();
         let hint = format!("the mapping or the sink looks wrong; look at the dead letters in {letters}");
-        let what = format!("{rejected} of {seen} records were rejected ({})", counted(&self.counts.rejected));
+        let what = format!("{rejected} of {records} records were rejected ({})", counted(&reasons));
         Err(Fault::list(what).hint(hint))
     }
 }

@@ -22,8 +22,10 @@ pub(super) struct Read {
     pub answered: Duration,
     pub rows: Vec<Row>,
     pub keys: HashSet<Row>,
-    /// It brought fewer rows than asked for, so that nothing stood above them.
-    pub short: bool,
+    /// Rows that were asked for.
+    pub wanted: usize,
+    /// Nothing stood above its rows: it is shorter than asked, and reaches the total of the same answer.
+    pub ends: bool,
     /// Nothing stood below its rows.
     pub lowest: bool,
 }
@@ -47,7 +49,7 @@ impl Read {
     /// Whether it holds all rows of a second, as one answer is a consistent picture.
     fn holds(&self, second: i64) -> bool {
         let (Some(bottom), Some(top)) = (self.rows.first(), self.rows.last()) else { return false };
-        (bottom.second < second || self.lowest) && (top.second > second || self.short)
+        (bottom.second < second || self.lowest) && (top.second > second || self.ends)
     }
 
     /// The seconds at the two edges where this page meets the upper one, unless one of them holds the whole second.

@@ -32,32 +32,31 @@ impl Walk {
         self.stride = self.stride.div_ceil(2).max(self.least_stride);
         self.overlap = self.overlap.min(self.stride);
         if let Some(index) = index {
-            self.split(index);
+            self.split(index, self.stride);
         }
         Relief::Halved
     }
 
     /// The page is to be read again as it is.
     pub fn again(&mut self, ask: Ask) {
-        match &mut self.stage {
-            Stage::Open { asked } | Stage::Top { asked } => *asked = false,
-            Stage::Down | Stage::Whole => {}
+        if let Stage::Top(search) = &mut self.stage {
+            search.again();
         }
         if let Some(page) = self.pages.iter_mut().find(|page| page.id == ask.id) {
             page.state = State::Due;
         }
     }
 
-    /// Replaces a page that is due by ones that are no higher than the stride.
-    pub(super) fn split(&mut self, index: usize) {
-        if self.pages[index].height <= self.stride {
+    /// Replaces a page that is due by ones that are no higher than this.
+    pub(super) fn split(&mut self, index: usize, most: usize) {
+        if self.pages[index].height <= most {
             return;
         }
         let Some(whole) = self.pages.remove(index) else { return };
         let mut top = whole.offset + whole.height as u64;
         let mut at = index;
         while top > whole.offset {
-            let height = (top - whole.offset).min(self.stride as u64);
+            let height = (top - whole.offset).min(most as u64);
             top -= height;
             let page = self.page(top, height as usize);
             self.pages.insert(at, Page { heavies: whole.heavies, readings: whole.readings, ..page });
