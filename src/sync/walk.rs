@@ -347,7 +347,9 @@ impl Walk {
     fn searched(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Searching => {}
-            Outcome::Capped(cap) => self.fit(cap),
+            // An answer that was longer shows that this one was not cut off: rows have moved.
+            Outcome::Capped(cap) if cap >= self.proven => self.fit(cap),
+            Outcome::Capped(_) => {}
             Outcome::Endless(why) => self.failed = Some(why),
             Outcome::Top(0, read) => {
                 let (opened, total) = (self.opened, self.total);

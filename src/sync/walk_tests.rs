@@ -238,6 +238,10 @@ struct World {
     /// Share of answers after which the program crashes, to go on with pages of another size.
     crashes: f64,
     seed: u64,
+    /// The most rows in one answer.
+    cap: usize,
+    /// What an answer tells as the total, by the total and the rows of the answer.
+    total: fn(u64, u64) -> u64,
 }
 
 /// Rows that stayed, should have been read, and were not.
@@ -251,7 +255,18 @@ impl World {
     /// 4,000 rows, walked without a crash; `stale` is in seconds.
     fn new(edits_per_second: f64, stale: u64, size: usize, seed: u64) -> Self {
         let stale = Duration::from_secs(stale);
-        World { scheme: Scheme::Walk, edits_per_second, stale, rows: 4000, size, crashes: 0.0, seed }
+        let (cap, total): (_, fn(u64, u64) -> u64) = (MOST, |total, _| total);
+        World {
+            scheme: Scheme::Walk,
+            edits_per_second,
+            stale,
+            rows: 4000,
+            size,
+            crashes: 0.0,
+            seed,
+            cap,
+            total,
+        }
     }
 
     fn run(&self) -> Outcome {
@@ -296,12 +311,15 @@ impl World {
                 let picture = &pictures.iter().rev().find(|(at, _)| *at <= made).unwrap_or(&pictures[0]).1;
                 let opened = opened.get_or_insert_with(|| picture.clone());
                 debug_assert!(!opened.is_empty() || self.rows == 0);
-                let page: Vec<u32> = picture.iter().skip(offset as usize).take(count).copied().collect();
-                under_way.push((ask, page, picture.len() as u64));
+                let page: Vec<u32> =
+                    picture.iter().skip(offset as usize).take(count.min(self.cap)).copied().collect();
+                let total = (self.total)(picture.len() as u64, page.len() as u64);
+                under_way.push((ask, page, total));
                 busy.push((std::cmp::Reverse(now + span), under_way.len() - 1));
             }
             let Some((std::cmp::Reverse(end), index)) = busy.pop() else {
-                match walk.held().filter(|_| self.scheme == Scheme::Walk && !walk.finished()) {
+                let waits = self.scheme == Scheme::Walk && !walk.finished() && walk.failed().is_none();
+                match walk.held().filter(|_| waits) {
                     Some(until) => now = now.max(until),
                     None => break,
                 }
@@ -331,7 +349,9 @@ impl World {
                 );
             }
         }
-        assert!(self.scheme == Scheme::Rising || walk.finished(), "{:?}", walk.failed());
+        let (cap, edits) = (self.cap, self.edits_per_second);
+        let why = format!("{:?}, cap {cap}, {edits}/s, seed {}", walk.failed(), self.seed);
+        assert!(self.scheme == Scheme::Rising || walk.finished(), "{why}");
         let stayed: HashSet<&u32> = pictures.last().unwrap().1.iter().collect();
         let wanted = opened.unwrap_or_default();
         let lost = wanted.iter().filter(|row| stayed.contains(row) && !seen.contains(row)).count();
@@ -372,6 +392,29 @@ fn no_row_that_stays_is_lost_when_the_walk_goes_on_after_crashes_with_pages_of_o
         }
     }
     assert!(crashed > 300, "only {crashed} crashes");
+}
+
+#[test]
+fn no_row_that_stays_is_lost_whatever_the_totals_and_the_cap() {
+    let totals: [fn(u64, u64) -> u64; 5] =
+        [|total, _| total, |_, _| 0, |_, rows| rows, |_, _| 100, |total, _| total / 2];
+    for (cap, size) in [(MOST, 100), (100, 100), (50, 100), (50, 1000), (10, 100)] {
+        for total in totals {
+            // Between two answers no more rows leave than a page of ten holds.
+            let busy = if cap == 10 { (1.0, 2) } else { (5.0, 5) };
+            for (edits_per_second, stale) in [(0.01, 0), (0.2, 5), (1.0, 0), busy] {
+                for seed in 0..8 {
+                    let world = World::new(edits_per_second, stale, size, seed);
+                    let lost = World { rows: 1500, cap, total, ..world }.run().lost;
+                    let total = total(1500, 100);
+                    assert_eq!(
+                        lost, 0,
+                        "cap {cap}, size {size}, total {total}, {edits_per_second}/s, seed {seed}"
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// So that we know that the world can lose rows.

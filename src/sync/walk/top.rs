@@ -154,10 +154,12 @@ impl Search {
         let followed = match candidate.rows.last().filter(|_| again(&candidate) > 0) {
             // Only one row: the probe begins above it.
             None => Some(!read.rows.is_empty()),
-            Some(last) => {
-                let found = read.rows.iter().position(|row| row == last);
-                found.map(|place| place + 1 < read.rows.len())
-            }
+            // A full answer that ends with the row says nothing of what follows.
+            Some(last) => match read.rows.iter().position(|row| row == last) {
+                Some(place) if place + 1 < read.rows.len() => Some(true),
+                Some(_) if read.rows.len() < read.wanted => Some(false),
+                _ => None,
+            },
         };
         match followed {
             Some(false) => Outcome::Top(at, Read { ends: true, ..candidate }),
