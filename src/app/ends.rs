@@ -84,7 +84,8 @@ impl Adapters {
         let sink =
             sink::open(&chosen.sink, wanted, &self.sinks).map_err(|why| closed("sink", &entry.sink, why))?;
         let held_by = format!("{:x}", md5::compute(format!("{} {}", chosen.sink.kind, sink.place())));
-        let ends = Ends { source, mapping, sink, retry, held_by };
+        let delivery = format!("{:x}", md5::compute(format!("{} {}", chosen.sink.kind, sink.address())));
+        let ends = Ends { source, mapping, sink, retry, held_by, delivery };
         if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &ends) {
             let text = "`full_load` changed_only holds back what is remembered, and nothing is: set `unchanged` to \"embedded\"";
             let unfit = Unfit { place: entry.place, text: text.to_owned(), environment: false };

@@ -2,6 +2,7 @@
 //! that writes the state file.
 
 mod file;
+mod known;
 mod late;
 pub mod quit;
 mod report;
@@ -20,7 +21,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::runs::{remembers, unchanged};
+pub use self::{
+    known::past,
+    runs::{remembers, unchanged},
+};
 use self::{file::File, late::Late, quit::QuitFile, slots::Slots, turns::Turns, watch::Watch};
 use crate::{
     base::{clock::Clock, fault::Fault},

@@ -2,6 +2,7 @@
 //! Knows no third party and no run.
 
 mod contact;
+pub mod delivered;
 pub mod disk;
 pub mod document;
 pub mod ends;

@@ -8,6 +8,7 @@ mod contract;
 mod ends;
 mod faults;
 mod go;
+mod hold;
 mod house;
 mod kill;
 mod late;
