@@ -19,6 +19,7 @@ use crate::{
     state::{
         Entry, Snapshot, Unfit,
         ends::{FullLoad, Said},
+        home,
     },
     sync::job::Ends,
 };
@@ -27,7 +28,7 @@ use crate::{
 pub struct Adapters {
     sources: Arc<Doors>,
     sinks: Arc<Doors>,
-    /// That of the state file.
+    /// That of the state file, links followed.
     folder: PathBuf,
 }
 
@@ -64,8 +65,8 @@ impl Adapters {
         };
         let sources = doors(keys != Keys::None);
         let sinks = if keys == Keys::SourceOnly { doors(false) } else { Arc::clone(&sources) };
-        // However it is spelled.
-        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        // However it is spelled, and wherever links lead.
+        let folder = home::of(folder).unwrap_or_else(|_| folder.to_owned());
         Adapters { sources, sinks, folder }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     base::clock::{Clock, SystemClock},
     controller,
     net::transport::Web,
-    state::{Entry, file::NAME, folders::Folders, read},
+    state::{Entry, file::NAME, folders::Folders, home, read},
     sync::{
         checkpoint::Checkpoint,
         held::{self, Hold},
@@ -33,14 +33,21 @@ pub struct Lists {
 impl Lists {
     /// `folder` is that of the state file.
     pub fn open(folder: &Path, keys: Keys) -> anyhow::Result<Self> {
-        let path = folder.join(NAME);
-        let mut snapshot = read::load(&path)?;
+        let mut snapshot = read::load(&folder.join(NAME))?;
+        let home = home::of(folder)?;
+        if let Some(left) = home::left_beside_link(folder, &home) {
+            bail!(
+                "an older version of importer has left `{}` beside the link, and it belongs to `{}` now; `importer go --once` moves it there",
+                left.display(),
+                home.display()
+            );
+        }
         examine(&mut snapshot, folder)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Lists {
             entries: snapshot.entries,
             problems: snapshot.problems.len(),
-            folders: Folders::beside(&path.canonicalize()?),
+            folders: Folders::of(&home),
             adapters: Adapters::new(variable, keys, Arc::new(Web::new()?), clock, folder),
         })
     }

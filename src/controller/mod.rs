@@ -144,7 +144,7 @@ impl Controller {
     fn new(tools: Tools, mode: Mode) -> Self {
         let Tools { state, clock, open, watch, stop, fresh: _ } = tools;
         let open = Arc::new(open);
-        let quit = QuitFile::in_folder(state.path().parent().unwrap_or(Path::new(".")));
+        let quit = QuitFile::in_folders([state.path().parent().unwrap_or(Path::new(".")), state.home()]);
         Controller {
             late: Late::new(state.folders().late(), Arc::clone(&clock)),
             file: File::new(state, Arc::clone(&open)),

@@ -15,6 +15,8 @@ use std::{
 use log::warn;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use super::home;
+
 /// The folder of our own files, beside the state file.
 pub const OURS: &str = ".importer";
 
@@ -53,7 +55,8 @@ pub enum Means {
 pub struct Disk {
     /// As the user named it.
     pub path: PathBuf,
-    /// Beside the file itself, since names can be exchanged within one file system only.
+    /// Beside the file itself, where it was when this was opened: names can be exchanged within one file system only.
+    pub home: PathBuf,
     ours: PathBuf,
     pub means: Means,
     pub hook: Hook,
@@ -67,10 +70,10 @@ pub fn digest(bytes: &[u8]) -> String {
 impl Disk {
     /// Makes our folder if it is missing, and tries what the file system can do.
     pub fn open(path: PathBuf) -> io::Result<Self> {
-        let target = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
-        let ours = target.parent().unwrap_or(Path::new(".")).join(OURS);
+        let home = home::of(path.parent().unwrap_or(Path::new(".")))?;
+        let ours = home.join(OURS);
         fs::create_dir_all(&ours)?;
-        let mut disk = Disk { path, ours, means: Means::Exchange, hook: Box::new(|_| Ok(())) };
+        let mut disk = Disk { path, home, ours, means: Means::Exchange, hook: Box::new(|_| Ok(())) };
         let probes = [disk.own("probe-a"), disk.own("probe-b")];
         for probe in &probes {
             File::create(probe)?;

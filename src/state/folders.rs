@@ -7,14 +7,14 @@ use super::{Entry, disk::OURS, identity};
 /// The folder of rejected records, for people to look at.
 pub const DEAD_LETTER: &str = "dead-letter";
 
-/// The folder of the state file itself, links followed.
+/// Those in the folder of the state file itself, links followed.
 #[derive(Debug, Clone)]
 pub struct Folders(PathBuf);
 
 impl Folders {
-    /// `path` is the state file, no link.
-    pub fn beside(path: &Path) -> Self {
-        Folders(path.parent().unwrap_or(Path::new(".")).to_owned())
+    /// `home`: see [`super::home`].
+    pub fn of(home: &Path) -> Self {
+        Folders(home.to_owned())
     }
 
     /// The parent of the folders of all entries and lists.

@@ -14,6 +14,7 @@ mod file_tests;
 pub mod finding;
 pub mod folders;
 pub mod history;
+pub mod home;
 pub mod identity;
 mod journal;
 mod linger;
