@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::{
-    disk::{Disk, OURS, digest},
-    home, schema,
+    disk::{self, Disk, OURS, digest},
+    home, read, schema,
 };
 
 /// Versions that are kept.
@@ -180,7 +180,8 @@ pub fn revert(disk: &Disk, version: &Version, now: DateTime<Utc>) -> io::Result<
     }
     disk.write_slot(&slot, &text)?;
     disk.swap(&slot)?;
-    let displaced = fs::read(&slot)?;
+    // An editor may still be writing it.
+    let displaced = disk::read_whole(&slot, read::is_whole)?;
     record(disk, &String::from_utf8_lossy(&displaced), By::Hand, now)?;
     record(disk, &text, By::Hand, now)?;
     fs::remove_file(slot)

@@ -16,8 +16,8 @@ use super::{
 const LINKS: usize = 40;
 /// In the folder of a link: where the state file was at the last start.
 const LAST: &str = "home";
-/// What versions before this rule kept beside the link. The first and the last must not be lost.
-const MOVED: [&str; 4] = ["lists", "late-errors.json", "history", DEAD_LETTER];
+/// What versions before this rule kept beside the link. The first two must not be lost.
+const MOVED: [&str; 5] = ["lists", DEAD_LETTER, "late-errors.json", "history", "journal.json"];
 
 /// Returns the folder of importer's own files. `folder` is the one that the user names; its state file may be a link, lead over
 /// links, or be missing.
@@ -57,7 +57,7 @@ pub fn is_elsewhere(folder: &Path, home: &Path) -> bool {
 
 /// Returns what an older version has left beside a link, if it matters.
 pub fn left_beside_link(folder: &Path, home: &Path) -> Option<PathBuf> {
-    let matters = [&MOVED[0], &MOVED[3]].map(|name| beside(folder, name));
+    let matters = [MOVED[0], MOVED[1]].map(|name| beside(folder, name));
     matters.into_iter().find(|path| is_elsewhere(folder, home) && path.exists())
 }
 

@@ -13,6 +13,7 @@ mod house;
 mod kill;
 mod late;
 mod limits;
+mod linked;
 mod loopback;
 mod memory;
 mod passes;
