@@ -180,8 +180,10 @@ pub struct Replay {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Use it after a mistake was mended at the source: the hold and the interrupted run are dropped, and the next run\n\
-    reads the list as it is then. If the change is meant, put \"allow_mass_change\": true into the entry instead.")]
+#[command(
+    after_help = "Use it after a mistake was mended at the source: the hold and the interrupted run are dropped, and the next run\n\
+    reads the list as it is then. If the change is meant, put \"allow_mass_change\": true into the entry instead."
+)]
 pub struct Release {
     /// The list of one or more entries
     #[arg(value_name = "LIST")]

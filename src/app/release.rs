@@ -25,7 +25,9 @@ pub async fn run(options: &cli::Release) -> anyhow::Result<u8> {
     let list_id = &options.list_id;
     let lists = Lists::open(&options.state, Keys::None)?;
     if lists.problems > 0 {
-        bail!("an entry of the state file has a problem; `importer check` shows it. Mend it, then release the list");
+        bail!(
+            "an entry of the state file has a problem; `importer check` shows it. Mend it, then release the list"
+        );
     }
     let entries: Vec<&Entry> = lists.entries.iter().filter(|entry| entry.id.list_id == *list_id).collect();
     let folder = lists.folders.of_list(list_id);

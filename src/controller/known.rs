@@ -13,7 +13,8 @@ use crate::{
 /// program's version is part of it, since another version may read the same settings differently. How fast an entry runs is not.
 pub fn origin(entry: &Entry) -> String {
     // Properties have an order: the last ones find no room in a contact that is full.
-    let properties: Vec<&str> = entry.contact.properties.iter().map(|property| property.id.as_str()).collect();
+    let properties: Vec<&str> =
+        entry.contact.properties.iter().map(|property| property.id.as_str()).collect();
     let was = serde_json::to_string(&(entry.was, entry.id.settings(), properties)).unwrap_or_default();
     format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
 }

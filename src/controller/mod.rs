@@ -21,11 +21,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::{file::File, late::Late, quit::QuitFile, slots::Slots, turns::Turns, watch::Watch};
 pub use self::{
     known::past,
     runs::{remembers, unchanged},
 };
-use self::{file::File, late::Late, quit::QuitFile, slots::Slots, turns::Turns, watch::Watch};
 use crate::{
     base::{clock::Clock, fault::Fault},
     state::{Entry, StateFile, Unfit},

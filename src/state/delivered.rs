@@ -4,8 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::fields::{
-    self, ALLOW_MASS_CHANGE, COLLECTION, CONTACT_FIELDS, ENABLED, EVERY, FULL_LOAD, ITEMS_PER_REQUEST, LIST_ID,
-    MAPPING, OWNED, PROPERTIES, SINK, SOURCE, UNCHANGED, WORKER_COUNT,
+    self, ALLOW_MASS_CHANGE, COLLECTION, CONTACT_FIELDS, ENABLED, EVERY, FULL_LOAD, ITEMS_PER_REQUEST,
+    LIST_ID, MAPPING, OWNED, PROPERTIES, SINK, SOURCE, UNCHANGED, WORKER_COUNT,
 };
 use crate::base::{
     adapter::NOTES,
@@ -47,8 +47,11 @@ pub fn settings(list_id: &str, fields: &Map<String, Value>) -> Map<String, Value
             && !OWNED.contains(&name)
             && fields::ALL.iter().any(|field| field.name == name)
     };
-    let mut settings: Map<String, Value> =
-        fields.iter().filter(|(name, _)| counts(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut settings: Map<String, Value> = fields
+        .iter()
+        .filter(|(name, _)| counts(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     for name in [SOURCE.name, MAPPING.name, SINK.name] {
         settings.entry(name).and_modify(|said| *said = adapter(said));
     }
@@ -136,13 +139,34 @@ mod tests {
     #[test]
     fn an_edit_that_changes_nothing_of_what_is_delivered_keeps_the_name() {
         for (entry, same) in [
-            (r#"{"list_id": "a"}"#, r#"{"list_id": "a", "source": "mailchimp", "sink": {"type": "ometria", "x-": 1}}"#),
-            (r#"{"list_id": "a"}"#, r#"{"list_id": "a", "mapping": {"type": "ometria_contact", "_why": "so"}}"#),
-            (r#"{"list_id": "a"}"#, r#"{"list_id": "a", "consent": "full", "archived": "opt_out", "start_offset": 0}"#),
-            (r#"{"list_id": "a"}"#, r#"{"list_id": "a", "collection": "mailchimp_a", "fields": {"firstname": "FNAME", "gender": null}}"#),
-            (r#"{"list_id": "a"}"#, r#"{"list_id": "a", "x-note": 1, "_": 2, "note": {}, "enabled": false, "every": "5m"}"#),
-            (r#"{"list_id": "a"}"#, r#"{"list_id": "a", "source": {"min_interval": "5s", "type": "mailchimp", "retry": false}}"#),
-            (r#"{"list_id": "a"}"#, r#"{"list_id": "a", "latest_timestamp": null, "total_updates": 5, "properties": {}}"#),
+            (
+                r#"{"list_id": "a"}"#,
+                r#"{"list_id": "a", "source": "mailchimp", "sink": {"type": "ometria", "x-": 1}}"#,
+            ),
+            (
+                r#"{"list_id": "a"}"#,
+                r#"{"list_id": "a", "mapping": {"type": "ometria_contact", "_why": "so"}}"#,
+            ),
+            (
+                r#"{"list_id": "a"}"#,
+                r#"{"list_id": "a", "consent": "full", "archived": "opt_out", "start_offset": 0}"#,
+            ),
+            (
+                r#"{"list_id": "a"}"#,
+                r#"{"list_id": "a", "collection": "mailchimp_a", "fields": {"firstname": "FNAME", "gender": null}}"#,
+            ),
+            (
+                r#"{"list_id": "a"}"#,
+                r#"{"list_id": "a", "x-note": 1, "_": 2, "note": {}, "enabled": false, "every": "5m"}"#,
+            ),
+            (
+                r#"{"list_id": "a"}"#,
+                r#"{"list_id": "a", "source": {"min_interval": "5s", "type": "mailchimp", "retry": false}}"#,
+            ),
+            (
+                r#"{"list_id": "a"}"#,
+                r#"{"list_id": "a", "latest_timestamp": null, "total_updates": 5, "properties": {}}"#,
+            ),
             (
                 r#"{"list_id": "a", "consent": "none", "properties": {"b": "vip", "c": "merge_fields.BIRTHDAY"}}"#,
                 r#"{"properties": {"c": {"type": "month_day", "from": "merge_fields.BIRTHDAY"}, "b": {"from": "vip"}}, "list_id": "a", "consent": "none"}"#,

@@ -248,7 +248,8 @@ mod tests {
     /// Reads texts that are told by the time in milliseconds; answers what came of it, and after how long.
     fn read(text: impl Fn(u64) -> Option<&'static str>) -> (io::Result<Vec<u8>>, u64) {
         let now = Cell::new(0);
-        let read = || text(now.get()).map(|text| text.as_bytes().to_vec()).ok_or(io::ErrorKind::NotFound.into());
+        let read =
+            || text(now.get()).map(|text| text.as_bytes().to_vec()).ok_or(io::ErrorKind::NotFound.into());
         let whole = |bytes: &[u8]| bytes.ends_with(b"]");
         let wait = |time: Duration| now.set(now.get() + u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         (read_until(read, whole, wait), now.get())

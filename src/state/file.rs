@@ -95,8 +95,9 @@ impl StateFile {
         if home == self.disk.home || held.followed.iter().any(|(followed, _)| *followed == home) {
             return Ok(());
         }
-        let lock = lock::one(&home, self.clock.now())
-            .map_err(|why| Fault::process(format!("`{}` can't be used", self.path().display())).because(why))?;
+        let lock = lock::one(&home, self.clock.now()).map_err(|why| {
+            Fault::process(format!("`{}` can't be used", self.path().display())).because(why)
+        })?;
         warn!(
             "`{}` leads to `{}` now; the file there is in force. importer's own files stay in `{}` until it is started again: before that,              move `{OURS}` and `{DEAD_LETTER}` to the new folder.",
             self.path().display(),

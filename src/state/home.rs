@@ -6,11 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    disk::OURS,
-    file::NAME,
-    folders::DEAD_LETTER,
-};
+use super::{disk::OURS, file::NAME, folders::DEAD_LETTER};
 
 /// Links that lead to links are followed this often, as Linux does.
 const LINKS: usize = 40;
@@ -29,7 +25,8 @@ pub fn of(folder: &Path) -> io::Result<PathBuf> {
     let target = target(&folder.join(NAME))?;
     let home = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     home.canonicalize().map_err(|error| {
-        let what = format!("`{}` leads to the folder `{}`: {error}", folder.join(NAME).display(), home.display());
+        let what =
+            format!("`{}` leads to the folder `{}`: {error}", folder.join(NAME).display(), home.display());
         io::Error::new(error.kind(), what)
     })
 }

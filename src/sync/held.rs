@@ -160,7 +160,8 @@ mod tests {
         let list = folder.path().join("a");
         keep(&list, "one", &of("a-1")).await.unwrap();
         let entries = ["a-1".to_owned(), "a-2".to_owned()];
-        let stopped = async |delivery, entry, entries| check(&list, delivery, "a", entry, entries).await.is_err();
+        let stopped =
+            async |delivery, entry, entries| check(&list, delivery, "a", entry, entries).await.is_err();
         assert!(stopped("one", None, None).await && !stopped("two", None, None).await);
         // A neighbor's allowance is its own.
         assert!(!stopped("one", Some("a-2"), Some(&entries[..])).await);

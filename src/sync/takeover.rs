@@ -117,7 +117,9 @@ fn drop_orphans(list: &Path, past: &Past) -> io::Result<Vec<PathBuf>> {
     let mut kept: Vec<&PathBuf> =
         entries.iter().flat_map(|entry| entry.former.iter().chain([&entry.folder])).collect();
     // What is left in this entry's own former folders can't go on. That of the list itself may be another entry's.
-    kept.retain(|folder| !past.own.former.contains(folder) || (entries.len() > 1 && folder.as_path() == list));
+    kept.retain(|folder| {
+        !past.own.former.contains(folder) || (entries.len() > 1 && folder.as_path() == list)
+    });
     let mut folders = files::siblings(list)?;
     folders.push(list.to_owned());
     for folder in folders.iter().filter(|folder| !kept.contains(folder)) {

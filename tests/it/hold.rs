@@ -14,7 +14,10 @@ const OUT: usize = 700;
 fn opted_out(world: &World) -> usize {
     let ometria = world.sandbox.ometria();
     let contacts = ometria.contacts();
-    contacts.values().filter(|contact| contact.get("marketing_optin") == Some(&"EXPLICITLY_OPTEDOUT".into())).count()
+    contacts
+        .values()
+        .filter(|contact| contact.get("marketing_optin") == Some(&"EXPLICITLY_OPTEDOUT".into()))
+        .count()
 }
 
 fn unsubscribe(world: &World, list_id: &str) -> Vec<u64> {
@@ -77,25 +80,61 @@ async fn no_edit_and_no_event_lifts_a_hold_but_those_that_name_it() {
     for (what, text) in [
         ("a second entry", format!(r#"[{one}, {{"list_id": "hold1", "consent": "none"}}]"#)),
         ("a second entry before it", format!(r#"[{{"list_id": "hold1", "consent": "none"}}, {one}]"#)),
-        ("a disabled second entry", format!(r#"[{one}, {{"list_id": "hold1", "start_offset": 5, "enabled": false}}]"#)),
+        (
+            "a disabled second entry",
+            format!(r#"[{one}, {{"list_id": "hold1", "start_offset": 5, "enabled": false}}]"#),
+        ),
         (
             "a second entry that is allowed, but disabled",
-            format!(r#"[{one}, {{"list_id": "hold1", "consent": "none", "allow_mass_change": true, "enabled": false}}]"#),
+            format!(
+                r#"[{one}, {{"list_id": "hold1", "consent": "none", "allow_mass_change": true, "enabled": false}}]"#
+            ),
         ),
         ("the second entry removed again", plain.clone()),
         ("a neighbor of another list", format!(r#"[{{"list_id": "other", "enabled": false}}, {one}]"#)),
-        ("defaults spelled out", format!("[{}]", entry(r#""source": "mailchimp", "sink": "ometria", "mapping": "ometria_contact", "consent": "full", "enabled": true, "start_offset": 0"#))),
-        ("defaults as objects", format!("[{}]", entry(r#""source": {"type": "mailchimp"}, "sink": {"type": "ometria"}"#))),
+        (
+            "defaults spelled out",
+            format!(
+                "[{}]",
+                entry(
+                    r#""source": "mailchimp", "sink": "ometria", "mapping": "ometria_contact", "consent": "full", "enabled": true, "start_offset": 0"#
+                )
+            ),
+        ),
+        (
+            "defaults as objects",
+            format!("[{}]", entry(r#""source": {"type": "mailchimp"}, "sink": {"type": "ometria"}"#)),
+        ),
         ("a note in the entry", format!("[{}]", entry(r#""x-note": 1, "_": {"a": 2}"#))),
-        ("notes in its adapters", format!("[{}]", entry(r#""source": {"type": "mailchimp", "x-a": 1}, "sink": {"type": "ometria", "_b": 2}, "mapping": {"x-c": 3, "type": "ometria_contact"}"#))),
+        (
+            "notes in its adapters",
+            format!(
+                "[{}]",
+                entry(
+                    r#""source": {"type": "mailchimp", "x-a": 1}, "sink": {"type": "ometria", "_b": 2}, "mapping": {"x-c": 3, "type": "ometria_contact"}"#
+                )
+            ),
+        ),
         ("an unknown field", format!("[{}]", entry(r#""note": "unknown""#))),
-        ("another order of keys", format!(r#"[{{"total_updates": 0, "latest_timestamp": "{when}", "list_id": "hold1"}}]"#)),
+        (
+            "another order of keys",
+            format!(r#"[{{"total_updates": 0, "latest_timestamp": "{when}", "list_id": "hold1"}}]"#),
+        ),
         ("another timestamp", r#"[{"list_id": "hold1", "latest_timestamp": "2026-11-21T11:00:00"}]"#.into()),
         ("a timestamp set to null", r#"[{"list_id": "hold1", "latest_timestamp": null}]"#.into()),
         ("no timestamp", r#"[{"list_id": "hold1"}]"#.into()),
-        ("another pace", format!("[{}]", entry(r#""worker_count": 2, "items_per_request": 50, "every": "1h""#))),
-        ("another interval", format!("[{}]", entry(r#""source": {"type": "mailchimp", "min_interval": "1s"}"#))),
-        ("settings that change what is sent", format!("[{}]", entry(r#""consent": "opt_outs_only", "collection": "c""#))),
+        (
+            "another pace",
+            format!("[{}]", entry(r#""worker_count": 2, "items_per_request": 50, "every": "1h""#)),
+        ),
+        (
+            "another interval",
+            format!("[{}]", entry(r#""source": {"type": "mailchimp", "min_interval": "1s"}"#)),
+        ),
+        (
+            "settings that change what is sent",
+            format!("[{}]", entry(r#""consent": "opt_outs_only", "collection": "c""#)),
+        ),
         ("a switch to and fro", plain.clone()),
     ] {
         world.save(&text);
@@ -192,7 +231,9 @@ async fn a_hold_is_of_one_sink_and_others_of_the_list_run() {
     let (world, _) = held("hold5").await;
     let one = world.state().trim().trim_start_matches('[').trim_end_matches(']').to_owned();
     let sent = world.pushes().len();
-    world.save(&format!(r#"[{one}, {{"list_id": "hold5", "mapping": "as_is", "sink": "ndjson", "x-sink": "file"}}]"#));
+    world.save(&format!(
+        r#"[{one}, {{"list_id": "hold5", "mapping": "as_is", "sink": "ndjson", "x-sink": "file"}}]"#
+    ));
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
     assert_eq!(world.pushes().len(), sent);
     assert!(world.out("hold5.ndjson").len() as u64 >= SIZE / 2);
@@ -215,7 +256,8 @@ async fn a_neighbor_that_is_allowed_runs_and_leaves_the_hold_of_the_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hold_of_an_older_version_holds_in_either_of_its_folders() {
-    for (folder, more) in [("hold7", ""), ("hold7-0123abcd", r#", {"list_id": "hold7", "consent": "none"}"#)] {
+    for (folder, more) in [("hold7", ""), ("hold7-0123abcd", r#", {"list_id": "hold7", "consent": "none"}"#)]
+    {
         let (world, _) = held("hold7").await;
         let lists = world.folder.path().join(".importer/lists");
         for hold in ours(&world, "held") {
@@ -261,7 +303,9 @@ async fn what_a_full_load_is_held_against_survives_a_neighbor_and_is_found_after
 
 /// A full load that was stopped on its way; the checkpoint has been written.
 async fn interrupted(list_id: &str) -> World {
-    let state = format!(r#"[{{"list_id": "{list_id}", "items_per_request": 20, "worker_count": 1, "consent": "full"}}]"#);
+    let state = format!(
+        r#"[{{"list_id": "{list_id}", "items_per_request": 20, "worker_count": 1, "consent": "full"}}]"#
+    );
     let world = World::new().list(list_id, SIZE).with_state(&state);
     world.go_for(Duration::from_secs(6)).await.unwrap();
     assert_eq!(ours(&world, "checkpoint").len(), 1);
@@ -303,7 +347,9 @@ async fn an_interrupted_run_is_dropped_when_its_entry_was_another_one_in_between
 
 #[tokio::test(start_paused = true)]
 async fn a_checkpoint_of_an_older_version_is_found_in_either_of_its_folders_and_moved_once() {
-    for (own, more) in [(false, ""), (true, r#", {"list_id": "hold11", "collection": "c", "enabled": false}"#)] {
+    for (own, more) in
+        [(false, ""), (true, r#", {"list_id": "hold11", "collection": "c", "enabled": false}"#)]
+    {
         let world = interrupted("hold11").await;
         let state = world.state();
         let entry = entries(&state).remove(0);

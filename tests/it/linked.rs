@@ -54,7 +54,8 @@ async fn every_command_finds_behind_a_link_what_go_has_left() {
     let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "link1"}]"#).await.list("link1", 40);
     let (place, real, _) = place();
     let named = loopback.folder.path();
-    let member = loopback.sandbox.mailchimp().members("link1").find(|member| member.status == "subscribed").cloned();
+    let member =
+        loopback.sandbox.mailchimp().members("link1").find(|member| member.status == "subscribed").cloned();
     let member = member.unwrap();
     loopback.sandbox.ometria().refuse(&member.contact_id("link1"), true);
     for folder in ways(place.path(), &real).into_iter().chain([real.clone()]) {
@@ -63,8 +64,14 @@ async fn every_command_finds_behind_a_link_what_go_has_left() {
         symlink(folder.join("state.json"), named.join("state.json")).unwrap();
         let told = folder.display();
         assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0, "{told}");
-        assert!(real.join("dead-letter/link1.ndjson").exists() && !named.join("dead-letter").exists(), "{told}");
-        assert!(real.join(".importer/history").exists() && !named.join(".importer/history").exists(), "{told}");
+        assert!(
+            real.join("dead-letter/link1.ndjson").exists() && !named.join("dead-letter").exists(),
+            "{told}"
+        );
+        assert!(
+            real.join(".importer/history").exists() && !named.join(".importer/history").exists(),
+            "{told}"
+        );
         assert!(real.join(".importer/lists").exists() && !named.join(".importer/lists").exists(), "{told}");
         let (code, log, _) = finish(loopback.command(&["replay", "link1"])).await;
         assert!(code == 1 && log.contains("1 dead letter: 0 sent"), "{told}: {log}");
