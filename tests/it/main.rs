@@ -12,6 +12,7 @@ mod hold;
 mod house;
 mod kill;
 mod late;
+mod letters;
 mod limits;
 mod linked;
 mod loopback;
