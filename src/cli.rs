@@ -41,7 +41,7 @@ Settings, by environment:
 Exit codes:
   0    everything due is delivered, or a stop was asked for and all is saved
   1    with --once: at least one entry failed; verify: somebody is missing, or it can't tell;
-       replay: somebody is still rejected; why: nothing is known; a service failed
+       replay: somebody is still rejected; why: nothing is known; release: no hold; a service failed
   2    usage, settings, or the state file (go without --once waits for it to be mended)
   70   a bug
   75   another importer works on the state folder
@@ -70,6 +70,8 @@ pub enum Command {
     Preview(Preview),
     /// Send rejected records once more, as they are now
     Replay(Replay),
+    /// Let a list run again that the safety brake has stopped
+    Release(Release),
     /// Count a list's members at the source and compare with what was delivered
     Verify(Verify),
     /// Say what is known of one record: when it was last seen and sent, and if not, why
@@ -172,6 +174,20 @@ pub struct Replay {
     /// Send nothing, and tell what would become of the members
     #[arg(long)]
     pub dry_run: bool,
+    /// The folder of state.json
+    #[arg(long, value_name = "DIR", default_value = "state")]
+    pub state: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Use it after a mistake was mended at the source: the hold and the interrupted run are dropped, and the next run\n\
+    reads the list as it is then. If the change is meant, put \"allow_mass_change\": true into the entry instead."
+)]
+pub struct Release {
+    /// The list of one or more entries
+    #[arg(value_name = "LIST")]
+    pub list_id: String,
     /// The folder of state.json
     #[arg(long, value_name = "DIR", default_value = "state")]
     pub state: PathBuf,

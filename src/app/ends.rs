@@ -19,6 +19,7 @@ use crate::{
     state::{
         Entry, Snapshot, Unfit,
         ends::{FullLoad, Said},
+        home,
     },
     sync::job::Ends,
 };
@@ -27,7 +28,7 @@ use crate::{
 pub struct Adapters {
     sources: Arc<Doors>,
     sinks: Arc<Doors>,
-    /// That of the state file.
+    /// That of the state file, links followed.
     folder: PathBuf,
 }
 
@@ -64,8 +65,8 @@ impl Adapters {
         };
         let sources = doors(keys != Keys::None);
         let sinks = if keys == Keys::SourceOnly { doors(false) } else { Arc::clone(&sources) };
-        // However it is spelled.
-        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        // However it is spelled, and wherever links lead.
+        let folder = home::of(folder).unwrap_or_else(|_| folder.to_owned());
         Adapters { sources, sinks, folder }
     }
 
@@ -84,7 +85,8 @@ impl Adapters {
         let sink =
             sink::open(&chosen.sink, wanted, &self.sinks).map_err(|why| closed("sink", &entry.sink, why))?;
         let held_by = format!("{:x}", md5::compute(format!("{} {}", chosen.sink.kind, sink.place())));
-        let ends = Ends { source, mapping, sink, retry, held_by };
+        let delivery = format!("{:x}", md5::compute(format!("{} {}", chosen.sink.kind, sink.address())));
+        let ends = Ends { source, mapping, sink, retry, held_by, delivery };
         if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &ends) {
             let text = "`full_load` changed_only holds back what is remembered, and nothing is: set `unchanged` to \"embedded\"";
             let unfit = Unfit { place: entry.place, text: text.to_owned(), environment: false };

@@ -11,9 +11,15 @@ use super::{
 };
 use crate::{
     base::clock::{Clock, SystemClock},
+    controller,
     net::transport::Web,
-    state::{Entry, file::NAME, folders::Folders, read},
-    sync::{checkpoint::Checkpoint, job::Ends},
+    state::{Entry, file::NAME, folders::Folders, home, read},
+    sync::{
+        checkpoint::Checkpoint,
+        held::{self, Hold},
+        job::Ends,
+        takeover::{self, Past},
+    },
 };
 
 pub struct Lists {
@@ -27,14 +33,21 @@ pub struct Lists {
 impl Lists {
     /// `folder` is that of the state file.
     pub fn open(folder: &Path, keys: Keys) -> anyhow::Result<Self> {
-        let path = folder.join(NAME);
-        let mut snapshot = read::load(&path)?;
+        let mut snapshot = read::load(&folder.join(NAME))?;
+        let home = home::of(folder)?;
+        if let Some(left) = home::left_beside_link(folder, &home) {
+            bail!(
+                "an older version of importer has left `{}` beside the link, and it belongs to `{}` now; `importer go --once` moves it there",
+                left.display(),
+                home.display()
+            );
+        }
         examine(&mut snapshot, folder)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Lists {
             entries: snapshot.entries,
             problems: snapshot.problems.len(),
-            folders: Folders::beside(&path.canonicalize()?),
+            folders: Folders::of(&home),
             adapters: Adapters::new(variable, keys, Arc::new(Web::new()?), clock, folder),
         })
     }
@@ -57,8 +70,22 @@ impl Lists {
         })
     }
 
-    /// Whether an interrupted run of the entry waits to go on.
+    /// Whether an interrupted run of the entry waits to go on, also one that an older version of importer has left.
     pub fn is_unfinished(&self, entry: &Entry) -> bool {
-        Checkpoint::path(&self.folders.entry(entry)).exists()
+        let Past { own, .. } = self.past(entry);
+        let former = own.former.iter().filter(|folder| own.names.contains(&takeover::name(folder)));
+        former.chain([&own.folder]).any(|folder| Checkpoint::path(folder).exists())
+    }
+
+    /// What older versions of importer may have left of the entry.
+    pub fn past(&self, entry: &Entry) -> Past {
+        let all = (self.problems == 0).then_some(self.entries.as_slice());
+        controller::past(entry, all, &self.folders)
+    }
+
+    /// What stops the delivery of the entry, if something does.
+    pub async fn hold(&self, entry: &Entry, ends: &Ends) -> anyhow::Result<Option<Hold>> {
+        let holds = held::all(&self.folders.list(entry)).await?;
+        Ok(holds.into_iter().find(|hold| hold.stops(&ends.delivery)))
     }
 }

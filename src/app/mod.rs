@@ -6,6 +6,7 @@ pub mod ends;
 mod lists;
 pub mod logger;
 mod preview;
+mod release;
 mod replay;
 mod state;
 pub mod verify;
@@ -60,6 +61,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Check(check) => state::check(&check),
         Command::Preview(options) => preview::run(&options).await,
         Command::Replay(options) => replay::run(&options).await,
+        Command::Release(options) => release::run(&options).await,
         Command::Verify(options) => verify::run(&options).await,
         Command::Why(options) => why::run(&options).await,
         Command::Schema => state::schema(),

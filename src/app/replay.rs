@@ -100,14 +100,20 @@ async fn one(
     name: &str,
     dry_run: bool,
 ) -> anyhow::Result<u8> {
-    let of = |entry: &Entry| entry.id.folder(entry.alone);
+    let of = |entry: &Entry| entry.id.folder();
     let ends = lists.ends(entry)?;
+    // A run that is allowed lifts it.
+    if let Some(hold) = lists.hold(entry, &ends).await?.filter(|_| !entry.allow_mass_change) {
+        writeln!(stdout(), "{name} is on hold: {}.", hold.fault(&entry.id.list_id))?;
+        return Ok(exit::FAILED);
+    }
     let letters = Letters {
         unchanged: unchanged(entry, &ends, &lists.folders),
         file: lists.folders.dead_letter(entry),
         list_folder: lists.folders.list(entry),
         entry: of(entry),
         entries: entries.iter().map(|entry| of(entry)).collect(),
+        renamed: lists.past(entry).renamed(),
         dry_run,
     };
     let replayed = replay::run(&ends, &letters).await?;

@@ -16,7 +16,6 @@ use crate::{
     sync::{
         dead_letter::{self, DeadLetter},
         due::{self, Due},
-        held,
         ledger::Ledger,
         unchanged::{Kept, look},
     },
@@ -35,7 +34,7 @@ pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
         let found = Found {
             kept: if remembers { look(&memory, &key).await? } else { None },
             letter: letter(&lists, entry, &key).await?,
-            held: held::look(&lists.folders.entry(entry)).await?,
+            held: lists.hold(entry, &ends).await?.map(|hold| hold.fault(&options.list_id).to_string()),
             ledger: Ledger::load(&lists.folders.list(entry)).await?,
         };
         known |= found.is_something(&key);
@@ -51,8 +50,9 @@ pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
 /// The letter that the entry's next replay would take.
 async fn letter(lists: &Lists, entry: &Entry, key: &str) -> anyhow::Result<Option<DeadLetter>> {
     let (letters, _) = dead_letter::read(&lists.folders.dead_letter(entry)).await?;
-    let folder = entry.id.folder(entry.alone);
-    Ok(letters.into_iter().rfind(|letter| letter.key == key && letter.entry == folder))
+    let (name, renamed) = (entry.id.folder(), lists.past(entry).renamed());
+    let is_its = |letter: &DeadLetter| dead_letter::name_of(letter, &renamed) == name;
+    Ok(letters.into_iter().rfind(|letter| letter.key == key && is_its(letter)))
 }
 
 /// What there is about one record.

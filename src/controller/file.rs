@@ -41,6 +41,12 @@ impl File {
         self.snapshot.as_ref().map(|snapshot| snapshot.entries.clone()).unwrap_or_default()
     }
 
+    /// The entries as last read, if every entry of the file could be.
+    pub fn all_read(&self) -> Option<&[Entry]> {
+        let whole = self.snapshot.as_ref().filter(|snapshot| snapshot.problems.is_empty());
+        whole.map(|snapshot| snapshot.entries.as_slice())
+    }
+
     pub fn was_read(&self) -> bool {
         self.snapshot.is_some()
     }

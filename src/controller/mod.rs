@@ -2,6 +2,7 @@
 //! that writes the state file.
 
 mod file;
+mod known;
 mod late;
 pub mod quit;
 mod report;
@@ -20,8 +21,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::runs::{remembers, unchanged};
 use self::{file::File, late::Late, quit::QuitFile, slots::Slots, turns::Turns, watch::Watch};
+pub use self::{
+    known::past,
+    runs::{remembers, unchanged},
+};
 use crate::{
     base::{clock::Clock, fault::Fault},
     state::{Entry, StateFile, Unfit},
@@ -140,7 +144,7 @@ impl Controller {
     fn new(tools: Tools, mode: Mode) -> Self {
         let Tools { state, clock, open, watch, stop, fresh: _ } = tools;
         let open = Arc::new(open);
-        let quit = QuitFile::in_folder(state.path().parent().unwrap_or(Path::new(".")));
+        let quit = QuitFile::in_folders([state.path().parent().unwrap_or(Path::new(".")), state.home()]);
         Controller {
             late: Late::new(state.folders().late(), Arc::clone(&clock)),
             file: File::new(state, Arc::clone(&open)),

@@ -7,33 +7,36 @@ use tokio::fs;
 
 pub const NAME: &str = "controller.quit";
 
-pub struct QuitFile(PathBuf);
+/// In the folder that was named, and beside the state file if that is a link.
+pub struct QuitFile(Vec<PathBuf>);
 
 impl QuitFile {
-    pub fn in_folder(folder: &Path) -> Self {
-        QuitFile(folder.join(NAME))
+    pub fn in_folders(folders: [&Path; 2]) -> Self {
+        QuitFile(folders.map(|folder| folder.join(NAME)).to_vec())
     }
 
     /// Removes one from before the start: it was meant for another run.
     pub async fn clear(&self) {
-        if fs::remove_file(&self.0).await.is_ok() {
-            info!("removed an old {:?}.", self.shown());
+        for path in &self.0 {
+            if fs::remove_file(path).await.is_ok() {
+                info!("removed an old {:?}.", path.display().to_string());
+            }
         }
     }
 
     /// Whether it has appeared; it is removed then.
     pub async fn found(&self) -> bool {
-        if !fs::try_exists(&self.0).await.unwrap_or(false) {
-            return false;
+        let mut found = false;
+        for path in &self.0 {
+            if !fs::try_exists(path).await.unwrap_or(false) {
+                continue;
+            }
+            found = true;
+            info!("found {:?}.", path.display().to_string());
+            if let Err(error) = fs::remove_file(path).await {
+                warn!("{:?} could not be removed: {error}.", path.display().to_string());
+            }
         }
-        info!("found {:?}.", self.shown());
-        if let Err(error) = fs::remove_file(&self.0).await {
-            warn!("{:?} could not be removed: {error}.", self.shown());
-        }
-        true
-    }
-
-    fn shown(&self) -> String {
-        self.0.display().to_string()
+        found
     }
 }

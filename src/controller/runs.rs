@@ -9,7 +9,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Controller, Look, Mode, Ran, Wanted, report, slots::Slot, turns::Turns};
+use super::{Controller, Look, Mode, Ran, Wanted, known, report, slots::Slot, turns::Turns};
 use crate::{
     base::fault::Fault,
     state::{
@@ -131,10 +131,12 @@ impl Controller {
             folder: folders.entry(&entry),
             list_folder: folders.list(&entry),
             dead_letter: folders.dead_letter(&entry),
-            origin: origin(&entry),
+            origin: known::origin(&entry),
             delivered_before: entry.delivered_before,
             reads_archived: entry.contact.policy.reads_archived() && !ends.rereads(),
-            audience: audience(&entry),
+            alone: entry.alone,
+            past: known::past(&entry, self.file.all_read(), &folders),
+            audience: known::audience(&entry, &ends),
             allow_mass_change: entry.allow_mass_change,
             unchanged: unchanged(&entry, &ends, &folders),
             holds_back: since.is_some() || entry.full_load == FullLoad::ChangedOnly,
@@ -275,20 +277,6 @@ fn expire(entry: &Entry, ends: &Ends) -> Option<TimeDelta> {
         Remember::Off => None,
         Remember::For(expire) => Some(expire),
     }
-}
-
-/// What the result of an entry's run depends on: with anything of it changed, an interrupted run does not go on. How
-/// fast it runs is not among it.
-fn origin(entry: &Entry) -> String {
-    let said = [&entry.source, &entry.mapping, &entry.sink].map(|said| &said.value);
-    let was = serde_json::to_string(&(entry.was, &entry.contact, said)).unwrap_or_default();
-    format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
-}
-
-/// By what the opt-outs of full loads are compared.
-fn audience(entry: &Entry) -> String {
-    let consent = serde_json::to_string(&(entry.contact.policy, &entry.contact.marketing_permission));
-    format!("{} {}", entry.id.folder(entry.alone), consent.unwrap_or_default())
 }
 
 async fn drop_checkpoint(folder: &Path) {

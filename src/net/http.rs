@@ -118,6 +118,11 @@ impl Http {
         format!("{} {}", self.door.account.base, keys.join(" "))
     }
 
+    /// The address of the account, without its keys and without a slash at its end.
+    pub fn address(&self) -> String {
+        self.door.account.base.as_str().trim_end_matches('/').to_owned()
+    }
+
     /// The token of the account, if it has one that is fetched.
     pub fn session(&self) -> &Session {
         &self.door.session

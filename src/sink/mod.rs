@@ -87,6 +87,11 @@ pub trait Sink: Send + Sync {
     /// Where it delivers to, as text that may hold secrets: what another place has accepted says nothing of this one.
     fn place(&self) -> String;
 
+    /// Where it delivers to, without keys: with another key of the account it is the same place.
+    fn address(&self) -> String {
+        self.place()
+    }
+
     /// What becomes of a record that is gone at the source.
     fn deletion(&self) -> Deletion {
         Deletion::Ignored

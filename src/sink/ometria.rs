@@ -93,6 +93,10 @@ impl Sink for Ometria {
         self.http.account()
     }
 
+    fn address(&self) -> String {
+        self.http.address()
+    }
+
     /// A contact of which only the key is known can't be opted out: that takes its id and its collection.
     fn deletion(&self) -> Deletion {
         Deletion::Ignored

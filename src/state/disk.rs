@@ -15,6 +15,8 @@ use std::{
 use log::warn;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use super::home;
+
 /// The folder of our own files, beside the state file.
 pub const OURS: &str = ".importer";
 
@@ -53,7 +55,8 @@ pub enum Means {
 pub struct Disk {
     /// As the user named it.
     pub path: PathBuf,
-    /// Beside the file itself, since names can be exchanged within one file system only.
+    /// Beside the file itself, where it was when this was opened: names can be exchanged within one file system only.
+    pub home: PathBuf,
     ours: PathBuf,
     pub means: Means,
     pub hook: Hook,
@@ -67,10 +70,10 @@ pub fn digest(bytes: &[u8]) -> String {
 impl Disk {
     /// Makes our folder if it is missing, and tries what the file system can do.
     pub fn open(path: PathBuf) -> io::Result<Self> {
-        let target = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
-        let ours = target.parent().unwrap_or(Path::new(".")).join(OURS);
+        let home = home::of(path.parent().unwrap_or(Path::new(".")))?;
+        let ours = home.join(OURS);
         fs::create_dir_all(&ours)?;
-        let mut disk = Disk { path, ours, means: Means::Exchange, hook: Box::new(|_| Ok(())) };
+        let mut disk = Disk { path, home, ours, means: Means::Exchange, hook: Box::new(|_| Ok(())) };
         let probes = [disk.own("probe-a"), disk.own("probe-b")];
         for probe in &probes {
             File::create(probe)?;
@@ -190,27 +193,107 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// How often a text that is not whole is read again, and how long it is waited in between: an editor saves in place in
-/// far less.
-pub const READS: usize = 4;
-pub const BETWEEN: Duration = Duration::from_millis(200);
+/// A text that is not whole is read again this often: some editors truncate a file and write it tens of milliseconds later.
+const AGAIN: Duration = Duration::from_millis(5);
+/// A text that has not changed for this long is not being saved.
+const STILL: Duration = Duration::from_secs(1);
+/// A text that changes all the time and is never whole is given up after this long.
+const LONGEST: Duration = Duration::from_secs(10);
 
-/// Reads a file until it is `whole`; the last reading, whole or not, if it never is.
+/// Reads a file until it is `whole`. Returns the last reading, whole or not, when it has not changed for a second.
 pub fn read_whole(path: &Path, whole: impl Fn(&[u8]) -> bool) -> io::Result<Vec<u8>> {
-    for _ in 1..READS {
-        match fs::read(path) {
-            Ok(bytes) if whole(&bytes) => return Ok(bytes),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    read_until(|| fs::read(path), whole, pause)
+}
+
+/// As [`read_whole`]: `read` reads the file, `wait` waits. Time is counted by the waits.
+fn read_until(
+    mut read: impl FnMut() -> io::Result<Vec<u8>>,
+    whole: impl Fn(&[u8]) -> bool,
+    mut wait: impl FnMut(Duration),
+) -> io::Result<Vec<u8>> {
+    let (mut waited, mut still, mut last) = (Duration::ZERO, Duration::ZERO, None);
+    loop {
+        let text = match read() {
+            Ok(bytes) => Some(bytes),
+            // An editor may have moved the file away, to write another one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
+        };
+        if last.as_ref() != Some(&text) {
+            match text {
+                Some(bytes) if whole(&bytes) => return Ok(bytes),
+                text => (last, still) = (Some(text), Duration::ZERO),
+            }
         }
-        pause(BETWEEN);
+        if still >= STILL || waited >= LONGEST {
+            return last.flatten().ok_or_else(|| io::ErrorKind::NotFound.into());
+        }
+        wait(AGAIN);
+        (waited, still) = (waited + AGAIN, still + AGAIN);
     }
-    fs::read(path)
 }
 
 /// File work has threads of its own, which may wait.
 pub fn pause(time: Duration) {
     #[expect(clippy::disallowed_methods, reason = "never on a thread that runs tasks")]
     std::thread::sleep(time);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Reads texts that are told by the time in milliseconds; answers what came of it, and after how long.
+    fn read(text: impl Fn(u64) -> Option<&'static str>) -> (io::Result<Vec<u8>>, u64) {
+        let now = Cell::new(0);
+        let read =
+            || text(now.get()).map(|text| text.as_bytes().to_vec()).ok_or(io::ErrorKind::NotFound.into());
+        let whole = |bytes: &[u8]| bytes.ends_with(b"]");
+        let wait = |time: Duration| now.set(now.get() + u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        (read_until(read, whole, wait), now.get())
+    }
+
+    #[test]
+    fn a_text_that_is_truncated_again_and_again_is_read_in_the_moment_in_which_it_is_whole() {
+        // The file is whole for 10 ms of every 200 ms, when a look every 200 ms never comes.
+        let (text, after) = read(|now| Some(if (30..40).contains(&(now % 200)) { "[]" } else { "" }));
+        assert_eq!((text.unwrap(), after), (b"[]".to_vec(), 30));
+    }
+
+    #[test]
+    fn a_broken_text_that_does_not_change_is_given_up_after_a_second() {
+        let (text, after) = read(|_| Some("["));
+        assert_eq!((text.unwrap(), after), (b"[".to_vec(), 1000));
+        let (text, after) = read(|_| None);
+        assert_eq!((text.unwrap_err().kind(), after), (io::ErrorKind::NotFound, 1000));
+    }
+
+    #[test]
+    fn each_change_begins_the_second_anew() {
+        // Slowly written, moved away in between, and whole after 2.7 s.
+        let (text, after) = read(|now| match now {
+            0..900 => Some(""),
+            900..1800 => None,
+            1800..2700 => Some("["),
+            _ => Some("[]"),
+        });
+        assert_eq!((text.unwrap(), after), (b"[]".to_vec(), 2700));
+    }
+
+    #[test]
+    fn a_text_that_always_changes_and_is_never_whole_has_an_end() {
+        let (text, after) = read(|now| Some(if now % 10 == 0 { "[" } else { "[[" }));
+        assert!(text.is_ok());
+        assert_eq!(after, 10_000);
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_not_waited_for() {
+        let mut waits = 0;
+        let read = || Err(io::ErrorKind::PermissionDenied.into());
+        let text = read_until(read, |_| true, |_| waits += 1);
+        assert_eq!((text.unwrap_err().kind(), waits), (io::ErrorKind::PermissionDenied, 0));
+    }
 }

@@ -4,8 +4,9 @@
 //! way.
 
 use std::{
-    fs, io,
-    path::Path,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,13 +14,14 @@ use std::{
 use log::warn;
 
 use super::{
-    disk::{self, Disk, Step, digest},
+    disk::{self, Disk, OURS, Step, digest},
     document::{self, Edit, Overruled, Stamped},
-    folders::Folders,
+    folders::{DEAD_LETTER, Folders},
     history::{self, By},
+    home,
     journal::{Exchange, Journal},
     linger::Displaced,
-    read,
+    lock, read,
     schema::{self, Snapshot},
 };
 use crate::base::{clock::Clock, fault::Fault};
@@ -42,6 +44,8 @@ pub struct StateFile {
 
 #[derive(Default)]
 pub(super) struct Held {
+    /// Folders that a link has led to since, with their locks.
+    followed: Vec<(PathBuf, File)>,
     pub journal: Journal,
     pub displaced: Displaced,
 }
@@ -73,12 +77,41 @@ impl StateFile {
     }
 
     pub fn folders(&self) -> Folders {
-        Folders::beside(self.path())
+        Folders::of(self.home())
+    }
+
+    /// The folder of our own files, where it was when this was opened.
+    pub fn home(&self) -> &Path {
+        &self.disk.home
+    }
+
+    /// Follows a link that was changed since: the file that it leads to now is read and written, and locked like the first one. Our own
+    /// files stay where they are until the next start.
+    fn follow(&self) -> Result<(), Fault> {
+        let folder = self.path().parent().unwrap_or(Path::new("."));
+        // A link that leads nowhere shows when the file is read.
+        let Ok(home) = home::of(folder) else { return Ok(()) };
+        let mut held = self.held();
+        if home == self.disk.home || held.followed.iter().any(|(followed, _)| *followed == home) {
+            return Ok(());
+        }
+        let lock = lock::one(&home, self.clock.now()).map_err(|why| {
+            Fault::process(format!("`{}` can't be used", self.path().display())).because(why)
+        })?;
+        warn!(
+            "`{}` leads to `{}` now; the file there is in force. importer's own files stay in `{}` until it is started again: before that,              move `{OURS}` and `{DEAD_LETTER}` to the new folder.",
+            self.path().display(),
+            home.display(),
+            self.disk.home.display()
+        );
+        held.followed.push((home, lock));
+        Ok(())
     }
 
     /// Reads the file, and makes the edits that it could not take before. A hand edit that is seen becomes a version of
     /// the history.
     pub fn load(&self) -> Result<Snapshot, Fault> {
+        self.follow()?;
         let mut snapshot = read::load(self.path())?;
         let wishes = self.held().journal.wishes.clone();
         if !wishes.is_empty() {
@@ -114,6 +147,7 @@ impl StateFile {
     /// As [`Self::apply`], without waiting for late saves.
     pub(super) fn apply_now(&self, edit: &Edit) -> Result<Applied, Fault> {
         self.wish(edit)?;
+        self.follow()?;
         let mut held = self.held();
         let applied = self.write(&mut held, edit)?;
         held.journal.wishes.retain(|wish| wish != edit);

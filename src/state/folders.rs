@@ -2,19 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Entry, disk::OURS};
+use super::{Entry, disk::OURS, identity};
 
 /// The folder of rejected records, for people to look at.
 pub const DEAD_LETTER: &str = "dead-letter";
 
-/// The folder of the state file itself, links followed.
+/// Those in the folder of the state file itself, links followed.
 #[derive(Debug, Clone)]
 pub struct Folders(PathBuf);
 
 impl Folders {
-    /// `path` is the state file, no link.
-    pub fn beside(path: &Path) -> Self {
-        Folders(path.parent().unwrap_or(Path::new(".")).to_owned())
+    /// `home`: see [`super::home`].
+    pub fn of(home: &Path) -> Self {
+        Folders(home.to_owned())
     }
 
     /// The parent of the folders of all entries and lists.
@@ -29,12 +29,22 @@ impl Folders {
 
     /// Where the checkpoint of an entry is kept.
     pub fn entry(&self, entry: &Entry) -> PathBuf {
-        self.all().join(entry.id.folder(entry.alone))
+        self.all().join(entry.id.folder())
+    }
+
+    /// Where older versions of importer may have kept it.
+    pub fn former(&self, entry: &Entry) -> Vec<PathBuf> {
+        entry.id.former_folders().iter().map(|name| self.all().join(name)).collect()
     }
 
     /// Where the ledger of a list is kept, which its entries share.
     pub fn list(&self, entry: &Entry) -> PathBuf {
-        self.all().join(entry.id.list_folder())
+        self.of_list(&entry.id.list_id)
+    }
+
+    /// The same of a list that may be in no entry.
+    pub fn of_list(&self, list_id: &str) -> PathBuf {
+        self.all().join(identity::list_folder(list_id))
     }
 
     /// The parent of the files of rejected records.

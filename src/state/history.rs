@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::{
-    disk::{Disk, OURS, digest},
-    schema,
+    disk::{self, Disk, OURS, digest},
+    home, read, schema,
 };
 
 /// Versions that are kept.
@@ -61,7 +61,11 @@ impl Version {
 
 /// The kept versions of a folder's state file, oldest first.
 pub fn versions(folder: &Path) -> io::Result<Vec<Version>> {
-    let files = match fs::read_dir(folder.join(OURS).join(FOLDER)) {
+    kept(&home::of(folder)?)
+}
+
+fn kept(home: &Path) -> io::Result<Vec<Version>> {
+    let files = match fs::read_dir(home.join(OURS).join(FOLDER)) {
         Ok(files) => files,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
         Err(error) => return Err(error),
@@ -74,15 +78,14 @@ pub fn versions(folder: &Path) -> io::Result<Vec<Version>> {
 
 /// Adds a version, unless it is the newest one already.
 pub fn record(disk: &Disk, text: &str, by: By, now: DateTime<Utc>) -> io::Result<()> {
-    let folder = disk.path.parent().unwrap_or(Path::new("."));
-    let mut versions = versions(folder)?;
+    let mut versions = kept(&disk.home)?;
     let newest = versions.last();
     let same = newest.and_then(|newest| newest.text().ok()).is_some_and(|newest| newest == text);
     if same {
         return Ok(());
     }
     let number = newest.map_or(1, |newest| newest.number + 1);
-    let folder = folder.join(OURS).join(FOLDER);
+    let folder = disk.home.join(OURS).join(FOLDER);
     fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{number:06}-{}-{by}.json", now.format("%Y%m%dT%H%M%S")));
     #[expect(clippy::disallowed_methods, reason = "a new file; half of it is worth no more than none")]
@@ -171,12 +174,14 @@ pub fn revert(disk: &Disk, version: &Version, now: DateTime<Utc>) -> io::Result<
     if !disk.path.exists() {
         #[expect(clippy::disallowed_methods, reason = "a file of ours, and nobody reads it yet")]
         fs::write(&slot, &text)?;
-        disk.move_to_free(&slot, &disk.path)?;
+        // Also where a link leads to nothing.
+        disk.move_to_free(&slot, &home::target(&disk.path)?)?;
         return record(disk, &text, By::Hand, now);
     }
     disk.write_slot(&slot, &text)?;
     disk.swap(&slot)?;
-    let displaced = fs::read(&slot)?;
+    // An editor may still be writing it.
+    let displaced = disk::read_whole(&slot, read::is_whole)?;
     record(disk, &String::from_utf8_lossy(&displaced), By::Hand, now)?;
     record(disk, &text, By::Hand, now)?;
     fs::remove_file(slot)

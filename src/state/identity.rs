@@ -6,11 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
 use super::{
+    delivered::{self, PACE},
     disk::digest,
-    fields::{
-        ALLOW_MASS_CHANGE, ENABLED, EVERY, FULL_LOAD, ITEMS_PER_REQUEST, LATEST_TIMESTAMP, LIST_ID, OWNED,
-        START_OFFSET, UNCHANGED, WORKER_COUNT,
-    },
+    fields::{LATEST_TIMESTAMP, LIST_ID, OWNED, START_OFFSET},
 };
 use crate::base::time;
 
@@ -25,32 +23,37 @@ pub struct EntryId {
 impl EntryId {
     /// The name of the folder in which what is to be remembered of the list is kept.
     pub fn list_folder(&self) -> String {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let readable = self.list_id.chars().all(plain) && self.list_id.len() <= 64;
-        if readable { self.list_id.clone() } else { digest(self.list_id.as_bytes()) }
+        list_folder(&self.list_id)
     }
 
-    /// The name of the folder of the entry itself; that of the list if `alone`: no other entry has it. How fast an entry runs,
-    /// and whether it may, makes it no other one.
-    pub fn folder(&self, alone: bool) -> String {
-        let list = self.list_folder();
-        if alone {
-            return list;
-        }
-        let pace = [
-            ENABLED.name,
-            ITEMS_PER_REQUEST.name,
-            WORKER_COUNT.name,
-            ALLOW_MASS_CHANGE.name,
-            EVERY.name,
-            UNCHANGED.name,
-            FULL_LOAD.name,
-        ];
-        let others: Map<_, _> =
-            self.others.clone().into_iter().filter(|(name, _)| !pace.contains(&name.as_str())).collect();
-        let settings = digest(serde_json::Value::from(others).to_string().as_bytes());
-        format!("{list}-{}", &settings[..8])
+    /// The settings that change what is delivered, each in one spelling.
+    pub fn settings(&self) -> Map<String, serde_json::Value> {
+        delivered::settings(&self.list_id, &self.others)
     }
+
+    /// The name of the folder of the entry's checkpoint, by which its dead letters are filed as well. It depends on the list and on
+    /// what is delivered, and on nothing else: no note and no neighboring entry changes it.
+    pub fn folder(&self) -> String {
+        let settings = digest(serde_json::Value::from(self.settings()).to_string().as_bytes());
+        format!("{}-{}", self.list_folder(), &settings[..12])
+    }
+
+    /// The names that older versions gave this folder: one for an entry whose list has others, and the list's own for one that had
+    /// its list alone.
+    pub fn former_folders(&self) -> [String; 2] {
+        let list = self.list_folder();
+        let others: Map<_, _> =
+            self.others.clone().into_iter().filter(|(name, _)| !PACE.contains(&name.as_str())).collect();
+        let settings = digest(serde_json::Value::from(others).to_string().as_bytes());
+        [format!("{list}-{}", &settings[..8]), list]
+    }
+}
+
+/// The name of the folder of a list. It holds no hyphen, so that the folders of its entries are those of no other list.
+pub fn list_folder(list_id: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let readable = list_id.chars().all(plain) && list_id.len() <= 64;
+    if readable { list_id.to_owned() } else { digest(list_id.as_bytes()) }
 }
 
 /// The identity of an entry, if it has a `list_id`.
@@ -94,20 +97,15 @@ mod tests {
     use crate::state::schema;
 
     #[test]
-    fn an_entry_keeps_its_folder_when_its_pace_changes_and_shares_none_with_another_list() {
-        let folder =
-            |text: &str, alone| schema::read(&format!("[{text}]")).unwrap().entries[0].id.folder(alone);
-        assert_eq!(folder(r#"{"list_id": "1a2d7ebf82", "worker_count": 3}"#, true), "1a2d7ebf82");
-        let slow = folder(r#"{"list_id": "a", "start_offset": 5}"#, false);
-        assert_eq!(
-            slow,
-            folder(
-                r#"{"worker_count": 1, "list_id": "a", "enabled": true, "start_offset": 5, "allow_mass_change": true}"#,
-                false
-            )
-        );
-        assert_ne!(slow, folder(r#"{"list_id": "a", "start_offset": 6}"#, false));
-        assert_ne!(folder(r#"{"list_id": "../a"}"#, true), folder(r#"{"list_id": "../b"}"#, true));
-        assert!(folder(r#"{"list_id": "../a"}"#, true).chars().all(|c| c.is_ascii_alphanumeric()));
+    fn a_folder_has_a_plain_name_and_its_older_names_are_known() {
+        let id = |entry: &str| schema::read(&format!("[{entry}]")).unwrap().entries.remove(0).id;
+        let slow = id(r#"{"list_id": "a", "start_offset": 5}"#);
+        assert_eq!(slow.former_folders(), ["a-cce85e67", "a"]);
+        let paced = id(r#"{"worker_count": 1, "list_id": "a", "enabled": true, "start_offset": 5}"#);
+        assert_eq!(paced.former_folders(), slow.former_folders());
+        assert_eq!(paced.folder(), slow.folder());
+        let strange = id(r#"{"list_id": "../a"}"#);
+        assert!(strange.folder().chars().all(|c| c.is_ascii_alphanumeric() || c == '-'));
+        assert_ne!(strange.list_folder(), id(r#"{"list_id": "../b"}"#).list_folder());
     }
 }

@@ -1,21 +1,22 @@
-//! One process a folder. The kernel frees the lock of a process that crashed.
+//! One process for each state file: the lock lies beside the file itself, and one more beside a link to it. The kernel frees the
+//! locks of a process that crashed.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::Write,
+    io::{self, Write},
     path::Path,
 };
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::disk::OURS;
+use super::{disk::OURS, home};
 use crate::base::time;
 
 /// Held until dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    _files: Vec<File>,
 }
 
 /// Who holds a lock.
@@ -34,15 +35,40 @@ pub enum NotLocked {
         "there is no folder `{0}` (make it and put a state.json into it, or name another one with --state)"
     )]
     NoFolder(String),
+    #[error("the state file can't be used: {0}")]
+    Link(io::Error),
     #[error("could not write in the state folder: {0} (importer needs the right to write there)")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
 }
 
-/// Locks the folder for this process.
+/// Locks the folder of the state file for this process, and the named one if the file is a link: a link that is changed later must not
+/// let a second importer in.
 pub fn take(folder: &Path, now: DateTime<Utc>) -> Result<Lock, NotLocked> {
     if !folder.is_dir() {
         return Err(NotLocked::NoFolder(folder.display().to_string()));
     }
+    let home = home::of(folder).map_err(NotLocked::Link)?;
+    let mut files = vec![];
+    if home::is_elsewhere(folder, &home) {
+        match one(folder, now) {
+            // Nothing of importer's has ever been there, then.
+            Err(NotLocked::Io(error)) if is_forbidden(&error) => {}
+            taken => files.push(taken?),
+        }
+    }
+    files.push(one(&home, now)?);
+    if files.len() > 1 {
+        home::settle(folder, &home).map_err(NotLocked::Link)?;
+    }
+    Ok(Lock { _files: files })
+}
+
+fn is_forbidden(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+/// Locks one folder, and nothing that its state file leads to.
+pub fn one(folder: &Path, now: DateTime<Utc>) -> Result<File, NotLocked> {
     fs::create_dir_all(folder.join(OURS))?;
     let path = folder.join(OURS).join("lock");
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
@@ -66,6 +92,6 @@ pub fn take(folder: &Path, now: DateTime<Utc>) -> Result<Lock, NotLocked> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let holder = Holder { pid: std::process::id(), host, since: time::spoken(now) };
     file.set_len(0)?;
-    file.write_all(serde_json::to_string(&holder).map_err(std::io::Error::from)?.as_bytes())?;
-    Ok(Lock { _file: file })
+    file.write_all(serde_json::to_string(&holder).map_err(io::Error::from)?.as_bytes())?;
+    Ok(file)
 }

@@ -2,6 +2,7 @@
 //! Knows no third party and no run.
 
 mod contact;
+pub mod delivered;
 pub mod disk;
 pub mod document;
 pub mod ends;
@@ -13,6 +14,7 @@ mod file_tests;
 pub mod finding;
 pub mod folders;
 pub mod history;
+pub mod home;
 pub mod identity;
 mod journal;
 mod linger;

@@ -22,13 +22,17 @@ pub fn inspect(path: &Path) -> Result<Result<Snapshot, Finding>, Fault> {
 
 /// The whole text of a state file, or of a copy of it.
 pub fn text(path: &Path) -> Result<String, Fault> {
-    let whole = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok_and(|text| schema::parse(text).is_ok());
-    let bytes = disk::read_whole(path, whole).map_err(|error| unreadable(path, &error))?;
+    let bytes = disk::read_whole(path, is_whole).map_err(|error| unreadable(path, &error))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
         Finding::new(&text, Place::of(&text, text.len()), "expected UTF-8 text").fault(path)
     })
+}
+
+/// Whether a text is a whole state file, and none that an editor is still writing.
+pub fn is_whole(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| schema::parse(text).is_ok())
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Fault {

@@ -8,7 +8,7 @@ use std::{
 use log::{info, warn};
 
 use super::{
-    disk::digest,
+    disk::{self, digest},
     document::{self, Edit, Stamped},
     file::{Applied, Held, NAME, SLOT, StateFile},
     history::By,
@@ -82,13 +82,15 @@ impl StateFile {
             return Ok(());
         }
         let Some(exchange) = exchange else { return fs::remove_file(slot) };
-        let Ok(save) = fs::read(&slot) else { return self.set_aside(&slot) };
-        if [&exchange.ours, &exchange.before].contains(&&digest(&save)) {
+        let known = |text: &[u8]| [&exchange.ours, &exchange.before].contains(&&digest(text));
+        // An editor may still be writing it.
+        let save = disk::read_whole(&slot, |save| known(save) || read::is_whole(save));
+        let Ok(save) = save else { return self.set_aside(&slot) };
+        if known(&save) {
             return fs::remove_file(slot);
         }
         let file = self.disk.target().and_then(fs::read).unwrap_or_default();
-        let whole = std::str::from_utf8(&save).is_ok_and(|text| schema::parse(text).is_ok());
-        if digest(&file) != exchange.ours || !whole {
+        if digest(&file) != exchange.ours || !read::is_whole(&save) {
             return self.set_aside(&slot);
         }
         self.put_back(&slot, save, &file)?;

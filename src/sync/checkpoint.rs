@@ -163,10 +163,7 @@ impl Checkpoint {
             Found::Left(left) => Some(*left),
             Found::Nothing => None,
             Found::Other => {
-                warn!(
-                    "`{told}` is of another state of the entry (its latest_timestamp, start_offset, or what it says of consent \
-                     or contacts was changed, or importer's version) and is dropped: the list starts again."
-                );
+                warn!("{}", of_another_state(&path));
                 None
             }
             Found::Unreadable => {
@@ -230,7 +227,7 @@ impl Checkpoint {
                     for entry in entries {
                         let folder = entry?.path();
                         dropped += usize::from(files::remove(&folder.join(NAME))?);
-                        files::remove(&held::path(&folder))?;
+                        held::clear(&folder)?;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -245,6 +242,32 @@ impl Checkpoint {
     pub async fn discard(folder: &Path) -> Result<bool, Fault> {
         files::blocking(&folder.join(NAME), files::remove).await
     }
+}
+
+/// Why a checkpoint is dropped that a run can't go on from.
+pub fn of_another_state(path: &Path) -> String {
+    format!(
+        "`{}` is of another state of the entry (its latest_timestamp, start_offset, or what it says of its source, its sink, \
+         consent or contacts was changed, or importer's version) and is dropped: the list starts again.",
+        path.display()
+    )
+}
+
+/// The origin of the run that left this checkpoint; nothing if there is none, or none that can be read.
+pub fn origin(path: &Path) -> io::Result<Option<String>> {
+    let Some(bytes) = files::read(path)? else { return Ok(None) };
+    let header = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok(serde_json::from_slice::<Header>(header).ok().map(|header| header.origin))
+}
+
+/// Gives a checkpoint another origin and leaves the rest of it as it is.
+pub fn set_origin(path: &Path, origin: &str) -> io::Result<()> {
+    let Some(bytes) = files::read(path)? else { return Ok(()) };
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let mut header: Header = serde_json::from_slice(&bytes[..end])?;
+    header.origin = origin.to_owned();
+    let whole = [&serde_json::to_vec(&header)?, &bytes[end..]].concat();
+    files::replace(path, &whole).map(|_| ())
 }
 
 fn write_line(text: &mut Vec<u8>, line: &impl Serialize) {

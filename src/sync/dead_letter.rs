@@ -93,6 +93,36 @@ pub async fn tidy(path: &Path, entry: &str, settled: HashSet<u128>) -> Result<()
     files::blocking(path, work).await
 }
 
+/// Returns the name of today by which a letter is filed: `renamed` has older names of entries, each with that of today.
+pub fn name_of<'a>(letter: &'a DeadLetter, renamed: &'a [(String, String)]) -> &'a str {
+    let found = renamed.iter().find(|(former, _)| *former == letter.entry);
+    found.map_or(&letter.entry, |(_, today)| today)
+}
+
+/// Files the letters that stand under older names of entries under their names of today.
+pub async fn rename(path: &Path, renamed: Vec<(String, String)>) -> Result<(), Fault> {
+    if renamed.is_empty() {
+        return Ok(());
+    }
+    let work = move |path: &Path| {
+        let Some(bytes) = files::read(path)? else { return Ok(()) };
+        let mut text = Vec::with_capacity(bytes.len());
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match serde_json::from_slice::<DeadLetter>(line) {
+                Ok(letter) if name_of(&letter, &renamed) != letter.entry => {
+                    let entry = name_of(&letter, &renamed).to_owned();
+                    serde_json::to_writer(&mut text, &DeadLetter { entry, ..letter })?;
+                    text.push(b'\n');
+                }
+                // What can't be read is left for whoever wrote it.
+                _ => text.extend(line),
+            }
+        }
+        if text == bytes { Ok(()) } else { files::replace(path, &text).map(|_| ()) }
+    };
+    files::blocking(path, work).await
+}
+
 /// Gives every letter of an entry that there is no more to each of those that there are.
 pub async fn adopt(path: &Path, entries: &[String]) -> Result<(), Fault> {
     let (letters, _) = read(path).await?;

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use tokio::task::spawn_blocking;
@@ -32,6 +32,23 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Returns the folders of a list's entries: those beside the list's own whose names begin with its name and a hyphen, which no
+/// other list's do.
+pub fn siblings(list: &Path) -> io::Result<Vec<PathBuf>> {
+    let (Some(all), Some(name)) = (list.parent(), list.file_name()) else { return Ok(vec![]) };
+    let start = format!("{}-", name.to_string_lossy());
+    let folders = match fs::read_dir(all) {
+        Ok(folders) => folders,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(error),
+    };
+    let paths = folders.map(|folder| Ok(folder?.path())).collect::<io::Result<Vec<_>>>()?;
+    let is_one = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&start)) && path.is_dir()
+    };
+    Ok(paths.into_iter().filter(is_one).collect())
 }
 
 pub fn remove(path: &Path) -> io::Result<bool> {

@@ -1,55 +1,198 @@
-//! A run that its brake has stopped: a file of ours in the entry's folder, so that no further try sends anything either.
+//! A hold: the block that keeps a delivery stopped after the safety brake, until a person lifts it. A delivery is a list and its
+//! sink, so no edit of an entry, no neighboring entry and no update of importer lifts a hold.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::files;
 use crate::base::fault::Fault;
 
-const NAME: &str = "held.json";
+/// `held-<digest of the sink>.json` in the folder of the list.
+const PREFIX: &str = "held-";
+const EXTENSION: &str = "json";
+/// What older versions wrote into the folder of an entry: `<list>` or `<list>-<8 hex digits>`. It holds the whole list.
+const FORMER: &str = "held.json";
 
 /// Why a run was stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// Of the run: one of another origin is not held.
-    pub origin: String,
+    /// The entry whose run was stopped, by the name of its folder; empty if an older version wrote it.
+    #[serde(default)]
+    pub entry: String,
     pub what: String,
     pub why: String,
 }
 
+/// A hold on disk.
+#[derive(Debug, Clone)]
+pub struct Hold {
+    path: PathBuf,
+    /// The delivery that it stops; nothing: all of the list.
+    delivery: Option<String>,
+    held: Held,
+}
+
 impl Held {
-    pub fn fault(&self) -> Fault {
-        let hint = "nothing more is sent until somebody has looked: if it is a mistake, mend it at the source and start \
-                    importer once with `--fresh`; if it is meant, put \"allow_mass_change\": true into the entry";
+    /// Names the three ways in which the hold is lifted.
+    pub fn fault(&self, list_id: &str) -> Fault {
+        let hint = format!(
+            "nothing more is sent for this list until a person lifts the hold. If it is a mistake, mend it at the source, then run \
+             `importer release {list_id}`, or start importer once with `--fresh`. If it is meant, put \"allow_mass_change\": true \
+             into the entry"
+        );
         Fault::list(&self.what).because(&self.why).hint(hint)
     }
 }
 
-/// The file in an entry's folder.
-pub fn path(folder: &Path) -> PathBuf {
-    folder.join(NAME)
+impl Hold {
+    pub fn stops(&self, delivery: &str) -> bool {
+        self.delivery.as_deref().is_none_or(|stopped| stopped == delivery)
+    }
+
+    pub fn fault(&self, list_id: &str) -> Fault {
+        self.held.fault(list_id)
+    }
 }
 
-pub async fn keep(folder: &Path, held: &Held) -> Result<(), Fault> {
+/// Stops a delivery. `folder` is that of the list.
+pub async fn keep(folder: &Path, delivery: &str, held: &Held) -> Result<(), Fault> {
     let bytes = serde_json::to_vec(held).unwrap_or_default();
-    files::blocking(&path(folder), move |path| files::replace(path, &bytes).map(|_| ())).await
+    let path = folder.join(format!("{PREFIX}{delivery}.{EXTENSION}"));
+    files::blocking(&path, move |path| files::replace(path, &bytes).map(|_| ())).await
 }
 
-/// Why runs of the entry are stopped, if they are.
-pub async fn look(folder: &Path) -> Result<Option<String>, Fault> {
-    let bytes = files::blocking(&path(folder), files::read).await?;
-    Ok(bytes
-        .and_then(|bytes| serde_json::from_slice::<Held>(&bytes).ok())
-        .map(|held| held.fault().to_string()))
+/// Returns every hold of a list. `folder` is that of the list.
+pub async fn all(folder: &Path) -> Result<Vec<Hold>, Fault> {
+    files::blocking(folder, find).await
 }
 
-/// Fails if a run of this origin was stopped, unless it is `allowed` now; drops what is of no account any more.
-pub async fn check(folder: &Path, origin: &str, allowed: bool) -> Result<(), Fault> {
-    let bytes = files::blocking(&path(folder), files::read).await?;
-    let Some(bytes) = bytes else { return Ok(()) };
-    match serde_json::from_slice::<Held>(&bytes) {
-        Ok(held) if held.origin == origin && !allowed => Err(held.fault()),
-        _ => files::blocking(&path(folder), files::remove).await.map(|_| ()),
+/// Returns an error if this delivery is on hold, unless its entry is `allowed` to send any number of opt-outs; then the hold is
+/// lifted, but for that of another entry: `entries` are the names of all that the list has, if they are known.
+pub async fn check(
+    folder: &Path,
+    delivery: &str,
+    list_id: &str,
+    entry: Option<&str>,
+    entries: Option<&[String]>,
+) -> Result<(), Fault> {
+    let holds: Vec<Hold> = all(folder).await?.into_iter().filter(|hold| hold.stops(delivery)).collect();
+    let (Some(first), allowed) = (holds.first(), entry) else { return Ok(()) };
+    let Some(entry) = allowed else { return Err(first.fault(list_id)) };
+    let is_there = |name: &String| entries.is_none_or(|entries| entries.contains(name));
+    let lifted = |held: &Held| held.entry.is_empty() || held.entry == entry || !is_there(&held.entry);
+    lift(holds.into_iter().filter(|hold| lifted(&hold.held)).collect()).await
+}
+
+/// Lifts these holds.
+pub async fn lift(holds: Vec<Hold>) -> Result<(), Fault> {
+    for hold in holds {
+        files::blocking(&hold.path, files::remove).await?;
+    }
+    Ok(())
+}
+
+/// Lifts all holds in the folder of one entry or list.
+pub fn clear(folder: &Path) -> io::Result<()> {
+    for path in in_folder(folder)? {
+        files::remove(&path)?;
+    }
+    Ok(())
+}
+
+fn find(folder: &Path) -> io::Result<Vec<Hold>> {
+    let mut holds = vec![];
+    let mut folders = files::siblings(folder)?;
+    folders.push(folder.to_owned());
+    for path in folders.iter().map(|folder| in_folder(folder)).collect::<io::Result<Vec<_>>>()?.concat() {
+        let Some(bytes) = files::read(&path)? else { continue };
+        // A hold that can't be read is a hold.
+        let held = serde_json::from_slice(&bytes).unwrap_or_else(|_| Held {
+            entry: String::new(),
+            what: format!("stopped by the safety brake; `{}` can't be read", path.display()),
+            why: "so many opt-outs at once look like a mistake".into(),
+        });
+        holds.push(Hold { delivery: delivery(&path), path, held });
+    }
+    Ok(holds)
+}
+
+fn delivery(path: &Path) -> Option<String> {
+    let name = path.file_stem()?.to_str()?;
+    name.strip_prefix(PREFIX).map(str::to_owned)
+}
+
+/// The files of holds in one folder, those of older versions included.
+fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let files = match fs::read_dir(folder) {
+        Ok(files) => files,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(vec![]);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut found = vec![];
+    for file in files {
+        let path = file?.path();
+        let extension = path.extension().is_some_and(|extension| extension == EXTENSION);
+        if path.file_name().is_some_and(|name| name == FORMER) || (extension && delivery(&path).is_some()) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(entry: &str) -> Held {
+        Held { entry: entry.into(), what: "stopped".into(), why: "too many".into() }
+    }
+
+    #[tokio::test]
+    async fn a_hold_stops_its_delivery_and_no_other_until_its_own_entry_is_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("a");
+        keep(&list, "one", &of("a-1")).await.unwrap();
+        let entries = ["a-1".to_owned(), "a-2".to_owned()];
+        let stopped =
+            async |delivery, entry, entries| check(&list, delivery, "a", entry, entries).await.is_err();
+        assert!(stopped("one", None, None).await && !stopped("two", None, None).await);
+        // A neighbor's allowance is its own.
+        assert!(!stopped("one", Some("a-2"), Some(&entries[..])).await);
+        assert!(!stopped("one", Some("a-2"), None).await);
+        assert!(stopped("one", None, None).await);
+        assert!(!stopped("one", Some("a-1"), Some(&entries[..])).await);
+        assert!(!stopped("one", None, None).await);
+        // The entry was edited when it was allowed.
+        keep(&list, "one", &of("a-0")).await.unwrap();
+        assert!(!stopped("one", Some("a-2"), Some(&entries[..])).await);
+        assert!(!stopped("one", None, None).await);
+    }
+
+    #[tokio::test]
+    async fn a_hold_of_an_older_version_stops_the_whole_list_and_a_damaged_one_too() {
+        for (name, text) in [
+            ("a/held.json", r#"{"origin": "x", "what": "stopped", "why": "too many"}"#),
+            ("a-0123abcd/held.json", r#"{"origin": "x", "what": "stopped", "why": "too many"}"#),
+            ("a/held.json", "{"),
+            ("a/held-one.json", ""),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(name);
+            files::replace(&path, text.as_bytes()).unwrap();
+            let list = folder.path().join("a");
+            let fault = check(&list, "one", "a", None, None).await.unwrap_err().to_string();
+            assert!(fault.contains("stopped") && fault.contains("importer release a"), "{fault}");
+            assert!(check(&folder.path().join("b"), "one", "b", None, None).await.is_ok());
+            assert!(check(&folder.path().join("a0"), "one", "a0", None, None).await.is_ok());
+            lift(all(&list).await.unwrap()).await.unwrap();
+            assert!(!path.exists() && check(&list, "one", "a", None, None).await.is_ok());
+        }
     }
 }

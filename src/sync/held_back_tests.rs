@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     checkpoint::Checkpoint,
     job::{self, Ended, Ends, Plan},
+    takeover::Past,
     unchanged::Unchanged,
 };
 use crate::{
@@ -224,6 +225,8 @@ fn plan(folder: &Path) -> Plan {
         origin: "null".into(),
         delivered_before: false,
         reads_archived: false,
+        alone: true,
+        past: Past::default(),
         audience: String::new(),
         allow_mass_change: false,
         unchanged: Unchanged::new(folder, "s", 1, Some(TimeDelta::days(7))),
@@ -245,6 +248,7 @@ async fn run(
         sink: Arc::new(store.clone()),
         retry: true,
         held_by: String::new(),
+        delivery: "d".into(),
     };
     let (plan, stop) = (plan(folder), CancellationToken::new());
     let ended = {

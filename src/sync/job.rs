@@ -20,6 +20,7 @@ use super::{
     ledger::{self, Delivered, Summary},
     pass::Pass,
     seen::fingerprint,
+    takeover::{self, Past},
     unchanged::Unchanged,
     walk::{LAG, Server},
 };
@@ -45,6 +46,8 @@ pub struct Ends {
     pub retry: bool,
     /// A digest of what tells the sink and its account from others.
     pub held_by: String,
+    /// A digest of the sink's type and address: with another key it is the same delivery.
+    pub delivery: String,
 }
 
 impl Ends {
@@ -87,7 +90,11 @@ pub struct Plan {
     pub delivered_before: bool,
     /// Whether the listing of the archived is read at all.
     pub reads_archived: bool,
-    /// What the opt-outs of a full load are to be compared by, as text: the entry, and what it says of consent.
+    /// Whether no other entry has the list.
+    pub alone: bool,
+    /// What older versions of importer may have left of the entry.
+    pub past: Past,
+    /// What the opt-outs of a full load are to be compared by, as text: the delivery, and what the entry says of consent.
     pub audience: String,
     /// Whether any number of opt-outs may pass.
     pub allow_mass_change: bool,
@@ -102,7 +109,7 @@ pub struct Plan {
 impl Plan {
     /// What tells the entry from others of its list.
     pub fn entry(&self) -> String {
-        self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        takeover::name(&self.folder)
     }
 }
 
@@ -129,7 +136,10 @@ pub struct Outcome {
 /// Runs one list. After `stop` no new page is asked for and pages under way are dropped. What a failed or stopped run has
 /// settled is in its checkpoint, and the next run goes on from there.
 pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<Ended, Fault> {
-    held::check(&plan.folder, &plan.origin, plan.allow_mass_change).await?;
+    let (entry, entries) = (plan.entry(), plan.past.names());
+    let allowed = plan.allow_mass_change.then_some(entry.as_str());
+    held::check(&plan.list_folder, &ends.delivery, &plan.list_id, allowed, entries.as_deref()).await?;
+    takeover::take_over(plan).await?;
     plan.unchanged.begin().await?;
     let (mut checkpoint, left) = Checkpoint::open(&plan.folder, &plan.origin).await?;
     let summary = ledger::summary(&plan.list_folder).await?;
@@ -156,7 +166,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
     header.totals_wrong |=
         plan.since.is_some() && summary.as_ref().is_some_and(|summary| summary.totals_wrong);
     let delivered = summary.as_ref().map_or(0, Summary::len);
-    let opt_outs = summary.as_ref().and_then(|summary| summary.opt_outs.get(&plan.audience)).copied();
+    let opt_outs = summary.as_ref().and_then(|summary| summary.opt_outs(&plan.audience));
     let choice = lines.last().and_then(|line| line.choice.clone()).or(header.choice.clone());
     ends.mapping.choose(choice.or(summary.and_then(|summary| summary.choice)));
     if lines.is_empty() && plan.since.is_none() && plan.start_offset > 0 && !ends.rereads() {
@@ -198,8 +208,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
         }
         let unlisted = record(ends, plan, header.pass, &pass, &done).await?;
         // Entries of one list may read different parts of it.
-        let alone = plan.folder == plan.list_folder;
-        done.counts.unlisted += if ends.rereads() && alone { unlisted } else { 0 };
+        done.counts.unlisted += if ends.rereads() && plan.alone { unlisted } else { 0 };
         // An interrupted chain has gone on with what there was to read when it began.
         let caught_up = match ends.rereads() {
             true => lines.is_empty(),

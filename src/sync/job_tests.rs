@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Ended, Ends, Plan, run};
+use super::{Ended, Ends, Past, Plan, run};
 use crate::{
     base::{
         fault::Fault,
@@ -259,6 +259,8 @@ fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         origin: "null".into(),
         delivered_before: false,
         reads_archived: true,
+        alone: true,
+        past: Past::default(),
         audience: String::new(),
         allow_mass_change: false,
         unchanged: Unchanged::new(folder, "", 1, None),
@@ -280,6 +282,7 @@ async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ende
         sink: Arc::new(store.clone()),
         retry: true,
         held_by: String::new(),
+        delivery: "d".into(),
     };
     let stop = CancellationToken::new();
     let ended = {

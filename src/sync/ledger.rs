@@ -36,7 +36,7 @@ pub struct Summary {
     pub whole: bool,
     /// Rows that the full load left out, by `start_offset`.
     pub left_out: u64,
-    /// Opt-outs of the last full load that left out nobody, for each entry and what it says of consent.
+    /// Opt-outs of the last full load that left out nobody, for each delivery and what its entry says of consent.
     #[serde(default)]
     pub opt_outs: BTreeMap<String, u64>,
     /// What the mapping has chosen for the whole list.
@@ -57,10 +57,25 @@ impl Summary {
         self.rows as u64
     }
 
+    /// Opt-outs of the last full load of this audience, `to:<delivery> <consent>`. What an older version has written as `<entry>
+    /// <consent>` counts until a load of today's takes its place: the fewest, if several entries had the same consent.
+    pub fn opt_outs(&self, audience: &str) -> Option<u64> {
+        let former = |key: &&String| !key.starts_with(DELIVERY) && consent(key) == consent(audience);
+        let known = self.opt_outs.get(audience).copied();
+        known.or_else(|| self.opt_outs.iter().filter(|(key, _)| former(key)).map(|(_, count)| *count).min())
+    }
+
     /// Nobody was delivered yet in a pass that came to its end.
     pub fn is_empty(&self) -> bool {
         self.rows == 0 && !self.whole
     }
+}
+
+/// Begins the name of an audience.
+pub const DELIVERY: &str = "to:";
+
+fn consent(audience: &str) -> Option<&str> {
+    audience.split_once(' ').map(|(_, consent)| consent)
 }
 
 /// What one pass adds.

@@ -21,6 +21,7 @@ mod pass;
 pub mod replay;
 mod seen;
 mod sweep;
+pub mod takeover;
 pub mod unchanged;
 pub mod verify;
 pub mod walk;

@@ -40,6 +40,8 @@ pub struct Letters {
     /// The entry whose letters are replayed, and all that the list has.
     pub entry: String,
     pub entries: Vec<String>,
+    /// Older names of the entries, each with that of today.
+    pub renamed: Vec<(String, String)>,
     /// What the sink has accepted of each record, if that is remembered.
     pub unchanged: Unchanged,
     /// Nothing is sent and nothing is written.
@@ -68,6 +70,7 @@ pub struct Replayed {
 pub async fn run(ends: &Ends, letters: &Letters) -> Result<Replayed, Fault> {
     if !letters.dry_run {
         letters.unchanged.begin().await?;
+        dead_letter::rename(&letters.file, letters.renamed.clone()).await?;
         dead_letter::adopt(&letters.file, &letters.entries).await?;
     }
     let (read, unreadable) = dead_letter::read(&letters.file).await?;
@@ -112,7 +115,8 @@ struct Wanted {
 fn wanted(read: Vec<DeadLetter>, letters: &Letters) -> BTreeMap<String, Wanted> {
     let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
     for letter in read {
-        if letter.entry == letters.entry || !letters.entries.contains(&letter.entry) {
+        let entry = dead_letter::name_of(&letter, &letters.renamed);
+        if entry == letters.entry || !letters.entries.iter().any(|known| known == entry) {
             let known = wanted.entry(letter.key).or_default();
             known.changed = known.changed.max(letter.changed);
             known.opts_out |= letter.opts_out;

@@ -125,31 +125,6 @@ async fn in_the_loop_the_edit_that_allows_it_is_enough() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mistake_that_was_mended_needs_no_allowance_but_a_fresh_start_or_another_timestamp() {
-    for fresh in [true, false] {
-        let mut world = loaded("brk7").await;
-        turn(&world, "brk7", 700, "unsubscribed");
-        sleep(minutes(10)).await;
-        assert_eq!(world.once().await.unwrap(), Verdict::Failed);
-        let wrong: Vec<u64> = {
-            let mailchimp = world.sandbox.mailchimp();
-            mailchimp.members("brk7").rev().take(700).map(|member| member.number).collect()
-        };
-        let now = world.clock.now();
-        for number in wrong {
-            world.sandbox.mailchimp().edit("brk7", number, now, |member| member.subscribe(now));
-        }
-        sleep(minutes(10)).await;
-        match fresh {
-            true => world.fresh(),
-            false => world.save(r#"[{"list_id": "brk7", "latest_timestamp": "2026-11-21T11:00:00"}]"#),
-        }
-        assert_eq!(world.once().await.unwrap(), Verdict::Done);
-        world.assert_delivered("brk7");
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_small_list_may_change_as_it_likes() {
     let world = World::new().list("brk6", 500).with_state(r#"[{"list_id": "brk6"}]"#);
     world.once().await.unwrap();
@@ -161,7 +136,7 @@ async fn a_small_list_may_change_as_it_likes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_is_held_against_loads_of_the_same_entry_and_consent_that_left_out_nobody() {
+async fn a_load_is_held_against_loads_of_the_same_delivery_and_consent_that_left_out_nobody() {
     let world = loaded("brk9").await;
     turn(&world, "brk9", 380, "unsubscribed");
     sleep(minutes(10)).await;

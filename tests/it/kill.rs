@@ -10,7 +10,7 @@ use crate::loopback::{Loopback, finish};
 
 const MEMBERS: u64 = 100_000;
 const KILLS: u32 = 200;
-const CHECKPOINT: &str = ".importer/lists/kill1/checkpoint.ndjson";
+const CHECKPOINT: &str = ".importer/lists/kill1-99914b932bd3/checkpoint.ndjson";
 
 /// The rows that a checkpoint holds to be settled; every line but one that was cut short must be readable.
 fn settled(folder: &Path) -> usize {

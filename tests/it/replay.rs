@@ -224,7 +224,8 @@ async fn nothing_is_replayed_beside_a_running_importer_into_a_pause_or_over_an_u
     drop(lock);
     let (code, told) = replayed(&loopback, &["rep2"]).await;
     assert!(code == 2 && told.contains("no entry of the state file has the list \"rep2\""), "{told}");
-    let checkpoint = loopback.folder.path().join(".importer/lists/rep1/checkpoint.ndjson");
+    let checkpoint = loopback.folder.path().join(".importer/lists/rep1-99914b932bd3/checkpoint.ndjson");
+    fs::create_dir_all(checkpoint.parent().unwrap()).unwrap();
     fs::write(&checkpoint, "{}\n").unwrap();
     let (code, told) = replayed(&loopback, &["rep1"]).await;
     assert!(code == 1 && told.contains("a run of it is not finished"), "{told}");

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::support::{World, hours, minutes};
 
-const CHECKPOINT: &str = "lists/long1/checkpoint.ndjson";
+const CHECKPOINT: &str = "lists/long1-99914b932bd3/checkpoint.ndjson";
 
 /// A load of 6,000 members that was stopped in its middle.
 async fn stopped(text: &str) -> World {

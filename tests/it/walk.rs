@@ -193,6 +193,8 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         origin: "null".into(),
         delivered_before: false,
         reads_archived: true,
+        alone: true,
+        past: Default::default(),
         audience: String::new(),
         allow_mass_change: false,
         unchanged: Unchanged::new(folder.path(), "", 1, None),
@@ -208,6 +210,7 @@ fn ends(source: Liar) -> Ends {
         sink: Arc::new(Anywhere),
         retry: true,
         held_by: String::new(),
+        delivery: "d".into(),
     }
 }
 

@@ -53,15 +53,15 @@ impl<'a> Pass<'a> {
             before => format!("more than a fifth of the list above the {before} of the last full load"),
         };
         let held = Held {
-            origin: self.plan.origin.clone(),
+            entry: self.plan.entry(),
             what: format!(
                 "stopped when {opt_outs} of {list} records, or still more, would be opted out (up to {sent} have been)"
             ),
             why: more,
         };
-        held::keep(&self.plan.folder, &held).await?;
+        held::keep(&self.plan.list_folder, &self.ends.delivery, &held).await?;
         // Those that were sent by mistake are to be counted at the next try as well.
         self.plan.unchanged.clear().await?;
-        Err(held.fault())
+        Err(held.fault(&self.plan.list_id))
     }
 }

@@ -1,0 +1,146 @@
+//! Dead letters under the names of entries as they were, and commands about a list that is on hold.
+
+use std::{fs, time::Duration};
+
+use importer::{
+    app::ends::{Adapters, Keys},
+    base::clock::SystemClock,
+    net::transport::Web,
+    state::{Entry, delivered::ADAPTER_DEFAULTS},
+};
+use serde_json::Value;
+
+use crate::{
+    loopback::{Loopback, finish},
+    support::entries,
+};
+
+const TWO: &str = r#"[{"list_id": "let1"}, {"list_id": "let1", "collection": "other"}]"#;
+
+fn letters(loopback: &Loopback) -> Vec<Value> {
+    let path = loopback.folder.path().join("dead-letter/let1.ndjson");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Writes letters again, each under another name.
+fn rename(loopback: &Loopback, letters: &[(Value, &str)]) {
+    let lines = letters.iter().map(|(letter, name)| {
+        let mut letter = letter.clone();
+        letter["entry"] = (*name).into();
+        format!("{letter}\n")
+    });
+    fs::write(loopback.folder.path().join("dead-letter/let1.ndjson"), lines.collect::<String>()).unwrap();
+}
+
+fn save(loopback: &Loopback, text: &str) {
+    fs::write(loopback.folder.path().join("state.json"), text).unwrap();
+}
+
+/// A list whose entries have each rejected one and the same member, whom the sink would take now.
+async fn refused(state: &str) -> Loopback {
+    let loopback = Loopback::start(Duration::ZERO, state).await.list("let1", 60);
+    let id = {
+        let mailchimp = loopback.sandbox.mailchimp();
+        mailchimp.members("let1").find(|member| member.status == "subscribed").unwrap().contact_id("let1")
+    };
+    loopback.sandbox.ometria().refuse(&id, true);
+    assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0);
+    loopback.sandbox.ometria().refuse(&id, false);
+    loopback
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_under_an_older_name_is_replayed_for_its_entry_and_for_no_other() {
+    for own in [0, 1] {
+        let loopback = refused(TWO).await;
+        let found = letters(&loopback);
+        assert_eq!(found.len(), 2);
+        let entries: Vec<Entry> = entries(&loopback.state());
+        let former = entries[own].id.former_folders();
+        let letter = found.iter().find(|letter| letter["entry"] == entries[own].id.folder()).unwrap();
+        rename(&loopback, &[(letter.clone(), &former[0])]);
+        for options in [vec!["replay", "let1", "--dry-run"], vec!["replay", "let1"]] {
+            let (code, told, _) = finish(loopback.command(&options)).await;
+            let lines: Vec<&str> = told.lines().collect();
+            assert!(code == 0 && lines[own].contains("1 dead letter: 1"), "{told}");
+            assert!(lines[1 - own].contains("0 dead letters: 0"), "{told}");
+        }
+        assert_eq!(letters(&loopback).len(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_delivered_leaves_the_letters_also_under_a_former_name_of_the_entry() {
+    for former in ["let1", "let1-0123456789ab", "let1-01234567"] {
+        let loopback = refused(r#"[{"list_id": "let1"}]"#).await;
+        rename(&loopback, &[(letters(&loopback).remove(0), former)]);
+        save(&loopback, r#"[{"list_id": "let1", "consent": "opt_outs_only", "x-note": 1}]"#);
+        assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0);
+        assert_eq!(letters(&loopback).len(), 0, "{former}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_on_hold_is_not_replayed_and_why_names_the_three_ways() {
+    let loopback = refused(r#"[{"list_id": "let1"}]"#).await;
+    let held = loopback.folder.path().join(".importer/lists/let1/held.json");
+    fs::write(
+        &held,
+        r#"{"origin": "", "what": "stopped when 700 of 2000 would be opted out", "why": "more"}"#,
+    )
+    .unwrap();
+    let key = letters(&loopback)[0]["key"].as_str().unwrap().to_owned();
+    let (code, told, _) = finish(loopback.command(&["replay", "let1"])).await;
+    assert!(code == 1 && told.contains("is on hold: stopped when 700"), "{told}");
+    assert_eq!(letters(&loopback).len(), 1);
+    let (code, told, _) = finish(loopback.command(&["why", "let1", &key])).await;
+    for way in ["`importer release let1`", "`--fresh`", "\"allow_mass_change\": true"] {
+        assert!(code == 0 && told.contains(way), "{told}");
+    }
+    let (code, told, _) = finish(loopback.command(&["release", "let2"])).await;
+    assert!(code == 1 && told.contains("no entry of the state file has this list"), "{told}");
+    save(&loopback, r#"[{"list_id": "let1"}, {"list_id": 5}]"#);
+    let (code, _, log) = finish(loopback.command(&["release", "let1"])).await;
+    assert!(code == 2 && log.contains("an entry of the state file has a problem"), "{log}");
+    save(&loopback, r#"[{"list_id": "let1"}]"#);
+    let (code, told, _) = finish(loopback.command(&["release", "let1"])).await;
+    assert!(code == 0 && told.contains("the hold is lifted, and no interrupted run was left"), "{told}");
+    let (code, told, _) = finish(loopback.command(&["release", "let1"])).await;
+    assert!(code == 1 && told.contains("is not on hold; nothing was changed"), "{told}");
+    let (code, told, _) = finish(loopback.command(&["replay", "let1"])).await;
+    assert!(code == 0 && told.contains("1 dead letter: 1 sent"), "{told}");
+}
+
+/// What counts when a setting is absent is known twice: to the adapter, and to the name of the entry.
+#[test]
+fn the_defaults_of_adapters_are_those_that_the_name_of_an_entry_knows() {
+    for (kind, setting, default) in ADAPTER_DEFAULTS {
+        let path = format!("{}/src/source/{kind}.rs", env!("CARGO_MANIFEST_DIR"));
+        let text = fs::read_to_string(path).unwrap();
+        let block = text.split("impl Default for Settings").nth(1).unwrap().split("\n}\n").next().unwrap();
+        let said = ["= ", ": "]
+            .iter()
+            .any(|equals| block.contains(&format!("{setting} {equals}{default}").replace(" :", ":")));
+        assert!(said, "{kind}: {setting} is {default}");
+    }
+}
+
+#[test]
+fn the_name_of_a_delivery_holds_no_key() {
+    let delivery = |key: &'static str, url: &'static str| {
+        let get = move |name: &str| match name {
+            "OMETRIA_APIKEY" => Some(key.to_owned()),
+            "MAILCHIMP_APIKEY" => Some("0123456789abcdef0123456789abcdef-us1".to_owned()),
+            "OMETRIA_URL" => Some(url.to_owned()),
+            _ => None,
+        };
+        let (web, clock) = (std::sync::Arc::new(Web::new().unwrap()), std::sync::Arc::new(SystemClock));
+        let adapters = Adapters::new(get, Keys::Both, web, clock, std::path::Path::new("."));
+        let entry = entries(r#"[{"list_id": "a"}]"#).remove(0);
+        adapters.open(&entry, false).ok().unwrap().delivery
+    };
+    let one = delivery("key-one", "https://host/v2");
+    assert_eq!(one, delivery("key-two", "https://host/v2/"));
+    assert_ne!(one, delivery("key-one", "https://other/v2"));
+}
