@@ -8,7 +8,7 @@ use tokio::task::{self, spawn_blocking};
 use super::{Open, Wanted};
 use crate::{
     base::fault::Fault,
-    state::{Edit, Entry, Snapshot, StateFile, document::Overruled, folders::Folders},
+    state::{Edit, Entry, Mention, Snapshot, StateFile, document::Overruled, folders::Folders},
 };
 
 pub struct File {
@@ -39,6 +39,11 @@ impl File {
     /// The entries as last read; none before the first reading.
     pub fn entries(&self) -> Vec<Entry> {
         self.snapshot.as_ref().map(|snapshot| snapshot.entries.clone()).unwrap_or_default()
+    }
+
+    /// What the file mentions, as last read.
+    pub fn mentions(&self) -> &[Mention] {
+        self.snapshot.as_ref().map_or(&[], |snapshot| &snapshot.mentions)
     }
 
     pub fn was_read(&self) -> bool {

@@ -62,7 +62,7 @@ pub const ENABLED: Field = Field {
     name: "enabled",
     kind: Kind::Flag,
     default: Some("true"),
-    about: "false pauses the list: nothing runs until it is true again.",
+    about: "false pauses the list: a run that is under way ends within seconds, and no other starts until it is true again.",
 };
 pub const LATEST_TIMESTAMP: Field = Field {
     name: "latest_timestamp",

@@ -15,6 +15,7 @@ mod limits;
 mod loopback;
 mod memory;
 mod passes;
+mod pause;
 mod preview;
 mod privacy;
 mod process;
