@@ -8,6 +8,7 @@ pub mod logger;
 mod preview;
 mod replay;
 mod state;
+mod strict;
 pub mod verify;
 mod why;
 
@@ -121,6 +122,7 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
     let tools = Tools { state, clock, open, watch, fresh: go.fresh, stop };
     let mode = if go.once { Mode::Once } else { Mode::Loop };
     Ok(match controller::run(tools, mode).await {
+        Ok(Verdict::Done) if go.strict && !asked.is_cancelled() => strict::exit_code(&go.state).await?,
         Ok(Verdict::Done) => {
             info!("{}.", if asked.is_cancelled() { "stopped" } else { "done" });
             exit::DONE

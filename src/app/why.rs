@@ -17,7 +17,7 @@ use crate::{
         dead_letter::{self, DeadLetter},
         due::{self, Due},
         held,
-        ledger::Ledger,
+        ledger::{Ledger, Settled},
         unchanged::{Kept, look},
     },
 };
@@ -66,11 +66,11 @@ struct Found {
 
 impl Found {
     fn is_something(&self, key: &str) -> bool {
-        self.kept.is_some() || self.letter.is_some() || self.status(key).is_some()
+        self.kept.is_some() || self.letter.is_some() || self.settled(key).is_some()
     }
 
-    fn status(&self, key: &str) -> Option<&str> {
-        self.ledger.as_ref()?.status(key)
+    fn settled(&self, key: &str) -> Option<Settled<'_>> {
+        self.ledger.as_ref()?.settled(key)
     }
 
     fn told(&self, entry: &Entry, key: &str, remembers: bool, now: DateTime<Utc>) -> String {
@@ -88,9 +88,10 @@ impl Found {
             let sent = kept.sent.map(|sent| format!("{} UTC{request}", spoken(sent)));
             lines.push(("last sent", sent.unwrap_or_else(|| "never, as far as is remembered".into())));
         }
-        if let (Some(status), Some(ledger)) = (self.status(key), &self.ledger) {
+        if let (Some(Settled { status, rejected }), Some(ledger)) = (self.settled(key), &self.ledger) {
             let until = spoken(ledger.summary.until);
-            lines.push(("by our record", format!("settled as {status}; all up to {until} UTC are")));
+            let fate = if rejected { "rejected" } else { "settled" };
+            lines.push(("by our record", format!("{fate} as {status}; all up to {until} UTC are settled")));
         }
         if let Some(letter) = &self.letter {
             lines.push(("rejected", format!("{}, {}", letter.time, letter.reason)));

@@ -222,6 +222,7 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
         opt_outs: (full && done.counts.left_out == 0).then(|| (plan.audience.clone(), pass.opt_outs())),
         until: done.until,
         archived: plan.reads_archived,
+        totals_wrong: false,
         choice: ends.mapping.choice(),
     };
     let unlisted = ledger::add(&plan.list_folder, delivered).await?;

@@ -269,6 +269,7 @@ impl Fates {
             opt_outs: None,
             until,
             archived: false,
+            totals_wrong: false,
             choice: None,
         };
         ledger::add(folder, delivered).await.map(|_| ())

@@ -20,6 +20,7 @@ mod preview;
 mod privacy;
 mod process;
 mod reject;
+mod rejected;
 mod replay;
 mod resume;
 mod retry;
