@@ -94,6 +94,9 @@ pub struct Go {
     /// Look at every entry once, then exit
     #[arg(long)]
     pub once: bool,
+    /// Begin first loads at once, without waiting for Enter on a terminal
+    #[arg(long)]
+    pub yes: bool,
     /// With --once: exit with 3 if rejected records wait in dead letters
     #[arg(long, requires = "once")]
     pub strict: bool,

@@ -83,11 +83,7 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
 }
 
 /// Asks the source, in this order: whoever changes in between is counted as both, which hides nobody.
-async fn compare(
-    source: &dyn Rows,
-    ledger: &Ledger,
-    letters: &HashSet<u128>,
-) -> anyhow::Result<Comparison> {
+async fn compare(source: &dyn Rows, ledger: &Ledger, letters: &HashSet<u128>) -> anyhow::Result<Comparison> {
     // What changed within the last seconds of the window may have become visible after it was read.
     let until = ledger.summary.until - TimeDelta::from_std(LAG).unwrap_or_default();
     let counted = source.census(until).await.context("could not count at the source")?;

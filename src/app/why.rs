@@ -12,7 +12,7 @@ use crate::{
     },
     cli::{self, exit},
     controller::unchanged,
-    state::Entry,
+    state::{Entry, ends::FirstLoad},
     sync::{
         dead_letter::{self, DeadLetter},
         due::{self, Due},
@@ -111,11 +111,18 @@ impl Found {
         lines.into_iter().map(line).collect()
     }
 
+    fn waits(&self, entry: &Entry) -> bool {
+        entry.first_load == FirstLoad::Ask && self.ledger.is_none()
+    }
+
     fn next(&self, entry: &Entry, now: DateTime<Utc>) -> String {
         let every = lasting(entry.every);
         let run = match due::decide(entry.latest_timestamp, None, entry.every, now) {
             _ if self.held.is_some() => return format!("none: {}", self.held.as_deref().unwrap_or_default()),
             _ if !entry.enabled => return "none: the entry is paused (`enabled` is false)".into(),
+            Due::Full if self.waits(entry) => {
+                return "none: the first load waits until `first_load` is \"confirmed\"".into();
+            }
             Due::Future { .. } => return "none: `latest_timestamp` is in the future".into(),
             Due::Full => "with the full load that is due".to_owned(),
             Due::Incremental { since } => {

@@ -22,12 +22,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::runs::{remembers, unchanged};
-use self::{file::File, late::Late, pauses::Pauses, quit::QuitFile, slots::Slots, turns::Turns, watch::Watch};
+use self::{
+    file::File, late::Late, pauses::Pauses, quit::QuitFile, slots::Slots, turns::Turns, watch::Watch,
+};
 use crate::{
     base::{clock::Clock, fault::Fault},
     state::{Entry, StateFile, Unfit},
     sync::{
         checkpoint::Checkpoint,
+        confirm::Confirm,
         job::{Ended, Ends},
     },
 };
@@ -82,6 +85,8 @@ pub struct Tools {
     pub watch: Watch,
     /// Interrupted runs start from their beginning.
     pub fresh: bool,
+    /// Whom to ask before a first load; nobody where no person watches.
+    pub confirm: Option<Confirm>,
     /// Cancelled by whoever wants the program to stop; by the controller itself when it finds the quit file.
     pub stop: CancellationToken,
 }
@@ -122,6 +127,7 @@ struct Controller {
     clock: Arc<dyn Clock>,
     open: Arc<Open>,
     watch: Watch,
+    confirm: Option<Confirm>,
     stop: CancellationToken,
     mode: Mode,
     jobs: JoinSet<Ran>,
@@ -142,7 +148,7 @@ struct Controller {
 
 impl Controller {
     fn new(tools: Tools, mode: Mode) -> Self {
-        let Tools { state, clock, open, watch, stop, fresh: _ } = tools;
+        let Tools { state, clock, open, watch, stop, confirm, fresh: _ } = tools;
         let open = Arc::new(open);
         let quit = QuitFile::in_folder(state.path().parent().unwrap_or(Path::new(".")));
         Controller {
@@ -152,6 +158,7 @@ impl Controller {
             clock,
             open,
             watch,
+            confirm,
             stop,
             mode,
             jobs: JoinSet::new(),

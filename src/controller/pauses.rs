@@ -185,7 +185,8 @@ mod tests {
         assert_eq!(after(r#"[{"list_id": "a", "collection": "x", "worker_count": 2}]"#), None);
         let paused = r#"[{"list_id": "a", "collection": "y"}, {"list_id": "a", "collection": "x", "enabled": false, "every": "1h"}]"#;
         assert_eq!(after(paused), Some(Pause::Disabled));
-        let other = r#"[{"list_id": "a", "collection": "y", "enabled": false}, {"list_id": "a", "collection": "x"}]"#;
+        let other =
+            r#"[{"list_id": "a", "collection": "y", "enabled": false}, {"list_id": "a", "collection": "x"}]"#;
         assert_eq!(after(other), None);
         assert_eq!(after(r#"[{"list_id": "a", "collection": "z"}]"#), None, "it may have been edited");
         assert_eq!(after(r#"[{"list_id": "a", "collection": "y"}, 5]"#), None);

@@ -116,7 +116,20 @@ pub fn stopped(entry: &Entry, counts: &Counts, pause: Option<Pause>) -> String {
             "{list} stopped: {counts}. Its entry is left as it was; its next run goes on from here."
         );
     };
-    format!("{list}: {}; {} records were delivered, and {}.", why(pause), grouped(counts.sent), resumes(entry, pause))
+    format!(
+        "{list}: {}; {} records were delivered, and {}.",
+        why(pause),
+        grouped(counts.sent),
+        resumes(entry, pause)
+    )
+}
+
+pub fn first_load_waits(entry: &Entry) -> String {
+    format!(
+        "{}: its first load waits, since its entry says `\"first_load\": \"ask\"`. Pause whatever new records may start at the \
+         sink, such as a welcome campaign; then set it to \"confirmed\".",
+        name(entry)
+    )
 }
 
 /// A run begins to end, since its entry was paused or removed.
@@ -130,12 +143,17 @@ pub fn pausing(list: &str, pause: Pause) -> String {
 
 pub fn failed_at_pause(entry: &Entry, pause: Pause, fault: &Fault) -> String {
     let (list, why) = (name(entry), why(pause));
-    format!("{list}: {why}; the run failed while it ended: {fault}. What it has delivered stays on record, and {}.", resumes(entry, pause))
+    format!(
+        "{list}: {why}; the run failed while it ended: {fault}. What it has delivered stays on record, and {}.",
+        resumes(entry, pause)
+    )
 }
 
 pub fn cut_at_pause(list: &str, pause: Pause) -> String {
     let why = why(pause);
-    format!("list {list:?}: {why}; the run was cut short, and the next run sends again what is not recorded as delivered.")
+    format!(
+        "list {list:?}: {why}; the run was cut short, and the next run sends again what is not recorded as delivered."
+    )
 }
 
 fn why(pause: Pause) -> &'static str {

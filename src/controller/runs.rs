@@ -15,7 +15,7 @@ use crate::{
     state::{
         Edit, Entry, Stamp,
         document::Overruled,
-        ends::{FullLoad, Remember},
+        ends::{FirstLoad, FullLoad, Remember},
         folders::Folders,
         identity::EntryId,
     },
@@ -23,6 +23,7 @@ use crate::{
         checkpoint::Checkpoint,
         due::{self, Due},
         job::{self, Ended, Ends, Outcome, Plan},
+        ledger,
         unchanged::Unchanged,
     },
 };
@@ -107,9 +108,26 @@ impl Controller {
                 self.failed = true;
                 self.settle(entry.id);
             }
+            Due::Full if self.waits_for_a_person(&entry) => {
+                if look == Look::Regular || self.mode == Mode::Once {
+                    warn!("{}", report::first_load_waits(&entry));
+                }
+                if self.mode == Mode::Once {
+                    self.failed = true;
+                    self.settle(entry.id);
+                }
+            }
             Due::Full => self.start(entry, None, &told),
             Due::Incremental { since } => self.start(entry, Some(since), &told),
         }
+    }
+
+    /// Whether the entry wants its first load to be confirmed. Before anybody of a list is delivered, its ledger is written.
+    fn waits_for_a_person(&self, entry: &Entry) -> bool {
+        let folders = self.file.folders();
+        entry.first_load == FirstLoad::Ask
+            && !ledger::exists(&folders.list(entry))
+            && !Checkpoint::path(&folders.entry(entry)).exists()
     }
 
     /// A single pass gives every entry one turn.
@@ -152,6 +170,7 @@ impl Controller {
             unchanged: unchanged(&entry, &ends, &folders),
             holds_back: since.is_some() || entry.full_load == FullLoad::ChangedOnly,
             taken: self.late.begins(&ends),
+            confirm: self.confirm.clone().filter(|_| entry.first_load != FirstLoad::Confirmed),
         };
         let (stop, id) = (self.stop.child_token(), entry.id.clone());
         let ended = stop.clone();

@@ -8,8 +8,8 @@ use serde_json::Map;
 use super::{
     disk::digest,
     fields::{
-        ALLOW_MASS_CHANGE, ENABLED, EVERY, FULL_LOAD, ITEMS_PER_REQUEST, LATEST_TIMESTAMP, LIST_ID, OWNED,
-        START_OFFSET, UNCHANGED, WORKER_COUNT,
+        ALLOW_MASS_CHANGE, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD, ITEMS_PER_REQUEST, LATEST_TIMESTAMP,
+        LIST_ID, OWNED, START_OFFSET, UNCHANGED, WORKER_COUNT,
     },
 };
 use crate::base::time;
@@ -45,6 +45,7 @@ impl EntryId {
             EVERY.name,
             UNCHANGED.name,
             FULL_LOAD.name,
+            FIRST_LOAD.name,
         ];
         let others: Map<_, _> =
             self.others.clone().into_iter().filter(|(name, _)| !pace.contains(&name.as_str())).collect();

@@ -10,7 +10,7 @@ use jsonc_parser::{
 };
 
 use super::{
-    ends::{FullLoad, Remember, Said},
+    ends::{FirstLoad, FullLoad, Remember, Said},
     entry::Reader,
     fields::{ENABLED, LIST_ID, is_name},
     finding::{Finding, Place},
@@ -63,6 +63,8 @@ pub struct Entry {
     pub unchanged: Option<Remember>,
     /// Whether a full load, too, leaves out what the sink holds.
     pub full_load: FullLoad,
+    /// Whether the first load starts by itself.
+    pub first_load: FirstLoad,
     pub contact: ContactSettings,
     /// Whether an unusual share of opt-outs is meant.
     pub allow_mass_change: bool,

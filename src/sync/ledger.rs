@@ -115,6 +115,11 @@ fn path(folder: &Path) -> PathBuf {
     folder.join(NAME)
 }
 
+/// Whether anything is on record of a list.
+pub fn exists(folder: &Path) -> bool {
+    path(folder).exists()
+}
+
 /// The first line of an entry's ledger; nothing if there is none, or none that can be read.
 pub async fn summary(folder: &Path) -> Result<Option<Summary>, Fault> {
     Ok(Ledger::load(folder).await?.map(|ledger| ledger.summary))

@@ -7,6 +7,7 @@ mod contact;
 mod contract;
 mod ends;
 mod faults;
+mod first_load;
 mod go;
 mod house;
 mod kill;

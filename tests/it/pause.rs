@@ -100,7 +100,10 @@ async fn a_list_id_that_is_changed_stops_the_old_list_and_a_single_pass_does_not
         assert!(world.contacts() <= soon + 50, "{} in the end", world.contacts());
         let new = world.sandbox.ometria().contacts().keys().any(|key| key.0 == "mailchimp_new1");
         assert_eq!(new, !once);
-        assert_eq!(world.logged("list \"new1\": its entry is new; it runs with the next start"), usize::from(once));
+        assert_eq!(
+            world.logged("list \"new1\": its entry is new; it runs with the next start"),
+            usize::from(once)
+        );
     }
 }
 
@@ -142,7 +145,10 @@ async fn of_two_entries_of_a_list_only_the_one_that_is_gone_stops() {
             // The second entry has begun by then.
             let expected = world.expected("two1").len();
             let first = held(&world, "first");
-            assert!(first >= before && first < before + UNDER_WAY && first < expected, "{before}, {soon}, {first}");
+            assert!(
+                first >= before && first < before + UNDER_WAY && first < expected,
+                "{before}, {soon}, {first}"
+            );
             assert_eq!(held(&world, "second"), expected);
         }
         // The one that waits is removed; the one that runs goes on.

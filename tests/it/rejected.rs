@@ -155,13 +155,19 @@ async fn counts_that_contradict_the_rows_are_no_counts() {
     assert_eq!(census(|_, _| {}).await, Ok(300));
     let lies: [(&str, Box<dyn Fn(usize, &mut Value) + Send + Sync>); 5] = [
         ("fewer than the page holds", Box::new(|_, page| page["total_items"] = 0.into())),
-        ("as many as the page holds", Box::new(|_, page| page["total_items"] = page["members"].as_array().unwrap().len().into())),
+        (
+            "as many as the page holds",
+            Box::new(|_, page| page["total_items"] = page["members"].as_array().unwrap().len().into()),
+        ),
         ("as many as asked for", Box::new(|count, page| page["total_items"] = count.into())),
         ("one too few", Box::new(move |_, page| page["total_items"] = total(page).saturating_sub(1).into())),
         ("one too many", Box::new(move |_, page| page["total_items"] = (total(page) + 1).into())),
     ];
     for (lie, change) in lies {
         let found = census(change).await;
-        assert!(found.as_ref().is_err_and(|why| why.contains("its totals can't be right")), "{lie}: {found:?}");
+        assert!(
+            found.as_ref().is_err_and(|why| why.contains("its totals can't be right")),
+            "{lie}: {found:?}"
+        );
     }
 }
