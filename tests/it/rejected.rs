@@ -136,6 +136,8 @@ impl<F: Fn(usize, &mut Value) + Send + Sync> Transport for Changed<F> {
     }
 }
 
+type Lie = Box<dyn Fn(usize, &mut Value) + Send + Sync>;
+
 async fn census(change: impl Fn(usize, &mut Value) + Send + Sync + 'static) -> Result<u64, String> {
     let world = World::new().list("lie1", 300).with_state(r#"[{"list_id": "lie1"}]"#);
     let transport = Arc::new(Changed { sandbox: world.sandbox.clone(), change });
@@ -153,7 +155,7 @@ async fn census(change: impl Fn(usize, &mut Value) + Send + Sync + 'static) -> R
 async fn counts_that_contradict_the_rows_are_no_counts() {
     let total = |page: &Value| page["total_items"].as_u64().unwrap();
     assert_eq!(census(|_, _| {}).await, Ok(300));
-    let lies: [(&str, Box<dyn Fn(usize, &mut Value) + Send + Sync>); 5] = [
+    let lies: [(&str, Lie); 5] = [
         ("fewer than the page holds", Box::new(|_, page| page["total_items"] = 0.into())),
         (
             "as many as the page holds",
