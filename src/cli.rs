@@ -10,6 +10,8 @@ pub mod exit {
     pub const DONE: u8 = 0;
     /// With `--once`: at least one entry failed.
     pub const FAILED: u8 = 1;
+    /// Nothing is missing, but rejected records wait: `verify`, and `go --once --strict`.
+    pub const REJECTED: u8 = 3;
     /// Usage, settings or the state file.
     pub const UNUSABLE: u8 = 2;
     /// A bug.
@@ -40,9 +42,10 @@ Settings, by environment:
 
 Exit codes:
   0    everything due is delivered, or a stop was asked for and all is saved
-  1    with --once: at least one entry failed; verify: somebody is missing, or it can't tell;
-       replay: somebody is still rejected; why: nothing is known; release: no hold; a service failed
+  1    with --once: at least one entry failed; verify: records are missing, or it can't tell;
+       replay: records are still rejected; why: nothing is known; release: no hold; a service failed
   2    usage, settings, or the state file (go without --once waits for it to be mended)
+  3    verify, go --once --strict: nothing is missing, but rejected records wait in dead letters
   70   a bug
   75   another importer works on the state folder
   77   an API key is missing or malformed
@@ -72,7 +75,7 @@ pub enum Command {
     Replay(Replay),
     /// Let a list run again that the safety brake has stopped
     Release(Release),
-    /// Count a list's members at the source and compare with what was delivered
+    /// Count a list's members at the source and compare with what was delivered and rejected
     Verify(Verify),
     /// Say what is known of one record: when it was last seen and sent, and if not, why
     Why(Why),
@@ -93,6 +96,12 @@ pub struct Go {
     /// Look at every entry once, then exit
     #[arg(long)]
     pub once: bool,
+    /// Begin first loads at once, without waiting for Enter on a terminal
+    #[arg(long)]
+    pub yes: bool,
+    /// With --once: exit with 3 if rejected records wait in dead letters
+    #[arg(long, requires = "once")]
+    pub strict: bool,
     /// Start interrupted runs from their beginning, not from where they were
     #[arg(long)]
     pub fresh: bool,

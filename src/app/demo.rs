@@ -99,6 +99,7 @@ impl Stage {
             clock: self.clock.clone(),
             open: Adapters::new(settings, Keys::Both, transport, clock, self.folder.path()).opener(),
             watch: Watch::file(&self.path(file::NAME)),
+            confirm: None,
             fresh: false,
             stop: CancellationToken::new(),
         };

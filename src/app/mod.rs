@@ -1,6 +1,7 @@
 //! Wiring: settings to adapters to controller, signals to the stop token, outcomes to exit codes. The one place that
 //! knows every floor.
 
+mod confirm;
 mod demo;
 pub mod ends;
 mod lists;
@@ -9,6 +10,7 @@ mod preview;
 mod release;
 mod replay;
 mod state;
+mod strict;
 pub mod verify;
 mod why;
 
@@ -120,9 +122,11 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
     let watch = Watch::file(state.path());
     let open = adapters.opener();
     let asked = stop.clone();
-    let tools = Tools { state, clock, open, watch, fresh: go.fresh, stop };
+    let tools =
+        Tools { state, clock, open, watch, fresh: go.fresh, confirm: confirm::on_terminal(go.yes), stop };
     let mode = if go.once { Mode::Once } else { Mode::Loop };
     Ok(match controller::run(tools, mode).await {
+        Ok(Verdict::Done) if go.strict && !asked.is_cancelled() => strict::exit_code(&go.state).await?,
         Ok(Verdict::Done) => {
             info!("{}.", if asked.is_cancelled() { "stopped" } else { "done" });
             exit::DONE

@@ -1,6 +1,9 @@
 //! `importer verify LIST`: counts at the source against what our runs have delivered.
 
-use std::io::{Write, stdout};
+use std::{
+    collections::HashSet,
+    io::{Write, stdout},
+};
 
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
@@ -10,7 +13,12 @@ use crate::{
     base::window::{Span, Sweep, Window},
     cli::{self, exit},
     source::Rows,
-    sync::{ledger::Ledger, verify::Comparison, walk::LAG},
+    sync::{
+        dead_letter,
+        ledger::Ledger,
+        verify::{Comparison, keys},
+        walk::LAG,
+    },
 };
 
 /// Answers the exit code.
@@ -43,13 +51,39 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
         writeln!(stdout(), "list {list:?}: {told}.")?;
         return Ok(exit::FAILED);
     }
-    let compared = compare(ends.rows()?, &ledger).await?;
+    if ledger.summary.totals_wrong {
+        writeln!(
+            stdout(),
+            "list {list:?}: verify can't tell whether records are missing: a run found that the source's totals contradict what it \
+             lists. The next full load looks again; set latest_timestamp to null for one."
+        )?;
+        return Ok(exit::FAILED);
+    }
+    let file = lists.folders.dead_letter(entries[0]);
+    let (letters, _) = dead_letter::read(&file).await?;
+    let compared = compare(ends.rows()?, &ledger, &keys(&letters))
+        .await
+        .with_context(|| format!("list {list:?}: verify can't tell whether records are missing"))?;
     writeln!(stdout(), "list {list:?}\n\n{compared}")?;
-    Ok(if compared.missing() == 0 { exit::DONE } else { exit::FAILED })
+    let (missing, rejected) = (compared.missing(), compared.rejected());
+    if rejected > 0 {
+        let nothing = if missing == 0 { "Nothing is missing, but " } else { "" };
+        writeln!(
+            stdout(),
+            "{nothing}{rejected} records are rejected: {} keeps them, with the reason. When it is mended, `importer replay {list}` \
+             sends them.",
+            file.display()
+        )?;
+    }
+    Ok(match missing {
+        0 if rejected > 0 => exit::REJECTED,
+        0 => exit::DONE,
+        _ => exit::FAILED,
+    })
 }
 
 /// Asks the source, in this order: whoever changes in between is counted as both, which hides nobody.
-async fn compare(source: &dyn Rows, ledger: &Ledger) -> anyhow::Result<Comparison> {
+async fn compare(source: &dyn Rows, ledger: &Ledger, letters: &HashSet<u128>) -> anyhow::Result<Comparison> {
     // What changed within the last seconds of the window may have become visible after it was read.
     let until = ledger.summary.until - TimeDelta::from_std(LAG).unwrap_or_default();
     let counted = source.census(until).await.context("could not count at the source")?;
@@ -59,5 +93,5 @@ async fn compare(source: &dyn Rows, ledger: &Ledger) -> anyhow::Result<Compariso
         let page = source.read(&window, Span { offset: 0, count: 1 }).await;
         since += page.context("could not count at the source")?.total;
     }
-    Ok(Comparison::new(ledger, until, counted, since))
+    Ok(Comparison::new(ledger, until, counted, since, letters))
 }

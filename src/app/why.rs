@@ -12,11 +12,11 @@ use crate::{
     },
     cli::{self, exit},
     controller::unchanged,
-    state::Entry,
+    state::{Entry, ends::FirstLoad},
     sync::{
         dead_letter::{self, DeadLetter},
         due::{self, Due},
-        ledger::Ledger,
+        ledger::{Ledger, Settled},
         unchanged::{Kept, look},
     },
 };
@@ -66,11 +66,11 @@ struct Found {
 
 impl Found {
     fn is_something(&self, key: &str) -> bool {
-        self.kept.is_some() || self.letter.is_some() || self.status(key).is_some()
+        self.kept.is_some() || self.letter.is_some() || self.settled(key).is_some()
     }
 
-    fn status(&self, key: &str) -> Option<&str> {
-        self.ledger.as_ref()?.status(key)
+    fn settled(&self, key: &str) -> Option<Settled<'_>> {
+        self.ledger.as_ref()?.settled(key)
     }
 
     fn told(&self, entry: &Entry, key: &str, remembers: bool, now: DateTime<Utc>) -> String {
@@ -88,9 +88,10 @@ impl Found {
             let sent = kept.sent.map(|sent| format!("{} UTC{request}", spoken(sent)));
             lines.push(("last sent", sent.unwrap_or_else(|| "never, as far as is remembered".into())));
         }
-        if let (Some(status), Some(ledger)) = (self.status(key), &self.ledger) {
+        if let (Some(Settled { status, rejected }), Some(ledger)) = (self.settled(key), &self.ledger) {
             let until = spoken(ledger.summary.until);
-            lines.push(("by our record", format!("settled as {status}; all up to {until} UTC are")));
+            let fate = if rejected { "rejected" } else { "settled" };
+            lines.push(("by our record", format!("{fate} as {status}; all up to {until} UTC are settled")));
         }
         if let Some(letter) = &self.letter {
             lines.push(("rejected", format!("{}, {}", letter.time, letter.reason)));
@@ -110,11 +111,18 @@ impl Found {
         lines.into_iter().map(line).collect()
     }
 
+    fn waits(&self, entry: &Entry) -> bool {
+        entry.first_load == FirstLoad::Ask && self.ledger.is_none()
+    }
+
     fn next(&self, entry: &Entry, now: DateTime<Utc>) -> String {
         let every = lasting(entry.every);
         let run = match due::decide(entry.latest_timestamp, None, entry.every, now) {
             _ if self.held.is_some() => return format!("none: {}", self.held.as_deref().unwrap_or_default()),
             _ if !entry.enabled => return "none: the entry is paused (`enabled` is false)".into(),
+            Due::Full if self.waits(entry) => {
+                return "none: the first load waits until `first_load` is \"confirmed\"".into();
+            }
             Due::Future { .. } => return "none: `latest_timestamp` is in the future".into(),
             Due::Full => "with the full load that is due".to_owned(),
             Due::Incremental { since } => {

@@ -8,7 +8,7 @@ use tokio::task::{self, spawn_blocking};
 use super::{Open, Wanted};
 use crate::{
     base::fault::Fault,
-    state::{Edit, Entry, Snapshot, StateFile, document::Overruled, folders::Folders},
+    state::{Edit, Entry, Mention, Snapshot, StateFile, document::Overruled, folders::Folders},
 };
 
 pub struct File {
@@ -45,6 +45,11 @@ impl File {
     pub fn all_read(&self) -> Option<&[Entry]> {
         let whole = self.snapshot.as_ref().filter(|snapshot| snapshot.problems.is_empty());
         whole.map(|snapshot| snapshot.entries.as_slice())
+    }
+
+    /// What the file mentions, as last read.
+    pub fn mentions(&self) -> &[Mention] {
+        self.snapshot.as_ref().map_or(&[], |snapshot| &snapshot.mentions)
     }
 
     pub fn was_read(&self) -> bool {

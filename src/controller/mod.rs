@@ -4,6 +4,7 @@
 mod file;
 mod known;
 mod late;
+mod pauses;
 pub mod quit;
 mod report;
 mod runs;
@@ -21,7 +22,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{file::File, late::Late, quit::QuitFile, slots::Slots, turns::Turns, watch::Watch};
+use self::{
+    file::File, late::Late, pauses::Pauses, quit::QuitFile, slots::Slots, turns::Turns, watch::Watch,
+};
 pub use self::{
     known::past,
     runs::{remembers, unchanged},
@@ -31,6 +34,7 @@ use crate::{
     state::{Entry, StateFile, Unfit},
     sync::{
         checkpoint::Checkpoint,
+        confirm::Confirm,
         job::{Ended, Ends},
     },
 };
@@ -85,6 +89,8 @@ pub struct Tools {
     pub watch: Watch,
     /// Interrupted runs start from their beginning.
     pub fresh: bool,
+    /// Whom to ask before a first load; nobody where no person watches.
+    pub confirm: Option<Confirm>,
     /// Cancelled by whoever wants the program to stop; by the controller itself when it finds the quit file.
     pub stop: CancellationToken,
 }
@@ -125,10 +131,12 @@ struct Controller {
     clock: Arc<dyn Clock>,
     open: Arc<Open>,
     watch: Watch,
+    confirm: Option<Confirm>,
     stop: CancellationToken,
     mode: Mode,
     jobs: JoinSet<Ran>,
     slots: Slots,
+    pauses: Pauses,
     turns: Turns,
     /// When the entries were last looked at.
     considered: Instant,
@@ -136,13 +144,15 @@ struct Controller {
     looked: DateTime<Utc>,
     quit: QuitFile,
     late: Late,
+    /// The lists that a single pass was started for.
+    once: Vec<String>,
     written: Option<Instant>,
     failed: bool,
 }
 
 impl Controller {
     fn new(tools: Tools, mode: Mode) -> Self {
-        let Tools { state, clock, open, watch, stop, fresh: _ } = tools;
+        let Tools { state, clock, open, watch, stop, confirm, fresh: _ } = tools;
         let open = Arc::new(open);
         let quit = QuitFile::in_folders([state.path().parent().unwrap_or(Path::new(".")), state.home()]);
         Controller {
@@ -152,13 +162,16 @@ impl Controller {
             clock,
             open,
             watch,
+            confirm,
             stop,
             mode,
             jobs: JoinSet::new(),
             slots: Slots::default(),
+            pauses: Pauses::default(),
             turns: Turns::default(),
             considered: Instant::now(),
             quit,
+            once: vec![],
             written: None,
             failed: false,
         }
@@ -171,6 +184,8 @@ impl Controller {
         glance.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stop = self.stop.clone();
         self.look().await?;
+        let enabled = self.file.entries().into_iter().filter(|entry| entry.enabled);
+        self.once = enabled.map(|entry| entry.id.list_id).collect();
         while self.mode == Mode::Loop || !self.jobs.is_empty() {
             // Also one that has ended by now, while something else was done.
             let turn = self.slots.next_rest_end(self.considered).into_iter().chain(self.next_turn()).min();
@@ -182,14 +197,14 @@ impl Controller {
                     self.glance().await;
                     self.late.glance();
                 }
-                _ = look.tick(), if self.mode == Mode::Loop => self.look().await?,
+                _ = look.tick() => self.look_again().await?,
                 Some(()) = reached(turn), if self.mode == Mode::Loop => self.consider(Look::After),
-                () = self.watch.changed(), if self.mode == Mode::Loop => {
+                () = self.watch.changed() => {
                     sleep(SETTLE).await;
                     if self.file.changed().await {
                         info!("the state file has changed.");
                         look.reset();
-                        self.look().await?;
+                        self.look_again().await?;
                     }
                 }
             }
@@ -204,6 +219,25 @@ impl Controller {
         if self.written.is_some_and(|written| written.elapsed() < LATE) {
             self.file.look_back().await;
         }
+        self.pauses.cut_overdue(Instant::now());
+    }
+
+    /// Reads the file once more. A single pass only looks for entries that were paused or removed, and begins nothing new.
+    async fn look_again(&mut self) -> Result<(), Fault> {
+        if self.mode == Mode::Loop {
+            return self.look().await;
+        }
+        if !self.file.changed().await {
+            return Ok(());
+        }
+        match self.file.read().await {
+            Ok(_) => self.consider(Look::After),
+            Err(fault) => self.is_broken(&fault),
+        }
+        for entry in self.file.entries().iter().filter(|entry| entry.enabled && !self.has_turn(entry)) {
+            info!("list {:?}: its entry is new; it runs with the next start.", entry.id.list_id);
+        }
+        Ok(())
     }
 
     /// Reads the file and starts what is due. While the file is unusable the last good one stays in force.
@@ -219,20 +253,22 @@ impl Controller {
                 }
             }
             Err(fault) if self.mode == Mode::Once => return Err(fault),
-            Err(fault) => {
-                error!("{fault}");
-                let until = "the file is read again as soon as it is saved";
-                match self.file.was_read() {
-                    true => info!("{until}; until then the lists as last read stay in force."),
-                    false => info!("{until}."),
-                }
-            }
+            Err(fault) => self.is_broken(&fault),
         }
         self.consider(Look::Regular);
         if self.mode == Mode::Loop {
             info!("sleeping for {} seconds.", LOOK.as_secs());
         }
         Ok(())
+    }
+
+    fn is_broken(&self, fault: &Fault) {
+        error!("{fault}");
+        let until = "the file is read again as soon as it is saved";
+        match self.file.was_read() {
+            true => info!("{until}; until then the lists as last read stay in force."),
+            false => info!("{until}."),
+        }
     }
 
     /// After a stop: what was read is delivered and saved, for as long as the grace lasts.

@@ -2,8 +2,12 @@
 
 use std::{cmp::Reverse, path::Path};
 
+use super::pauses::Pause;
 use crate::{
-    base::time::{lasting, spoken},
+    base::{
+        fault::Fault,
+        time::{lasting, spoken},
+    },
     state::{Edit, Entry},
     sync::{coverage::Counts, due::Due, job::Outcome, late::News},
 };
@@ -116,9 +120,76 @@ pub fn nothing_left(entry: &Entry, counts: &Counts) -> Option<String> {
         .then(|| format!("{list}: start_offset {offset} leaves out the whole list; is that meant?"))
 }
 
-pub fn stopped(entry: &Entry, counts: &Counts) -> String {
+pub fn stopped(entry: &Entry, counts: &Counts, pause: Option<Pause>) -> String {
     let list = name(entry);
-    format!("{list} stopped: {counts}. Its entry is left as it was; its next run goes on from here.")
+    let Some(pause) = pause else {
+        return format!(
+            "{list} stopped: {counts}. Its entry is left as it was; its next run goes on from here."
+        );
+    };
+    format!(
+        "{list}: {}; {} records were delivered, and {}.",
+        why(pause),
+        grouped(counts.sent),
+        resumes(entry, pause)
+    )
+}
+
+pub fn first_load_waits(entry: &Entry) -> String {
+    format!(
+        "{}: its first load waits, since its entry says `\"first_load\": \"ask\"`. Pause whatever new records may start at the \
+         sink, such as a welcome campaign; then set it to \"confirmed\".",
+        name(entry)
+    )
+}
+
+/// A run begins to end, since its entry was paused or removed.
+pub fn pausing(list: &str, pause: Pause) -> String {
+    let why = match pause {
+        Pause::Disabled => "its entry is paused",
+        Pause::Removed => "the state file has no entry for it anymore",
+    };
+    format!("list {list:?}: {why}; its run delivers what it has read and ends.")
+}
+
+pub fn failed_at_pause(entry: &Entry, pause: Pause, fault: &Fault) -> String {
+    let (list, why) = (name(entry), why(pause));
+    format!(
+        "{list}: {why}; the run failed while it ended: {fault}. What it has delivered stays on record, and {}.",
+        resumes(entry, pause)
+    )
+}
+
+pub fn cut_at_pause(list: &str, pause: Pause) -> String {
+    let why = why(pause);
+    format!(
+        "list {list:?}: {why}; the run was cut short, and the next run sends again what is not recorded as delivered."
+    )
+}
+
+fn why(pause: Pause) -> &'static str {
+    match pause {
+        Pause::Disabled => "paused by its entry",
+        Pause::Removed => "its entry was removed from the state file",
+    }
+}
+
+fn resumes(entry: &Entry, pause: Pause) -> String {
+    let run = if entry.latest_timestamp.is_none() { "load" } else { "sync" };
+    match pause {
+        Pause::Disabled => format!("the {run} continues when the entry is enabled again"),
+        Pause::Removed => format!("the {run} continues if the entry is added again"),
+    }
+}
+
+/// A number with commas between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let places = digits.char_indices().map(|(index, digit)| {
+        let comma = index > 0 && (digits.len() - index).is_multiple_of(3);
+        if comma { format!(",{digit}") } else { digit.to_string() }
+    });
+    places.collect()
 }
 
 pub fn written(edit: &Edit) -> String {

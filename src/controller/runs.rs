@@ -9,13 +9,13 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Controller, Look, Mode, Ran, Wanted, known, report, slots::Slot, turns::Turns};
+use super::{Controller, Look, Mode, Ran, Wanted, known, pauses::Pause, report, slots::Slot, turns::Turns};
 use crate::{
     base::fault::Fault,
     state::{
         Edit, Entry, Stamp,
         document::Overruled,
-        ends::{FullLoad, Remember},
+        ends::{FirstLoad, FullLoad, Remember},
         folders::Folders,
         identity::EntryId,
     },
@@ -23,6 +23,7 @@ use crate::{
         checkpoint::Checkpoint,
         due::{self, Due},
         job::{self, Ended, Ends, Outcome, Plan},
+        ledger,
         unchanged::Unchanged,
     },
 };
@@ -33,12 +34,13 @@ impl Controller {
         if self.stop.is_cancelled() {
             return;
         }
+        self.end_paused();
         let now = Instant::now();
         (self.considered, self.looked) = (now, self.clock.now());
         for entry in self.file.entries() {
             let list = &entry.id.list_id;
             match self.slots.of(&entry.id, now) {
-                Slot::Free if entry.enabled => self.decide(entry, look),
+                Slot::Free if entry.enabled && self.has_turn(&entry) => self.decide(entry, look),
                 Slot::Free if look == Look::Regular => {
                     info!("list {list:?} is paused, its entry is not enabled.")
                 }
@@ -61,6 +63,18 @@ impl Controller {
                 _ => {}
             }
         }
+    }
+
+    /// Ends the runs whose entries are paused or gone in the file as last read.
+    fn end_paused(&mut self) {
+        for (list, pause) in self.pauses.follow(self.file.mentions(), Instant::now()) {
+            info!("{}", report::pausing(&list, pause));
+        }
+    }
+
+    /// Whether the entry may start: a single pass takes the lists that it found first.
+    pub(super) fn has_turn(&self, entry: &Entry) -> bool {
+        self.mode == Mode::Loop || self.once.is_empty() || self.once.contains(&entry.id.list_id)
     }
 
     /// When the next entry is due of those that are free and not due yet.
@@ -94,9 +108,26 @@ impl Controller {
                 self.failed = true;
                 self.settle(entry.id);
             }
+            Due::Full if self.waits_for_a_person(&entry) => {
+                if look == Look::Regular || self.mode == Mode::Once {
+                    warn!("{}", report::first_load_waits(&entry));
+                }
+                if self.mode == Mode::Once {
+                    self.failed = true;
+                    self.settle(entry.id);
+                }
+            }
             Due::Full => self.start(entry, None, &told),
             Due::Incremental { since } => self.start(entry, Some(since), &told),
         }
+    }
+
+    /// Whether the entry wants its first load to be confirmed. Before anybody of a list is delivered, its ledger is written.
+    fn waits_for_a_person(&self, entry: &Entry) -> bool {
+        let folders = self.file.folders();
+        entry.first_load == FirstLoad::Ask
+            && !ledger::exists(&folders.list(entry))
+            && !Checkpoint::path(&folders.entry(entry)).exists()
     }
 
     /// A single pass gives every entry one turn.
@@ -141,22 +172,30 @@ impl Controller {
             unchanged: unchanged(&entry, &ends, &folders),
             holds_back: since.is_some() || entry.full_load == FullLoad::ChangedOnly,
             taken: self.late.begins(&ends),
+            confirm: self.confirm.clone().filter(|_| entry.first_load != FirstLoad::Confirmed),
         };
-        let (stop, id) = (self.stop.clone(), entry.id.clone());
+        let (stop, id) = (self.stop.child_token(), entry.id.clone());
+        let ended = stop.clone();
         let task = self.jobs.spawn(async move {
-            let ended = job::run(&ends, &plan, &stop).await;
+            let ended = job::run(&ends, &plan, &ended).await;
             (entry, ends.retry, ended)
         });
-        self.slots.run(task.id(), id);
+        self.slots.run(task.id(), id.clone());
+        self.pauses.begin(task, stop, id, self.file.mentions());
     }
 
     pub(super) async fn ended(&mut self, ran: Result<(task::Id, Ran), JoinError>) -> Result<(), Fault> {
         let task = ran.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
+        let pause = self.pauses.ended(task);
         match ran {
             Ok((_, (entry, _, Ok(Ended::Finished(outcome))))) => self.save(task, entry, outcome).await?,
             Ok((_, (entry, _, Ok(Ended::Stopped(counts))))) => {
-                self.slots.free(task);
-                info!("{}", report::stopped(&entry, &counts));
+                self.give_back(task, pause);
+                info!("{}", report::stopped(&entry, &counts, pause));
+            }
+            Ok((_, (entry, _, Err(fault)))) if let Some(pause) = pause => {
+                self.give_back(task, Some(pause));
+                warn!("{}", report::failed_at_pause(&entry, pause, &fault));
             }
             Ok((_, (entry, retry, Err(fault)))) => {
                 self.fail(task, &fault.to_string(), (!retry).then_some(entry.every));
@@ -165,10 +204,23 @@ impl Controller {
             Err(error) if error.is_panic() => {
                 self.fail(task, "this is a bug in importer, please report the text above", None);
             }
-            Err(_) => {}
+            Err(_) => {
+                if let Some((id, pause)) = self.give_back(task, pause).zip(pause) {
+                    warn!("{}", report::cut_at_pause(&id.list_id, pause));
+                }
+            }
         }
         self.consider(Look::After);
         Ok(())
+    }
+
+    /// Frees the list of a run that has not come to its end. An entry that was paused may go on in the same pass.
+    fn give_back(&mut self, task: task::Id, pause: Option<Pause>) -> Option<EntryId> {
+        let id = self.slots.free(task);
+        if let Some(id) = id.as_ref().filter(|_| pause.is_some()) {
+            self.slots.unsettle(id);
+        }
+        id
     }
 
     /// `rest`: how long the entry waits now, if not for longer each time.

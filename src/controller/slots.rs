@@ -91,6 +91,11 @@ impl Slots {
     pub fn settle(&mut self, id: EntryId) {
         self.settled.push(id);
     }
+
+    /// Gives an entry its turn back.
+    pub fn unsettle(&mut self, id: &EntryId) {
+        self.settled.retain(|settled| settled != id);
+    }
 }
 
 #[cfg(test)]

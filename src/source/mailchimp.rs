@@ -215,19 +215,70 @@ impl Rows for Mailchimp {
 
     fn census(&self, until: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>> {
         Box::pin(async move {
-            let doing = format!("could not count the members of list `{}`", self.list_id.escape_debug());
             let mut counted = Vec::new();
             for status in STATUSES {
-                let query = [
-                    ("before_last_changed", time::wire(until)),
-                    ("count", "1".into()),
-                    ("fields", "members.id,members.last_changed,members.status,total_items".into()),
-                    ("status", status.into()),
-                ];
-                counted.push((status.to_owned(), self.get(&doing, &query, page).await?.total));
+                counted.push((status.to_owned(), self.count(status, until).await?));
             }
             Ok(counted)
         })
+    }
+}
+
+/// Attempts to see the same total twice; between two requests a member may leave the window.
+const COUNTS: usize = 4;
+
+impl Mailchimp {
+    /// Counts the members of a status, and looks at the end of the list whether the total can be right.
+    async fn count(&self, status: &str, until: DateTime<Utc>) -> Result<u64, Fault> {
+        let list = self.list_id.escape_debug();
+        let doing = format!("could not count the members of list `{list}`");
+        let wrong = |why: String| {
+            Fault::list(format!("{doing}: its totals can't be right: {why}"))
+                .hint("compare with the number that mailchimp itself shows for the list")
+        };
+        let mut why = String::new();
+        for _ in 0..COUNTS {
+            let first = self.rows(&doing, status, until, 0, 1).await?;
+            let total = first.total;
+            if first.records.len() as u64 != total.min(1) {
+                return Err(wrong(format!("{} rows of {total} {status} in one answer", first.records.len())));
+            }
+            if total == 0 {
+                return Ok(0);
+            }
+            let last = self.rows(&doing, status, until, total - 1, 2).await?;
+            if last.total == total && last.records.len() == 1 {
+                return Ok(total);
+            }
+            why = format!(
+                "{total} {status} in one answer, {} in the next, which has {} rows from row {} on",
+                last.total,
+                last.records.len(),
+                total - 1
+            );
+            if last.total == total {
+                break;
+            }
+        }
+        Err(wrong(why))
+    }
+
+    async fn rows(
+        &self,
+        doing: &str,
+        status: &str,
+        until: DateTime<Utc>,
+        offset: u64,
+        count: u64,
+    ) -> Result<Page, Fault> {
+        let query = [
+            ("before_last_changed", time::wire(until)),
+            ("offset", offset.to_string()),
+            ("count", count.to_string()),
+            ("fields", "members.id,members.last_changed,members.status,total_items".into()),
+            ("status", status.into()),
+        ];
+        self.get(doing, &query, page).await
     }
 }
 

@@ -84,7 +84,11 @@ pub trait Rows: Send + Sync {
     /// [`Fault::TooLarge`]: it could not make so large a page in time.
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>>;
 
-    /// The number of records of each status among those last changed up to `until`, the archived ones too.
+    /// Returns the number of records of each status among those last changed up to `until`, the archived ones too.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: also if the source's totals contradict the rows that it lists.
     fn census(&self, until: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>>;
 }
 

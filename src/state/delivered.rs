@@ -4,8 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::fields::{
-    self, ALLOW_MASS_CHANGE, COLLECTION, CONTACT_FIELDS, ENABLED, EVERY, FULL_LOAD, ITEMS_PER_REQUEST,
-    LIST_ID, MAPPING, OWNED, PROPERTIES, SINK, SOURCE, UNCHANGED, WORKER_COUNT,
+    self, ALLOW_MASS_CHANGE, COLLECTION, CONTACT_FIELDS, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD,
+    ITEMS_PER_REQUEST, LIST_ID, MAPPING, OWNED, PROPERTIES, SINK, SOURCE, UNCHANGED, WORKER_COUNT,
 };
 use crate::base::{
     adapter::NOTES,
@@ -13,7 +13,7 @@ use crate::base::{
 };
 
 /// Fields that change how fast, how often or whether an entry runs, but not what a whole run of it delivers.
-pub const PACE: [&str; 7] = [
+pub const PACE: [&str; 8] = [
     ENABLED.name,
     ITEMS_PER_REQUEST.name,
     WORKER_COUNT.name,
@@ -21,6 +21,7 @@ pub const PACE: [&str; 7] = [
     EVERY.name,
     UNCHANGED.name,
     FULL_LOAD.name,
+    FIRST_LOAD.name,
 ];
 
 /// The same among the settings of adapters.

@@ -51,6 +51,19 @@ pub enum FullLoad {
     ChangedOnly,
 }
 
+/// Whether the first load of a list starts by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FirstLoad {
+    /// By itself; at a terminal it waits half a minute for Enter.
+    #[default]
+    Go,
+    /// Not before it is confirmed.
+    Ask,
+    /// At once.
+    Confirmed,
+}
+
 impl Reader<'_> {
     /// A text or an object with a `type`; what it means is not ours to say.
     pub fn said(&mut self, object: &Object, field: &Field) -> Said {

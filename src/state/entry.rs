@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 
 use super::{
     fields::{
-        self, ALLOW_MASS_CHANGE, ENABLED, EVERY, FULL_LOAD, Field, ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP,
-        LIST_ID, MAPPING, SINK, SOURCE, START_OFFSET, TOTAL_UPDATES, WORKER_COUNT, is_name,
+        self, ALLOW_MASS_CHANGE, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD, Field, ITEMS_PER_REQUEST, Kind,
+        LATEST_TIMESTAMP, LIST_ID, MAPPING, SINK, SOURCE, START_OFFSET, TOTAL_UPDATES, WORKER_COUNT, is_name,
     },
     finding::{Finding, Place},
     identity::{EntryId, identify, was},
@@ -64,6 +64,7 @@ impl<'a> Reader<'a> {
         let every = self.span(object, &EVERY);
         let unchanged = self.remember(object);
         let full_load = self.word(object, &FULL_LOAD);
+        let first_load = self.word(object, &FIRST_LOAD);
         let contact = self.contact(object);
         let allow_mass_change = self.flag(object, &ALLOW_MASS_CHANGE);
         let latest_timestamp = self.time(object, &LATEST_TIMESTAMP);
@@ -82,6 +83,7 @@ impl<'a> Reader<'a> {
             every,
             unchanged,
             full_load,
+            first_load,
             contact,
             allow_mass_change,
             latest_timestamp,

@@ -62,7 +62,7 @@ pub const ENABLED: Field = Field {
     name: "enabled",
     kind: Kind::Flag,
     default: Some("true"),
-    about: "false pauses the list: nothing runs until it is true again.",
+    about: "false pauses the list: a run that is under way ends within seconds, and no other starts until it is true again.",
 };
 pub const LATEST_TIMESTAMP: Field = Field {
     name: "latest_timestamp",
@@ -174,6 +174,12 @@ pub const FULL_LOAD: Field = Field {
     default: Some("\"all\""),
     about: "What a full load sends: everything, or only what the sink does not hold already.",
 };
+pub const FIRST_LOAD: Field = Field {
+    name: "first_load",
+    kind: Kind::Word(&["go", "ask", "confirmed"]),
+    default: Some("\"go\""),
+    about: "Whether the first load of the list starts by itself (go), or waits until this says confirmed (ask).",
+};
 pub const ELAPSED_SECONDS: Field = Field {
     name: "elapsed_seconds",
     kind: Kind::Number,
@@ -187,7 +193,7 @@ pub const TOTAL_UPDATES: Field = Field {
     about: "Records that the sink accepted in the last run. Written by importer.",
 };
 
-pub const ALL: [&Field; 22] = [
+pub const ALL: [&Field; 23] = [
     &LIST_ID,
     &SOURCE,
     &MAPPING,
@@ -200,6 +206,7 @@ pub const ALL: [&Field; 22] = [
     &WORKER_COUNT,
     &UNCHANGED,
     &FULL_LOAD,
+    &FIRST_LOAD,
     &CONSENT,
     &ARCHIVED,
     &ALLOW_MASS_CHANGE,

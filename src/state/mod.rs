@@ -27,4 +27,4 @@ pub mod schema;
 
 pub use document::{Edit, Stamp};
 pub use file::{Applied, StateFile};
-pub use schema::{Entry, Snapshot, Unfit};
+pub use schema::{Entry, Mention, Snapshot, Unfit};

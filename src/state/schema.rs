@@ -10,8 +10,9 @@ use jsonc_parser::{
 };
 
 use super::{
-    ends::{FullLoad, Remember, Said},
+    ends::{FirstLoad, FullLoad, Remember, Said},
     entry::Reader,
+    fields::{ENABLED, LIST_ID, is_name},
     finding::{Finding, Place},
     identity::{EntryId, Was, identify},
 };
@@ -27,6 +28,17 @@ pub struct Snapshot {
     pub problems: Vec<Finding>,
     /// What was read differently from how it was written.
     pub warnings: Vec<Finding>,
+    /// Every element of the file, also those with a problem.
+    pub mentions: Vec<Mention>,
+}
+
+/// What the file says of an entry, whatever is wrong with it otherwise.
+#[derive(Debug, Clone)]
+pub struct Mention {
+    /// `None` if its `list_id` can't be read.
+    pub id: Option<EntryId>,
+    /// Whether it says `"enabled": false`.
+    pub disabled: bool,
 }
 
 /// One list to import.
@@ -51,6 +63,8 @@ pub struct Entry {
     pub unchanged: Option<Remember>,
     /// Whether a full load, too, leaves out what the sink holds.
     pub full_load: FullLoad,
+    /// Whether the first load starts by itself.
+    pub first_load: FirstLoad,
     pub contact: ContactSettings,
     /// Whether an unusual share of opt-outs is meant.
     pub allow_mass_change: bool,
@@ -124,7 +138,9 @@ pub fn parse(text: &str) -> Result<Array<'_>, Finding> {
 pub fn read(text: &str) -> Result<Snapshot, Finding> {
     let array = parse(text)?;
     let body = text.strip_prefix(BOM).unwrap_or(text);
-    let mut snapshot = Snapshot { text: text.into(), entries: vec![], problems: vec![], warnings: vec![] };
+    let mentions = array.elements.iter().map(mention).collect();
+    let mut snapshot =
+        Snapshot { text: text.into(), entries: vec![], problems: vec![], warnings: vec![], mentions };
     for element in &array.elements {
         let mut reader = Reader::new(body);
         let entry = reader.entry(element);
@@ -146,6 +162,14 @@ pub fn read(text: &str) -> Result<Snapshot, Finding> {
         entry.alone = ids.iter().filter(|id| id.list_id == entry.id.list_id).count() == 1;
     }
     Ok(snapshot)
+}
+
+fn mention(element: &Value) -> Mention {
+    let Value::Object(object) = element else { return Mention { id: None, disabled: false } };
+    let once = |name: &str| object.properties.iter().filter(|prop| prop.name.as_str() == name).count() == 1;
+    let id = identify(object).filter(|id| once(LIST_ID.name) && is_name(&id.list_id));
+    let enabled = object.get(ENABLED.name).and_then(|prop| prop.value.as_boolean_lit());
+    Mention { id, disabled: once(ENABLED.name) && enabled.is_some_and(|enabled| !enabled.value) }
 }
 
 /// What a value is, in words.

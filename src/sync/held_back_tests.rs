@@ -232,6 +232,7 @@ fn plan(folder: &Path) -> Plan {
         unchanged: Unchanged::new(folder, "s", 1, Some(TimeDelta::days(7))),
         holds_back: true,
         taken: Arc::default(),
+        confirm: None,
     }
 }
 

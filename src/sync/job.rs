@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     brake::Brake,
     checkpoint::{Checkpoint, Header},
+    confirm::Confirm,
     coverage::Counts,
     dead_letter, held,
     ledger::{self, Delivered, Summary},
@@ -104,6 +105,8 @@ pub struct Plan {
     pub holds_back: bool,
     /// Set when the sink has taken something.
     pub taken: Arc<AtomicBool>,
+    /// Whom to ask before a first load into a sink with a caution; nobody: it begins at once.
+    pub confirm: Option<Confirm>,
 }
 
 impl Plan {
@@ -151,6 +154,9 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
     let nobody_yet = summary.as_ref().is_none_or(|summary| summary.is_empty()) && lines.is_empty();
     if let Some(caution) = ends.sink.caution().filter(|_| nobody_yet && plan.since.is_none()) {
         warn!("list {:?} is loaded for the first time: {caution}.", plan.list_id);
+        if !may_begin(plan, stop).await {
+            return Ok(Ended::Stopped(header.counts));
+        }
     }
     if plan.allow_mass_change {
         warn!(
@@ -223,6 +229,15 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             return Ok(Ended::Stopped(done.counts));
         }
         (again, header, lines) = (false, catch_up(ends, plan, header, done), vec![]);
+    }
+}
+
+/// Waits until a first load may begin. Returns false if a stop was asked for meanwhile.
+async fn may_begin(plan: &Plan, stop: &CancellationToken) -> bool {
+    let Some(confirm) = &plan.confirm else { return true };
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = confirm.ask(&plan.list_id) => true,
     }
 }
 

@@ -266,6 +266,7 @@ fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         unchanged: Unchanged::new(folder, "", 1, None),
         holds_back: false,
         taken: Arc::default(),
+        confirm: None,
     }
 }
 

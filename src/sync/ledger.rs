@@ -2,7 +2,7 @@
 //! archived begins, and what `importer verify` compares with the source.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     path::{Path, PathBuf},
 };
@@ -12,6 +12,7 @@ use log::warn;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    coverage::REJECTED,
     files,
     seen::{Seen, fingerprint},
 };
@@ -97,6 +98,33 @@ pub struct Delivered<'a> {
     pub most_rows: usize,
 }
 
+/// Marks the status of a record whose last version was rejected. Ledgers of earlier versions have no such mark.
+const REJECTED_AS: &str = "rejected: ";
+
+/// The last known version of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled<'a> {
+    /// Its status at the source.
+    pub status: &'a str,
+    /// It was rejected, not delivered.
+    pub rejected: bool,
+}
+
+impl<'a> Settled<'a> {
+    fn of(name: &'a str) -> Self {
+        let status = name.strip_prefix(REJECTED_AS);
+        Settled { status: status.unwrap_or(name), rejected: status.is_some() }
+    }
+}
+
+/// Records of one status.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Sent, or skipped for a counted reason.
+    pub delivered: u64,
+    pub rejected: u64,
+}
+
 /// The whole file.
 pub struct Ledger {
     pub summary: Summary,
@@ -105,6 +133,11 @@ pub struct Ledger {
 
 fn path(folder: &Path) -> PathBuf {
     folder.join(NAME)
+}
+
+/// Whether anything is on record of a list.
+pub fn exists(folder: &Path) -> bool {
+    path(folder).exists()
 }
 
 /// The first line of an entry's ledger; nothing if there is none, or none that can be read.
@@ -119,21 +152,31 @@ impl Ledger {
 
     /// Whether a record of this status was at the source.
     fn is_there(&self, status: u8) -> bool {
-        self.summary.names.get(usize::from(status)).is_some_and(|name| name != GONE)
+        self.summary.names.get(usize::from(status)).is_some_and(|name| Settled::of(name).status != GONE)
     }
 
-    /// As what a record was last settled, if it was.
-    pub fn status(&self, key: &str) -> Option<&str> {
+    /// Returns the status with which a record was last settled, if it was.
+    pub fn settled(&self, key: &str) -> Option<Settled<'_>> {
         let place = self.statuses.get(&fingerprint(key))?;
-        self.summary.names.get(usize::from(*place)).map(String::as_str)
+        self.summary.names.get(usize::from(*place)).map(|name| Settled::of(name))
     }
 
-    /// How many members were last delivered with each status.
-    pub fn census(&self) -> HashMap<String, u64> {
-        let mut counted = HashMap::new();
-        for status in self.statuses.values() {
-            let name = self.summary.names.get(usize::from(*status)).cloned().unwrap_or_default();
-            *counted.entry(name).or_default() += 1;
+    pub fn knows(&self, key: u128) -> bool {
+        self.statuses.contains_key(&key)
+    }
+
+    /// Counts the records of each status. `letters` are the keys of records that wait in dead letters: another entry of the list may
+    /// have delivered them since, and a ledger of an earlier version does not tell them from delivered ones.
+    pub fn census(&self, letters: &HashSet<u128>) -> HashMap<String, Tally> {
+        let mut counted: HashMap<String, Tally> = HashMap::new();
+        for (key, place) in &self.statuses {
+            let name = self.summary.names.get(usize::from(*place)).map_or("", String::as_str);
+            let settled = Settled::of(name);
+            let tally = counted.entry(settled.status.to_owned()).or_default();
+            match settled.rejected || letters.contains(key) {
+                true => tally.rejected += 1,
+                false => tally.delivered += 1,
+            }
         }
         counted
     }
@@ -161,12 +204,14 @@ pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<u64, Fault> 
     let Delivered { seen, whole, left_out, opt_outs, until, archived, choice, totals_wrong, most_rows } =
         delivered;
     let mut added: HashMap<u128, (i64, String)> = HashMap::new();
-    for (key, known, name) in
-        seen.iter().flat_map(|seen| seen.iter().map(|(key, known)| (key, known, seen.name(known.status))))
+    for (key, known, seen) in
+        seen.iter().flat_map(|seen| seen.iter().map(move |(key, known)| (key, known, seen)))
     {
         let newer = added.get(&key).is_none_or(|(second, _)| known.second >= *second);
         if newer {
-            added.insert(key, (known.second, name.to_owned()));
+            let rejected = seen.name(known.fate).starts_with(REJECTED);
+            let mark = if rejected { REJECTED_AS } else { "" };
+            added.insert(key, (known.second, format!("{mark}{}", seen.name(known.status))));
         }
     }
     let work = move |path: &Path| {
@@ -286,7 +331,9 @@ mod tests {
     }
 
     async fn census(folder: &Path) -> Vec<(String, u64)> {
-        let mut counted: Vec<_> = Ledger::load(folder).await.unwrap().unwrap().census().into_iter().collect();
+        let census = Ledger::load(folder).await.unwrap().unwrap().census(&HashSet::new());
+        let mut counted: Vec<_> =
+            census.into_iter().map(|(status, tally)| (status, tally.delivered)).collect();
         counted.sort();
         counted
     }
@@ -308,6 +355,49 @@ mod tests {
         assert_eq!((Some(summary.until), summary.whole), (time::parse("2026-11-22"), true));
         add(folder.path(), &seen(&[(3, 5, "pending")]), &nobody, true, "2026-11-23").await;
         assert_eq!(census(folder.path()).await, [("pending".into(), 1)]);
+    }
+
+    #[tokio::test]
+    async fn a_rejected_record_is_told_from_a_delivered_one_until_it_is_delivered() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b, c) = (fingerprint("a"), fingerprint("b"), fingerprint("c"));
+        let mut listed = seen(&[(a, 5, "subscribed"), (b, 6, "subscribed"), (c, 7, "cleaned")]);
+        listed.set_fate(b, "rejected no_id");
+        add(folder.path(), &listed, &seen(&[]), true, "2026-11-21").await;
+        let ledger = Ledger::load(folder.path()).await.unwrap().unwrap();
+        let settled = |key: &str| ledger.settled(key).map(|settled| (settled.status, settled.rejected));
+        let found = ["a", "b", "d"].map(settled);
+        assert_eq!(found, [Some(("subscribed", false)), Some(("subscribed", true)), None]);
+        let census = ledger.census(&HashSet::from([b, c]));
+        assert_eq!(census["subscribed"], Tally { delivered: 1, rejected: 1 });
+        assert_eq!(census["cleaned"], Tally { delivered: 0, rejected: 1 }, "its letter tells");
+        add(folder.path(), &seen(&[(b, 8, "subscribed")]), &seen(&[]), false, "2026-11-22").await;
+        let ledger = Ledger::load(folder.path()).await.unwrap().unwrap();
+        assert!(!ledger.settled("b").unwrap().rejected);
+        assert_eq!(ledger.census(&HashSet::new())["subscribed"], Tally { delivered: 2, rejected: 0 });
+    }
+
+    #[tokio::test]
+    async fn totals_that_were_wrong_stay_so_until_the_next_full_load() {
+        let folder = tempfile::tempdir().unwrap();
+        let pass = async |whole: bool, totals_wrong: bool| {
+            let (until, nobody) = (time::parse("2026-11-21").unwrap(), seen(&[]));
+            let delivered = Delivered {
+                seen: vec![&nobody],
+                whole,
+                left_out: 0,
+                opt_outs: None,
+                until,
+                archived: true,
+                totals_wrong,
+                choice: None,
+                most_rows: 0,
+            };
+            super::add(folder.path(), delivered).await.unwrap();
+            super::summary(folder.path()).await.unwrap().unwrap().totals_wrong
+        };
+        assert!(!pass(true, false).await && pass(false, true).await && pass(false, false).await);
+        assert!(!pass(true, false).await);
     }
 
     #[tokio::test]

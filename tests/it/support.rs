@@ -16,6 +16,7 @@ use importer::{
     net::Transport,
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member, when_i_work},
     state::{StateFile, disk::OURS, file::NAME, folders::DEAD_LETTER, schema},
+    sync::confirm::Confirm,
 };
 use serde_json::{Map, Value};
 use tokio::{
@@ -69,6 +70,7 @@ pub struct World {
     transport: Arc<dyn Transport>,
     fresh: bool,
     variables: Vec<(&'static str, &'static str)>,
+    confirm: Option<Confirm>,
     log: Log,
 }
 
@@ -90,12 +92,19 @@ impl World {
             stop: Mutex::default(),
             changes: Mutex::default(),
             variables: vec![],
+            confirm: None,
             log: Log::start(),
         }
     }
 
     pub fn set(mut self, name: &'static str, value: &'static str) -> Self {
         self.variables.push((name, value));
+        self
+    }
+
+    /// Who is asked before a first load.
+    pub fn confirm(mut self, confirm: Confirm) -> Self {
+        self.confirm = Some(confirm);
         self
     }
 
@@ -157,6 +166,7 @@ impl World {
             open: adapters.opener(),
             watch: Watch::manual(changes),
             fresh: self.fresh,
+            confirm: self.confirm.clone(),
             stop,
         }
     }

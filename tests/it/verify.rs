@@ -35,7 +35,7 @@ async fn a_list_that_was_loaded_is_found_whole_also_when_members_have_changed_si
     assert_eq!(code, 0, "{told}");
     let subscribed = numbers(&loopback, "subscribed").len();
     assert!(told.contains(&format!("  subscribed {subscribed:>18} {subscribed:>14}")), "{told}");
-    assert!(told.ends_with("Nobody is missing, as far as the counts can tell.\n"), "{told}");
+    assert!(told.ends_with("Nothing is missing, as far as the counts can tell.\n"), "{told}");
     for number in numbers(&loopback, "subscribed").into_iter().take(3) {
         loopback
             .sandbox
@@ -67,7 +67,7 @@ async fn who_was_deleted_for_good_is_told_but_nobody_is_missing() {
     }
     let (code, told) = verified(&loopback).await;
     assert!(code == 0 && told.contains("At least 2 are at the source no more: deleted for good"), "{told}");
-    assert!(told.ends_with("Nobody is missing, as far as the counts can tell.\n"), "{told}");
+    assert!(told.ends_with("Nothing is missing, as far as the counts can tell.\n"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

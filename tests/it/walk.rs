@@ -200,6 +200,7 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         unchanged: Unchanged::new(folder.path(), "", 1, None),
         holds_back: false,
         taken: Arc::default(),
+        confirm: None,
     }
 }
 

@@ -1,0 +1,39 @@
+//! `importer go --once --strict`: whether rejected records wait when everything else is done.
+
+use std::{collections::BTreeMap, path::Path};
+
+use log::{error, info};
+
+use crate::{
+    cli::exit,
+    state::{file::NAME, folders::Folders, home, read},
+    sync::dead_letter,
+};
+
+/// Looks for dead letters of the lists in the state file and names their files. Returns the exit code.
+pub async fn exit_code(folder: &Path) -> anyhow::Result<u8> {
+    let (snapshot, folders) = (read::load(&folder.join(NAME))?, Folders::of(&home::of(folder)?));
+    let lists: BTreeMap<_, _> = snapshot
+        .entries
+        .iter()
+        .map(|entry| (folders.dead_letter(entry), entry.id.list_id.as_str()))
+        .collect();
+    let mut waiting = false;
+    for (file, list) in lists {
+        let (letters, unreadable) = dead_letter::read(&file).await?;
+        let count = letters.len() + unreadable;
+        if count > 0 {
+            waiting = true;
+            error!(
+                "list {list:?}: {count} rejected records wait in {}; `importer replay {list}` sends them when it is mended.",
+                file.display()
+            );
+        }
+    }
+    if !waiting {
+        info!("done.");
+        return Ok(exit::DONE);
+    }
+    error!("done, but rejected records wait: see the errors above.");
+    Ok(exit::REJECTED)
+}

@@ -1,0 +1,205 @@
+//! Ends a run whose entry was paused or removed in the state file. Pure, except that it cancels the run.
+
+use std::collections::BTreeSet;
+
+use tokio::{
+    task::{self, AbortHandle},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::GRACE;
+use crate::state::{Mention, fields::ENABLED, identity::EntryId};
+
+/// Why a run is ended before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    /// The entry says `"enabled": false`.
+    Disabled,
+    /// The entry is not in the state file anymore.
+    Removed,
+}
+
+/// The runs under way, each with its entry as it stands in the file by now.
+#[derive(Default)]
+pub struct Pauses {
+    runs: Vec<Run>,
+}
+
+struct Run {
+    task: AbortHandle,
+    stop: CancellationToken,
+    entry: Tracked,
+    /// When the run was told to end, and why.
+    paused: Option<(Pause, Instant)>,
+}
+
+impl Pauses {
+    /// Notes a run that has begun. `stop` ends this run alone.
+    pub fn begin(&mut self, task: AbortHandle, stop: CancellationToken, id: EntryId, mentions: &[Mention]) {
+        let entry = Tracked::new(id, mentions);
+        self.runs.push(Run { task, stop, entry, paused: None });
+    }
+
+    /// Ends the runs whose entries are paused or removed in a file that mentions these entries. Returns the lists of the runs
+    /// that end now.
+    pub fn follow(&mut self, mentions: &[Mention], now: Instant) -> Vec<(String, Pause)> {
+        let mut ending = Vec::new();
+        for run in &mut self.runs {
+            let pause = run.entry.follow(mentions);
+            if let Some(pause) = pause.filter(|_| run.paused.is_none()) {
+                run.stop.cancel();
+                run.paused = Some((pause, now));
+                ending.push((run.entry.now.list_id.clone(), pause));
+            }
+        }
+        ending
+    }
+
+    /// Cuts off the runs that were told to end and have not ended within the grace.
+    pub fn cut_overdue(&self, now: Instant) {
+        let overdue = |run: &&Run| run.paused.is_some_and(|(_, since)| now.duration_since(since) >= GRACE);
+        self.runs.iter().filter(overdue).for_each(|run| run.task.abort());
+    }
+
+    /// Forgets a run that has ended. Returns why it was told to end, if it was.
+    pub fn ended(&mut self, task: task::Id) -> Option<Pause> {
+        let index = self.runs.iter().position(|run| run.task.id() == task)?;
+        self.runs.swap_remove(index).paused.map(|(pause, _)| pause)
+    }
+}
+
+/// An entry over the edits of the file.
+struct Tracked {
+    /// The entry as it stands in the file by now, as far as that is certain.
+    now: EntryId,
+    /// The other entries of its list.
+    others: Vec<EntryId>,
+}
+
+impl Tracked {
+    fn new(id: EntryId, mentions: &[Mention]) -> Self {
+        let ids = mentions.iter().filter_map(|mention| mention.id.as_ref());
+        let others = ids.filter(|other| other.list_id == id.list_id && !is_same(other, &id)).cloned();
+        Tracked { others: others.collect(), now: id }
+    }
+
+    /// Finds the entry in the file. Returns `None` while the entry may still be there and enabled.
+    fn follow(&mut self, mentions: &[Mention]) -> Option<Pause> {
+        let of_list: Vec<(&EntryId, bool)> = mentions
+            .iter()
+            .filter_map(|mention| Some((mention.id.as_ref()?, mention.disabled)))
+            .filter(|(id, _)| id.list_id == self.now.list_id)
+            .collect();
+        let unreadable = mentions.iter().any(|mention| mention.id.is_none());
+        let (candidates, certain) = self.candidates(&of_list);
+        if candidates.is_empty() {
+            return (!unreadable).then_some(Pause::Removed);
+        }
+        if candidates.iter().any(|(_, disabled)| !disabled) {
+            if !unreadable && let [(id, _)] = candidates[..] {
+                self.now = id.clone();
+                let others = of_list.into_iter().filter(|(other, _)| *other != id);
+                self.others = others.map(|(other, _)| other.clone()).collect();
+            }
+            return None;
+        }
+        (certain || !unreadable).then_some(Pause::Disabled)
+    }
+
+    /// The entries that may be this one by now, and whether they are without doubt. The same fields are surest; then the fields
+    /// that make an entry another one; then an entry of the list that is none of the others. A list with one entry
+    /// before and after the edit goes by its `list_id`.
+    fn candidates<'a>(&self, of_list: &[(&'a EntryId, bool)]) -> (Vec<(&'a EntryId, bool)>, bool) {
+        let chosen = |wanted: &dyn Fn(&EntryId) -> bool| -> Vec<_> {
+            of_list.iter().copied().filter(|(id, _)| wanted(id)).collect()
+        };
+        let same = chosen(&|id| is_same(id, &self.now));
+        if !same.is_empty() {
+            return (same, true);
+        }
+        let is_other = |id: &EntryId| self.others.iter().any(|other| is_same(other, id));
+        let folder = self.now.folder();
+        let alike = chosen(&|id| !is_other(id) && id.folder() == folder);
+        if !alike.is_empty() {
+            return (alike, true);
+        }
+        let folders: BTreeSet<String> = self.others.iter().map(|other| other.folder()).collect();
+        let rest = chosen(&|id| !folders.contains(&id.folder()));
+        (rest, self.others.is_empty() && of_list.len() == 1)
+    }
+}
+
+/// Whether two entries differ in nothing or in `enabled` alone.
+fn is_same(a: &EntryId, b: &EntryId) -> bool {
+    let without = |id: &EntryId| {
+        let mut others = id.others.clone();
+        others.remove(ENABLED.name);
+        others
+    };
+    a.list_id == b.list_id && without(a) == without(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::schema;
+
+    fn mentions(text: &str) -> Vec<Mention> {
+        schema::read(text).unwrap().mentions
+    }
+
+    /// Follows the first entry of the first text through the others; what is found at each of them.
+    fn found(texts: &[&str]) -> Vec<Option<Pause>> {
+        let first = mentions(texts[0]);
+        let mut tracked = Tracked::new(first[0].id.clone().unwrap(), &first);
+        texts[1..].iter().map(|text| tracked.follow(&mentions(text))).collect()
+    }
+
+    #[test]
+    fn a_list_with_one_entry_goes_by_its_list_id() {
+        let one = r#"[{"list_id": "a", "consent": "none"}]"#;
+        let after = |text: &str| found(&[one, text])[0];
+        assert_eq!(after(r#"[{"list_id": "a"}]"#), None);
+        assert_eq!(after(r#"[{"list_id": "a", "enabled": false}]"#), Some(Pause::Disabled));
+        assert_eq!(after(r#"[{"list_id": "a", "enabled": false}, {}]"#), Some(Pause::Disabled));
+        assert_eq!(after(r#"[{"list_id": "b"}]"#), Some(Pause::Removed));
+        assert_eq!(after("[]"), Some(Pause::Removed));
+        assert_eq!(after(r#"[{"list_id": "b"}, {}]"#), None, "it may be the one without an id");
+        let two = r#"[{"list_id": "a", "consent": "none", "enabled": false}, {"list_id": "a"}]"#;
+        assert_eq!(after(two), Some(Pause::Disabled), "the other one is new");
+        let two = r#"[{"list_id": "a", "archived": "skip", "enabled": false}, {"list_id": "a"}]"#;
+        assert_eq!(after(two), None, "which of them it is can't be told");
+    }
+
+    #[test]
+    fn one_of_several_entries_of_a_list_goes_by_its_fields() {
+        let both = r#"[{"list_id": "a", "collection": "x"}, {"list_id": "a", "collection": "y"}]"#;
+        let after = |text: &str| found(&[both, text])[0];
+        assert_eq!(after(r#"[{"list_id": "a", "collection": "y"}]"#), Some(Pause::Removed));
+        assert_eq!(
+            after(r#"[{"list_id": "a", "collection": "y", "worker_count": 2}]"#),
+            Some(Pause::Removed),
+            "the other one, at another pace"
+        );
+        assert_eq!(after(r#"[{"list_id": "a", "collection": "x", "worker_count": 2}]"#), None);
+        let paused = r#"[{"list_id": "a", "collection": "y"}, {"list_id": "a", "collection": "x", "enabled": false, "every": "1h"}]"#;
+        assert_eq!(after(paused), Some(Pause::Disabled));
+        let other =
+            r#"[{"list_id": "a", "collection": "y", "enabled": false}, {"list_id": "a", "collection": "x"}]"#;
+        assert_eq!(after(other), None);
+        assert_eq!(after(r#"[{"list_id": "a", "collection": "z"}]"#), None, "it may have been edited");
+        assert_eq!(after(r#"[{"list_id": "a", "collection": "y"}, 5]"#), None);
+    }
+
+    #[test]
+    fn an_entry_is_followed_over_several_edits() {
+        let all = found(&[
+            r#"[{"list_id": "a", "collection": "x"}, {"list_id": "a", "collection": "y"}]"#,
+            r#"[{"list_id": "a", "collection": "z"}, {"list_id": "a", "collection": "y"}]"#,
+            r#"[{"list_id": "a", "collection": "z"}, {"list_id": "a", "collection": "w"}]"#,
+            r#"[{"list_id": "a", "collection": "w"}]"#,
+        ]);
+        assert_eq!(all, [None, None, Some(Pause::Removed)]);
+    }
+}

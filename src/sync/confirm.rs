@@ -1,0 +1,28 @@
+//! What a run waits for before the first load of a list.
+
+use std::{fmt, sync::Arc};
+
+use futures::future::BoxFuture;
+
+type Ask = dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync;
+
+/// Asks somebody about the first load of a list. The future ends when the load may begin; whoever is asked can only stop the
+/// program or pause the entry meanwhile.
+#[derive(Clone)]
+pub struct Confirm(Arc<Ask>);
+
+impl Confirm {
+    pub fn new(ask: impl Fn(&str) -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
+        Confirm(Arc::new(ask))
+    }
+
+    pub async fn ask(&self, list_id: &str) {
+        (self.0)(list_id).await;
+    }
+}
+
+impl fmt::Debug for Confirm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Confirm")
+    }
+}

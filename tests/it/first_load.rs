@@ -1,0 +1,210 @@
+//! A first load into a sink with a caution: nothing is read or sent before somebody could stop it.
+
+use std::{process::Stdio, sync::Arc, time::Duration};
+
+use importer::{controller::Verdict, sandbox::Sandbox, sync::confirm::Confirm};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    loopback::{LIMIT, Loopback},
+    privacy,
+    support::{World, hours, minutes},
+};
+
+const HALF_A_MINUTE: Duration = Duration::from_secs(30);
+
+/// Lets the first load of `list` begin after half a minute, and all others at once.
+fn slow(list: &'static str) -> Confirm {
+    Confirm::new(move |asked| {
+        let waits = asked == list;
+        Box::pin(async move {
+            if waits {
+                sleep(HALF_A_MINUTE).await;
+            }
+        })
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_list_is_read_or_sent_while_its_first_load_waits_and_other_lists_go_on() {
+    let text = r#"[{"list_id": "wait1"}, {"list_id": "free1"}]"#;
+    let world = World::new().list("wait1", 150).list("free1", 50).with_state(text).confirm(slow("wait1"));
+    let (verdict, ()) = tokio::join!(world.once(), async {
+        sleep(HALF_A_MINUTE - Duration::from_secs(1)).await;
+        world.assert_delivered("free1");
+        assert_eq!(world.reads().iter().filter(|read| read.contains("wait1")).count(), 0);
+        assert_eq!(world.logged("list \"wait1\" is loaded for the first time"), 1);
+        assert_eq!(world.contacts(), world.expected("free1").len());
+    });
+    assert_eq!(verdict.unwrap(), Verdict::Done);
+    world.assert_delivered("wait1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_load_that_waits_ends_at_once_when_it_is_stopped_or_paused() {
+    let text = r#"[{"list_id": "wait2"}]"#;
+    let world = || World::new().list("wait2", 150).with_state(text).confirm(slow("wait2"));
+    let stopped = world();
+    let (verdict, asked) = tokio::join!(stopped.go(), async {
+        sleep(Duration::from_secs(5)).await;
+        stopped.stop();
+        Instant::now()
+    });
+    assert_eq!((verdict.unwrap(), asked.elapsed().as_secs(), stopped.reads().len()), (Verdict::Done, 0, 0));
+    let paused = world();
+    let (verdict, ()) = tokio::join!(paused.once(), async {
+        sleep(Duration::from_secs(5)).await;
+        paused.save(r#"[{"list_id": "wait2", "enabled": false}]"#);
+    });
+    assert_eq!((verdict.unwrap(), paused.reads().len()), (Verdict::Done, 0));
+    assert_eq!(paused.logged("list \"wait2\": paused by its entry; 0 records were delivered"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_first_load_that_is_not_confirmed_yet_waits() {
+    let never = || Confirm::new(|_| Box::pin(std::future::pending()));
+    let confirmed = r#"[{"list_id": "sure1", "first_load": "confirmed"}]"#;
+    let mut world = World::new().list("sure1", 150).with_state(confirmed).confirm(never());
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    world.assert_delivered("sure1");
+    // A reload is no first load.
+    world = world.with_state(r#"[{"list_id": "sure1", "latest_timestamp": null}]"#);
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(world.logged("list \"sure1\" finished"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_load_that_is_to_be_asked_for_starts_only_when_it_is_confirmed() {
+    let ask = r#"[{"list_id": "ask1", "first_load": "ask"}]"#;
+    let world = World::new().list("ask1", 150).with_state(ask);
+    let told = "WARN list \"ask1\": its first load waits, since its entry says `\"first_load\": \"ask\"`";
+    assert_eq!(world.once().await.unwrap(), Verdict::Failed);
+    assert_eq!((world.logged(told), world.reads().len()), (1, 0));
+    assert!(world.lines(told)[0].contains("set it to \"confirmed\""), "{:?}", world.lines(told));
+    assert_eq!(world.go_for(minutes(3) + HALF_A_MINUTE).await.unwrap(), Verdict::Done);
+    assert_eq!((world.logged(told), world.reads().len(), world.logged("ERROR")), (5, 0, 0), "at every look");
+    let confirm = async {
+        sleep(HALF_A_MINUTE).await;
+        world.save(r#"[{"list_id": "ask1", "first_load": "confirmed"}]"#);
+    };
+    let (verdict, ()) = tokio::join!(world.go_for(minutes(5)), confirm);
+    assert_eq!(verdict.unwrap(), Verdict::Done);
+    world.assert_delivered("ask1");
+    // A reload and a sync are no first loads.
+    world.save(r#"[{"list_id": "ask1", "first_load": "ask", "latest_timestamp": null}]"#);
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    sleep(hours(3)).await;
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(world.logged("list \"ask1\" finished"), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_first_load_goes_on_whatever_is_said_of_first_loads() {
+    let world = World::new().list("half1", 5000).with_state(r#"[{"list_id": "half1"}]"#);
+    world.go_for(Duration::from_secs(4)).await.unwrap();
+    assert!(world.contacts() > 500 && world.contacts() < world.expected("half1").len());
+    world.save(r#"[{"list_id": "half1", "first_load": "ask"}]"#);
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(world.logged("the interrupted run goes on"), 1);
+    world.assert_delivered("half1");
+}
+
+/// The program on a terminal of its own.
+struct Terminal {
+    child: Child,
+    shown: String,
+}
+
+impl Terminal {
+    fn start(loopback: &Loopback, options: &str) -> Self {
+        let importer = loopback.command(&[]);
+        let mut command = Command::new("script");
+        for (name, value) in importer.as_std().get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        let line = format!(
+            "{} go {options} --state {}",
+            env!("CARGO_BIN_EXE_importer"),
+            loopback.folder.path().display()
+        );
+        command.args(["-qec", &line, "/dev/null"]).env("RUST_LOG", "info").kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        Terminal { child: command.spawn().unwrap(), shown: String::new() }
+    }
+
+    /// Reads what is shown up to this text, or to the end.
+    async fn wait_for(&mut self, text: Option<&str>) {
+        let out = self.child.stdout.as_mut().unwrap();
+        let wait = async {
+            let mut bytes = [0; 4096];
+            while !text.is_some_and(|text| self.shown.contains(text)) {
+                let count = out.read(&mut bytes).await.unwrap_or(0);
+                if count == 0 {
+                    assert!(text.is_none(), "not shown: {text:?}\n{}", self.shown);
+                    return;
+                }
+                self.shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            }
+        };
+        timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("not shown in time: {text:?}"));
+    }
+
+    async fn press(&mut self, key: &[u8]) {
+        let keys = self.child.stdin.as_mut().unwrap();
+        keys.write_all(key).await.unwrap();
+        keys.flush().await.unwrap();
+    }
+
+    async fn end(mut self) -> (i32, String) {
+        self.wait_for(None).await;
+        privacy::search(&self.shown, "the terminal");
+        (timeout(LIMIT, self.child.wait()).await.unwrap().unwrap().code().unwrap(), self.shown)
+    }
+}
+
+const QUESTION: &str = "press Enter to start its first load now";
+
+fn pushes(sandbox: &Arc<Sandbox>) -> usize {
+    sandbox.seen().pushes.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_each_first_load_waits_for_enter_one_after_the_other() {
+    let text = r#"[{"list_id": "tty1"}, {"list_id": "tty2"}]"#;
+    let loopback = Loopback::start(Duration::ZERO, text).await.list("tty1", 50).list("tty2", 50);
+    let mut terminal = Terminal::start(&loopback, "--once");
+    terminal.wait_for(Some(QUESTION)).await;
+    assert_eq!((pushes(&loopback.sandbox), terminal.shown.matches(QUESTION).count()), (0, 1));
+    terminal.shown.clear();
+    terminal.press(b"\n").await;
+    terminal.wait_for(Some(QUESTION)).await;
+    terminal.press(b"\n").await;
+    let (code, shown) = terminal.end().await;
+    assert_eq!(code, 0, "{shown}");
+    let contacts = loopback.sandbox.ometria().contacts().len();
+    assert_eq!(contacts, loopback.expected("tty1") + loopback.expected("tty2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_ctrl_c_stops_a_first_load_that_waits_and_nothing_is_sent() {
+    let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "tty3"}]"#).await.list("tty3", 50);
+    let mut terminal = Terminal::start(&loopback, "");
+    terminal.wait_for(Some(QUESTION)).await;
+    terminal.press(b"\x03").await;
+    let (code, shown) = terminal.end().await;
+    assert!(code == 0 && shown.contains("stopped."), "{code} {shown}");
+    assert_eq!(pushes(&loopback.sandbox), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_yes_a_first_load_on_a_terminal_is_warned_of_and_asks_nothing() {
+    let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "tty4"}]"#).await.list("tty4", 50);
+    let (code, shown) = Terminal::start(&loopback, "--once --yes").end().await;
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains("loaded for the first time") && !shown.contains(QUESTION), "{shown}");
+    assert_eq!(loopback.sandbox.ometria().contacts().len(), loopback.expected("tty4"));
+}
