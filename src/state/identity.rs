@@ -8,8 +8,8 @@ use serde_json::Map;
 use super::{
     disk::digest,
     fields::{
-        ALLOW_MASS_CHANGE, ENABLED, EVERY, FULL_LOAD, ITEMS_PER_REQUEST, LATEST_TIMESTAMP, LIST_ID, OWNED,
-        START_OFFSET, UNCHANGED, WORKER_COUNT,
+        ALLOW_MASS_CHANGE, ENABLED, EVERY, FULL_LOAD, ITEMS_PER_REQUEST, LATEST_TIMESTAMP, LIST_ID, OVERLAP,
+        OWNED, START_OFFSET, UNCHANGED, WORKER_COUNT,
     },
 };
 use crate::base::time;
@@ -43,6 +43,7 @@ impl EntryId {
             WORKER_COUNT.name,
             ALLOW_MASS_CHANGE.name,
             EVERY.name,
+            OVERLAP.name,
             UNCHANGED.name,
             FULL_LOAD.name,
         ];
@@ -102,7 +103,7 @@ mod tests {
         assert_eq!(
             slow,
             folder(
-                r#"{"worker_count": 1, "list_id": "a", "enabled": true, "start_offset": 5, "allow_mass_change": true}"#,
+                r#"{"worker_count": 1, "list_id": "a", "enabled": true, "start_offset": 5, "allow_mass_change": true, "overlap": "5m"}"#,
                 false
             )
         );

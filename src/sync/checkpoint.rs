@@ -43,13 +43,20 @@ pub struct Header {
     pub seconds: f64,
     /// What the mapping has chosen for the whole list.
     pub choice: Option<String>,
+    /// The end of the pass before.
+    #[serde(default)]
+    pub before: Option<DateTime<Utc>>,
+    /// The latest change of the rows that the passes before have read.
+    #[serde(default)]
+    pub newest: Option<DateTime<Utc>>,
 }
 
 impl Header {
     /// The first pass of a run.
     pub fn new(origin: &str, windows: Vec<Window>) -> Self {
         let (counts, origin) = (Counts::default(), origin.to_owned());
-        Header { version: VERSION, origin, pass: 1, windows, counts, seconds: 0.0, choice: None }
+        let (version, pass, seconds) = (VERSION, 1, 0.0);
+        Header { version, origin, pass, windows, counts, seconds, choice: None, before: None, newest: None }
     }
 }
 

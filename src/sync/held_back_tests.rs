@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     base::{
+        clock::Clock,
         fault::{Fault, Problem},
         record::{Mapped, Outgoing, Payload, Record},
         time,
@@ -69,6 +70,15 @@ impl Source for List {
 
     fn key(&self, name: &str) -> String {
         name.to_owned()
+    }
+}
+
+/// A clock that stands still.
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> DateTime<Utc> {
+        *NOON
     }
 }
 
@@ -215,6 +225,7 @@ fn plan(folder: &Path) -> Plan {
     Plan {
         list_id: "l".into(),
         since: Some(*NOON - TimeDelta::hours(1)),
+        overlap: TimeDelta::seconds(60),
         start_offset: 0,
         items_per_request: PAGE as usize,
         worker_count: 2,
@@ -243,6 +254,7 @@ async fn run(
         source: Box::new(list),
         mapping: Box::new(AsItIs),
         sink: Arc::new(store.clone()),
+        clock: Arc::new(Noon),
         retry: true,
         held_by: String::new(),
     };

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use log::{info, warn};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -15,16 +15,17 @@ use tokio_util::sync::CancellationToken;
 use super::{
     brake::Brake,
     checkpoint::{Checkpoint, Header},
+    clocks::{Clocks, Noticed},
     coverage::Counts,
     dead_letter, held,
     ledger::{self, Delivered, Summary},
     pass::Pass,
     seen::fingerprint,
     unchanged::Unchanged,
-    walk::LAG,
 };
 use crate::{
     base::{
+        clock::Clock,
         fault::Fault,
         window::{Span, Sweep, Window},
     },
@@ -36,11 +37,16 @@ use crate::{
 /// Passes after that of a full load, at most; one at least.
 const CATCH_UPS: u32 = 3;
 
+/// The longest wait for the next window of a run, whatever the clocks say: usually it is less than two seconds.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
 /// The third parties of one list.
 pub struct Ends {
     pub source: Box<dyn Source>,
     pub mapping: Box<dyn Mapping>,
     pub sink: Arc<dyn Sink>,
+    /// The clock of this machine.
+    pub clock: Arc<dyn Clock>,
     /// Whether a run that has failed is tried again before its next turn.
     pub retry: bool,
     /// A digest of what tells the sink and its account from others.
@@ -56,6 +62,11 @@ impl Ends {
         }
     }
 
+    /// The time by the source's clock and by ours.
+    pub fn clocks(&self) -> Clocks {
+        Clocks { source: self.source.now(), ours: self.clock.now() }
+    }
+
     /// Whether every run reads all that there is to read.
     pub fn rereads(&self) -> bool {
         matches!(self.source.pages(), Pages::Chain(_))
@@ -69,6 +80,8 @@ pub struct Plan {
     pub list_id: String,
     /// Nothing: a full load. Else what changed after this time.
     pub since: Option<DateTime<Utc>>,
+    /// How much of the last window is read again, beyond its last second.
+    pub overlap: TimeDelta,
     /// Rows left out of a full load, counted from the oldest change.
     pub start_offset: u64,
     /// Rows a page, and the most payloads a batch; at least 1.
@@ -117,13 +130,14 @@ pub enum Ended {
 
 #[derive(Debug)]
 pub struct Outcome {
-    /// The end of the last window, by the source's clock: everything visible then is delivered.
+    /// The end of the last window: everything visible then is delivered.
     pub until: DateTime<Utc>,
     /// Interrupted parts of the run included, but not the time in between.
     pub elapsed: Duration,
     pub counts: Counts,
     /// What the settings name and no record has had.
     pub unknown: Vec<String>,
+    pub noticed: Noticed,
 }
 
 /// Runs one list. After `stop` no new page is asked for and pages under way are dropped. What a failed or stopped run has
@@ -155,7 +169,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
     if lines.is_empty() && plan.since.is_none() && plan.start_offset > 0 && !ends.rereads() {
         leave_out(ends, plan, &mut header).await?;
     }
-    let mut again = false;
+    let (mut again, mut noticed) = (false, Noticed::default());
     loop {
         if lines.is_empty() {
             checkpoint.begin(header.clone());
@@ -165,6 +179,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             return Err(Fault::list("the checkpoint of the list can't be read").hint(hint));
         };
         pass.unrecorded = std::mem::take(&mut unrecorded);
+        pass.noticed.add(noticed);
         pass.brake = brake(plan, &header, opt_outs);
         if ends.rereads() {
             // A chain does not tell how many it holds; then it is as many as at the last time.
@@ -179,6 +194,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             None => return Ok(Ended::Stopped(pass.counts())),
         };
         let mut done = Done::of(&pass);
+        noticed = pass.noticed.clone();
         if let Err(why) = explained {
             Checkpoint::discard(&plan.folder).await?;
             if again {
@@ -188,6 +204,11 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             warn!("list {:?}: {why}. The window is read again.", plan.list_id);
             (again, header, lines) = (true, same_again(ends, plan, header, done), vec![]);
             continue;
+        }
+        if let Err(fault) = ends.clocks().holds(done.until, noticed.newest) {
+            // The next run opens another window.
+            Checkpoint::discard(&plan.folder).await?;
+            return Err(fault);
         }
         let unlisted = record(ends, plan, header.pass, &pass, &done).await?;
         // Entries of one list may read different parts of it.
@@ -201,7 +222,8 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
         if caught_up || header.pass > CATCH_UPS {
             let elapsed = Duration::try_from_secs_f64(done.seconds).unwrap_or_default();
             let unknown = ends.mapping.unknown();
-            return Ok(Ended::Finished(Outcome { until: done.until, elapsed, counts: done.counts, unknown }));
+            let Done { until, counts, .. } = done;
+            return Ok(Ended::Finished(Outcome { until, elapsed, counts, unknown, noticed }));
         }
         if !a_second_has_passed(ends, done.until, stop).await {
             return Ok(Ended::Stopped(done.counts));
@@ -244,9 +266,9 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
 async fn leave_out(ends: &Ends, plan: &Plan, header: &mut Header) -> Result<(), Fault> {
     let span = Span { offset: plan.start_offset, count: 1 };
     let mut page = ends.rows()?.read(&header.windows[0], span).await?;
-    let until = end(ends);
+    let until = ends.clocks().end();
     if header.windows[0].until > Some(until) {
-        // Our clock was ahead; by now the source's is known.
+        // Our clock is ahead; by now the source's is known.
         header.end_at(until);
         page = ends.rows()?.read(&header.windows[0], span).await?;
     }
@@ -271,11 +293,19 @@ struct Done {
     seconds: f64,
     /// It was more than a page.
     big: bool,
+    newest: Option<DateTime<Utc>>,
 }
 
 impl Done {
     fn of(pass: &Pass) -> Self {
-        Done { until: pass.until(), counts: pass.counts(), seconds: pass.seconds(), big: pass.is_big() }
+        let newest = pass.noticed.newest;
+        Done {
+            until: pass.until(),
+            counts: pass.counts(),
+            seconds: pass.seconds(),
+            big: pass.is_big(),
+            newest,
+        }
     }
 }
 
@@ -286,23 +316,22 @@ fn brake(plan: &Plan, header: &Header, last_full: Option<u64>) -> Option<Brake> 
     expected.filter(|_| !plan.allow_mass_change).map(|expected| Brake { expected })
 }
 
-/// Where a window ends that is opened now: the current second is still filling.
-fn end(ends: &Ends) -> DateTime<Utc> {
-    ends.source.now().trunc_subsecs(0) - TimeDelta::seconds(1)
-}
-
-/// Where a window begins that continues one which ended at `until`: a change may become visible some time after its time
-/// stamp.
-fn continuing(until: DateTime<Utc>) -> DateTime<Utc> {
-    until - TimeDelta::seconds(1 + LAG.as_secs() as i64)
+impl Plan {
+    /// The start of a window that continues one which ended at `until`: a change may become visible some time after
+    /// its time stamp.
+    fn continuing(&self, until: DateTime<Utc>) -> DateTime<Utc> {
+        let before = until.checked_sub_signed(self.overlap + TimeDelta::seconds(1));
+        before.unwrap_or(DateTime::<Utc>::MIN_UTC)
+    }
 }
 
 /// The windows of a new run. The archived are not in the plain listing, and those who are archived after they were delivered
 /// must not stay opted in at the other end: their listing is read from where we last did. Where we have no record of that,
 /// all of them are read, but on a true first load none: nobody was delivered.
 fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
-    let until = Some(end(ends));
-    let mut windows = vec![Window { sweep: Sweep::Listed, since: plan.since.map(continuing), until }];
+    let until = Some(ends.clocks().end());
+    let since = plan.since.map(|since| plan.continuing(since));
+    let mut windows = vec![Window { sweep: Sweep::Listed, since, until }];
     if !plan.reads_archived {
         return Header::new(&plan.origin, windows);
     }
@@ -314,39 +343,48 @@ fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
                 plan.list_id
             );
         }
-        windows.push(Window { sweep: Sweep::Archived, since: since.map(continuing), until });
+        let since = since.map(|since| plan.continuing(since));
+        windows.push(Window { sweep: Sweep::Archived, since, until });
     }
     Header::new(&plan.origin, windows)
 }
 
 /// What has changed since a pass began, and so left its windows.
 fn catch_up(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
-    let since = Some(continuing(done.until));
-    let until = Some(end(ends));
+    let since = Some(plan.continuing(done.until));
+    let until = Some(ends.clocks().end());
     let sweeps = [Sweep::Listed, Sweep::Archived].into_iter().take(if plan.reads_archived { 2 } else { 1 });
     let windows = sweeps.map(|sweep| Window { sweep, since, until }).collect();
     let (pass, choice) = (header.pass + 1, ends.mapping.choice());
-    Header { pass, windows, choice, counts: done.counts, seconds: done.seconds, ..header }
+    let (before, Done { counts, seconds, newest, .. }) = (Some(done.until), done);
+    Header { pass, windows, choice, counts, seconds, before, newest, ..header }
 }
 
 /// The same pass once more, up to now.
 fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
-    let until = Some(end(ends));
+    let until = Some(ends.clocks().end());
     let mut windows = header.windows;
     if windows.len() == 1 && plan.reads_archived {
         // Somebody has been delivered by now, and may have been archived since.
-        windows.push(Window { sweep: Sweep::Archived, since: Some(continuing(done.until)), until: None });
+        windows.push(Window {
+            sweep: Sweep::Archived,
+            since: Some(plan.continuing(done.until)),
+            until: None,
+        });
     }
     windows.iter_mut().for_each(|window| window.until = until);
     let Counts { window, left_out, seen, left, .. } = header.counts;
     let counts = Counts { window, left_out, seen, left, ..done.counts };
-    Header { windows, counts, seconds: done.seconds, choice: ends.mapping.choice(), ..header }
+    let Done { seconds, newest, .. } = done;
+    Header { windows, counts, seconds, newest, choice: ends.mapping.choice(), ..header }
 }
 
 /// Waits until the next window reaches beyond the last one, so that a full load holds the second in which it began: then a list
-/// that was filled a moment ago is loaded whole. False: a stop was asked for.
+/// that was filled a moment ago is loaded whole. A clock that was set back does not lengthen the wait; the next window shows
+/// it. False: a stop was asked for.
 async fn a_second_has_passed(ends: &Ends, until: DateTime<Utc>, stop: &CancellationToken) -> bool {
-    let left = (until + TimeDelta::seconds(2) - ends.source.now()).to_std().unwrap_or_default();
+    let left =
+        (until + TimeDelta::seconds(1) - ends.clocks().end()).to_std().unwrap_or_default().min(LONGEST_WAIT);
     tokio::select! {
         () = stop.cancelled() => false,
         () = sleep(left) => !stop.is_cancelled(),

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Ended, Ends, Plan, run};
 use crate::{
     base::{
+        clock::Clock,
         fault::Fault,
         record::{Mapped, Outgoing, Payload, Reason, Record},
         time,
@@ -101,6 +102,12 @@ impl Source for List {
     }
 }
 
+impl Clock for List {
+    fn now(&self) -> DateTime<Utc> {
+        Source::now(self)
+    }
+}
+
 impl Rows for List {
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
         let within = |row: &u64| {
@@ -121,7 +128,7 @@ impl Rows for List {
         };
         let total = rows.len() as u64;
         let rows = rows.into_iter().skip(span.offset as usize).take(span.count);
-        let page = Page { records: rows.map(record).collect(), total, at: self.now() };
+        let page = Page { records: rows.map(record).collect(), total, at: Source::now(self) };
         Box::pin(async move {
             sleep(self.tick * (10 + span.offset * 13 % 37) as u32).await;
             Ok(page)
@@ -250,6 +257,7 @@ fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
     Plan {
         list_id: "l".into(),
         since: None,
+        overlap: TimeDelta::seconds(60),
         start_offset: 0,
         items_per_request: size,
         worker_count: workers,
@@ -278,6 +286,7 @@ async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ende
         source: Box::new(store.list),
         mapping: Box::new(SomeAreSkipped),
         sink: Arc::new(store.clone()),
+        clock: Arc::new(store.list),
         retry: true,
         held_by: String::new(),
     };

@@ -6,6 +6,7 @@ pub mod batcher;
 mod brake;
 mod chain;
 pub mod checkpoint;
+pub mod clocks;
 pub mod coverage;
 pub mod dead_letter;
 pub mod due;

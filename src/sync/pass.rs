@@ -24,6 +24,7 @@ use super::{
     batcher::Batcher,
     brake::Brake,
     checkpoint::{Checkpoint, Header, Line, Progress},
+    clocks::Noticed,
     coverage::{Counts, REJECTED},
     dead_letter::DeadLetter,
     job::{Ends, Plan},
@@ -62,8 +63,13 @@ pub struct Pass<'a> {
     pub holds_back: bool,
     /// Records that this pass has sent, if it is remembered what the sink holds.
     sent: HashSet<u128>,
-    /// Whether the source's clock has confirmed the end of the window.
+    /// Whether the end of the window is settled: the first answer has confirmed it, or the pass was begun by an earlier run.
     confirmed: bool,
+    /// Whether the clocks were compared at the first answer.
+    compared: bool,
+    /// The end of the pass before this one.
+    before: Option<DateTime<Utc>>,
+    pub noticed: Noticed,
     heavies: u32,
     resting: Option<Instant>,
     /// Since the start, when a page was last found too heavy.
@@ -109,6 +115,7 @@ impl<'a> Pass<'a> {
             (counts.read_twice, seconds) = (last.read_twice, last.seconds);
             counts.fields.clone_from(&last.fields);
         }
+        let newest = sweeps.iter().filter_map(|sweep| sweep.seen.newest()).max().max(header.newest);
         Some(Pass {
             ends,
             plan,
@@ -126,6 +133,9 @@ impl<'a> Pass<'a> {
             holds_back: plan.holds_back,
             sent: HashSet::new(),
             confirmed: !lines.is_empty(),
+            compared: false,
+            before: header.before,
+            noticed: Noticed { newest, ..Noticed::default() },
             heavies: 0,
             resting: None,
             relieved: None,

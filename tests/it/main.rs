@@ -3,6 +3,7 @@
 
 mod brake;
 mod changes;
+mod clocks;
 mod contact;
 mod contract;
 mod ends;

@@ -65,6 +65,9 @@ impl Pass<'_> {
     /// Maps a record that was not seen before, or not in this version.
     pub(super) fn record(&mut self, index: usize, record: &Record) {
         let row = row(record);
+        if let Some(changed) = record.changed.filter(|_| !self.ends.rereads()) {
+            self.noticed.row(changed, self.sweeps[index].window.until);
+        }
         let known = self.sweeps[index].seen.get(row.key);
         if known.is_some_and(|known| !newer(&self.sweeps[index].seen, known, row, &record.status)) {
             self.counts.read_twice += 1;
