@@ -56,7 +56,12 @@ impl Noticed {
 impl Clocks {
     /// The end of a window that is opened now: the second before the current one, which is still filling.
     pub fn end(self) -> DateTime<Utc> {
-        self.source.min(self.ours).trunc_subsecs(0) - TimeDelta::seconds(1)
+        self.earlier().trunc_subsecs(0) - TimeDelta::seconds(1)
+    }
+
+    /// The earlier time of both clocks.
+    pub fn earlier(self) -> DateTime<Utc> {
+        self.source.min(self.ours)
     }
 
     /// Whether the clocks differ by more than is usual.

@@ -383,8 +383,8 @@ fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
 /// that was filled a moment ago is loaded whole. A clock that was set back does not lengthen the wait; the next window shows
 /// it. False: a stop was asked for.
 async fn a_second_has_passed(ends: &Ends, until: DateTime<Utc>, stop: &CancellationToken) -> bool {
-    let left =
-        (until + TimeDelta::seconds(1) - ends.clocks().end()).to_std().unwrap_or_default().min(LONGEST_WAIT);
+    let left = until + TimeDelta::seconds(2) - ends.clocks().earlier();
+    let left = left.to_std().unwrap_or_default().min(LONGEST_WAIT);
     tokio::select! {
         () = stop.cancelled() => false,
         () = sleep(left) => !stop.is_cancelled(),

@@ -9,6 +9,7 @@ use importer::{
     controller::Verdict,
     net::{Request, Response, Transport, TransportError},
     sandbox::{Faults, Sandbox, clocks::Jump},
+    state::{fields, schema},
 };
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
@@ -284,4 +285,28 @@ async fn another_overlap_lets_an_interrupted_run_go_on() {
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     assert_eq!(world.logged("the interrupted run goes on"), 1);
     world.assert_delivered("lap2");
+}
+
+#[test]
+fn overlap_is_from_a_second_to_a_day_for_importer_and_for_editors() {
+    let validator = jsonschema::validator_for(&fields::json_schema()).unwrap();
+    let (mut taken, mut refused) = (0, 0);
+    for value in [
+        "1s", "9s", "60s", "9999s", "79999s", "80000s", "85999s", "86000s", "86399s", "86400s", "86401s",
+        "86500s", "99999s", "1m", "999m", "1000m", "1399m", "1440m", "1441m", "1500m", "9h", "19h", "24h",
+        "25h", "1d", "2d", "0s", "01s", "-1s", "soon", "",
+    ] {
+        let text = format!(r#"[{{"list_id": "a", "overlap": "{value}"}}]"#);
+        let snapshot = schema::read(&text).unwrap();
+        let fits = snapshot.problems.is_empty();
+        assert_eq!(validator.is_valid(&serde_json::from_str(&text).unwrap()), fits, "{value}");
+        match snapshot.problems.first() {
+            None => taken += 1,
+            Some(problem) => {
+                refused += 1;
+                assert!(problem.text.contains("`overlap` must be a length of time from a second to a day"));
+            }
+        }
+    }
+    assert!(taken > 15 && refused > 8, "{taken} {refused}");
 }
