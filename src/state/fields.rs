@@ -106,7 +106,7 @@ pub const ALLOW_MASS_CHANGE: Field = Field {
     name: "allow_mass_change",
     kind: Kind::Flag,
     default: Some("false"),
-    about: "true lets a run pass whose share of opt-outs is so unusual that it was stopped. Take it out afterwards.",
+    about: "true lets a run pass whose share of opt-outs or opt-ins is so unusual that it was stopped. Take it out afterwards.",
 };
 pub const COLLECTION: Field = Field {
     name: "collection",

@@ -53,6 +53,11 @@ impl Noticed {
     }
 }
 
+/// The start of a window that continues one which ended at `until`: a change may become visible some time after its time stamp.
+pub fn continuing(until: DateTime<Utc>, overlap: TimeDelta) -> DateTime<Utc> {
+    until.checked_sub_signed(overlap + TimeDelta::seconds(1)).unwrap_or(DateTime::<Utc>::MIN_UTC)
+}
+
 impl Clocks {
     /// The end of a window that is opened now: the second before the current one, which is still filling.
     pub fn end(self) -> DateTime<Utc> {

@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     brake::Brake,
     checkpoint::{Checkpoint, Header},
-    clocks::{Clocks, Noticed},
+    clocks::{Clocks, Noticed, continuing},
     coverage::Counts,
     dead_letter, held,
-    ledger::{self, Delivered, Summary},
+    ledger::{self, Delivered, Ledger, Summary},
     pass::Pass,
     seen::fingerprint,
     unchanged::Unchanged,
@@ -102,7 +102,7 @@ pub struct Plan {
     pub reads_archived: bool,
     /// What the opt-outs of a full load are to be compared by, as text: the entry, and what it says of consent.
     pub audience: String,
-    /// Whether any number of opt-outs may pass.
+    /// Whether any number of opt-outs and opt-ins may pass.
     pub allow_mass_change: bool,
     /// What the sink has accepted of each record, if that is remembered.
     pub unchanged: Unchanged,
@@ -146,7 +146,10 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
     held::check(&plan.folder, &plan.origin, plan.allow_mass_change).await?;
     plan.unchanged.begin().await?;
     let (mut checkpoint, left) = Checkpoint::open(&plan.folder, &plan.origin).await?;
-    let summary = ledger::summary(&plan.list_folder).await?;
+    let known = Ledger::load(&plan.list_folder).await?;
+    let summary = known.as_ref().map(|ledger| ledger.summary.clone());
+    // Only the brake asks for it.
+    let known = known.filter(|_| !plan.allow_mass_change);
     let mut unrecorded = summary.is_none();
     let (mut header, mut lines) = left.unwrap_or_else(|| {
         let recorded = summary.as_ref().map(|summary| summary.archived_until);
@@ -158,7 +161,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
     }
     if plan.allow_mass_change {
         warn!(
-            "list {:?}: `allow_mass_change` is true, so any number of opt-outs may pass; take it out after this run.",
+            "list {:?}: `allow_mass_change` is true, so any number of opt-outs and opt-ins may pass; take it out after this run.",
             plan.list_id
         );
     }
@@ -180,7 +183,11 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
         };
         pass.unrecorded = std::mem::take(&mut unrecorded);
         pass.noticed.add(noticed);
-        pass.brake = brake(plan, &header, opt_outs);
+        // A full load is held against the last one, if there is one; what changed, against nothing.
+        let full = plan.since.is_none() && header.pass == 1;
+        pass.brake =
+            (!plan.allow_mass_change).then_some(Brake { expected: if full { opt_outs } else { Some(0) } });
+        pass.known = known.as_ref();
         if ends.rereads() {
             // A chain does not tell how many it holds; then it is as many as at the last time.
             pass.listed = Some(delivered);
@@ -309,28 +316,12 @@ impl Done {
     }
 }
 
-/// A full load is held against the last one, if there is one; what changed, against nothing.
-fn brake(plan: &Plan, header: &Header, last_full: Option<u64>) -> Option<Brake> {
-    let full = plan.since.is_none() && header.pass == 1;
-    let expected = if full { last_full } else { Some(0) };
-    expected.filter(|_| !plan.allow_mass_change).map(|expected| Brake { expected })
-}
-
-impl Plan {
-    /// The start of a window that continues one which ended at `until`: a change may become visible some time after
-    /// its time stamp.
-    fn continuing(&self, until: DateTime<Utc>) -> DateTime<Utc> {
-        let before = until.checked_sub_signed(self.overlap + TimeDelta::seconds(1));
-        before.unwrap_or(DateTime::<Utc>::MIN_UTC)
-    }
-}
-
 /// The windows of a new run. The archived are not in the plain listing, and those who are archived after they were delivered
 /// must not stay opted in at the other end: their listing is read from where we last did. Where we have no record of that,
 /// all of them are read, but on a true first load none: nobody was delivered.
 fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
     let until = Some(ends.clocks().end());
-    let since = plan.since.map(|since| plan.continuing(since));
+    let since = plan.since.map(|since| continuing(since, plan.overlap));
     let mut windows = vec![Window { sweep: Sweep::Listed, since, until }];
     if !plan.reads_archived {
         return Header::new(&plan.origin, windows);
@@ -339,11 +330,12 @@ fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
     if since.is_some() || plan.since.is_some() || plan.delivered_before {
         if since.is_none() {
             warn!(
-                "list {:?}: there is no record of who was delivered, so all archived records are read and passed on as archived.",
+                "list {:?}: there is no record of who was delivered, so all archived records are read and passed on as archived, and \
+                 a mass opt-in would not be noticed.",
                 plan.list_id
             );
         }
-        let since = since.map(|since| plan.continuing(since));
+        let since = since.map(|since| continuing(since, plan.overlap));
         windows.push(Window { sweep: Sweep::Archived, since, until });
     }
     Header::new(&plan.origin, windows)
@@ -351,7 +343,7 @@ fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
 
 /// What has changed since a pass began, and so left its windows.
 fn catch_up(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
-    let since = Some(plan.continuing(done.until));
+    let since = Some(continuing(done.until, plan.overlap));
     let until = Some(ends.clocks().end());
     let sweeps = [Sweep::Listed, Sweep::Archived].into_iter().take(if plan.reads_archived { 2 } else { 1 });
     let windows = sweeps.map(|sweep| Window { sweep, since, until }).collect();
@@ -368,7 +360,7 @@ fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
         // Somebody has been delivered by now, and may have been archived since.
         windows.push(Window {
             sweep: Sweep::Archived,
-            since: Some(plan.continuing(done.until)),
+            since: Some(continuing(done.until, plan.overlap)),
             until: None,
         });
     }

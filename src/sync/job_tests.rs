@@ -146,7 +146,12 @@ impl Mapping for SomeAreSkipped {
     fn map(&self, record: &Record) -> Mapped {
         match record.key.parse::<u64>() {
             Ok(row) if row % SKIPPED == 0 => Mapped::Skip("ninth"),
-            _ => Mapped::Send(Outgoing { body: record.body.clone(), opts_out: false, left_out: vec![] }),
+            _ => Mapped::Send(Outgoing {
+                body: record.body.clone(),
+                opts_out: false,
+                opts_in: false,
+                left_out: vec![],
+            }),
         }
     }
 }

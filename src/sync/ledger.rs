@@ -99,7 +99,12 @@ impl Ledger {
 
     /// As what a record was last settled, if it was.
     pub fn status(&self, key: &str) -> Option<&str> {
-        let place = self.statuses.get(&fingerprint(key))?;
+        self.status_of(fingerprint(key))
+    }
+
+    /// The status with which the record of this fingerprint was last settled, if it was.
+    pub fn status_of(&self, print: u128) -> Option<&str> {
+        let place = self.statuses.get(&print)?;
         self.summary.names.get(usize::from(*place)).map(String::as_str)
     }
 

@@ -28,7 +28,7 @@ use super::{
     coverage::{Counts, REJECTED},
     dead_letter::DeadLetter,
     job::{Ends, Plan},
-    ledger,
+    ledger::{self, Ledger},
     parcel::Parcel,
     sweep::{Pace, Sweeping},
     unchanged::Memory,
@@ -78,11 +78,14 @@ pub struct Pass<'a> {
     first_of_full: bool,
     /// Nobody of the list was ever delivered, as far as our record tells.
     pub unrecorded: bool,
-    /// Nothing: any number of opt-outs may pass.
+    /// Nothing: any number of opt-outs and opt-ins may pass.
     pub brake: Option<Brake>,
+    /// As what records were known before the run.
+    pub known: Option<&'a Ledger>,
     /// In the passes before this one, and those of them that the sink had had already.
     opt_outs_before: u64,
     known_before: u64,
+    opt_ins_before: u64,
     /// Members in the plain listing, whatever the window, once that has been asked for.
     pub listed: Option<u64>,
     /// That is being asked for.
@@ -142,8 +145,10 @@ impl<'a> Pass<'a> {
             first_of_full: plan.since.is_none() && header.pass == 1,
             unrecorded: false,
             brake: None,
+            known: None,
             opt_outs_before: header.counts.opt_outs,
             known_before: header.counts.known_opt_outs,
+            opt_ins_before: header.counts.opt_ins,
             listed: None,
             counting: false,
         })

@@ -15,6 +15,7 @@ mod late;
 mod limits;
 mod loopback;
 mod memory;
+mod opt_ins;
 mod passes;
 mod preview;
 mod privacy;

@@ -173,7 +173,12 @@ struct AsItIs;
 
 impl Mapping for AsItIs {
     fn map(&self, record: &Record) -> Mapped {
-        Mapped::Send(Outgoing { body: record.body.clone(), opts_out: false, left_out: vec![] })
+        Mapped::Send(Outgoing {
+            body: record.body.clone(),
+            opts_out: false,
+            opts_in: false,
+            left_out: vec![],
+        })
     }
 }
 
