@@ -165,6 +165,12 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             plan.list_id
         );
     }
+    if summary.is_none() && !plan.allow_mass_change && (plan.since.is_some() || plan.delivered_before) {
+        let list = &plan.list_id;
+        warn!(
+            "list {list:?}: there is no record of what was delivered, so a mass opt-in would not be noticed."
+        );
+    }
     let delivered = summary.as_ref().map_or(0, Summary::len);
     let opt_outs = summary.as_ref().and_then(|summary| summary.opt_outs.get(&plan.audience)).copied();
     let choice = lines.last().and_then(|line| line.choice.clone()).or(header.choice.clone());
@@ -330,8 +336,7 @@ fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
     if since.is_some() || plan.since.is_some() || plan.delivered_before {
         if since.is_none() {
             warn!(
-                "list {:?}: there is no record of who was delivered, so all archived records are read and passed on as archived, and \
-                 a mass opt-in would not be noticed.",
+                "list {:?}: there is no record of who was delivered, so all archived records are read and passed on as archived.",
                 plan.list_id
             );
         }
