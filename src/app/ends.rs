@@ -28,6 +28,7 @@ use crate::{
 pub struct Adapters {
     sources: Arc<Doors>,
     sinks: Arc<Doors>,
+    clock: Arc<dyn Clock>,
     /// That of the state file, links followed.
     folder: PathBuf,
 }
@@ -67,7 +68,7 @@ impl Adapters {
         let sinks = if keys == Keys::SourceOnly { doors(false) } else { Arc::clone(&sources) };
         // However it is spelled, and wherever links lead.
         let folder = home::of(folder).unwrap_or_else(|_| folder.to_owned());
-        Adapters { sources, sinks, folder }
+        Adapters { sources, sinks, clock, folder }
     }
 
     pub fn open(&self, entry: &Entry, urgent: bool) -> Result<Ends, Closed> {
@@ -86,7 +87,7 @@ impl Adapters {
             sink::open(&chosen.sink, wanted, &self.sinks).map_err(|why| closed("sink", &entry.sink, why))?;
         let held_by = format!("{:x}", md5::compute(format!("{} {}", chosen.sink.kind, sink.place())));
         let delivery = format!("{:x}", md5::compute(format!("{} {}", chosen.sink.kind, sink.address())));
-        let ends = Ends { source, mapping, sink, retry, held_by, delivery };
+        let ends = Ends { source, mapping, sink, clock: Arc::clone(&self.clock), retry, held_by, delivery };
         if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &ends) {
             let text = "`full_load` changed_only holds back what is remembered, and nothing is: set `unchanged` to \"embedded\"";
             let unfit = Unfit { place: entry.place, text: text.to_owned(), environment: false };

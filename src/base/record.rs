@@ -45,6 +45,8 @@ pub struct Outgoing {
     pub body: Box<RawValue>,
     /// Whether it withdraws somebody's consent.
     pub opts_out: bool,
+    /// Whether it tells that somebody has consented.
+    pub opts_in: bool,
     pub left_out: Vec<LeftOut>,
 }
 

@@ -42,6 +42,10 @@ const UNITS: [(char, &str, i64); 4] =
 /// How a span is written in the state file.
 pub const SPAN: &str = "^[1-9][0-9]{0,6}[smhd]$";
 
+/// How a span of at most a day is written in the state file.
+pub const SPAN_OF_A_DAY: &str = "^(([1-9][0-9]{0,3}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2}|86400)s|\
+    ([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m|([1-9]|1[0-9]|2[0-4])h|1d)$";
+
 /// Reads a length of time, at least a second: `30s`, `5m`, `2h`, `7d`.
 pub fn span(text: &str) -> Option<TimeDelta> {
     let (digits, seconds) =

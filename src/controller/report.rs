@@ -9,7 +9,7 @@ use crate::{
         time::{lasting, spoken},
     },
     state::{Edit, Entry},
-    sync::{coverage::Counts, due::Due, job::Outcome, late::News},
+    sync::{clocks::Noticed, coverage::Counts, due::Due, job::Outcome, late::News},
 };
 
 /// Why an entry runs, or does not.
@@ -66,6 +66,28 @@ pub fn totals_wrong(entry: &Entry, counts: &Counts) -> Option<String> {
             name(entry)
         )
     })
+}
+
+/// The source's clock and ours differ.
+pub fn clocks_apart(entry: &Entry, noticed: &Noticed) -> Option<String> {
+    let (list, clocks) = (name(entry), noticed.apart?);
+    let (source, ours) = (spoken(clocks.source), spoken(clocks.ours));
+    Some(format!(
+        "{list}: the clocks differ by more than 60 seconds: the source's clock says {source}, this machine's clock says \
+         {ours}. The run reads up to the earlier time; correct the clock that is wrong."
+    ))
+}
+
+/// Some rows changed after the end of the window.
+pub fn rows_after_end(entry: &Entry, noticed: &Noticed) -> Option<String> {
+    let (list, (changed, until)) = (name(entry), noticed.last_after?);
+    let records =
+        if noticed.after_end == 1 { "1 record".into() } else { format!("{} records", noticed.after_end) };
+    let (changed, until) = (spoken(changed), spoken(until));
+    Some(format!(
+        "{list}: {records} changed after the end of the window ({until}), the last at {changed}; the next run reads them \
+         again. If this lasts, compare the clocks of the source and of this machine."
+    ))
 }
 
 /// Something that the entry names is not there.

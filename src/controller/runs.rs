@@ -156,6 +156,7 @@ impl Controller {
         let plan = Plan {
             list_id: entry.id.list_id.clone(),
             since,
+            overlap: entry.overlap,
             start_offset: entry.start_offset,
             items_per_request: entry.items_per_request,
             worker_count: entry.worker_count,
@@ -250,6 +251,8 @@ impl Controller {
         let mut warnings: Vec<String> =
             outcome.unknown.iter().map(|unknown| report::unknown(&entry, unknown)).collect();
         warnings.extend(report::totals_wrong(&entry, counts));
+        warnings.extend(report::clocks_apart(&entry, &outcome.noticed));
+        warnings.extend(report::rows_after_end(&entry, &outcome.noticed));
         warnings.extend(report::rejected(&entry, counts, &dead_letter));
         warnings.extend(report::nothing_left(&entry, counts));
         // What is so every few seconds is told once.

@@ -17,6 +17,11 @@ impl AsIs {
 
 impl Mapping for AsIs {
     fn map(&self, record: &Record) -> Mapped {
-        Mapped::Send(Outgoing { body: record.body.clone(), opts_out: false, left_out: vec![] })
+        Mapped::Send(Outgoing {
+            body: record.body.clone(),
+            opts_out: false,
+            opts_in: false,
+            left_out: vec![],
+        })
     }
 }

@@ -135,7 +135,7 @@ impl Mapping for Fields {
             }
         }
         match to_raw_value(&payload) {
-            Ok(body) => Mapped::Send(Outgoing { body, opts_out: false, left_out }),
+            Ok(body) => Mapped::Send(Outgoing { body, opts_out: false, opts_in: false, left_out }),
             Err(_) => Mapped::Reject("unwritable"),
         }
     }

@@ -58,7 +58,9 @@ impl Mapping for Jq {
         match (results.next(), results.next()) {
             (None, _) => Mapped::Skip("jq_empty"),
             (Some(Ok(result)), None) => match RawValue::from_string(result.to_string()) {
-                Ok(body) => Mapped::Send(Outgoing { body, opts_out: false, left_out: vec![] }),
+                Ok(body) => {
+                    Mapped::Send(Outgoing { body, opts_out: false, opts_in: false, left_out: vec![] })
+                }
                 Err(_) => Mapped::Reject("unwritable"),
             },
             (Some(Ok(_)), Some(Ok(_))) => Mapped::Reject("jq_several_results"),

@@ -59,12 +59,12 @@ impl OmetriaContact {
         if !is_address(&email) {
             return Err(Refusal::Reject("invalid_email"));
         }
-        let opts_out = said.opts_out();
+        let (opts_out, opts_in) = (said.opts_out(), said.opts_in());
         let mut left_out = LeftOuts(vec![]);
         left_out.note("marketing_optin", silent.map_or(Ok(None::<()>), Err));
         let contact = self.contact((id, email), said, member, record, &mut left_out);
         let body = to_raw_value(&contact).map_err(|_| Refusal::Reject("unwritable"))?;
-        Ok(Outgoing { body, opts_out, left_out: left_out.0 })
+        Ok(Outgoing { body, opts_out, opts_in, left_out: left_out.0 })
     }
 
     fn contact(

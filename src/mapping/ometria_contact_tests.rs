@@ -122,6 +122,7 @@ fn what_is_said_of_consent_keeps_to_the_policy_of_the_entry() {
                 assert!(optin.is_some() || times.iter().all(|time| contact.get(time).is_none()), "{contact}");
                 assert!(contact.get("@force_optin").is_none(), "{contact}");
                 assert_eq!(outgoing.opts_out, optin == Some("EXPLICITLY_OPTEDOUT"));
+                assert_eq!(outgoing.opts_in, optin == Some("EXPLICITLY_OPTEDIN"));
                 optin.unwrap_or("nothing").to_owned()
             }
             Mapped::Skip(reason) => reason.to_owned(),

@@ -7,6 +7,7 @@ use http::header;
 use serde::Deserialize;
 
 use super::Response;
+use crate::base::fault::Fault;
 
 /// An error body: RFC 7807, or a plain `error` or `message`.
 #[derive(Deserialize)]
@@ -41,7 +42,8 @@ pub fn retry_after(response: &Response, now: DateTime<Utc>) -> Option<Duration> 
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    (date(value)? - now).to_std().ok()
+    // The date is of the clock that wrote it, which may not be ours.
+    (date(value)? - server_time(response).unwrap_or(now)).to_std().ok()
 }
 
 /// The server's clock when it answered: the `Date` header.
@@ -49,8 +51,18 @@ pub fn server_time(response: &Response) -> Option<DateTime<Utc>> {
     date(response.headers().get(header::DATE)?.to_str().ok()?)
 }
 
+/// As [`server_time`], for a source: a window that ended by our clock alone could end where changes still come in.
+pub fn dated(response: &Response, service: &str, url_name: &str) -> Result<DateTime<Utc>, Fault> {
+    server_time(response).ok_or_else(|| {
+        let hint = format!("check `{url_name}`: a proxy on the way may remove or change the header");
+        Fault::list(format!("{service} answered without a readable `Date` header")).hint(hint)
+    })
+}
+
+/// Reads the three forms of an HTTP date (RFC 9110, section 5.6.7), and what mail headers have, such as `+0000`.
 fn date(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(text).ok().map(|time| time.to_utc())
+    let http = httpdate::parse_http_date(text.trim()).ok().map(DateTime::<Utc>::from);
+    http.or_else(|| DateTime::parse_from_rfc2822(text).ok().map(|time| time.to_utc()))
 }
 
 #[cfg(test)]

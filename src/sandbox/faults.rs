@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 
-use super::{Service, Trouble};
+use super::{Service, Trouble, clocks::Jump};
 
 /// How the services misbehave. The same seed misbehaves the same way for the same requests.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +23,12 @@ pub struct Faults {
     pub shuffle_ties: bool,
     /// How far the services' clock is ahead of everybody else's; behind, if negative.
     pub ahead: TimeDelta,
+    /// How far the `Date` headers are ahead of the clock that stamps the records; behind, if negative.
+    pub date_ahead: TimeDelta,
+    /// The clock behind the `Date` headers is set, in addition to `date_ahead`.
+    pub date_jump: Option<Jump>,
+    /// The program's clock is set, if it is a [`super::Sandbox::our_clock`].
+    pub our_jump: Option<Jump>,
 }
 
 impl Faults {
@@ -35,7 +41,7 @@ impl Faults {
             late: Duration::from_secs(30),
             stale: Duration::from_secs(5),
             shuffle_ties: true,
-            ahead: TimeDelta::zero(),
+            ..Faults::default()
         };
         faults.ahead = TimeDelta::minutes([-10, 0, 10][faults.chance("clock").usize(..3)]);
         faults

@@ -2,6 +2,7 @@
 //! response with a memory. In a test or the demo it stands in for the network; [`serve`] puts it on loopback.
 //! Sees the network's words and the base, nothing else.
 
+pub mod clocks;
 pub mod edits;
 pub mod faults;
 mod list;
@@ -32,6 +33,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use self::{
+    clocks::{OurClock, Skew},
     faults::{Luck, View},
     mailchimp::Mailchimp,
     ometria::Ometria,
@@ -86,8 +88,7 @@ fn remember<T>(latest: &mut VecDeque<T>, item: T) {
 /// The services and what was seen of their use.
 pub struct Sandbox {
     clock: Arc<dyn Clock>,
-    /// How far the services' clock is ahead of that one.
-    ahead: Mutex<TimeDelta>,
+    skew: Mutex<Skew>,
     latency: Duration,
     connections: AtomicUsize,
     mailchimp: Mutex<Mailchimp>,
@@ -103,7 +104,7 @@ impl Sandbox {
     pub fn new(clock: Arc<dyn Clock>, latency: Duration) -> Self {
         Sandbox {
             clock,
-            ahead: Mutex::default(),
+            skew: Mutex::default(),
             latency,
             connections: AtomicUsize::new(0),
             mailchimp: Mutex::new(Mailchimp::default()),
@@ -136,16 +137,17 @@ impl Sandbox {
         lock(&self.troubles).push_back((service, trouble));
     }
 
-    /// From now on things go wrong by chance, and the services' clock is off as far as `faults` say.
+    /// From now on things go wrong by chance, and clocks are off as far as `faults` say.
     pub fn misbehave(&self, faults: Faults) {
-        *lock(&self.ahead) = faults.ahead;
+        *lock(&self.skew) = Skew::new(&faults, self.clock.now());
         self.mailchimp().inhabit(Some(faults.clone()), self.now());
         *lock(&self.luck) = Some(Luck::new(faults));
     }
 
     /// From now on nothing goes wrong by chance. What was changed still becomes visible in its time, and the services' clock
-    /// stays as it is: the members' time stamps are by it.
+    /// stays as it is: the members' time stamps are by it. All other clocks are right again.
     pub fn behave(&self) {
+        lock(&self.skew).correct();
         self.mailchimp().inhabit(None, self.now());
         *lock(&self.luck) = None;
     }
@@ -157,7 +159,16 @@ impl Sandbox {
 
     /// The time by the services' clock.
     fn now(&self) -> DateTime<Utc> {
-        self.clock.now() + *lock(&self.ahead)
+        self.clock.now() + lock(&self.skew).ahead
+    }
+
+    /// `clock` as the program sees it: right, unless the faults make it jump.
+    pub fn our_clock(self: &Arc<Self>, clock: Arc<dyn Clock>) -> Arc<dyn Clock> {
+        Arc::new(OurClock { sandbox: Arc::clone(self), clock })
+    }
+
+    fn our_skew(&self) -> TimeDelta {
+        lock(&self.skew).ours(self.clock.now())
     }
 
     /// Answers one request as the service would.
@@ -192,7 +203,8 @@ impl Sandbox {
             (_, Service::WhenIWork) => self.when_i_work().respond(&request, now),
         };
         self.note(service, &request, open, &response, trouble.as_ref());
-        let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let date = now + lock(&self.skew).date(self.clock.now());
+        let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
         if let Ok(date) = HeaderValue::try_from(date) {
             response.headers_mut().insert(header::DATE, date);
         }

@@ -102,6 +102,11 @@ pub trait Sink: Send + Sync {
         false
     }
 
+    /// Whether this payload tells that somebody has consented, where the mapping can't know.
+    fn opts_in(&self, _payload: &Payload) -> bool {
+        false
+    }
+
     /// Whether [`Sink::late_errors`] can tell anything.
     fn has_late_errors(&self) -> bool {
         false

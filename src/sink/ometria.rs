@@ -106,6 +106,10 @@ impl Sink for Ometria {
         payload.body.as_ref().is_some_and(|body| rules::opts_out(body.get()))
     }
 
+    fn opts_in(&self, payload: &Payload) -> bool {
+        payload.body.as_ref().is_some_and(|body| rules::opts_in(body.get()))
+    }
+
     fn has_late_errors(&self) -> bool {
         true
     }

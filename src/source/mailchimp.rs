@@ -20,7 +20,7 @@ use crate::{
         window::{Page, Span, Sweep, Window},
     },
     net::{
-        Account, Doors, Environment, Gate, Http, Refused, Response, Unopened, answer::server_time,
+        Account, Doors, Environment, Gate, Http, Refused, Response, Unopened, answer::dated,
         environment::credentials,
     },
 };
@@ -291,7 +291,7 @@ fn page(response: &Response) -> Result<Page, Fault> {
     }
     let members: Members = serde_json::from_slice(response.body()).map_err(broken)?;
     let records = members.members.into_iter().map(record).collect::<Result<_, _>>().map_err(broken)?;
-    let at = server_time(response).ok_or_else(|| Fault::list("mailchimp answered without a `Date`"))?;
+    let at = dated(response, SERVICE, "MAILCHIMP_URL")?;
     Ok(Page { records, total: members.total_items, at })
 }
 

@@ -32,7 +32,7 @@ use crate::{
         time,
         window::{Cursor, Link},
     },
-    net::{Doors, Response, Unopened, answer::server_time},
+    net::{Doors, Response, Unopened, answer::dated},
 };
 
 /// What an entry can set.
@@ -238,7 +238,7 @@ fn page(response: &Response) -> Result<Page, Fault> {
     let Shifts { shifts, deleted_ids } = serde_json::from_slice(response.body()).map_err(broken)?;
     let records = shifts.into_iter().map(record).collect::<Result<_, _>>()?;
     let gone = deleted_ids.unwrap_or_default().into_iter().map(gone).collect::<Result<_, _>>()?;
-    let at = server_time(response).ok_or_else(|| Fault::list("when_i_work answered without a `Date`"))?;
+    let at = dated(response, "when_i_work", "WHEN_I_WORK_URL")?;
     Ok(Page { records, gone, at })
 }
 

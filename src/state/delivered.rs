@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::fields::{
     self, ALLOW_MASS_CHANGE, COLLECTION, CONTACT_FIELDS, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD,
-    ITEMS_PER_REQUEST, LIST_ID, MAPPING, OWNED, PROPERTIES, SINK, SOURCE, UNCHANGED, WORKER_COUNT,
+    ITEMS_PER_REQUEST, LIST_ID, MAPPING, OVERLAP, OWNED, PROPERTIES, SINK, SOURCE, UNCHANGED, WORKER_COUNT,
 };
 use crate::base::{
     adapter::NOTES,
@@ -13,7 +13,7 @@ use crate::base::{
 };
 
 /// Fields that change how fast, how often or whether an entry runs, but not what a whole run of it delivers.
-pub const PACE: [&str; 8] = [
+pub const PACE: [&str; 9] = [
     ENABLED.name,
     ITEMS_PER_REQUEST.name,
     WORKER_COUNT.name,
@@ -22,6 +22,7 @@ pub const PACE: [&str; 8] = [
     UNCHANGED.name,
     FULL_LOAD.name,
     FIRST_LOAD.name,
+    OVERLAP.name,
 ];
 
 /// The same among the settings of adapters.

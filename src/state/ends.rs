@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     entry::Reader,
-    fields::{Field, STORES, UNCHANGED, is_name},
+    fields::{Field, Kind, STORES, UNCHANGED, is_name},
     finding::Place,
 };
 use crate::base::time;
@@ -19,6 +19,8 @@ use crate::base::time;
 const EXPIRE: &str = "7d";
 
 const A_SPAN: &str = "a length of time of at least a second, such as \"30s\", \"5m\", \"2h\" or \"7d\"";
+
+const A_SHORT_SPAN: &str = "a length of time from a second to a day, such as \"60s\" or \"2h\"";
 
 /// What an entry says of one of its ends, as it stands there: a text, an object, or null if it is not mentioned.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,12 +98,14 @@ impl Reader<'_> {
         }
     }
 
+    /// A length of time within the field's bounds; its default when absent or, with a problem, when it is something else.
     pub fn span(&mut self, object: &Object, field: &Field) -> TimeDelta {
         let default = field.default.and_then(|text| time::span(text.trim_matches('"'))).unwrap_or_default();
         let Some(prop) = object.get(field.name) else { return default };
+        let short = field.kind == Kind::SpanOfADay;
         let span = prop.value.as_string_lit().and_then(|text| time::span(&text.value));
-        span.unwrap_or_else(|| {
-            self.unexpected(prop, A_SPAN);
+        span.filter(|span| !short || *span <= TimeDelta::days(1)).unwrap_or_else(|| {
+            self.unexpected(prop, if short { A_SHORT_SPAN } else { A_SPAN });
             default
         })
     }

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use super::{
     fields::{
         self, ALLOW_MASS_CHANGE, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD, Field, ITEMS_PER_REQUEST, Kind,
-        LATEST_TIMESTAMP, LIST_ID, MAPPING, SINK, SOURCE, START_OFFSET, TOTAL_UPDATES, WORKER_COUNT, is_name,
+        LATEST_TIMESTAMP, LIST_ID, MAPPING, OVERLAP, SINK, SOURCE, START_OFFSET, TOTAL_UPDATES, WORKER_COUNT,
+        is_name,
     },
     finding::{Finding, Place},
     identity::{EntryId, identify, was},
@@ -62,6 +63,7 @@ impl<'a> Reader<'a> {
         let worker_count = self.whole(object, &WORKER_COUNT) as usize;
         let [source, mapping, sink] = [&SOURCE, &MAPPING, &SINK].map(|field| self.said(object, field));
         let every = self.span(object, &EVERY);
+        let overlap = self.span(object, &OVERLAP);
         let unchanged = self.remember(object);
         let full_load = self.word(object, &FULL_LOAD);
         let first_load = self.word(object, &FIRST_LOAD);
@@ -81,6 +83,7 @@ impl<'a> Reader<'a> {
             mapping,
             sink,
             every,
+            overlap,
             unchanged,
             full_load,
             first_load,

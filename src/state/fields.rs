@@ -43,6 +43,8 @@ pub enum Kind {
     Adapter,
     /// A length of time, at least a second.
     Span,
+    /// A length of time, at least a second and at most a day.
+    SpanOfADay,
     /// Whether and for how long it is remembered what was sent.
     Unchanged,
 }
@@ -104,7 +106,7 @@ pub const ALLOW_MASS_CHANGE: Field = Field {
     name: "allow_mass_change",
     kind: Kind::Flag,
     default: Some("false"),
-    about: "true lets a run pass whose share of opt-outs is so unusual that it was stopped. Take it out afterwards.",
+    about: "true lets a run pass whose share of opt-outs or opt-ins is so unusual that it was stopped. Take it out afterwards.",
 };
 pub const COLLECTION: Field = Field {
     name: "collection",
@@ -161,6 +163,12 @@ pub const EVERY: Field = Field {
     default: Some("\"2h\""),
     about: "How long after the end of a run the next one is due: a number and s, m, h or d.",
 };
+pub const OVERLAP: Field = Field {
+    name: "overlap",
+    kind: Kind::SpanOfADay,
+    default: Some("\"60s\""),
+    about: "How much of the last window a run reads again, since a change may become visible after its time: from 1s to 24h.",
+};
 pub const UNCHANGED: Field = Field {
     name: "unchanged",
     kind: Kind::Unchanged,
@@ -193,12 +201,13 @@ pub const TOTAL_UPDATES: Field = Field {
     about: "Records that the sink accepted in the last run. Written by importer.",
 };
 
-pub const ALL: [&Field; 23] = [
+pub const ALL: [&Field; 24] = [
     &LIST_ID,
     &SOURCE,
     &MAPPING,
     &SINK,
     &EVERY,
+    &OVERLAP,
     &ENABLED,
     &LATEST_TIMESTAMP,
     &START_OFFSET,
@@ -292,6 +301,7 @@ impl Field {
             Kind::Adapter => json!({"anyOf": [{"type": "string", "pattern": NAME},
                 {"type": "object", "required": ["type"], "properties": {"type": {"type": "string", "pattern": NAME}}}]}),
             Kind::Span => span_schema(),
+            Kind::SpanOfADay => json!({"type": "string", "pattern": time::SPAN_OF_A_DAY}),
             Kind::Unchanged => {
                 json!({"anyOf": [{"enum": STORES}, {"type": "object", "additionalProperties": false,
                 "properties": {"store": {"enum": STORES}, "expire": span_schema()}}]})

@@ -59,6 +59,8 @@ pub struct Entry {
     pub sink: Said,
     /// How long after the end of a run the next one is due.
     pub every: TimeDelta,
+    /// How much of the last window is read again.
+    pub overlap: TimeDelta,
     /// Whether it is remembered what the sink holds, and for how long; nothing: as is usual for the source.
     pub unchanged: Option<Remember>,
     /// Whether a full load, too, leaves out what the sink holds.

@@ -1,6 +1,6 @@
-//! Stops a run that would opt out so many that it looks like a mistake. Pure.
+//! Stops a run that would opt out, or in, so many that it looks like a mistake. Pure.
 
-/// The opt-outs of a smaller list may be any share of it.
+/// The opt-outs and opt-ins of a smaller list may be any share of it.
 const SMALL: u64 = 1000;
 /// More than one in so many is unusual.
 const SHARE: u64 = 5;
@@ -8,20 +8,38 @@ const SHARE: u64 = 5;
 /// The brake of one pass.
 #[derive(Debug, Clone, Copy)]
 pub struct Brake {
-    /// Opt-outs that are no news: of a full load those of the last one, of a pass over changes none.
-    pub expected: u64,
+    /// Opt-outs that are no news: of a full load those of the last one, of a pass over changes 0. None: a full load has nothing
+    /// to be compared with, so that any number passes.
+    pub expected: Option<u64>,
+}
+
+/// Consent that changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Changes {
+    pub opt_outs: u64,
+    /// Opt-ins of records that were known as something else.
+    pub opt_ins: u64,
 }
 
 impl Brake {
     /// Whether it depends on the size of the list if the brake is tripped.
-    pub fn may_trip(self, opt_outs: u64) -> bool {
-        self.trips(opt_outs, SMALL + 1)
+    pub fn may_trip(self, changes: Changes) -> bool {
+        self.stops_opt_outs(changes, SMALL + 1) || self.stops_opt_ins(changes, SMALL + 1)
     }
 
-    /// Whether so many opt-outs are too many for a list of this size.
-    pub fn trips(self, opt_outs: u64, list: u64) -> bool {
-        list > SMALL && opt_outs.saturating_sub(self.expected) * SHARE > list
+    /// Whether the opt-outs are too many for a list of this size.
+    pub fn stops_opt_outs(self, changes: Changes, list: u64) -> bool {
+        self.expected.is_some_and(|expected| is_unusual(changes.opt_outs.saturating_sub(expected), list))
     }
+
+    /// Whether the opt-ins are too many for a list of this size.
+    pub fn stops_opt_ins(self, changes: Changes, list: u64) -> bool {
+        is_unusual(changes.opt_ins, list)
+    }
+}
+
+fn is_unusual(changes: u64, list: u64) -> bool {
+    list > SMALL && changes.saturating_mul(SHARE) > list
 }
 
 #[cfg(test)]
@@ -40,10 +58,16 @@ mod tests {
             (0, 200, 1001, false),
             (0, 201, 1001, true),
         ] {
-            let brake = Brake { expected };
-            assert_eq!(brake.trips(opt_outs, list), trips, "{opt_outs} of {list}, {expected} expected");
-            assert!(!trips || brake.may_trip(opt_outs));
+            let (brake, changes) = (Brake { expected: Some(expected) }, Changes { opt_outs, opt_ins: 0 });
+            let told = format!("{opt_outs} of {list}, {expected} expected");
+            assert_eq!(brake.stops_opt_outs(changes, list), trips, "{told}");
+            assert!(!trips || brake.may_trip(changes));
+            assert!(!Brake { expected: None }.may_trip(changes));
+            // Nothing is expected of opt-ins.
+            let (brake, changes) = (Brake { expected: None }, Changes { opt_outs: 0, opt_ins: opt_outs });
+            assert_eq!(brake.stops_opt_ins(changes, list), list > 1000 && opt_outs * 5 > list, "{told}");
+            assert!(brake.may_trip(changes) || opt_outs <= 200);
         }
-        assert!(!Brake { expected: 0 }.may_trip(200));
+        assert!(!Brake { expected: Some(0) }.may_trip(Changes { opt_outs: 200, opt_ins: 200 }));
     }
 }

@@ -53,6 +53,12 @@ pub struct Header {
     /// The source's totals were found to be wrong, in this run or before.
     #[serde(default)]
     pub totals_wrong: bool,
+    /// The end of the pass before.
+    #[serde(default)]
+    pub before: Option<DateTime<Utc>>,
+    /// The latest change of the rows that the passes before have read.
+    #[serde(default)]
+    pub newest: Option<DateTime<Utc>>,
 }
 
 impl Header {
@@ -68,6 +74,8 @@ impl Header {
             choice: None,
             server: Server::default(),
             totals_wrong: false,
+            before: None,
+            newest: None,
         }
     }
 }

@@ -35,6 +35,9 @@ pub struct Counts {
     /// Those of them that the sink is known to have had already.
     #[serde(default)]
     pub known_opt_outs: u64,
+    /// Records that are opted in and were known as something else before the run.
+    #[serde(default)]
+    pub opt_ins: u64,
     pub skipped: BTreeMap<String, u64>,
     pub rejected: BTreeMap<String, u64>,
     /// Versions of records that were not sent, since a newer one was known by then.
@@ -67,6 +70,8 @@ pub const SENT: &str = "sent";
 /// What a record was sent for, if that counts.
 pub const OPT_OUT: &str = "opt_out";
 pub const OPT_OUT_AGAIN: &str = "opt_out_again";
+/// An opt-in of a record that was known as something else before the run.
+pub const OPT_IN: &str = "opt_in";
 pub const DELETION: &str = "deletion";
 pub const UNCHANGED: &str = "unchanged";
 pub const SKIPPED: &str = "skipped";
@@ -83,6 +88,7 @@ impl Counts {
                 self.sent += 1;
                 self.opt_outs += u64::from(reason == OPT_OUT || reason == OPT_OUT_AGAIN);
                 self.known_opt_outs += u64::from(reason == OPT_OUT_AGAIN);
+                self.opt_ins += u64::from(reason == OPT_IN);
                 self.deletions += u64::from(reason == DELETION);
             }
             UNCHANGED => self.unchanged += 1,

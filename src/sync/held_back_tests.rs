@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     base::{
+        clock::Clock,
         fault::{Fault, Problem},
         record::{Mapped, Outgoing, Payload, Record},
         time,
@@ -70,6 +71,15 @@ impl Source for List {
 
     fn key(&self, name: &str) -> String {
         name.to_owned()
+    }
+}
+
+/// A clock that stands still.
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> DateTime<Utc> {
+        *NOON
     }
 }
 
@@ -143,7 +153,12 @@ struct AsItIs;
 
 impl Mapping for AsItIs {
     fn map(&self, record: &Record) -> Mapped {
-        Mapped::Send(Outgoing { body: record.body.clone(), opts_out: false, left_out: vec![] })
+        Mapped::Send(Outgoing {
+            body: record.body.clone(),
+            opts_out: false,
+            opts_in: false,
+            left_out: vec![],
+        })
     }
 }
 
@@ -216,6 +231,7 @@ fn plan(folder: &Path) -> Plan {
     Plan {
         list_id: "l".into(),
         since: Some(*NOON - TimeDelta::hours(1)),
+        overlap: TimeDelta::seconds(60),
         start_offset: 0,
         items_per_request: PAGE as usize,
         worker_count: 2,
@@ -247,6 +263,7 @@ async fn run(
         source: Box::new(list),
         mapping: Box::new(AsItIs),
         sink: Arc::new(store.clone()),
+        clock: Arc::new(Noon),
         retry: true,
         held_by: String::new(),
         delivery: "d".into(),

@@ -7,29 +7,26 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use log::{info, warn};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     brake::Brake,
-    checkpoint::{Checkpoint, Header},
+    checkpoint::{Checkpoint, Header, Line},
+    clocks::{Clocks, Noticed},
     confirm::Confirm,
     coverage::Counts,
     dead_letter, held,
-    ledger::{self, Delivered, Summary},
+    ledger::{self, Delivered, Ledger, Summary},
     pass::Pass,
     seen::fingerprint,
     takeover::{self, Past},
     unchanged::Unchanged,
-    walk::{LAG, Server},
+    windows::{Done, a_second_has_passed, catch_up, first, leave_out, same_again},
 };
 use crate::{
-    base::{
-        fault::Fault,
-        window::{Span, Sweep, Window},
-    },
+    base::{clock::Clock, fault::Fault},
     mapping::Mapping,
     sink::Sink,
     source::{Pages, Rows, Source},
@@ -43,6 +40,8 @@ pub struct Ends {
     pub source: Box<dyn Source>,
     pub mapping: Box<dyn Mapping>,
     pub sink: Arc<dyn Sink>,
+    /// The clock of this machine.
+    pub clock: Arc<dyn Clock>,
     /// Whether a run that has failed is tried again before its next turn.
     pub retry: bool,
     /// A digest of what tells the sink and its account from others.
@@ -60,6 +59,11 @@ impl Ends {
         }
     }
 
+    /// The time by the source's clock and by ours.
+    pub fn clocks(&self) -> Clocks {
+        Clocks { source: self.source.now(), ours: self.clock.now() }
+    }
+
     /// Whether every run reads all that there is to read.
     pub fn rereads(&self) -> bool {
         matches!(self.source.pages(), Pages::Chain(_))
@@ -73,6 +77,8 @@ pub struct Plan {
     pub list_id: String,
     /// Nothing: a full load. Else what changed after this time.
     pub since: Option<DateTime<Utc>>,
+    /// How much of the last window is read again, beyond its last second.
+    pub overlap: TimeDelta,
     /// Rows left out of a full load, counted from the oldest change.
     pub start_offset: u64,
     /// Rows a page, and the most payloads a batch; at least 1.
@@ -97,7 +103,7 @@ pub struct Plan {
     pub past: Past,
     /// What the opt-outs of a full load are to be compared by, as text: the delivery, and what the entry says of consent.
     pub audience: String,
-    /// Whether any number of opt-outs may pass.
+    /// Whether any number of opt-outs and opt-ins may pass.
     pub allow_mass_change: bool,
     /// What the sink has accepted of each record, if that is remembered.
     pub unchanged: Unchanged,
@@ -127,13 +133,14 @@ pub enum Ended {
 
 #[derive(Debug)]
 pub struct Outcome {
-    /// The end of the last window, by the source's clock: everything visible then is delivered.
+    /// The end of the last window: everything visible then is delivered.
     pub until: DateTime<Utc>,
     /// Interrupted parts of the run included, but not the time in between.
     pub elapsed: Duration,
     pub counts: Counts,
     /// What the settings name and no record has had.
     pub unknown: Vec<String>,
+    pub noticed: Noticed,
 }
 
 /// Runs one list. After `stop` no new page is asked for and pages under way are dropped. What a failed or stopped run has
@@ -145,40 +152,20 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
     takeover::take_over(plan).await?;
     plan.unchanged.begin().await?;
     let (mut checkpoint, left) = Checkpoint::open(&plan.folder, &plan.origin).await?;
-    let summary = ledger::summary(&plan.list_folder).await?;
-    let mut unrecorded = summary.is_none();
-    let (mut header, mut lines) = left.unwrap_or_else(|| {
-        let recorded = summary.as_ref().map(|summary| summary.archived_until);
-        (first(ends, plan, recorded), vec![])
-    });
-    let nobody_yet = summary.as_ref().is_none_or(|summary| summary.is_empty()) && lines.is_empty();
-    if let Some(caution) = ends.sink.caution().filter(|_| nobody_yet && plan.since.is_none()) {
-        warn!("list {:?} is loaded for the first time: {caution}.", plan.list_id);
-        if !may_begin(plan, stop).await {
-            return Ok(Ended::Stopped(header.counts));
-        }
+    let known = Ledger::load(&plan.list_folder).await?;
+    let summary = known.as_ref().map(|ledger| &ledger.summary);
+    let (mut header, mut lines) = begin(ends, plan, summary, left);
+    if !may_begin(ends, plan, summary, lines.is_empty(), stop).await {
+        return Ok(Ended::Stopped(header.counts));
     }
-    if plan.allow_mass_change {
-        warn!(
-            "list {:?}: `allow_mass_change` is true, so any number of opt-outs may pass; take it out after this run.",
-            plan.list_id
-        );
-    }
-    if let Some(summary) = &summary {
-        header.server.proven = header.server.proven.max(summary.most_rows);
-    }
-    header.server.doubts &= plan.since.is_none();
-    // A source that counts wrongly does so again.
-    header.totals_wrong |=
-        plan.since.is_some() && summary.as_ref().is_some_and(|summary| summary.totals_wrong);
-    let delivered = summary.as_ref().map_or(0, Summary::len);
-    let opt_outs = summary.as_ref().and_then(|summary| summary.opt_outs(&plan.audience));
+    warn_beforehand(plan, summary);
     let choice = lines.last().and_then(|line| line.choice.clone()).or(header.choice.clone());
-    ends.mapping.choose(choice.or(summary.and_then(|summary| summary.choice)));
+    ends.mapping.choose(choice.or(summary.and_then(|summary| summary.choice.clone())));
     if lines.is_empty() && plan.since.is_none() && plan.start_offset > 0 && !ends.rereads() {
         leave_out(ends, plan, &mut header).await?;
     }
-    let mut again = false;
+    let mut unrecorded = known.is_none();
+    let (mut again, mut noticed) = (false, Noticed::default());
     loop {
         if lines.is_empty() {
             checkpoint.begin(header.clone());
@@ -188,20 +175,17 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             return Err(Fault::list("the checkpoint of the list can't be read").hint(hint));
         };
         pass.unrecorded = std::mem::take(&mut unrecorded);
-        pass.brake = brake(plan, &header, opt_outs);
-        if ends.rereads() {
-            // A chain does not tell how many it holds; then it is as many as at the last time.
-            pass.listed = Some(delivered);
-            pass.holds_back |= header.pass > 1;
-        }
+        pass.noticed.add(noticed);
+        compare(&mut pass, ends, plan, &header, known.as_ref());
         if !lines.is_empty() {
-            told_resumed(plan, &pass);
+            log_resumed(plan, &pass);
         }
         let explained = match pass.read_all(stop).await? {
             Some(explained) => explained,
             None => return Ok(Ended::Stopped(pass.counts())),
         };
         let mut done = Done::of(&pass);
+        noticed = pass.noticed.clone();
         if let Err(why) = explained {
             Checkpoint::discard(&plan.folder).await?;
             if again {
@@ -211,6 +195,11 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             warn!("list {:?}: {why}. The window is read again.", plan.list_id);
             (again, header, lines) = (true, same_again(ends, plan, header, done), vec![]);
             continue;
+        }
+        if let Err(fault) = ends.clocks().holds(done.until, noticed.newest) {
+            // The next run opens another window.
+            Checkpoint::discard(&plan.folder).await?;
+            return Err(fault);
         }
         let unlisted = record(ends, plan, header.pass, &pass, &done).await?;
         // Entries of one list may read different parts of it.
@@ -223,7 +212,8 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
         if caught_up || header.pass > CATCH_UPS {
             let elapsed = Duration::try_from_secs_f64(done.seconds).unwrap_or_default();
             let unknown = ends.mapping.unknown();
-            return Ok(Ended::Finished(Outcome { until: done.until, elapsed, counts: done.counts, unknown }));
+            let Done { until, counts, .. } = done;
+            return Ok(Ended::Finished(Outcome { until, elapsed, counts, unknown, noticed }));
         }
         if !a_second_has_passed(ends, done.until, stop).await {
             return Ok(Ended::Stopped(done.counts));
@@ -232,8 +222,66 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
     }
 }
 
-/// Waits until a first load may begin. Returns false if a stop was asked for meanwhile.
-async fn may_begin(plan: &Plan, stop: &CancellationToken) -> bool {
+/// Returns where an interrupted run goes on, or the windows of a new one, with what earlier runs have found of the source.
+fn begin(
+    ends: &Ends,
+    plan: &Plan,
+    summary: Option<&Summary>,
+    left: Option<(Header, Vec<Line>)>,
+) -> (Header, Vec<Line>) {
+    let (mut header, lines) = left.unwrap_or_else(|| {
+        let recorded = summary.map(|summary| summary.archived_until);
+        (first(ends, plan, recorded), vec![])
+    });
+    header.server.proven = header.server.proven.max(summary.map_or(0, |summary| summary.most_rows));
+    header.server.doubts &= plan.since.is_none();
+    // A source that counts wrongly does so again.
+    header.totals_wrong |= plan.since.is_some() && summary.is_some_and(|summary| summary.totals_wrong);
+    (header, lines)
+}
+
+/// Warns of what the run can't notice.
+fn warn_beforehand(plan: &Plan, summary: Option<&Summary>) {
+    let list = &plan.list_id;
+    if plan.allow_mass_change {
+        warn!(
+            "list {list:?}: `allow_mass_change` is true, so any number of opt-outs and opt-ins may pass; take it out after this run."
+        );
+    } else if summary.is_none() && (plan.since.is_some() || plan.delivered_before) {
+        warn!(
+            "list {list:?}: there is no record of what was delivered, so a mass opt-in would not be noticed."
+        );
+    }
+}
+
+/// Gives a pass what its changes are compared with.
+fn compare<'a>(pass: &mut Pass<'a>, ends: &Ends, plan: &Plan, header: &Header, known: Option<&'a Ledger>) {
+    if !plan.allow_mass_change {
+        // A full load is held against the last one, if there is one; what changed, against nothing.
+        let full = plan.since.is_none() && header.pass == 1;
+        let last = known.and_then(|ledger| ledger.summary.opt_outs(&plan.audience));
+        pass.brake = Some(Brake { expected: if full { last } else { Some(0) } });
+        pass.known = known;
+    }
+    if ends.rereads() {
+        // A chain does not tell how many it holds; then it is as many as at the last time.
+        pass.listed = Some(known.map_or(0, |ledger| ledger.summary.len()));
+        pass.holds_back |= header.pass > 1;
+    }
+}
+
+/// Warns before a first load of what it can start at the other end, and waits until the load may begin. Returns false if a
+/// stop was asked for meanwhile. `new`: no interrupted run goes on.
+async fn may_begin(
+    ends: &Ends,
+    plan: &Plan,
+    summary: Option<&Summary>,
+    new: bool,
+    stop: &CancellationToken,
+) -> bool {
+    let nobody_yet = new && plan.since.is_none() && summary.is_none_or(Summary::is_empty);
+    let Some(caution) = ends.sink.caution().filter(|_| nobody_yet) else { return true };
+    warn!("list {:?} is loaded for the first time: {caution}.", plan.list_id);
     let Some(confirm) = &plan.confirm else { return true };
     tokio::select! {
         () = stop.cancelled() => false,
@@ -272,143 +320,7 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
     Ok(unlisted)
 }
 
-/// Has a full load begin at the row that `start_offset` counts up to, or rather at the second of its last change: rows move
-/// while they are counted, seconds do not. Members of the same second are loaded, too.
-async fn leave_out(ends: &Ends, plan: &Plan, header: &mut Header) -> Result<(), Fault> {
-    let span = Span { offset: plan.start_offset, count: 1 };
-    let mut page = ends.rows()?.read(&header.windows[0], span).await?;
-    let until = end(ends);
-    if header.windows[0].until > Some(until) {
-        // Our clock was ahead; by now the source's is known.
-        header.end_at(until);
-        page = ends.rows()?.read(&header.windows[0], span).await?;
-    }
-    header.counts.left_out = page.total.min(plan.start_offset);
-    header.windows[0].since = match page.records.first() {
-        None => header.windows[0].until,
-        Some(first) => {
-            let changed = first.changed.ok_or_else(|| {
-                Fault::list("the record at `start_offset` has no time of its last change")
-                    .hint("load without `start_offset`")
-            })?;
-            Some(changed - TimeDelta::seconds(1))
-        }
-    };
-    Ok(())
-}
-
-/// What a pass came to, together with those before.
-struct Done {
-    until: DateTime<Utc>,
-    counts: Counts,
-    seconds: f64,
-    /// It was more than a page.
-    big: bool,
-    server: Server,
-    totals_wrong: bool,
-}
-
-impl Done {
-    fn of(pass: &Pass) -> Self {
-        let (until, counts, seconds) = (pass.until(), pass.counts(), pass.seconds());
-        let (server, totals_wrong) = (pass.server(), pass.totals_wrong());
-        Done { until, counts, seconds, big: pass.is_big(), server, totals_wrong }
-    }
-}
-
-/// A full load is held against the last one, if there is one; what changed, against nothing.
-fn brake(plan: &Plan, header: &Header, last_full: Option<u64>) -> Option<Brake> {
-    let full = plan.since.is_none() && header.pass == 1;
-    let expected = if full { last_full } else { Some(0) };
-    expected.filter(|_| !plan.allow_mass_change).map(|expected| Brake { expected })
-}
-
-/// Where a window ends that is opened now: the current second is still filling.
-fn end(ends: &Ends) -> DateTime<Utc> {
-    ends.source.now().trunc_subsecs(0) - TimeDelta::seconds(1)
-}
-
-/// Where a window begins that continues one which ended at `until`: a change may become visible some time after its time
-/// stamp.
-fn continuing(until: DateTime<Utc>) -> DateTime<Utc> {
-    until - TimeDelta::seconds(1 + LAG.as_secs() as i64)
-}
-
-/// The windows of a new run. The archived are not in the plain listing, and those who are archived after they were delivered
-/// must not stay opted in at the other end: their listing is read from where we last did. Where we have no record of that,
-/// all of them are read, but on a true first load none: nobody was delivered.
-fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
-    let until = Some(end(ends));
-    let mut windows = vec![Window { sweep: Sweep::Listed, since: plan.since.map(continuing), until }];
-    if !plan.reads_archived {
-        return Header::new(&plan.origin, windows);
-    }
-    let since = recorded.map(|recorded| plan.since.map_or(recorded, |since| since.min(recorded)));
-    if since.is_some() || plan.since.is_some() || plan.delivered_before {
-        if since.is_none() {
-            warn!(
-                "list {:?}: there is no record of who was delivered, so all archived records are read and passed on as archived.",
-                plan.list_id
-            );
-        }
-        windows.push(Window { sweep: Sweep::Archived, since: since.map(continuing), until });
-    }
-    Header::new(&plan.origin, windows)
-}
-
-/// What has changed since a pass began, and so left its windows.
-fn catch_up(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
-    let since = Some(continuing(done.until));
-    let until = Some(end(ends));
-    let sweeps = [Sweep::Listed, Sweep::Archived].into_iter().take(if plan.reads_archived { 2 } else { 1 });
-    let windows = sweeps.map(|sweep| Window { sweep, since, until }).collect();
-    let (pass, choice) = (header.pass + 1, ends.mapping.choice());
-    Header {
-        pass,
-        windows,
-        choice,
-        counts: done.counts,
-        seconds: done.seconds,
-        server: done.server,
-        totals_wrong: done.totals_wrong,
-        ..header
-    }
-}
-
-/// The same pass once more, up to now.
-fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
-    let until = Some(end(ends));
-    let mut windows = header.windows;
-    if windows.len() == 1 && plan.reads_archived {
-        // Somebody has been delivered by now, and may have been archived since.
-        windows.push(Window { sweep: Sweep::Archived, since: Some(continuing(done.until)), until: None });
-    }
-    windows.iter_mut().for_each(|window| window.until = until);
-    let Counts { window, left_out, seen, left, late, unexplained, .. } = header.counts;
-    let again = done.counts.again + done.counts.seen - seen;
-    let counts = Counts { window, left_out, seen, left, late, unexplained, again, ..done.counts };
-    Header {
-        windows,
-        counts,
-        seconds: done.seconds,
-        choice: ends.mapping.choice(),
-        server: done.server,
-        totals_wrong: done.totals_wrong,
-        ..header
-    }
-}
-
-/// Waits until the next window reaches beyond the last one, so that a full load holds the second in which it began: then a list
-/// that was filled a moment ago is loaded whole. False: a stop was asked for.
-async fn a_second_has_passed(ends: &Ends, until: DateTime<Utc>, stop: &CancellationToken) -> bool {
-    let left = (until + TimeDelta::seconds(2) - ends.source.now()).to_std().unwrap_or_default();
-    tokio::select! {
-        () = stop.cancelled() => false,
-        () = sleep(left) => !stop.is_cancelled(),
-    }
-}
-
-fn told_resumed(plan: &Plan, pass: &Pass) {
+fn log_resumed(plan: &Plan, pass: &Pass) {
     let settled: usize = pass.sweeps.iter().map(|sweep| sweep.seen.len()).sum();
     info!("list {:?}: the interrupted run goes on, {settled} records of this pass are done.", plan.list_id);
 }

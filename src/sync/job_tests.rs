@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Ended, Ends, Past, Plan, run};
 use crate::{
     base::{
+        clock::Clock,
         fault::Fault,
         record::{Mapped, Outgoing, Payload, Reason, Record},
         time,
@@ -101,6 +102,12 @@ impl Source for List {
     }
 }
 
+impl Clock for List {
+    fn now(&self) -> DateTime<Utc> {
+        Source::now(self)
+    }
+}
+
 impl Rows for List {
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
         let within = |row: &u64| {
@@ -121,7 +128,7 @@ impl Rows for List {
         };
         let total = rows.len() as u64;
         let rows = rows.into_iter().skip(span.offset as usize).take(span.count);
-        let page = Page { records: rows.map(record).collect(), total, at: self.now() };
+        let page = Page { records: rows.map(record).collect(), total, at: Source::now(self) };
         Box::pin(async move {
             sleep(self.tick * (10 + span.offset * 13 % 37) as u32).await;
             Ok(page)
@@ -139,7 +146,12 @@ impl Mapping for SomeAreSkipped {
     fn map(&self, record: &Record) -> Mapped {
         match record.key.parse::<u64>() {
             Ok(row) if row % SKIPPED == 0 => Mapped::Skip("ninth"),
-            _ => Mapped::Send(Outgoing { body: record.body.clone(), opts_out: false, left_out: vec![] }),
+            _ => Mapped::Send(Outgoing {
+                body: record.body.clone(),
+                opts_out: false,
+                opts_in: false,
+                left_out: vec![],
+            }),
         }
     }
 }
@@ -250,6 +262,7 @@ fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
     Plan {
         list_id: "l".into(),
         since: None,
+        overlap: TimeDelta::seconds(60),
         start_offset: 0,
         items_per_request: size,
         worker_count: workers,
@@ -281,6 +294,7 @@ async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ende
         source: Box::new(store.list),
         mapping: Box::new(SomeAreSkipped),
         sink: Arc::new(store.clone()),
+        clock: Arc::new(store.list),
         retry: true,
         held_by: String::new(),
         delivery: "d".into(),

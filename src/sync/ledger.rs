@@ -157,7 +157,12 @@ impl Ledger {
 
     /// Returns the status with which a record was last settled, if it was.
     pub fn settled(&self, key: &str) -> Option<Settled<'_>> {
-        let place = self.statuses.get(&fingerprint(key))?;
+        self.settled_by_print(fingerprint(key))
+    }
+
+    /// Returns the status with which the record of this fingerprint was last settled, if it was.
+    pub fn settled_by_print(&self, print: u128) -> Option<Settled<'_>> {
+        let place = self.statuses.get(&print)?;
         self.summary.names.get(usize::from(*place)).map(|name| Settled::of(name))
     }
 

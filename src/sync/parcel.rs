@@ -13,6 +13,8 @@ pub struct Parcel {
     pub print: u128,
     pub payload: Payload,
     pub opts_out: bool,
+    /// It opts in a record that was known as something else before the run.
+    pub opts_in: bool,
     /// When the record had last changed.
     pub changed: Option<DateTime<Utc>>,
 }
@@ -35,7 +37,9 @@ pub async fn deliver(
     }
     let (records, payloads): (Vec<_>, Vec<Payload>) = batch
         .into_iter()
-        .map(|Parcel { print, payload, opts_out, changed }| ((print, opts_out, changed), payload))
+        .map(|Parcel { print, payload, opts_out, opts_in, changed }| {
+            ((print, opts_out, (opts_in, changed)), payload)
+        })
         .unzip();
     let mut fates: Vec<Option<Problem>> = vec![None; payloads.len()];
     let whole = 0..payloads.len();
@@ -60,10 +64,15 @@ pub async fn deliver(
         }
     }
     let mut delivered = Delivered { accepted: vec![], refused: vec![] };
-    for (((print, opts_out, changed), payload), fate) in records.into_iter().zip(payloads).zip(fates) {
+    for (((print, opts_out, (opts_in, changed)), payload), fate) in
+        records.into_iter().zip(payloads).zip(fates)
+    {
         match fate {
             None => delivered.accepted.push(print),
-            Some(problem) => delivered.refused.push((Parcel { print, payload, opts_out, changed }, problem)),
+            Some(problem) => {
+                let parcel = Parcel { print, payload, opts_out, opts_in, changed };
+                delivered.refused.push((parcel, problem));
+            }
         }
     }
     Ok(delivered)

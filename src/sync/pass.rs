@@ -24,10 +24,11 @@ use super::{
     batcher::Batcher,
     brake::Brake,
     checkpoint::{Checkpoint, Header, Line, Progress},
+    clocks::Noticed,
     coverage::{Counts, REJECTED},
     dead_letter::DeadLetter,
     job::{Ends, Plan},
-    ledger,
+    ledger::{self, Ledger},
     parcel::Parcel,
     sweep::{Pace, Sweeping},
     unchanged::Memory,
@@ -62,8 +63,13 @@ pub struct Pass<'a> {
     pub holds_back: bool,
     /// Records that this pass has sent, if it is remembered what the sink holds.
     sent: HashSet<u128>,
-    /// Whether the source's clock has confirmed the end of the window.
+    /// Whether the end of the window is settled: the first answer has confirmed it, or the pass was begun by an earlier run.
     confirmed: bool,
+    /// Whether the clocks were compared at the first answer.
+    compared: bool,
+    /// The end of the pass before this one.
+    before: Option<DateTime<Utc>>,
+    pub noticed: Noticed,
     heavies: u32,
     resting: Option<Instant>,
     /// Since the start, when a page was last found too heavy.
@@ -72,13 +78,16 @@ pub struct Pass<'a> {
     first_of_full: bool,
     /// Nobody of the list was ever delivered, as far as our record tells.
     pub unrecorded: bool,
-    /// Nothing: any number of opt-outs may pass.
+    /// Nothing: any number of opt-outs and opt-ins may pass.
     pub brake: Option<Brake>,
+    /// As what records were known before the run.
+    pub known: Option<&'a Ledger>,
     /// In the passes before this one, and those of them that the sink had had already.
     opt_outs_before: u64,
     known_before: u64,
     /// Records that the passes before this one have rejected, by reason.
     rejected_before: BTreeMap<String, u64>,
+    opt_ins_before: u64,
     /// Members in the plain listing, whatever the window, once that has been asked for.
     pub listed: Option<u64>,
     /// That is being asked for.
@@ -121,6 +130,7 @@ impl<'a> Pass<'a> {
             (counts.read_twice, seconds) = (last.read_twice, last.seconds);
             counts.fields.clone_from(&last.fields);
         }
+        let newest = sweeps.iter().filter_map(|sweep| sweep.seen.newest()).max().max(header.newest);
         Some(Pass {
             ends,
             plan,
@@ -138,15 +148,20 @@ impl<'a> Pass<'a> {
             holds_back: plan.holds_back,
             sent: HashSet::new(),
             confirmed: !lines.is_empty(),
+            compared: false,
+            before: header.before,
+            noticed: Noticed { newest, ..Noticed::default() },
             heavies: 0,
             resting: None,
             relieved: None,
             first_of_full: plan.since.is_none() && header.pass == 1,
             unrecorded: false,
             brake: None,
+            known: None,
             opt_outs_before: header.counts.opt_outs,
             known_before: header.counts.known_opt_outs,
             rejected_before: header.counts.rejected.clone(),
+            opt_ins_before: header.counts.opt_ins,
             listed: None,
             counting: false,
             fault: None,

@@ -193,6 +193,7 @@ impl Fates {
                 print: fingerprint(&key),
                 payload: Payload { key, body: None },
                 opts_out: false,
+                opts_in: false,
                 changed: None,
             })
             .collect();
@@ -202,7 +203,8 @@ impl Fates {
                 Mapped::Send(Outgoing { body, opts_out, .. }) => {
                     let payload = Payload { key, body: Some(body) };
                     let opts_out = opts_out || ends.sink.opts_out(&payload);
-                    let parcel = Parcel { print: fingerprint(&payload.key), payload, opts_out, changed };
+                    let print = fingerprint(&payload.key);
+                    let parcel = Parcel { print, payload, opts_out, opts_in: false, changed };
                     match ends.sink.refusal(&parcel.payload) {
                         Some(reason) => self.reject(ends, parcel, reason, None),
                         None => batch.push(parcel),

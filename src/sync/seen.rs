@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use chrono::{DateTime, Utc};
 
 use super::walk::Row;
 
@@ -78,6 +79,12 @@ impl Seen {
 
     pub fn iter(&self) -> impl Iterator<Item = (u128, Known)> {
         self.known.iter().map(|(key, known)| (*key, *known))
+    }
+
+    /// The latest change of all records.
+    pub fn newest(&self) -> Option<DateTime<Utc>> {
+        let second = self.known.values().map(|known| known.second).max()?;
+        DateTime::from_timestamp(second, 0)
     }
 
     /// How many different records changed after this second.

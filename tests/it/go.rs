@@ -63,20 +63,20 @@ async fn after_two_hours_what_changed_since_is_synced_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_timestamp_is_the_end_of_the_window_by_the_servers_clock() {
-    let world = World::with_server_at("2026-11-21T12:10:30")
+async fn the_timestamp_is_the_end_of_the_window_by_the_earlier_clock() {
+    let world = World::with_server_at("2026-11-21T11:50:30")
         .list("clock1", 450)
         .with_state(r#"[{"list_id":"clock1"}]"#);
     world.once().await.unwrap();
-    assert_eq!(world.field("latest_timestamp"), "2026-11-21T12:10:30");
+    assert_eq!(world.field("latest_timestamp"), "2026-11-21T11:50:30");
     let reads = world.reads();
     // The first request only tells that the clocks differ.
     assert!(reads[0].contains("before_last_changed=2026-11-21T11%3A59%3A59Z"), "{reads:?}");
     let bounds = reads[1..].iter().filter(|read| read.contains("before_last_changed="));
     for read in bounds.filter(|read| !read.contains("count=1000")) {
-        let right = ["10%3A29Z", "10%3A30Z"]
+        let right = ["50%3A29Z", "50%3A30Z"]
             .iter()
-            .any(|end| read.contains(&format!("before_last_changed=2026-11-21T12%3A{end}")));
+            .any(|end| read.contains(&format!("before_last_changed=2026-11-21T11%3A{end}")));
         assert!(right, "{read}");
     }
 }

@@ -3,6 +3,7 @@
 
 mod brake;
 mod changes;
+mod clocks;
 mod contact;
 mod contract;
 mod ends;
@@ -19,6 +20,7 @@ mod linked;
 mod listing;
 mod loopback;
 mod memory;
+mod opt_ins;
 mod passes;
 mod pause;
 mod preview;

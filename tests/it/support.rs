@@ -81,8 +81,8 @@ impl World {
 
     /// The services' clock shows `server` when ours shows noon.
     pub fn with_server_at(server: &str) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(TokioClock::at(NOON));
         let sandbox = Arc::new(Sandbox::new(Arc::new(TokioClock::at(server)), Duration::from_millis(200)));
+        let clock = sandbox.our_clock(Arc::new(TokioClock::at(NOON)));
         World {
             clock,
             transport: sandbox.clone(),

@@ -77,6 +77,10 @@ impl Said {
         }
     }
 
+    pub fn opts_in(&self) -> bool {
+        self.marketing_optin == Some(OPTED_IN)
+    }
+
     pub fn opts_out(&self) -> bool {
         self.marketing_optin == Some(OPTED_OUT)
     }

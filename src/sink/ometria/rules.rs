@@ -61,8 +61,17 @@ pub fn refusal(record: &str) -> Option<Reason> {
 
 /// Whether the record withdraws somebody's consent.
 pub fn opts_out(record: &str) -> bool {
+    says(record, "EXPLICITLY_OPTEDOUT")
+}
+
+/// Whether the record tells that somebody has consented.
+pub fn opts_in(record: &str) -> bool {
+    says(record, "EXPLICITLY_OPTEDIN")
+}
+
+fn says(record: &str, optin: &str) -> bool {
     let fields: Result<Map<String, Value>, _> = serde_json::from_str(record);
-    fields.is_ok_and(|fields| fields.get("marketing_optin").is_some_and(|said| said == "EXPLICITLY_OPTEDOUT"))
+    fields.is_ok_and(|fields| fields.get("marketing_optin").is_some_and(|said| said == optin))
 }
 
 fn text(value: &Value) -> &str {

@@ -195,7 +195,8 @@ impl Pass<'_> {
     async fn rows(&mut self, index: usize) -> Result<Option<String>, Fault> {
         let (window, mut rows) = (self.sweeps[index].window, self.sweeps[index].rows());
         let Some(until) = window.until.filter(|_| rows.suspicious()) else { return Ok(None) };
-        let lag = until - TimeDelta::from_std(LAG).unwrap_or_default();
+        // What becomes visible later than this is read again by the next window.
+        let lag = until - TimeDelta::from_std(LAG).unwrap_or_default().min(self.plan.overlap);
         let since = window.since.map_or(lag, |since| since.max(lag));
         let late_seen = self.sweeps[index].seen.after(since.timestamp());
         let mut why = None;

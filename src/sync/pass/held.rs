@@ -1,4 +1,4 @@
-//! The brake: before anything more is sent, whether so many opt-outs may be meant.
+//! The brake: before anything more is sent, whether so many opt-outs or opt-ins may be meant.
 
 use futures::future::BoxFuture;
 
@@ -8,7 +8,11 @@ use crate::{
         fault::Fault,
         window::{Span, Sweep, Window},
     },
-    sync::held::{self, Held},
+    sync::{
+        brake::{Brake, Changes},
+        held::{self, Held},
+        parcel::Parcel,
+    },
 };
 
 impl<'a> Pass<'a> {
@@ -17,11 +21,15 @@ impl<'a> Pass<'a> {
         self.listed.is_none() && self.brake.is_some_and(|brake| brake.may_trip(self.news()))
     }
 
-    /// Opt-outs that are to be compared: those that the sink is known to have had already are none in a pass over changes.
-    fn news(&self) -> u64 {
+    /// Changes of consent in this pass that are to be compared: opt-outs that the sink is known to have had already are none in a
+    /// pass over changes.
+    fn news(&self) -> Changes {
         let known = self.counts.known_opt_outs - self.known_before;
-        let counts = self.brake.is_some_and(|brake| brake.expected == 0);
-        self.opt_outs() - if counts { known } else { 0 }
+        let counts = self.brake.is_some_and(|brake| brake.expected == Some(0));
+        Changes {
+            opt_outs: self.opt_outs() - if counts { known } else { 0 },
+            opt_ins: self.counts.opt_ins - self.opt_ins_before,
+        }
     }
 
     /// Asks for that size, as one of the reads: a request of its own would wait for places that the others hold.
@@ -34,7 +42,8 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// Fails when the opt-outs of this pass are too many to go out unasked; so does every further run then, until it is allowed.
+    /// Fails when the opt-outs or the opt-ins of this pass are too many to go out unasked; so does every further run then, until it
+    /// is allowed.
     pub(super) async fn hold(&mut self) -> Result<(), Fault> {
         let (Some(brake), Some(listed)) = (self.brake, self.listed) else { return Ok(()) };
         // The archived stood in the plain listing before.
@@ -42,26 +51,38 @@ impl<'a> Pass<'a> {
         let list = listed + archived.filter_map(|sweep| sweep.progress.window).sum::<u64>();
         // What a chain held at the last time may be unknown.
         let list = list.max(self.sweeps.iter().map(|sweep| sweep.seen.len() as u64).sum());
-        let opt_outs = self.news();
-        if !brake.trips(opt_outs, list) {
+        let news = self.news();
+        let (what, why) = if brake.stops_opt_outs(news, list) {
+            (self.would(news.opt_outs, list, "opted out", |parcel| parcel.opts_out), above(brake))
+        } else if brake.stops_opt_ins(news, list) {
+            let what = "opted in that were known as something else";
+            let caution = self.ends.sink.caution().map(|caution| format!("; {caution}")).unwrap_or_default();
+            (self.would(news.opt_ins, list, what, |parcel| parcel.opts_in), format!("{SHARE}{caution}"))
+        } else {
             return Ok(());
-        }
-        let waiting = self.batcher.iter().chain(self.newer.values()).filter(|parcel| parcel.opts_out).count();
-        let sent = opt_outs.saturating_sub(waiting as u64);
-        let more = match brake.expected {
-            0 => "more than a fifth of the list".to_owned(),
-            before => format!("more than a fifth of the list above the {before} of the last full load"),
         };
-        let held = Held {
-            entry: self.plan.entry(),
-            what: format!(
-                "stopped when {opt_outs} of {list} records, or still more, would be opted out (up to {sent} have been)"
-            ),
-            why: more,
-        };
+        let held = Held { entry: self.plan.entry(), what, why };
         held::keep(&self.plan.list_folder, &self.ends.delivery, &held).await?;
         // Those that were sent by mistake are to be counted at the next try as well.
         self.plan.unchanged.clear().await?;
         Err(held.fault(&self.plan.list_id))
+    }
+
+    /// What was about to happen, and how much of it has.
+    fn would(&self, changes: u64, list: u64, what: &str, counts: impl Fn(&&Parcel) -> bool) -> String {
+        let waiting = self.batcher.iter().chain(self.newer.values()).filter(counts).count();
+        let sent = changes.saturating_sub(waiting as u64);
+        format!(
+            "stopped when {changes} of {list} records, or still more, would be {what} (up to {sent} have been)"
+        )
+    }
+}
+
+const SHARE: &str = "more than a fifth of the list";
+
+fn above(brake: Brake) -> String {
+    match brake.expected {
+        None | Some(0) => SHARE.to_owned(),
+        Some(before) => format!("{SHARE} above the {before} of the last full load"),
     }
 }

@@ -15,7 +15,9 @@ use crate::{
     },
     sink::Deletion,
     sync::{
-        coverage::{DELETION, OPT_OUT, OPT_OUT_AGAIN, OUTDATED, REJECTED, SENT, SKIPPED, UNCHANGED, counted},
+        coverage::{
+            DELETION, OPT_IN, OPT_OUT, OPT_OUT_AGAIN, OUTDATED, REJECTED, SENT, SKIPPED, UNCHANGED, counted,
+        },
         dead_letter::DeadLetter,
         parcel::Parcel,
         seen::{Known, Seen, fingerprint},
@@ -84,6 +86,9 @@ impl Pass<'_> {
     /// Maps a record that was not seen before, or not in this version.
     pub(super) fn record(&mut self, index: usize, record: &Record) {
         let row = row(record);
+        if let Some(changed) = record.changed.filter(|_| !self.ends.rereads()) {
+            self.noticed.row(changed, self.sweeps[index].window.until);
+        }
         let known = self.sweeps[index].seen.get(row.key);
         if known.is_some_and(|known| !newer(&self.sweeps[index].seen, known, row, &record.status)) {
             self.counts.read_twice += 1;
@@ -123,7 +128,7 @@ impl Pass<'_> {
         outgoing: Outgoing,
         kept: Option<&Kept>,
     ) -> String {
-        let Outgoing { body, opts_out, left_out } = outgoing;
+        let Outgoing { body, opts_out, opts_in, left_out } = outgoing;
         let payload = Payload { key: record.key.clone(), body: Some(body) };
         let opts_out = opts_out || self.ends.sink.opts_out(&payload);
         if let Some(reason) = self.ends.sink.refusal(&payload) {
@@ -138,12 +143,40 @@ impl Pass<'_> {
         self.counts.opt_outs += u64::from(opts_out);
         let again = opts_out && kept.is_some_and(|kept| kept.opted_out);
         self.counts.known_opt_outs += u64::from(again);
-        self.queue(Parcel { print: row.key, payload, opts_out, changed: record.changed });
+        let opts_in = self.opts_in_known(record, row, opts_in, &payload, kept);
+        // In another version it may have been counted already.
+        self.counts.opt_ins += u64::from(opts_in && !self.was_opted_in(row));
+        self.queue(Parcel { print: row.key, payload, opts_out, opts_in, changed: record.changed });
         match (opts_out, again) {
             (true, true) => format!("{SENT} {OPT_OUT_AGAIN}"),
             (true, false) => format!("{SENT} {OPT_OUT}"),
-            (false, _) => SENT.to_owned(),
+            _ if opts_in => format!("{SENT} {OPT_IN}"),
+            _ => SENT.to_owned(),
         }
+    }
+
+    /// Whether this opts in a record that was known as something else before the run, or whose consent the sink has last taken
+    /// as withdrawn. What the sink is known to hold already is no news.
+    fn opts_in_known(
+        &self,
+        record: &Record,
+        row: Row,
+        told: bool,
+        payload: &Payload,
+        kept: Option<&Kept>,
+    ) -> bool {
+        let before =
+            self.known.and_then(|ledger| ledger.settled_by_print(row.key)).map(|settled| settled.status);
+        let other = before.is_some_and(|status| status != record.status);
+        let withdrawn = self.known.is_some() && kept.is_some_and(|kept| kept.opted_out);
+        (other || withdrawn) && (told || self.ends.sink.opts_in(payload)) && !self.is_held(payload, kept)
+    }
+
+    /// Whether another version of the record was counted as opted in.
+    fn was_opted_in(&self, row: Row) -> bool {
+        let mut seen =
+            self.sweeps.iter().filter_map(|sweep| Some(sweep.seen.name(sweep.seen.get(row.key)?.fate)));
+        seen.any(|fate| fate.split_once(' ') == Some((SENT, OPT_IN)))
     }
 
     /// The record is gone at the source.
@@ -154,7 +187,8 @@ impl Pass<'_> {
             Deletion::Sent if self.is_held_back(row, &payload, kept) => UNCHANGED.to_owned(),
             Deletion::Sent => {
                 self.counts.deletions += 1;
-                self.queue(Parcel { print: row.key, payload, opts_out: false, changed: record.changed });
+                let (print, changed) = (row.key, record.changed);
+                self.queue(Parcel { print, payload, opts_out: false, opts_in: false, changed });
                 format!("{SENT} {DELETION}")
             }
         }
@@ -163,11 +197,13 @@ impl Pass<'_> {
     /// Whether the sink holds just this already. What was remembered is from before this pass: of a record that it has sent already it
     /// says nothing.
     fn is_held_back(&self, row: Row, payload: &Payload, kept: Option<&Kept>) -> bool {
-        let (Some(unchanged), Some(kept), true) = (self.plan.unchanged.on(), kept, self.holds_back) else {
-            return false;
-        };
-        let now = self.ends.source.now();
-        unchanged.holds(kept, unchanged.print(payload), now) && !self.sent.contains(&row.key)
+        self.holds_back && self.is_held(payload, kept) && !self.sent.contains(&row.key)
+    }
+
+    /// Whether the sink is remembered to hold just this.
+    fn is_held(&self, payload: &Payload, kept: Option<&Kept>) -> bool {
+        let (Some(unchanged), Some(kept)) = (self.plan.unchanged.on(), kept) else { return false };
+        unchanged.holds(kept, unchanged.print(payload), self.ends.source.now())
     }
 
     /// What is accepted is noted then.

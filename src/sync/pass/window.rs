@@ -4,10 +4,12 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use futures::future::BoxFuture;
 
 use super::{Pass, reading::Answer};
-use crate::base::{
-    fault::Fault,
-    time,
-    window::{Span, Sweep, Window},
+use crate::{
+    base::{
+        fault::Fault,
+        window::{Span, Sweep, Window},
+    },
+    sync::clocks::Clocks,
 };
 
 /// How far the end of a window may lie behind the source's clock, beyond the time since the pass began: the clock is told in
@@ -35,25 +37,27 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// Compares the window's end with the source's clock at the first answer. If our guess of it was wrong, the windows are
+    /// Compares the window's end with both clocks at the first answer. If our guess of it was wrong, the windows are
     /// opened anew; a window must not end where changes still come in, nor long before now.
+    ///
+    /// A chain has no window to compare: each of its runs reads everything.
     pub(super) fn confirm(&mut self, at: DateTime<Utc>) -> Result<bool, Fault> {
-        if self.confirmed {
+        if self.compared {
             return Ok(true);
         }
+        self.compared = true;
+        let (clocks, chained) = (Clocks { source: at, ours: self.ends.clock.now() }, self.ends.rereads());
+        if clocks.differ() {
+            self.noticed.apart.get_or_insert(clocks);
+        }
+        if self.confirmed {
+            return if chained { Ok(true) } else { clocks.is_over(self.until()).map(|()| true) };
+        }
+        let start = self.before.or(self.plan.since).filter(|_| !chained);
+        let newest = clocks.checked_end(start, self.noticed.newest)?;
         self.confirmed = true;
-        let newest = at - TimeDelta::seconds(1);
         let took = TimeDelta::from_std(self.start.elapsed()).unwrap_or_default();
         let right = |until| until <= newest && newest - until <= BEHIND + took;
-        let asked = self.plan.since.filter(|_| !self.ends.rereads());
-        let since = asked.filter(|since| *since > newest);
-        if let Some(since) = since {
-            let (since, newest) = (time::spoken(since), time::spoken(newest));
-            return Err(Fault::list(format!(
-                "the source's clock says {newest}, and the timestamp {since} is later"
-            ))
-            .hint("set `latest_timestamp` to an earlier time, or to null for a full load"));
-        }
         if self.sweeps.iter().filter_map(|sweep| sweep.window.until).all(right) {
             return Ok(true);
         }

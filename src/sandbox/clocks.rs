@@ -1,0 +1,68 @@
+//! Clocks that are wrong: the one in the services' `Date` headers, and the program's own.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Faults, Sandbox};
+use crate::base::clock::Clock;
+
+/// The moment at which a clock is set to another time.
+#[derive(Debug, Clone, Copy)]
+pub struct Jump {
+    /// How long after the services begin to misbehave.
+    pub after: Duration,
+    /// How far the clock is set forward; back, if negative.
+    pub by: TimeDelta,
+}
+
+/// How far each clock is off.
+#[derive(Debug, Default)]
+pub(super) struct Skew {
+    /// The services' clock, which stamps their records, is ahead of the sandbox's by this.
+    pub ahead: TimeDelta,
+    date_ahead: TimeDelta,
+    date_jump: Option<(Jump, DateTime<Utc>)>,
+    our_jump: Option<(Jump, DateTime<Utc>)>,
+}
+
+impl Skew {
+    /// `now`: the time at which the services begin to misbehave, by the sandbox's clock.
+    pub fn new(faults: &Faults, now: DateTime<Utc>) -> Self {
+        let Faults { ahead, date_ahead, date_jump, our_jump, .. } = *faults;
+        let since = |jump: Jump| (jump, now);
+        Skew { ahead, date_ahead, date_jump: date_jump.map(since), our_jump: our_jump.map(since) }
+    }
+
+    /// Corrects all clocks but the one that stamps the records.
+    pub fn correct(&mut self) {
+        *self = Skew { ahead: self.ahead, ..Skew::default() };
+    }
+
+    /// How far `Date` headers are ahead of the clock that stamps the records.
+    pub fn date(&self, now: DateTime<Utc>) -> TimeDelta {
+        self.date_ahead + jumped(self.date_jump, now)
+    }
+
+    /// How far the program's clock is ahead of what it should be.
+    pub fn ours(&self, now: DateTime<Utc>) -> TimeDelta {
+        jumped(self.our_jump, now)
+    }
+}
+
+fn jumped(jump: Option<(Jump, DateTime<Utc>)>, now: DateTime<Utc>) -> TimeDelta {
+    let past = jump.filter(|(jump, since)| (now - since).to_std().is_ok_and(|passed| passed >= jump.after));
+    past.map_or(TimeDelta::zero(), |(jump, _)| jump.by)
+}
+
+/// A clock for the program, which jumps when the sandbox's faults say so.
+pub(super) struct OurClock {
+    pub sandbox: Arc<Sandbox>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Clock for OurClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now() + self.sandbox.our_skew()
+    }
+}

@@ -1,0 +1,149 @@
+//! The windows of a run's passes: where each begins and ends.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use log::warn;
+use std::time::Duration;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    checkpoint::Header,
+    clocks::continuing,
+    coverage::Counts,
+    job::{Ends, Plan},
+    pass::Pass,
+    walk::Server,
+};
+use crate::base::{
+    fault::Fault,
+    window::{Span, Sweep, Window},
+};
+
+/// The longest wait for the next window of a run, whatever the clocks say: usually it is less than two seconds.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Has a full load begin at the row that `start_offset` counts up to, or rather at the second of its last change: rows move
+/// while they are counted, seconds do not. Members of the same second are loaded, too.
+pub(super) async fn leave_out(ends: &Ends, plan: &Plan, header: &mut Header) -> Result<(), Fault> {
+    let span = Span { offset: plan.start_offset, count: 1 };
+    let mut page = ends.rows()?.read(&header.windows[0], span).await?;
+    let until = ends.clocks().end();
+    if header.windows[0].until > Some(until) {
+        // Our clock is ahead; by now the source's is known.
+        header.end_at(until);
+        page = ends.rows()?.read(&header.windows[0], span).await?;
+    }
+    header.counts.left_out = match page.records.is_empty() {
+        true => page.total.min(plan.start_offset),
+        false => plan.start_offset,
+    };
+    header.windows[0].since = match page.records.first() {
+        None => header.windows[0].until,
+        Some(first) => {
+            let changed = first.changed.ok_or_else(|| {
+                Fault::list("the record at `start_offset` has no time of its last change")
+                    .hint("load without `start_offset`")
+            })?;
+            Some(changed - TimeDelta::seconds(1))
+        }
+    };
+    Ok(())
+}
+
+/// What a pass came to, together with those before.
+pub(super) struct Done {
+    pub until: DateTime<Utc>,
+    pub counts: Counts,
+    pub seconds: f64,
+    /// It was more than a page.
+    pub big: bool,
+    server: Server,
+    totals_wrong: bool,
+    newest: Option<DateTime<Utc>>,
+}
+
+impl Done {
+    pub fn of(pass: &Pass) -> Self {
+        Done {
+            until: pass.until(),
+            counts: pass.counts(),
+            seconds: pass.seconds(),
+            big: pass.is_big(),
+            server: pass.server(),
+            totals_wrong: pass.totals_wrong(),
+            newest: pass.noticed.newest,
+        }
+    }
+}
+
+/// The windows of a new run. The archived are not in the plain listing, and those who are archived after they were delivered
+/// must not stay opted in at the other end: their listing is read from where we last did. Where we have no record of that,
+/// all of them are read, but on a true first load none: nobody was delivered.
+pub(super) fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
+    let until = Some(ends.clocks().end());
+    let since = plan.since.map(|since| continuing(since, plan.overlap));
+    let mut windows = vec![Window { sweep: Sweep::Listed, since, until }];
+    if !plan.reads_archived {
+        return Header::new(&plan.origin, windows);
+    }
+    let since = recorded.map(|recorded| plan.since.map_or(recorded, |since| since.min(recorded)));
+    if since.is_some() || plan.since.is_some() || plan.delivered_before {
+        if since.is_none() {
+            warn!(
+                "list {:?}: there is no record of who was delivered, so all archived records are read and passed on as archived.",
+                plan.list_id
+            );
+        }
+        let since = since.map(|since| continuing(since, plan.overlap));
+        windows.push(Window { sweep: Sweep::Archived, since, until });
+    }
+    Header::new(&plan.origin, windows)
+}
+
+/// What has changed since a pass began, and so left its windows.
+pub(super) fn catch_up(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
+    let since = Some(continuing(done.until, plan.overlap));
+    let until = Some(ends.clocks().end());
+    let sweeps = [Sweep::Listed, Sweep::Archived].into_iter().take(if plan.reads_archived { 2 } else { 1 });
+    let windows = sweeps.map(|sweep| Window { sweep, since, until }).collect();
+    let (pass, choice) = (header.pass + 1, ends.mapping.choice());
+    let before = Some(done.until);
+    Header { pass, windows, choice, before, ..carried_over(header, done) }
+}
+
+/// What the next pass takes over from the ones before.
+fn carried_over(header: Header, done: Done) -> Header {
+    let Done { counts, seconds, server, totals_wrong, newest, .. } = done;
+    Header { counts, seconds, server, totals_wrong, newest, ..header }
+}
+
+/// The same pass once more, up to now.
+pub(super) fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
+    let until = Some(ends.clocks().end());
+    let mut windows = header.windows.clone();
+    if windows.len() == 1 && plan.reads_archived {
+        // Somebody has been delivered by now, and may have been archived since.
+        windows.push(Window {
+            sweep: Sweep::Archived,
+            since: Some(continuing(done.until, plan.overlap)),
+            until: None,
+        });
+    }
+    windows.iter_mut().for_each(|window| window.until = until);
+    let Counts { window, left_out, seen, left, late, unexplained, .. } = header.counts.clone();
+    let again = done.counts.again + done.counts.seen - seen;
+    let counts = Counts { window, left_out, seen, left, late, unexplained, again, ..done.counts.clone() };
+    Header { windows, counts, choice: ends.mapping.choice(), ..carried_over(header, done) }
+}
+
+/// Waits until the next window reaches beyond the last one, so that a full load holds the second in which it began: then a list
+/// that was filled a moment ago is loaded whole. A clock that was set back does not lengthen the wait; the next window shows
+/// it. False: a stop was asked for.
+pub(super) async fn a_second_has_passed(ends: &Ends, until: DateTime<Utc>, stop: &CancellationToken) -> bool {
+    let left = until + TimeDelta::seconds(2) - ends.clocks().earlier();
+    let left = left.to_std().unwrap_or_default().min(LONGEST_WAIT);
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = sleep(left) => !stop.is_cancelled(),
+    }
+}
