@@ -36,6 +36,9 @@ pub struct Counts {
     pub rejected: BTreeMap<String, u64>,
     /// Rows that had been read before.
     pub read_twice: u64,
+    /// Rows beyond the first that one answer shows under one key.
+    #[serde(default)]
+    pub repeated: u64,
     /// Rows that left the windows since: they have changed, or are gone.
     pub left: u64,
     pub passes: u32,

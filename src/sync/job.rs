@@ -16,7 +16,8 @@ use super::{
     brake::Brake,
     checkpoint::{Checkpoint, Header},
     coverage::Counts,
-    dead_letter, held,
+    dead_letter::{self, DeadLetter},
+    held,
     ledger::{self, Delivered, Summary},
     pass::Pass,
     seen::fingerprint,
@@ -26,6 +27,7 @@ use super::{
 use crate::{
     base::{
         fault::Fault,
+        record::UNREADABLE,
         window::{Span, Sweep, Window},
     },
     mapping::Mapping,
@@ -201,6 +203,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
         if caught_up || header.pass > CATCH_UPS {
             let elapsed = Duration::try_from_secs_f64(done.seconds).unwrap_or_default();
             let unknown = ends.mapping.unknown();
+            warn_of_repeats(plan, done.counts.repeated);
             return Ok(Ended::Finished(Outcome { until: done.until, elapsed, counts: done.counts, unknown }));
         }
         if !a_second_has_passed(ends, done.until, stop).await {
@@ -226,13 +229,16 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
     };
     let unlisted = ledger::add(&plan.list_folder, delivered).await?;
     let (letters, _) = dead_letter::read(&plan.dead_letter).await?;
-    let prints = letters.iter().map(|letter| fingerprint(&letter.key));
-    dead_letter::tidy(
-        &plan.dead_letter,
-        &plan.entry(),
-        prints.filter(|print| pass.settled_well(*print)).collect(),
-    )
-    .await?;
+    // A record that could not be read may be known by its text alone: when that has changed, nothing else tells.
+    let unreadable = format!("{UNREADABLE}: ");
+    let everything = whole && done.counts.left_out == 0;
+    let over = |letter: &DeadLetter| {
+        let print = fingerprint(&letter.key);
+        let unmet = everything && !letter.opts_out && letter.reason.starts_with(&unreadable);
+        pass.settled_well(print) || (unmet && !pass.has_met(print))
+    };
+    let over = letters.iter().filter(|letter| over(letter)).map(|letter| fingerprint(&letter.key)).collect();
+    dead_letter::tidy(&plan.dead_letter, &plan.entry(), over).await?;
     if let Some(unchanged) = plan.unchanged.on() {
         unchanged.tidy(ends.source.now()).await?;
     }
@@ -338,8 +344,8 @@ fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
         windows.push(Window { sweep: Sweep::Archived, since: Some(continuing(done.until)), until: None });
     }
     windows.iter_mut().for_each(|window| window.until = until);
-    let Counts { window, left_out, seen, left, .. } = header.counts;
-    let counts = Counts { window, left_out, seen, left, ..done.counts };
+    let Counts { window, left_out, seen, left, repeated, .. } = header.counts;
+    let counts = Counts { window, left_out, seen, left, repeated, ..done.counts };
     Header { windows, counts, seconds: done.seconds, choice: ends.mapping.choice(), ..header }
 }
 
@@ -351,6 +357,18 @@ async fn a_second_has_passed(ends: &Ends, until: DateTime<Utc>, stop: &Cancellat
         () = stop.cancelled() => false,
         () = sleep(left) => !stop.is_cancelled(),
     }
+}
+
+fn warn_of_repeats(plan: &Plan, rows: u64) {
+    let repeat = match rows {
+        0 => return,
+        1 => "1 row repeats".to_owned(),
+        rows => format!("{rows} rows repeat"),
+    };
+    warn!(
+        "list {:?}: {repeat} another row's id, and nothing tells them apart: rows with one id are delivered as one record.",
+        plan.list_id
+    );
 }
 
 fn told_resumed(plan: &Plan, pass: &Pass) {

@@ -29,6 +29,7 @@ use super::{
     job::{Ends, Plan},
     ledger,
     parcel::Parcel,
+    seen::{Seen, repeats as repeated},
     sweep::{Pace, Sweeping},
     unchanged::Memory,
     walk::Joined,
@@ -70,6 +71,10 @@ pub struct Pass<'a> {
     relieved: Option<Duration>,
     /// The first pass of a full load.
     first_of_full: bool,
+    /// Records that no window holds and that were read from the listing without bounds.
+    untimed: HashSet<u128>,
+    /// By listing and key: rows beyond the first that one answer has shown under this key.
+    repeats: HashMap<(usize, u128), u64>,
     /// Nobody of the list was ever delivered, as far as our record tells.
     pub unrecorded: bool,
     /// Nothing: any number of opt-outs may pass.
@@ -97,12 +102,17 @@ impl<'a> Pass<'a> {
         let chained = matches!(ends.source.pages(), Pages::Chain(_));
         let pace = Pace { size: plan.items_per_request, workers: plan.worker_count, chained };
         let mut counts = header.counts.clone();
-        let mut sweeps = Vec::new();
+        let (mut sweeps, mut repeats) = (Vec::new(), HashMap::new());
         for (walk, window) in header.windows.iter().enumerate() {
             let of_walk: Vec<&Line> = lines.iter().filter(|line| line.walk == walk).collect();
             let sweep = Sweeping::new(*window, pace).resume(&of_walk)?;
             counts.count_all(&sweep.seen);
             sweeps.push(sweep);
+            for line in of_walk.iter().filter(|_| !chained) {
+                let rows = Seen::default().decode(&line.rows, &line.names)?;
+                repeats
+                    .extend(repeated(rows.iter().map(|row| row.key)).map(|(key, rows)| ((walk, key), rows)));
+            }
         }
         let mut seconds = header.seconds;
         if let Some(last) = lines.last() {
@@ -129,6 +139,8 @@ impl<'a> Pass<'a> {
             heavies: 0,
             resting: None,
             relieved: None,
+            untimed: HashSet::new(),
+            repeats,
             first_of_full: plan.since.is_none() && header.pass == 1,
             unrecorded: false,
             brake: None,
@@ -263,6 +275,7 @@ impl<'a> Pass<'a> {
             counts.seen += rows.seen;
             counts.left += rows.left();
         }
+        counts.repeated += self.repeats.values().sum::<u64>();
         counts.passes += 1;
         counts
     }
@@ -272,6 +285,11 @@ impl<'a> Pass<'a> {
         let fates = self.sweeps.iter().filter_map(|sweep| Some(sweep.seen.name(sweep.seen.get(key)?.fate)));
         let mut fates = fates.peekable();
         fates.peek().is_some() && fates.all(|fate| !fate.starts_with(REJECTED))
+    }
+
+    /// Whether a record was read, whatever became of it.
+    pub fn has_met(&self, key: u128) -> bool {
+        self.untimed.contains(&key) || self.sweeps.iter().any(|sweep| sweep.seen.get(key).is_some())
     }
 
     pub fn until(&self) -> DateTime<Utc> {

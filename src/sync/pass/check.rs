@@ -1,6 +1,6 @@
 //! What is looked at when all pages of a pass have joined: seconds that lie across pages, and the source's own counts.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta};
 use log::debug;
@@ -16,7 +16,7 @@ use crate::{
     },
     source::Pages,
     sync::{
-        seen::fingerprint,
+        seen::{fingerprint, repeats},
         sweep::Sweeping,
         walk::{LAG, MOST},
     },
@@ -100,6 +100,7 @@ impl Pass<'_> {
 
     async fn records(&mut self, index: usize, records: &[Record]) -> Result<(), Fault> {
         self.memory = recall(self.plan, records).await?;
+        self.note_repeats(index, records);
         records.iter().for_each(|record| self.record(index, record));
         Ok(())
     }
@@ -134,7 +135,7 @@ impl Pass<'_> {
     /// Reads a second that is too big for one answer until all rows that it held at the beginning of a look were seen in that
     /// look. Rows that leave meanwhile may not be seen any more; then the look begins anew.
     async fn read_again_and_again(&mut self, index: usize, window: Window) -> Result<Looked, Fault> {
-        let (mut count, mut seen, mut held) = (MOST, HashSet::new(), None);
+        let (mut count, mut seen, mut held) = (MOST, HashMap::new(), None);
         for _ in 0..READINGS {
             let mut offset = 0;
             loop {
@@ -146,10 +147,20 @@ impl Pass<'_> {
                     page => page?,
                 };
                 self.records(index, &page.records).await?;
-                seen.extend(page.records.iter().map(|record| fingerprint(&record.key)));
+                let prints = || page.records.iter().map(|record| fingerprint(&record.key));
+                // Rows that share a key are told apart within one answer only.
+                seen.extend(
+                    prints()
+                        .filter(|print| !seen.contains_key(print))
+                        .map(|print| (print, 1))
+                        .collect::<Vec<_>>(),
+                );
+                repeats(prints()).for_each(|(print, more)| {
+                    seen.entry(print).and_modify(|rows| *rows = (more + 1).max(*rows));
+                });
                 offset += page.records.len() as u64;
                 let held = *held.get_or_insert(page.total);
-                if seen.len() as u64 >= held {
+                if seen.values().sum::<u64>() >= held {
                     return Ok(Looked::Whole);
                 }
                 if page.records.is_empty() || offset >= page.total {
@@ -173,6 +184,8 @@ impl Pass<'_> {
     async fn rows(&self, index: usize) -> Result<Option<String>, Fault> {
         let Sweeping { window, seen, .. } = &self.sweeps[index];
         let mut rows = self.sweeps[index].rows();
+        rows.seen +=
+            self.repeats.iter().filter(|((of, _), _)| *of == index).map(|(_, rows)| rows).sum::<u64>();
         let Some(until) = window.until.filter(|_| rows.suspicious()) else { return Ok(None) };
         let lag = until - TimeDelta::from_std(LAG).unwrap_or_default();
         let since = window.since.map_or(lag, |since| since.max(lag));
@@ -193,8 +206,9 @@ impl Pass<'_> {
         Ok(why)
     }
 
-    /// Members without a time stand in no window. A full load therefore compares the count without bounds with that of all times.
-    async fn without_time(&self) -> Result<Explained, Fault> {
+    /// Members without a time stand in no window. A full load therefore compares the count without bounds with that of all times,
+    /// and where they differ reads those members from the listing without bounds.
+    async fn without_time(&mut self) -> Result<Explained, Fault> {
         if !self.first_of_full {
             return Ok(Ok(()));
         }
@@ -208,7 +222,45 @@ impl Pass<'_> {
             }
         }
         let without = fewest - most;
-        Ok(Err(format!("{without} records have no time of their last change, so that no window holds them")))
+        let found = self.untimed(all, fewest, without).await?;
+        let shown = match found {
+            found if found >= without => return Ok(Ok(())),
+            0 => "none".to_owned(),
+            found => format!("only {found}"),
+        };
+        Ok(Err(format!(
+            "{without} records have no time of their last change, and the listing shows {shown} of them"
+        )))
+    }
+
+    /// Rejects the records without a time that a listing shows at one of its ends, where a sort by time puts them. Returns how
+    /// many there are, up to `without`.
+    async fn untimed(&mut self, all: Window, total: u64, without: u64) -> Result<u64, Fault> {
+        let mut count = self.plan.items_per_request.clamp(1, MOST);
+        let mut found = HashSet::new();
+        for from_start in [true, false] {
+            let mut passed = 0;
+            while passed < total && (found.len() as u64) < without {
+                let rows = (total - passed).min(count as u64);
+                let offset = if from_start { passed } else { total - passed - rows };
+                let page = match self.read(all, Span { offset, count: rows as usize }).await {
+                    Err(Fault::TooLarge(_)) => {
+                        count = count.div_ceil(2);
+                        continue;
+                    }
+                    page => page?,
+                };
+                for record in page.records.iter().filter(|record| record.changed.is_none()) {
+                    self.record_untimed(0, record);
+                    found.insert(fingerprint(&record.key));
+                }
+                if page.records.is_empty() || page.records.iter().any(|record| record.changed.is_some()) {
+                    break;
+                }
+                passed += rows;
+            }
+        }
+        Ok(found.len() as u64)
     }
 }
 

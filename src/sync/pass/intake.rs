@@ -9,16 +9,16 @@ use super::Pass;
 use crate::{
     base::{
         fault::{Fault, Problem},
-        record::{LeftOut, Mapped, Outgoing, Payload, Reason, Record},
+        record::{LeftOut, Mapped, Outgoing, Payload, Reason, Record, UNREADABLE},
         time,
-        window::{Link, Page, Window},
+        window::{Link, Page, Sweep, Window},
     },
     sink::Deletion,
     sync::{
         coverage::{DELETION, OPT_OUT, OPT_OUT_AGAIN, OUTDATED, REJECTED, SENT, SKIPPED, UNCHANGED, counted},
         dead_letter::DeadLetter,
         parcel::Parcel,
-        seen::{Known, Seen, fingerprint},
+        seen::{Known, Seen, fingerprint, repeats},
         unchanged::Kept,
         walk::{Ask, Row, Rows},
     },
@@ -33,6 +33,7 @@ impl Pass<'_> {
         let rows: Vec<Row> = page.records.iter().map(row).collect();
         let now = self.start.elapsed();
         if self.sweeps[index].answered(ask, rows, page.total, now) == Rows::Take {
+            self.note_repeats(index, &page.records);
             page.records.iter().for_each(|record| self.record(index, record));
         }
         let sweep = &mut self.sweeps[index];
@@ -48,6 +49,14 @@ impl Pass<'_> {
             self.watermark.joined(index, (joined, sweep.progress.clone()), keys.into_iter());
         }
         sweep.next_part();
+    }
+
+    /// Notes rows of one answer that share a key: what they show is one record, and none of them is missing.
+    pub(super) fn note_repeats(&mut self, index: usize, records: &[Record]) {
+        for (key, rows) in repeats(records.iter().map(|record| fingerprint(&record.key))) {
+            let known = self.repeats.entry((index, key)).or_default();
+            *known = rows.max(*known);
+        }
     }
 
     /// A page of a chain has joined the one before it by being named there.
@@ -78,6 +87,8 @@ impl Pass<'_> {
         let kept = self.memory.remove(&row.key);
         let fate = if outdated {
             OUTDATED.to_owned()
+        } else if record.unreadable.is_some() {
+            self.reject_unreadable(record, self.sweeps[index].window.sweep == Sweep::Archived)
         } else if record.deleted {
             self.delete(row, record, kept.as_ref())
         } else {
@@ -198,7 +209,10 @@ impl Pass<'_> {
         let letter = DeadLetter {
             key: record.key.clone(),
             entry: self.plan.entry(),
-            reason: reason.to_owned(),
+            reason: match &record.unreadable {
+                Some(why) => format!("{reason}: {why}"),
+                None => reason.to_owned(),
+            },
             request_id: None,
             time,
             changed: record.changed,
@@ -210,10 +224,35 @@ impl Pass<'_> {
         format!("{REJECTED} {reason}")
     }
 
+    /// A record that can't be read is kept as a dead letter. An archived one must not stay opted in, so its letter counts as an
+    /// opt-out that is still to be seen to.
+    fn reject_unreadable(&mut self, record: &Record, archived: bool) -> String {
+        let fate = self.reject(record, UNREADABLE, None);
+        if let Some((letter, _)) = self.rejects.last_mut() {
+            letter.opts_out |= archived;
+        }
+        fate
+    }
+
+    /// Counts and keeps a record without a time, which no window holds. Returns whether it was met for the first time.
+    pub(super) fn record_untimed(&mut self, index: usize, record: &Record) -> bool {
+        let print = fingerprint(&record.key);
+        let new = self.sweeps[index].seen.get(print).is_none() && self.untimed.insert(print);
+        if new {
+            let fate = self.reject_unreadable(record, false);
+            self.note_fate(print, &fate, None);
+            self.counts.count(&fate);
+            self.counts.window += 1;
+            self.counts.seen += 1;
+        }
+        new
+    }
+
     /// Fails when so many are rejected that it can't be for what they are.
     pub(super) fn trust(&self) -> Result<(), Fault> {
         let rejected: u64 = self.counts.rejected.values().sum();
-        let seen: u64 = self.sweeps.iter().map(|sweep| sweep.seen.len() as u64).sum();
+        // Both of the whole run: a pass that catches up reads few records.
+        let seen = self.counts.seen + self.sweeps.iter().map(|sweep| sweep.seen.len() as u64).sum::<u64>();
         if rejected <= MANY || 2 * rejected <= seen {
             return Ok(());
         }
