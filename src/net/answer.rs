@@ -27,7 +27,8 @@ impl ProblemDocument {
     /// Reads a body; nothing if it is no JSON object.
     pub fn read(body: &[u8]) -> Option<Self> {
         let object = body.trim_ascii_start().starts_with(b"{");
-        serde_json::from_slice(body).ok().filter(|_| object)
+        // Words in another encoding are better than none.
+        object.then(|| serde_json::from_str(&String::from_utf8_lossy(body)).ok()).flatten()
     }
 
     /// Returns the service's own words, which may hold anything.
@@ -121,6 +122,25 @@ fn date(text: &str) -> Option<DateTime<Utc>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_body_is_read_leniently() {
+        let text = |body: &[u8]| ProblemDocument::read(body).map(|problem| problem.text());
+        for (body, expected) in [
+            (&br#"{"title": "A", "detail": "b"}"#[..], Some(Some("A: b"))),
+            (br#"{"title": 7, "detail": "b", "status": 500}"#, Some(Some("b"))),
+            (br#"{"error": true, "message": "m"}"#, Some(Some("m"))),
+            (br#"{"error": {"code": 1, "message": "m"}}"#, Some(Some("m"))),
+            (br#"{"errors": [{"field": "f"}, {"message": "m"}]}"#, Some(Some("m"))),
+            (b"{\"error\": \"caf\xe9\"}", Some(Some("caf\u{fffd}"))),
+            (b" {}", Some(None)),
+            (b"[]", None),
+            (b"<html>", None),
+            (b"", None),
+        ] {
+            assert_eq!(text(body), expected.map(|text| text.map(str::to_owned)), "{body:?}");
+        }
+    }
 
     #[test]
     fn a_service_may_tell_in_words_how_long_to_wait() {
