@@ -16,6 +16,7 @@ use crate::{
     },
     source::Pages,
     sync::{
+        coverage::Rows,
         seen::{fingerprint, repeats},
         sweep::Sweeping,
         walk::{LAG, MOST},
@@ -181,11 +182,10 @@ impl Pass<'_> {
 
     /// Whether the source counts members that nothing explains. Its count may be an older picture, in which members stand that
     /// have left since, so that it is asked again, and at last when no picture can be older than what was read.
-    async fn rows(&self, index: usize) -> Result<Option<String>, Fault> {
+    async fn rows(&mut self, index: usize) -> Result<Option<String>, Fault> {
+        self.read_at_once(index).await?;
         let Sweeping { window, seen, .. } = &self.sweeps[index];
-        let mut rows = self.sweeps[index].rows();
-        rows.seen +=
-            self.repeats.iter().filter(|((of, _), _)| *of == index).map(|(_, rows)| rows).sum::<u64>();
+        let mut rows = self.counted(index);
         let Some(until) = window.until.filter(|_| rows.suspicious()) else { return Ok(None) };
         let lag = until - TimeDelta::from_std(LAG).unwrap_or_default();
         let since = window.since.map_or(lag, |since| since.max(lag));
@@ -204,6 +204,26 @@ impl Pass<'_> {
             }
         }
         Ok(why)
+    }
+
+    /// The rows of a listing as they were seen, those that share a key counted each.
+    fn counted(&self, index: usize) -> Rows {
+        let repeats = self.repeats.iter().filter(|((of, _), _)| *of == index).map(|(_, rows)| rows);
+        let rows = self.sweeps[index].rows();
+        Rows { seen: rows.seen + repeats.sum::<u64>(), ..rows }
+    }
+
+    /// Reads a listing that one answer holds once more if rows of it seem to be missing: rows that share a key may have stood in
+    /// different pages, and only one answer tells them from one row that has moved.
+    async fn read_at_once(&mut self, index: usize) -> Result<(), Fault> {
+        let Rows { held, seen, .. } = self.counted(index);
+        if seen >= held || held > MOST as u64 {
+            return Ok(());
+        }
+        match self.read(self.sweeps[index].window, Span { offset: 0, count: MOST }).await {
+            Err(Fault::TooLarge(_)) => Ok(()),
+            page => self.records(index, &page?.records).await,
+        }
     }
 
     /// Members without a time stand in no window. A full load therefore compares the count without bounds with that of all times,
