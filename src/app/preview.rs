@@ -10,7 +10,7 @@ use super::{ends::Keys, lists::Lists};
 use crate::{
     base::{
         fault::Fault,
-        record::{LeftOut, Mapped, Outgoing, Payload, Record},
+        record::{LeftOut, Mapped, Outgoing, Payload, Record, UNREADABLE},
         window::{Span, Sweep, Window},
     },
     cli::{self, exit},
@@ -87,6 +87,9 @@ const ARCHIVED: &str = "archived";
 /// One member, in three parts.
 fn told(ends: &Ends, record: &Record) -> String {
     let mut told = format!("Record {}\n{}\n\n", record.key, pretty(&record.body));
+    if let Some(why) = &record.unreadable {
+        return told + &format!("Not sent: rejected, {UNREADABLE}: {why}\n");
+    }
     if record.deleted {
         return told
             + match ends.sink.deletion() {

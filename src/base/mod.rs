@@ -10,4 +10,5 @@ pub mod record;
 pub mod redact;
 pub mod secret;
 pub mod time;
+pub mod unreadable;
 pub mod window;

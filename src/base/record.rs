@@ -16,7 +16,25 @@ pub struct Record {
     pub status: String,
     /// The source tells that it is gone; the body is then no more than what names it.
     pub deleted: bool,
+    /// Why the record can't be read and where it stands, without a value of it; the engine rejects it as [`UNREADABLE`].
+    pub unreadable: Option<String>,
     pub body: Box<RawValue>,
+}
+
+/// Why a record that can't be read is rejected.
+pub const UNREADABLE: Reason = "unreadable";
+
+/// Begins the key of a record whose own key can't be read.
+const NAMELESS: &str = "unreadable-";
+
+/// Returns the key of a record whose own key can't be read. It is the same as long as the record's text is.
+pub fn nameless(body: &RawValue) -> String {
+    format!("{NAMELESS}{:x}", md5::compute(body.get()))
+}
+
+/// Whether a key stands for a record whose own key can't be read, so that no source can find it.
+pub fn is_nameless(key: &str) -> bool {
+    key.starts_with(NAMELESS)
 }
 
 /// What will be sent for one record.

@@ -223,7 +223,14 @@ mod tests {
 
     fn record(body: &Value) -> Record {
         let body = RawValue::from_string(body.to_string()).unwrap();
-        Record { key: "1".into(), changed: None, status: "none".into(), deleted: false, body }
+        Record {
+            key: "1".into(),
+            changed: None,
+            status: "none".into(),
+            deleted: false,
+            unreadable: None,
+            body,
+        }
     }
 
     /// The payload, and what is left out with the reasons.

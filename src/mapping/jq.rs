@@ -136,7 +136,14 @@ mod tests {
 
     fn mapped(code: &str, body: &Value) -> String {
         let body = RawValue::from_string(body.to_string()).unwrap();
-        let record = Record { key: "1".into(), changed: None, status: "none".into(), deleted: false, body };
+        let record = Record {
+            key: "1".into(),
+            changed: None,
+            status: "none".into(),
+            deleted: false,
+            unreadable: None,
+            body,
+        };
         match expression(code).unwrap().map(&record) {
             Mapped::Send(Outgoing { body, .. }) => body.get().to_owned(),
             Mapped::Skip(reason) => format!("skip {reason}"),

@@ -30,7 +30,14 @@ fn member(changes: Value) -> Value {
 }
 
 fn record(body: Box<RawValue>) -> Record {
-    Record { key: "k".into(), changed: None, status: "subscribed".into(), deleted: false, body }
+    Record {
+        key: "k".into(),
+        changed: None,
+        status: "subscribed".into(),
+        deleted: false,
+        unreadable: None,
+        body,
+    }
 }
 
 fn map_with(mapping: &OmetriaContact, member: &Value) -> Mapped {

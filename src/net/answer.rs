@@ -5,27 +5,93 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use http::header;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Response;
 use crate::base::fault::Fault;
 
-/// An error body: RFC 7807, or a plain `error` or `message`.
-#[derive(Deserialize)]
+/// An error body: RFC 7807, or a plain `error`, `message` or `errors`. Every field is read leniently.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 pub struct ProblemDocument {
-    title: Option<String>,
-    detail: Option<String>,
-    error: Option<String>,
-    message: Option<String>,
+    title: Value,
+    detail: Value,
+    error: Value,
+    message: Value,
+    errors: Value,
+    status: Value,
+    response: Value,
+    success: Value,
 }
 
 impl ProblemDocument {
+    /// Reads a body; nothing if it is no JSON object.
+    pub fn read(body: &[u8]) -> Option<Self> {
+        let object = body.trim_ascii_start().starts_with(b"{");
+        // Words in another encoding are better than none.
+        object.then(|| serde_json::from_str(&String::from_utf8_lossy(body)).ok()).flatten()
+    }
+
+    /// Returns the service's own words, which may hold anything.
     pub fn text(&self) -> Option<String> {
-        match (&self.title, &self.detail) {
+        match (words(&self.title), words(&self.detail)) {
             (Some(title), Some(detail)) => Some(format!("{title}: {detail}")),
             (title, detail) => {
-                title.as_ref().or(detail.as_ref()).or(self.error.as_ref()).or(self.message.as_ref()).cloned()
+                let plain = [&self.error, &self.message, &self.errors];
+                title.or(detail).or_else(|| plain.into_iter().find_map(words)).map(str::to_owned)
             }
         }
+    }
+
+    /// Names the field that reports an error without words, such as "`success` is false".
+    pub fn sign(&self) -> Option<String> {
+        let named = [("status", &self.status), ("response", &self.response)];
+        let named = named.into_iter().find_map(|(name, value)| Some((name, error_word(value)?)));
+        let failed = || is_false(&self.success).then_some(("success", "false"));
+        named.or_else(failed).map(|(name, word)| format!("`{name}` is {word}"))
+    }
+}
+
+/// The text of a value, of its message, or of its first part.
+fn words(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => Some(text.as_str()).filter(|text| !text.trim().is_empty()),
+        Value::Object(fields) => ["message", "detail", "error", "error_message", "title"]
+            .into_iter()
+            .find_map(|name| words(fields.get(name)?)),
+        Value::Array(parts) => parts.iter().find_map(words),
+        _ => None,
+    }
+}
+
+/// Whether an answer reports an error by these fields of its, whatever its status.
+pub fn reports_error(error: &Value, errors: &Value, success: &Value) -> bool {
+    is_set(error) || is_set(errors) || is_false(success)
+}
+
+/// The word by which a field reports an error, if it does.
+pub fn error_word(value: &Value) -> Option<&'static str> {
+    let text = value.as_str()?.trim();
+    ["error", "fail", "failed", "failure"].into_iter().find(|word| text.eq_ignore_ascii_case(word))
+}
+
+fn is_set(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(flag) => *flag,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Array(parts) => !parts.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+    }
+}
+
+fn is_false(value: &Value) -> bool {
+    match value {
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.trim().eq_ignore_ascii_case("false"),
+        _ => false,
     }
 }
 
@@ -68,6 +134,25 @@ fn date(text: &str) -> Option<DateTime<Utc>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_body_is_read_leniently() {
+        let text = |body: &[u8]| ProblemDocument::read(body).map(|problem| problem.text());
+        for (body, expected) in [
+            (&br#"{"title": "A", "detail": "b"}"#[..], Some(Some("A: b"))),
+            (br#"{"title": 7, "detail": "b", "status": 500}"#, Some(Some("b"))),
+            (br#"{"error": true, "message": "m"}"#, Some(Some("m"))),
+            (br#"{"error": {"code": 1, "message": "m"}}"#, Some(Some("m"))),
+            (br#"{"errors": [{"field": "f"}, {"message": "m"}]}"#, Some(Some("m"))),
+            (b"{\"error\": \"caf\xe9\"}", Some(Some("caf\u{fffd}"))),
+            (b" {}", Some(None)),
+            (b"[]", None),
+            (b"<html>", None),
+            (b"", None),
+        ] {
+            assert_eq!(text(body), expected.map(|text| text.map(str::to_owned)), "{body:?}");
+        }
+    }
 
     #[test]
     fn a_service_may_tell_in_words_how_long_to_wait() {

@@ -206,7 +206,11 @@ impl Http {
         let (mut attempt, mut failed) = (1, None);
         loop {
             let tried = self.try_once(request.clone(), kind).await;
-            let fault = match tried.and_then(|response| Ok((read(&response)?, response))) {
+            let read = |response: Response| match read(&response) {
+                Ok(result) => Ok((result, response)),
+                Err(fault) => Err(self.explained(fault, &response)),
+            };
+            let fault = match tried.and_then(read) {
                 Ok((result, response)) => {
                     self.note_time(&response);
                     return Ok(result);
@@ -302,7 +306,7 @@ impl Http {
     /// a refusal of the key is JSON, a 403 without JSON comes from a content network that throttles.
     fn refusal(&self, response: &Response) -> Fault {
         let (service, status) = (self.door.account.service, response.status());
-        let problem = serde_json::from_slice::<ProblemDocument>(response.body()).ok();
+        let problem = ProblemDocument::read(response.body());
         let key = self.door.account.key_name;
         let reason = status.canonical_reason().unwrap_or("").to_lowercase();
         let what = format!("{service} answered {} {reason}", status.as_u16());
@@ -317,7 +321,11 @@ impl Http {
                 if status.is_server_error()
                     || matches!(
                         status,
-                        StatusCode::FORBIDDEN | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+                        StatusCode::FORBIDDEN
+                            | StatusCode::REQUEST_TIMEOUT
+                            | StatusCode::MISDIRECTED_REQUEST
+                            | StatusCode::TOO_EARLY
+                            | StatusCode::TOO_MANY_REQUESTS
                     ) =>
             {
                 let mut fault = Fault::retry(what.trim_end());
@@ -341,6 +349,15 @@ impl Http {
         match problem.as_ref().and_then(ProblemDocument::text).map(|text| self.safe(&text)) {
             Some(text) if text != reason => fault.because(text),
             _ => fault,
+        }
+    }
+
+    /// Adds the service's own words to what was made of a good answer: it may hold an error all the same.
+    fn explained(&self, fault: Fault, response: &Response) -> Fault {
+        let Some(problem) = ProblemDocument::read(response.body()) else { return fault };
+        match problem.text().map(|text| self.safe(&text)).or_else(|| problem.sign()) {
+            Some(text) => fault.because(text),
+            None => fault,
         }
     }
 

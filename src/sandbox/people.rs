@@ -84,6 +84,10 @@ impl Member {
         format!("{:x}", md5::compute(self.email.to_lowercase()))
     }
 
+    pub fn unique_email_id(&self) -> String {
+        self.id()[..10].to_owned()
+    }
+
     /// Does not depend on the address.
     pub fn contact_id(&self, list_id: &str) -> String {
         format!("{:x}", md5::compute(format!("contact {list_id} {}", self.number)))
@@ -107,7 +111,7 @@ impl Member {
         let mut member = json!({
             "id": id,
             "email_address": self.email,
-            "unique_email_id": &id[..10],
+            "unique_email_id": self.unique_email_id(),
             "contact_id": self.contact_id(list_id),
             "full_name": format!("{} {}", self.first, self.last).trim(),
             "web_id": 100_000_000 + self.number,

@@ -19,6 +19,7 @@ pub struct Query {
     fields: Vec<String>,
     exclude_fields: Vec<String>,
     status: Option<String>,
+    unique_email_id: Option<String>,
     since_last_changed: Option<DateTime<Utc>>,
     before_last_changed: Option<DateTime<Utc>>,
     descending: bool,
@@ -38,6 +39,7 @@ impl Query {
                 "fields" => query.fields = paths(&value),
                 "exclude_fields" => query.exclude_fields = paths(&value),
                 "status" => query.status = Some(value.into_owned()),
+                "unique_email_id" => query.unique_email_id = Some(value.into_owned()),
                 "since_last_changed" => query.since_last_changed = at(&value)?,
                 "before_last_changed" => query.before_last_changed = at(&value)?,
                 "sort_field" if value == "last_changed" => {}
@@ -53,9 +55,13 @@ impl Query {
 
     /// `since` excludes its second, `before` includes it; without a status the archived members are hidden.
     pub fn select(&self, list_id: &str, picture: Picture, quirks: &Quirks) -> Value {
-        let wanted = |member: &Member| match &self.status {
+        let of_status = |member: &Member| match &self.status {
             Some(status) => member.status == status,
             None => member.status != "archived",
+        };
+        let wanted = |member: &Member| {
+            of_status(member)
+                && self.unique_email_id.as_ref().is_none_or(|id| *id == member.unique_email_id())
         };
         let mut members = picture.members(self.since_last_changed, self.before_last_changed, wanted);
         if self.descending {
@@ -82,9 +88,12 @@ impl Query {
         )
     }
 
-    /// The member with this id, archived or not.
+    /// The member with this id or contact id, archived or not.
     pub fn find(&self, list_id: &str, id: &str, picture: &Picture) -> Option<Value> {
-        let found = picture.members(None, None, |member| member.id() == id).into_iter().next()?;
+        let found = picture
+            .members(None, None, |member| member.id() == id || member.contact_id(list_id) == id)
+            .into_iter()
+            .next()?;
         Some(self.cut("", found.json(list_id)))
     }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::HeaderName;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::{BatchLimits, Deletion, LateErrors, Receipt, Sink, Wanted};
 use crate::{
@@ -16,7 +17,10 @@ use crate::{
         record::{Payload, Reason},
         redact,
     },
-    net::{Account, Doors, Environment, Gate, Http, Refused, Response, Unopened, environment::credentials},
+    net::{
+        Account, Doors, Environment, Gate, Http, Refused, Response, Unopened, answer,
+        environment::credentials,
+    },
 };
 
 /// Records a request takes: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
@@ -25,6 +29,10 @@ const MAX_RECORDS: usize = 100;
 const MAX_ERRORS: usize = 100;
 /// As many as keep eight requests a second going while an answer takes a second.
 const IN_FLIGHT: usize = 8;
+
+/// Refusals of what stands in a batch (RFC 9110, section 15.5; RFC 7725): bad request, conflict, content too large, unprocessable
+/// content, unavailable for legal reasons. All others are about the account, the address, the form of the request or the moment.
+const CONTENT: [u16; 5] = [400, 409, 413, 422, 451];
 
 const SERVICE: &str = "ometria";
 /// The limit of push requests a second: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
@@ -136,7 +144,9 @@ impl Sink for Ometria {
             let answer = self.http.call(&doing, request, |response| accepted(response, batch.len())).await;
             // One record at fault has the whole batch refused, and none is named.
             answer.map_err(|fault| match fault {
-                Fault::List(problem) if matches!(problem.status, Some(400 | 413)) => Fault::TooLarge(problem),
+                Fault::List(problem) if problem.status.is_some_and(|status| CONTENT.contains(&status)) => {
+                    Fault::TooLarge(problem)
+                }
                 fault => fault,
             })
         })
@@ -150,17 +160,19 @@ fn body(batch: &[Payload]) -> Bytes {
 }
 
 fn late_errors(response: &Response) -> Result<LateErrors, Fault> {
+    /// Read leniently: one that can't be read must not hide the others.
     #[derive(Deserialize)]
     struct LateError {
         #[serde(default)]
-        error_message: String,
+        error_message: Value,
         #[serde(default)]
-        error_path: String,
+        error_path: Value,
     }
+    let text = |value: &Value| redact::line(value.as_str().unwrap_or_default());
     let errors: Vec<LateError> = serde_json::from_slice(response.body()).map_err(broken)?;
     let mut found = LateErrors { full: errors.len() >= MAX_ERRORS, ..LateErrors::default() };
     for LateError { error_message, error_path } in errors {
-        let kind = format!("{}: {}", redact::line(&error_path), redact::line(&error_message));
+        let kind = format!("{}: {}", text(&error_path), text(&error_message));
         *found.kinds.entry(kind).or_default() += 1;
     }
     Ok(found)
@@ -175,24 +187,49 @@ fn broken(error: serde_json::Error) -> Fault {
     ))
 }
 
-/// "OK" means received. The answer counts refused records without naming them.
+/// Reads what became of a batch. "OK" means received; the answer counts refused records without naming them.
+///
+/// # Errors
+///
+/// * [`Fault::TooLarge`]: some records were refused.
+/// * [`Fault::Retryable`]: the answer does not say that the batch was taken.
 fn accepted(response: &Response, sent: usize) -> Result<Receipt, Fault> {
-    #[derive(Deserialize)]
-    struct Answer {
-        rejected: Option<usize>,
-        accepted: Option<usize>,
-        request_id: Option<String>,
+    let answer: Map<String, Value> = serde_json::from_slice(response.body()).map_err(broken)?;
+    // Another client reads the counts from `data` and looks for `success`:
+    // <https://github.com/rudderlabs/rudder-transformer/blob/develop/src/v0/destinations/ometria/networkResponseHandler.js>.
+    let data = answer.get("data").and_then(Value::as_object);
+    let field = |name| answer.get(name).or_else(|| data?.get(name)).unwrap_or(&Value::Null);
+    let (accepted, rejected) = (count(field("accepted"), sent)?, count(field("rejected"), sent)?);
+    let [status, success] = ["status", "success"].map(field);
+    let failed = answer::reports_error(field("error"), field("errors"), success)
+        || [status, field("response")].into_iter().any(|value| answer::error_word(value).is_some())
+        || status.as_u64().is_some_and(|status| status >= 400);
+    let request_id = field("request_id").as_str().map(str::to_owned);
+    let short = accepted.map_or(0, |accepted| sent - accepted);
+    let refused = rejected.unwrap_or(0).max(if failed { 0 } else { short });
+    if refused > 0 {
+        let fault = Fault::list(format!("ometria rejected {refused} of {sent} contacts"));
+        return Err(match fault.request_id(request_id) {
+            Fault::List(problem) => Fault::TooLarge(problem),
+            fault => fault,
+        });
     }
-    let answer: Answer = serde_json::from_slice(response.body()).map_err(broken)?;
-    let rejected = answer.rejected.unwrap_or(0).max(sent - answer.accepted.unwrap_or(sent).min(sent));
-    if rejected == 0 {
-        return Ok(Receipt { request_id: answer.request_id });
+    let ok = status.as_str().is_some_and(|status| status.trim().eq_ignore_ascii_case("ok"));
+    match !failed && (accepted == Some(sent) || ok || success == &Value::Bool(true)) {
+        true => Ok(Receipt { request_id }),
+        false => Err(unsure()),
     }
-    let fault = Fault::list(format!("ometria rejected {rejected} of {sent} contacts"));
-    match fault.request_id(answer.request_id) {
-        Fault::List(problem) => Err(Fault::TooLarge(problem)),
-        fault => Err(fault),
-    }
+}
+
+/// A count of records, if there is one. More than were sent, or something else than a number, says nothing that can be relied upon.
+fn count(value: &Value, sent: usize) -> Result<Option<usize>, Fault> {
+    let number =
+        value.as_u64().and_then(|number| usize::try_from(number).ok()).filter(|number| *number <= sent);
+    if value.is_null() { Ok(None) } else { number.map(Some).ok_or_else(unsure) }
+}
+
+fn unsure() -> Fault {
+    Fault::retry("ometria's answer does not say that it took the contacts")
 }
 
 #[cfg(test)]
@@ -202,11 +239,12 @@ mod tests {
     #[test]
     fn late_errors_are_counted_by_kind_and_tell_nobodys_data() {
         let body = r#"[{"error_message": "\"Ada\" is not a name", "error_path": "root > firstname"},
-            {"error_message": "\"Grace\" is not a name", "error_path": "root > firstname"}, {}]"#;
+            {"error_message": "\"Grace\" is not a name", "error_path": "root > firstname"}, {},
+            {"error_message": null, "error_path": 7}]"#;
         let found = late_errors(&Response::new(body.into())).unwrap();
         let kinds: Vec<(&str, u64)> =
             found.kinds.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
-        assert_eq!(kinds, [(": ", 1), ("root > firstname: \"…\" is not a name", 2)]);
+        assert_eq!(kinds, [(": ", 2), ("root > firstname: \"…\" is not a name", 2)]);
         assert!(!found.full);
         let many = format!("[{}]", vec!["{}"; 100].join(","));
         assert!(late_errors(&Response::new(many.into())).unwrap().full);

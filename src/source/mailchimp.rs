@@ -15,12 +15,14 @@ use crate::{
     base::{
         adapter::{Chosen, NoSettings},
         fault::Fault,
-        record::Record,
+        record::{Record, is_nameless, nameless},
         time,
+        unreadable::{self, Repaired},
         window::{Page, Span, Sweep, Window},
     },
     net::{
-        Account, Doors, Environment, Gate, Http, Refused, Response, Unopened, answer::dated,
+        Account, Doors, Environment, Gate, Http, Refused, Response, Unopened,
+        answer::{dated, reports_error},
         environment::credentials,
     },
 };
@@ -36,6 +38,9 @@ pub const MAX_COUNT: usize = 1000;
 /// The statuses of a member; `archived` ones are in no listing that does not ask for them.
 const STATUSES: [&str; 6] = ["subscribed", "unsubscribed", "cleaned", "pending", "transactional", ARCHIVED];
 const ARCHIVED: &str = "archived";
+/// The fields of a member that name it, and when it last changed.
+const OWN_FIELDS: [&str; 6] =
+    ["id", "last_changed", "status", "email_address", "contact_id", "unique_email_id"];
 
 /// The members of a list.
 pub struct Mailchimp {
@@ -98,7 +103,7 @@ impl Mailchimp {
     /// `fields` are the member fields that the mapping reads.
     pub fn new(http: Http, list_id: &str, fields: Option<Vec<String>>) -> Self {
         let fields = fields.map(|fields| {
-            let own = ["id", "last_changed", "status"].map(str::to_owned);
+            let own = OWN_FIELDS.map(str::to_owned);
             let mut known = HashSet::new();
             own.into_iter().chain(fields).filter(|field| known.insert(field.clone())).collect()
         });
@@ -141,10 +146,11 @@ impl Mailchimp {
         }
     }
 
-    /// Whether the list itself is there.
-    async fn is_there(&self, doing: &str) -> Result<(), Fault> {
-        let query = [("count", "1".to_owned()), ("fields", "members.id,total_items".to_owned())];
-        self.get(doing, &query, page).await.map(|_| ())
+    /// Finds a member whose key is its `unique_email_id`, which no path takes. Fails if the list itself is gone.
+    async fn find_by_email_id(&self, doing: &str, key: &str) -> Result<Option<Record>, Fault> {
+        let query = [("count", "1".to_owned()), ("unique_email_id", key.to_owned()), self.listed_fields()];
+        let page = self.get(doing, &query, page).await?;
+        Ok(page.records.into_iter().find(|record| record.key == key))
     }
 
     /// `since_last_changed` excludes its second, `before_last_changed` includes it.
@@ -180,14 +186,20 @@ impl Source for Mailchimp {
             let doing = format!("could not read a member of list `{}`", self.list_id.escape_debug());
             let request = self.http.get(&["lists", &self.list_id, "members", key], &[self.fields()]);
             let found = |response: &Response| {
-                let body: Box<RawValue> = serde_json::from_slice(response.body()).map_err(broken)?;
-                record(body).map_err(broken)
+                let (body, repaired): (Box<RawValue>, _) =
+                    unreadable::read(response.body()).map_err(broken)?;
+                let record = record(body, repaired.as_ref());
+                match record.unreadable {
+                    // Whatever this is, it is not the member.
+                    Some(why) if is_nameless(&record.key) => Err(Fault::retry(UNREAD).because(why)),
+                    _ => Ok(Record { key: key.to_owned(), ..record }),
+                }
             };
             match self.http.call(&doing, request, found).await {
                 Ok(record) => Ok(Some(record)),
                 // A list that is gone is answered the same.
                 Err(Fault::List(problem)) if problem.status == Some(404) => {
-                    self.is_there(&doing).await.map(|()| None)
+                    self.find_by_email_id(&doing, key).await
                 }
                 Err(fault) => Err(fault),
             }
@@ -209,7 +221,14 @@ impl Rows for Mailchimp {
             let list = self.list_id.escape_debug();
             let members = if window.sweep == Sweep::Archived { "archived members" } else { "members" };
             let doing = format!("could not read the {members} of list `{list}` from row {} on", span.offset);
-            self.get(&doing, &self.query(window, span), page).await
+            let mut page = self.get(&doing, &self.query(window, span), page).await?;
+            for (index, record) in page.records.iter_mut().enumerate() {
+                if let Some(why) = &mut record.unreadable {
+                    let of = if window.sweep == Sweep::Archived { " of the archived members" } else { "" };
+                    *why += &format!("; row {} of the answer from row {}{of}", index + 1, span.offset);
+                }
+            }
+            Ok(page)
         })
     }
 
@@ -288,32 +307,82 @@ fn page(response: &Response) -> Result<Page, Fault> {
     struct Members {
         members: Vec<Box<RawValue>>,
         total_items: u64,
+        #[serde(default)]
+        error: Value,
+        #[serde(default)]
+        errors: Value,
+        #[serde(default)]
+        success: Value,
     }
-    let members: Members = serde_json::from_slice(response.body()).map_err(broken)?;
-    let records = members.members.into_iter().map(record).collect::<Result<_, _>>().map_err(broken)?;
+    let (Members { members, total_items: total, error, errors, success }, repaired) =
+        unreadable::read(response.body()).map_err(broken)?;
+    if reports_error(&error, &errors, &success) {
+        return Err(Fault::retry("mailchimp's answer reports an error"));
+    }
+    let records = members.into_iter().map(|body| record(body, repaired.as_ref())).collect();
     let at = dated(response, SERVICE, "MAILCHIMP_URL")?;
-    Ok(Page { records, total: members.total_items, at })
+    Ok(Page { records, total, at })
 }
 
-fn record(body: Box<RawValue>) -> Result<Record, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Member {
-        id: String,
-        /// Of an unknown shape it is as good as missing: the mapping judges.
-        #[serde(default)]
-        last_changed: Option<Value>,
-        #[serde(default)]
-        status: Option<Value>,
-    }
-    let Member { id: key, last_changed, status } = serde_json::from_str(body.get())?;
-    let changed = last_changed.as_ref().and_then(Value::as_str).and_then(time::parse);
-    let status = status.as_ref().and_then(Value::as_str).unwrap_or("none").to_owned();
-    Ok(Record { key, changed, status, deleted: false, body })
+/// What names a member, and what the engine needs to know of it. Each field is read leniently.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Member {
+    id: Value,
+    email_address: Value,
+    contact_id: Value,
+    unique_email_id: Value,
+    last_changed: Value,
+    status: Value,
 }
+
+impl Member {
+    /// The member's id; if that is not of its address, it may be that of others too, and the id that a contact gets is the key.
+    fn key(&self) -> Option<&str> {
+        let id = self.id.as_str()?;
+        let filled = |value: &'_ Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
+        let address = self.email_address.as_str().filter(|_| filled(&self.email_address)).map(str::trim);
+        let is_of = |text: String| format!("{:x}", md5::compute(text)).eq_ignore_ascii_case(id);
+        if address.is_some_and(|address| is_of(address.to_lowercase()) || is_of(address.to_ascii_lowercase()))
+        {
+            return Some(id);
+        }
+        let others = [&self.contact_id, &self.unique_email_id, &self.id];
+        others.into_iter().find(|value| filled(value)).and_then(Value::as_str)
+    }
+}
+
+fn record(body: Box<RawValue>, repaired: Option<&Repaired>) -> Record {
+    let fault = |part: &str| repaired.and_then(|repaired| repaired.fault(part));
+    let is_object = body.get().starts_with('{');
+    let member = serde_json::from_str::<Member>(body.get()).ok().filter(|_| is_object);
+    let shape = |field: &str| match unreadable::shape(body.get(), field) {
+        shape if shape.ends_with(" a text") => {
+            format!("`{field}` is no {}", if field == "id" { "id" } else { "time" })
+        }
+        shape => shape,
+    };
+    let key = member.as_ref().and_then(Member::key).filter(|key| fault(key).is_none());
+    let changed = member.as_ref().and_then(|member| time::parse(member.last_changed.as_str()?));
+    let status =
+        member.as_ref().and_then(|member| member.status.as_str()).filter(|text| fault(text).is_none());
+    let unreadable = match (fault(body.get()), key, changed) {
+        (Some(fault), ..) => Some(fault.to_owned()),
+        (None, None, _) => Some(shape("id")),
+        // The engine reads a list by times: it can't tell where a member without one belongs.
+        (None, Some(_), None) => Some(shape("last_changed")),
+        (None, Some(_), Some(_)) => None,
+    };
+    let key = key.map_or_else(|| nameless(&body), str::to_owned);
+    let status = status.unwrap_or("none").to_owned();
+    Record { key, changed, status, deleted: false, unreadable, body }
+}
+
+const UNREAD: &str = "mailchimp's answer can't be read";
 
 /// The error's own text may quote a value, so only its place is told.
 fn broken(error: serde_json::Error) -> Fault {
-    Fault::retry("mailchimp's answer can't be read").because(format!(
+    Fault::retry(UNREAD).because(format!(
         "unexpected JSON at line {} column {}",
         error.line(),
         error.column()

@@ -28,11 +28,15 @@ use crate::{
     base::{
         adapter::Chosen,
         fault::Fault,
-        record::Record,
+        record::{Record, is_nameless, nameless},
         time,
+        unreadable::{self, Repaired},
         window::{Cursor, Link},
     },
-    net::{Doors, Response, Unopened, answer::dated},
+    net::{
+        Doors, Response, Unopened,
+        answer::{dated, reports_error},
+    },
 };
 
 /// What an entry can set.
@@ -145,8 +149,13 @@ impl Source for WhenIWork {
                 struct One {
                     shift: Box<RawValue>,
                 }
-                let One { shift } = serde_json::from_slice(response.body()).map_err(broken)?;
-                record(shift)
+                let (One { shift }, repaired) = unreadable::read(response.body()).map_err(broken)?;
+                let record = record(shift, repaired.as_ref());
+                match record.unreadable {
+                    // Whatever this is, it is not the shift.
+                    Some(why) if is_nameless(&record.key) => Err(Fault::retry(UNREAD).because(why)),
+                    _ => Ok(record),
+                }
             };
             match self.accounts.get(doing, &["shifts", key], &[], found).await {
                 Ok(record) => Ok(Some(record).filter(|record| self.is_wanted(record))),
@@ -176,7 +185,8 @@ impl Chain for WhenIWork {
                 Some(cursor) => Slice::read(cursor)?,
             };
             let doing = format!("could not read the shifts from {} on", time::spoken(slice.from));
-            let read = |response: &Response| page(response);
+            let from = time::spoken(slice.from);
+            let read = |response: &Response| page(response, &from);
             let before = self.days.is_before(at, slice);
             let Page { mut records, gone, at: made } =
                 self.accounts.get(&doing, &["shifts"], &self.query(slice, count), read).await?;
@@ -228,33 +238,52 @@ struct Page {
     at: DateTime<Utc>,
 }
 
-fn page(response: &Response) -> Result<Page, Fault> {
+/// `from`: where the slice begins, for messages.
+fn page(response: &Response, from: &str) -> Result<Page, Fault> {
     #[derive(Deserialize)]
     struct Shifts {
         shifts: Vec<Box<RawValue>>,
         #[serde(default)]
-        deleted_ids: Option<Vec<u64>>,
+        deleted_ids: Option<Vec<Value>>,
+        #[serde(default)]
+        error: Value,
+        #[serde(default)]
+        errors: Value,
+        #[serde(default)]
+        success: Value,
     }
-    let Shifts { shifts, deleted_ids } = serde_json::from_slice(response.body()).map_err(broken)?;
-    let records = shifts.into_iter().map(record).collect::<Result<_, _>>()?;
-    let gone = deleted_ids.unwrap_or_default().into_iter().map(gone).collect::<Result<_, _>>()?;
+    let (Shifts { shifts, deleted_ids, error, errors, success }, repaired) =
+        unreadable::read(response.body()).map_err(broken)?;
+    if reports_error(&error, &errors, &success) {
+        return Err(Fault::retry("when_i_work's answer reports an error"));
+    }
+    let mut records: Vec<Record> = shifts.into_iter().map(|body| record(body, repaired.as_ref())).collect();
+    let gone: Result<_, _> = deleted_ids.unwrap_or_default().into_iter().map(gone).collect();
+    let mut gone: Vec<Record> = gone.map_err(broken)?;
+    for (kind, records) in [("shift", &mut records), ("deleted shift", &mut gone)] {
+        for (index, record) in records.iter_mut().enumerate() {
+            if let Some(why) = &mut record.unreadable {
+                *why += &format!("; {kind} {} of the answer from {from} on", index + 1);
+            }
+        }
+    }
     let at = dated(response, "when_i_work", "WHEN_I_WORK_URL")?;
     Ok(Page { records, gone, at })
 }
 
-fn record(body: Box<RawValue>) -> Result<Record, Fault> {
-    #[derive(Deserialize)]
+fn record(body: Box<RawValue>, repaired: Option<&Repaired>) -> Record {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
     struct Shift {
-        id: u64,
-        #[serde(default)]
+        id: Value,
         updated_at: Value,
         /// May come as 1 or 0.
-        #[serde(default)]
         published: Value,
-        #[serde(default)]
         user_id: Value,
     }
-    let Shift { id, updated_at, published, user_id } = serde_json::from_str(body.get()).map_err(broken)?;
+    let is_object = body.get().starts_with('{');
+    let shift = serde_json::from_str::<Shift>(body.get()).ok().filter(|_| is_object).unwrap_or_default();
+    let Shift { id, updated_at, published, user_id } = shift;
     let no = |value: &Value| *value == json!(false) || *value == json!(0);
     let status = match (no(&published), no(&user_id)) {
         (true, _) => UNPUBLISHED,
@@ -262,12 +291,24 @@ fn record(body: Box<RawValue>) -> Result<Record, Fault> {
         (false, false) => "assigned",
     };
     let changed = updated_at.as_str().and_then(lenient);
-    Ok(Record { key: id.to_string(), changed, status: status.to_owned(), deleted: false, body })
+    let fault = repaired.and_then(|repaired| repaired.fault(body.get())).map(str::to_owned);
+    let unreadable = fault.or_else(|| id.as_u64().is_none().then(|| unreadable::shape(body.get(), "id")));
+    let key = id.as_u64().map_or_else(|| nameless(&body), |id| id.to_string());
+    Record { key, changed, status: status.to_owned(), deleted: false, unreadable, body }
 }
 
-fn gone(id: u64) -> Result<Record, Fault> {
-    let body = to_raw_value(&json!({"id": id})).map_err(broken)?;
-    Ok(Record { key: id.to_string(), changed: None, status: "deleted".to_owned(), deleted: true, body })
+fn gone(id: Value) -> Result<Record, serde_json::Error> {
+    let body = to_raw_value(&json!({"id": id}))?;
+    let status = "deleted".to_owned();
+    Ok(match id.as_u64() {
+        Some(id) => {
+            Record { key: id.to_string(), changed: None, status, deleted: true, unreadable: None, body }
+        }
+        None => {
+            let unreadable = Some(unreadable::shape(body.get(), "id"));
+            Record { key: nameless(&body), changed: None, status, deleted: false, unreadable, body }
+        }
+    })
 }
 
 /// The documents say ISO 8601, the answers RFC 2822.
@@ -275,9 +316,11 @@ fn lenient(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc2822(text.trim()).ok().map(|time| time.to_utc()).or_else(|| time::parse(text))
 }
 
+const UNREAD: &str = "when_i_work's answer can't be read";
+
 /// The error's own text may quote a value, so only its place is told.
 fn broken(error: serde_json::Error) -> Fault {
-    Fault::retry("when_i_work's answer can't be read").because(format!(
+    Fault::retry(UNREAD).because(format!(
         "unexpected JSON at line {} column {}",
         error.line(),
         error.column()
@@ -291,7 +334,7 @@ mod tests {
     fn shift(more: Value) -> Record {
         let mut shift = json!({"id": 7, "user_id": 5, "published": true});
         shift.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        record(RawValue::from_string(shift.to_string()).unwrap()).unwrap()
+        record(RawValue::from_string(shift.to_string()).unwrap(), None)
     }
 
     #[test]

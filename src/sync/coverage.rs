@@ -8,7 +8,7 @@ use super::seen::Seen;
 
 /// What became of the rows. In a finished run two equations hold:
 ///
-/// * `window + late = seen + left + unexplained`
+/// * `window + late = seen + repeated + left + unexplained`
 /// * `seen + again = sent + unchanged + skipped + rejected + superseded`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -48,6 +48,9 @@ pub struct Counts {
     pub again: u64,
     /// Rows that had been read before.
     pub read_twice: u64,
+    /// Rows beyond the first that one answer shows under one key.
+    #[serde(default)]
+    pub repeated: u64,
     /// Rows that left the windows before they were read: they have changed, or are gone.
     pub left: u64,
     /// Rows that came into the windows after these were opened: changes that became visible late.
@@ -102,6 +105,7 @@ impl Counts {
     pub fn add(&mut self, rows: Rows) {
         self.window += rows.window;
         self.seen += rows.seen;
+        self.repeated += rows.repeated;
         self.left += rows.left();
         self.late += rows.late();
         self.unexplained += rows.missing();
@@ -156,8 +160,9 @@ impl fmt::Display for Counts {
             write!(f, ", {} superseded", self.superseded)?;
         }
         write!(f, "; {read_twice} read twice, {left} left the window")?;
-        if self.late > 0 {
-            write!(f, ", {} came in late", self.late)?;
+        let more = [(self.late, "came in late"), (self.repeated, "repeated")];
+        for (count, what) in more.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, ", {count} {what}")?;
         }
         if self.again > 0 {
             write!(f, ", {} settled again", self.again)?;
@@ -191,27 +196,29 @@ pub struct Rows {
     pub outside: u64,
     /// Rows of the window's last seconds that became visible after those were read: the next window reads them.
     pub unseen: u64,
+    /// Rows beyond the first that one answer has shown under one key.
+    pub repeated: u64,
 }
 
 impl Rows {
     /// Rows that left before they were read.
     pub fn left(&self) -> u64 {
-        self.window.saturating_sub(self.seen).saturating_sub(self.missing())
+        self.window.saturating_sub(self.seen + self.repeated + self.missing())
     }
 
     /// Rows that came in after the window was opened.
     pub fn late(&self) -> u64 {
-        (self.seen + self.missing()).saturating_sub(self.window)
+        (self.seen + self.repeated + self.missing()).saturating_sub(self.window)
     }
 
     /// Rows that stayed and were not seen.
     pub fn missing(&self) -> u64 {
-        self.held.saturating_sub(self.seen).saturating_sub(self.unseen)
+        self.held.saturating_sub(self.seen + self.repeated + self.unseen)
     }
 
     /// Whether the answer needs a second look: rows that stayed were not seen, or some came in.
     pub fn suspicious(&self) -> bool {
-        self.seen < self.held || self.growth > 0
+        self.seen + self.repeated < self.held || self.growth > 0
     }
 
     /// Why some rows are not explained. `late` are those of the window's last seconds now, and `late_seen` how many of them
@@ -262,14 +269,18 @@ mod tests {
             (100, 100, 100, 0, 1, 0, 0, false),
             (0, 0, 0, 0, 0, 0, 0, false),
         ] {
-            let mut rows = Rows { window, held, seen, growth, outside, unseen: 0 };
+            let mut rows = Rows { window, held, seen, growth, outside, unseen: 0, repeated: 0 };
             assert_eq!(
                 rows.unexplained(late, late_seen).is_some(),
                 unexplained,
                 "{rows:?} {late} {late_seen}"
             );
             assert!(rows.suspicious() || !unexplained, "{rows:?}");
-            assert_eq!(rows.window + rows.late(), rows.seen + rows.left() + rows.missing(), "{rows:?}");
+            assert_eq!(
+                rows.window + rows.late(),
+                rows.seen + rows.repeated + rows.left() + rows.missing(),
+                "{rows:?}"
+            );
         }
     }
 }

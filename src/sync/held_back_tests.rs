@@ -99,6 +99,7 @@ impl Chain for List {
                 changed: None,
                 status: "there".into(),
                 deleted: version.is_none(),
+                unreadable: None,
                 body: to_raw_value(&(row, version)).unwrap(),
             };
             let records = rows.range(from..from + PAGE).map(record).collect();
@@ -142,6 +143,7 @@ impl Chain for Twice {
             changed: Some(*NOON + TimeDelta::seconds(seconds)),
             status: "there".into(),
             deleted: false,
+            unreadable: None,
             body: to_raw_value(&(7, version)).unwrap(),
         };
         let next = cursor.is_none().then(|| Cursor("2".into()));

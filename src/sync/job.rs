@@ -17,7 +17,8 @@ use super::{
     clocks::{Clocks, Noticed},
     confirm::Confirm,
     coverage::Counts,
-    dead_letter, held,
+    dead_letter::{self, DeadLetter},
+    held,
     ledger::{self, Delivered, Ledger, Summary},
     pass::Pass,
     seen::fingerprint,
@@ -26,7 +27,7 @@ use super::{
     windows::{Done, a_second_has_passed, catch_up, first, leave_out, same_again},
 };
 use crate::{
-    base::{clock::Clock, fault::Fault},
+    base::{clock::Clock, fault::Fault, record::UNREADABLE},
     mapping::Mapping,
     sink::Sink,
     source::{Pages, Rows, Source},
@@ -213,6 +214,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             let elapsed = Duration::try_from_secs_f64(done.seconds).unwrap_or_default();
             let unknown = ends.mapping.unknown();
             let Done { until, counts, .. } = done;
+            warn_of_repeats(plan, counts.repeated);
             return Ok(Ended::Finished(Outcome { until, elapsed, counts, unknown, noticed }));
         }
         if !a_second_has_passed(ends, done.until, stop).await {
@@ -307,17 +309,32 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
     };
     let unlisted = ledger::add(&plan.list_folder, delivered).await?;
     let (letters, _) = dead_letter::read(&plan.dead_letter).await?;
-    let prints = letters.iter().map(|letter| fingerprint(&letter.key));
-    dead_letter::tidy(
-        &plan.dead_letter,
-        &plan.entry(),
-        prints.filter(|print| pass.settled_well(*print)).collect(),
-    )
-    .await?;
+    // A record that could not be read may be known by its text alone: when that has changed, nothing else tells.
+    let unreadable = format!("{UNREADABLE}: ");
+    let everything = whole && done.counts.left_out == 0;
+    let over = |letter: &DeadLetter| {
+        let print = fingerprint(&letter.key);
+        let unmet = everything && !letter.opts_out && letter.reason.starts_with(&unreadable);
+        pass.settled_well(print) || (unmet && !pass.has_met(print))
+    };
+    let over = letters.iter().filter(|letter| over(letter)).map(|letter| fingerprint(&letter.key)).collect();
+    dead_letter::tidy(&plan.dead_letter, &plan.entry(), over).await?;
     if let Some(unchanged) = plan.unchanged.on() {
         unchanged.tidy(ends.source.now()).await?;
     }
     Ok(unlisted)
+}
+
+fn warn_of_repeats(plan: &Plan, rows: u64) {
+    let repeat = match rows {
+        0 => return,
+        1 => "1 row repeats".to_owned(),
+        rows => format!("{rows} rows repeat"),
+    };
+    warn!(
+        "list {:?}: {repeat} another row's id, and nothing tells them apart: rows with one id are delivered as one record.",
+        plan.list_id
+    );
 }
 
 fn log_resumed(plan: &Plan, pass: &Pass) {

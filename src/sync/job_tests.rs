@@ -124,6 +124,7 @@ impl Rows for List {
             changed: Some(self.changed(row)),
             status: "subscribed".into(),
             deleted: false,
+            unreadable: None,
             body: to_raw_value(&[row, self.version(row)]).unwrap(),
         };
         let total = rows.len() as u64;

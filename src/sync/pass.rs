@@ -25,11 +25,12 @@ use super::{
     brake::Brake,
     checkpoint::{Checkpoint, Header, Line, Progress},
     clocks::Noticed,
-    coverage::{Counts, REJECTED},
+    coverage::{Counts, REJECTED, Rows},
     dead_letter::DeadLetter,
     job::{Ends, Plan},
     ledger::{self, Ledger},
     parcel::Parcel,
+    seen::{Seen, repeats as repeated},
     sweep::{Pace, Sweeping},
     unchanged::Memory,
     walk::{Joined, Server},
@@ -76,6 +77,10 @@ pub struct Pass<'a> {
     relieved: Option<Duration>,
     /// The first pass of a full load.
     first_of_full: bool,
+    /// Records that no window holds and that were read from the listing without bounds.
+    untimed: HashSet<u128>,
+    /// By listing and key: rows beyond the first that one answer has shown under this key.
+    repeats: HashMap<(usize, u128), u64>,
     /// Nobody of the list was ever delivered, as far as our record tells.
     pub unrecorded: bool,
     /// Nothing: any number of opt-outs and opt-ins may pass.
@@ -118,12 +123,17 @@ impl<'a> Pass<'a> {
             totals_wrong: header.totals_wrong,
         };
         let mut counts = header.counts.clone();
-        let mut sweeps = Vec::new();
+        let (mut sweeps, mut repeats) = (Vec::new(), HashMap::new());
         for (walk, window) in header.windows.iter().enumerate() {
             let of_walk: Vec<&Line> = lines.iter().filter(|line| line.walk == walk).collect();
             let sweep = Sweeping::new(*window, pace).resume(&of_walk)?;
             counts.count_all(&sweep.seen);
             sweeps.push(sweep);
+            for line in of_walk.iter().filter(|_| !chained) {
+                let rows = Seen::default().decode(&line.rows, &line.names)?;
+                repeats
+                    .extend(repeated(rows.iter().map(|row| row.key)).map(|(key, rows)| ((walk, key), rows)));
+            }
         }
         let mut seconds = header.seconds;
         if let Some(last) = lines.last() {
@@ -154,6 +164,8 @@ impl<'a> Pass<'a> {
             heavies: 0,
             resting: None,
             relieved: None,
+            untimed: HashSet::new(),
+            repeats,
             first_of_full: plan.since.is_none() && header.pass == 1,
             unrecorded: false,
             brake: None,
@@ -289,10 +301,16 @@ impl<'a> Pass<'a> {
         self.counts.opt_outs - self.opt_outs_before
     }
 
+    /// The rows of a listing as the source counted them and as they were seen.
+    fn rows_of(&self, index: usize) -> Rows {
+        let repeats = self.repeats.iter().filter(|((of, _), _)| *of == index);
+        Rows { repeated: repeats.map(|(_, rows)| rows).sum(), ..self.sweeps[index].rows() }
+    }
+
     /// Of the whole run, up to now.
     pub fn counts(&self) -> Counts {
         let mut counts = self.counts.clone();
-        self.sweeps.iter().for_each(|sweep| counts.add(sweep.rows()));
+        (0..self.sweeps.len()).for_each(|index| counts.add(self.rows_of(index)));
         counts.totals_wrong |= self.totals_wrong();
         counts.passes += 1;
         counts
@@ -303,6 +321,11 @@ impl<'a> Pass<'a> {
         let fates = self.sweeps.iter().filter_map(|sweep| Some(sweep.seen.name(sweep.seen.get(key)?.fate)));
         let mut fates = fates.peekable();
         fates.peek().is_some() && fates.all(|fate| !fate.starts_with(REJECTED))
+    }
+
+    /// Whether a record was read, whatever became of it.
+    pub fn has_met(&self, key: u128) -> bool {
+        self.untimed.contains(&key) || self.sweeps.iter().any(|sweep| sweep.seen.get(key).is_some())
     }
 
     pub fn until(&self) -> DateTime<Utc> {

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     base::{
         fault::Fault,
-        record::{Mapped, Outgoing, Payload, Record},
+        record::{Mapped, Outgoing, Payload, Record, UNREADABLE, is_nameless},
         time,
     },
     sink::Deletion,
@@ -61,6 +61,8 @@ pub struct Replayed {
     pub gone: usize,
     /// Lines that are no letters; they stay.
     pub unreadable: usize,
+    /// Records without a key by which they could be asked for, which are among the rejected.
+    pub nameless: usize,
     /// Nothing was sent.
     pub dry_run: bool,
 }
@@ -79,7 +81,11 @@ pub async fn run(ends: &Ends, letters: &Letters) -> Result<Replayed, Fault> {
         Replayed { letters: wanted.len(), unreadable, dry_run: letters.dry_run, ..Replayed::default() };
     let summary = ledger::summary(&letters.list_folder).await?;
     ends.mapping.choose(summary.as_ref().and_then(|summary| summary.choice.clone()));
-    let wanted: Vec<(String, Wanted)> = wanted.into_iter().collect();
+    let (nameless, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(key, _)| is_nameless(key));
+    if !nameless.is_empty() {
+        replayed.nameless = nameless.len();
+        replayed.rejected.insert(UNREADABLE.to_owned(), nameless.len() as u64);
+    }
     for wanted in wanted.chunks(ends.sink.limits().records) {
         let found: Vec<Option<Record>> = stream::iter(wanted)
             .map(|(key, _)| ends.source.find(key))
@@ -199,6 +205,10 @@ impl Fates {
             .collect();
         for record in records {
             let (key, changed) = (record.key.clone(), record.changed);
+            if record.unreadable.is_some() {
+                self.note(&key, Fate::Rejected(UNREADABLE.to_owned()));
+                continue;
+            }
             match ends.mapping.map(record) {
                 Mapped::Send(Outgoing { body, opts_out, .. }) => {
                     let payload = Payload { key, body: Some(body) };
@@ -294,12 +304,25 @@ impl Fates {
 /// `3 dead letters: 1 sent, 1 skipped (1 pending), 0 rejected, 1 gone`
 impl fmt::Display for Replayed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Replayed { letters, sent, skipped, rejected, gone, unreadable, dry_run } = self;
+        let Replayed { letters, sent, skipped, rejected, gone, unreadable, nameless, dry_run } = self;
         let would = if *dry_run { "would be sent" } else { "sent" };
         write!(f, "{letters} dead {}: {sent} {would}", if *letters == 1 { "letter" } else { "letters" })?;
         write_reasons(f, SKIPPED, skipped)?;
         write_reasons(f, REJECTED, rejected)?;
         write!(f, ", {gone} gone")?;
+        match nameless {
+            0 => {}
+            1 => write!(
+                f,
+                "; 1 has no key that can be read, so that a replay can't ask for it: a full load reads it again"
+            )?,
+            many => {
+                write!(
+                    f,
+                    "; {many} have no key that can be read, so that a replay can't ask for them: a full load reads them again"
+                )?;
+            }
+        }
         match unreadable {
             0 => Ok(()),
             1 => write!(f, "; 1 line of the file can't be read and stays"),

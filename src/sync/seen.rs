@@ -34,6 +34,13 @@ pub fn fingerprint(key: &str) -> u128 {
     u128::from_be_bytes(md5::compute(key).0)
 }
 
+/// Returns the keys that one answer shows more than once, each with the number of rows beyond the first.
+pub fn repeats(keys: impl Iterator<Item = u128>) -> impl Iterator<Item = (u128, u64)> {
+    let mut rows: HashMap<u128, u64> = HashMap::new();
+    keys.for_each(|key| *rows.entry(key).or_default() += 1);
+    rows.into_iter().map(|(key, rows)| (key, rows - 1)).filter(|(_, more)| *more > 0)
+}
+
 impl Seen {
     pub fn get(&self, key: u128) -> Option<Known> {
         self.known.get(&key).copied()

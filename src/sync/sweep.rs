@@ -41,7 +41,7 @@ pub struct Pace {
 
 /// The way through one listing.
 enum Way {
-    Walk(Walk),
+    Walk(Box<Walk>),
     Chain(Chain),
 }
 
@@ -78,7 +78,7 @@ impl Sweeping {
     pub fn new(window: Window, pace: Pace) -> Self {
         let way = match pace.chained {
             true => Way::Chain(Chain::default()),
-            false => Way::Walk(Walk::new(pace.size, pace.workers).knowing(pace.server)),
+            false => Way::Walk(Box::new(Walk::new(pace.size, pace.workers).knowing(pace.server))),
         };
         Sweeping {
             window,
@@ -118,7 +118,7 @@ impl Sweeping {
                 let joined =
                     Joined { offset: last.offset, rows, opened: last.opened, total: last.total, cut: vec![] };
                 let Pace { size, workers, server, .. } = self.pace;
-                *walk = Walk::new(size, workers).knowing(server).resume(&joined, upper, Duration::ZERO);
+                **walk = Walk::new(size, workers).knowing(server).resume(&joined, upper, Duration::ZERO);
             }
         }
         self.next_part();
@@ -313,6 +313,7 @@ impl Sweeping {
             unseen: self.checked.map_or(0, |(_, unseen)| unseen),
             growth: self.progress.growth.max(walk.growth()),
             outside: self.progress.outside,
+            repeated: 0,
         }
     }
 }

@@ -8,9 +8,11 @@
 //! can disagree about where a row stands. Every page therefore asks for some rows of its upper neighbour too: two
 //! pages that share a row leave no gap between them, whatever left meanwhile. A page that shares none is read again.
 
+mod answer;
 mod join;
 mod joint;
 mod relief;
+mod server;
 mod top;
 
 use std::{
@@ -18,14 +20,9 @@ use std::{
     time::Duration,
 };
 
-pub use self::{joint::Cut, relief::Relief};
-use serde::{Deserialize, Serialize};
+pub use self::{joint::Cut, relief::Relief, server::Server};
 
-use self::{
-    joint::Read,
-    relief::HALVINGS,
-    top::{Outcome, Search},
-};
+use self::{joint::Read, relief::HALVINGS, top::Search};
 use crate::base::window::Span;
 
 /// How old the picture may be from which a server answers, and how late a change may become visible.
@@ -41,33 +38,6 @@ pub struct Row {
     pub key: u128,
     /// The second of its last change, since 1970; the least there is if it is not told.
     pub second: i64,
-}
-
-/// Servers cut answers off at multiples of this.
-const ROUND: usize = 10;
-
-/// What is known of how a server answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Server {
-    /// The most rows that it gives in one answer; [`MOST`] as long as it has not cut one off.
-    pub cap: usize,
-    /// The most rows that it has given in one answer.
-    pub proven: usize,
-    /// As long as it has proven nothing: whether a total alone is not enough to take a first page for all of them.
-    pub doubts: bool,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Server { cap: MOST, proven: 0, doubts: true }
-    }
-}
-
-impl Server {
-    /// What both have shown.
-    pub fn and(self, other: Server) -> Self {
-        Server { cap: self.cap.min(other.cap), proven: self.proven.max(other.proven), ..self }
-    }
 }
 
 /// One page to read.
@@ -145,7 +115,7 @@ pub struct Walk {
 
 enum Stage {
     /// Looking for the highest page.
-    Top(Search),
+    Top(Box<Search>),
     Down,
     /// One answer held everything: it is a consistent picture, and that was the walk.
     Whole,
@@ -183,7 +153,7 @@ impl Walk {
             proven: 0,
             doubts: true,
             first: true,
-            stage: Stage::Top(Search::default()),
+            stage: Stage::Top(Box::default()),
             heavies: 0,
             unread: 0,
             pages: VecDeque::new(),
@@ -208,20 +178,6 @@ impl Walk {
         self.fit(server.cap);
         (self.proven, self.doubts) = (server.proven, server.doubts);
         self
-    }
-
-    fn fit(&mut self, cap: usize) {
-        if cap >= self.cap {
-            return;
-        }
-        if cap < 2 {
-            self.failed = Some("gives one row in an answer, so that no two pages can overlap".into());
-            return;
-        }
-        self.cap = cap;
-        self.overlap = self.overlap.min((cap / 20).max(5)).min((cap / 5).max(1));
-        self.stride = self.stride.min(cap - self.overlap);
-        self.least_stride = self.least_stride.min(self.stride);
     }
 
     /// Pages are not halved below this size.
@@ -293,85 +249,6 @@ impl Walk {
     pub fn held(&self) -> Option<Duration> {
         let waits = self.pages.front().is_some_and(|page| page.readings >= READINGS);
         self.upper.as_ref().filter(|_| waits).map(|upper| upper.answered + LAG)
-    }
-
-    /// Takes note of an answer: its rows, oldest change first, and the window's total as it told it.
-    pub fn answered(&mut self, ask: Ask, rows: Vec<Row>, total: u64, now: Duration) {
-        let Span { offset, count: wanted } = ask.span;
-        let end = offset + rows.len() as u64;
-        if std::mem::replace(&mut self.first, false) {
-            (self.opened, self.total, self.most, self.since) = (total, total, total, now);
-        }
-        self.totals_wrong |= !rows.is_empty() && end > total;
-        self.told(total, now);
-        let ends = rows.len() < wanted && self.reaches_the_end(offset, rows.len(), total);
-        self.proven = self.proven.max(rows.len());
-        let read = Read {
-            asked: ask.at,
-            answered: now,
-            keys: rows.iter().copied().collect(),
-            wanted,
-            ends,
-            lowest: offset == 0,
-            rows,
-        };
-        match &mut self.stage {
-            Stage::Top(search) => {
-                let outcome = search.answered(offset, read, total);
-                self.searched(outcome);
-            }
-            Stage::Down | Stage::Whole => {
-                if let Some(page) = self.pages.iter_mut().find(|page| page.id == ask.id) {
-                    page.readings += 1;
-                    page.state = State::Read(read);
-                }
-                self.join();
-            }
-        }
-    }
-
-    /// Whether an answer that is shorter than asked has the last row of the window.
-    fn reaches_the_end(&self, offset: u64, rows: usize, total: u64) -> bool {
-        let shorter_than_others = rows < self.proven;
-        if !matches!(self.stage, Stage::Top(_)) && self.totals_wrong {
-            // The server has not cut it off.
-            return shorter_than_others;
-        }
-        // Some servers tell the rows of the answer as the total. Then one that is cut off looks whole, unless the server has
-        // shown that it gives more; caps are round numbers.
-        let doubtful = offset == 0 && !shorter_than_others;
-        let doubtful = doubtful && rows > 0 && (self.doubts || self.proven > 0 || rows.is_multiple_of(ROUND));
-        offset + rows as u64 == total && !doubtful
-    }
-
-    fn searched(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Searching => {}
-            // An answer that was longer shows that this one was not cut off: rows have moved.
-            Outcome::Capped(cap) if cap >= self.proven => self.fit(cap),
-            Outcome::Capped(_) => {}
-            Outcome::Endless(why) => self.failed = Some(why),
-            Outcome::Top(0, read) => {
-                let (opened, total) = (self.opened, self.total);
-                self.stage = Stage::Whole;
-                self.joined.push(Joined { offset: 0, rows: read.rows.clone(), opened, total, cut: vec![] });
-                self.upper = Some(read);
-            }
-            Outcome::Top(offset, read) => {
-                self.stage = Stage::Down;
-                self.unread = offset;
-                let page = self.page(offset, self.stride);
-                self.pages.push_back(Page { readings: 1, state: State::Read(read), ..page });
-                self.join();
-            }
-        }
-    }
-
-    fn told(&mut self, total: u64, now: Duration) {
-        self.total = self.total.min(total);
-        if now >= self.since + LAG {
-            self.most = self.most.max(total);
-        }
     }
 
     /// The pages that have joined since the last call, highest first.

@@ -130,9 +130,10 @@ pub(super) fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -
         });
     }
     windows.iter_mut().for_each(|window| window.until = until);
-    let Counts { window, left_out, seen, left, late, unexplained, .. } = header.counts.clone();
+    let Counts { window, left_out, seen, left, late, unexplained, repeated, .. } = header.counts.clone();
     let again = done.counts.again + done.counts.seen - seen;
-    let counts = Counts { window, left_out, seen, left, late, unexplained, again, ..done.counts.clone() };
+    let counts =
+        Counts { window, left_out, seen, left, late, unexplained, repeated, again, ..done.counts.clone() };
     Header { windows, counts, choice: ends.mapping.choice(), ..carried_over(header, done) }
 }
 

@@ -221,10 +221,11 @@ async fn old_answers_after_a_quiet_time_raise_no_alarm() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_whose_time_cannot_be_read_are_delivered_all_the_same() {
+async fn members_whose_time_cannot_be_read_are_kept_and_all_others_are_delivered() {
     let world = World::new().list("blank1", 2000).with_state(r#"[{"list_id": "blank1", "worker_count": 1}]"#);
     let ids: HashSet<String> =
         world.sandbox.mailchimp().members("blank1").take(350).map(Member::id).collect();
+    let kept = ids.clone();
     let change = move |_: &Request, page: &mut Value| {
         for member in page["members"].as_array_mut().unwrap() {
             if ids.contains(member["id"].as_str().unwrap()) {
@@ -234,5 +235,15 @@ async fn members_whose_time_cannot_be_read_are_delivered_all_the_same() {
     };
     let world = world.through(|sandbox| Changed { sandbox, change });
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
-    world.assert_delivered("blank1");
+    let expected = world.expected("blank1");
+    let others: Vec<_> = expected.iter().filter(|member| !kept.contains(&member.id())).collect();
+    assert!(others.iter().all(|member| world.contact("blank1", member).is_some()));
+    assert_eq!(world.contacts(), others.len());
+    let mailchimp = world.sandbox.mailchimp();
+    let listed =
+        mailchimp.members("blank1").filter(|m| m.status != "archived" && kept.contains(&m.id())).count();
+    drop(mailchimp);
+    assert_eq!(world.logged(&format!("{listed} rejected ({listed} unreadable)")), 1);
+    let letters = std::fs::read_to_string(world.folder.path().join("dead-letter/blank1.ndjson")).unwrap();
+    assert_eq!(letters.lines().count(), listed);
 }

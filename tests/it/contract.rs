@@ -36,7 +36,7 @@ use crate::support::{KEYS, NOON, TokioClock, at};
 const SECRET: &str = "s3cr3t-us1";
 
 /// Answers every request with the same status and body.
-struct Always(u16, &'static str);
+pub struct Always(pub u16, pub &'static str);
 
 impl Transport for Always {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
@@ -61,7 +61,7 @@ impl Transport for Always {
 }
 
 /// Accounts whose keys are all the secret, but for those that `variables` set.
-fn doors(transport: Arc<dyn Transport>, variables: &'static [(&str, &str)]) -> Doors {
+pub fn doors(transport: Arc<dyn Transport>, variables: &'static [(&str, &str)]) -> Doors {
     let environment = Environment::new(move |name| {
         let set =
             variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned());
@@ -194,12 +194,12 @@ async fn a_source_finds_a_record_by_its_key_and_says_when_there_is_none() {
 /// Each type, and whether it leaves the machine.
 const SINKS: [(&str, bool); 3] = [("ometria", true), ("ndjson", false), ("stdout", false)];
 
-fn sink(kind: &str, folder: &Path, doors: &Doors) -> Arc<dyn Sink> {
+pub fn sink(kind: &str, folder: &Path, doors: &Doors) -> Arc<dyn Sink> {
     let wanted = sink::Wanted { list_id: "a", folder, caller: Caller::new("a", false) };
     sink::open(&Chosen::of(&json!(kind), ""), wanted, doors).unwrap()
 }
 
-fn payloads(count: usize) -> Vec<Payload> {
+pub fn payloads(count: usize) -> Vec<Payload> {
     let record = json!({"@type": "contact", "@collection": "c", "@merge": true, "id": "i", "email": "ada@example.org"});
     (0..count).map(|_| Payload { key: "i".into(), body: Some(to_raw_value(&record).unwrap()) }).collect()
 }
@@ -265,7 +265,14 @@ fn open_mapping(said: &Value) -> Box<dyn Mapping> {
 
 fn record(body: &str) -> Record {
     let body = RawValue::from_string(body.to_owned()).unwrap();
-    Record { key: "k".into(), changed: None, status: "subscribed".into(), deleted: false, body }
+    Record {
+        key: "k".into(),
+        changed: None,
+        status: "subscribed".into(),
+        deleted: false,
+        unreadable: None,
+        body,
+    }
 }
 
 fn told(mapped: Mapped) -> String {
@@ -347,7 +354,7 @@ fn every_type_has_its_contract() {
 // ---- Accounts ----
 
 /// What an answer becomes: `retry` was tried six times, `list` once.
-async fn classed(kind: &str, status: u16, body: &'static str) -> String {
+pub async fn classed(kind: &str, status: u16, body: &'static str) -> String {
     let doors = doors(Arc::new(Always(status, body)), &[]);
     let start = Instant::now();
     let folder = tempfile::tempdir().unwrap();
@@ -399,7 +406,7 @@ async fn mailchimp_failures_are_classed_and_told_without_secrets() {
             (504, ""),
             (301, ""),
             (200, "<html>maintenance</html>"),
-            (200, r#"{"members": [{"email_address": "ada@example.com"}], "total_items": 1}"#),
+            (200, r#"{"members": [{"email_address": "ada@example.com"}], "total_items": "1"}"#),
             (0, "connection reset by peer"),
         ],
         expect![[r#"
@@ -414,7 +421,7 @@ async fn mailchimp_failures_are_classed_and_told_without_secrets() {
             too large: could not read the members of list `a` from row 200 on: mailchimp answered 504 gateway timeout
             list: could not read the members of list `a` from row 200 on: mailchimp answered 301 moved permanently (redirects are not followed with a key; check `MAILCHIMP_URL`)
             retry: could not read the members of list `a` from row 200 on: mailchimp's answer can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
-            retry: could not read the members of list `a` from row 200 on: mailchimp's answer can't be read: unexpected JSON at line 1 column 36 (tried 6 times in … s)
+            retry: could not read the members of list `a` from row 200 on: mailchimp's answer can't be read: unexpected JSON at line 1 column 70 (tried 6 times in … s)
             retry: could not read the members of list `a` from row 200 on: no whole answer from mailchimp at https://us1.api.mailchimp.com: connection reset by peer (tried 6 times in … s; if this lasts, check the network and `MAILCHIMP_URL`)
         "#]],
     )
@@ -467,7 +474,7 @@ async fn when_i_work_failures_are_classed_and_told_without_secrets() {
             (504, ""),
             (301, ""),
             (200, "<html>maintenance</html>"),
-            (200, r#"{"shifts": [{"notes": "ada@example.com"}]}"#),
+            (200, r#"{"shifts": {"notes": "ada@example.com"}}"#),
             (0, "connection reset by peer"),
         ],
         expect![[r#"
@@ -480,7 +487,7 @@ async fn when_i_work_failures_are_classed_and_told_without_secrets() {
             retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 504 gateway timeout (tried 6 times in … s)
             list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 301 moved permanently (redirects are not followed with a key; check `WHEN_I_WORK_URL`)
             retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work's answer can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
-            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work's answer can't be read: unexpected JSON at line 1 column 28 (tried 6 times in … s)
+            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work's answer can't be read: unexpected JSON at line 1 column 11 (tried 6 times in … s)
             retry: could not read the shifts from 2026-11-20 00:00:00 on: no whole answer from when_i_work at https://api.wheniwork.com: connection reset by peer (tried 6 times in … s; if this lasts, check the network and `WHEN_I_WORK_URL`)
         "#]],
     )
@@ -492,7 +499,7 @@ async fn any_success_of_ometria_will_do() {
     for (status, body) in [
         (200, r#"{"status": "OK", "accepted": 2, "rejected": 0}"#),
         (202, r#"{"status": "OK"}"#),
-        (201, "{}"),
+        (201, r#"{"success": true, "data": {"rejected": 0}}"#),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let sink = sink("ometria", folder.path(), &doors(Arc::new(Always(status, body)), &[]));
@@ -515,7 +522,7 @@ async fn a_page_of_mailchimp_is_read_with_the_bounds_of_its_window() {
     let within = times.iter().filter(|&&time| time > times[9] && time <= times[19]).count();
     assert_eq!((page.records.len(), page.total), (within, within as u64));
     assert!(page.records.iter().all(|record| record.key.len() == 32));
-    assert!(!page.records[0].body.get().contains("email_address"));
+    assert!(!page.records[0].body.get().contains("merge_fields"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -263,7 +263,8 @@ async fn only_fields_that_the_mapping_uses_are_asked_for() {
         assert!(!reads[0].contains(private), "{}", reads[0]);
     }
     assert!(
-        reads[0].contains("fields=members.id%2Cmembers.last_changed%2Cmembers.status%2Cmembers.contact_id"),
+        reads[0]
+            .contains("fields=members.id%2Cmembers.last_changed%2Cmembers.status%2Cmembers.email_address"),
         "{}",
         reads[0]
     );

@@ -1,6 +1,7 @@
 //! All integration tests in one binary, so that the crate links once.
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that can't go on fails")]
 
+mod answers;
 mod brake;
 mod changes;
 mod clocks;
@@ -37,8 +38,12 @@ mod served;
 mod shifts;
 mod soak;
 mod state;
+mod statuses;
 mod stop;
 mod support;
+mod twins;
+mod twist;
+mod unreadable;
 mod verify;
 mod walk;
 mod wire;

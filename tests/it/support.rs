@@ -311,7 +311,7 @@ pub fn assert_adds_up(line: &str) {
     };
     assert!(line.contains(" records in the window, ") && line.contains(" seen: "), "{line}");
     let window = number(" records in the window") + number(" came in late");
-    let read = number(" seen: ") + number(" left the window") + number(" unexplained.");
+    let read = number(" seen: ") + number(" repeated") + number(" left the window") + number(" unexplained.");
     assert_eq!(window, read, "the rows do not add up: {line}");
     let versions = number(" seen: ") + number(" settled again");
     let fates = [" sent", " unchanged", " skipped", " rejected", " superseded"].map(number);

@@ -155,6 +155,7 @@ impl Rows for Liar {
             changed: changed(row),
             status: "subscribed".into(),
             deleted: false,
+            unreadable: None,
             body: to_raw_value(&row).unwrap(),
         };
         let records = rows.filter(|row| Some(*row) != self.hidden).map(record).collect();
@@ -251,7 +252,10 @@ async fn what_a_source_counts_and_does_not_list_fails_the_list_with_the_numbers(
             Liar { hidden: Some(17), ..honest() },
             "counts 23 records, but listed only 22 different ones; 1 are unexplained",
         ),
-        (Liar { timeless: 2, ..honest() }, "2 records have no time of their last change"),
+        (
+            Liar { timeless: 2, hidden: Some(0), ..honest() },
+            "2 records have no time of their last change, and the listing shows only 1 of them",
+        ),
         (
             Liar { boundless: true, ..honest() },
             "in a window whose end is past: it does not keep to the bounds",

@@ -1,6 +1,6 @@
 //! What is looked at when all pages of a pass have joined: seconds that lie across pages, and the source's own counts.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta};
 use log::debug;
@@ -16,7 +16,8 @@ use crate::{
     },
     source::Pages,
     sync::{
-        seen::fingerprint,
+        coverage::Rows,
+        seen::{fingerprint, repeats},
         walk::{LAG, MOST},
     },
 };
@@ -99,6 +100,7 @@ impl Pass<'_> {
 
     async fn late_records(&mut self, index: usize, records: &[Record]) -> Result<(), Fault> {
         self.memory = recall(self.plan, records).await?;
+        self.note_repeats(index, records);
         records.iter().for_each(|record| self.record(index, record));
         Ok(())
     }
@@ -149,7 +151,7 @@ impl Pass<'_> {
     /// look. Rows that leave meanwhile may not be seen any more; then the look begins anew.
     async fn read_again_and_again(&mut self, index: usize, window: Window) -> Result<Looked, Fault> {
         let counted = !self.totals_wrong();
-        let (mut count, mut seen, mut held) = (self.server().cap, HashSet::new(), None);
+        let (mut count, mut seen, mut held) = (self.server().cap, HashMap::new(), None);
         for _ in 0..READINGS {
             let (mut offset, known) = (0, seen.len());
             loop {
@@ -161,10 +163,17 @@ impl Pass<'_> {
                     page => page?,
                 };
                 self.late_records(index, &page.records).await?;
-                seen.extend(page.records.iter().map(|record| fingerprint(&record.key)));
+                let prints = || page.records.iter().map(|record| fingerprint(&record.key));
+                prints().for_each(|print| {
+                    seen.entry(print).or_insert(1);
+                });
+                // Rows that share a key are told apart within one answer only.
+                repeats(prints()).for_each(|(print, more)| {
+                    seen.entry(print).and_modify(|rows| *rows = (more + 1).max(*rows));
+                });
                 offset += page.records.len() as u64;
                 let held = *held.get_or_insert(page.total);
-                if counted && seen.len() as u64 >= held {
+                if counted && seen.values().sum::<u64>() >= held {
                     return Ok(Looked::Whole);
                 }
                 // A listing that turns in a circle has no end either.
@@ -193,7 +202,8 @@ impl Pass<'_> {
     /// Whether the source counts members that nothing explains. Its count may be an older picture, in which members stand that
     /// have left since, so that it is asked again, and at last when no picture can be older than what was read.
     async fn rows(&mut self, index: usize) -> Result<Option<String>, Fault> {
-        let (window, mut rows) = (self.sweeps[index].window, self.sweeps[index].rows());
+        self.read_at_once(index).await?;
+        let (window, mut rows) = (self.sweeps[index].window, self.rows_of(index));
         let Some(until) = window.until.filter(|_| rows.suspicious()) else { return Ok(None) };
         // What becomes visible later than this is read again by the next window.
         let lag = until - TimeDelta::from_std(LAG).unwrap_or_default().min(self.plan.overlap);
@@ -216,8 +226,23 @@ impl Pass<'_> {
         Ok(why)
     }
 
-    /// Members without a time stand in no window. A full load therefore compares the count without bounds with that of all times.
-    async fn without_time(&self) -> Result<Explained, Fault> {
+    /// Reads a listing that one answer holds once more if rows of it seem to be missing: rows that share a key may have stood in
+    /// different pages, and only one answer tells them from one row that has moved.
+    async fn read_at_once(&mut self, index: usize) -> Result<(), Fault> {
+        let (rows, count) = (self.rows_of(index), self.server().cap);
+        let Rows { held, .. } = rows;
+        if rows.missing() == 0 || held > count as u64 {
+            return Ok(());
+        }
+        match self.read(self.sweeps[index].window, Span { offset: 0, count }).await {
+            Err(Fault::TooLarge(_)) => Ok(()),
+            page => self.late_records(index, &page?.records).await,
+        }
+    }
+
+    /// Members without a time stand in no window. A full load therefore compares the count without bounds with that of all times,
+    /// and where they differ reads those members from the listing without bounds.
+    async fn without_time(&mut self) -> Result<Explained, Fault> {
         if !self.first_of_full || self.totals_wrong() {
             return Ok(Ok(()));
         }
@@ -231,7 +256,45 @@ impl Pass<'_> {
             }
         }
         let without = fewest - most;
-        Ok(Err(format!("{without} records have no time of their last change, so that no window holds them")))
+        let found = self.untimed(all, fewest, without).await?;
+        let shown = match found {
+            found if found >= without => return Ok(Ok(())),
+            0 => "none".to_owned(),
+            found => format!("only {found}"),
+        };
+        Ok(Err(format!(
+            "{without} records have no time of their last change, and the listing shows {shown} of them"
+        )))
+    }
+
+    /// Rejects the records without a time that a listing shows at one of its ends, where a sort by time puts them. Returns how
+    /// many there are, up to `without`.
+    async fn untimed(&mut self, all: Window, total: u64, without: u64) -> Result<u64, Fault> {
+        let mut count = self.plan.items_per_request.clamp(1, self.server().cap);
+        let mut found = HashSet::new();
+        for from_start in [true, false] {
+            let mut passed = 0;
+            while passed < total && (found.len() as u64) < without {
+                let rows = (total - passed).min(count as u64);
+                let offset = if from_start { passed } else { total - passed - rows };
+                let page = match self.read(all, Span { offset, count: rows as usize }).await {
+                    Err(Fault::TooLarge(_)) if count > 1 => {
+                        count = count.div_ceil(2);
+                        continue;
+                    }
+                    page => page?,
+                };
+                for record in page.records.iter().filter(|record| record.changed.is_none()) {
+                    self.record_untimed(0, record);
+                    found.insert(fingerprint(&record.key));
+                }
+                if page.records.is_empty() || page.records.iter().any(|record| record.changed.is_some()) {
+                    break;
+                }
+                passed += page.records.len() as u64;
+            }
+        }
+        Ok(found.len() as u64)
     }
 }
 

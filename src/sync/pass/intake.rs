@@ -9,9 +9,9 @@ use super::Pass;
 use crate::{
     base::{
         fault::{Fault, Problem},
-        record::{LeftOut, Mapped, Outgoing, Payload, Reason, Record},
+        record::{LeftOut, Mapped, Outgoing, Payload, Reason, Record, UNREADABLE},
         time,
-        window::{Link, Page, Window},
+        window::{Link, Page, Sweep, Window},
     },
     sink::Deletion,
     sync::{
@@ -20,7 +20,7 @@ use crate::{
         },
         dead_letter::DeadLetter,
         parcel::Parcel,
-        seen::{Known, Seen, fingerprint},
+        seen::{Known, Seen, fingerprint, repeats},
         sweep::Sweeping,
         unchanged::Kept,
         walk::{Ask, Row},
@@ -36,6 +36,7 @@ impl Pass<'_> {
         let rows: Vec<Row> = page.records.iter().map(row).collect();
         let now = self.start.elapsed();
         self.sweeps[index].answered(ask, rows, page.total, now);
+        self.note_repeats(index, &page.records);
         self.records(index, &page.records);
         let sweep = &mut self.sweeps[index];
         let Window { since, until, .. } = sweep.window;
@@ -71,6 +72,14 @@ impl Pass<'_> {
         }
     }
 
+    /// Notes rows of one answer that share a key: what they show is one record, and none of them is missing.
+    pub(super) fn note_repeats(&mut self, index: usize, records: &[Record]) {
+        for (key, rows) in repeats(records.iter().map(|record| fingerprint(&record.key))) {
+            let known = self.repeats.entry((index, key)).or_default();
+            *known = rows.max(*known);
+        }
+    }
+
     /// A page of a chain has joined the one before it by being named there.
     pub(super) fn link(&mut self, index: usize, link: Link) -> Result<(), Fault> {
         debug!("list {:?}: {} records.", self.plan.list_id, link.records.len());
@@ -103,6 +112,8 @@ impl Pass<'_> {
         let kept = self.memory.remove(&row.key);
         let fate = if outdated {
             OUTDATED.to_owned()
+        } else if record.unreadable.is_some() {
+            self.reject_unreadable(record, self.sweeps[index].window.sweep == Sweep::Archived)
         } else if record.deleted {
             self.delete(row, record, kept.as_ref())
         } else {
@@ -255,7 +266,10 @@ impl Pass<'_> {
         let letter = DeadLetter {
             key: record.key.clone(),
             entry: self.plan.entry(),
-            reason: reason.to_owned(),
+            reason: match &record.unreadable {
+                Some(why) => format!("{reason}: {why}"),
+                None => reason.to_owned(),
+            },
             request_id: None,
             time,
             changed: record.changed,
@@ -265,6 +279,30 @@ impl Pass<'_> {
         };
         self.rejects.push((letter, waits));
         format!("{REJECTED} {reason}")
+    }
+
+    /// A record that can't be read is kept as a dead letter. An archived one must not stay opted in, so its letter counts as an
+    /// opt-out that is still to be seen to.
+    fn reject_unreadable(&mut self, record: &Record, archived: bool) -> String {
+        let fate = self.reject(record, UNREADABLE, None);
+        if let Some((letter, _)) = self.rejects.last_mut() {
+            letter.opts_out |= archived;
+        }
+        fate
+    }
+
+    /// Counts and keeps a record without a time, which no window holds. Returns whether it was met for the first time.
+    pub(super) fn record_untimed(&mut self, index: usize, record: &Record) -> bool {
+        let print = fingerprint(&record.key);
+        let new = self.sweeps[index].seen.get(print).is_none() && self.untimed.insert(print);
+        if new {
+            let fate = self.reject_unreadable(record, false);
+            self.note_fate(print, &fate, None);
+            self.counts.count(&fate);
+            self.counts.window += 1;
+            self.counts.seen += 1;
+        }
+        new
     }
 
     /// Fails when more than a hundred records, and more than half of those that this pass is to read, were rejected in it: the

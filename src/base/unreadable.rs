@@ -1,0 +1,189 @@
+//! Records that can't be read: what is wrong with them, without a value of theirs, and answers that are repaired so that one bad
+//! record does not hide the others.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+/// Texts that stand for what was repaired, in the order of the marks.
+const FAULTS: [&str; 3] = [
+    "it holds bytes that are not UTF-8",
+    "it holds a character that no JSON text may hold",
+    "it holds an escape that JSON does not know",
+];
+const BYTES: usize = 0;
+const CHARACTER: usize = 1;
+const ESCAPE: usize = 2;
+
+/// A text that is valid UTF-8 and whose strings are valid JSON. Marks stand where something was replaced.
+pub struct Repaired {
+    text: String,
+    /// Characters that the text did not hold before.
+    marks: [char; 3],
+}
+
+impl Repaired {
+    /// Says what was replaced in this part of the text, if anything was.
+    pub fn fault(&self, part: &str) -> Option<&'static str> {
+        let found = self.marks.iter().zip(FAULTS).find(|(mark, _)| part.contains(**mark));
+        found.map(|(_, fault)| fault)
+    }
+}
+
+/// Reads an answer. Where that fails because of bytes, characters or escapes that JSON forbids, they are replaced and returned
+/// as marks, which [`Repaired::fault`] finds.
+///
+/// # Errors
+///
+/// The answer can't be read even so; the error is that of the answer as it came.
+pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Option<Repaired>), serde_json::Error> {
+    let error = match serde_json::from_slice(body) {
+        Ok(read) => return Ok((read, None)),
+        Err(error) => error,
+    };
+    let Some(repaired) = repair(body) else { return Err(error) };
+    match serde_json::from_str(&repaired.text) {
+        Ok(read) => Ok((read, Some(repaired))),
+        Err(_) => Err(error),
+    }
+}
+
+/// Replaces what JSON forbids within strings, and what is not UTF-8 anywhere.
+fn repair(body: &[u8]) -> Option<Repaired> {
+    let lossy = String::from_utf8_lossy(body);
+    // Noncharacters: no text is expected to hold one.
+    let mut free = ('\u{fdd0}'..='\u{fdef}').filter(|mark| !lossy.contains(*mark));
+    let marks = [free.next()?, free.next()?, free.next()?];
+    let mut scan = Scan { text: String::with_capacity(body.len()), marks, quoted: false, escaped: false };
+    for chunk in body.utf8_chunks() {
+        scan.valid(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            scan.end_escape();
+            scan.text.push(marks[BYTES]);
+        }
+    }
+    Some(Repaired { text: scan.text, marks })
+}
+
+struct Scan {
+    text: String,
+    marks: [char; 3],
+    /// Within a string.
+    quoted: bool,
+    /// After a backslash that is not written yet.
+    escaped: bool,
+}
+
+impl Scan {
+    fn valid(&mut self, chunk: &str) {
+        for (at, c) in chunk.char_indices() {
+            if self.escaped {
+                let known = match c {
+                    'u' => chunk[at + 1..].chars().take(4).filter(char::is_ascii_hexdigit).count() == 4,
+                    _ => "\"\\/bfnrt".contains(c),
+                };
+                if known {
+                    self.escaped = false;
+                    self.text.extend(['\\', c]);
+                    continue;
+                }
+                self.end_escape();
+            }
+            match c {
+                '\\' if self.quoted => self.escaped = true,
+                c if self.quoted && c < ' ' => self.text.push(self.marks[CHARACTER]),
+                c => {
+                    self.quoted ^= c == '"';
+                    self.text.push(c);
+                }
+            }
+        }
+    }
+
+    /// A backslash that escapes nothing.
+    fn end_escape(&mut self) {
+        if std::mem::take(&mut self.escaped) {
+            self.text.push(self.marks[ESCAPE]);
+        }
+    }
+}
+
+/// Says why a field of a record is not what it should be, without its value: "`id` is null".
+pub fn shape(body: &str, field: &str) -> String {
+    match serde_json::from_str::<BTreeMap<String, &RawValue>>(body) {
+        Ok(fields) => {
+            let kind = fields.get(field).map_or("missing", |value| kind(value.get()));
+            format!("`{field}` is {kind}")
+        }
+        Err(_) if body.starts_with('{') => "it can't be read".to_owned(),
+        Err(_) => format!("the record is {}, not an object", kind(body)),
+    }
+}
+
+/// What a JSON text is.
+fn kind(text: &str) -> &'static str {
+    match text.as_bytes().first() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "a flag",
+        Some(b'"') if text.trim_matches('"').trim().is_empty() => "blank",
+        Some(b'"') => "a text",
+        Some(b'[') => "a list",
+        Some(b'{') => "an object",
+        Some(b'-') => "a negative number",
+        _ => "a number",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The strings of an answer, and what is wrong with each.
+    fn strings(body: &[u8]) -> Option<Vec<Option<&'static str>>> {
+        let (read, repaired) = read::<Vec<Box<RawValue>>>(body).ok()?;
+        let fault = |text: &RawValue| repaired.as_ref().and_then(|repaired| repaired.fault(text.get()));
+        Some(read.iter().map(|text| fault(text)).collect())
+    }
+
+    #[test]
+    fn only_the_strings_that_json_forbids_are_marked() {
+        let [bytes, character, escape] = FAULTS.map(Some);
+        for (body, expected) in [
+            (&br#"["a", "b"]"#[..], vec![None, None]),
+            (b"[\"a\", \"b\xff\"]", vec![None, bytes]),
+            (b"[\"a\xc3\", \"b\"]", vec![bytes, None]),
+            (b"[\"\xf0\x9f\x98\", \"\xef\xbf\xbd\"]", vec![bytes, None]),
+            (b"[\"a\nb\",\n\t\"b\"]", vec![character, None]),
+            (b"[\"a\\x41\", \"b\\u00e9\\\\\", \"\\\"\"]", vec![escape, None, None]),
+            (b"[\"\\u00g0\", \"b\"]", vec![escape, None]),
+            (b"[\"\\\xff\", \"b\"]", vec![bytes, None]),
+            (b"[\"\\u\", \"b\"]", vec![escape, None]),
+            ("[\"\u{fdd0}\", \"\u{fdd1}\n\"]".as_bytes(), vec![None, character]),
+        ] {
+            assert_eq!(strings(body), Some(expected), "{}", String::from_utf8_lossy(body));
+        }
+        for body in [&b"[\"a\xff\""[..], b"\xff[\"a\"]", b"[\"a\" \xff]", b"[\"a\\", b"", b"[\"a\n"] {
+            assert_eq!(strings(body), None, "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    #[test]
+    fn a_shape_says_what_a_field_is_and_never_its_value() {
+        for (body, expected) in [
+            (r#"{"id": null}"#, "`id` is null"),
+            ("{}", "`id` is missing"),
+            (r#"{"id": 7}"#, "`id` is a number"),
+            (r#"{"id": -7}"#, "`id` is a negative number"),
+            (r#"{"id": " "}"#, "`id` is blank"),
+            (r#"{"id": "x"}"#, "`id` is a text"),
+            (r#"{"id": {}}"#, "`id` is an object"),
+            (r#"{"id": []}"#, "`id` is a list"),
+            (r#"{"id": true}"#, "`id` is a flag"),
+            ("null", "the record is null, not an object"),
+            ("[1]", "the record is a list, not an object"),
+        ] {
+            assert_eq!(shape(body, "id"), expected);
+        }
+    }
+}
