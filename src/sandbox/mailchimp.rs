@@ -84,6 +84,10 @@ impl Mailchimp {
         self.quirks = quirks;
     }
 
+    pub fn quirks(&self) -> &Quirks {
+        &self.quirks
+    }
+
     /// What people have done to the lists by themselves, by kind.
     pub fn edits(&self) -> &BTreeMap<Edit, usize> {
         &self.edits

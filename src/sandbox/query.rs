@@ -75,8 +75,8 @@ impl Query {
             members[seconds].chunk_by_mut(tied).for_each(|ties| chance.shuffle(ties));
         }
         let page = members[page].iter().map(|member| {
-            let mut member = member.json(list_id);
-            quirks.rename(&mut member);
+            let (number, mut member) = (member.number, member.json(list_id));
+            quirks.spoil(number, &mut member);
             self.cut("members.", member)
         });
         let members: Vec<Value> = page.collect();

@@ -1,6 +1,9 @@
 //! Listings of servers, and of caches in front of them, that do not keep to what is documented.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use serde_json::{Value, json};
 
@@ -13,6 +16,9 @@ pub struct Quirks {
     pub offset: Offsets,
     /// Every answer gives its rows other ids.
     pub new_ids: bool,
+    /// Members, by their numbers, whose rows have no id or no time of their last change.
+    pub without_id: BTreeSet<u64>,
+    pub without_time: BTreeSet<u64>,
     /// Ids that were made up.
     pub made: AtomicU64,
 }
@@ -64,7 +70,20 @@ impl Quirks {
         }
     }
 
-    pub(super) fn rename(&self, member: &mut Value) {
+    /// Whether the row of the member of this number can't be read.
+    pub fn spoils(&self, number: u64) -> bool {
+        self.without_id.contains(&number) || self.without_time.contains(&number)
+    }
+
+    /// Spoils the row of the member of this number.
+    pub(super) fn spoil(&self, number: u64, member: &mut Value) {
+        if self.without_id.contains(&number) {
+            member["id"] = Value::Null;
+            (member["contact_id"], member["unique_email_id"]) = (Value::Null, Value::Null);
+        }
+        if self.without_time.contains(&number) {
+            member["last_changed"] = json!("");
+        }
         if self.new_ids {
             let number = self.made.fetch_add(1, Ordering::Relaxed);
             let id = format!("{:x}", md5::compute(format!("made up {number}")));

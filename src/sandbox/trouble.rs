@@ -21,6 +21,8 @@ pub enum Trouble {
     Truncated,
     /// The request is carried out, the answer is whole and not quite JSON.
     Malformed,
+    /// Not carried out: a good status, and a body that says what is wrong.
+    ErrorBody,
     /// The request is carried out, the connection is reset before the answer.
     Reset,
     /// Not carried out: the connection is reset.
@@ -50,7 +52,7 @@ const SLOW: Duration = Duration::from_secs(3);
 impl Trouble {
     /// One of all that pass by themselves.
     pub(super) fn any(chance: &mut Rng) -> Self {
-        match chance.u8(..10) {
+        match chance.u8(..11) {
             0..2 => {
                 let after = chance.bool().then(|| RETRY_AFTER[chance.usize(..RETRY_AFTER.len())]);
                 Trouble::Status(STATUSES[chance.usize(..STATUSES.len())], after)
@@ -62,6 +64,7 @@ impl Trouble {
             6 => Trouble::ResetBefore,
             7 => Trouble::CutOff,
             8 => Trouble::Stall { carried_out: chance.bool() },
+            9 => Trouble::ErrorBody,
             _ => Trouble::Slow,
         }
     }
@@ -71,6 +74,7 @@ impl Trouble {
         match self {
             Trouble::Status(status, retry_after) => Some(refusal(*status, *retry_after)),
             Trouble::Html(status, body) => Some(html(*status, body)),
+            Trouble::ErrorBody => Some(answer(200, &json!({"status": "error", "error": "busy"}))),
             // Nobody hears this one.
             Trouble::ResetBefore | Trouble::Stall { carried_out: false } => Some(Response::default()),
             _ => None,
@@ -97,7 +101,7 @@ impl Trouble {
             Trouble::Reset | Trouble::ResetBefore => {
                 return Outcome::Nothing(TransportError::Broken("connection reset by peer".into()));
             }
-            Trouble::Status(..) | Trouble::Html(..) | Trouble::Slow => {}
+            Trouble::Status(..) | Trouble::Html(..) | Trouble::ErrorBody | Trouble::Slow => {}
         }
         Outcome::Whole(response)
     }

@@ -99,6 +99,8 @@ pub struct Pass<'a> {
     counting: bool,
     /// Why the pass can't come to its end; what was read is delivered all the same.
     fault: Option<Fault>,
+    /// Since the start, until when a listing waits, as it was logged.
+    waits: Duration,
     /// What was known of the source at the last page.
     server: Server,
 }
@@ -177,6 +179,7 @@ impl<'a> Pass<'a> {
             listed: None,
             counting: false,
             fault: None,
+            waits: Duration::ZERO,
             server: header.server,
         })
     }
@@ -233,6 +236,7 @@ impl<'a> Pass<'a> {
                 self.note(true).await?;
                 return self.fault.take().map_or(Ok(()), Err);
             }
+            self.log_waits();
             let wake = self.wakes();
             if reads.is_empty() && deliveries.is_empty() && wake.is_none() {
                 let hint = "this is a bug in importer, please report it; the next run goes on from here";
@@ -268,6 +272,19 @@ impl<'a> Pass<'a> {
     fn wakes(&self) -> Option<Instant> {
         let held = self.sweeps.iter().filter_map(Sweeping::held).map(|held| self.start + held);
         held.chain(self.resting).filter(|wake| *wake > Instant::now()).min()
+    }
+
+    /// Says why a listing waits, once for each wait.
+    fn log_waits(&mut self) {
+        let held = self.sweeps.iter().filter_map(Sweeping::held).max();
+        if let Some(until) = held.filter(|until| *until > self.waits && *until > self.start.elapsed()) {
+            let (list, seconds) = (&self.plan.list_id, (until - self.start.elapsed()).as_secs());
+            info!(
+                "list {list:?}: two pages share no record; the next reading waits {seconds} s, until no answer can be older than \
+                 the upper page."
+            );
+            self.waits = until;
+        }
     }
 
     /// Adds the pages that are settled now to the checkpoint. The last ones of a pass need none.

@@ -76,7 +76,7 @@ async fn every_command_finds_behind_a_link_what_go_has_left() {
         let (code, log, _) = finish(loopback.command(&["replay", "link1"])).await;
         assert!(code == 1 && log.contains("1 dead letter: 0 sent"), "{told}: {log}");
         let (code, log, _) = finish(loopback.command(&["verify", "link1"])).await;
-        assert!(code == 0, "{told}: {log}");
+        assert!(code == 3, "{told}: {log}");
         let (code, log, _) = finish(loopback.command(&["why", "link1", &member.id()])).await;
         assert!(code == 0 && log.contains("rejected"), "{told}: {log}");
         let (code, log, _) = finish(loopback.command(&["state", "log"])).await;

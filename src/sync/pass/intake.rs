@@ -95,15 +95,15 @@ impl Pass<'_> {
     /// Maps a record that was not seen before, or not in this version.
     pub(super) fn record(&mut self, index: usize, record: &Record) {
         let row = row(record);
-        if let Some(changed) = record.changed.filter(|_| !self.ends.rereads()) {
-            self.noticed.row(changed, self.sweeps[index].window.until);
-        }
         let known = self.sweeps[index].seen.get(row.key);
         if known.is_some_and(|known| !newer(&self.sweeps[index].seen, known, row, &record.status)) {
             self.counts.read_twice += 1;
             return;
         }
         self.counts.again += u64::from(known.is_some());
+        if let Some(changed) = record.changed.filter(|_| !self.ends.rereads()) {
+            self.noticed.row(changed, self.sweeps[index].window.until);
+        }
         let other = self.sweeps.iter().enumerate().filter(|(other, _)| *other != index);
         let outdated = other.filter_map(|(other, sweep)| Some((other, sweep.seen.get(row.key)?))).any(
             // Who was archived in the very second counts as archived.
