@@ -19,7 +19,7 @@ use log::info;
 use tokio::time::{Instant, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use self::{check::Explained, delivery::Deliveries, reading::Answer};
+use self::{check::Explained, delivery::Deliveries, intake::Kept, reading::Answer};
 use super::{
     batcher::Batcher,
     brake::Brake,
@@ -97,6 +97,8 @@ pub struct Pass<'a> {
     pub listed: Option<u64>,
     /// That is being asked for.
     counting: bool,
+    /// Pages that were read while the ends of their listings were looked for.
+    kept: Vec<Kept>,
     /// Why the pass can't come to its end; what was read is delivered all the same.
     fault: Option<Fault>,
     /// Since the start, until when a listing waits, as it was logged.
@@ -178,6 +180,7 @@ impl<'a> Pass<'a> {
             opt_ins_before: header.counts.opt_ins,
             listed: None,
             counting: false,
+            kept: Vec::new(),
             fault: None,
             waits: Duration::ZERO,
             server: header.server,
@@ -219,6 +222,8 @@ impl<'a> Pass<'a> {
             if self.fault.is_some() {
                 stopping = true;
                 reads.clear();
+                // All that is known is delivered.
+                std::mem::take(&mut self.kept).into_iter().for_each(|kept| self.take_page(kept));
             }
             let unsure = self.is_unsure();
             if unsure && !stopping && !self.counting {

@@ -153,9 +153,9 @@ impl Sweeping {
         }
     }
 
-    pub fn answered(&mut self, ask: Ask, rows: Vec<walk::Row>, total: u64, now: Duration) {
-        let Way::Walk(walk) = &mut self.way else { return };
-        walk.answered(ask, rows, total, now);
+    pub fn answered(&mut self, ask: Ask, rows: Vec<walk::Row>, total: u64, now: Duration) -> walk::Rows {
+        let Way::Walk(walk) = &mut self.way else { return walk::Rows::Take };
+        let rows = walk.answered(ask, rows, total, now);
         self.progress.totals_wrong |= walk.totals_wrong();
         self.pace.server = self.pace.server.and(walk.server());
         if !self.counted {
@@ -163,6 +163,7 @@ impl Sweeping {
             let opened = walk.opened();
             self.count(opened);
         }
+        rows
     }
 
     /// What the answers have shown of the server.

@@ -56,6 +56,17 @@ impl Ask {
     }
 }
 
+/// What to do with the rows of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// They are part of the walk.
+    Take,
+    /// The walk is still looking for its highest page. They are read again on the way down, unless it fails.
+    Keep,
+    /// The page that was kept at this offset is the highest one, and part of the walk. These rows are in it.
+    TakeKept(u64),
+}
+
 /// A page that joins: together with those above it, nothing at or above its offset was stepped over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {

@@ -1,13 +1,13 @@
 //! The walk against lists from which rows leave, read by several workers, and by a server whose picture may be old.
 
 use std::{
-    collections::{BinaryHeap, HashSet},
+    collections::{BinaryHeap, HashMap, HashSet},
     time::Duration,
 };
 
 use fastrand::Rng;
 
-use super::{Ask, Cut, Joined, MOST, Relief, Row, Server, Walk};
+use super::{Ask, Cut, Joined, MOST, Relief, Row, Rows, Server, Walk};
 use crate::base::window::Span;
 
 /// Rows of which each changed in a second of its own.
@@ -281,6 +281,7 @@ impl World {
         let mut under_way: Vec<(Option<Ask>, Vec<u32>, u64)> = Vec::new();
         let (mut now, mut requests, mut crashes) = (Duration::ZERO, 0, 0);
         let mut settled: Vec<Joined> = Vec::new();
+        let mut kept = HashMap::new();
         loop {
             while busy.len() < WORKERS {
                 let (ask, offset, count) = match self.scheme {
@@ -328,10 +329,13 @@ impl World {
             now = end;
             let (ask, page, total) = std::mem::take(&mut under_way[index]);
             let answer = rows(page.iter().map(|row| u64::from(*row)));
-            if let Some(ask) = ask {
-                walk.answered(ask, answer, total, now);
+            match ask.map(|ask| (ask.span.offset, walk.answered(ask, answer, total, now))) {
+                None | Some((_, Rows::Take)) => seen.extend(page),
+                Some((offset, Rows::Keep)) => {
+                    kept.insert(offset, page);
+                }
+                Some((_, Rows::TakeKept(offset))) => seen.extend(kept.remove(&offset).unwrap()),
             }
-            seen.extend(page);
             settled.extend(walk.joined());
             if random.f64() < self.crashes && !settled.is_empty() {
                 // What is known of is what was settled; the rest is forgotten.

@@ -22,29 +22,52 @@ use crate::{
         parcel::Parcel,
         seen::{Known, Seen, fingerprint, repeats},
         sweep::Sweeping,
-        unchanged::Kept,
-        walk::{Ask, Row},
+        unchanged::{self, Memory},
+        walk::{Ask, Row, Rows},
     },
 };
+
+/// A page that was read while the end of its listing was looked for.
+pub(super) struct Kept {
+    index: usize,
+    offset: u64,
+    records: Vec<Record>,
+    memory: Memory,
+}
+
+impl Kept {
+    /// Whether it is of this listing.
+    pub fn is_of(&self, index: usize) -> bool {
+        self.index == index
+    }
+}
 
 /// Rejected records that may be for what they are, whatever their share.
 const MANY: u64 = 100;
 
 impl Pass<'_> {
-    pub(super) fn page(&mut self, index: usize, ask: Ask, page: Page) {
+    pub(super) fn page(&mut self, index: usize, ask: Ask, page: Page, memory: Memory) {
         debug!("list {:?}: {} records from {}.", self.plan.list_id, page.records.len(), ask.span.offset);
         let rows: Vec<Row> = page.records.iter().map(row).collect();
         let now = self.start.elapsed();
-        self.sweeps[index].answered(ask, rows, page.total, now);
-        self.note_repeats(index, &page.records);
-        self.records(index, &page.records);
+        let rows = self.sweeps[index].answered(ask, rows, page.total, now);
+        self.look_at_the_source(index);
+        let kept = Kept { index, offset: ask.span.offset, records: page.records, memory };
+        match rows {
+            Rows::Take => self.take_page(kept),
+            Rows::Keep => self.kept.push(kept),
+            Rows::TakeKept(offset) => {
+                let found = self.kept.iter().rposition(|kept| (kept.index, kept.offset) == (index, offset));
+                if let Some(found) = found {
+                    let kept = self.kept.swap_remove(found);
+                    self.take_page(kept);
+                }
+            }
+        }
+        if rows != Rows::Keep {
+            self.kept.retain(|kept| !kept.is_of(index));
+        }
         let sweep = &mut self.sweeps[index];
-        let Window { since, until, .. } = sweep.window;
-        let outside = |changed: &DateTime<Utc>| {
-            until.is_some_and(|until| *changed > until) || since.is_some_and(|since| *changed <= since)
-        };
-        sweep.progress.outside +=
-            page.records.iter().filter_map(|record| record.changed).filter(outside).count() as u64;
         for joined in sweep.joined() {
             let keys: Vec<u128> = joined.rows.iter().map(|row| row.key).collect();
             sweep.note(&joined.cut);
@@ -53,11 +76,30 @@ impl Pass<'_> {
         sweep.next_part();
     }
 
-    /// The records of a page. Logs once that the source caps its answers, and ends the pass if its pages lead nowhere.
+    /// The records of a page that is part of the walk.
+    pub(super) fn take_page(&mut self, page: Kept) {
+        let Kept { index, records, memory, .. } = page;
+        self.memory = memory;
+        self.note_repeats(index, &records);
+        self.records(index, &records);
+        let sweep = &mut self.sweeps[index];
+        let Window { since, until, .. } = sweep.window;
+        let outside = |changed: &DateTime<Utc>| {
+            until.is_some_and(|until| *changed > until) || since.is_some_and(|since| *changed <= since)
+        };
+        sweep.progress.outside +=
+            records.iter().filter_map(|record| record.changed).filter(outside).count() as u64;
+    }
+
     fn records(&mut self, index: usize, records: &[Record]) {
         let known = self.sweeps[index].seen.len();
         records.iter().for_each(|record| self.record(index, record));
         self.sweeps[index].brought(records.len(), known);
+        self.look_at_the_source(index);
+    }
+
+    /// Logs once that the source caps its answers, and ends the pass if its pages lead nowhere.
+    fn look_at_the_source(&mut self, index: usize) {
         let (list, server) = (&self.plan.list_id, self.server.and(self.sweeps[index].server()));
         if server.cap < self.server.cap {
             let cap = server.cap;
@@ -137,7 +179,7 @@ impl Pass<'_> {
         row: Row,
         record: &Record,
         outgoing: Outgoing,
-        kept: Option<&Kept>,
+        kept: Option<&unchanged::Kept>,
     ) -> String {
         let Outgoing { body, opts_out, opts_in, left_out } = outgoing;
         let payload = Payload { key: record.key.clone(), body: Some(body) };
@@ -174,7 +216,7 @@ impl Pass<'_> {
         row: Row,
         told: bool,
         payload: &Payload,
-        kept: Option<&Kept>,
+        kept: Option<&unchanged::Kept>,
     ) -> bool {
         let before =
             self.known.and_then(|ledger| ledger.settled_by_print(row.key)).map(|settled| settled.status);
@@ -191,7 +233,7 @@ impl Pass<'_> {
     }
 
     /// The record is gone at the source.
-    fn delete(&mut self, row: Row, record: &Record, kept: Option<&Kept>) -> String {
+    fn delete(&mut self, row: Row, record: &Record, kept: Option<&unchanged::Kept>) -> String {
         let payload = Payload { key: record.key.clone(), body: None };
         match self.ends.sink.deletion() {
             Deletion::Ignored => format!("{SKIPPED} deleted"),
@@ -207,18 +249,18 @@ impl Pass<'_> {
 
     /// Whether the sink holds just this already. What was remembered is from before this pass: of a record that it has sent already it
     /// says nothing.
-    fn is_held_back(&self, row: Row, payload: &Payload, kept: Option<&Kept>) -> bool {
+    fn is_held_back(&self, row: Row, payload: &Payload, kept: Option<&unchanged::Kept>) -> bool {
         self.holds_back && self.is_held(payload, kept) && !self.sent.contains(&row.key)
     }
 
     /// Whether the sink is remembered to hold just this.
-    fn is_held(&self, payload: &Payload, kept: Option<&Kept>) -> bool {
+    fn is_held(&self, payload: &Payload, kept: Option<&unchanged::Kept>) -> bool {
         let (Some(unchanged), Some(kept)) = (self.plan.unchanged.on(), kept) else { return false };
         unchanged.holds(kept, unchanged.print(payload), self.ends.source.now())
     }
 
     /// What is accepted is noted then.
-    fn note_fate(&mut self, print: u128, fate: &str, kept: Option<&Kept>) {
+    fn note_fate(&mut self, print: u128, fate: &str, kept: Option<&unchanged::Kept>) {
         let Some(unchanged) = self.plan.unchanged.on() else { return };
         if !fate.starts_with(SENT) && unchanged.is_news(kept, fate, self.ends.source.now()) {
             self.notes.push((print, fate.to_owned()));

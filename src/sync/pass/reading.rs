@@ -85,8 +85,7 @@ impl<'a> Pass<'a> {
             Answer::Page(ask, Ok((page, memory))) => {
                 (self.heavies, self.resting) = (0, None);
                 if self.confirm(page.at)? {
-                    self.memory = memory;
-                    self.page(index, ask, page);
+                    self.page(index, ask, page, memory);
                     self.trust()?;
                 }
             }
@@ -107,7 +106,10 @@ impl<'a> Pass<'a> {
                     reads.push(self.cut(index, generation));
                 }
             }
-            Answer::Cut(Ok(Some((middle, below)))) => self.sweeps[index].cut_at(middle, below),
+            Answer::Cut(Ok(Some((middle, below)))) => {
+                self.kept.retain(|kept| !kept.is_of(index));
+                self.sweeps[index].cut_at(middle, below);
+            }
             Answer::Cut(Ok(None)) => {
                 return Err(Fault::list(
                     "the source takes too long for a page, and the window can't be cut further",

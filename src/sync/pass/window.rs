@@ -62,6 +62,7 @@ impl<'a> Pass<'a> {
             return Ok(true);
         }
         self.sweeps.iter_mut().for_each(|sweep| sweep.restart(newest));
+        self.kept.clear();
         self.checkpoint.until(newest);
         Ok(false)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Ask, Joined, LAG, Page, Row, Stage, State, Walk, joint::Read, top::Outcome};
+use super::{Ask, Joined, LAG, Page, Row, Rows, Stage, State, Walk, joint::Read, top::Outcome};
 use crate::base::window::Span;
 
 /// Servers cut answers off at multiples of this.
@@ -10,7 +10,7 @@ const ROUND: usize = 10;
 
 impl Walk {
     /// Takes note of an answer: its rows, oldest change first, and the window's total as it told it.
-    pub fn answered(&mut self, ask: Ask, rows: Vec<Row>, total: u64, now: Duration) {
+    pub fn answered(&mut self, ask: Ask, rows: Vec<Row>, total: u64, now: Duration) -> Rows {
         let Span { offset, count: wanted } = ask.span;
         let end = offset + rows.len() as u64;
         if std::mem::replace(&mut self.first, false) {
@@ -32,7 +32,13 @@ impl Walk {
         match &mut self.stage {
             Stage::Top(search) => {
                 let outcome = search.answered(offset, read, total);
+                let top = if let Outcome::Top(top, _) = outcome { Some(top) } else { None };
                 self.searched(outcome);
+                match top {
+                    None => Rows::Keep,
+                    Some(top) if top == offset => Rows::Take,
+                    Some(top) => Rows::TakeKept(top),
+                }
             }
             Stage::Down | Stage::Whole => {
                 if let Some(page) = self.pages.iter_mut().find(|page| page.id == ask.id) {
@@ -40,6 +46,7 @@ impl Walk {
                     page.state = State::Read(read);
                 }
                 self.join();
+                Rows::Take
             }
         }
     }
