@@ -55,7 +55,7 @@ async fn entries_inserted_and_reordered_during_a_run_are_kept_and_the_right_one_
 #[tokio::test(start_paused = true)]
 async fn an_entry_deleted_during_a_run_stays_deleted() {
     let world = edited_during_a_run(ONE, |_| r#"[{"list_id": "other"}]"#.into()).await;
-    assert_eq!(world.logged("its entry is no longer in the state file as it was"), 1);
+    assert_eq!(world.logged("its entry was removed from the state file"), 1);
     assert!(!world.state().contains("during"));
 }
 
