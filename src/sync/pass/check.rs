@@ -144,7 +144,7 @@ impl Pass<'_> {
     fn is_whole(&self, page: &Page, count: usize) -> bool {
         let rows = page.records.len();
         let counted = !self.totals_wrong() && rows as u64 >= page.total;
-        counted || (rows < count && rows < self.server().proven)
+        rows == 0 || counted || (rows < count && rows < self.server().proven)
     }
 
     /// Reads a second that is too big for one answer until all rows that it held at the beginning of a look were seen in that
