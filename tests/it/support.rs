@@ -233,7 +233,10 @@ impl World {
         let deleted = held.iter().filter(|key| !known.contains(&key.1)).count();
         let edits = self.sandbox.mailchimp().edits().get(&Edit::Delete).copied().unwrap_or(0);
         assert!(deleted <= edits, "{deleted} strangers in {list_id}");
-        assert_eq!(held.len() - deleted, expected.len() + archived.len(), "contacts of {list_id}");
+        let missing = expected.iter().filter(|member| self.contact(list_id, member).is_none());
+        let missing: Vec<u64> = missing.map(|member| member.number).collect();
+        let found = held.len() - deleted;
+        assert_eq!(found, expected.len() + archived.len(), "contacts of {list_id}, missing: {missing:?}");
         for member in expected {
             let contact =
                 self.contact(list_id, &member).unwrap_or_else(|| panic!("missing: {}", member.number));
@@ -290,7 +293,7 @@ impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let lines = self.log.lines();
-            println!("{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+            println!("{}", lines[lines.len().saturating_sub(if std::env::var_os("ALL").is_some() { 1_000_000 } else { 40 })..].join("\n"));
             return;
         }
         let files = fs::read_dir(self.folder.path()).unwrap().map(|file| file.unwrap().file_name());
