@@ -102,7 +102,7 @@ impl World {
         self
     }
 
-    /// Who is asked before a first load.
+    /// The question before a first load.
     pub fn confirm(mut self, confirm: Confirm) -> Self {
         self.confirm = Some(confirm);
         self
@@ -305,7 +305,7 @@ impl Drop for World {
     }
 }
 
-/// The numbers of a run's last line account for every record.
+/// Checks that the numbers of a run's last line account for every record.
 pub fn assert_adds_up(line: &str) {
     let number = |word: &str| -> u64 {
         let Some(end) = line.find(word) else { return 0 };
