@@ -10,7 +10,7 @@ pub mod exit {
     pub const DONE: u8 = 0;
     /// With `--once`: at least one entry failed.
     pub const FAILED: u8 = 1;
-    /// Nothing is missing, but rejected records wait: `verify`, and `go --once --strict`.
+    /// `verify` and `go --once --strict`: nothing is missing, but rejected records wait.
     pub const REJECTED: u8 = 3;
     /// Usage, settings or the state file.
     pub const UNUSABLE: u8 = 2;
@@ -73,7 +73,7 @@ pub enum Command {
     Preview(Preview),
     /// Send rejected records once more, as they are now
     Replay(Replay),
-    /// Let a list run again that the safety brake has stopped
+    /// Lift the hold of a list that the safety brake has stopped
     Release(Release),
     /// Count a list's members at the source and compare with what was delivered and rejected
     Verify(Verify),
@@ -96,7 +96,7 @@ pub struct Go {
     /// Look at every entry once, then exit
     #[arg(long)]
     pub once: bool,
-    /// Begin first loads at once, without waiting for Enter on a terminal
+    /// Start first loads at once, without waiting for Enter on a terminal
     #[arg(long)]
     pub yes: bool,
     /// With --once: exit with 3 if rejected records wait in dead letters
@@ -190,11 +190,11 @@ pub struct Replay {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Use it after a mistake was mended at the source: the hold and the interrupted run are dropped, and the next run\n\
-    reads the list as it is then. If the change is meant, put \"allow_mass_change\": true into the entry instead."
+    after_help = "First correct the mistake at the source. The command drops the hold and the interrupted run, and the next run\n\
+    reads the list as it is then. If the change is intended, put \"allow_mass_change\": true into the entry instead."
 )]
 pub struct Release {
-    /// The list of one or more entries
+    /// The `list_id` of the list
     #[arg(value_name = "LIST")]
     pub list_id: String,
     /// The folder of state.json

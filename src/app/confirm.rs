@@ -1,4 +1,4 @@
-//! The question before a first load, on a terminal.
+//! Asks on a terminal before a first load starts.
 
 use std::{
     future::{Future, pending},
@@ -22,10 +22,11 @@ use crate::sync::confirm::Confirm;
 
 /// How long a first load waits for Enter.
 const WAIT: Duration = Duration::from_secs(30);
-/// How often the terminal is looked at meanwhile.
+/// How often the terminal is polled meanwhile.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The question, if somebody sits at a terminal to read and answer it. Two lists ask one after the other.
+/// Returns the question, or `None` if `yes` skips it or no person can answer: the program has no terminal, or runs in the
+/// background. Two lists ask one after the other.
 pub fn on_terminal(yes: bool) -> Option<Confirm> {
     let asks = !yes && stdin().is_terminal() && stderr().is_terminal() && in_foreground();
     let turn = Arc::new(Mutex::new(()));
@@ -40,34 +41,34 @@ pub fn on_terminal(yes: bool) -> Option<Confirm> {
     })
 }
 
-/// Waits for the answer, [`WAIT`] at most.
+/// Asks, and waits for the answer for at most [`WAIT`].
 async fn ask(list: &str, answer: impl Future<Output = ()>) {
     let seconds = WAIT.as_secs();
     let _ = writeln!(
         stderr(),
-        "list {list:?}: press Enter to start its first load now; it starts by itself in {seconds} s. Ctrl-C stops importer."
+        "list {list:?}: press Enter to start its first load now, or Ctrl-C to stop importer; it starts by itself in {seconds} s."
     );
     let _ = timeout(WAIT, answer).await;
 }
 
-/// Ends when somebody has pressed Enter. Looks instead of waiting in a read, which would keep the program from ending.
+/// Completes when Enter was pressed. It polls the terminal: a blocking read would keep the program from ending.
 async fn enter() {
     let input = stdin();
     loop {
         sleep(LOOK).await;
         let mut terminal = [PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN)];
-        // A terminal is readable when a whole line is there, so the read does not block.
+        // A terminal is readable once it has a whole line, so the read does not block.
         if in_foreground() && poll(&mut terminal, Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
             match stdin().read_line(&mut String::new()) {
                 Ok(count) if count > 0 => return,
-                // The terminal is at its end or gone: nobody can answer.
+                // The terminal has ended or is gone, so no answer can come.
                 _ => pending().await,
             }
         }
     }
 }
 
-/// Whether the terminal's input is for this program. A program in the background is suspended when it reads.
+/// Whether this program runs in the terminal's foreground. The system suspends a background program that reads.
 fn in_foreground() -> bool {
     tcgetpgrp(stdin()).is_ok_and(|group| group == getpgrp())
 }

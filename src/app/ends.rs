@@ -29,7 +29,7 @@ pub struct Adapters {
     sources: Arc<Doors>,
     sinks: Arc<Doors>,
     clock: Arc<dyn Clock>,
-    /// That of the state file, links followed.
+    /// The folder of the state file, with links followed.
     folder: PathBuf,
 }
 
@@ -66,7 +66,7 @@ impl Adapters {
         };
         let sources = doors(keys != Keys::None);
         let sinks = if keys == Keys::SourceOnly { doors(false) } else { Arc::clone(&sources) };
-        // However it is spelled, and wherever links lead.
+        // The same folder for every spelling and every link.
         let folder = home::of(folder).unwrap_or_else(|_| folder.to_owned());
         Adapters { sources, sinks, clock, folder }
     }

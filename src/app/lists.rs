@@ -37,7 +37,7 @@ impl Lists {
         let home = home::of(folder)?;
         if let Some(left) = home::left_beside_link(folder, &home) {
             bail!(
-                "an older version of importer has left `{}` beside the link, and it belongs to `{}` now; `importer go --once` moves it there",
+                "an older version of importer left `{}` beside the link, but it belongs in `{}`; `importer go --once` moves it there",
                 left.display(),
                 home.display()
             );
@@ -70,20 +70,20 @@ impl Lists {
         })
     }
 
-    /// Whether an interrupted run of the entry waits to go on, also one that an older version of importer has left.
+    /// Whether the entry has an interrupted run that can go on. Runs that an older version of importer left count too.
     pub fn is_unfinished(&self, entry: &Entry) -> bool {
         let Past { own, .. } = self.past(entry);
         let former = own.former.iter().filter(|folder| own.names.contains(&takeover::name(folder)));
         former.chain([&own.folder]).any(|folder| Checkpoint::path(folder).exists())
     }
 
-    /// What older versions of importer may have left of the entry.
+    /// Returns where older versions of importer may have kept the records of the entry.
     pub fn past(&self, entry: &Entry) -> Past {
         let all = (self.problems == 0).then_some(self.entries.as_slice());
         controller::past(entry, all, &self.folders)
     }
 
-    /// What stops the delivery of the entry, if something does.
+    /// Returns the hold that stops the entry's delivery, if there is one.
     pub async fn hold(&self, entry: &Entry, ends: &Ends) -> anyhow::Result<Option<Hold>> {
         let holds = held::all(&self.folders.list(entry)).await?;
         Ok(holds.into_iter().find(|hold| hold.stops(&ends.delivery)))

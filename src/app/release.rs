@@ -1,4 +1,5 @@
-//! `importer release LIST`: lifts the hold of a list that the safety brake has stopped, after a mistake was mended at the source.
+//! `importer release LIST`: lifts the hold of a list that the safety brake has stopped, once the mistake is corrected at the
+//! source.
 
 use std::{
     io::{Write, stdout},
@@ -17,16 +18,17 @@ use crate::{
     },
 };
 
-/// Returns the exit code.
+/// Lifts the holds of a list and returns the exit code.
 ///
-/// It takes no lock, so that it works while importer runs. While the hold is there, no run of the delivery begins; so the
-/// checkpoint goes first and the hold last, and no run can go on from what was read before the mistake was mended.
+/// The command takes no lock, so that it works while importer runs. No run of the delivery begins while the hold exists.
+/// The command therefore removes the checkpoint first and the hold last, so that no run can continue from rows that were
+/// read before the mistake was corrected.
 pub async fn run(options: &cli::Release) -> anyhow::Result<u8> {
     let list_id = &options.list_id;
     let lists = Lists::open(&options.state, Keys::None)?;
     if lists.problems > 0 {
         bail!(
-            "an entry of the state file has a problem; `importer check` shows it. Mend it, then release the list"
+            "an entry of the state file has a problem; run `importer check`, correct the entry, then release the list"
         );
     }
     let entries: Vec<&Entry> = lists.entries.iter().filter(|entry| entry.id.list_id == *list_id).collect();
@@ -41,18 +43,19 @@ pub async fn run(options: &cli::Release) -> anyhow::Result<u8> {
     held::lift(holds).await?;
     let run = match dropped {
         0 => "no interrupted run was left",
-        _ => "its interrupted run is dropped",
+        _ => "its interrupted run was dropped",
     };
     writeln!(
         stdout(),
-        "list {list_id:?} is released: the hold is lifted, and {run}. The next run reads from the list's latest_timestamp, as the list is \
-         then. An importer that is running tries the list again within an hour; to try it at once, start importer again."
+        "list {list_id:?} is released: the hold is lifted, and {run}. The next run starts from the list's latest_timestamp and reads \
+         the list as it is then. A running importer tries the list again within an hour, or at its next turn if its source has \
+         \"retry\": false; to try it at once, restart importer."
     )?;
     Ok(exit::DONE)
 }
 
-/// The folders of entries that no hold stops. If a hold is of a delivery that no entry has as it is now, any of them may have been
-/// the one that was stopped.
+/// Returns the folders of the entries that no hold stops; their checkpoints stay. Returns none if a hold belongs to a delivery
+/// that no entry has today: any entry may then be the one that was stopped.
 fn kept(lists: &Lists, entries: &[&Entry], holds: &[Hold]) -> anyhow::Result<Vec<PathBuf>> {
     let mut deliveries = vec![];
     for entry in entries {

@@ -102,7 +102,7 @@ async fn one(
 ) -> anyhow::Result<u8> {
     let of = |entry: &Entry| entry.id.folder();
     let ends = lists.ends(entry)?;
-    // A run that is allowed lifts it.
+    // With `allow_mass_change` the next run lifts the hold.
     if let Some(hold) = lists.hold(entry, &ends).await?.filter(|_| !entry.allow_mass_change) {
         writeln!(stdout(), "{name} is on hold: {}.", hold.fault(&entry.id.list_id))?;
         return Ok(exit::FAILED);

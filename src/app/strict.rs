@@ -1,4 +1,4 @@
-//! `importer go --once --strict`: whether rejected records wait when everything else is done.
+//! `importer go --once --strict`: reports rejected records at the end of a pass.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -10,7 +10,7 @@ use crate::{
     sync::dead_letter,
 };
 
-/// Looks for dead letters of the lists in the state file and names their files. Returns the exit code.
+/// Logs the files with dead letters of the lists in the state file. Returns the exit code.
 pub async fn exit_code(folder: &Path) -> anyhow::Result<u8> {
     let (snapshot, folders) = (read::load(&folder.join(NAME))?, Folders::of(&home::of(folder)?));
     let lists: BTreeMap<_, _> = snapshot
@@ -25,7 +25,7 @@ pub async fn exit_code(folder: &Path) -> anyhow::Result<u8> {
         if count > 0 {
             waiting = true;
             error!(
-                "list {list:?}: {count} rejected records wait in {}; `importer replay {list}` sends them when it is mended.",
+                "list {list:?}: {count} rejected records wait in {}; correct the cause, then run `importer replay {list}`.",
                 file.display()
             );
         }
@@ -34,6 +34,6 @@ pub async fn exit_code(folder: &Path) -> anyhow::Result<u8> {
         info!("done.");
         return Ok(exit::DONE);
     }
-    error!("done, but rejected records wait: see the errors above.");
+    error!("done, but rejected records wait; see the errors above.");
     Ok(exit::REJECTED)
 }

@@ -54,8 +54,8 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     if ledger.summary.totals_wrong {
         writeln!(
             stdout(),
-            "list {list:?}: verify can't tell whether records are missing: a run found that the source's totals contradict what it \
-             lists. The next full load looks again; set latest_timestamp to null for one."
+            "list {list:?}: verify can't tell whether records are missing: a run found that the source's totals contradict the rows \
+             that it lists. A full load checks the totals again; set latest_timestamp to null to start one."
         )?;
         return Ok(exit::FAILED);
     }
@@ -70,8 +70,8 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
         let nothing = if missing == 0 { "Nothing is missing, but " } else { "" };
         writeln!(
             stdout(),
-            "{nothing}{rejected} records are rejected: {} keeps them, with the reason. When it is mended, `importer replay {list}` \
-             sends them.",
+            "{nothing}{rejected} records are rejected: {} lists them with the reasons. Correct the cause, then run `importer replay \
+             {list}`.",
             file.display()
         )?;
     }

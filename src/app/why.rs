@@ -111,6 +111,7 @@ impl Found {
         lines.into_iter().map(line).collect()
     }
 
+    /// Whether the first load of the entry waits to be confirmed.
     fn waits(&self, entry: &Entry) -> bool {
         entry.first_load == FirstLoad::Ask && self.ledger.is_none()
     }

@@ -16,23 +16,24 @@ pub struct Record {
     pub status: String,
     /// The source tells that it is gone; the body is then no more than what names it.
     pub deleted: bool,
-    /// Why the record can't be read and where it stands, without a value of it; the engine rejects it as [`UNREADABLE`].
+    /// Why the record can't be read, and its place in the answer; contains no value of the record. The engine rejects such a
+    /// record as [`UNREADABLE`].
     pub unreadable: Option<String>,
     pub body: Box<RawValue>,
 }
 
-/// Why a record that can't be read is rejected.
+/// Reason for the rejection of a record that can't be read.
 pub const UNREADABLE: Reason = "unreadable";
 
-/// Begins the key of a record whose own key can't be read.
+/// Prefix of the substitute key of a record whose own key can't be read.
 const NAMELESS: &str = "unreadable-";
 
-/// Returns the key of a record whose own key can't be read. It is the same as long as the record's text is.
+/// Returns a substitute key for a record whose own key can't be read: a digest of the record's text.
 pub fn nameless(body: &RawValue) -> String {
     format!("{NAMELESS}{:x}", md5::compute(body.get()))
 }
 
-/// Whether a key stands for a record whose own key can't be read, so that no source can find it.
+/// Whether a key is a substitute from [`nameless`]. No source can find a record by such a key.
 pub fn is_nameless(key: &str) -> bool {
     key.starts_with(NAMELESS)
 }
@@ -63,7 +64,7 @@ pub struct Outgoing {
     pub body: Box<RawValue>,
     /// Whether it withdraws somebody's consent.
     pub opts_out: bool,
-    /// Whether it tells that somebody has consented.
+    /// Whether it passes on somebody's consent.
     pub opts_in: bool,
     pub left_out: Vec<LeftOut>,
 }

@@ -42,7 +42,7 @@ const UNITS: [(char, &str, i64); 4] =
 /// How a span is written in the state file.
 pub const SPAN: &str = "^[1-9][0-9]{0,6}[smhd]$";
 
-/// How a span of at most a day is written in the state file.
+/// Pattern of a span of at most a day in the state file.
 pub const SPAN_OF_A_DAY: &str = "^(([1-9][0-9]{0,3}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2}|86400)s|\
     ([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m|([1-9]|1[0-9]|2[0-4])h|1d)$";
 

@@ -1,42 +1,42 @@
-//! Records that can't be read: what is wrong with them, without a value of theirs, and answers that are repaired so that one bad
-//! record does not hide the others.
+//! Records that can't be read. Describes their faults without quoting a value, and repairs answers so that one bad record
+//! does not hide the others.
 
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-/// Texts that stand for what was repaired, in the order of the marks.
+/// Descriptions of the repaired faults, in the order of the marks.
 const FAULTS: [&str; 3] = [
-    "it holds bytes that are not UTF-8",
-    "it holds a character that no JSON text may hold",
-    "it holds an escape that JSON does not know",
+    "it contains bytes that are not UTF-8",
+    "it contains a control character, which JSON does not allow",
+    "it contains an escape that JSON does not know",
 ];
 const BYTES: usize = 0;
 const CHARACTER: usize = 1;
 const ESCAPE: usize = 2;
 
-/// A text that is valid UTF-8 and whose strings are valid JSON. Marks stand where something was replaced.
+/// A text that is valid UTF-8 and whose strings are valid JSON. Marks replace the invalid parts.
 pub struct Repaired {
     text: String,
-    /// Characters that the text did not hold before.
+    /// Characters that the original text did not contain.
     marks: [char; 3],
 }
 
 impl Repaired {
-    /// Says what was replaced in this part of the text, if anything was.
+    /// Describes the fault that was replaced in this part of the text, if there was one.
     pub fn fault(&self, part: &str) -> Option<&'static str> {
         let found = self.marks.iter().zip(FAULTS).find(|(mark, _)| part.contains(**mark));
         found.map(|(_, fault)| fault)
     }
 }
 
-/// Reads an answer. Where that fails because of bytes, characters or escapes that JSON forbids, they are replaced and returned
-/// as marks, which [`Repaired::fault`] finds.
+/// Reads an answer. If that fails because of bytes, characters or escapes that JSON forbids, replaces them with marks, which
+/// [`Repaired::fault`] finds.
 ///
 /// # Errors
 ///
-/// The answer can't be read even so; the error is that of the answer as it came.
+/// If the repaired answer can't be read either. The error describes the original answer.
 pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Option<Repaired>), serde_json::Error> {
     let error = match serde_json::from_slice(body) {
         Ok(read) => return Ok((read, None)),
@@ -49,10 +49,10 @@ pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Option<Repaired>), s
     }
 }
 
-/// Replaces what JSON forbids within strings, and what is not UTF-8 anywhere.
+/// Replaces what JSON forbids within strings, and bytes that are not UTF-8 anywhere.
 fn repair(body: &[u8]) -> Option<Repaired> {
     let lossy = String::from_utf8_lossy(body);
-    // Noncharacters: no text is expected to hold one.
+    // Noncharacters, which texts are not expected to contain.
     let mut free = ('\u{fdd0}'..='\u{fdef}').filter(|mark| !lossy.contains(*mark));
     let marks = [free.next()?, free.next()?, free.next()?];
     let mut scan = Scan { text: String::with_capacity(body.len()), marks, quoted: false, escaped: false };
@@ -69,9 +69,9 @@ fn repair(body: &[u8]) -> Option<Repaired> {
 struct Scan {
     text: String,
     marks: [char; 3],
-    /// Within a string.
+    /// Whether the scan is within a string.
     quoted: bool,
-    /// After a backslash that is not written yet.
+    /// Whether the last character was a backslash, which is not written yet.
     escaped: bool,
 }
 
@@ -101,7 +101,7 @@ impl Scan {
         }
     }
 
-    /// A backslash that escapes nothing.
+    /// Replaces a backslash that escapes nothing.
     fn end_escape(&mut self) {
         if std::mem::take(&mut self.escaped) {
             self.text.push(self.marks[ESCAPE]);
@@ -109,7 +109,7 @@ impl Scan {
     }
 }
 
-/// Says why a field of a record is not what it should be, without its value: "`id` is null".
+/// Describes the wrong form of a field without quoting its value, such as "`id` is null".
 pub fn shape(body: &str, field: &str) -> String {
     match serde_json::from_str::<BTreeMap<String, &RawValue>>(body) {
         Ok(fields) => {
@@ -121,7 +121,7 @@ pub fn shape(body: &str, field: &str) -> String {
     }
 }
 
-/// What a JSON text is.
+/// Names the kind of a JSON text.
 fn kind(text: &str) -> &'static str {
     match text.as_bytes().first() {
         Some(b'n') => "null",

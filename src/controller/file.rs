@@ -41,13 +41,13 @@ impl File {
         self.snapshot.as_ref().map(|snapshot| snapshot.entries.clone()).unwrap_or_default()
     }
 
-    /// The entries as last read, if every entry of the file could be.
+    /// Returns the entries as last read, or `None` if one of them has a problem.
     pub fn all_read(&self) -> Option<&[Entry]> {
         let whole = self.snapshot.as_ref().filter(|snapshot| snapshot.problems.is_empty());
         whole.map(|snapshot| snapshot.entries.as_slice())
     }
 
-    /// What the file mentions, as last read.
+    /// Returns every element of the file as last read, also those with a problem.
     pub fn mentions(&self) -> &[Mention] {
         self.snapshot.as_ref().map_or(&[], |snapshot| &snapshot.mentions)
     }

@@ -1,4 +1,5 @@
-//! By what a run, its checkpoint and its baselines are known over edits of the state file and updates of importer. Pure.
+//! Names by which a run, its checkpoint and its baselines are found again after edits of the state file and updates of
+//! importer. Pure.
 
 use crate::{
     state::{Entry, folders::Folders},
@@ -9,31 +10,32 @@ use crate::{
     },
 };
 
-/// What the result of an entry's run depends on: with anything of it changed, an interrupted run does not go on. The
-/// program's version is part of it, since another version may read the same settings differently. How fast an entry runs is not.
+/// Returns everything that the result of an entry's run depends on. If any of it changes, an interrupted run starts again.
+/// The program's version is included, since another version may read the same settings differently. The pace of the entry
+/// is not included.
 pub fn origin(entry: &Entry) -> String {
-    // Properties have an order: the last ones find no room in a contact that is full.
+    // The order of properties matters: a contact that is full leaves out the last ones.
     let properties: Vec<&str> =
         entry.contact.properties.iter().map(|property| property.id.as_str()).collect();
     let was = serde_json::to_string(&(entry.was, entry.id.settings(), properties)).unwrap_or_default();
     format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// The same as older versions of importer have written it.
+/// Returns the origin in the form that older versions of importer wrote.
 fn former_origin(entry: &Entry) -> String {
     let said = [&entry.source, &entry.mapping, &entry.sink].map(|said| &said.value);
     let was = serde_json::to_string(&(entry.was, &entry.contact, said)).unwrap_or_default();
     format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// By what the opt-outs of full loads are compared: the delivery, and what the entry says of consent.
+/// Returns the name under which the opt-outs of full loads are compared: the delivery and the entry's consent settings.
 pub fn audience(entry: &Entry, ends: &Ends) -> String {
     let consent = serde_json::to_string(&(entry.contact.policy, &entry.contact.marketing_permission));
     format!("{DELIVERY}{} {}", ends.delivery, consent.unwrap_or_default())
 }
 
-/// Where older versions of importer kept what they have left of the entry, and which entries its list has. `all`: those of the
-/// state file, if every one of them can be read.
+/// Returns where older versions of importer kept the records of the entry, and the entries of its list. `all` has the entries
+/// of the state file, or is `None` if one of them can't be read.
 pub fn past(entry: &Entry, all: Option<&[Entry]>, folders: &Folders) -> Past {
     let relative = |entry: &Entry| {
         let [own, list] = entry.id.former_folders();

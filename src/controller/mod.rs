@@ -89,7 +89,7 @@ pub struct Tools {
     pub watch: Watch,
     /// Interrupted runs start from their beginning.
     pub fresh: bool,
-    /// Whom to ask before a first load; nobody where no person watches.
+    /// The question before a first load; `None`: a first load starts without one.
     pub confirm: Option<Confirm>,
     /// Cancelled by whoever wants the program to stop; by the controller itself when it finds the quit file.
     pub stop: CancellationToken,
@@ -144,7 +144,7 @@ struct Controller {
     looked: DateTime<Utc>,
     quit: QuitFile,
     late: Late,
-    /// The lists that a single pass was started for.
+    /// The lists that were enabled when a single pass began.
     once: Vec<String>,
     written: Option<Instant>,
     failed: bool,
@@ -222,7 +222,7 @@ impl Controller {
         self.pauses.cut_overdue(Instant::now());
     }
 
-    /// Reads the file once more. A single pass only looks for entries that were paused or removed, and begins nothing new.
+    /// Reads the file again. A single pass then only ends the runs of paused or removed entries; it starts no new list.
     async fn look_again(&mut self) -> Result<(), Fault> {
         if self.mode == Mode::Loop {
             return self.look().await;
@@ -235,7 +235,10 @@ impl Controller {
             Err(fault) => self.is_broken(&fault),
         }
         for entry in self.file.entries().iter().filter(|entry| entry.enabled && !self.has_turn(entry)) {
-            info!("list {:?}: its entry is new; it runs with the next start.", entry.id.list_id);
+            info!(
+                "list {:?}: its entry is new and is not part of this pass; start importer again to run it.",
+                entry.id.list_id
+            );
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::GRACE;
 use crate::state::{Mention, fields::ENABLED, identity::EntryId};
 
-/// Why a run is ended before its time.
+/// Reason for which a run ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pause {
     /// The entry says `"enabled": false`.
@@ -20,7 +20,7 @@ pub enum Pause {
     Removed,
 }
 
-/// The runs under way, each with its entry as it stands in the file by now.
+/// The active runs, each with its entry as it is in the file now.
 #[derive(Default)]
 pub struct Pauses {
     runs: Vec<Run>,
@@ -30,19 +30,19 @@ struct Run {
     task: AbortHandle,
     stop: CancellationToken,
     entry: Tracked,
-    /// When the run was told to end, and why.
+    /// Why and when the run was stopped.
     paused: Option<(Pause, Instant)>,
 }
 
 impl Pauses {
-    /// Notes a run that has begun. `stop` ends this run alone.
+    /// Adds a run that has begun. `stop` ends this run alone.
     pub fn begin(&mut self, task: AbortHandle, stop: CancellationToken, id: EntryId, mentions: &[Mention]) {
         let entry = Tracked::new(id, mentions);
         self.runs.push(Run { task, stop, entry, paused: None });
     }
 
-    /// Ends the runs whose entries are paused or removed in a file that mentions these entries. Returns the lists of the runs
-    /// that end now.
+    /// Stops the runs whose entries are paused or removed according to `mentions`, the elements of the file. Returns the lists of
+    /// the runs that it stopped.
     pub fn follow(&mut self, mentions: &[Mention], now: Instant) -> Vec<(String, Pause)> {
         let mut ending = Vec::new();
         for run in &mut self.runs {
@@ -56,22 +56,22 @@ impl Pauses {
         ending
     }
 
-    /// Cuts off the runs that were told to end and have not ended within the grace.
+    /// Aborts the stopped runs that have not ended within the grace.
     pub fn cut_overdue(&self, now: Instant) {
         let overdue = |run: &&Run| run.paused.is_some_and(|(_, since)| now.duration_since(since) >= GRACE);
         self.runs.iter().filter(overdue).for_each(|run| run.task.abort());
     }
 
-    /// Forgets a run that has ended. Returns why it was told to end, if it was.
+    /// Removes a run that has ended. Returns why it was stopped, if it was.
     pub fn ended(&mut self, task: task::Id) -> Option<Pause> {
         let index = self.runs.iter().position(|run| run.task.id() == task)?;
         self.runs.swap_remove(index).paused.map(|(pause, _)| pause)
     }
 }
 
-/// An entry over the edits of the file.
+/// An entry, followed over the edits of the file.
 struct Tracked {
-    /// The entry as it stands in the file by now, as far as that is certain.
+    /// The entry as it is in the file now, as far as that is certain.
     now: EntryId,
     /// The other entries of its list.
     others: Vec<EntryId>,
@@ -107,9 +107,9 @@ impl Tracked {
         (certain || !unreadable).then_some(Pause::Disabled)
     }
 
-    /// The entries that may be this one by now, and whether they are without doubt. The same fields are surest; then the fields
-    /// that make an entry another one; then an entry of the list that is none of the others. A list with one entry
-    /// before and after the edit goes by its `list_id`.
+    /// Returns the entries that may be this one after the edit, and whether they are certain. An entry with the same fields is
+    /// preferred, then one with the same settings for what is delivered, then any that was not among the others before. The
+    /// last choice is certain only for a list with a single entry before and after the edit.
     fn candidates<'a>(&self, of_list: &[(&'a EntryId, bool)]) -> (Vec<(&'a EntryId, bool)>, bool) {
         let chosen = |wanted: &dyn Fn(&EntryId) -> bool| -> Vec<_> {
             of_list.iter().copied().filter(|(id, _)| wanted(id)).collect()
@@ -130,7 +130,7 @@ impl Tracked {
     }
 }
 
-/// Whether two entries differ in nothing or in `enabled` alone.
+/// Whether two entries are equal apart from `enabled`.
 fn is_same(a: &EntryId, b: &EntryId) -> bool {
     let without = |id: &EntryId| {
         let mut others = id.others.clone();
@@ -149,7 +149,7 @@ mod tests {
         schema::read(text).unwrap().mentions
     }
 
-    /// Follows the first entry of the first text through the others; what is found at each of them.
+    /// Follows the first entry of the first text through the other texts. Returns the result for each of them.
     fn found(texts: &[&str]) -> Vec<Option<Pause>> {
         let first = mentions(texts[0]);
         let mut tracked = Tracked::new(first[0].id.clone().unwrap(), &first);

@@ -7,7 +7,7 @@ use tokio::fs;
 
 pub const NAME: &str = "controller.quit";
 
-/// In the folder that was named, and beside the state file if that is a link.
+/// Quit files: one in the named folder, and one beside the state file if that is a link.
 pub struct QuitFile(Vec<PathBuf>);
 
 impl QuitFile {

@@ -57,18 +57,18 @@ pub fn finished(entry: &Entry, outcome: &Outcome) -> String {
     format!("{list} finished in {seconds:.1} seconds: {}.", outcome.counts)
 }
 
-/// The source has counted fewer records than it listed.
+/// Warns that the source listed more records than it counts.
 pub fn totals_wrong(entry: &Entry, counts: &Counts) -> Option<String> {
     counts.totals_wrong.then(|| {
         format!(
-            "{}: the source's totals are wrong, it listed more records than it counts. All that it listed was read to the \
-             end, but no count can show that nobody is missing.",
+            "{}: the source's totals are wrong: it listed more records than it counts. The listing was read to its end, but \
+             no count can show whether records are missing.",
             name(entry)
         )
     })
 }
 
-/// The source's clock and ours differ.
+/// Warns that the source's clock and ours differ.
 pub fn clocks_apart(entry: &Entry, noticed: &Noticed) -> Option<String> {
     let (list, clocks) = (name(entry), noticed.apart?);
     let (source, ours) = (spoken(clocks.source), spoken(clocks.ours));
@@ -78,7 +78,7 @@ pub fn clocks_apart(entry: &Entry, noticed: &Noticed) -> Option<String> {
     ))
 }
 
-/// Some rows changed after the end of the window.
+/// Warns that rows changed after the end of the window.
 pub fn rows_after_end(entry: &Entry, noticed: &Noticed) -> Option<String> {
     let (list, (changed, until)) = (name(entry), noticed.last_after?);
     let records =
@@ -159,13 +159,13 @@ pub fn stopped(entry: &Entry, counts: &Counts, pause: Option<Pause>) -> String {
 
 pub fn first_load_waits(entry: &Entry) -> String {
     format!(
-        "{}: its first load waits, since its entry says `\"first_load\": \"ask\"`. Pause whatever new records may start at the \
-         sink, such as a welcome campaign; then set it to \"confirmed\".",
+        "{}: its first load waits, since its entry says `\"first_load\": \"ask\"`. Pause everything that new records start at \
+         the sink, such as a welcome campaign; then set `first_load` to \"confirmed\".",
         name(entry)
     )
 }
 
-/// A run begins to end, since its entry was paused or removed.
+/// Reports that a run is about to end, since its entry was paused or removed.
 pub fn pausing(list: &str, pause: Pause) -> String {
     let why = match pause {
         Pause::Disabled => "its entry is paused",
@@ -177,7 +177,7 @@ pub fn pausing(list: &str, pause: Pause) -> String {
 pub fn failed_at_pause(entry: &Entry, pause: Pause, fault: &Fault) -> String {
     let (list, why) = (name(entry), why(pause));
     format!(
-        "{list}: {why}; the run failed while it ended: {fault}. What it has delivered stays on record, and {}.",
+        "{list}: {why}; the run failed while it was ending: {fault}. Its delivered records stay on record, and {}.",
         resumes(entry, pause)
     )
 }
@@ -185,7 +185,7 @@ pub fn failed_at_pause(entry: &Entry, pause: Pause, fault: &Fault) -> String {
 pub fn cut_at_pause(list: &str, pause: Pause) -> String {
     let why = why(pause);
     format!(
-        "list {list:?}: {why}; the run was cut short, and the next run sends again what is not recorded as delivered."
+        "list {list:?}: {why}; the run was cut short, and the next run sends the records again that are not on record as delivered."
     )
 }
 
@@ -204,7 +204,7 @@ fn resumes(entry: &Entry, pause: Pause) -> String {
     }
 }
 
-/// A number with commas between thousands.
+/// Formats a number with commas between thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let places = digits.char_indices().map(|(index, digit)| {

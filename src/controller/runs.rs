@@ -65,14 +65,14 @@ impl Controller {
         }
     }
 
-    /// Ends the runs whose entries are paused or gone in the file as last read.
+    /// Stops the runs whose entries are paused or removed in the file as last read.
     fn end_paused(&mut self) {
         for (list, pause) in self.pauses.follow(self.file.mentions(), Instant::now()) {
             info!("{}", report::pausing(&list, pause));
         }
     }
 
-    /// Whether the entry may start: a single pass takes the lists that it found first.
+    /// Whether the entry may start: a single pass runs only the lists that were enabled when it began.
     pub(super) fn has_turn(&self, entry: &Entry) -> bool {
         self.mode == Mode::Loop || self.once.is_empty() || self.once.contains(&entry.id.list_id)
     }
@@ -122,7 +122,8 @@ impl Controller {
         }
     }
 
-    /// Whether the entry wants its first load to be confirmed. Before anybody of a list is delivered, its ledger is written.
+    /// Whether the entry waits for its first load to be confirmed. A list is loaded for the first time as long as it has no
+    /// ledger, since a run writes the ledger before its first delivery, and the entry has no checkpoint.
     fn waits_for_a_person(&self, entry: &Entry) -> bool {
         let folders = self.file.folders();
         entry.first_load == FirstLoad::Ask
@@ -215,7 +216,7 @@ impl Controller {
         Ok(())
     }
 
-    /// Frees the list of a run that has not come to its end. An entry that was paused may go on in the same pass.
+    /// Frees the list of a run that did not finish. An entry that was paused may go on in the same pass.
     fn give_back(&mut self, task: task::Id, pause: Option<Pause>) -> Option<EntryId> {
         let id = self.slots.free(task);
         if let Some(id) = id.as_ref().filter(|_| pause.is_some()) {

@@ -92,7 +92,7 @@ impl Slots {
         self.settled.push(id);
     }
 
-    /// Gives an entry its turn back.
+    /// Lets an entry run again in this pass.
     pub fn unsettle(&mut self, id: &EntryId) {
         self.settled.retain(|settled| settled != id);
     }

@@ -25,14 +25,14 @@ pub struct ProblemDocument {
 }
 
 impl ProblemDocument {
-    /// Reads a body; nothing if it is no JSON object.
+    /// Reads a body. Returns `None` if it is no JSON object.
     pub fn read(body: &[u8]) -> Option<Self> {
         let object = body.trim_ascii_start().starts_with(b"{");
-        // Words in another encoding are better than none.
+        // A text in another encoding is still better than none.
         object.then(|| serde_json::from_str(&String::from_utf8_lossy(body)).ok()).flatten()
     }
 
-    /// Returns the service's own words, which may hold anything.
+    /// Returns the service's own words. They may contain anything, also personal data.
     pub fn text(&self) -> Option<String> {
         match (words(&self.title), words(&self.detail)) {
             (Some(title), Some(detail)) => Some(format!("{title}: {detail}")),
@@ -52,7 +52,7 @@ impl ProblemDocument {
     }
 }
 
-/// The text of a value, of its message, or of its first part.
+/// Returns the text of a value, of its message, or of its first part with a text.
 fn words(value: &Value) -> Option<&str> {
     match value {
         Value::String(text) => Some(text.as_str()).filter(|text| !text.trim().is_empty()),
@@ -64,12 +64,12 @@ fn words(value: &Value) -> Option<&str> {
     }
 }
 
-/// Whether an answer reports an error by these fields of its, whatever its status.
+/// Whether these fields of an answer report an error, whatever its status.
 pub fn reports_error(error: &Value, errors: &Value, success: &Value) -> bool {
     is_set(error) || is_set(errors) || is_false(success)
 }
 
-/// The word by which a field reports an error, if it does.
+/// Returns the word with which a field reports an error, if it does.
 pub fn error_word(value: &Value) -> Option<&'static str> {
     let text = value.as_str()?.trim();
     ["error", "fail", "failed", "failure"].into_iter().find(|word| text.eq_ignore_ascii_case(word))
@@ -108,7 +108,7 @@ pub fn retry_after(response: &Response, now: DateTime<Utc>) -> Option<Duration> 
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    // The date is of the clock that wrote it, which may not be ours.
+    // The service wrote the date by its own clock, which may differ from ours.
     (date(value)? - server_time(response).unwrap_or(now)).to_std().ok()
 }
 
@@ -117,7 +117,11 @@ pub fn server_time(response: &Response) -> Option<DateTime<Utc>> {
     date(response.headers().get(header::DATE)?.to_str().ok()?)
 }
 
-/// As [`server_time`], for a source: a window that ended by our clock alone could end where changes still come in.
+/// Returns the time of a source's answer, by the source's clock.
+///
+/// # Errors
+///
+/// If the answer has no readable `Date`: a window that ended by our clock alone could end before all of its changes are visible.
 pub fn dated(response: &Response, service: &str, url_name: &str) -> Result<DateTime<Utc>, Fault> {
     server_time(response).ok_or_else(|| {
         let hint = format!("check `{url_name}`: a proxy on the way may remove or change the header");
@@ -125,7 +129,7 @@ pub fn dated(response: &Response, service: &str, url_name: &str) -> Result<DateT
     })
 }
 
-/// Reads the three forms of an HTTP date (RFC 9110, section 5.6.7), and what mail headers have, such as `+0000`.
+/// Reads the three forms of an HTTP date (RFC 9110, section 5.6.7), and dates of mail headers, with an offset such as `+0000`.
 fn date(text: &str) -> Option<DateTime<Utc>> {
     let http = httpdate::parse_http_date(text.trim()).ok().map(DateTime::<Utc>::from);
     http.or_else(|| DateTime::parse_from_rfc2822(text).ok().map(|time| time.to_utc()))

@@ -118,7 +118,7 @@ impl Http {
         format!("{} {}", self.door.account.base, keys.join(" "))
     }
 
-    /// The address of the account, without its keys and without a slash at its end.
+    /// Returns the address of the account, without keys and without a final slash.
     pub fn address(&self) -> String {
         self.door.account.base.as_str().trim_end_matches('/').to_owned()
     }
@@ -352,7 +352,7 @@ impl Http {
         }
     }
 
-    /// Adds the service's own words to what was made of a good answer: it may hold an error all the same.
+    /// Adds the service's own words to the fault of an answer with a good status, whose body may still report an error.
     fn explained(&self, fault: Fault, response: &Response) -> Fault {
         let Some(problem) = ProblemDocument::read(response.body()) else { return fault };
         match problem.text().map(|text| self.safe(&text)).or_else(|| problem.sign()) {

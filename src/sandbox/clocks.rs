@@ -1,4 +1,4 @@
-//! Clocks that are wrong: the one in the services' `Date` headers, and the program's own.
+//! Wrong clocks: the one behind the services' `Date` headers, and the program's own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,10 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Faults, Sandbox};
 use crate::base::clock::Clock;
 
-/// The moment at which a clock is set to another time.
+/// A jump of a clock to another time.
 #[derive(Debug, Clone, Copy)]
 pub struct Jump {
-    /// How long after the services begin to misbehave.
+    /// Time from the start of the misbehavior to the jump.
     pub after: Duration,
     /// How far the clock is set forward; back, if negative.
     pub by: TimeDelta,
@@ -19,7 +19,7 @@ pub struct Jump {
 /// How far each clock is off.
 #[derive(Debug, Default)]
 pub(super) struct Skew {
-    /// The services' clock, which stamps their records, is ahead of the sandbox's by this.
+    /// How far the services' clock, which stamps their records, is ahead of the sandbox's.
     pub ahead: TimeDelta,
     date_ahead: TimeDelta,
     date_jump: Option<(Jump, DateTime<Utc>)>,
@@ -27,7 +27,7 @@ pub(super) struct Skew {
 }
 
 impl Skew {
-    /// `now`: the time at which the services begin to misbehave, by the sandbox's clock.
+    /// Makes the clocks wrong from `now` on, a time by the sandbox's clock.
     pub fn new(faults: &Faults, now: DateTime<Utc>) -> Self {
         let Faults { ahead, date_ahead, date_jump, our_jump, .. } = *faults;
         let since = |jump: Jump| (jump, now);
@@ -55,7 +55,7 @@ fn jumped(jump: Option<(Jump, DateTime<Utc>)>, now: DateTime<Utc>) -> TimeDelta 
     past.map_or(TimeDelta::zero(), |(jump, _)| jump.by)
 }
 
-/// A clock for the program, which jumps when the sandbox's faults say so.
+/// A clock for the program that jumps as the sandbox's faults say.
 pub(super) struct OurClock {
     pub sandbox: Arc<Sandbox>,
     pub clock: Arc<dyn Clock>,

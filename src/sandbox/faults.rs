@@ -25,9 +25,9 @@ pub struct Faults {
     pub ahead: TimeDelta,
     /// How far the `Date` headers are ahead of the clock that stamps the records; behind, if negative.
     pub date_ahead: TimeDelta,
-    /// The clock behind the `Date` headers is set, in addition to `date_ahead`.
+    /// Jump of the clock behind the `Date` headers, in addition to `date_ahead`.
     pub date_jump: Option<Jump>,
-    /// The program's clock is set, if it is a [`super::Sandbox::our_clock`].
+    /// Jump of the program's clock, if that is a [`super::Sandbox::our_clock`].
     pub our_jump: Option<Jump>,
 }
 

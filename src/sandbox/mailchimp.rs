@@ -79,7 +79,7 @@ impl Mailchimp {
         self.edit(list_id, number, now, |member| member.subscribe(now));
     }
 
-    /// From now on listings are not as documented.
+    /// Makes listings differ from the documentation from now on.
     pub fn set_quirks(&mut self, quirks: Quirks) {
         self.quirks = quirks;
     }

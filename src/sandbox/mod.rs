@@ -137,7 +137,7 @@ impl Sandbox {
         lock(&self.troubles).push_back((service, trouble));
     }
 
-    /// From now on things go wrong by chance, and clocks are off as far as `faults` say.
+    /// Makes requests fail by chance from now on, and sets clocks wrong, as `faults` say.
     pub fn misbehave(&self, faults: Faults) {
         *lock(&self.skew) = Skew::new(&faults, self.clock.now());
         self.mailchimp().inhabit(Some(faults.clone()), self.now());
@@ -145,7 +145,7 @@ impl Sandbox {
     }
 
     /// From now on nothing goes wrong by chance. What was changed still becomes visible in its time, and the services' clock
-    /// stays as it is: the members' time stamps are by it. All other clocks are right again.
+    /// stays as it is, since it stamps the members. All other clocks are corrected.
     pub fn behave(&self) {
         lock(&self.skew).correct();
         self.mailchimp().inhabit(None, self.now());
@@ -162,7 +162,7 @@ impl Sandbox {
         self.clock.now() + lock(&self.skew).ahead
     }
 
-    /// `clock` as the program sees it: right, unless the faults make it jump.
+    /// Returns `clock` as the program sees it: correct, unless the faults make it jump.
     pub fn our_clock(self: &Arc<Self>, clock: Arc<dyn Clock>) -> Arc<dyn Clock> {
         Arc::new(OurClock { sandbox: Arc::clone(self), clock })
     }

@@ -88,7 +88,7 @@ impl Query {
         )
     }
 
-    /// The member with this id or contact id, archived or not.
+    /// Returns the member with this id or contact id, archived or not.
     pub fn find(&self, list_id: &str, id: &str, picture: &Picture) -> Option<Value> {
         let found = picture
             .members(None, None, |member| member.id() == id || member.contact_id(list_id) == id)

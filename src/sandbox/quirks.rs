@@ -1,4 +1,4 @@
-//! Listings of servers, and of caches in front of them, that do not keep to what is documented.
+//! Listings of servers, and of caches in front of them, that differ from the documentation.
 
 use std::{
     collections::BTreeSet,
@@ -7,30 +7,31 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// How the listings of an account differ from what is documented.
+/// How the listings of an account differ from the documentation.
 #[derive(Debug, Default)]
 pub struct Quirks {
     pub total: Totals,
-    /// The most rows in one answer, whatever is asked for.
+    /// Upper bound of the rows in one answer, whatever the request asks for.
     pub cap: Option<usize>,
     pub offset: Offsets,
-    /// Every answer gives its rows other ids.
+    /// Whether every answer gives its rows new ids.
     pub new_ids: bool,
-    /// Members, by their numbers, whose rows have no id or no time of their last change.
+    /// Numbers of the members whose rows have no id.
     pub without_id: BTreeSet<u64>,
+    /// Numbers of the members whose rows have no time of their last change.
     pub without_time: BTreeSet<u64>,
-    /// Ids that were made up.
+    /// Number of invented ids.
     pub made: AtomicU64,
 }
 
-/// What `total_items` says.
+/// The value of `total_items`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Totals {
     #[default]
     Right,
     /// The number of rows in the answer.
     OfPage,
-    /// Always the same.
+    /// A constant.
     Fixed(u64),
 }
 
@@ -41,14 +42,14 @@ pub enum Offsets {
     Kept,
     /// Every page is the first one.
     Ignored,
-    /// A page that would begin behind the last row is the last page.
+    /// A page that would begin after the last row is the last page.
     Clamped,
-    /// Behind the last row the list begins again.
+    /// After the last row the list begins again.
     Wrapped,
 }
 
 impl Quirks {
-    /// The rows of `total` that a page of `count` from `offset` on holds.
+    /// Returns the range of rows, out of `total`, in a page of `count` rows from `offset`.
     pub(super) fn page(&self, offset: usize, count: usize, total: usize) -> std::ops::Range<usize> {
         let count = self.cap.map_or(count, |cap| count.min(cap));
         let offset = match self.offset {
@@ -70,12 +71,12 @@ impl Quirks {
         }
     }
 
-    /// Whether the row of the member of this number can't be read.
+    /// Whether the row of the member with this number can't be read.
     pub fn spoils(&self, number: u64) -> bool {
         self.without_id.contains(&number) || self.without_time.contains(&number)
     }
 
-    /// Spoils the row of the member of this number.
+    /// Spoils the row of the member with this number.
     pub(super) fn spoil(&self, number: u64, member: &mut Value) {
         if self.without_id.contains(&number) {
             member["id"] = Value::Null;

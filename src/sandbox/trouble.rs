@@ -21,7 +21,7 @@ pub enum Trouble {
     Truncated,
     /// The request is carried out, the answer is whole and not quite JSON.
     Malformed,
-    /// Not carried out: a good status, and a body that says what is wrong.
+    /// The request is not carried out; the answer has a good status and reports an error in its body.
     ErrorBody,
     /// The request is carried out, the connection is reset before the answer.
     Reset,

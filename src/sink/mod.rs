@@ -87,7 +87,7 @@ pub trait Sink: Send + Sync {
     /// Where it delivers to, as text that may hold secrets: what another place has accepted says nothing of this one.
     fn place(&self) -> String;
 
-    /// Where it delivers to, without keys: with another key of the account it is the same place.
+    /// Names the place that it delivers to, without keys: another key of the same account makes no difference.
     fn address(&self) -> String {
         self.place()
     }
@@ -102,7 +102,7 @@ pub trait Sink: Send + Sync {
         false
     }
 
-    /// Whether this payload tells that somebody has consented, where the mapping can't know.
+    /// Whether this payload passes on somebody's consent, for mappings that can't know.
     fn opts_in(&self, _payload: &Payload) -> bool {
         false
     }

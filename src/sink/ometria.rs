@@ -30,8 +30,9 @@ const MAX_ERRORS: usize = 100;
 /// As many as keep eight requests a second going while an answer takes a second.
 const IN_FLIGHT: usize = 8;
 
-/// Refusals of what stands in a batch (RFC 9110, section 15.5; RFC 7725): bad request, conflict, content too large, unprocessable
-/// content, unavailable for legal reasons. All others are about the account, the address, the form of the request or the moment.
+/// Statuses that refuse the content of a batch (RFC 9110, section 15.5; RFC 7725): bad request, conflict, content too large,
+/// unprocessable content, unavailable for legal reasons. All others concern the account, the address, the form of the request
+/// or the moment.
 const CONTENT: [u16; 5] = [400, 409, 413, 422, 451];
 
 const SERVICE: &str = "ometria";
@@ -160,7 +161,7 @@ fn body(batch: &[Payload]) -> Bytes {
 }
 
 fn late_errors(response: &Response) -> Result<LateErrors, Fault> {
-    /// Read leniently: one that can't be read must not hide the others.
+    /// One error of the list. Its fields are read leniently: an error that can't be read must not hide the others.
     #[derive(Deserialize)]
     struct LateError {
         #[serde(default)]
@@ -187,12 +188,12 @@ fn broken(error: serde_json::Error) -> Fault {
     ))
 }
 
-/// Reads what became of a batch. "OK" means received; the answer counts refused records without naming them.
+/// Reads the result of a batch. "OK" means received; the answer counts refused records without naming them.
 ///
 /// # Errors
 ///
 /// * [`Fault::TooLarge`]: some records were refused.
-/// * [`Fault::Retryable`]: the answer does not say that the batch was taken.
+/// * [`Fault::Retryable`]: the answer does not say that the batch was accepted.
 fn accepted(response: &Response, sent: usize) -> Result<Receipt, Fault> {
     let answer: Map<String, Value> = serde_json::from_slice(response.body()).map_err(broken)?;
     // Another client reads the counts from `data` and looks for `success`:
@@ -221,7 +222,11 @@ fn accepted(response: &Response, sent: usize) -> Result<Receipt, Fault> {
     }
 }
 
-/// A count of records, if there is one. More than were sent, or something else than a number, says nothing that can be relied upon.
+/// Returns a count of records, if there is one.
+///
+/// # Errors
+///
+/// If the value is no number, or more than were sent: such an answer is unreliable.
 fn count(value: &Value, sent: usize) -> Result<Option<usize>, Fault> {
     let number =
         value.as_u64().and_then(|number| usize::try_from(number).ok()).filter(|number| *number <= sent);

@@ -38,7 +38,7 @@ pub const MAX_COUNT: usize = 1000;
 /// The statuses of a member; `archived` ones are in no listing that does not ask for them.
 const STATUSES: [&str; 6] = ["subscribed", "unsubscribed", "cleaned", "pending", "transactional", ARCHIVED];
 const ARCHIVED: &str = "archived";
-/// The fields of a member that name it, and when it last changed.
+/// The fields that identify a member, and its status and last change.
 const OWN_FIELDS: [&str; 6] =
     ["id", "last_changed", "status", "email_address", "contact_id", "unique_email_id"];
 
@@ -146,7 +146,7 @@ impl Mailchimp {
         }
     }
 
-    /// Finds a member whose key is its `unique_email_id`, which no path takes. Fails if the list itself is gone.
+    /// Finds a member whose key is its `unique_email_id`, which no path accepts. Returns an error if the list itself is gone.
     async fn find_by_email_id(&self, doing: &str, key: &str) -> Result<Option<Record>, Fault> {
         let query = [("count", "1".to_owned()), ("unique_email_id", key.to_owned()), self.listed_fields()];
         let page = self.get(doing, &query, page).await?;
@@ -190,7 +190,7 @@ impl Source for Mailchimp {
                     unreadable::read(response.body()).map_err(broken)?;
                 let record = record(body, repaired.as_ref());
                 match record.unreadable {
-                    // Whatever this is, it is not the member.
+                    // An answer without a key is not the member.
                     Some(why) if is_nameless(&record.key) => Err(Fault::retry(UNREAD).because(why)),
                     _ => Ok(Record { key: key.to_owned(), ..record }),
                 }
@@ -243,24 +243,27 @@ impl Rows for Mailchimp {
     }
 }
 
-/// Attempts to see the same total twice; between two requests a member may leave the window.
+/// Attempts to get the same total twice. Between two requests a member may leave the window.
 const COUNTS: usize = 4;
 
 impl Mailchimp {
-    /// Counts the members of a status, and looks at the end of the list whether the total can be right.
+    /// Counts the members of a status. Returns an error if the rows at the end of the listing contradict the total.
     async fn count(&self, status: &str, until: DateTime<Utc>) -> Result<u64, Fault> {
         let list = self.list_id.escape_debug();
         let doing = format!("could not count the members of list `{list}`");
         let wrong = |why: String| {
             Fault::list(format!("{doing}: its totals can't be right: {why}"))
-                .hint("compare with the number that mailchimp itself shows for the list")
+                .hint("compare them with the number that mailchimp itself shows for the list")
         };
         let mut why = String::new();
         for _ in 0..COUNTS {
             let first = self.rows(&doing, status, until, 0, 1).await?;
             let total = first.total;
             if first.records.len() as u64 != total.min(1) {
-                return Err(wrong(format!("{} rows of {total} {status} in one answer", first.records.len())));
+                return Err(wrong(format!(
+                    "an answer to a request for 1 row has {} rows and a total of {total} {status}",
+                    first.records.len()
+                )));
             }
             if total == 0 {
                 return Ok(0);
@@ -270,7 +273,7 @@ impl Mailchimp {
                 return Ok(total);
             }
             why = format!(
-                "{total} {status} in one answer, {} in the next, which has {} rows from row {} on",
+                "one answer has a total of {total} {status}, the next one a total of {} and {} rows from row {} on",
                 last.total,
                 last.records.len(),
                 total - 1
@@ -324,7 +327,7 @@ fn page(response: &Response) -> Result<Page, Fault> {
     Ok(Page { records, total, at })
 }
 
-/// What names a member, and what the engine needs to know of it. Each field is read leniently.
+/// The fields that identify a member, and those that the engine uses. Each field is read leniently.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Member {
@@ -337,7 +340,8 @@ struct Member {
 }
 
 impl Member {
-    /// The member's id; if that is not of its address, it may be that of others too, and the id that a contact gets is the key.
+    /// Returns the member's id if that is the MD5 of its address. Several members may share any other id; their key is then the
+    /// id that their contact gets.
     fn key(&self) -> Option<&str> {
         let id = self.id.as_str()?;
         let filled = |value: &'_ Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
@@ -369,7 +373,7 @@ fn record(body: Box<RawValue>, repaired: Option<&Repaired>) -> Record {
     let unreadable = match (fault(body.get()), key, changed) {
         (Some(fault), ..) => Some(fault.to_owned()),
         (None, None, _) => Some(shape("id")),
-        // The engine reads a list by times: it can't tell where a member without one belongs.
+        // The engine reads a list by times, so a member without a time has no place in it.
         (None, Some(_), None) => Some(shape("last_changed")),
         (None, Some(_), Some(_)) => None,
     };

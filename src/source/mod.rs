@@ -81,11 +81,11 @@ pub enum Pages<'a> {
 /// A list whose rows are in the order of their last change and can be asked for by offset.
 pub trait Rows: Send + Sync {
     /// Reads the rows of `span`, oldest change first. The source may answer with fewer, never with more.
-    /// A row without a readable time of its last change is [`Record::unreadable`].
+    /// A row without a readable time of its last change is marked as [`Record::unreadable`].
     /// [`Fault::TooLarge`]: it could not make so large a page in time.
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>>;
 
-    /// Returns the number of records of each status among those last changed up to `until`, the archived ones too.
+    /// Returns the number of records of each status, archived ones included, that last changed up to `until`.
     ///
     /// # Errors
     ///

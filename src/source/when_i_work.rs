@@ -152,7 +152,7 @@ impl Source for WhenIWork {
                 let (One { shift }, repaired) = unreadable::read(response.body()).map_err(broken)?;
                 let record = record(shift, repaired.as_ref());
                 match record.unreadable {
-                    // Whatever this is, it is not the shift.
+                    // An answer without a key is not the shift.
                     Some(why) if is_nameless(&record.key) => Err(Fault::retry(UNREAD).because(why)),
                     _ => Ok(record),
                 }
@@ -238,7 +238,7 @@ struct Page {
     at: DateTime<Utc>,
 }
 
-/// `from`: where the slice begins, for messages.
+/// Reads a page. `from` is the start of its slice, for messages.
 fn page(response: &Response, from: &str) -> Result<Page, Fault> {
     #[derive(Deserialize)]
     struct Shifts {

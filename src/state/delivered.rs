@@ -1,5 +1,5 @@
-//! Reduces an entry to the settings that change what is delivered, so that an edit which changes none of them keeps every
-//! checkpoint and every dead letter of the entry. Pure.
+//! Reduces an entry to the settings that change what is delivered. An edit of any other setting keeps the checkpoint and the
+//! dead letters of the entry. Pure.
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ use crate::base::{
     contact::{PropertySource, TAGS},
 };
 
-/// Fields that change how fast, how often or whether an entry runs, but not what a whole run of it delivers.
+/// Fields that change how an entry runs, but not which payloads a run from the beginning makes.
 pub const PACE: [&str; 9] = [
     ENABLED.name,
     ITEMS_PER_REQUEST.name,
@@ -25,10 +25,10 @@ pub const PACE: [&str; 9] = [
     OVERLAP.name,
 ];
 
-/// The same among the settings of adapters.
+/// Settings of adapters that do not change the payloads either.
 const ADAPTER_PACE: [&str; 3] = ["min_interval", "retry", "rotate_mb"];
 
-/// Settings of adapters with the value that counts when they are absent, as JSON.
+/// Defaults of the settings of adapters: type, setting, value as JSON.
 pub const ADAPTER_DEFAULTS: [(&str, &str, &str); 5] = [
     ("when_i_work", "days_ahead", "1"),
     ("when_i_work", "days_prior", "0"),
@@ -37,11 +37,11 @@ pub const ADAPTER_DEFAULTS: [(&str, &str, &str); 5] = [
     ("when_i_work", "open_shifts", "false"),
 ];
 
-/// The mapping of an entry that names none: for members of the default source, and for records of any other.
+/// Default mappings: for the default source, and for any other source.
 pub const DEFAULT_MAPPING: [&str; 2] = ["ometria_contact", "as_is"];
 
-/// Returns the settings of an entry that change what is delivered, each in one spelling. `fields` are those of the entry that
-/// importer does not write. Notes, unknown fields, the pace, spelled-out defaults and the order of keys make no difference.
+/// Returns the settings of an entry that change what is delivered, each in one spelling. Notes, unknown fields, fields that
+/// importer writes, the pace, spelled-out defaults and the order of keys make no difference.
 pub fn settings(list_id: &str, fields: &Map<String, Value>) -> Map<String, Value> {
     let counts = |name: &str| {
         name != LIST_ID.name
@@ -76,7 +76,7 @@ fn default(name: &str) -> Option<Value> {
     serde_json::from_str(field.default?).ok()
 }
 
-/// `"a"` and `{"type": "a"}` are the same.
+/// Writes an adapter in one spelling: `{"type": "a"}` and `"a"` are the same.
 fn adapter(said: &Value) -> Value {
     let Value::Object(object) = said else { return said.clone() };
     let kind = object.get("type").cloned().unwrap_or_default();
@@ -85,7 +85,7 @@ fn adapter(said: &Value) -> Value {
         known.is_some_and(|(_, _, default)| serde_json::from_str(default).ok().as_ref() == Some(value))
     };
     let mut object = object.clone();
-    // Only here: deeper down, a name that begins like a note may be the name of a field of the payload.
+    // Only at this level: deeper down, a name that begins like a note may name a field of the payload.
     object.retain(|name, value| {
         !NOTES.iter().any(|note| name.starts_with(note))
             && !ADAPTER_PACE.contains(&name.as_str())
@@ -100,7 +100,7 @@ fn without_default_tags(tags: &mut Value) {
     }
 }
 
-/// `"language"` and `{"from": "language"}` are the same, and so is a type that is read anyway.
+/// Writes properties in one spelling: `"language"` and `{"from": "language"}` are the same, with or without the default type.
 fn in_full(properties: &mut Value) {
     for property in properties.as_object_mut().into_iter().flat_map(|properties| properties.values_mut()) {
         if property.is_string() {
@@ -116,7 +116,7 @@ fn in_full(properties: &mut Value) {
     }
 }
 
-/// With the keys of every object in one order.
+/// Sorts the keys of every object.
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(object) => {

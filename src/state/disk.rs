@@ -55,7 +55,7 @@ pub enum Means {
 pub struct Disk {
     /// As the user named it.
     pub path: PathBuf,
-    /// Beside the file itself, where it was when this was opened: names can be exchanged within one file system only.
+    /// The folder of the file itself when this was opened. Names can be exchanged within one file system only.
     pub home: PathBuf,
     ours: PathBuf,
     pub means: Means,
@@ -193,19 +193,20 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// A text that is not whole is read again this often: some editors truncate a file and write it tens of milliseconds later.
+/// Time between two readings of a text that is not whole. Some editors truncate a file and write it tens of milliseconds later.
 const AGAIN: Duration = Duration::from_millis(5);
-/// A text that has not changed for this long is not being saved.
+/// Time without a change after which a text counts as saved.
 const STILL: Duration = Duration::from_secs(1);
-/// A text that changes all the time and is never whole is given up after this long.
+/// Longest wait for a text that keeps changing and is never whole.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Reads a file until it is `whole`. Returns the last reading, whole or not, when it has not changed for a second.
+/// Reads a file until it is `whole`. Returns the last reading, whole or not, once it has not changed for [`STILL`], and after
+/// [`LONGEST`] in any case.
 pub fn read_whole(path: &Path, whole: impl Fn(&[u8]) -> bool) -> io::Result<Vec<u8>> {
     read_until(|| fs::read(path), whole, pause)
 }
 
-/// As [`read_whole`]: `read` reads the file, `wait` waits. Time is counted by the waits.
+/// Does the work of [`read_whole`]: `read` reads the file, `wait` waits. Only the waits count as time.
 fn read_until(
     mut read: impl FnMut() -> io::Result<Vec<u8>>,
     whole: impl Fn(&[u8]) -> bool,
@@ -215,7 +216,7 @@ fn read_until(
     loop {
         let text = match read() {
             Ok(bytes) => Some(bytes),
-            // An editor may have moved the file away, to write another one.
+            // An editor may have moved the file away before it writes a new one.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
@@ -245,7 +246,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads texts that are told by the time in milliseconds; answers what came of it, and after how long.
+    /// Reads a file whose text depends on the time in milliseconds. Returns the result and the time it took.
     fn read(text: impl Fn(u64) -> Option<&'static str>) -> (io::Result<Vec<u8>>, u64) {
         let now = Cell::new(0);
         let read =
@@ -257,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_text_that_is_truncated_again_and_again_is_read_in_the_moment_in_which_it_is_whole() {
-        // The file is whole for 10 ms of every 200 ms, when a look every 200 ms never comes.
+        // The file is whole for 10 ms of every 200 ms; a reading every 200 ms would always miss that.
         let (text, after) = read(|now| Some(if (30..40).contains(&(now % 200)) { "[]" } else { "" }));
         assert_eq!((text.unwrap(), after), (b"[]".to_vec(), 30));
     }
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn each_change_begins_the_second_anew() {
-        // Slowly written, moved away in between, and whole after 2.7 s.
+        // The file is written slowly, moved away in between, and whole after 2.7 s.
         let (text, after) = read(|now| match now {
             0..900 => Some(""),
             900..1800 => None,

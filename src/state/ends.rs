@@ -57,12 +57,12 @@ pub enum FullLoad {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FirstLoad {
-    /// By itself; at a terminal it waits half a minute for Enter.
+    /// It starts by itself; on a terminal it waits up to half a minute for Enter.
     #[default]
     Go,
-    /// Not before it is confirmed.
+    /// It waits until the entry says `confirmed`.
     Ask,
-    /// At once.
+    /// It starts at once.
     Confirmed,
 }
 
@@ -98,7 +98,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A length of time within the field's bounds; its default when absent or, with a problem, when it is something else.
+    /// Reads a length of time within the field's bounds. Returns the default if the field is absent or invalid; an invalid one is
+    /// a problem of the entry.
     pub fn span(&mut self, object: &Object, field: &Field) -> TimeDelta {
         let default = field.default.and_then(|text| time::span(text.trim_matches('"'))).unwrap_or_default();
         let Some(prop) = object.get(field.name) else { return default };

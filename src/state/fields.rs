@@ -64,7 +64,7 @@ pub const ENABLED: Field = Field {
     name: "enabled",
     kind: Kind::Flag,
     default: Some("true"),
-    about: "false pauses the list: a run that is under way ends within seconds, and no other starts until it is true again.",
+    about: "false pauses the list: its current run ends within seconds, and no other starts until it is true again.",
 };
 pub const LATEST_TIMESTAMP: Field = Field {
     name: "latest_timestamp",
@@ -106,7 +106,7 @@ pub const ALLOW_MASS_CHANGE: Field = Field {
     name: "allow_mass_change",
     kind: Kind::Flag,
     default: Some("false"),
-    about: "true lets a run pass whose share of opt-outs or opt-ins is so unusual that it was stopped. Take it out afterwards.",
+    about: "true lets a run pass that was stopped for an unusual share of opt-outs or opt-ins. Remove it afterwards.",
 };
 pub const COLLECTION: Field = Field {
     name: "collection",
@@ -167,7 +167,7 @@ pub const OVERLAP: Field = Field {
     name: "overlap",
     kind: Kind::SpanOfADay,
     default: Some("\"60s\""),
-    about: "How much of the last window a run reads again, since a change may become visible after its time: from 1s to 24h.",
+    about: "How much of the last window a run reads again, since a change may become visible late: from 1s to 24h.",
 };
 pub const UNCHANGED: Field = Field {
     name: "unchanged",
@@ -186,7 +186,7 @@ pub const FIRST_LOAD: Field = Field {
     name: "first_load",
     kind: Kind::Word(&["go", "ask", "confirmed"]),
     default: Some("\"go\""),
-    about: "Whether the first load of the list starts by itself (go), or waits until this says confirmed (ask).",
+    about: "Whether the first load of the list starts by itself (go) or waits (ask) until this says confirmed.",
 };
 pub const ELAPSED_SECONDS: Field = Field {
     name: "elapsed_seconds",

@@ -44,7 +44,7 @@ pub struct StateFile {
 
 #[derive(Default)]
 pub(super) struct Held {
-    /// Folders that a link has led to since, with their locks.
+    /// Folders that a changed link has led to since the start, with their locks.
     followed: Vec<(PathBuf, File)>,
     pub journal: Journal,
     pub displaced: Displaced,
@@ -80,16 +80,16 @@ impl StateFile {
         Folders::of(self.home())
     }
 
-    /// The folder of our own files, where it was when this was opened.
+    /// Returns the folder of our own files: that of the state file when this was opened.
     pub fn home(&self) -> &Path {
         &self.disk.home
     }
 
-    /// Follows a link that was changed since: the file that it leads to now is read and written, and locked like the first one. Our own
-    /// files stay where they are until the next start.
+    /// Follows a link that was changed since the start: locks the folder of the file that it leads to now. Our own files stay
+    /// where they are until the next start.
     fn follow(&self) -> Result<(), Fault> {
         let folder = self.path().parent().unwrap_or(Path::new("."));
-        // A link that leads nowhere shows when the file is read.
+        // Reading the file reports a link that leads nowhere.
         let Ok(home) = home::of(folder) else { return Ok(()) };
         let mut held = self.held();
         if home == self.disk.home || held.followed.iter().any(|(followed, _)| *followed == home) {
@@ -99,7 +99,8 @@ impl StateFile {
             Fault::process(format!("`{}` can't be used", self.path().display())).because(why)
         })?;
         warn!(
-            "`{}` leads to `{}` now; the file there is in force. importer's own files stay in `{}` until it is started again: before that,              move `{OURS}` and `{DEAD_LETTER}` to the new folder.",
+            "`{}` leads to `{}` now; the file there is in force. importer's own files stay in `{}`; stop importer and move `{OURS}` and \
+             `{DEAD_LETTER}` to the new folder before the next start.",
             self.path().display(),
             home.display(),
             self.disk.home.display()

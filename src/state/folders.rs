@@ -7,12 +7,12 @@ use super::{Entry, disk::OURS, identity};
 /// The folder of rejected records, for people to look at.
 pub const DEAD_LETTER: &str = "dead-letter";
 
-/// Those in the folder of the state file itself, links followed.
+/// The folders beside the state file itself, with links followed.
 #[derive(Debug, Clone)]
 pub struct Folders(PathBuf);
 
 impl Folders {
-    /// `home`: see [`super::home`].
+    /// Makes the folders in `home`; see [`super::home`].
     pub fn of(home: &Path) -> Self {
         Folders(home.to_owned())
     }
@@ -32,7 +32,7 @@ impl Folders {
         self.all().join(entry.id.folder())
     }
 
-    /// Where older versions of importer may have kept it.
+    /// Returns the folders in which older versions of importer may have kept that checkpoint.
     pub fn former(&self, entry: &Entry) -> Vec<PathBuf> {
         entry.id.former_folders().iter().map(|name| self.all().join(name)).collect()
     }
@@ -42,7 +42,7 @@ impl Folders {
         self.of_list(&entry.id.list_id)
     }
 
-    /// The same of a list that may be in no entry.
+    /// Returns the same folder for a list that may have no entry.
     pub fn of_list(&self, list_id: &str) -> PathBuf {
         self.all().join(identity::list_folder(list_id))
     }

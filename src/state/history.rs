@@ -174,13 +174,13 @@ pub fn revert(disk: &Disk, version: &Version, now: DateTime<Utc>) -> io::Result<
     if !disk.path.exists() {
         #[expect(clippy::disallowed_methods, reason = "a file of ours, and nobody reads it yet")]
         fs::write(&slot, &text)?;
-        // Also where a link leads to nothing.
+        // Also if the state file is a link to a missing file.
         disk.move_to_free(&slot, &home::target(&disk.path)?)?;
         return record(disk, &text, By::Hand, now);
     }
     disk.write_slot(&slot, &text)?;
     disk.swap(&slot)?;
-    // An editor may still be writing it.
+    // An editor may still be writing this text.
     let displaced = disk::read_whole(&slot, read::is_whole)?;
     record(disk, &String::from_utf8_lossy(&displaced), By::Hand, now)?;
     record(disk, &text, By::Hand, now)?;

@@ -1,5 +1,5 @@
-//! The one folder in which everything of importer's lives: beside the state file itself, links followed. Every command and the lock
-//! ask here, so that two ways to one state file are one folder.
+//! The folder of all of importer's own files: that of the state file itself, with links followed. Every command and the lock use
+//! this module, so that all paths to one state file lead to one folder.
 
 use std::{
     fs, io,
@@ -8,19 +8,19 @@ use std::{
 
 use super::{disk::OURS, file::NAME, folders::DEAD_LETTER};
 
-/// Links that lead to links are followed this often, as Linux does.
+/// Length of the longest chain of links that is followed; Linux has the same limit.
 const LINKS: usize = 40;
-/// In the folder of a link: where the state file was at the last start.
+/// Name of the note in the folder of a link that says where the state file was at the last start.
 const LAST: &str = "home";
-/// What versions before this rule kept beside the link. The first two must not be lost.
+/// Files and folders that older versions kept beside the link. The first two must not be lost.
 const MOVED: [&str; 5] = ["lists", DEAD_LETTER, "late-errors.json", "history", "journal.json"];
 
-/// Returns the folder of importer's own files. `folder` is the one that the user names; its state file may be a link, lead over
-/// links, or be missing.
+/// Returns the folder of importer's own files. `folder` is the one that the user names; its state file may be a link, be reached
+/// over links, or be missing.
 ///
 /// # Errors
 ///
-/// If the folder or the folder that a link leads to does not exist, or links lead in a circle.
+/// If the folder does not exist, or the folder that a link leads to, or if links lead in a circle.
 pub fn of(folder: &Path) -> io::Result<PathBuf> {
     let target = target(&folder.join(NAME))?;
     let home = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -31,13 +31,13 @@ pub fn of(folder: &Path) -> io::Result<PathBuf> {
     })
 }
 
-/// Returns the path of the file that a name leads to, whether that file exists or not.
+/// Returns the path of the file that a path leads to over links. The file may be missing.
 pub fn target(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..LINKS {
         match fs::read_link(&path) {
             Ok(link) => path = path.parent().unwrap_or(Path::new(".")).join(link),
-            // No link, or nothing at all.
+            // The path is no link, or nothing is there.
             Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound) => {
                 return Ok(path);
             }
@@ -52,17 +52,17 @@ pub fn is_elsewhere(folder: &Path, home: &Path) -> bool {
     folder.canonicalize().is_ok_and(|folder| folder != home)
 }
 
-/// Returns what an older version has left beside a link, if it matters.
+/// Returns the records that an older version left beside a link, if there are any.
 pub fn left_beside_link(folder: &Path, home: &Path) -> Option<PathBuf> {
     let matters = [MOVED[0], MOVED[1]].map(|name| beside(folder, name));
     matters.into_iter().find(|path| is_elsewhere(folder, home) && path.exists())
 }
 
-/// Moves what an older version has left beside a link to the state file, and notes where that is. The caller holds both locks.
+/// Moves the files that an older version left beside a link to the state file, and notes its folder. The caller holds both locks.
 ///
 /// # Errors
 ///
-/// If the records of a former place would be lost from sight: a person has to say which ones count.
+/// If records remain in a former folder: a person has to decide which ones count.
 #[expect(clippy::disallowed_methods, reason = "only to a name that is free, under both locks")]
 pub fn settle(folder: &Path, home: &Path) -> io::Result<()> {
     if !is_elsewhere(folder, home) {
@@ -77,7 +77,7 @@ pub fn settle(folder: &Path, home: &Path) -> io::Result<()> {
                 fs::rename(&from, &to).map_err(|error| at_two_places(&from, &to, &error.to_string()))?;
             }
             (true, true) if Some(&from) == left_beside_link(folder, home).as_ref() => {
-                return Err(at_two_places(&from, &to, "both are there"));
+                return Err(at_two_places(&from, &to, "both exist"));
             }
             (true, true) => {}
         }
@@ -88,7 +88,7 @@ pub fn settle(folder: &Path, home: &Path) -> io::Result<()> {
     if last.is_absolute() && last != home && from.exists() && !to.exists() {
         return Err(io::Error::other(format!(
             "the link `{}` led to `{}` before and leads to `{}` now, but importer's records are still in the former folder: move `{OURS}` \
-             and `{DEAD_LETTER}` from there, or remove `{}` to begin without them",
+             and `{DEAD_LETTER}` from there, or remove `{}` to start without them",
             folder.join(NAME).display(),
             last.display(),
             home.display(),
@@ -100,7 +100,7 @@ pub fn settle(folder: &Path, home: &Path) -> io::Result<()> {
 
 fn at_two_places(from: &Path, to: &Path, why: &str) -> io::Error {
     io::Error::other(format!(
-        "an older version of importer kept `{}` beside the link, and it belongs to `{}` now ({why}): keep the one that counts at the second \
+        "an older version of importer kept `{}` beside the link, but its place is now `{}` ({why}): keep the one that counts in the second \
          place, and move the other one away",
         from.display(),
         to.display()

@@ -26,20 +26,20 @@ impl EntryId {
         list_folder(&self.list_id)
     }
 
-    /// The settings that change what is delivered, each in one spelling.
+    /// Returns the settings that change what is delivered, each in one spelling.
     pub fn settings(&self) -> Map<String, serde_json::Value> {
         delivered::settings(&self.list_id, &self.others)
     }
 
-    /// The name of the folder of the entry's checkpoint, by which its dead letters are filed as well. It depends on the list and on
-    /// what is delivered, and on nothing else: no note and no neighboring entry changes it.
+    /// Returns the name of the folder of the entry's checkpoint; dead letters carry it as well. The name depends only on the list
+    /// and on the settings that change what is delivered: no note and no neighboring entry changes it.
     pub fn folder(&self) -> String {
         let settings = digest(serde_json::Value::from(self.settings()).to_string().as_bytes());
         format!("{}-{}", self.list_folder(), &settings[..12])
     }
 
-    /// The names that older versions gave this folder: one for an entry whose list has others, and the list's own for one that had
-    /// its list alone.
+    /// Returns the names that older versions gave this folder: first that of an entry whose list has other entries, then that of a
+    /// list's only entry.
     pub fn former_folders(&self) -> [String; 2] {
         let list = self.list_folder();
         let others: Map<_, _> =
@@ -49,7 +49,8 @@ impl EntryId {
     }
 }
 
-/// The name of the folder of a list. It holds no hyphen, so that the folders of its entries are those of no other list.
+/// Returns the name of the folder of a list. The name contains no hyphen, so that the folders of its entries, which do, belong to
+/// no other list.
 pub fn list_folder(list_id: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let readable = list_id.chars().all(plain) && list_id.len() <= 64;

@@ -1,4 +1,4 @@
-//! One process for each state file: the lock lies beside the file itself, and one more beside a link to it. The kernel frees the
+//! Locks a state file for one process: one lock is beside the file itself, and one more beside a link to it. The kernel frees the
 //! locks of a process that crashed.
 
 use std::{
@@ -41,8 +41,8 @@ pub enum NotLocked {
     Io(#[from] io::Error),
 }
 
-/// Locks the folder of the state file for this process, and the named one if the file is a link: a link that is changed later must not
-/// let a second importer in.
+/// Locks the folder of the state file for this process, and the named folder if the file is a link. The second lock keeps another
+/// importer out when the link is changed.
 pub fn take(folder: &Path, now: DateTime<Utc>) -> Result<Lock, NotLocked> {
     if !folder.is_dir() {
         return Err(NotLocked::NoFolder(folder.display().to_string()));
@@ -51,7 +51,7 @@ pub fn take(folder: &Path, now: DateTime<Utc>) -> Result<Lock, NotLocked> {
     let mut files = vec![];
     if home::is_elsewhere(folder, &home) {
         match one(folder, now) {
-            // Nothing of importer's has ever been there, then.
+            // Without the right to write there, this user's importer has kept nothing in that folder.
             Err(NotLocked::Io(error)) if is_forbidden(&error) => {}
             taken => files.push(taken?),
         }
@@ -67,7 +67,7 @@ fn is_forbidden(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
-/// Locks one folder, and nothing that its state file leads to.
+/// Locks one folder, without following its state file.
 pub fn one(folder: &Path, now: DateTime<Utc>) -> Result<File, NotLocked> {
     fs::create_dir_all(folder.join(OURS))?;
     let path = folder.join(OURS).join("lock");

@@ -30,7 +30,7 @@ pub fn text(path: &Path) -> Result<String, Fault> {
     })
 }
 
-/// Whether a text is a whole state file, and none that an editor is still writing.
+/// Whether a text is a whole state file, not a part that an editor has written so far: valid UTF-8 that parses.
 pub fn is_whole(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| schema::parse(text).is_ok())
 }

@@ -83,7 +83,7 @@ impl StateFile {
         }
         let Some(exchange) = exchange else { return fs::remove_file(slot) };
         let known = |text: &[u8]| [&exchange.ours, &exchange.before].contains(&&digest(text));
-        // An editor may still be writing it.
+        // An editor may still be writing this text.
         let save = disk::read_whole(&slot, |save| known(save) || read::is_whole(save));
         let Ok(save) = save else { return self.set_aside(&slot) };
         if known(&save) {

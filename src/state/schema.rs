@@ -28,11 +28,11 @@ pub struct Snapshot {
     pub problems: Vec<Finding>,
     /// What was read differently from how it was written.
     pub warnings: Vec<Finding>,
-    /// Every element of the file, also those with a problem.
+    /// Every element of the file, including those with a problem.
     pub mentions: Vec<Mention>,
 }
 
-/// What the file says of an entry, whatever is wrong with it otherwise.
+/// Identity and pause of an element of the file, whatever else is wrong with it.
 #[derive(Debug, Clone)]
 pub struct Mention {
     /// `None` if its `list_id` can't be read.
@@ -59,7 +59,7 @@ pub struct Entry {
     pub sink: Said,
     /// How long after the end of a run the next one is due.
     pub every: TimeDelta,
-    /// How much of the last window is read again.
+    /// Length of the part of the last window that is read again.
     pub overlap: TimeDelta,
     /// Whether it is remembered what the sink holds, and for how long; nothing: as is usual for the source.
     pub unchanged: Option<Remember>,

@@ -1,4 +1,4 @@
-//! Stops a run that would opt out, or in, so many that it looks like a mistake. Pure.
+//! Decides when a run opts out or opts in so many records that it looks like a mistake. Pure.
 
 /// The opt-outs and opt-ins of a smaller list may be any share of it.
 const SMALL: u64 = 1000;
@@ -8,16 +8,16 @@ const SHARE: u64 = 5;
 /// The brake of one pass.
 #[derive(Debug, Clone, Copy)]
 pub struct Brake {
-    /// Opt-outs that are no news: of a full load those of the last one, of a pass over changes 0. None: a full load has nothing
-    /// to be compared with, so that any number passes.
+    /// Opt-outs that are no news: for a full load, those of the last one; for a pass over changes, 0. `None`: a full load without
+    /// an earlier one to compare with, which may have any number.
     pub expected: Option<u64>,
 }
 
-/// Consent that changes.
+/// Changes of consent in a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Changes {
     pub opt_outs: u64,
-    /// Opt-ins of records that were known as something else.
+    /// Opt-ins of records that were known with another status, or as opted out.
     pub opt_ins: u64,
 }
 
@@ -63,7 +63,7 @@ mod tests {
             assert_eq!(brake.stops_opt_outs(changes, list), trips, "{told}");
             assert!(!trips || brake.may_trip(changes));
             assert!(!Brake { expected: None }.may_trip(changes));
-            // Nothing is expected of opt-ins.
+            // No opt-ins are expected.
             let (brake, changes) = (Brake { expected: None }, Changes { opt_outs: 0, opt_ins: opt_outs });
             assert_eq!(brake.stops_opt_ins(changes, list), list > 1000 && opt_outs * 5 > list, "{told}");
             assert!(brake.may_trip(changes) || opt_outs <= 200);

@@ -47,16 +47,16 @@ pub struct Header {
     pub seconds: f64,
     /// What the mapping has chosen for the whole list.
     pub choice: Option<String>,
-    /// What is known of how the source answers.
+    /// Limits that the source's answers have shown.
     #[serde(default)]
     pub server: Server,
-    /// The source's totals were found to be wrong, in this run or before.
+    /// Whether the source's totals were found to be wrong, in this run or before.
     #[serde(default)]
     pub totals_wrong: bool,
-    /// The end of the pass before.
+    /// The end of the previous pass.
     #[serde(default)]
     pub before: Option<DateTime<Utc>>,
-    /// The latest change of the rows that the passes before have read.
+    /// The latest change among the rows that the previous passes read.
     #[serde(default)]
     pub newest: Option<DateTime<Utc>>,
 }
@@ -100,7 +100,7 @@ pub struct Progress {
     /// The most rows by which a part has grown, and rows that were listed although their time is not in the window.
     pub growth: u64,
     pub outside: u64,
-    /// An answer had more rows than its own total.
+    /// Whether an answer had more rows than its own total.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub totals_wrong: bool,
     /// Of a chain: the page after this one, if there is one.
@@ -252,23 +252,23 @@ impl Checkpoint {
     }
 }
 
-/// Why a checkpoint is dropped that a run can't go on from.
+/// Returns the warning for a checkpoint that no run can go on from.
 pub fn of_another_state(path: &Path) -> String {
     format!(
-        "`{}` is of another state of the entry (its latest_timestamp, start_offset, or what it says of its source, its sink, \
-         consent or contacts was changed, or importer's version) and is dropped: the list starts again.",
+        "`{}` is dropped, and the list starts again: its latest_timestamp, start_offset or a setting of its source, mapping, sink, \
+         consent or contacts was changed, or importer was updated.",
         path.display()
     )
 }
 
-/// The origin of the run that left this checkpoint; nothing if there is none, or none that can be read.
+/// Returns the origin of the run that left this checkpoint, or `None` if the file is missing or can't be read.
 pub fn origin(path: &Path) -> io::Result<Option<String>> {
     let Some(bytes) = files::read(path)? else { return Ok(None) };
     let header = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     Ok(serde_json::from_slice::<Header>(header).ok().map(|header| header.origin))
 }
 
-/// Gives a checkpoint another origin and leaves the rest of it as it is.
+/// Replaces the origin of a checkpoint and keeps the rest.
 pub fn set_origin(path: &Path, origin: &str) -> io::Result<()> {
     let Some(bytes) = files::read(path)? else { return Ok(()) };
     let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());

@@ -1,41 +1,41 @@
-//! Where a window may end, by the source's clock and ours. Pure.
+//! Decides where a window may end, by the source's clock and ours. Pure.
 //!
-//! Neither clock is known to be right, and the rows may be stamped by a third one. A window therefore ends at the
-//! earlier time: an end that is too early leaves rows to the next run, an end that is too late loses them.
+//! Either clock may be wrong, and a third one may stamp the rows. A window therefore ends at the earlier time: an end that
+//! is too early leaves rows to the next run, an end that is too late loses them.
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use crate::base::{fault::Fault, time};
 
-/// Difference of clocks that is usual; also how long after an end a row may be stamped by chance.
+/// Tolerated difference between two clocks, and between a window's end and the time of a row.
 pub const USUAL: TimeDelta = TimeDelta::seconds(60);
-/// Clocks further apart than this are no base for a window.
+/// Largest difference between two clocks with which a window may be opened.
 const MOST: TimeDelta = TimeDelta::hours(24);
 
 /// The time by two clocks at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clocks {
-    /// By the source's clock, as its answers tell it.
+    /// By the source's clock, from the `Date` of its answers.
     pub source: DateTime<Utc>,
     /// By this machine's clock.
     pub ours: DateTime<Utc>,
 }
 
-/// What a run has noticed of times, over all of its passes.
+/// Observations about times, over all passes of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Noticed {
-    /// The clocks when they first differed by more than [`USUAL`] at the beginning of a window.
+    /// Both clocks when they first differed by more than [`USUAL`] at the first answer of a pass.
     pub apart: Option<Clocks>,
     /// The latest change of all rows read.
     pub newest: Option<DateTime<Utc>>,
-    /// Rows that changed after the end of their window, as first read.
+    /// Number of rows that changed after the end of their window.
     pub after_end: u64,
-    /// Of the last of these rows: its change, and the end of its window.
+    /// The latest of these changes, and the end of its window.
     pub last_after: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
 impl Noticed {
-    /// Adds what the passes before have noticed.
+    /// Adds the observations of the previous passes.
     pub fn add(&mut self, before: Noticed) {
         self.apart = before.apart.or(self.apart);
         self.newest = self.newest.max(before.newest);
@@ -43,7 +43,7 @@ impl Noticed {
         self.last_after = self.last_after.max(before.last_after);
     }
 
-    /// Notes a row that was read in a window with this end.
+    /// Notes a row from a window with this end.
     pub fn row(&mut self, changed: DateTime<Utc>, until: Option<DateTime<Utc>>) {
         self.newest = self.newest.max(Some(changed));
         if let Some(until) = until.filter(|until| changed > *until) {
@@ -53,33 +53,34 @@ impl Noticed {
     }
 }
 
-/// The start of a window that continues one which ended at `until`: a change may become visible some time after its time stamp.
+/// Returns the start of a window that continues one which ended at `until`. The windows overlap, since a change may become
+/// visible some time after its time stamp.
 pub fn continuing(until: DateTime<Utc>, overlap: TimeDelta) -> DateTime<Utc> {
     until.checked_sub_signed(overlap + TimeDelta::seconds(1)).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
 impl Clocks {
-    /// The end of a window that is opened now: the second before the current one, which is still filling.
+    /// Returns the end of a window that is opened now: the second before the current one, in which rows may still change.
     pub fn end(self) -> DateTime<Utc> {
         self.earlier().trunc_subsecs(0) - TimeDelta::seconds(1)
     }
 
-    /// The earlier time of both clocks.
+    /// Returns the earlier time of both clocks.
     pub fn earlier(self) -> DateTime<Utc> {
         self.source.min(self.ours)
     }
 
-    /// Whether the clocks differ by more than is usual.
+    /// Whether the clocks differ by more than [`USUAL`].
     pub fn differ(self) -> bool {
         (self.source - self.ours).abs() > USUAL
     }
 
-    /// The end of a window that is opened now.
+    /// Returns the end of a window that is opened now.
     ///
     /// # Errors
     ///
-    /// Fails if the clocks are more than a day apart, or if the end lies before `start`, up to which everything was
-    /// read before, or before the `newest` row read.
+    /// If the clocks are more than a day apart, if the end lies before `start`, up to which the list was read before, or if it
+    /// lies more than [`USUAL`] before the `newest` row read.
     pub fn checked_end(
         self,
         start: Option<DateTime<Utc>>,
@@ -102,7 +103,7 @@ impl Clocks {
         Ok(end)
     }
 
-    /// Fails if a window with this end is not over yet.
+    /// Returns an error if a window with this end is not over yet.
     pub fn is_over(self, until: DateTime<Utc>) -> Result<(), Fault> {
         if until <= self.end() + USUAL {
             return Ok(());
@@ -113,7 +114,8 @@ impl Clocks {
             .also("or start the list again with `importer go --fresh`"))
     }
 
-    /// Fails if the `newest` row read was changed long after a window's end, although that is at most a moment ago.
+    /// Returns an error if the `newest` row read changed more than [`USUAL`] after both the window's end and the present time by
+    /// the earlier clock.
     pub fn holds(self, until: DateTime<Utc>, newest: Option<DateTime<Utc>>) -> Result<(), Fault> {
         let latest = until.max(self.end()) + USUAL;
         let Some(newest) = newest.filter(|newest| *newest > latest) else { return Ok(()) };
@@ -178,7 +180,7 @@ mod tests {
         }
         let clocks = Clocks { source: at(noon), ours: at(noon) };
         assert!(clocks.is_over(at("21T12:00:59")).is_ok() && clocks.is_over(at("21T12:01:00")).is_err());
-        // A row may change while a long run reads.
+        // Rows may change while a long run reads.
         let later = Clocks { source: at("21T14:00:00"), ours: at("21T14:00:00") };
         assert!(later.holds(at(noon), Some(at("21T13:59:00"))).is_ok());
         assert!(later.holds(at(noon), Some(at("21T14:02:00"))).is_err());

@@ -1,4 +1,4 @@
-//! What a run waits for before the first load of a list.
+//! The question before the first load of a list.
 
 use std::{fmt, sync::Arc};
 
@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 
 type Ask = dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync;
 
-/// Asks somebody about the first load of a list. The future ends when the load may begin; whoever is asked can only stop the
-/// program or pause the entry meanwhile.
+/// Asks a person before the first load of a list. The future completes when the load may begin. There is no answer that refuses
+/// the load: to prevent it, a person stops the program or pauses the entry.
 #[derive(Clone)]
 pub struct Confirm(Arc<Ask>);
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::seen::Seen;
 
-/// What became of the rows. In a finished run two equations hold:
+/// Counts of the rows and their results. In a finished run two equations hold:
 ///
 /// * `window + late = seen + repeated + left + unexplained`
 /// * `seen + again = sent + unchanged + skipped + rejected + superseded`
@@ -35,31 +35,31 @@ pub struct Counts {
     /// Those of them that the sink is known to have had already.
     #[serde(default)]
     pub known_opt_outs: u64,
-    /// Records that are opted in and were known as something else before the run.
+    /// Opt-ins of records that were known with another status, or as opted out, before the run.
     #[serde(default)]
     pub opt_ins: u64,
     pub skipped: BTreeMap<String, u64>,
     pub rejected: BTreeMap<String, u64>,
-    /// Versions of records that were not sent, since a newer one was known by then.
+    /// Versions that were not sent, since a newer version of the record was known by then.
     #[serde(default)]
     pub superseded: u64,
-    /// Versions beyond the first of a record in a pass, and all those of a pass that was made once more.
+    /// Versions of a record beyond the first in a pass, and all records of a pass that was repeated.
     #[serde(default)]
     pub again: u64,
     /// Rows that had been read before.
     pub read_twice: u64,
-    /// Rows beyond the first that one answer shows under one key.
+    /// Rows of one answer that repeat the key of another row.
     #[serde(default)]
     pub repeated: u64,
-    /// Rows that left the windows before they were read: they have changed, or are gone.
+    /// Rows that left the windows before they were read: they changed, or are gone.
     pub left: u64,
-    /// Rows that came into the windows after these were opened: changes that became visible late.
+    /// Rows that entered the windows after these were opened: changes that became visible late.
     #[serde(default)]
     pub late: u64,
-    /// Rows that the source counts, and that nothing explains.
+    /// Rows that the source counts, that were not read, and whose absence nothing explains.
     #[serde(default)]
     pub unexplained: u64,
-    /// The source's totals are wrong, so that nothing can be compared with them.
+    /// Whether the source's totals are wrong, so that no count can be compared with them.
     #[serde(default)]
     pub totals_wrong: bool,
     pub passes: u32,
@@ -73,7 +73,7 @@ pub const SENT: &str = "sent";
 /// What a record was sent for, if that counts.
 pub const OPT_OUT: &str = "opt_out";
 pub const OPT_OUT_AGAIN: &str = "opt_out_again";
-/// An opt-in of a record that was known as something else before the run.
+/// An opt-in of a record that was known with another status, or as opted out, before the run.
 pub const OPT_IN: &str = "opt_in";
 pub const DELETION: &str = "deletion";
 pub const UNCHANGED: &str = "unchanged";
@@ -101,7 +101,7 @@ impl Counts {
         }
     }
 
-    /// Adds one listing of one pass.
+    /// Adds the rows of one listing of a pass.
     pub fn add(&mut self, rows: Rows) {
         self.window += rows.window;
         self.seen += rows.seen;
@@ -194,24 +194,24 @@ pub struct Rows {
     pub growth: u64,
     /// Rows that were listed although their time is not in the window.
     pub outside: u64,
-    /// Rows of the window's last seconds that became visible after those were read: the next window reads them.
+    /// Rows of the window's last seconds that became visible after these seconds were read. The next window reads them.
     pub unseen: u64,
-    /// Rows beyond the first that one answer has shown under one key.
+    /// Rows of one answer that repeat the key of another row.
     pub repeated: u64,
 }
 
 impl Rows {
-    /// Rows that left before they were read.
+    /// Returns the number of rows that left before they were read.
     pub fn left(&self) -> u64 {
         self.window.saturating_sub(self.seen + self.repeated + self.missing())
     }
 
-    /// Rows that came in after the window was opened.
+    /// Returns the number of rows that entered after the window was opened.
     pub fn late(&self) -> u64 {
         (self.seen + self.repeated + self.missing()).saturating_sub(self.window)
     }
 
-    /// Rows that stayed and were not seen.
+    /// Returns the number of rows that stayed and were not seen.
     pub fn missing(&self) -> u64 {
         self.held.saturating_sub(self.seen + self.repeated + self.unseen)
     }
@@ -221,9 +221,9 @@ impl Rows {
         self.seen + self.repeated < self.held || self.growth > 0
     }
 
-    /// Why some rows are not explained. `late` are those of the window's last seconds now, and `late_seen` how many of them
-    /// were seen: changes of these seconds may have become visible after they were read, and the next window reads
-    /// them again.
+    /// Says why some rows are unexplained, if any are. `late` is the number of rows in the window's last seconds now, and
+    /// `late_seen` the number of them that were seen: changes of these seconds may have become visible after they were read, and
+    /// the next window reads them again.
     pub fn unexplained(&mut self, late: u64, late_seen: u64) -> Option<String> {
         self.unseen = late.saturating_sub(late_seen);
         let missing = self.missing();

@@ -93,13 +93,13 @@ pub async fn tidy(path: &Path, entry: &str, settled: HashSet<u128>) -> Result<()
     files::blocking(path, work).await
 }
 
-/// Returns the name of today by which a letter is filed: `renamed` has older names of entries, each with that of today.
+/// Returns the current name of the entry of a letter. `renamed` pairs older names of entries with their current ones.
 pub fn name_of<'a>(letter: &'a DeadLetter, renamed: &'a [(String, String)]) -> &'a str {
     let found = renamed.iter().find(|(former, _)| *former == letter.entry);
     found.map_or(&letter.entry, |(_, today)| today)
 }
 
-/// Files the letters that stand under older names of entries under their names of today.
+/// Replaces older names of entries in the letters with the current ones.
 pub async fn rename(path: &Path, renamed: Vec<(String, String)>) -> Result<(), Fault> {
     if renamed.is_empty() {
         return Ok(());
@@ -114,7 +114,7 @@ pub async fn rename(path: &Path, renamed: Vec<(String, String)>) -> Result<(), F
                     serde_json::to_writer(&mut text, &DeadLetter { entry, ..letter })?;
                     text.push(b'\n');
                 }
-                // What can't be read is left for whoever wrote it.
+                // A line that can't be read stays as it is.
                 _ => text.extend(line),
             }
         }

@@ -34,8 +34,8 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Returns the folders of a list's entries: those beside the list's own whose names begin with its name and a hyphen, which no
-/// other list's do.
+/// Returns the folders of a list's entries. They are beside the list's own folder, and their names begin with its name and a
+/// hyphen; no folder of another list does.
 pub fn siblings(list: &Path) -> io::Result<Vec<PathBuf>> {
     let (Some(all), Some(name)) = (list.parent(), list.file_name()) else { return Ok(vec![]) };
     let start = format!("{}-", name.to_string_lossy());

@@ -1,5 +1,6 @@
-//! A hold: the block that keeps a delivery stopped after the safety brake, until a person lifts it. A delivery is a list and its
-//! sink, so no edit of an entry, no neighboring entry and no update of importer lifts a hold.
+//! Holds: a hold keeps a delivery stopped after the safety brake until a person lifts it. A delivery is a list and its sink.
+//! `allow_mass_change`, `importer release` and `--fresh` lift a hold; no other edit of an entry, no neighboring entry and no update
+//! of importer does.
 
 use std::{
     fs, io,
@@ -14,7 +15,8 @@ use crate::base::fault::Fault;
 /// `held-<digest of the sink>.json` in the folder of the list.
 const PREFIX: &str = "held-";
 const EXTENSION: &str = "json";
-/// What older versions wrote into the folder of an entry: `<list>` or `<list>-<8 hex digits>`. It holds the whole list.
+/// Name of the hold that older versions wrote into the folder of an entry, `<list>` or `<list>-<8 hex digits>`. It stops all
+/// deliveries of the list.
 const FORMER: &str = "held.json";
 
 /// Why a run was stopped.
@@ -31,18 +33,18 @@ pub struct Held {
 #[derive(Debug, Clone)]
 pub struct Hold {
     path: PathBuf,
-    /// The delivery that it stops; nothing: all of the list.
+    /// The delivery that it stops; `None`: all deliveries of the list.
     delivery: Option<String>,
     held: Held,
 }
 
 impl Held {
-    /// Names the three ways in which the hold is lifted.
+    /// Returns the error of a stopped run, which names the three ways to lift the hold.
     pub fn fault(&self, list_id: &str) -> Fault {
         let hint = format!(
-            "nothing more is sent for this list until a person lifts the hold. If it is a mistake, mend it at the source, then run \
-             `importer release {list_id}`, or start importer once with `--fresh`. If it is meant, put \"allow_mass_change\": true \
-             into the entry"
+            "nothing more is sent from this list to this sink until a person lifts the hold. If the change is a mistake, correct it \
+             at the source, then run `importer release {list_id}`, or start importer once with `--fresh`. If it is intended, put \
+             \"allow_mass_change\": true into the entry"
         );
         Fault::list(&self.what).because(&self.why).hint(hint)
     }
@@ -58,20 +60,21 @@ impl Hold {
     }
 }
 
-/// Stops a delivery. `folder` is that of the list.
+/// Writes the hold that stops a delivery. `folder` is that of the list.
 pub async fn keep(folder: &Path, delivery: &str, held: &Held) -> Result<(), Fault> {
     let bytes = serde_json::to_vec(held).unwrap_or_default();
     let path = folder.join(format!("{PREFIX}{delivery}.{EXTENSION}"));
     files::blocking(&path, move |path| files::replace(path, &bytes).map(|_| ())).await
 }
 
-/// Returns every hold of a list. `folder` is that of the list.
+/// Returns all holds of a list. `folder` is that of the list.
 pub async fn all(folder: &Path) -> Result<Vec<Hold>, Fault> {
     files::blocking(folder, find).await
 }
 
-/// Returns an error if this delivery is on hold, unless its entry is `allowed` to send any number of opt-outs; then the hold is
-/// lifted, but for that of another entry: `entries` are the names of all that the list has, if they are known.
+/// Returns an error if this delivery is on hold. `entry` names the entry of the run if it says `allow_mass_change`: the run may then
+/// begin, and the hold is lifted, unless the run of another entry caused it that the list still has. `entries` names all
+/// entries of the list, if they are known.
 pub async fn check(
     folder: &Path,
     delivery: &str,
@@ -109,11 +112,11 @@ fn find(folder: &Path) -> io::Result<Vec<Hold>> {
     folders.push(folder.to_owned());
     for path in folders.iter().map(|folder| in_folder(folder)).collect::<io::Result<Vec<_>>>()?.concat() {
         let Some(bytes) = files::read(&path)? else { continue };
-        // A hold that can't be read is a hold.
+        // A hold that can't be read still counts.
         let held = serde_json::from_slice(&bytes).unwrap_or_else(|_| Held {
             entry: String::new(),
             what: format!("stopped by the safety brake; `{}` can't be read", path.display()),
-            why: "so many opt-outs at once look like a mistake".into(),
+            why: "a mass change of consent may be a mistake".into(),
         });
         holds.push(Hold { delivery: delivery(&path), path, held });
     }
@@ -125,7 +128,7 @@ fn delivery(path: &Path) -> Option<String> {
     name.strip_prefix(PREFIX).map(str::to_owned)
 }
 
-/// The files of holds in one folder, those of older versions included.
+/// Returns the files of holds in one folder, including those of older versions.
 fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let files = match fs::read_dir(folder) {
         Ok(files) => files,
@@ -163,7 +166,7 @@ mod tests {
         let stopped =
             async |delivery, entry, entries| check(&list, delivery, "a", entry, entries).await.is_err();
         assert!(stopped("one", None, None).await && !stopped("two", None, None).await);
-        // A neighbor's allowance is its own.
+        // Another entry may run if it is allowed, but it does not lift the hold.
         assert!(!stopped("one", Some("a-2"), Some(&entries[..])).await);
         assert!(!stopped("one", Some("a-2"), None).await);
         assert!(stopped("one", None, None).await);

@@ -47,7 +47,7 @@ pub struct Ends {
     pub retry: bool,
     /// A digest of what tells the sink and its account from others.
     pub held_by: String,
-    /// A digest of the sink's type and address: with another key it is the same delivery.
+    /// A digest of the sink's type and address. Another key of the account makes no difference.
     pub delivery: String,
 }
 
@@ -60,7 +60,7 @@ impl Ends {
         }
     }
 
-    /// The time by the source's clock and by ours.
+    /// Returns the time by the source's clock and by ours.
     pub fn clocks(&self) -> Clocks {
         Clocks { source: self.source.now(), ours: self.clock.now() }
     }
@@ -78,7 +78,7 @@ pub struct Plan {
     pub list_id: String,
     /// Nothing: a full load. Else what changed after this time.
     pub since: Option<DateTime<Utc>>,
-    /// How much of the last window is read again, beyond its last second.
+    /// Length of the part of the last window that is read again, in addition to its last second.
     pub overlap: TimeDelta,
     /// Rows left out of a full load, counted from the oldest change.
     pub start_offset: u64,
@@ -98,11 +98,11 @@ pub struct Plan {
     pub delivered_before: bool,
     /// Whether the listing of the archived is read at all.
     pub reads_archived: bool,
-    /// Whether no other entry has the list.
+    /// Whether the list has no other entry.
     pub alone: bool,
-    /// What older versions of importer may have left of the entry.
+    /// Where older versions of importer may have kept the records of the entry.
     pub past: Past,
-    /// What the opt-outs of a full load are to be compared by, as text: the delivery, and what the entry says of consent.
+    /// The name under which the opt-outs of full loads are compared: the delivery and the entry's consent settings.
     pub audience: String,
     /// Whether any number of opt-outs and opt-ins may pass.
     pub allow_mass_change: bool,
@@ -112,7 +112,7 @@ pub struct Plan {
     pub holds_back: bool,
     /// Set when the sink has taken something.
     pub taken: Arc<AtomicBool>,
-    /// Whom to ask before a first load into a sink with a caution; nobody: it begins at once.
+    /// The question before a first load into a sink with a caution; `None`: the load begins at once.
     pub confirm: Option<Confirm>,
 }
 
@@ -134,7 +134,7 @@ pub enum Ended {
 
 #[derive(Debug)]
 pub struct Outcome {
-    /// The end of the last window: everything visible then is delivered.
+    /// The end of the last window. Every change up to then that was visible is delivered.
     pub until: DateTime<Utc>,
     /// Interrupted parts of the run included, but not the time in between.
     pub elapsed: Duration,
@@ -198,7 +198,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
             continue;
         }
         if let Err(fault) = ends.clocks().holds(done.until, noticed.newest) {
-            // The next run opens another window.
+            // The next run opens a new window.
             Checkpoint::discard(&plan.folder).await?;
             return Err(fault);
         }
@@ -224,7 +224,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
     }
 }
 
-/// Returns where an interrupted run goes on, or the windows of a new one, with what earlier runs have found of the source.
+/// Returns where an interrupted run goes on, or the windows of a new one, together with the earlier observations about the source.
 fn begin(
     ends: &Ends,
     plan: &Plan,
@@ -237,17 +237,17 @@ fn begin(
     });
     header.server.proven = header.server.proven.max(summary.map_or(0, |summary| summary.most_rows));
     header.server.doubts &= plan.since.is_none();
-    // A source that counts wrongly does so again.
+    // A source with wrong totals is expected to have them again, so only a full load checks them anew.
     header.totals_wrong |= plan.since.is_some() && summary.is_some_and(|summary| summary.totals_wrong);
     (header, lines)
 }
 
-/// Warns of what the run can't notice.
+/// Warns of mass changes that the run can't stop.
 fn warn_beforehand(plan: &Plan, summary: Option<&Summary>) {
     let list = &plan.list_id;
     if plan.allow_mass_change {
         warn!(
-            "list {list:?}: `allow_mass_change` is true, so any number of opt-outs and opt-ins may pass; take it out after this run."
+            "list {list:?}: `allow_mass_change` is true, so any number of opt-outs and opt-ins may pass; remove it after this run."
         );
     } else if summary.is_none() && (plan.since.is_some() || plan.delivered_before) {
         warn!(
@@ -256,24 +256,24 @@ fn warn_beforehand(plan: &Plan, summary: Option<&Summary>) {
     }
 }
 
-/// Gives a pass what its changes are compared with.
+/// Gives a pass the baselines for its changes of consent.
 fn compare<'a>(pass: &mut Pass<'a>, ends: &Ends, plan: &Plan, header: &Header, known: Option<&'a Ledger>) {
     if !plan.allow_mass_change {
-        // A full load is held against the last one, if there is one; what changed, against nothing.
+        // A full load is compared with the last one, if there is one; of a pass over changes, every opt-out counts.
         let full = plan.since.is_none() && header.pass == 1;
         let last = known.and_then(|ledger| ledger.summary.opt_outs(&plan.audience));
         pass.brake = Some(Brake { expected: if full { last } else { Some(0) } });
         pass.known = known;
     }
     if ends.rereads() {
-        // A chain does not tell how many it holds; then it is as many as at the last time.
+        // A chain reports no total, so the number of records in the ledger stands in for it.
         pass.listed = Some(known.map_or(0, |ledger| ledger.summary.len()));
         pass.holds_back |= header.pass > 1;
     }
 }
 
-/// Warns before a first load of what it can start at the other end, and waits until the load may begin. Returns false if a
-/// stop was asked for meanwhile. `new`: no interrupted run goes on.
+/// Warns before a first load of what it can start at the sink, and waits until the load may begin. Returns false if a stop was
+/// requested meanwhile. `new`: whether no interrupted run goes on.
 async fn may_begin(
     ends: &Ends,
     plan: &Plan,
@@ -309,7 +309,8 @@ async fn record(ends: &Ends, plan: &Plan, number: u32, pass: &Pass<'_>, done: &D
     };
     let unlisted = ledger::add(&plan.list_folder, delivered).await?;
     let (letters, _) = dead_letter::read(&plan.dead_letter).await?;
-    // A record that could not be read may be known by its text alone: when that has changed, nothing else tells.
+    // A record that could not be read may be known by its text alone. When the text has changed, no later record matches the
+    // letter, so a whole load drops it.
     let unreadable = format!("{UNREADABLE}: ");
     let everything = whole && done.counts.left_out == 0;
     let over = |letter: &DeadLetter| {
@@ -332,7 +333,7 @@ fn warn_of_repeats(plan: &Plan, rows: u64) {
         rows => format!("{rows} rows repeat"),
     };
     warn!(
-        "list {:?}: {repeat} another row's id, and nothing tells them apart: rows with one id are delivered as one record.",
+        "list {:?}: {repeat} another row's id, and nothing distinguishes them: rows with one id are delivered as one record.",
         plan.list_id
     );
 }

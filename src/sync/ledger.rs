@@ -37,15 +37,15 @@ pub struct Summary {
     pub whole: bool,
     /// Rows that the full load left out, by `start_offset`.
     pub left_out: u64,
-    /// Opt-outs of the last full load that left out nobody, for each delivery and what its entry says of consent.
+    /// Opt-outs of the last full load that left out no record, for each delivery and the consent settings of its entry.
     #[serde(default)]
     pub opt_outs: BTreeMap<String, u64>,
     /// What the mapping has chosen for the whole list.
     pub choice: Option<String>,
-    /// The source's totals were found to be wrong, so that nothing can be compared with them.
+    /// Whether the source's totals were found to be wrong, so that no count can be compared with them.
     #[serde(default)]
     pub totals_wrong: bool,
-    /// The most records that the source has given in one answer.
+    /// The largest number of records that the source has returned in one answer.
     #[serde(default)]
     pub most_rows: usize,
     names: Vec<String>,
@@ -58,8 +58,8 @@ impl Summary {
         self.rows as u64
     }
 
-    /// Opt-outs of the last full load of this audience, `to:<delivery> <consent>`. What an older version has written as `<entry>
-    /// <consent>` counts until a load of today's takes its place: the fewest, if several entries had the same consent.
+    /// Returns the opt-outs of the last full load of this audience, `to:<delivery> <consent>`. Without one, returns the number that
+    /// an older version wrote as `<entry> <consent>`: the smallest, if several entries had the same consent settings.
     pub fn opt_outs(&self, audience: &str) -> Option<u64> {
         let former = |key: &&String| !key.starts_with(DELIVERY) && consent(key) == consent(audience);
         let known = self.opt_outs.get(audience).copied();
@@ -72,7 +72,7 @@ impl Summary {
     }
 }
 
-/// Begins the name of an audience.
+/// Prefix of the name of an audience.
 pub const DELIVERY: &str = "to:";
 
 fn consent(audience: &str) -> Option<&str> {
@@ -92,13 +92,13 @@ pub struct Delivered<'a> {
     /// The archived listing was read too, or nobody could be in it.
     pub archived: bool,
     pub choice: Option<String>,
-    /// The source's totals were found to be wrong.
+    /// Whether the source's totals were found to be wrong.
     pub totals_wrong: bool,
-    /// The most records in one answer.
+    /// The largest number of records in one answer.
     pub most_rows: usize,
 }
 
-/// Marks the status of a record whose last version was rejected. Ledgers of earlier versions have no such mark.
+/// Prefix of the status of a record whose last version was rejected. Ledgers of older versions have no such prefix.
 const REJECTED_AS: &str = "rejected: ";
 
 /// The last known version of a record.
@@ -106,7 +106,7 @@ const REJECTED_AS: &str = "rejected: ";
 pub struct Settled<'a> {
     /// Its status at the source.
     pub status: &'a str,
-    /// It was rejected, not delivered.
+    /// Whether it was rejected.
     pub rejected: bool,
 }
 
@@ -117,7 +117,7 @@ impl<'a> Settled<'a> {
     }
 }
 
-/// Records of one status.
+/// Numbers of records of one status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Sent, or skipped for a counted reason.
@@ -135,7 +135,7 @@ fn path(folder: &Path) -> PathBuf {
     folder.join(NAME)
 }
 
-/// Whether anything is on record of a list.
+/// Whether a list has a ledger.
 pub fn exists(folder: &Path) -> bool {
     path(folder).exists()
 }
@@ -170,8 +170,8 @@ impl Ledger {
         self.statuses.contains_key(&key)
     }
 
-    /// Counts the records of each status. `letters` are the keys of records that wait in dead letters: another entry of the list may
-    /// have delivered them since, and a ledger of an earlier version does not tell them from delivered ones.
+    /// Counts the records of each status. `letters` are the keys of records that wait in dead letters; they count as rejected even
+    /// if another entry of the list has delivered them since, or if a ledger of an older version does not mark them.
     pub fn census(&self, letters: &HashSet<u128>) -> HashMap<String, Tally> {
         let mut counted: HashMap<String, Tally> = HashMap::new();
         for (key, place) in &self.statuses {

@@ -13,7 +13,7 @@ pub struct Parcel {
     pub print: u128,
     pub payload: Payload,
     pub opts_out: bool,
-    /// It opts in a record that was known as something else before the run.
+    /// Whether it opts in a record that was known with another status, or as opted out, before the run.
     pub opts_in: bool,
     /// When the record had last changed.
     pub changed: Option<DateTime<Utc>>,

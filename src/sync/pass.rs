@@ -64,7 +64,7 @@ pub struct Pass<'a> {
     pub holds_back: bool,
     /// Records that this pass has sent, if it is remembered what the sink holds.
     sent: HashSet<u128>,
-    /// Whether the end of the window is settled: the first answer has confirmed it, or the pass was begun by an earlier run.
+    /// Whether the end of the window is final: the first answer has confirmed it, or an earlier run has begun the pass.
     confirmed: bool,
     /// Whether the clocks were compared at the first answer.
     compared: bool,
@@ -77,33 +77,33 @@ pub struct Pass<'a> {
     relieved: Option<Duration>,
     /// The first pass of a full load.
     first_of_full: bool,
-    /// Records that no window holds and that were read from the listing without bounds.
+    /// Records without a time, which no window contains; they were read from the listing without bounds.
     untimed: HashSet<u128>,
-    /// By listing and key: rows beyond the first that one answer has shown under this key.
+    /// By listing and key: number of rows of one answer that repeat this key.
     repeats: HashMap<(usize, u128), u64>,
     /// Nobody of the list was ever delivered, as far as our record tells.
     pub unrecorded: bool,
-    /// Nothing: any number of opt-outs and opt-ins may pass.
+    /// `None`: any number of opt-outs and opt-ins may pass.
     pub brake: Option<Brake>,
-    /// As what records were known before the run.
+    /// The ledger before the run, with the known status of each record; `None` if there is no ledger, or no brake.
     pub known: Option<&'a Ledger>,
     /// In the passes before this one, and those of them that the sink had had already.
     opt_outs_before: u64,
     known_before: u64,
-    /// Records that the passes before this one have rejected, by reason.
+    /// Records that the previous passes rejected, by reason.
     rejected_before: BTreeMap<String, u64>,
     opt_ins_before: u64,
     /// Members in the plain listing, whatever the window, once that has been asked for.
     pub listed: Option<u64>,
     /// That is being asked for.
     counting: bool,
-    /// Pages that were read while the ends of their listings were looked for.
+    /// Pages that were read during the search for the ends of their listings.
     kept: Vec<Kept>,
-    /// Why the pass can't come to its end; what was read is delivered all the same.
+    /// Why the pass can't finish. The records that were read are delivered nevertheless.
     fault: Option<Fault>,
-    /// Since the start, until when a listing waits, as it was logged.
+    /// End of the last logged wait of a listing, as time since the start.
     waits: Duration,
-    /// What was known of the source at the last page.
+    /// Limits that the source's answers had shown up to the last page.
     server: Server,
 }
 
@@ -222,7 +222,7 @@ impl<'a> Pass<'a> {
             if self.fault.is_some() {
                 stopping = true;
                 reads.clear();
-                // All that is known is delivered.
+                // Deliver all records that were read.
                 std::mem::take(&mut self.kept).into_iter().for_each(|kept| self.take_page(kept));
             }
             let unsure = self.is_unsure();
@@ -279,14 +279,14 @@ impl<'a> Pass<'a> {
         held.chain(self.resting).filter(|wake| *wake > Instant::now()).min()
     }
 
-    /// Says why a listing waits, once for each wait.
+    /// Logs why a listing waits, once for each wait.
     fn log_waits(&mut self) {
         let held = self.sweeps.iter().filter_map(Sweeping::held).max();
         if let Some(until) = held.filter(|until| *until > self.waits && *until > self.start.elapsed()) {
             let (list, seconds) = (&self.plan.list_id, (until - self.start.elapsed()).as_secs());
             info!(
-                "list {list:?}: two pages share no record; the next reading waits {seconds} s, until no answer can be older than \
-                 the upper page."
+                "list {list:?}: two neighboring pages share no record; reading the lower one again in {seconds} s, when no answer can \
+                 be older than the upper page."
             );
             self.waits = until;
         }
@@ -323,7 +323,7 @@ impl<'a> Pass<'a> {
         self.counts.opt_outs - self.opt_outs_before
     }
 
-    /// The rows of a listing as the source counted them and as they were seen.
+    /// Returns the rows of a listing, as the source counted them and as they were seen.
     fn rows_of(&self, index: usize) -> Rows {
         let repeats = self.repeats.iter().filter(|((of, _), _)| *of == index);
         Rows { repeated: repeats.map(|(_, rows)| rows).sum(), ..self.sweeps[index].rows() }
@@ -345,7 +345,7 @@ impl<'a> Pass<'a> {
         fates.peek().is_some() && fates.all(|fate| !fate.starts_with(REJECTED))
     }
 
-    /// Whether a record was read, whatever became of it.
+    /// Whether a record was read in this pass.
     pub fn has_met(&self, key: u128) -> bool {
         self.untimed.contains(&key) || self.sweeps.iter().any(|sweep| sweep.seen.get(key).is_some())
     }
@@ -359,12 +359,12 @@ impl<'a> Pass<'a> {
         self.sweeps.iter().any(|sweep| !sweep.held_all_at_once())
     }
 
-    /// Whether an answer had more rows than its own total, so that the source's totals say nothing.
+    /// Whether an answer had more rows than its own total. The source's totals are unreliable then.
     pub fn totals_wrong(&self) -> bool {
         self.sweeps.iter().any(|sweep| sweep.progress.totals_wrong)
     }
 
-    /// What the answers have shown of the source.
+    /// Returns the limits that the source's answers have shown.
     pub fn server(&self) -> Server {
         self.server
     }

@@ -40,7 +40,7 @@ pub struct Letters {
     /// The entry whose letters are replayed, and all that the list has.
     pub entry: String,
     pub entries: Vec<String>,
-    /// Older names of the entries, each with that of today.
+    /// Older names of the entries, each with the current one.
     pub renamed: Vec<(String, String)>,
     /// What the sink has accepted of each record, if that is remembered.
     pub unchanged: Unchanged,
@@ -61,7 +61,7 @@ pub struct Replayed {
     pub gone: usize,
     /// Lines that are no letters; they stay.
     pub unreadable: usize,
-    /// Records without a key by which they could be asked for, which are among the rejected.
+    /// Rejected records without a readable key, which a replay can't request.
     pub nameless: usize,
     /// Nothing was sent.
     pub dry_run: bool,
@@ -314,12 +314,12 @@ impl fmt::Display for Replayed {
             0 => {}
             1 => write!(
                 f,
-                "; 1 has no key that can be read, so that a replay can't ask for it: a full load reads it again"
+                "; 1 has no readable key, so a replay can't request it; a full load reads it again"
             )?,
             many => {
                 write!(
                     f,
-                    "; {many} have no key that can be read, so that a replay can't ask for them: a full load reads them again"
+                    "; {many} have no readable key, so a replay can't request them; a full load reads them again"
                 )?;
             }
         }

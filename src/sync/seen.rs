@@ -34,7 +34,7 @@ pub fn fingerprint(key: &str) -> u128 {
     u128::from_be_bytes(md5::compute(key).0)
 }
 
-/// Returns the keys that one answer shows more than once, each with the number of rows beyond the first.
+/// Returns the keys that occur more than once in an answer, each with the number of rows beyond the first.
 pub fn repeats(keys: impl Iterator<Item = u128>) -> impl Iterator<Item = (u128, u64)> {
     let mut rows: HashMap<u128, u64> = HashMap::new();
     keys.for_each(|key| *rows.entry(key).or_default() += 1);
@@ -88,7 +88,7 @@ impl Seen {
         self.known.iter().map(|(key, known)| (*key, *known))
     }
 
-    /// The latest change of all records.
+    /// Returns the time of the latest change of all records.
     pub fn newest(&self) -> Option<DateTime<Utc>> {
         let second = self.known.values().map(|known| known.second).max()?;
         DateTime::from_timestamp(second, 0)

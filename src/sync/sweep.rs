@@ -19,9 +19,9 @@ use crate::base::{
 /// Rows of one second, over all pages that share some, by which it is seen to have an order.
 const ORDERED: u32 = 12;
 
-/// Pages in a row that bring no record which is new in the pass, beyond a second reading of all of them, before the listing fails.
+/// Pages in a row without a new record before the listing fails, in addition to the pages of two readings of all records seen.
 const NO_PROGRESS: u64 = 100;
-/// The same where each page names the next: whole stretches of such a listing may be empty.
+/// The same bound for a listing of which each page names the next: long stretches of such a listing may be empty.
 const NO_PROGRESS_CHAINED: u64 = 10_000;
 
 /// How pages are read.
@@ -33,9 +33,9 @@ pub struct Pace {
     pub workers: usize,
     /// Each page names the next one.
     pub chained: bool,
-    /// What earlier answers have shown of it.
+    /// Limits that earlier answers have shown.
     pub server: Server,
-    /// An earlier pass has found that the source's totals are wrong.
+    /// Whether an earlier pass found the source's totals to be wrong.
     pub totals_wrong: bool,
 }
 
@@ -68,9 +68,10 @@ pub struct Sweeping {
     pace: Pace,
     /// Whether its rows were counted.
     counted: bool,
-    /// Pages in a row that brought no new record.
+    /// Pages in a row without a new record.
     idle: u64,
-    /// Rows that the source still held when its count was checked, and those of them that became visible too late to be read.
+    /// Rows that the source still listed when its count was checked, and the number of them that became visible too late to be
+    /// read.
     pub checked: Option<(u64, u64)>,
 }
 
@@ -166,12 +167,12 @@ impl Sweeping {
         rows
     }
 
-    /// What the answers have shown of the server.
+    /// Returns the limits that the answers have shown.
     pub fn server(&self) -> Server {
         self.pace.server
     }
 
-    /// Why the listing can't be read on, as the rest of a sentence about the source.
+    /// Says why the listing can't be read on, as a predicate to "the source".
     pub fn failed(&self) -> Option<String> {
         let most = match &self.way {
             Way::Chain(_) => NO_PROGRESS_CHAINED,
@@ -183,10 +184,10 @@ impl Sweeping {
         self.walk().and_then(Walk::failed).map(str::to_owned)
     }
 
-    /// Takes note of a page of `rows`, before which `known` records had been seen.
+    /// Notes a page of `rows` rows; before it, `known` records had been seen.
     pub fn brought(&mut self, rows: usize, known: usize) {
         let nothing = self.seen.len() == known;
-        // Where rows can be asked for by offset, all that stood in some pages may have left.
+        // In a walk by offsets, an empty page is no sign: all of its rows may have left.
         let counts = rows > 0 || matches!(self.way, Way::Chain(_));
         self.idle = if nothing { self.idle + u64::from(counts) } else { 0 };
     }
@@ -304,7 +305,7 @@ impl Sweeping {
             return Rows { window: seen, held: seen, seen, ..Rows::default() };
         };
         if self.progress.totals_wrong {
-            // Its totals are wrong, so that they can't be compared with anything.
+            // Wrong totals can't be compared with anything.
             return Rows { window: seen, held: seen, seen, ..Rows::default() };
         }
         Rows {

@@ -1,6 +1,6 @@
-//! What a run takes over before it begins: the checkpoint and the dead letters that an older version of importer kept under another
-//! name. It drops the checkpoints of entries that are no longer in the state file as they were: what they have settled may have been
-//! delivered differently since.
+//! Takes over, before a run, the checkpoint and the dead letters that an older version of importer kept under another name. Drops
+//! the checkpoints of entries that are no longer in the state file as they were: other settings may have delivered their records
+//! differently since.
 
 use std::{
     fs, io,
@@ -16,13 +16,13 @@ use super::{
 };
 use crate::base::fault::Fault;
 
-/// What a run may find of its entry's past.
+/// Places and names that older versions of importer used for an entry, and the entries of its list.
 #[derive(Debug, Clone, Default)]
 pub struct Past {
     pub own: Relative,
     /// The origin that older versions wrote.
     pub origin: String,
-    /// The entries of the list; nothing: one of the file can't be read, so it can't be told which folders are nobody's.
+    /// The entries of the list; `None` if an entry of the file can't be read, so that the folders without an entry are unknown.
     pub entries: Option<Vec<Relative>>,
 }
 
@@ -32,17 +32,17 @@ pub struct Relative {
     pub folder: PathBuf,
     /// Folders in which older versions may have kept its checkpoint.
     pub former: Vec<PathBuf>,
-    /// Names by which they filed dead letters of this entry and of no other.
+    /// Names that older versions gave to the dead letters of this entry and of no other.
     pub names: Vec<String>,
 }
 
 impl Past {
-    /// The names by which the dead letters of the list's entries are filed.
+    /// Returns the current names of the list's entries, as in their dead letters, if all entries are known.
     pub fn names(&self) -> Option<Vec<String>> {
         Some(self.entries.as_ref()?.iter().map(|entry| name(&entry.folder)).collect())
     }
 
-    /// Older names of dead letters, each with the one of today.
+    /// Returns the older names of entries, each with the current one.
     pub fn renamed(&self) -> Vec<(String, String)> {
         let own = std::slice::from_ref(&self.own);
         let entries = self.entries.as_deref().unwrap_or(own);
@@ -54,13 +54,13 @@ impl Past {
     }
 }
 
-/// The name by which an entry's dead letters are filed: that of its folder.
+/// Returns the name of an entry in its dead letters: that of its folder.
 pub fn name(folder: &Path) -> String {
     folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Drops the checkpoints of a list's entries, today's and older ones, but for those in the folders that are `kept`; returns how
-/// many there were. `list` is the folder of the list.
+/// Removes the checkpoints of a list's entries, current and older ones, except those in the folders that are `kept`. Returns the
+/// number of removed checkpoints. `list` is the folder of the list.
 pub async fn drop_checkpoints(list: &Path, kept: Vec<PathBuf>) -> Result<usize, Fault> {
     let work = move |list: &Path| {
         let mut folders = files::siblings(list)?;
@@ -75,7 +75,7 @@ pub async fn drop_checkpoints(list: &Path, kept: Vec<PathBuf>) -> Result<usize, 
     files::blocking(list, work).await
 }
 
-/// Takes over what an older version has left of the plan's entry.
+/// Takes over the checkpoint and the dead letters that an older version left of the plan's entry.
 pub async fn take_over(plan: &Plan) -> Result<(), Fault> {
     let (past, origin, list) = (plan.past.clone(), plan.origin.clone(), plan.list_folder.clone());
     let work = move |folder: &Path| {
@@ -91,7 +91,8 @@ pub async fn take_over(plan: &Plan) -> Result<(), Fault> {
     }
 }
 
-/// Gives the checkpoint its new place in one step, and then its new origin, so that a crash in between leaves one checkpoint.
+/// Moves the checkpoint to its new place in one step and then replaces its origin, so that a crash in between leaves one
+/// checkpoint.
 #[expect(clippy::disallowed_methods, reason = "only to a name that is free: one process works on the folder")]
 fn move_checkpoint(folder: &Path, origin: &str, past: &Past) -> io::Result<()> {
     let place = Checkpoint::path(folder);
@@ -110,13 +111,13 @@ fn move_checkpoint(folder: &Path, origin: &str, past: &Past) -> io::Result<()> {
     Ok(())
 }
 
-/// Drops the checkpoints that no entry of the list can go on from; returns their paths.
+/// Removes the checkpoints that no entry of the list can go on from. Returns their paths.
 fn drop_orphans(list: &Path, past: &Past) -> io::Result<Vec<PathBuf>> {
     let mut dropped = vec![];
     let Some(entries) = &past.entries else { return Ok(dropped) };
     let mut kept: Vec<&PathBuf> =
         entries.iter().flat_map(|entry| entry.former.iter().chain([&entry.folder])).collect();
-    // What is left in this entry's own former folders can't go on. That of the list itself may be another entry's.
+    // A checkpoint that is still in a former folder of this entry can't go on. The folder of the list may be another entry's.
     kept.retain(|folder| {
         !past.own.former.contains(folder) || (entries.len() > 1 && folder.as_path() == list)
     });
@@ -127,7 +128,7 @@ fn drop_orphans(list: &Path, past: &Past) -> io::Result<Vec<PathBuf>> {
         if files::remove(&path)? {
             dropped.push(path);
         }
-        // Only if it is empty.
+        // This succeeds only if the folder is empty.
         let _ = fs::remove_dir(folder);
     }
     Ok(dropped)

@@ -17,7 +17,7 @@ use crate::base::time;
 /// What one listing's members are not counted against: those who were archived before the first load are not read.
 const ARCHIVED: &str = "archived";
 
-/// The keys of the records that wait in these dead letters.
+/// Returns the keys of the records in these dead letters.
 pub fn keys(letters: &[DeadLetter]) -> HashSet<u128> {
     letters.iter().map(|letter| fingerprint(&letter.key)).collect()
 }
@@ -30,7 +30,7 @@ pub struct Comparison {
     /// Records that changed later, archived ones too.
     since: u64,
     left_out: u64,
-    /// Rejected records that the ledger does not know.
+    /// Rejected records that are not in the ledger.
     strangers: u64,
 }
 
@@ -43,7 +43,7 @@ struct Row {
 }
 
 impl Row {
-    /// Records of which a run knows what became of them.
+    /// Returns the number of records that a run has delivered or rejected.
     fn settled(&self) -> u64 {
         self.ours.delivered + self.ours.rejected
     }
@@ -51,7 +51,7 @@ impl Row {
 
 impl Comparison {
     /// `source`: the members of each status that were last changed up to `until`, a time before the ledger's end. `since`:
-    /// how many changed later. `letters`: the keys of the records that wait in dead letters.
+    /// the number of members that changed later. `letters`: the keys of the records that wait in dead letters.
     pub fn new(
         ledger: &Ledger,
         until: DateTime<Utc>,
@@ -87,7 +87,7 @@ impl Comparison {
         short.saturating_sub(self.left_out)
     }
 
-    /// Records that were rejected and not delivered since.
+    /// Returns the number of rejected records that were not delivered since.
     pub fn rejected(&self) -> u64 {
         self.rows.iter().map(|row| row.ours.rejected).sum::<u64>() + self.strangers
     }

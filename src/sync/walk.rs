@@ -61,9 +61,9 @@ impl Ask {
 pub enum Rows {
     /// They are part of the walk.
     Take,
-    /// The walk is still looking for its highest page. They are read again on the way down, unless it fails.
+    /// The walk is still searching for its highest page. The walk reads the rows again on the way down, unless it fails.
     Keep,
-    /// The page that was kept at this offset is the highest one, and part of the walk. These rows are in it.
+    /// The page that was kept at this offset is the highest one, and part of the walk. It contains these rows.
     TakeKept(u64),
 }
 
@@ -89,12 +89,12 @@ pub struct Walk {
     overlap: usize,
     /// Pages that may be asked for below the last joined one.
     ahead: usize,
-    /// The most rows that the server gives in one answer, as far as it has shown, and the most that it has given.
+    /// See [`Server`].
     cap: usize,
     proven: usize,
     doubts: bool,
     stage: Stage,
-    /// Times that a page was too heavy while the end was searched.
+    /// Number of pages that were too slow during the search for the end.
     heavies: u32,
     /// Rows at or above this one are read or being read.
     unread: u64,
@@ -112,23 +112,23 @@ pub struct Walk {
     since: Duration,
     total: u64,
     most: u64,
-    /// No answer has come yet.
+    /// Whether no answer has come yet.
     first: bool,
-    /// An answer had more rows than its total.
+    /// Whether an answer had more rows than its total.
     totals_wrong: bool,
-    /// The keys of the last reading that did not join, and how many readings in a row shared none with the one before.
+    /// The keys of the last reading that did not join, and the number of readings in a row that shared none with the one before.
     unjoined: HashSet<u128>,
     strangers: u32,
     late_joins: u32,
-    /// Why the walk can't go on.
+    /// Why the walk can't go on, as a predicate to "the source".
     failed: Option<String>,
 }
 
 enum Stage {
-    /// Looking for the highest page.
+    /// Searches for the highest page.
     Top(Box<Search>),
     Down,
-    /// One answer held everything: it is a consistent picture, and that was the walk.
+    /// One answer had all rows. It is a consistent snapshot, so the walk is over.
     Whole,
 }
 
@@ -184,7 +184,7 @@ impl Walk {
         }
     }
 
-    /// Takes over what is known of the server.
+    /// Takes over the known limits of the server.
     pub fn knowing(mut self, server: Server) -> Self {
         self.fit(server.cap);
         (self.proven, self.doubts) = (server.proven, server.doubts);
@@ -301,17 +301,17 @@ impl Walk {
         self.most - self.opened
     }
 
-    /// Whether an answer had more rows than its own total: the source's totals say nothing then.
+    /// Whether an answer had more rows than its own total. The source's totals are unreliable then.
     pub fn totals_wrong(&self) -> bool {
         self.totals_wrong
     }
 
-    /// What the answers have shown of the server.
+    /// Returns the limits that the answers have shown.
     pub fn server(&self) -> Server {
         Server { cap: self.cap, proven: self.proven, doubts: self.doubts }
     }
 
-    /// Why the walk can't go on, as the rest of a sentence about the source.
+    /// Says why the walk can't go on, as a predicate to "the source".
     pub fn failed(&self) -> Option<&str> {
         self.failed.as_deref()
     }

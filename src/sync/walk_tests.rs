@@ -52,8 +52,8 @@ fn a_window_that_fits_one_page_is_one_request() {
         let server = Server { proven: 105, ..Server::default() };
         assert_eq!(asked_knowing(server, rows, 100), [(0, 100)], "{rows}");
     }
-    // A server that has shown nothing yet may cut answers off, at round numbers in all likelihood, and tell the rows of the
-    // answer as the total.
+    // A server without an earlier answer may cut answers off, most likely at round numbers, and report the rows of the answer as
+    // the total.
     let unknown = Server { doubts: false, ..Server::default() };
     assert_eq!(asked_knowing(unknown, 7, 100), [(0, 100)]);
     assert_eq!(asked_knowing(unknown, 50, 100), [(0, 100), (30, 21)]);
@@ -238,9 +238,9 @@ struct World {
     /// Share of answers after which the program crashes, to go on with pages of another size.
     crashes: f64,
     seed: u64,
-    /// The most rows in one answer.
+    /// Upper bound of the rows in one answer.
     cap: usize,
-    /// What an answer tells as the total, by the total and the rows of the answer.
+    /// Makes the reported total from the true total and the rows of the answer.
     total: fn(u64, u64) -> u64,
 }
 
@@ -404,7 +404,7 @@ fn no_row_that_stays_is_lost_whatever_the_totals_and_the_cap() {
         [|total, _| total, |_, _| 0, |_, rows| rows, |_, _| 100, |total, _| total / 2];
     for (cap, size) in [(MOST, 100), (100, 100), (50, 100), (50, 1000), (10, 100)] {
         for total in totals {
-            // Between two answers no more rows leave than a page of ten holds.
+            // Fewer rows leave between two answers than a page of ten has.
             let busy = if cap == 10 { (1.0, 2) } else { (5.0, 5) };
             for (edits_per_second, stale) in [(0.01, 0), (0.2, 5), (1.0, 0), busy] {
                 for seed in 0..8 {

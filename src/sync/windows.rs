@@ -1,4 +1,4 @@
-//! The windows of a run's passes: where each begins and ends.
+//! Opens the windows of a run's passes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use log::warn;
@@ -19,17 +19,18 @@ use crate::base::{
     window::{Span, Sweep, Window},
 };
 
-/// The longest wait for the next window of a run, whatever the clocks say: usually it is less than two seconds.
+/// Upper bound of the wait for the next window of a run. A wait is usually shorter than two seconds; a clock that was set back
+/// would lengthen it.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Has a full load begin at the row that `start_offset` counts up to, or rather at the second of its last change: rows move
-/// while they are counted, seconds do not. Members of the same second are loaded, too.
+/// Makes a full load begin at the row after the first `start_offset` rows, more precisely at the second of its last change: rows
+/// move while they are counted, seconds do not. Other members of that second are loaded, too.
 pub(super) async fn leave_out(ends: &Ends, plan: &Plan, header: &mut Header) -> Result<(), Fault> {
     let span = Span { offset: plan.start_offset, count: 1 };
     let mut page = ends.rows()?.read(&header.windows[0], span).await?;
     let until = ends.clocks().end();
     if header.windows[0].until > Some(until) {
-        // Our clock is ahead; by now the source's is known.
+        // Our clock is ahead. After this answer the source's clock is known.
         header.end_at(until);
         page = ends.rows()?.read(&header.windows[0], span).await?;
     }
@@ -50,12 +51,12 @@ pub(super) async fn leave_out(ends: &Ends, plan: &Plan, header: &mut Header) -> 
     Ok(())
 }
 
-/// What a pass came to, together with those before.
+/// The results of a pass and of those before it.
 pub(super) struct Done {
     pub until: DateTime<Utc>,
     pub counts: Counts,
     pub seconds: f64,
-    /// It was more than a page.
+    /// Whether it was more than a page.
     pub big: bool,
     server: Server,
     totals_wrong: bool,
@@ -76,9 +77,9 @@ impl Done {
     }
 }
 
-/// The windows of a new run. The archived are not in the plain listing, and those who are archived after they were delivered
-/// must not stay opted in at the other end: their listing is read from where we last did. Where we have no record of that,
-/// all of them are read, but on a true first load none: nobody was delivered.
+/// Opens the windows of a new run. Archived members are not in the plain listing, and a member that is archived after its
+/// delivery must not stay opted in at the sink. The run therefore also reads the listing of archived members, from the end of its
+/// last window, or from `since` if that is earlier. Without a ledger it reads that listing whole, except on a true first load, before which no member was delivered.
 pub(super) fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
     let until = Some(ends.clocks().end());
     let since = plan.since.map(|since| continuing(since, plan.overlap));
@@ -90,7 +91,7 @@ pub(super) fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -
     if since.is_some() || plan.since.is_some() || plan.delivered_before {
         if since.is_none() {
             warn!(
-                "list {:?}: there is no record of who was delivered, so all archived records are read and passed on as archived.",
+                "list {:?}: there is no record of which members were delivered, so all archived records are read and passed on as archived.",
                 plan.list_id
             );
         }
@@ -100,7 +101,7 @@ pub(super) fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -
     Header::new(&plan.origin, windows)
 }
 
-/// What has changed since a pass began, and so left its windows.
+/// Opens the windows of a pass over the rows that changed since the last pass began, and so left its windows.
 pub(super) fn catch_up(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
     let since = Some(continuing(done.until, plan.overlap));
     let until = Some(ends.clocks().end());
@@ -111,18 +112,18 @@ pub(super) fn catch_up(ends: &Ends, plan: &Plan, header: Header, done: Done) -> 
     Header { pass, windows, choice, before, ..carried_over(header, done) }
 }
 
-/// What the next pass takes over from the ones before.
+/// Takes over the results of the previous passes.
 fn carried_over(header: Header, done: Done) -> Header {
     let Done { counts, seconds, server, totals_wrong, newest, .. } = done;
     Header { counts, seconds, server, totals_wrong, newest, ..header }
 }
 
-/// The same pass once more, up to now.
+/// Opens the windows for a repetition of a pass, up to now.
 pub(super) fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
     let until = Some(ends.clocks().end());
     let mut windows = header.windows.clone();
     if windows.len() == 1 && plan.reads_archived {
-        // Somebody has been delivered by now, and may have been archived since.
+        // Members have been delivered by now, and may have been archived since.
         windows.push(Window {
             sweep: Sweep::Archived,
             since: Some(continuing(done.until, plan.overlap)),
@@ -137,9 +138,9 @@ pub(super) fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -
     Header { windows, counts, choice: ends.mapping.choice(), ..carried_over(header, done) }
 }
 
-/// Waits until the next window reaches beyond the last one, so that a full load holds the second in which it began: then a list
-/// that was filled a moment ago is loaded whole. A clock that was set back does not lengthen the wait; the next window shows
-/// it. False: a stop was asked for.
+/// Waits until the next window reaches beyond the last one, so that a full load includes the second in which it began: then a list
+/// that was filled a moment ago is loaded whole. A clock that was set back lengthens the wait to [`LONGEST_WAIT`] at most; the
+/// next window reports the clock. Returns false if a stop was requested.
 pub(super) async fn a_second_has_passed(ends: &Ends, until: DateTime<Utc>, stop: &CancellationToken) -> bool {
     let left = until + TimeDelta::seconds(2) - ends.clocks().earlier();
     let left = left.to_std().unwrap_or_default().min(LONGEST_WAIT);

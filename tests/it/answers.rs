@@ -1,4 +1,4 @@
-//! Answers with a good status that hold an error: none of them counts as a success, and the service's own words are reported.
+//! Answers with a good status that report an error: none counts as a success, and the service's own words are reported.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     twist::{Twist, with_body},
 };
 
-/// The words of a service, its body, and what a log may show of it.
+/// Bodies of answers, and the words that a log may show of each.
 const ERRORS: [(&str, &str); 9] = [
     (r#"{"error": "Quota of ada@example.com is used up."}"#, "quota of <address> is used up"),
     (r#"{"error": {"message": "Quota used up", "code": 7}}"#, "quota used up"),
@@ -29,7 +29,7 @@ const ERRORS: [(&str, &str); 9] = [
     (r#"{"success": false}"#, "`success` is false"),
 ];
 
-/// How Ometria's answer to two contacts is taken: `ok`, or the class of the fault.
+/// Returns how an answer of Ometria to two contacts is classified: `ok`, or the class of the fault.
 async fn pushed(body: &'static str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let sink = sink("ometria", folder.path(), &doors(Arc::new(Always(200, body)), &[]));
@@ -85,7 +85,7 @@ async fn a_push_is_accepted_only_if_its_answer_says_so() {
     }
 }
 
-/// What every reader of a good answer says of an answer that holds an error.
+/// Returns the fault with which a reader of good answers meets an answer that reports an error.
 #[tokio::test(start_paused = true)]
 async fn an_error_in_a_good_answer_is_reported_in_the_services_own_words() {
     for (body, words) in ERRORS {
@@ -126,8 +126,8 @@ async fn a_login_without_a_token_reports_what_the_service_says() {
     for (body, words) in [
         (r#"{"error": "Wrong password for ada@example.com"}"#, "wrong password for <address>"),
         (r#"{"success": false, "message": "Locked"}"#, "locked"),
-        (r#"{"token": " "}"#, "holds no token"),
-        (r#"{"token": null}"#, "holds no token"),
+        (r#"{"token": " "}"#, "has no token"),
+        (r#"{"token": null}"#, "has no token"),
     ] {
         let sandbox = sandbox(Default::default());
         let twisted = Twist(sandbox.clone(), move |request: &Request, response: Response| {
@@ -142,7 +142,7 @@ async fn a_login_without_a_token_reports_what_the_service_says() {
     read(source("when_i_work", "shifts", &doors).as_ref()).await.unwrap();
 }
 
-/// The accounts of the sandbox behind another transport.
+/// Makes the accounts of the sandbox behind another transport.
 fn with_transport(transport: Arc<dyn Transport>) -> importer::net::Doors {
     let known =
         |name: &str| crate::support::KEYS.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);

@@ -1,4 +1,4 @@
-//! Clocks that are wrong: the source's `Date`, the program's own, and what their difference does to a window.
+//! Wrong clocks: the source's `Date` and the program's own, and the effect of their difference on a window.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::support::{NOON, World, at, hours, minutes};
 const SHIFTS: &str =
     r#"[{"list_id": "shifts", "source": "when_i_work", "mapping": "as_is", "sink": "ndjson"}]"#;
 
-/// The time by a clock that is right, `since` noon.
+/// Returns the time by a correct clock, `since` noon.
 fn right(since: Instant) -> DateTime<Utc> {
     at(NOON) + TimeDelta::from_std(since.elapsed()).unwrap()
 }
@@ -37,7 +37,7 @@ fn stamp(world: &World) -> DateTime<Utc> {
     at(world.field("latest_timestamp").as_str().unwrap())
 }
 
-/// One of the subscribed members unsubscribes.
+/// Unsubscribes one of the subscribed members.
 fn unsubscribe(world: &World, list_id: &str, now: DateTime<Utc>) {
     let mut mailchimp = world.sandbox.mailchimp();
     let member = mailchimp.members(list_id).find(|member| member.status == "subscribed").unwrap().number;
@@ -84,7 +84,7 @@ async fn clocks_more_than_a_day_apart_fail_the_run_and_both_are_named() {
             let told = world.lines("the clocks are more than a day apart");
             assert!(told.len() == 1 && told[0].contains("2026-11-21 12:00:"), "{told:?}");
             assert_eq!(world.state(), state);
-            // When the clocks are right again, all is read.
+            // Once the clocks are correct again, everything is read.
             world.sandbox.behave();
             assert_eq!(world.once().await.unwrap(), Verdict::Done, "{state}");
             if state == members {
@@ -146,7 +146,7 @@ async fn an_interrupted_run_whose_window_has_not_ended_yet_does_not_go_on() {
     world.assert_delivered("back3");
 }
 
-/// Changes the answers.
+/// Changes answers on their way.
 struct Altered<F> {
     sandbox: Arc<Sandbox>,
     alter: F,
@@ -163,7 +163,7 @@ impl<F: Fn(&Request, &mut Response) + Send + Sync> Transport for Altered<F> {
     }
 }
 
-/// A world whose only list has one member that changed so many seconds after noon, and is listed all the same.
+/// Makes a world whose only list has one member. The member changed `seconds` after noon, and is listed nevertheless.
 fn with_a_row_after_the_end(list_id: &'static str, seconds: i64) -> World {
     let changed = (at(NOON) + TimeDelta::seconds(seconds)).to_rfc3339();
     let alter = move |request: &Request, response: &mut Response| {
@@ -200,7 +200,7 @@ async fn a_row_long_after_the_end_fails_the_run_but_is_delivered() {
     assert!(told.len() == 1 && told[0].contains("ends at 2026-11-21 11:59:59"), "{told:?}");
     assert_eq!(world.state(), state);
     world.assert_delivered("after2");
-    // It is no standing obstacle.
+    // The next run is not affected.
     sleep(minutes(10)).await;
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
 }

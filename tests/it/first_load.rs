@@ -1,4 +1,4 @@
-//! A first load into a sink with a caution: nothing is read or sent before somebody could stop it.
+//! First loads into a sink with a caution: a person can stop the load before anything is read or sent.
 
 use std::{process::Stdio, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
 
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
 
-/// Lets the first load of `list` begin after half a minute, and all others at once.
+/// Delays the first load of `list` by half a minute, and no other.
 fn slow(list: &'static str) -> Confirm {
     Confirm::new(move |asked| {
         let waits = asked == list;
@@ -84,7 +84,7 @@ async fn a_first_load_that_is_to_be_asked_for_starts_only_when_it_is_confirmed()
     let told = "WARN list \"ask1\": its first load waits, since its entry says `\"first_load\": \"ask\"`";
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
     assert_eq!((world.logged(told), world.reads().len()), (1, 0));
-    assert!(world.lines(told)[0].contains("set it to \"confirmed\""), "{:?}", world.lines(told));
+    assert!(world.lines(told)[0].contains("set `first_load` to \"confirmed\""), "{:?}", world.lines(told));
     assert_eq!(world.go_for(minutes(3) + HALF_A_MINUTE).await.unwrap(), Verdict::Done);
     assert_eq!((world.logged(told), world.reads().len(), world.logged("ERROR")), (5, 0, 0), "at every look");
     let confirm = async {
@@ -113,7 +113,7 @@ async fn an_interrupted_first_load_goes_on_whatever_is_said_of_first_loads() {
     world.assert_delivered("half1");
 }
 
-/// The program on a terminal of its own.
+/// The program, on a terminal of its own.
 struct Terminal {
     child: Child,
     shown: String,
@@ -136,7 +136,7 @@ impl Terminal {
         Terminal { child: command.spawn().unwrap(), shown: String::new() }
     }
 
-    /// Reads what is shown up to this text, or to the end.
+    /// Reads the shown text up to `text`, or to the end.
     async fn wait_for(&mut self, text: Option<&str>) {
         let out = self.child.stdout.as_mut().unwrap();
         let wait = async {

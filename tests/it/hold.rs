@@ -1,4 +1,4 @@
-//! What lifts a hold of the safety brake, and what does not: no edit but `allow_mass_change`, no neighbor, no update.
+//! Holds of the safety brake: no edit except `allow_mass_change` lifts one, no neighboring entry and no update.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -33,7 +33,7 @@ fn unsubscribe(world: &World, list_id: &str) -> Vec<u64> {
     numbers
 }
 
-/// A list that the brake has stopped; and who was unsubscribed.
+/// Makes a list that the brake has stopped. Returns the unsubscribed members as well.
 async fn held(list_id: &str) -> (World, Vec<u64>) {
     let world = World::new().list(list_id, SIZE).with_state(&format!(r#"[{{"list_id": "{list_id}"}}]"#));
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
@@ -45,7 +45,7 @@ async fn held(list_id: &str) -> (World, Vec<u64>) {
     (world, numbers)
 }
 
-/// Runs; nothing may be sent, and the log says why.
+/// Runs importer, and checks that nothing is sent and that the log says why.
 async fn assert_held(world: &World, what: &str) {
     let (sent, told) = (world.pushes().len(), world.logged("would be opted out"));
     assert_eq!(world.once().await.unwrap(), Verdict::Failed, "{what}");
@@ -53,7 +53,7 @@ async fn assert_held(world: &World, what: &str) {
     assert!(world.logged("would be opted out") > told, "{what}");
 }
 
-/// What the folder of our files holds, by name.
+/// Returns our own files whose names begin with `name`.
 fn ours(world: &World, name: &str) -> Vec<PathBuf> {
     let lists = world.folder.path().join(".importer/lists");
     let folders = fs::read_dir(lists).unwrap().map(|folder| folder.unwrap().path());
@@ -61,7 +61,7 @@ fn ours(world: &World, name: &str) -> Vec<PathBuf> {
     files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(name)).collect()
 }
 
-/// `importer release`; its exit code.
+/// Runs `importer release`. Returns its exit code.
 async fn release(world: &World, list_id: &str) -> u8 {
     let folder = world.folder.path().to_str().unwrap();
     app::run(Cli::parse_from(["importer", "release", list_id, "--state", folder])).await.unwrap()
@@ -140,7 +140,7 @@ async fn no_edit_and_no_event_lifts_a_hold_but_those_that_name_it() {
         world.save(&text);
         assert_held(&world, what).await;
     }
-    // An update: what another version has left.
+    // An update: the files of another version.
     world.save(&plain);
     for checkpoint in ours(&world, "checkpoint") {
         let text = fs::read_to_string(&checkpoint).unwrap();
@@ -153,7 +153,7 @@ async fn no_edit_and_no_event_lifts_a_hold_but_those_that_name_it() {
     assert_held(&world, "an update").await;
     world = world.set("OMETRIA_APIKEY", "another-key-of-the-account");
     assert_held(&world, "another key").await;
-    // A hold that is damaged is a hold.
+    // A damaged hold still counts.
     for hold in ours(&world, "held") {
         fs::write(&hold, "{").unwrap();
     }
@@ -237,7 +237,7 @@ async fn a_hold_is_of_one_sink_and_others_of_the_list_run() {
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
     assert_eq!(world.pushes().len(), sent);
     assert!(world.out("hold5.ndjson").len() as u64 >= SIZE / 2);
-    // Its release leaves what belongs to the other entry.
+    // Its release keeps the checkpoint of the other entry.
     assert_eq!(release(&world, "hold5").await, 0);
 }
 
@@ -282,7 +282,7 @@ async fn what_a_full_load_is_held_against_survives_a_neighbor_and_is_found_after
         let world = World::new().list("hold8", SIZE).with_state(r#"[{"list_id": "hold8"}]"#);
         assert_eq!(world.once().await.unwrap(), Verdict::Done);
         if former {
-            // As an older version has filed it: by the name of the entry.
+            // The form of an older version: with the name of the entry.
             let ledger = world.folder.path().join(".importer/lists/hold8/ledger");
             let bytes = fs::read(&ledger).unwrap();
             let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
@@ -301,7 +301,7 @@ async fn what_a_full_load_is_held_against_survives_a_neighbor_and_is_found_after
     }
 }
 
-/// A full load that was stopped on its way; the checkpoint has been written.
+/// Makes a full load that was stopped on its way and has a checkpoint.
 async fn interrupted(list_id: &str) -> World {
     let state = format!(
         r#"[{{"list_id": "{list_id}", "items_per_request": 20, "worker_count": 1, "consent": "full"}}]"#
@@ -331,14 +331,14 @@ async fn an_interrupted_run_survives_its_neighbors_notes_and_defaults() {
     world.assert_delivered("hold9");
 }
 
-/// Settings that are changed and changed back in between have delivered otherwise: the old run must not go on.
+/// A run with other settings has delivered differently in between, so the old run must not go on when they are changed back.
 #[tokio::test(start_paused = true)]
 async fn an_interrupted_run_is_dropped_when_its_entry_was_another_one_in_between() {
     let world = interrupted("hold10").await;
     let (state, slow) = (world.state(), r#""items_per_request": 20, "worker_count": 1"#);
     world.save(&format!(r#"[{{"list_id": "hold10", "consent": "none", {slow}}}]"#));
     world.go_for(Duration::from_secs(15)).await.unwrap();
-    assert_eq!(world.logged("is of another state of the entry ("), 1);
+    assert_eq!(world.logged("and the list starts again: its latest_timestamp, "), 1);
     world.save(&state);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     assert_eq!(world.logged("the interrupted run goes on"), 0);

@@ -1,4 +1,4 @@
-//! Dead letters under the names of entries as they were, and commands about a list that is on hold.
+//! Dead letters under older names of entries, and commands for a list that is on hold.
 
 use std::{fs, time::Duration};
 
@@ -23,7 +23,7 @@ fn letters(loopback: &Loopback) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Writes letters again, each under another name.
+/// Writes letters again, each with another name.
 fn rename(loopback: &Loopback, letters: &[(Value, &str)]) {
     let lines = letters.iter().map(|(letter, name)| {
         let mut letter = letter.clone();
@@ -37,7 +37,7 @@ fn save(loopback: &Loopback, text: &str) {
     fs::write(loopback.folder.path().join("state.json"), text).unwrap();
 }
 
-/// A list whose entries have each rejected one and the same member, whom the sink would take now.
+/// Makes a list whose entries have each rejected the same member, which the sink would accept now.
 async fn refused(state: &str) -> Loopback {
     let loopback = Loopback::start(Duration::ZERO, state).await.list("let1", 60);
     let id = {
@@ -112,7 +112,7 @@ async fn a_list_on_hold_is_not_replayed_and_why_names_the_three_ways() {
     assert!(code == 0 && told.contains("1 dead letter: 1 sent"), "{told}");
 }
 
-/// What counts when a setting is absent is known twice: to the adapter, and to the name of the entry.
+/// Defaults are in two places: in the adapter, and in the table that the name of an entry uses.
 #[test]
 fn the_defaults_of_adapters_are_those_that_the_name_of_an_entry_knows() {
     for (kind, setting, default) in ADAPTER_DEFAULTS {

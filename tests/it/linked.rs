@@ -1,4 +1,4 @@
-//! A state file behind links: everything of importer's lives beside the file itself, for every command and for the lock.
+//! State files behind links: all of importer's own files are beside the file itself, for every command and for the lock.
 
 use std::{
     fs,
@@ -25,7 +25,7 @@ fn take(folder: &Path) -> Result<lock::Lock, NotLocked> {
     lock::take(folder, at("2026-11-21T12:00:00"))
 }
 
-/// `real/state.json`, and an empty folder for a link.
+/// Makes `real/state.json`, and an empty folder for a link.
 fn place() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let place = tempfile::tempdir().unwrap();
     let (real, named) = (place.path().join("real"), place.path().join("named"));
@@ -35,7 +35,7 @@ fn place() -> (tempfile::TempDir, PathBuf, PathBuf) {
     (place, real, named)
 }
 
-/// Ways to come to `real/state.json`, each as a folder to name.
+/// Makes paths that lead to `real/state.json`, each as a folder to name.
 fn ways(place: &Path, real: &Path) -> Vec<PathBuf> {
     let folders = ["link", "chain", "relative", "other-name"].map(|name| place.join(name));
     folders.iter().for_each(|folder| fs::create_dir(folder).unwrap());
@@ -120,7 +120,7 @@ async fn a_link_that_leads_nowhere_is_told_and_its_file_may_come_later() {
     assert!(code == 2 && log.contains("leads in a circle"), "{log}");
 }
 
-/// What `go` does, without its runs.
+/// Does the work of `go`, without its runs.
 fn open(folder: &Path) -> StateFile {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     StateFile::open(folder, clock).unwrap()
@@ -144,7 +144,7 @@ fn a_link_that_is_changed_while_importer_runs_is_followed_and_lets_no_second_one
     fs::create_dir_all(real.join(".importer/lists/a")).unwrap();
     fs::remove_file(named.join("state.json")).unwrap();
     symlink(other.join("state.json"), named.join("state.json")).unwrap();
-    // Somebody else's importer works there.
+    // Another importer works there.
     let theirs = take(&other).unwrap();
     assert!(file.load().unwrap_err().to_string().contains("another importer"));
     drop(theirs);
@@ -157,7 +157,7 @@ fn a_link_that_is_changed_while_importer_runs_is_followed_and_lets_no_second_one
     assert!(fs::read_to_string(other.join("state.json")).unwrap().contains("2026-11-21T11:00:00"));
     assert_eq!(fs::read_to_string(real.join("state.json")).unwrap(), r#"[{"list_id": "a"}]"#);
     drop((file, held));
-    // The next start does not begin without its records.
+    // The next start refuses to work without the records.
     let told = take(&named).unwrap_err().to_string();
     assert!(told.contains("led to `") && told.contains("move `.importer` and `dead-letter`"), "{told}");
     fs::remove_dir_all(other.join(".importer")).unwrap();
@@ -189,10 +189,10 @@ async fn what_an_older_version_has_kept_beside_the_link_is_told_and_then_moved()
     symlink(real.join("state.json"), named.join("state.json")).unwrap();
     let (code, _, log) = finish(loopback.command(&["verify", "link2"])).await;
     assert!(code == 2 && log.contains("`importer go --once` moves it there"), "{log}");
-    // Records at both places: a person has to say which ones count.
+    // Records exist in both places: a person has to decide which ones count.
     fs::create_dir_all(real.join(".importer/lists")).unwrap();
     let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
-    assert!(code == 2 && log.contains("both are there"), "{log}");
+    assert!(code == 2 && log.contains("both exist"), "{log}");
     fs::remove_dir(real.join(".importer/lists")).unwrap();
     assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0);
     assert_eq!(finish(loopback.command(&["verify", "link2"])).await.0, 0);
@@ -226,7 +226,7 @@ async fn a_sink_and_a_revert_write_beside_the_file_itself() {
     symlink(real.join("state.json"), named.join("state.json")).unwrap();
     assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0);
     assert!(real.join("out/link3.ndjson").exists() && !named.join("out").exists());
-    // The link leads to nothing now; the file comes back where it was.
+    // The link leads to a missing file now; the file comes back in its old place.
     fs::remove_file(real.join("state.json")).unwrap();
     let (code, _, log) = finish(loopback.command(&["state", "revert", "1"])).await;
     assert_eq!((code, fs::read_to_string(real.join("state.json")).unwrap().as_str()), (0, state), "{log}");

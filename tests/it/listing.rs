@@ -1,4 +1,4 @@
-//! Where a listing ends, when its totals are wrong, when the server caps its answers, and when it never ends.
+//! The end of a listing: with wrong totals, with capped answers, and without any end.
 
 use importer::{
     controller::Verdict,
@@ -7,7 +7,7 @@ use importer::{
 
 use crate::support::{World, at, hours};
 
-/// A list that holds this many members, none of them archived.
+/// Makes a list of this number of members, none of them archived.
 fn listed(list_id: &str, members: u64, entry: &str) -> World {
     let world = World::new().list(list_id, members);
     for number in 0..members {
@@ -25,7 +25,7 @@ fn quirks(total: Totals, cap: Option<usize>) -> Quirks {
     Quirks { total, cap, ..Quirks::default() }
 }
 
-/// What a server can say that its listing holds, and whether more than it lists.
+/// Totals that a server may report, each with whether it exceeds the listed rows.
 fn totals(members: u64) -> [(Totals, bool); 5] {
     [
         (Totals::Right, false),
@@ -48,7 +48,7 @@ async fn whatever_the_total_and_the_cap_every_member_is_delivered() {
                 let verdict = world.once().await.unwrap();
                 assert_eq!(world.contacts() as u64, members, "{case}");
                 world.assert_delivered("cap1");
-                // More than is listed is counted: somebody may be missing, so that nothing is recorded.
+                // The total exceeds the listed rows: records may be missing, so no timestamp is written.
                 let expected = if too_high { Verdict::Failed } else { Verdict::Done };
                 assert_eq!(verdict, expected, "{case}");
                 assert_eq!(world.field("latest_timestamp").is_null(), too_high, "{case}");
@@ -72,7 +72,7 @@ async fn a_cap_is_logged_once_and_costs_neither_waiting_nor_requests() {
     }
 }
 
-/// Within a second the order is not promised, so that one which lies across pages is read by itself.
+/// The order within a second is not guaranteed, so a second that lies across pages is read by itself.
 #[tokio::test(start_paused = true)]
 async fn many_members_of_one_second_are_all_delivered_whatever_the_total_and_the_cap() {
     for cap in [None, Some(100), Some(50)] {
@@ -140,8 +140,8 @@ async fn a_listing_that_never_ends_fails_soon_and_says_what_the_server_does() {
         (offsets(Offsets::Clamped, Totals::Fixed(1_000_000_000)), "seems to ignore the offset"),
         (offsets(Offsets::Kept, Totals::Fixed(1_000_000_000)), "are unexplained"),
         (ids(Offsets::Kept, Totals::Right), "gives its records other ids in every answer"),
-        (ids(Offsets::Wrapped, Totals::Fixed(0)), "more than any list holds"),
-        (ids(Offsets::Ignored, Totals::Fixed(1_000_000_000)), "more than any list holds"),
+        (ids(Offsets::Wrapped, Totals::Fixed(0)), "beyond the end of any list"),
+        (ids(Offsets::Ignored, Totals::Fixed(1_000_000_000)), "beyond the end of any list"),
     ] {
         let case = format!("{quirks:?}");
         println!("{case}");

@@ -1,4 +1,4 @@
-//! A run that would opt in an unusual share of the records that were known as something else stops, and says so.
+//! A run stops and says so if it would opt in an unusual share of a list among records known with another status.
 
 use std::{fs, time::Duration};
 
@@ -16,7 +16,7 @@ fn opted_in(world: &World) -> usize {
     contacts.filter(|contact| contact.get("marketing_optin") == Some(&"EXPLICITLY_OPTEDIN".into())).count()
 }
 
-/// Members of one status get another one.
+/// Gives members of one status another one.
 fn turn(world: &World, list_id: &str, count: usize, from: &str, to: &'static str) {
     let numbers: Vec<u64> = {
         let mailchimp = world.sandbox.mailchimp();
@@ -39,7 +39,7 @@ async fn run(world: &World, text: &str) -> Verdict {
     world.once().await.unwrap()
 }
 
-/// The state file's text with this in its only entry.
+/// Returns the state file's text with this in its only entry.
 fn with(world: &World, more: &str) -> String {
     let plain = world.state().replace(r#""allow_mass_change": true, "#, "");
     plain.replace("\"latest", &format!("{more}\"latest"))
@@ -47,7 +47,7 @@ fn with(world: &World, more: &str) -> String {
 
 const ALLOWED: &str = r#""allow_mass_change": true, "#;
 
-/// A list of which as many as `count` are known by this status.
+/// Makes a list of which `count` members are known with this status.
 async fn known(list_id: &str, count: usize, status: &'static str, more: &str) -> World {
     let text = format!(r#"[{{"list_id": "{list_id}"{more}, "latest_timestamp": null}}]"#);
     let world = World::new().list(list_id, SIZE).with_state(&text);
@@ -73,12 +73,13 @@ async fn an_incremental_that_would_opt_in_more_than_a_fifth_of_a_list_waits_for_
         let (before, stamp) = (opted_in(&world), world.field("latest_timestamp"));
         turn(&world, list_id, 700, status, "subscribed");
         assert_eq!(run(&world, &world.state()).await, Verdict::Failed, "{status}");
-        let told = world.lines("would be opted in that were known as something else (up to ");
+        let told =
+            world.lines("would be opted in although they had another status or were opted out (up to ");
         assert_eq!(told.len(), 1, "{status}: {told:?}");
         assert!(told[0].contains("more than a fifth of the list") && told[0].contains("welcome campaign"));
         assert!(told[0].contains("\"allow_mass_change\": true"), "{told:?}");
         assert_eq!(world.field("latest_timestamp"), stamp);
-        // A member who was pending, or opted out, is not opted in yet, but for a push or two.
+        // Apart from a push or two, members that were pending or opted out are not opted in yet.
         let contacts = world.expected(list_id).len();
         assert!(opted_in(&world) <= before + 450, "{status}: {} {before} {contacts}", opted_in(&world));
         let asked = (world.reads().len(), world.pushes().len());
@@ -86,7 +87,7 @@ async fn an_incremental_that_would_opt_in_more_than_a_fifth_of_a_list_waits_for_
         assert_eq!((world.reads().len(), world.pushes().len()), asked, "no further try sends anything");
         assert_eq!(run(&world, &with(&world, ALLOWED)).await, Verdict::Done);
         assert_eq!(world.logged("any number of opt-outs and opt-ins may pass"), 2, "{status}");
-        // Of others the sink keeps what it was told before.
+        // The sink keeps the earlier consent of other members.
         if !["pending", "transactional"].contains(&status) {
             world.assert_delivered(list_id);
         }
@@ -120,7 +121,7 @@ async fn a_full_load_that_would_opt_in_more_than_a_fifth_of_a_list_is_stopped_to
         turn(&world, "in6", 700, "unsubscribed", "subscribed");
         let text = format!(r#"[{{"list_id": "in6"{more}}}]"#);
         assert_eq!(run(&world, &text).await, Verdict::Failed, "{more}");
-        assert_eq!(world.logged("would be opted in that were known as something else"), 1);
+        assert_eq!(world.logged("would be opted in although they had another status"), 1);
         let allowed = text.replace("\"in6\"", &format!("\"in6\", {}", ALLOWED.trim_end_matches(", ")));
         assert_eq!(run(&world, &allowed).await, Verdict::Done, "{more}");
     }
@@ -179,7 +180,7 @@ async fn without_a_record_of_what_was_delivered_no_opt_in_counts_and_the_log_say
     world.assert_delivered("in10");
 }
 
-/// As after a run that was cut off between its last push and its last write.
+/// Simulates a run that was cut off between its last push and its last write.
 #[tokio::test(start_paused = true)]
 async fn an_opt_in_that_the_sink_is_known_to_hold_is_no_news() {
     for (unchanged, verdict) in [(r#", "unchanged": "embedded""#, Verdict::Done), ("", Verdict::Failed)] {
@@ -193,7 +194,7 @@ async fn an_opt_in_that_the_sink_is_known_to_hold_is_no_news() {
     }
 }
 
-/// A mapping that can't tell makes contacts; the sink sees what they say. Without a change of status the memory knows.
+/// The sink recognizes opt-ins in the contacts of a mapping that can't report them. Without a change of status, the cache does.
 #[tokio::test(start_paused = true)]
 async fn opt_ins_of_other_mappings_count_by_their_payloads() {
     let mapping = |said: &str| {
@@ -206,14 +207,14 @@ async fn opt_ins_of_other_mappings_count_by_their_payloads() {
     let world = known("in12", 700, "transactional", &mapping("EXPLICITLY_OPTEDIN")).await;
     turn(&world, "in12", 700, "transactional", "subscribed");
     assert_eq!(run(&world, &world.state()).await, Verdict::Failed);
-    assert_eq!(world.logged("would be opted in that were known as something else"), 1);
-    // Every contact was opted out, and none of the members has changed.
+    assert_eq!(world.logged("would be opted in although they had another status"), 1);
+    // Every contact was opted out, and no member has changed.
     let unchanged = r#", "unchanged": "embedded""#;
     let world =
         known("in13", 1, "transactional", &format!("{unchanged}{}", mapping("EXPLICITLY_OPTEDOUT"))).await;
     let text = format!(r#"[{{"list_id": "in13"{unchanged}{}}}]"#, mapping("EXPLICITLY_OPTEDIN"));
     assert_eq!(run(&world, &text).await, Verdict::Failed);
-    assert_eq!(world.logged("would be opted in that were known as something else"), 1);
+    assert_eq!(world.logged("would be opted in although they had another status"), 1);
 }
 
 #[tokio::test(start_paused = true)]

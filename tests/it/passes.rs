@@ -151,7 +151,7 @@ async fn a_list_that_was_filled_in_the_very_second_is_loaded_whole() {
     }
 }
 
-/// A window ends at the earlier time of both clocks. Where the server is ahead of us, its newest rows come with a later run.
+/// A window ends at the earlier time of both clocks. If the server's clock is ahead of ours, a later run reads its newest rows.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_ten_minutes_off_loses_nobody() {
     for server in ["2026-11-21T11:50:00", "2026-11-21T12:10:00", NOON] {
@@ -180,7 +180,7 @@ async fn a_clock_that_is_ten_minutes_off_loses_nobody() {
         sleep(hours(3)).await;
         world.once().await.unwrap();
         world.assert_delivered("off1");
-        // And nobody who changed up to the end of a later run is missed.
+        // No member that changed up to the end of a later run is missing.
         change(7, -1);
         sleep(hours(3)).await;
         world.once().await.unwrap();

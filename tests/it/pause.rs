@@ -10,11 +10,11 @@ use tokio::time::sleep;
 
 use crate::support::{World, minutes};
 
-/// More than the importer may take to stop a run.
+/// Upper bound of the time in which importer stops a run.
 const SOON: Duration = Duration::from_secs(9);
-/// 16 s of loading.
+/// Size of a list that loads for 16 s.
 const SIZE: u64 = 5000;
-/// When the file is edited.
+/// Time of the edit, from the start.
 const EDITED: Duration = Duration::from_secs(4);
 /// Records that were read before the edit and are still delivered: two rounds of deliveries and a few pages.
 const UNDER_WAY: usize = 2500;
@@ -50,7 +50,7 @@ async fn assert_stops(list: &str, edit: &str, once: bool) -> World {
     let sent = of_list(&world);
     assert!(sent <= soon, "{sent} were sent in the end, {soon} soon after the edit");
     assert_eq!(world.state(), edit, "nothing is recorded as delivered");
-    // With the entry as it was, the load goes on from where it was.
+    // With the former entry, the load goes on from where it was.
     world.save(&text);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     assert_eq!(world.logged("the interrupted run goes on"), 1);
@@ -84,7 +84,7 @@ async fn a_list_whose_entry_is_removed_while_it_loads_stops_soon() {
 async fn an_entry_that_is_paused_and_changed_in_one_save_stops_too() {
     let edit = r#"[{"list_id": "both1", "enabled": false, "consent": "none", "worker_count": 2}]"#;
     assert_stops("both1", edit, false).await;
-    // What else is wrong with the entry makes it no less paused.
+    // Another problem of the entry does not undo the pause.
     let edit = r#"[{"list_id": "both1", "enabled": false, "worker_count": "soon"}]"#;
     assert_stops("both1", edit, false).await;
 }
@@ -101,7 +101,7 @@ async fn a_list_id_that_is_changed_stops_the_old_list_and_a_single_pass_does_not
         let new = world.sandbox.ometria().contacts().keys().any(|key| key.0 == "mailchimp_new1");
         assert_eq!(new, !once);
         assert_eq!(
-            world.logged("list \"new1\": its entry is new; it runs with the next start"),
+            world.logged("list \"new1\": its entry is new and is not part of this pass"),
             usize::from(once)
         );
     }
@@ -115,7 +115,7 @@ async fn an_entry_that_is_enabled_again_while_its_run_still_stops_goes_on_from_t
         let edits = async {
             sleep(EDITED).await;
             world.save(r#"[{"list_id": "again1", "enabled": false}, {"list_id": "other1"}]"#);
-            // The pause is noticed and the deliveries are still under way.
+            // The pause is noticed while deliveries are in flight.
             sleep(Duration::from_millis(300)).await;
             world.save(r#"[{"list_id": "again1", "enabled": true}, {"list_id": "other1"}]"#);
         };
@@ -151,7 +151,7 @@ async fn of_two_entries_of_a_list_only_the_one_that_is_gone_stops() {
             );
             assert_eq!(held(&world, "second"), expected);
         }
-        // The one that waits is removed; the one that runs goes on.
+        // The waiting entry is removed; the running one goes on.
         let world = world("two1", &both);
         let first = format!("[{}]", entry("first"));
         let (verdict, _) = tokio::join!(import(&world, once), edited(&world, &first));
@@ -169,18 +169,18 @@ async fn what_says_nothing_of_the_entry_stops_nothing() {
         r#"[{"list_id": "#,
         "",
         "{}",
-        // The entry is there, and it has a problem: it can't be read, or it can't be opened.
+        // The entry has a problem: it can't be read or opened.
         r#"[{"list_id": "stay1", "worker_count": "many"}]"#,
         r#"[{"list_id": "stay1", "sink": "acme"}]"#,
         r#"[{"list_id": "stay1", "enabled": "false"}]"#,
         r#"[{"list_id": "stay1", "enabled": true, "enabled": false}]"#,
-        // It may be the one whose `list_id` can't be read.
+        // The entry may be the one whose `list_id` can't be read.
         r#"[{"list_id": 1}]"#,
         r#"[{"enabled": false}]"#,
         r#"["stay1"]"#,
         r#"[{"list_id": "stay 1"}]"#,
         r#"[{"list_id": "another1", "list_id": "stay1"}]"#,
-        // It was edited.
+        // The entry was edited.
         r#"[{"list_id": "stay1", "worker_count": 2, "x-note": "enabled: false"}]"#,
     ];
     for once in [false, true] {

@@ -78,7 +78,7 @@ async fn who_cannot_be_mapped_is_kept_without_a_payload() {
     );
 }
 
-/// Members of this list whose address is none, all next to each other.
+/// Gives neighboring members of this list invalid addresses.
 fn broken(world: &World, list_id: &str, from: u64, count: u64) {
     let mut mailchimp = world.sandbox.mailchimp();
     let numbers: Vec<_> = mailchimp
@@ -93,11 +93,11 @@ fn broken(world: &World, list_id: &str, from: u64, count: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn more_than_a_hundred_rejects_are_no_reason_to_stop_while_most_records_are_delivered() {
-    // The last ones that changed are read first.
+    // The latest changes are read first.
     for from in [0, 1500] {
         let world = World::new().list("ref5", 3000).with_state(r#"[{"list_id": "ref5"}]"#);
         broken(&world, "ref5", from, 400);
-        // One that changes during the load is read by the pass that catches up.
+        // The catch-up pass reads a member that changes during the load.
         let change = async {
             sleep(std::time::Duration::from_secs(2)).await;
             let number = subscribed(&world, "ref5")[7].number;
@@ -108,7 +108,7 @@ async fn more_than_a_hundred_rejects_are_no_reason_to_stop_while_most_records_ar
         assert_eq!(world.logged("400 rejected (400 invalid_email)"), 1);
         assert_eq!(letters(&world, "ref5").len(), 400);
         assert!(world.field("latest_timestamp").is_string());
-        // Who unsubscribes later is opted out.
+        // A member that unsubscribes later is opted out.
         sleep(hours(3)).await;
         let leaves =
             subscribed(&world, "ref5").into_iter().find(|member| member.email.contains('@')).unwrap();

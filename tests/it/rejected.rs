@@ -1,4 +1,4 @@
-//! Rejected records are no delivered ones: `importer verify` and `go --once --strict` tell them apart.
+//! Rejected records do not count as delivered: `importer verify` and `go --once --strict` report them.
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
 
 const TEXT: &str = r#"[{"list_id": "rej1"}]"#;
 
-/// A loaded list of 400 members, of whom Ometria refuses those with this status.
+/// Makes a loaded list of 400 members. Ometria refuses those with this status.
 async fn loaded(text: &str, status: &str) -> (Loopback, usize) {
     let loopback = Loopback::start(Duration::ZERO, text).await.list("rej1", 400);
     let refused = refuse(&loopback, status, true);
@@ -27,7 +27,7 @@ async fn loaded(text: &str, status: &str) -> (Loopback, usize) {
     (loopback, refused)
 }
 
-/// Has Ometria refuse the members with this status, or take them again. Returns their number.
+/// Makes Ometria refuse the members with this status, or accept them again. Returns their number.
 fn refuse(loopback: &Loopback, status: &str, refused: bool) -> usize {
     let mailchimp = loopback.sandbox.mailchimp();
     let ids: Vec<String> = mailchimp
@@ -51,7 +51,7 @@ async fn rejected_records_have_a_column_of_their_own_and_an_exit_code_until_a_re
     assert!(told.contains(&end) && told.contains("dead-letter/rej1.ndjson"), "{told}");
     let (code, told, log) = finish(loopback.command(&["why", "rej1", &key(&loopback)])).await;
     assert!(code == 0 && told.contains("by our record    rejected as cleaned"), "{told}{log}");
-    // Deleting the letters delivers nobody.
+    // Deleting the letters delivers no record.
     let file = loopback.folder.path().join("dead-letter/rej1.ndjson");
     let letters = fs::read(&file).unwrap();
     fs::remove_file(&file).unwrap();
@@ -64,7 +64,7 @@ async fn rejected_records_have_a_column_of_their_own_and_an_exit_code_until_a_re
     assert!(code == 0 && told.ends_with("Nothing is missing, as far as the counts can tell.\n"), "{told}");
 }
 
-/// The key of a record that is rejected.
+/// Returns the key of a rejected record.
 fn key(loopback: &Loopback) -> String {
     let text = fs::read_to_string(loopback.folder.path().join("dead-letter/rej1.ndjson")).unwrap();
     let letter: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
@@ -91,7 +91,7 @@ async fn a_strict_single_pass_exits_with_3_while_rejected_records_wait_and_names
     assert!(log.contains(&told) && log.contains("dead-letter/rej1.ndjson"), "{log}");
     assert!(!log.contains("list \"fine1\": 0"), "{log}");
     assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0);
-    // In the loop there is no end that it could be told at.
+    // The loop has no end at which to report them.
     assert_eq!(finish(loopback.command(&["go", "--strict"])).await.0, 2);
     fs::remove_file(loopback.folder.path().join("dead-letter/rej1.ndjson")).unwrap();
     assert_eq!(finish(loopback.command(&["go", "--once", "--strict"])).await.0, 0);

@@ -22,19 +22,19 @@ use crate::support::{World, hours};
 
 const LIST: &str = "soak1";
 
-/// What goes wrong in a world besides its faults, each in some of them.
+/// Disturbances of a world besides its faults. Each occurs in some worlds.
 struct Odds {
     entry: String,
     /// Another entry of the list, which writes lines into a file.
     second: Option<&'static str>,
-    /// Somebody pauses the entry or takes it out while it runs, and puts it back.
+    /// Pauses or removes the entry while it runs, and puts it back.
     pauses: bool,
     /// Rows that a full load leaves out.
     start_offset: u64,
 }
 
 impl Odds {
-    /// Every other pair of seeds holds back what Ometria has already, in full loads too.
+    /// Every other pair of seeds leaves out what Ometria has accepted already, also in full loads.
     fn of(seed: u64, edits_per_second: f64, random: &mut Rng) -> Self {
         // Pages of seven rows take hours while twenty rows a second leave.
         let sizes = if edits_per_second > 5.0 { [20, 20, 50, 100, 1000] } else { [7, 20, 50, 100, 1000] };
@@ -44,7 +44,7 @@ impl Odds {
             _ => r#""unchanged": "embedded", "full_load": "changed_only", "#,
         };
         let start_offset = if one_in(random, 8) { random.u64(1..200) } else { 0 };
-        // In these worlds whole lists leave.
+        // In these worlds all members of a list may leave at once.
         let entry = format!(
             r#"{{"list_id": "{LIST}", {unchanged}"items_per_request": {items}, "worker_count": {workers}, "start_offset": {start_offset}, "allow_mass_change": true}}"#
         );
@@ -60,7 +60,7 @@ impl Odds {
         )
     }
 
-    /// The state file as somebody leaves it for a while.
+    /// Returns the state file with the entry paused or removed for a while.
     fn edited(&self, world: &World, random: &mut Rng) -> String {
         let text = world.state();
         let paused = text.replacen("\"list_id\"", "\"enabled\": false, \"list_id\"", 1);
@@ -72,7 +72,7 @@ fn one_in(random: &mut Rng, many: u32) -> bool {
     random.u32(..many) == 0
 }
 
-/// A server that caps its answers, counts wrongly, or has rows that can't be read; and clocks that are off or jump.
+/// Adds a server that caps its answers, has wrong totals or rows that can't be read, and clocks that are wrong or jump.
 fn quirks(random: &mut Rng, members: u64, faults: &mut Faults) -> Quirks {
     let numbers = |random: &mut Rng| (0..random.usize(1..4)).map(|_| random.u64(..members)).collect();
     let mut quirks = Quirks::default();
@@ -83,7 +83,7 @@ fn quirks(random: &mut Rng, members: u64, faults: &mut Faults) -> Quirks {
         quirks.total = [Totals::Fixed(0), Totals::OfPage][random.usize(..2)];
     }
     if quirks.cap.is_some() || quirks.total != Totals::Right {
-        // Pages that are smaller than what leaves meanwhile never meet.
+        // Pages never meet if more rows leave meanwhile than a page has.
         faults.edits_per_second = faults.edits_per_second.min(1.0);
     }
     if one_in(random, 5) {
@@ -136,7 +136,7 @@ async fn import(world: &World, random: &mut Rng, odds: &Odds, cuts: f64, seed: u
             let before = world.state();
             world.save(&edited);
             sleep(Duration::from_secs(12)).await;
-            // Whatever importer has written meanwhile is in the text before or of no use.
+            // `before` has every write of importer that still matters.
             world.save(&before);
         };
         let (ended, ()) = tokio::join!(run, edit);
@@ -144,7 +144,7 @@ async fn import(world: &World, random: &mut Rng, odds: &Odds, cuts: f64, seed: u
             // A paused list waits for the next start.
             Some(Ok(Verdict::Done)) if pause.is_none() => return,
             Some(Err(fault)) => panic!("seed {seed}: {fault}"),
-            // Cut off, paused, or the services did not recover in time.
+            // The run was cut off or paused, or the services did not recover in time.
             Some(Ok(_)) | None => sleep(Duration::from_secs(random.u64(1..90))).await,
         }
     }
@@ -184,9 +184,9 @@ async fn live_through(world: World, faults: &Faults, odds: &Odds, quirks: Quirks
     world
 }
 
-/// In some worlds members have no address, and so share an id.
+/// Removes the addresses of some members in some worlds, so that they share an id.
 fn twins(world: &World, random: &mut Rng, seed: u64) {
-    if seed % 5 != 0 {
+    if !seed.is_multiple_of(5) {
         return;
     }
     let members: Vec<_> =

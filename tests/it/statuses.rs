@@ -1,4 +1,4 @@
-//! What each refusal of a push means: the content of the batch, which is split, or the account, the address, the moment.
+//! Refusals of a push. One for the content splits the batch; others concern the account, the address or the moment.
 
 use http::Method;
 use importer::{
@@ -13,9 +13,9 @@ use crate::{
     twist::{Twist, with_body},
 };
 
-/// Refusals of what stands in the batch: bad request, conflict, too large, unprocessable, forbidden by law.
+/// Statuses that refuse the content of a batch: bad request, conflict, too large, unprocessable, unavailable for legal reasons.
 const CONTENT: [u16; 5] = [400, 409, 413, 422, 451];
-/// Refusals that may pass by themselves.
+/// Statuses of temporary refusals.
 const MOMENT: [u16; 4] = [408, 421, 425, 429];
 
 #[tokio::test(start_paused = true)]
@@ -27,7 +27,7 @@ async fn every_refusal_is_one_of_the_content_the_moment_or_the_account() {
             let expected = match status {
                 _ if CONTENT.contains(&status) => "too large",
                 _ if MOMENT.contains(&status) || status >= 500 => "retry",
-                // A content network that throttles.
+                // A content delivery network that throttles.
                 403 if body.is_empty() => "retry",
                 _ => "list",
             };

@@ -102,7 +102,7 @@ impl World {
         self
     }
 
-    /// Who is asked before a first load.
+    /// The question before a first load.
     pub fn confirm(mut self, confirm: Confirm) -> Self {
         self.confirm = Some(confirm);
         self
@@ -293,7 +293,7 @@ impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let lines = self.log.lines();
-            println!("{}", lines[lines.len().saturating_sub(if std::env::var_os("ALL").is_some() { 1_000_000 } else { 40 })..].join("\n"));
+            println!("{}", lines[lines.len().saturating_sub(40)..].join("\n"));
             return;
         }
         let files = fs::read_dir(self.folder.path()).unwrap().map(|file| file.unwrap().file_name());
@@ -308,7 +308,7 @@ impl Drop for World {
     }
 }
 
-/// The numbers of a run's last line account for every record.
+/// Checks that the numbers of a run's last line account for every record.
 pub fn assert_adds_up(line: &str) {
     let number = |word: &str| -> u64 {
         let Some(end) = line.find(word) else { return 0 };

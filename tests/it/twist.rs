@@ -1,4 +1,4 @@
-//! Stands between the program and the sandbox and changes what the sandbox answers.
+//! A transport between the program and the sandbox that changes the answers of the sandbox.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ impl<F: Fn(&Request, Response) -> Response + Send + Sync> Transport for Twist<F>
     }
 }
 
-/// The same answer with another body.
+/// Returns the same answer with another body.
 pub fn with_body(mut response: Response, body: impl Into<Vec<u8>>) -> Response {
     *response.body_mut() = body.into().into();
     response
 }
 
-/// Changes every member of a successful answer of Mailchimp: of a page, or the only one.
+/// Changes every member of a successful answer of Mailchimp: those of a page, or the only one.
 pub fn each_member(response: Response, change: impl Fn(&mut Value)) -> Response {
     let Ok(mut body) = serde_json::from_slice::<Value>(response.body()) else { return response };
     if !response.status().is_success() {

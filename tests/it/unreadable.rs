@@ -1,4 +1,4 @@
-//! Records that can't be read: the others are delivered, and each of these becomes a dead letter.
+//! Records that can't be read: each is kept as a dead letter, and all others are delivered.
 
 use std::{
     collections::HashMap,
@@ -32,19 +32,19 @@ fn letters(world: &World, list_id: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// A subscriber in the middle of the list.
+/// Returns a subscriber in the middle of the list.
 fn victim(world: &World, list_id: &str) -> Member {
     let mailchimp = world.sandbox.mailchimp();
     let mut members = mailchimp.members(list_id).filter(|member| member.status == "subscribed");
     members.nth(100).unwrap().clone()
 }
 
-/// Whether a page or a member of Mailchimp is asked for.
+/// Whether the request is for a page or a member of Mailchimp.
 fn reads(request: &Request) -> bool {
     request.method() == Method::GET && request.uri().path().contains("/members")
 }
 
-/// Replaces bytes in an answer, wherever they stand.
+/// Replaces bytes anywhere in an answer.
 fn replaced(response: Response, from: &[u8], to: &[u8]) -> Response {
     let body = response.body().to_vec();
     let mut out = vec![];
@@ -61,7 +61,7 @@ fn replaced(response: Response, from: &[u8], to: &[u8]) -> Response {
     with_body(response, out)
 }
 
-/// What spoils one member of an answer, and what is said of it.
+/// Ways to spoil one member of an answer, each with the reported fault.
 type Spoil = fn(Response, &Member) -> Response;
 
 fn spoil_field(response: Response, member: &Member, field: &str, value: &Value) -> Response {
@@ -98,20 +98,20 @@ const SPOILS: [(&str, Spoil); 12] = [
             }
         })
     }),
-    ("it holds bytes that are not UTF-8", |response, member| {
+    ("it contains bytes that are not UTF-8", |response, member| {
         let email = member.email.as_bytes();
         replaced(response, email, &[&email[..3], b"\xff\xfe", &email[3..]].concat())
     }),
-    ("it holds bytes that are not UTF-8", |response, member| {
-        // Half a character, as a text that was cut has it.
+    ("it contains bytes that are not UTF-8", |response, member| {
+        // Half a character, as in a truncated text.
         let email = member.email.as_bytes();
         replaced(response, email, &[email, b"\xc3"].concat())
     }),
-    ("it holds a character that no JSON text may hold", |response, member| {
+    ("it contains a control character, which JSON does not allow", |response, member| {
         let email = member.email.as_bytes();
         replaced(response, email, &[&email[..3], b"\x01\n", &email[3..]].concat())
     }),
-    ("it holds an escape that JSON does not know", |response, member| {
+    ("it contains an escape that JSON does not know", |response, member| {
         let email = member.email.as_bytes();
         replaced(response, email, &[&email[..3], b"\\x41", &email[3..]].concat())
     }),
@@ -151,7 +151,7 @@ async fn one_member_that_cannot_be_read_is_kept_and_all_others_are_delivered() {
         );
         assert_eq!(found[0]["payload"], Value::Null);
 
-        // Nothing more is sent at the next turn, and letters do not pile up at a reload.
+        // The next run sends nothing more, and a reload adds no letters.
         sleep(hours(3)).await;
         let pushes = world.pushes().len();
         assert_eq!(world.once().await.unwrap(), Verdict::Done, "{index} {what}");
@@ -189,7 +189,7 @@ async fn a_member_that_can_be_read_at_the_next_full_load_is_no_dead_letter_any_m
     }
 }
 
-/// An archived member must not stay opted in: its letter counts as an opt-out and is dropped by no load that does not read it.
+/// An archived member must not stay opted in. Its letter counts as an opt-out, and no load drops it without reading the member.
 #[tokio::test(start_paused = true)]
 async fn the_letter_of_an_archived_member_that_cannot_be_read_stays() {
     let world = World::new().list("unr3", 350).with_state(r#"[{"list_id": "unr3"}]"#);
@@ -221,11 +221,11 @@ async fn the_letter_of_an_archived_member_that_cannot_be_read_stays() {
     assert_eq!(letters(&world, "unr3").len(), 1, "nobody has read it since");
 }
 
-/// Shows members without a time of their last change, in no window but in the listing without bounds.
+/// Shows members without a time of their last change in the listing without bounds, and in no window.
 struct Hiding {
     sandbox: Arc<Sandbox>,
     number: u64,
-    /// Whether they stand before all others, or after them.
+    /// Whether these members stand before all others or after them.
     first: bool,
     /// Whether the listing shows them at all.
     shown: bool,
@@ -335,7 +335,7 @@ async fn a_broken_envelope_is_no_page() {
                 if !reads(request) {
                     return response;
                 }
-                // Cut within a character as well.
+                // Cuts within a character as well.
                 if from == to {
                     with_body(response, b"{\"members\":[{\"id\":\"\xc3".to_vec())
                 } else {
@@ -436,12 +436,12 @@ async fn a_shift_may_hold_bytes_that_are_not_utf_8() {
         found[0]["reason"]
             .as_str()
             .unwrap()
-            .starts_with("unreadable: it holds bytes that are not UTF-8; shift")
+            .starts_with("unreadable: it contains bytes that are not UTF-8; shift")
     );
     assert_eq!(world.logged("1 rejected (1 unreadable)"), 1);
 }
 
-/// One record that is asked for by its key, as a replay does.
+/// Requests one record by its key, as a replay does.
 #[tokio::test(start_paused = true)]
 async fn a_record_that_is_asked_for_by_its_key_is_told_to_be_unreadable() {
     let sandbox = sandbox(Default::default());
@@ -491,7 +491,7 @@ async fn a_replay_keeps_the_letter_of_a_record_that_nobody_can_ask_for_and_says_
         let (code, told, _) = finish(loopback.command(arguments)).await;
         assert_eq!(code, 1, "{told}");
         assert!(told.contains("2 dead letters: 1 ") && told.contains("1 rejected (1 unreadable)"), "{told}");
-        assert!(told.contains("1 has no key that can be read, so that a replay can't ask for it"), "{told}");
+        assert!(told.contains("1 has no readable key, so a replay can't request it"), "{told}");
         assert!(loopback.sandbox.seen().reads.iter().skip(reads).all(|read| !read.contains(nameless)));
     }
     let left = std::fs::read_to_string(&file).unwrap();

@@ -115,7 +115,7 @@ impl Source for Liar {
     }
 }
 
-/// A clock that stands still, as the source's does.
+/// A clock that stands still, like the source's.
 struct Noon;
 
 impl Clock for Noon {
@@ -133,7 +133,7 @@ impl Rows for Liar {
         let reads = self.reads.fetch_add(1, Ordering::Relaxed);
         // In the second half of the rows, the last hour and an hour to come.
         let after_noon = |row: u64| match TimeDelta::minutes(4 * row as i64 - 90) {
-            // What comes in changed a moment ago.
+            // A row that enters changed a moment ago.
             after if self.boundless => after.min(TimeDelta::seconds(30)),
             after => after,
         };

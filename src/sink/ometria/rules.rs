@@ -64,7 +64,7 @@ pub fn opts_out(record: &str) -> bool {
     says(record, "EXPLICITLY_OPTEDOUT")
 }
 
-/// Whether the record tells that somebody has consented.
+/// Whether the record passes on somebody's consent.
 pub fn opts_in(record: &str) -> bool {
     says(record, "EXPLICITLY_OPTEDIN")
 }

@@ -129,7 +129,7 @@ fn token(response: &Response, now: DateTime<Utc>) -> Result<Token, Fault> {
     let person: Option<Person> = serde_json::from_slice(response.body()).ok();
     let Some(Person { token }) = person.filter(|person| !person.token.trim().is_empty()) else {
         let hint = format!("check `{KEY}`, `{EMAIL}` and `{PASSWORD}`");
-        return Err(Fault::retry("when_i_work's answer to the login holds no token").hint(hint));
+        return Err(Fault::retry("when_i_work's answer to the login has no token").hint(hint));
     };
     let issued = issued(&token).unwrap_or(now).min(now);
     Ok(Token { secret: Secret::new(token), renew: issued + LIFE })

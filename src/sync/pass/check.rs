@@ -113,7 +113,8 @@ impl Pass<'_> {
         Ok(self.read(window, Span { offset: 0, count: 1 }).await?.total)
     }
 
-    /// Rows of a window as they are listed, where that is few: a total alone may be wrong.
+    /// Returns the number of rows of a window: the listed ones if one answer has them all, since a total alone may be wrong, else
+    /// the total.
     async fn listed(&self, window: Window) -> Result<u64, Fault> {
         let count = self.server().cap;
         let page = self.read(window, Span { offset: 0, count }).await?;
@@ -140,7 +141,7 @@ impl Pass<'_> {
         if whole || ordered { Ok(Looked::Whole) } else { self.read_again_and_again(index, window).await }
     }
 
-    /// Whether an answer of at most `count` rows holds all rows of its window.
+    /// Whether an answer of at most `count` rows has all rows of its window.
     fn is_whole(&self, page: &Page, count: usize) -> bool {
         let rows = page.records.len();
         let counted = !self.totals_wrong() && rows as u64 >= page.total;
@@ -167,7 +168,7 @@ impl Pass<'_> {
                 prints().for_each(|print| {
                     seen.entry(print).or_insert(1);
                 });
-                // Rows that share a key are told apart within one answer only.
+                // Rows that share a key can be distinguished only within one answer.
                 repeats(prints()).for_each(|(print, more)| {
                     seen.entry(print).and_modify(|rows| *rows = (more + 1).max(*rows));
                 });
@@ -176,7 +177,7 @@ impl Pass<'_> {
                 if counted && seen.values().sum::<u64>() >= held {
                     return Ok(Looked::Whole);
                 }
-                // A listing that turns in a circle has no end either.
+                // A listing that starts over at its end never ends either.
                 let turns = offset > 2 * seen.len() as u64 + 10 * MOST as u64;
                 let past = counted && offset >= page.total;
                 if page.records.is_empty() || past || turns || self.is_whole(&page, count) {
@@ -186,7 +187,7 @@ impl Pass<'_> {
                     break;
                 }
             }
-            // Without a total, a reading that brings nothing new has to do.
+            // Without a usable total, a reading without a new record has to suffice.
             if !counted && known > 0 && seen.len() == known {
                 return Ok(Looked::Whole);
             }
@@ -205,7 +206,7 @@ impl Pass<'_> {
         self.read_at_once(index).await?;
         let (window, mut rows) = (self.sweeps[index].window, self.rows_of(index));
         let Some(until) = window.until.filter(|_| rows.suspicious()) else { return Ok(None) };
-        // What becomes visible later than this is read again by the next window.
+        // The next window reads again what becomes visible later than this.
         let lag = until - TimeDelta::from_std(LAG).unwrap_or_default().min(self.plan.overlap);
         let since = window.since.map_or(lag, |since| since.max(lag));
         let late_seen = self.sweeps[index].seen.after(since.timestamp());
@@ -226,8 +227,8 @@ impl Pass<'_> {
         Ok(why)
     }
 
-    /// Reads a listing that one answer holds once more if rows of it seem to be missing: rows that share a key may have stood in
-    /// different pages, and only one answer tells them from one row that has moved.
+    /// Reads a listing again in one answer, if it fits into one and rows seem to be missing. Rows that share a key may have been in
+    /// different pages; only a single answer distinguishes them from one row that has moved.
     async fn read_at_once(&mut self, index: usize) -> Result<(), Fault> {
         let (rows, count) = (self.rows_of(index), self.server().cap);
         let Rows { held, .. } = rows;
@@ -240,8 +241,8 @@ impl Pass<'_> {
         }
     }
 
-    /// Members without a time stand in no window. A full load therefore compares the count without bounds with that of all times,
-    /// and where they differ reads those members from the listing without bounds.
+    /// Members without a time are in no window. A full load therefore compares the count without bounds with that of all times. If
+    /// they differ, it reads those members from the listing without bounds.
     async fn without_time(&mut self) -> Result<Explained, Fault> {
         if !self.first_of_full || self.totals_wrong() {
             return Ok(Ok(()));
@@ -267,8 +268,8 @@ impl Pass<'_> {
         )))
     }
 
-    /// Rejects the records without a time that a listing shows at one of its ends, where a sort by time puts them. Returns how
-    /// many there are, up to `without`.
+    /// Rejects the records without a time, which a sort by time puts at one of the ends of a listing. Stops once `without` of them
+    /// were found, and returns their number.
     async fn untimed(&mut self, all: Window, total: u64, without: u64) -> Result<u64, Fault> {
         let mut count = self.plan.items_per_request.clamp(1, self.server().cap);
         let mut found = HashSet::new();

@@ -1,4 +1,4 @@
-//! The brake: before anything more is sent, whether so many opt-outs or opt-ins may be meant.
+//! Applies the brake: checks the number of opt-outs and opt-ins before anything more is sent.
 
 use futures::future::BoxFuture;
 
@@ -21,8 +21,8 @@ impl<'a> Pass<'a> {
         self.listed.is_none() && self.brake.is_some_and(|brake| brake.may_trip(self.news()))
     }
 
-    /// Changes of consent in this pass that are to be compared: opt-outs that the sink is known to have had already are none in a
-    /// pass over changes.
+    /// Returns the changes of consent in this pass that count. In a pass over changes, opt-outs that the sink is known to have
+    /// accepted before do not count.
     fn news(&self) -> Changes {
         let known = self.counts.known_opt_outs - self.known_before;
         let counts = self.brake.is_some_and(|brake| brake.expected == Some(0));
@@ -42,8 +42,8 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// Fails when the opt-outs or the opt-ins of this pass are too many to go out unasked; so does every further run then, until it
-    /// is allowed.
+    /// Stops the delivery and returns an error if this pass has too many opt-outs or opt-ins. Every further run of the delivery then
+    /// fails as well, until a person lifts the hold.
     pub(super) async fn hold(&mut self) -> Result<(), Fault> {
         let (Some(brake), Some(listed)) = (self.brake, self.listed) else { return Ok(()) };
         // The archived stood in the plain listing before.
@@ -55,7 +55,7 @@ impl<'a> Pass<'a> {
         let (what, why) = if brake.stops_opt_outs(news, list) {
             (self.would(news.opt_outs, list, "opted out", |parcel| parcel.opts_out), above(brake))
         } else if brake.stops_opt_ins(news, list) {
-            let what = "opted in that were known as something else";
+            let what = "opted in although they had another status or were opted out";
             let caution = self.ends.sink.caution().map(|caution| format!("; {caution}")).unwrap_or_default();
             (self.would(news.opt_ins, list, what, |parcel| parcel.opts_in), format!("{SHARE}{caution}"))
         } else {
@@ -68,7 +68,7 @@ impl<'a> Pass<'a> {
         Err(held.fault(&self.plan.list_id))
     }
 
-    /// What was about to happen, and how much of it has.
+    /// Describes the change that was stopped, and how much of it was sent.
     fn would(&self, changes: u64, list: u64, what: &str, counts: impl Fn(&&Parcel) -> bool) -> String {
         let waiting = self.batcher.iter().chain(self.newer.values()).filter(counts).count();
         let sent = changes.saturating_sub(waiting as u64);

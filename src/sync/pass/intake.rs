@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// A page that was read while the end of its listing was looked for.
+/// A page that was read during the search for the end of its listing.
 pub(super) struct Kept {
     index: usize,
     offset: u64,
@@ -36,7 +36,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Whether it is of this listing.
+    /// Whether it belongs to this listing.
     pub fn is_of(&self, index: usize) -> bool {
         self.index == index
     }
@@ -76,7 +76,7 @@ impl Pass<'_> {
         sweep.next_part();
     }
 
-    /// The records of a page that is part of the walk.
+    /// Takes in the records of a page that is part of the walk.
     pub(super) fn take_page(&mut self, page: Kept) {
         let Kept { index, records, memory, .. } = page;
         self.memory = memory;
@@ -98,23 +98,24 @@ impl Pass<'_> {
         self.look_at_the_source(index);
     }
 
-    /// Logs once that the source caps its answers, and ends the pass if its pages lead nowhere.
+    /// Logs a new cap on the source's answers, and ends the pass if the listing can't be read on.
     fn look_at_the_source(&mut self, index: usize) {
         let (list, server) = (&self.plan.list_id, self.server.and(self.sweeps[index].server()));
         if server.cap < self.server.cap {
             let cap = server.cap;
             info!(
-                "list {list:?}: the source gives at most {cap} records in one answer; pages are made to fit."
+                "list {list:?}: the source gives at most {cap} records in one answer; reading smaller pages."
             );
         }
         self.server = server;
         if let Some(why) = self.sweeps[index].failed().filter(|_| self.fault.is_none()) {
-            let hint = "what was read is delivered, and nothing is recorded; look at the service, or at what stands between";
+            let hint = "the records that were read are delivered, but no timestamp is written; check the service, and any proxy \
+                        in front of it";
             self.fault = Some(Fault::list(format!("the source {why}")).hint(hint));
         }
     }
 
-    /// Notes rows of one answer that share a key: what they show is one record, and none of them is missing.
+    /// Notes rows of one answer that share a key. They count as one record, and none of them as missing.
     pub(super) fn note_repeats(&mut self, index: usize, records: &[Record]) {
         for (key, rows) in repeats(records.iter().map(|record| fingerprint(&record.key))) {
             let known = self.repeats.entry((index, key)).or_default();
@@ -197,7 +198,7 @@ impl Pass<'_> {
         let again = opts_out && kept.is_some_and(|kept| kept.opted_out);
         self.counts.known_opt_outs += u64::from(again);
         let opts_in = self.opts_in_known(record, row, opts_in, &payload, kept);
-        // In another version it may have been counted already.
+        // Another version of the record may have been counted already.
         self.counts.opt_ins += u64::from(opts_in && !self.was_opted_in(row));
         self.queue(Parcel { print: row.key, payload, opts_out, opts_in, changed: record.changed });
         match (opts_out, again) {
@@ -208,8 +209,8 @@ impl Pass<'_> {
         }
     }
 
-    /// Whether this opts in a record that was known as something else before the run, or whose consent the sink has last taken
-    /// as withdrawn. What the sink is known to hold already is no news.
+    /// Whether this payload opts in a record that was known with another status before the run, or whose opt-out was the last that
+    /// the sink accepted of it. A payload that the sink is known to have already does not count.
     fn opts_in_known(
         &self,
         record: &Record,
@@ -253,7 +254,7 @@ impl Pass<'_> {
         self.holds_back && self.is_held(payload, kept) && !self.sent.contains(&row.key)
     }
 
-    /// Whether the sink is remembered to hold just this.
+    /// Whether the sink has accepted exactly this payload, according to the cache.
     fn is_held(&self, payload: &Payload, kept: Option<&unchanged::Kept>) -> bool {
         let (Some(unchanged), Some(kept)) = (self.plan.unchanged.on(), kept) else { return false };
         unchanged.holds(kept, unchanged.print(payload), self.ends.source.now())
@@ -323,8 +324,8 @@ impl Pass<'_> {
         format!("{REJECTED} {reason}")
     }
 
-    /// A record that can't be read is kept as a dead letter. An archived one must not stay opted in, so its letter counts as an
-    /// opt-out that is still to be seen to.
+    /// Keeps a record that can't be read as a dead letter. An archived record must not stay opted in, so its letter counts as an
+    /// opt-out that is still pending.
     fn reject_unreadable(&mut self, record: &Record, archived: bool) -> String {
         let fate = self.reject(record, UNREADABLE, None);
         if let Some((letter, _)) = self.rejects.last_mut() {
@@ -333,7 +334,7 @@ impl Pass<'_> {
         fate
     }
 
-    /// Counts and keeps a record without a time, which no window holds. Returns whether it was met for the first time.
+    /// Rejects and counts a record without a time, which no window contains. Returns whether it is new in this pass.
     pub(super) fn record_untimed(&mut self, index: usize, record: &Record) -> bool {
         let print = fingerprint(&record.key);
         let new = self.sweeps[index].seen.get(print).is_none() && self.untimed.insert(print);
@@ -347,8 +348,8 @@ impl Pass<'_> {
         new
     }
 
-    /// Fails when more than a hundred records, and more than half of those that this pass is to read, were rejected in it: the
-    /// cause is then not in the records.
+    /// Returns an error if this pass rejected more than 100 records and more than half of those that it is to read: the records
+    /// are then unlikely to be the cause.
     pub(super) fn trust(&self) -> Result<(), Fault> {
         let before = |reason: &String| self.rejected_before.get(reason).copied().unwrap_or(0);
         let mut reasons = self.counts.rejected.clone();
@@ -357,7 +358,7 @@ impl Pass<'_> {
         let rejected: u64 = reasons.values().sum();
         let of_sweep = |sweep: &Sweeping| sweep.rows().window.max(sweep.seen.len() as u64);
         let records: u64 = self.sweeps.iter().map(of_sweep).sum();
-        // A source that is read from its beginning does not tell how much is to come: as much as the last time.
+        // A source that is read whole reports no total, so the number of records in the ledger stands in for it.
         let records = records.max(self.listed.filter(|_| self.ends.rereads()).unwrap_or(0));
         if rejected <= MANY || 2 * rejected <= records {
             return Ok(());

@@ -37,10 +37,14 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// Compares the window's end with both clocks at the first answer. If our guess of it was wrong, the windows are
-    /// opened anew; a window must not end where changes still come in, nor long before now.
+    /// Compares the window's end with both clocks at the first answer. Opens the windows anew and returns false if the expected end
+    /// was wrong: a window must end neither where changes still come in nor long before now.
     ///
-    /// A chain has no window to compare: each of its runs reads everything.
+    /// For a chain, only the difference of the clocks counts: each of its runs reads everything.
+    ///
+    /// # Errors
+    ///
+    /// See [`Clocks::checked_end`] and, for a pass that an earlier run has begun, [`Clocks::is_over`].
     pub(super) fn confirm(&mut self, at: DateTime<Utc>) -> Result<bool, Fault> {
         if self.compared {
             return Ok(true);

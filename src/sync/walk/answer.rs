@@ -1,15 +1,15 @@
-//! What an answer tells the walk: where the window ends, which page it is, and whether its total can be trusted.
+//! Evaluates an answer: where the window ends, which page the rows belong to, and whether the total can be trusted.
 
 use std::time::Duration;
 
 use super::{Ask, Joined, LAG, Page, Row, Rows, Stage, State, Walk, joint::Read, top::Outcome};
 use crate::base::window::Span;
 
-/// Servers cut answers off at multiples of this.
+/// Caps of servers are multiples of this.
 const ROUND: usize = 10;
 
 impl Walk {
-    /// Takes note of an answer: its rows, oldest change first, and the window's total as it told it.
+    /// Takes in an answer: its rows, oldest change first, and its total of the window.
     pub fn answered(&mut self, ask: Ask, rows: Vec<Row>, total: u64, now: Duration) -> Rows {
         let Span { offset, count: wanted } = ask.span;
         let end = offset + rows.len() as u64;
@@ -51,15 +51,15 @@ impl Walk {
         }
     }
 
-    /// Whether an answer that is shorter than asked has the last row of the window.
+    /// Whether an answer that is shorter than requested has the last row of the window.
     fn reaches_the_end(&self, offset: u64, rows: usize, total: u64) -> bool {
         let shorter_than_others = rows < self.proven;
         if !matches!(self.stage, Stage::Top(_)) && self.totals_wrong {
-            // The server has not cut it off.
+            // An answer below the server's cap was not cut off.
             return shorter_than_others;
         }
-        // Some servers tell the rows of the answer as the total. Then one that is cut off looks whole, unless the server has
-        // shown that it gives more; caps are round numbers.
+        // Some servers report the rows of the answer as the total. An answer that is cut off then looks whole, unless the server
+        // has returned a longer one before. Caps are round numbers.
         let doubtful = offset == 0 && !shorter_than_others;
         let doubtful = doubtful && rows > 0 && (self.doubts || self.proven > 0 || rows.is_multiple_of(ROUND));
         offset + rows as u64 == total && !doubtful
@@ -68,7 +68,7 @@ impl Walk {
     fn searched(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Searching => {}
-            // An answer that was longer shows that this one was not cut off: rows have moved.
+            // A longer answer before shows that this one was not cut off: rows have moved.
             Outcome::Capped(cap) if cap >= self.proven => self.fit(cap),
             Outcome::Capped(_) => {}
             Outcome::Endless(why) => self.failed = Some(why),

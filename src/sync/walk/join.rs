@@ -1,17 +1,17 @@
-//! Which pages join, and what is done about those that do not.
+//! Joins pages, and plans new readings of those that do not join.
 
 use std::collections::HashSet;
 
 use super::{Joined, LAG, Page, State, Walk, joint::Read};
 
-/// Readings of the same rows that share no record before the walk fails: the ids are then new in every answer.
+/// Readings in a row that share no record with the one before until the walk fails: the ids are then new in every answer.
 const STRANGERS: u32 = 3;
-/// Pages in a row that join only after [`LAG`] before the walk fails: it would take a minute for each page.
+/// Pages in a row that join only after [`LAG`] until the walk fails: it would take a minute for each page.
 const LATE_JOINS: u32 = 30;
 
 impl Walk {
-    /// Joins pages from the top down, as far as they share a row. One that shares none is due again, unless it was asked for
-    /// so late that no picture can be older than the upper page.
+    /// Joins pages from the top down as long as they share a row. A page that shares none is read again, unless it was requested
+    /// so late that its snapshot can't be older than the upper page.
     pub(super) fn join(&mut self) {
         while let Some(Page { state: State::Read(read), height, .. }) = self.pages.front() {
             if !self.joins(read, *height) {
@@ -34,10 +34,11 @@ impl Walk {
     fn joins(&self, read: &Read, height: usize) -> bool {
         match &self.upper {
             _ if read.keys.is_empty() => true,
-            // In the same version: a late change moves a row up within the window, and then both may show it.
+            // The shared row must have the same version: a late change moves a row up within the window, and then both pages may
+            // show it.
             Some(upper) if !read.keys.is_disjoint(&upper.keys) => true,
-            // Later than any picture of the upper page: what stood below it then stands in this page now, or lower, unless
-            // the server has cut this page off. But pages in between that were empty may have been so by a still newer picture.
+            // This snapshot is newer than that of the upper page: rows that stood below it are in this page now, or lower, unless
+            // the server has cut this page off. But empty pages in between may come from a still newer snapshot.
             Some(upper) => {
                 read.asked >= upper.answered + LAG
                     && (read.ends || (!self.passed_empty && read.rows.len() >= height))
@@ -52,11 +53,13 @@ impl Walk {
         let shared = self.upper.as_ref().is_none_or(shares);
         self.late_joins = if shared { 0 } else { self.late_joins + 1 };
         if self.late_joins >= LATE_JOINS {
-            self.failed = Some(format!("shows no record in two pages, {LATE_JOINS} pages in a row"));
+            self.failed = Some(format!(
+                "returned {LATE_JOINS} pages in a row that share no record with their neighbor"
+            ));
         }
     }
 
-    /// The page below the last joined one is due again: with more overlap, or in smaller pages if the server has cut it off.
+    /// Schedules the page below the last joined one again: with more overlap, or in smaller pages if the server has cut it off.
     fn read_again(&mut self) {
         let overlap = self.overlap;
         let Some(page) = self.pages.front_mut() else { return };

@@ -22,9 +22,9 @@ pub(super) struct Read {
     pub answered: Duration,
     pub rows: Vec<Row>,
     pub keys: HashSet<Row>,
-    /// Rows that were asked for.
+    /// Number of rows that were requested.
     pub wanted: usize,
-    /// Nothing stood above its rows: it is shorter than asked, and reaches the total of the same answer.
+    /// Whether no row stood above these. Normally the page is shorter than requested and reaches the total of the same answer.
     pub ends: bool,
     /// Nothing stood below its rows.
     pub lowest: bool,

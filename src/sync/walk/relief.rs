@@ -47,7 +47,7 @@ impl Walk {
         }
     }
 
-    /// Replaces a page that is due by ones that are no higher than this.
+    /// Replaces a page that is due with pages of at most `most` rows.
     pub(super) fn split(&mut self, index: usize, most: usize) {
         if self.pages[index].height <= most {
             return;

@@ -1,17 +1,18 @@
-//! What is known of how a server answers, and pages that fit it.
+//! Limits that a server's answers have shown, and pages that fit them.
 
 use serde::{Deserialize, Serialize};
 
 use super::{MOST, Walk};
 
-/// What is known of how a server answers.
+/// Limits that a server's answers have shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
-    /// The most rows that it gives in one answer; [`MOST`] as long as it has not cut one off.
+    /// Upper bound of the rows in one answer; [`MOST`] as long as the server has cut none off.
     pub cap: usize,
-    /// The most rows that it has given in one answer.
+    /// Length of the longest answer so far, in rows.
     pub proven: usize,
-    /// As long as it has proven nothing: whether a total alone is not enough to take a first page for all of them.
+    /// Whether a first page that reaches its total is doubted even if its length is no round number. Matters only while no answer
+    /// is known.
     pub doubts: bool,
 }
 
@@ -22,7 +23,7 @@ impl Default for Server {
 }
 
 impl Server {
-    /// What both have shown.
+    /// Combines what both have shown; `doubts` is that of `self`.
     pub fn and(self, other: Server) -> Self {
         Server { cap: self.cap.min(other.cap), proven: self.proven.max(other.proven), ..self }
     }

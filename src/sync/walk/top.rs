@@ -1,8 +1,8 @@
 //! Finds the end of a listing, and with it the page that the walk starts from. Pure.
 //!
-//! No total is trusted alone. A listing ends with a page that is shorter than asked *and* reaches the total of the same
-//! answer. Any other page that could be the last one is followed: a probe asks for its last rows and one more. If the
-//! probe ends with the same row, nothing stands above it. If more rows come, and the page was shorter than asked, the
+//! No total is trusted alone. A listing ends with a page that is shorter than requested *and* reaches the total of the same
+//! answer. Any other page that could be the last one is checked by a probe, which requests its last rows and one more. If the
+//! probe ends with the same row, nothing stands above it. If more rows come, and the page was shorter than requested, the
 //! server caps its answers at the length of that page.
 
 use std::collections::HashSet;
@@ -10,32 +10,32 @@ use std::collections::HashSet;
 use super::{Row, joint::Read};
 use crate::base::window::Span;
 
-/// Answers in a row that repeat an earlier answer before the search fails. Rows may leave meanwhile, but not so often.
+/// Answers in a row that repeat an earlier answer until the search fails. Rows that leave may cause one, but hardly three.
 const NO_PROGRESS: u32 = 3;
-/// More rows than any list has: a server that still answers with rows at this offset never ends.
+/// An offset beyond the end of any list: a listing that still has rows here never ends.
 const ENDLESS: u64 = 10_000_000_000;
-/// Answers before the search fails; doubling and halving offsets up to [`ENDLESS`] takes some 60.
+/// Answers until the search fails. Doubling and halving offsets up to [`ENDLESS`] takes about 60.
 const MOST_ANSWERS: u32 = 120;
-/// Rows of the candidate that a probe asks for again, so that it still meets them when some rows have left.
+/// Rows of the candidate that a probe requests again, so that it still meets them when some rows have left.
 const PROBE: usize = 20;
 
 /// The search for the highest page of a window.
 #[derive(Default)]
 pub(super) struct Search {
-    /// Rows were seen below this offset.
+    /// End of the highest row seen, as an offset.
     low: u64,
-    /// The lowest offset at which there was no row.
+    /// The lowest offset at which an answer was empty.
     high: Option<u64>,
-    /// Rows in the window, as the last answer counts them.
+    /// Total of the last answer.
     total: u64,
-    /// The last offset that was tried because of a total.
+    /// The last offset that a total suggested.
     tried: Option<u64>,
     /// Pages to skip when neither a total nor an empty answer says where the end is.
     skip: u64,
     asked: bool,
-    /// Where the page begins that is asked for.
+    /// Offset of the requested page.
     offset: Option<u64>,
-    /// The last page of the listing, unless a probe finds more rows; with its offset.
+    /// The page that is the last one unless a probe finds more rows, with its offset.
     candidate: Option<(u64, Read)>,
     /// The first answer and the latest one that had rows, with their offsets.
     earlier: Vec<(u64, HashSet<Row>)>,
@@ -43,20 +43,20 @@ pub(super) struct Search {
     answers: u32,
 }
 
-/// What an answer says about the end of the listing.
+/// Result of an answer for the search.
 pub(super) enum Outcome {
     Searching,
     /// The page at this offset is the highest one.
     Top(u64, Read),
     /// The search goes on; the server gives at most this number of rows in one answer.
     Capped(usize),
-    /// The end can't be found, and why.
+    /// The end can't be found, for this reason: a predicate to "the source".
     Endless(String),
 }
 
 impl Search {
-    /// The next rows to read; none while an answer is awaited. `stride` and `page`: the rows from one page's start to the
-    /// next, and the rows of a page with its overlap.
+    /// Returns the next rows to read, or `None` while an answer is awaited. `stride` is the number of rows from one page's start to
+    /// the next, `page` that of a page with its overlap.
     pub fn ask(&mut self, stride: usize, page: usize) -> Option<Span> {
         if std::mem::replace(&mut self.asked, true) {
             return None;
@@ -73,7 +73,7 @@ impl Search {
         Some(Span { offset, count: page })
     }
 
-    /// The last request is made again, perhaps for fewer rows.
+    /// Allows the last request to be repeated, perhaps for fewer rows.
     pub fn again(&mut self) {
         self.asked = false;
     }
@@ -84,7 +84,7 @@ impl Search {
                 // Rows have left since they were seen.
                 return high.saturating_sub(1 + page / 2);
             }
-            // One page reaches from a row that was seen to the end.
+            // One page reaches from a row that was seen to the end of the listing.
             if high < self.low + page - 1 {
                 return self.low.saturating_sub(1);
             }
@@ -116,7 +116,7 @@ impl Search {
             return self.probed(at, candidate, offset, &read, total);
         }
         let (rows, end) = (read.rows.len(), offset + read.rows.len() as u64);
-        // Nothing stands here or above, by the rows and by the total; the walk down meets what is left below.
+        // By its rows and its total, the listing has nothing here or above. The walk down meets the rows below.
         if rows == 0 && total <= offset && offset - total <= 2 * read.wanted as u64 {
             return Outcome::Top(offset, Read { ends: true, ..read });
         }
@@ -127,7 +127,7 @@ impl Search {
             self.no_progress += 1;
             return match self.no_progress {
                 NO_PROGRESS => Outcome::Endless(format!(
-                    "answers offset {offset} with the rows of offset {repeated}; it seems to ignore the offset"
+                    "returned the rows of offset {repeated} for offset {offset}; it seems to ignore the offset"
                 )),
                 _ => Outcome::Searching,
             };
@@ -136,7 +136,7 @@ impl Search {
         self.note(offset, &read, total);
         if self.low > ENDLESS {
             let low = self.low;
-            return Outcome::Endless(format!("still has rows at offset {low}, more than any list holds"));
+            return Outcome::Endless(format!("still has rows at offset {low}, beyond the end of any list"));
         }
         if read.ends {
             return Outcome::Top(offset, read);
@@ -147,14 +147,14 @@ impl Search {
         Outcome::Searching
     }
 
-    /// A probe at `offset` shows whether rows follow the candidate, which stands at `at`.
+    /// Evaluates the probe at `offset`, which shows whether rows follow the candidate at `at`.
     fn probed(&mut self, at: u64, candidate: Read, offset: u64, read: &Read, total: u64) -> Outcome {
         self.note(offset, read, total);
         let rows = candidate.rows.len();
         let followed = match candidate.rows.last().filter(|_| again(&candidate) > 0) {
-            // Only one row: the probe begins above it.
+            // The candidate has one row, and the probe begins above it.
             None => Some(!read.rows.is_empty()),
-            // A full answer that ends with the row says nothing of what follows.
+            // A full answer that ends with the candidate's last row does not show what follows.
             Some(last) => match read.rows.iter().position(|row| row == last) {
                 Some(place) if place + 1 < read.rows.len() => Some(true),
                 Some(_) if read.rows.len() < read.wanted => Some(false),
@@ -180,7 +180,7 @@ impl Search {
         self.earlier.push((offset, read.keys.clone()));
     }
 
-    /// The offset of an earlier answer below this one to which most of these rows belong.
+    /// Returns the offset of an earlier answer below this one that has most of these rows.
     fn repeats(&self, offset: u64, read: &Read) -> Option<u64> {
         let below = self.earlier.iter().filter(|(at, keys)| at + keys.len() as u64 <= offset);
         let mut same = below.filter(|(_, keys)| 2 * read.keys.intersection(keys).count() > read.keys.len());
@@ -188,7 +188,7 @@ impl Search {
     }
 }
 
-/// Rows of a candidate that the probe asks for again.
+/// Returns the number of a candidate's rows that the probe requests again.
 fn again(candidate: &Read) -> usize {
     PROBE.min(candidate.rows.len().saturating_sub(1))
 }
