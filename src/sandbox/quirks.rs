@@ -32,6 +32,8 @@ pub enum Totals {
     OfPage,
     /// Always the same.
     Fixed(u64),
+    /// Never more than this.
+    AtMost(u64),
 }
 
 /// Where a page begins.
@@ -67,6 +69,7 @@ impl Quirks {
             Totals::Right => total as u64,
             Totals::OfPage => rows as u64,
             Totals::Fixed(total) => total,
+            Totals::AtMost(most) => most.min(total as u64),
         }
     }
 

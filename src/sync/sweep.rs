@@ -78,7 +78,10 @@ impl Sweeping {
     pub fn new(window: Window, pace: Pace) -> Self {
         let way = match pace.chained {
             true => Way::Chain(Chain::default()),
-            false => Way::Walk(Box::new(Walk::new(pace.size, pace.workers).knowing(pace.server))),
+            false => {
+                let walk = Walk::new(pace.size, pace.workers).knowing(pace.server);
+                Way::Walk(Box::new(walk.distrusting(pace.totals_wrong)))
+            }
         };
         Sweeping {
             window,
@@ -118,7 +121,8 @@ impl Sweeping {
                 let joined =
                     Joined { offset: last.offset, rows, opened: last.opened, total: last.total, cut: vec![] };
                 let Pace { size, workers, server, .. } = self.pace;
-                **walk = Walk::new(size, workers).knowing(server).resume(&joined, upper, Duration::ZERO);
+                let new = Walk::new(size, workers).knowing(server).distrusting(self.progress.totals_wrong);
+                **walk = new.resume(&joined, upper, Duration::ZERO);
             }
         }
         self.next_part();
@@ -254,10 +258,11 @@ impl Sweeping {
     fn begin(&mut self, part: Window) {
         self.generation += 1;
         self.cutting = false;
-        let workers = self.pace.workers;
+        let (workers, totals_wrong) = (self.pace.workers, self.progress.totals_wrong);
         if let Some(walk) = self.walk_mut() {
             let (stride, least) = walk.strides();
-            *walk = Walk::new(stride, workers).knowing(walk.server()).at_least(least);
+            let new = Walk::new(stride, workers).knowing(walk.server());
+            *walk = new.distrusting(totals_wrong).at_least(least);
         }
         self.progress.part = part;
     }

@@ -54,13 +54,15 @@ impl Walk {
     /// Whether an answer that is shorter than asked has the last row of the window.
     fn reaches_the_end(&self, offset: u64, rows: usize, total: u64) -> bool {
         let shorter_than_others = rows < self.proven;
-        if !matches!(self.stage, Stage::Top(_)) && self.totals_wrong {
-            // The server has not cut it off.
-            return shorter_than_others;
+        let searching = matches!(self.stage, Stage::Top(_));
+        if self.totals_wrong {
+            // Further down, the server has not cut off an answer that is shorter than others. At the top a probe shows it: the
+            // server may give fewer rows than it once did.
+            return !searching && shorter_than_others;
         }
-        // Some servers tell the rows of the answer as the total. Then one that is cut off looks whole, unless the server has
-        // shown that it gives more; caps are round numbers.
-        let doubtful = offset == 0 && !shorter_than_others;
+        // Some servers report the rows of the answer as the total, others never more than a certain number of rows. Then an
+        // answer that is cut off looks whole, unless the server has shown that it gives more; caps are round numbers.
+        let doubtful = (offset == 0 || searching) && !shorter_than_others;
         let doubtful = doubtful && rows > 0 && (self.doubts || self.proven > 0 || rows.is_multiple_of(ROUND));
         offset + rows as u64 == total && !doubtful
     }
