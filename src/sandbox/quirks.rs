@@ -33,6 +33,8 @@ pub enum Totals {
     OfPage,
     /// A constant.
     Fixed(u64),
+    /// Never more than this.
+    AtMost(u64),
 }
 
 /// Where a page begins.
@@ -68,6 +70,7 @@ impl Quirks {
             Totals::Right => total as u64,
             Totals::OfPage => rows as u64,
             Totals::Fixed(total) => total,
+            Totals::AtMost(most) => most.min(total as u64),
         }
     }
 

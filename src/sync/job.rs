@@ -235,7 +235,10 @@ fn begin(
         let recorded = summary.map(|summary| summary.archived_until);
         (first(ends, plan, recorded), vec![])
     });
-    header.server.proven = header.server.proven.max(summary.map_or(0, |summary| summary.most_rows));
+    // How many records the source once gave in an answer tells a whole answer from one that is cut off only as long as it gives as
+    // many. A full load, and any run after totals that were wrong, finds that out anew.
+    let trusted = summary.filter(|summary| plan.since.is_some() && !summary.totals_wrong);
+    header.server.proven = header.server.proven.max(trusted.map_or(0, |summary| summary.most_rows));
     header.server.doubts &= plan.since.is_none();
     // A source with wrong totals is expected to have them again, so only a full load checks them anew.
     header.totals_wrong |= plan.since.is_some() && summary.is_some_and(|summary| summary.totals_wrong);

@@ -199,7 +199,8 @@ impl<'a> Pass<'a> {
             () = stop.cancelled() => None,
         };
         self.pump(stop, true).await?;
-        Ok(explained)
+        // After a stop nothing goes out that the brake could not judge any more.
+        Ok(explained.filter(|_| self.batcher.waiting() == 0))
     }
 
     /// Reads, delivers and settles. With `flush` the last, smaller batch goes out too.
@@ -218,13 +219,13 @@ impl<'a> Pass<'a> {
                 ledger::begin(&self.plan.list_folder, self.archived_since()).await?;
                 self.unrecorded = false;
             }
-            self.hold().await?;
             if self.fault.is_some() {
                 stopping = true;
                 reads.clear();
                 // Deliver all records that were read.
                 std::mem::take(&mut self.kept).into_iter().for_each(|kept| self.take_page(kept));
             }
+            self.hold().await?;
             let unsure = self.is_unsure();
             if unsure && !stopping && !self.counting {
                 self.counting = true;

@@ -16,8 +16,9 @@ use crate::base::{
     window::{Cursor, Window},
 };
 
-/// Rows of one second, over all pages that share some, by which it is seen to have an order.
-const ORDERED: u32 = 12;
+/// Pairs of neighboring rows in the same order, over all pages that share rows of a second, that show that the second has an
+/// order. A server without one shows two rows in the same order half of the time.
+const ORDERED: u32 = 24;
 
 /// Pages in a row without a new record before the listing fails, in addition to the pages of two readings of all records seen.
 const NO_PROGRESS: u64 = 100;
@@ -79,7 +80,10 @@ impl Sweeping {
     pub fn new(window: Window, pace: Pace) -> Self {
         let way = match pace.chained {
             true => Way::Chain(Chain::default()),
-            false => Way::Walk(Box::new(Walk::new(pace.size, pace.workers).knowing(pace.server))),
+            false => {
+                let walk = Walk::new(pace.size, pace.workers).knowing(pace.server);
+                Way::Walk(Box::new(walk.distrusting(pace.totals_wrong)))
+            }
         };
         Sweeping {
             window,
@@ -119,7 +123,8 @@ impl Sweeping {
                 let joined =
                     Joined { offset: last.offset, rows, opened: last.opened, total: last.total, cut: vec![] };
                 let Pace { size, workers, server, .. } = self.pace;
-                **walk = Walk::new(size, workers).knowing(server).resume(&joined, upper, Duration::ZERO);
+                let new = Walk::new(size, workers).knowing(server).distrusting(self.progress.totals_wrong);
+                **walk = new.resume(&joined, upper, Duration::ZERO);
             }
         }
         self.next_part();
@@ -255,10 +260,11 @@ impl Sweeping {
     fn begin(&mut self, part: Window) {
         self.generation += 1;
         self.cutting = false;
-        let workers = self.pace.workers;
+        let (workers, totals_wrong) = (self.pace.workers, self.progress.totals_wrong);
         if let Some(walk) = self.walk_mut() {
             let (stride, least) = walk.strides();
-            *walk = Walk::new(stride, workers).knowing(walk.server()).at_least(least);
+            let new = Walk::new(stride, workers).knowing(walk.server());
+            *walk = new.distrusting(totals_wrong).at_least(least);
         }
         self.progress.part = part;
     }

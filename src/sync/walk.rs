@@ -191,6 +191,12 @@ impl Walk {
         self
     }
 
+    /// Takes over that the source's totals were found to be wrong.
+    pub fn distrusting(mut self, totals_wrong: bool) -> Self {
+        self.totals_wrong = totals_wrong;
+        self
+    }
+
     /// Pages are not halved below this size.
     pub fn at_least(mut self, stride: usize) -> Self {
         self.least_stride = stride.clamp(1, self.stride);

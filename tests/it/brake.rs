@@ -1,6 +1,9 @@
 //! A run that would opt out an unusual share of a list stops, says so, and waits for a word.
 
-use importer::controller::Verdict;
+use importer::{
+    controller::Verdict,
+    sandbox::quirks::{Quirks, Totals},
+};
 use tokio::time::{sleep, timeout};
 
 use crate::support::{World, at, hours, minutes};
@@ -211,4 +214,25 @@ async fn asking_for_the_size_of_a_list_waits_for_nobody_who_waits_for_it() {
     sleep(minutes(10)).await;
     assert_eq!(timeout(hours(1), world.once()).await.unwrap().unwrap(), Verdict::Done);
     world.assert_delivered("brk8");
+}
+
+/// Then a list counts as many as the ledger knows: a wrong total must not make it look too small to be stopped.
+#[tokio::test(start_paused = true)]
+async fn wrong_totals_do_not_switch_the_brake_off() {
+    for (total, status) in [
+        (Totals::OfPage, "unsubscribed"),
+        (Totals::Fixed(0), "unsubscribed"),
+        (Totals::AtMost(1000), "archived"),
+    ] {
+        let world = World::new().list("brk9", SIZE).with_state(r#"[{"list_id": "brk9"}]"#);
+        world.sandbox.mailchimp().set_quirks(Quirks { total, ..Quirks::default() });
+        assert_eq!(world.once().await.unwrap(), Verdict::Done);
+        sleep(hours(3)).await;
+        let before = opted_out(&world);
+        turn(&world, "brk9", 700, status);
+        sleep(minutes(10)).await;
+        assert_eq!(world.once().await.unwrap(), Verdict::Failed, "{total:?}");
+        let sent = opted_out(&world) - before;
+        assert!(sent <= 420, "{sent} were opted out, {total:?}");
+    }
 }

@@ -57,6 +57,44 @@ async fn whatever_the_total_and_the_cap_every_member_is_delivered() {
     }
 }
 
+/// Search engines often count no further than some round number, and caps are round too: the answer that reaches the total
+/// is then also the one that is cut off.
+#[tokio::test(start_paused = true)]
+async fn a_total_that_stops_at_a_multiple_of_the_cap_ends_no_listing() {
+    for cap in [100, 50, 20] {
+        let world = listed("cap6", 350, "");
+        world.sandbox.mailchimp().set_quirks(quirks(Totals::AtMost(200), Some(cap)));
+        assert_eq!(world.once().await.unwrap(), Verdict::Done, "{cap}");
+        world.assert_delivered("cap6");
+        assert_eq!(world.contacts(), 350, "{cap}");
+    }
+}
+
+/// That the server once gave more rows does not show that an answer is whole.
+#[tokio::test(start_paused = true)]
+async fn a_cap_that_is_lowered_later_loses_nobody_where_totals_are_those_of_the_page() {
+    for (before, after, full) in
+        [(None, 50, false), (None, 10, false), (Some(50), 10, false), (None, 50, true)]
+    {
+        let world = listed("cap7", 350, "");
+        // A reload trusts no totals that were right before.
+        let total = if full { Totals::Right } else { Totals::OfPage };
+        world.sandbox.mailchimp().set_quirks(quirks(total, before));
+        assert_eq!(world.once().await.unwrap(), Verdict::Done);
+        tokio::time::sleep(hours(3)).await;
+        let now = world.clock.now() - chrono::TimeDelta::minutes(5);
+        for number in 0..80 {
+            world.sandbox.mailchimp().edit("cap7", number, now, |member| member.status = "unsubscribed");
+        }
+        if full {
+            world.save(r#"[{"list_id": "cap7", "latest_timestamp": null}]"#);
+        }
+        world.sandbox.mailchimp().set_quirks(quirks(Totals::OfPage, Some(after)));
+        assert_eq!(world.once().await.unwrap(), Verdict::Done, "{before:?} {after}");
+        world.assert_delivered("cap7");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cap_is_logged_once_and_costs_neither_waiting_nor_requests() {
     for cap in [100, 50, 10] {

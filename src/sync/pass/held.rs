@@ -49,8 +49,10 @@ impl<'a> Pass<'a> {
         // The archived stood in the plain listing before.
         let archived = self.sweeps.iter().filter(|sweep| sweep.window.sweep == Sweep::Archived);
         let list = listed + archived.filter_map(|sweep| sweep.progress.window).sum::<u64>();
-        // What a chain held at the last time may be unknown.
-        let list = list.max(self.sweeps.iter().map(|sweep| sweep.seen.len() as u64).sum());
+        let seen = self.sweeps.iter().map(|sweep| sweep.seen.len() as u64).sum();
+        // A total that is wrong must not make the list look small. What a chain held at the last time may be unknown.
+        let last = self.known.filter(|_| self.totals_wrong() || list < seen);
+        let list = list.max(seen).max(last.map_or(0, |ledger| ledger.summary.len()));
         let news = self.news();
         let (what, why) = if brake.stops_opt_outs(news, list) {
             (self.would(news.opt_outs, list, "opted out", |parcel| parcel.opts_out), above(brake))

@@ -54,13 +54,15 @@ impl Walk {
     /// Whether an answer that is shorter than requested has the last row of the window.
     fn reaches_the_end(&self, offset: u64, rows: usize, total: u64) -> bool {
         let shorter_than_others = rows < self.proven;
-        if !matches!(self.stage, Stage::Top(_)) && self.totals_wrong {
-            // An answer below the server's cap was not cut off.
-            return shorter_than_others;
+        let searching = matches!(self.stage, Stage::Top(_));
+        if self.totals_wrong {
+            // Further down, an answer that is shorter than others was not cut off. At the top a probe decides: the server may
+            // return fewer rows than it once did.
+            return !searching && shorter_than_others;
         }
-        // Some servers report the rows of the answer as the total. An answer that is cut off then looks whole, unless the server
-        // has returned a longer one before. Caps are round numbers.
-        let doubtful = offset == 0 && !shorter_than_others;
+        // Some servers report the rows of the answer as the total, others never more than a certain number. An answer that is
+        // cut off then looks whole, unless the server has returned a longer one before. Caps are round numbers.
+        let doubtful = (offset == 0 || searching) && !shorter_than_others;
         let doubtful = doubtful && rows > 0 && (self.doubts || self.proven > 0 || rows.is_multiple_of(ROUND));
         offset + rows as u64 == total && !doubtful
     }

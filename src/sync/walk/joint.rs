@@ -11,8 +11,8 @@ use super::Row;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
     pub second: i64,
-    /// The rows of this second that both pages show, if they show them in the same order, as the lowest of the upper page and
-    /// the highest of the lower one; else none.
+    /// Pairs of neighboring rows of this second that both pages show in the same order, as the lowest rows of the upper page
+    /// and the highest rows of the lower one; none if the order differs. One shared row is no evidence of an order.
     pub in_order: Option<u32>,
 }
 
@@ -31,8 +31,8 @@ pub(super) struct Read {
 }
 
 impl Read {
-    /// The rows of a second that both this page and the upper one show, if the order is the same, but for some rows that have
-    /// left in between.
+    /// Returns the pairs of neighboring rows of a second that both this page and the upper one show, if the order is the same
+    /// but for rows that have left in between.
     fn in_order(&self, upper: &Read, second: i64) -> Option<u32> {
         let shared = |rows: &[Row], other: &Read| {
             let of =
@@ -43,7 +43,7 @@ impl Read {
         let same = here.iter().map(|(_, key)| key).eq(above.iter().map(|(_, key)| key));
         let ((first, _), (last, _)) = (here.first()?, above.last()?);
         let spread = (self.rows.len() - first).max(last + 1);
-        (same && spread <= 2 * here.len()).then_some(here.len() as u32)
+        (same && spread <= 2 * here.len()).then_some(here.len() as u32 - 1)
     }
 
     /// Whether it holds all rows of a second, as one answer is a consistent picture.
