@@ -144,7 +144,9 @@ impl<'a> Pass<'a> {
             (counts.read_twice, seconds) = (last.read_twice, last.seconds);
             counts.fields.clone_from(&last.fields);
         }
-        let newest = sweeps.iter().filter_map(|sweep| sweep.seen.newest()).max().max(header.newest);
+        // A source that is read whole may date its records as it likes.
+        let read = sweeps.iter().filter(|_| !chained).filter_map(|sweep| sweep.seen.newest()).max();
+        let newest = read.max(header.newest);
         Some(Pass {
             ends,
             plan,

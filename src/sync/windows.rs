@@ -12,7 +12,7 @@ use super::{
     coverage::Counts,
     job::{Ends, Plan},
     pass::Pass,
-    walk::Server,
+    walk::{LAG, Server},
 };
 use crate::base::{
     fault::Fault,
@@ -101,9 +101,15 @@ pub(super) fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -
     Header::new(&plan.origin, windows)
 }
 
+/// Returns how much of the last window the next pass of the same run reads again. Changes that become visible later than
+/// that are read by the next run, which reads all of `overlap` again.
+fn since_last_pass(plan: &Plan) -> TimeDelta {
+    TimeDelta::from_std(LAG).map_or(plan.overlap, |lag| lag.min(plan.overlap))
+}
+
 /// Opens the windows of a pass over the rows that changed since the last pass began, and so left its windows.
 pub(super) fn catch_up(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
-    let since = Some(continuing(done.until, plan.overlap));
+    let since = Some(continuing(done.until, since_last_pass(plan)));
     let until = Some(ends.clocks().end());
     let sweeps = [Sweep::Listed, Sweep::Archived].into_iter().take(if plan.reads_archived { 2 } else { 1 });
     let windows = sweeps.map(|sweep| Window { sweep, since, until }).collect();
@@ -126,7 +132,7 @@ pub(super) fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -
         // Members have been delivered by now, and may have been archived since.
         windows.push(Window {
             sweep: Sweep::Archived,
-            since: Some(continuing(done.until, plan.overlap)),
+            since: Some(continuing(done.until, since_last_pass(plan))),
             until: None,
         });
     }

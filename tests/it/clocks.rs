@@ -310,3 +310,16 @@ fn overlap_is_from_a_second_to_a_day_for_importer_and_for_editors() {
     }
     assert!(taken > 15 && refused > 8, "{taken} {refused}");
 }
+
+/// The passes that catch up read what changed since the pass before, not the whole overlap of two runs.
+#[tokio::test(start_paused = true)]
+async fn a_long_overlap_does_not_repeat_a_list_that_was_filled_today() {
+    let world = World::new().list("over9", 300).with_state(r#"[{"list_id": "over9", "overlap": "24h"}]"#);
+    let filled = at("2026-11-21T09:00:00");
+    for number in 0..300 {
+        world.sandbox.mailchimp().edit("over9", number, filled, |member| member.first = "Augusta".into());
+    }
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(world.logged(", 2 passes, 0 unexplained."), 1, "{:?}", world.lines("finished"));
+    world.assert_delivered("over9");
+}

@@ -163,6 +163,10 @@ impl Pass<'_> {
                     }
                     page => page?,
                 };
+                // Whatever the second had at first has left.
+                if page.records.is_empty() && offset == 0 {
+                    return Ok(Looked::Whole);
+                }
                 self.late_records(index, &page.records).await?;
                 let prints = || page.records.iter().map(|record| fingerprint(&record.key));
                 prints().for_each(|print| {
