@@ -105,7 +105,7 @@ async fn every_kind_of_trouble_meets_each_service_about_as_often_as_was_told() {
     assert!((400..600).contains(&met.len()), "{}", met.len());
     for service in [Service::Mailchimp, Service::Ometria] {
         let met: Vec<&Trouble> = met.iter().filter(|(of, _)| *of == service).map(|(_, met)| met).collect();
-        assert_eq!(met.iter().map(|trouble| discriminant(*trouble)).collect::<HashSet<_>>().len(), 9);
+        assert_eq!(met.iter().map(|trouble| discriminant(*trouble)).collect::<HashSet<_>>().len(), 10);
         for status in [429, 500, 502, 503, 504] {
             let asks = |trouble: &&Trouble| match trouble {
                 Trouble::Status(of, after) if *of == status => Some(after.is_some()),
@@ -130,6 +130,7 @@ async fn each_trouble_does_what_its_name_says() {
     for (trouble, arrives, seconds) in [
         (Trouble::Status(503, Some("2")), false, 0.0..1.0),
         (Trouble::Html(503, html), false, 0.0..1.0),
+        (Trouble::ErrorBody, false, 0.0..1.0),
         (Trouble::Truncated, true, 0.0..1.0),
         (Trouble::Malformed, true, 0.0..1.0),
         (Trouble::Reset, true, 0.0..1.0),
@@ -153,6 +154,9 @@ async fn each_trouble_does_what_its_name_says() {
             (Trouble::Html(..), Ok(response)) => response.status() == 503 && response.body() == html,
             (Trouble::Truncated | Trouble::Malformed, Ok(response)) => {
                 response.status() == 200 && !json(response)
+            }
+            (Trouble::ErrorBody, Ok(response)) => {
+                response.status() == 200 && response.body().starts_with(b"{\"error\":")
             }
             (Trouble::Slow, Ok(response)) => response.status() == 200 && json(response),
             (Trouble::Reset | Trouble::ResetBefore | Trouble::CutOff, Err(Broken(_))) => true,
