@@ -18,7 +18,7 @@ use super::{
     parcel::{Parcel, deliver},
     seen::{Seen, fingerprint},
     unchanged::Unchanged,
-    walk::Row,
+    walk::{Row, UNTIMED},
 };
 use crate::{
     base::{
@@ -274,7 +274,7 @@ impl Fates {
         let mut seen = Seen::default();
         for record in records.iter().filter(|record| record.changed.is_some_and(|changed| changed <= until)) {
             if matches!(self.known[&record.key], Fate::Sent | Fate::Skipped(_)) {
-                let second = record.changed.map_or(i64::MIN, |changed| changed.timestamp());
+                let second = record.changed.map_or(UNTIMED, |changed| changed.timestamp());
                 seen.insert(Row { key: fingerprint(&record.key), second }, &record.status, SENT);
             }
         }

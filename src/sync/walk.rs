@@ -32,6 +32,9 @@ pub const LAG: Duration = Duration::from_secs(60);
 pub const MOST: usize = 1000;
 /// Readings of a page that does not join, before the next one waits until the upper page is older than [`LAG`].
 const READINGS: usize = 4;
+/// The second of a row whose time is unknown.
+pub const UNTIMED: i64 = i64::MIN;
+
 /// One row of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Row {

@@ -7,7 +7,7 @@ use std::{
 
 use fastrand::Rng;
 
-use super::{Ask, Cut, Joined, MOST, Relief, Row, Rows, Server, Walk};
+use super::{Ask, Cut, Joined, MOST, Relief, Row, Rows, Server, UNTIMED, Walk};
 use crate::base::window::Span;
 
 /// Rows of which each changed in a second of its own.
@@ -219,6 +219,24 @@ fn a_second_that_lies_across_pages_is_told_with_its_order_unless_one_page_holds_
     for (second, expected) in seconds {
         assert_eq!(cut(second, true), (expected.to_vec(), true));
         assert_eq!(cut(second, false), (expected.to_vec(), expected.is_empty()));
+    }
+}
+
+/// Rows 8 to 17 are of one second, and rows at the edges of pages have no time that can be read.
+#[test]
+fn a_row_without_a_time_hides_no_second_that_lies_across_pages() {
+    let second = |key: u64| if (8..=17).contains(&key) { 8 } else { key as i64 };
+    for untimed in 5..20 {
+        let mut walk = Walk::new(10, 1);
+        while let Some(ask) = walk.ask(Duration::ZERO) {
+            let page = (ask.span.offset..29).take(ask.span.count);
+            let time = |key| if key == untimed { UNTIMED } else { second(key) };
+            let page = page.map(|key| Row { key: u128::from(key), second: time(key) }).collect();
+            walk.answered(ask, page, 29, Duration::ZERO);
+        }
+        let cut: Vec<i64> =
+            walk.joined().iter().flat_map(|joined| &joined.cut).map(|cut| cut.second).collect();
+        assert!(cut.contains(&8), "row {untimed} has no time: {cut:?}");
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
         seen::{Known, Seen, fingerprint, repeats},
         sweep::Sweeping,
         unchanged::{self, Memory},
-        walk::{Ask, Row, Rows},
+        walk::{Ask, Row, Rows, UNTIMED},
     },
 };
 
@@ -371,7 +371,7 @@ impl Pass<'_> {
 }
 
 fn row(record: &Record) -> Row {
-    let second = record.changed.map_or(i64::MIN, |changed| changed.timestamp());
+    let second = record.changed.map_or(UNTIMED, |changed| changed.timestamp());
     Row { key: fingerprint(&record.key), second }
 }
 

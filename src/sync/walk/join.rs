@@ -36,7 +36,7 @@ impl Walk {
             _ if read.keys.is_empty() => true,
             // The shared row must have the same version: a late change moves a row up within the window, and then both pages may
             // show it.
-            Some(upper) if !read.keys.is_disjoint(&upper.keys) => true,
+            Some(upper) if read.shares(upper) => true,
             // This snapshot is newer than that of the upper page: rows that stood below it are in this page now, or lower, unless
             // the server has cut this page off. But empty pages in between may come from a still newer snapshot.
             Some(upper) => {
@@ -49,7 +49,7 @@ impl Walk {
 
     fn count_late_joins(&mut self, read: &Read) {
         (self.strangers, self.unjoined) = (0, HashSet::new());
-        let shares = |upper: &Read| read.keys.is_empty() || !read.keys.is_disjoint(&upper.keys);
+        let shares = |upper: &Read| read.keys.is_empty() || read.shares(upper);
         let shared = self.upper.as_ref().is_none_or(shares);
         self.late_joins = if shared { 0 } else { self.late_joins + 1 };
         if self.late_joins >= LATE_JOINS {

@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::Row;
+use super::{Row, UNTIMED};
 
 /// A second of which one part may be in a page and another in the one above, and neither holds all: within a second nobody
 /// promises an order.
@@ -46,15 +46,30 @@ impl Read {
         (same && spread <= 2 * here.len()).then_some(here.len() as u32 - 1)
     }
 
+    /// Whether both pages have a row in the same version. Without a time the version of a row is unknown.
+    pub fn shares(&self, upper: &Read) -> bool {
+        self.keys.iter().any(|row| row.second != UNTIMED && upper.keys.contains(row))
+    }
+
     /// Whether it holds all rows of a second, as one answer is a consistent picture.
     fn holds(&self, second: i64) -> bool {
-        let (Some(bottom), Some(top)) = (self.rows.first(), self.rows.last()) else { return false };
-        (bottom.second < second || self.lowest) && (top.second > second || self.ends)
+        let (Some(bottom), Some(top)) = (self.bottom(), self.top()) else { return false };
+        (bottom < second || self.lowest) && (top > second || self.ends)
+    }
+
+    /// Returns the second of the lowest row that has one. A row whose time can't be read stands among rows of its time.
+    fn bottom(&self) -> Option<i64> {
+        self.rows.iter().map(|row| row.second).find(|second| *second != UNTIMED)
+    }
+
+    /// Returns the second of the highest row that has one.
+    fn top(&self) -> Option<i64> {
+        self.rows.iter().rev().map(|row| row.second).find(|second| *second != UNTIMED)
     }
 
     /// The seconds at the two edges where this page meets the upper one, unless one of them holds the whole second.
     pub fn cut(&self, upper: &Read) -> Vec<Cut> {
-        let edges = [upper.rows.first(), self.rows.last()].map(|row| row.map(|row| row.second));
+        let edges = [upper.bottom(), self.top()];
         let cut = |second: &i64| !self.rows.is_empty() && !upper.holds(*second) && !self.holds(*second);
         let mut seconds: Vec<i64> = edges.into_iter().flatten().filter(cut).collect();
         seconds.dedup();
