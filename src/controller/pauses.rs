@@ -169,7 +169,7 @@ mod tests {
         let two = r#"[{"list_id": "a", "consent": "none", "enabled": false}, {"list_id": "a"}]"#;
         assert_eq!(after(two), Some(Pause::Disabled), "the other one is new");
         let two = r#"[{"list_id": "a", "archived": "skip", "enabled": false}, {"list_id": "a"}]"#;
-        assert_eq!(after(two), None, "which of them it is can't be told");
+        assert_eq!(after(two), None, "either could be the entry");
     }
 
     #[test]

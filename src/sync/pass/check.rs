@@ -24,6 +24,9 @@ use crate::{
 
 /// How often a second that is too big for one answer is read, at most.
 const READINGS: u32 = 30;
+/// Readings in a row without a new row after which a second counts as read where the source's totals are wrong. A server that
+/// shuffles the rows may hide one of them several times by chance.
+const QUIET: u32 = 8;
 /// How often the counts are compared: members who come and go between two of them, and answers from older pictures, can make
 /// them differ.
 const COUNTS: u32 = 8;
@@ -153,6 +156,7 @@ impl Pass<'_> {
     async fn read_again_and_again(&mut self, index: usize, window: Window) -> Result<Looked, Fault> {
         let counted = !self.totals_wrong();
         let (mut count, mut seen, mut held) = (self.server().cap, HashMap::new(), None);
+        let mut quiet = 0;
         for _ in 0..READINGS {
             let (mut offset, known) = (0, seen.len());
             loop {
@@ -191,8 +195,9 @@ impl Pass<'_> {
                     break;
                 }
             }
-            // Without a usable total, a reading without a new record has to suffice.
-            if !counted && known > 0 && seen.len() == known {
+            // Without a usable total, several readings without a new record have to suffice.
+            quiet = if known > 0 && seen.len() == known { quiet + 1 } else { 0 };
+            if !counted && quiet == QUIET {
                 return Ok(Looked::Whole);
             }
             if seen.is_empty() {
