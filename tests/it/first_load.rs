@@ -126,12 +126,14 @@ impl Terminal {
         for (name, value) in importer.as_std().get_envs() {
             command.env(name, value.unwrap_or_default());
         }
+        // Without `exec` some shells stay in between, and Ctrl-C ends them with a code of their own.
         let line = format!(
-            "{} go {options} --state {}",
+            "exec {} go {options} --state {}",
             env!("CARGO_BIN_EXE_importer"),
             loopback.folder.path().display()
         );
-        command.args(["-qec", &line, "/dev/null"]).env("RUST_LOG", "info").kill_on_drop(true);
+        command.args(["-qec", &line, "/dev/null"]).kill_on_drop(true);
+        command.env("RUST_LOG", "info").env("SHELL", "/bin/sh");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         Terminal { child: command.spawn().unwrap(), shown: String::new() }
     }
