@@ -1,8 +1,8 @@
-//! Decides when a run opts out or opts in so many records that it looks like a mistake. Pure.
+//! Decides when the opt-outs or opt-ins of a run are too many and look like a mistake. Pure.
 
-/// The opt-outs and opt-ins of a smaller list may be any share of it.
+/// Lists of up to this many records are never stopped.
 const SMALL: u64 = 1000;
-/// More than one in so many is unusual.
+/// A change of more than one record in five is unusual.
 const SHARE: u64 = 5;
 
 /// The brake of one pass.

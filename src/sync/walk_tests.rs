@@ -175,8 +175,8 @@ fn a_row_that_has_moved_within_the_window_joins_nothing() {
     assert_eq!(ask.span.offset, 10, "it is read again");
 }
 
-/// The seconds that are told to lie across pages: of 29 rows with these seconds, in pages of 10 with an overlap of 5, by a
-/// server that keeps an order within a second, or one that has another one for each answer.
+/// Returns the seconds that the walk reports as lying across pages. The list has 29 rows with the given seconds, read in pages of
+/// 10 with an overlap of 5. The server keeps the order within a second, or shuffles it for every answer.
 fn cut(second: fn(u64) -> i64, keeps_order: bool) -> (Vec<i64>, bool) {
     let mut walk = Walk::new(10, 1);
     let mut random = Rng::with_seed(1);

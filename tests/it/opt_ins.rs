@@ -218,7 +218,7 @@ async fn opt_ins_of_other_mappings_count_by_their_payloads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_confirms_or_comes_back_during_a_full_load_is_counted_once() {
+async fn an_opt_in_that_happens_during_a_full_load_is_counted_once() {
     let world = known("in14", 380, "pending", "").await;
     let text = with(&world, r#""items_per_request": 20, "worker_count": 1, "overlap": "10m", "#);
     turn(&world, "in14", 380, "pending", "subscribed");
