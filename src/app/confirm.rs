@@ -18,7 +18,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::sync::confirm::Confirm;
+use crate::engine::confirm::Confirm;
 
 /// How long a first load waits for Enter.
 const WAIT: Duration = Duration::from_secs(30);

@@ -1,18 +1,11 @@
 //! Wiring: settings to adapters to controller, signals to the stop token, outcomes to exit codes. The one place that
 //! knows every floor.
 
+pub mod commands;
 mod confirm;
-mod demo;
-pub mod ends;
-mod lists;
 pub mod logger;
-mod preview;
-mod release;
-mod replay;
-mod state;
 mod strict;
-pub mod verify;
-mod why;
+pub mod wiring;
 
 use std::{
     io::{Write, stdout},
@@ -31,7 +24,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::ends::{Adapters, Keys};
+use self::wiring::{Adapters, Keys};
 use crate::{
     base::{
         clock::{Clock, SystemClock},
@@ -59,15 +52,15 @@ const TWICE: Duration = Duration::from_secs(1);
 pub async fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Go(go) => self::go(go).await,
-        Command::Demo(options) => demo::run(options.story).await,
-        Command::Check(check) => state::check(&check),
-        Command::Preview(options) => preview::run(&options).await,
-        Command::Replay(options) => replay::run(&options).await,
-        Command::Release(options) => release::run(&options).await,
-        Command::Verify(options) => verify::run(&options).await,
-        Command::Why(options) => why::run(&options).await,
-        Command::Schema => state::schema(),
-        Command::State(options) => state::versions(&options),
+        Command::Demo(options) => commands::demo::run(options.story).await,
+        Command::Check(check) => commands::state::check(&check),
+        Command::Preview(options) => commands::preview::run(&options).await,
+        Command::Replay(options) => commands::replay::run(&options).await,
+        Command::Release(options) => commands::release::run(&options).await,
+        Command::Verify(options) => commands::verify::run(&options).await,
+        Command::Why(options) => commands::why::run(&options).await,
+        Command::Schema => commands::state::schema(),
+        Command::State(options) => commands::state::versions(&options),
         Command::Sandbox(sandbox) => self::sandbox(sandbox).await,
     }
 }

@@ -7,7 +7,7 @@ use log::{error, info};
 use crate::{
     cli::exit,
     state::{file::NAME, folders::Folders, home, read},
-    sync::dead_letter,
+    store::dead_letter,
 };
 
 /// Logs the files with dead letters of the lists in the state file. Returns the exit code.

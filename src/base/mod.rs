@@ -5,6 +5,7 @@ pub mod adapter;
 pub mod clock;
 pub mod consent;
 pub mod contact;
+pub mod counts;
 pub mod fault;
 pub mod record;
 pub mod redact;

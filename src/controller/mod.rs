@@ -1,15 +1,14 @@
 //! Decides what runs and writes what came of it. One task owns all of it, so nothing is locked; it is the only one
 //! that writes the state file.
 
+mod deferred;
 mod file;
-mod known;
-mod late;
+mod fingerprint;
 mod pauses;
 pub mod quit;
 mod report;
 mod runs;
-mod slots;
-mod turns;
+pub mod schedule;
 pub mod watch;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -23,20 +22,25 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    file::File, late::Late, pauses::Pauses, quit::QuitFile, slots::Slots, turns::Turns, watch::Watch,
+    deferred::Late,
+    file::File,
+    pauses::Pauses,
+    quit::QuitFile,
+    schedule::{slots::Slots, turns::Turns},
+    watch::Watch,
 };
 pub use self::{
-    known::past,
+    fingerprint::past,
     runs::{remembers, unchanged},
 };
 use crate::{
     base::{clock::Clock, fault::Fault},
-    state::{Entry, StateFile, Unfit},
-    sync::{
-        checkpoint::Checkpoint,
+    engine::{
         confirm::Confirm,
-        job::{Ended, Ends},
+        plan::{Ended, Ends},
     },
+    state::{Entry, StateFile, Unfit},
+    store::checkpoint::Checkpoint,
 };
 
 /// How often the state file is read when nobody tells of a change.

@@ -2,14 +2,15 @@
 
 use std::{cmp::Reverse, path::Path};
 
-use super::pauses::Pause;
+use super::{pauses::Pause, schedule::due::Due};
 use crate::{
     base::{
+        counts::Counts,
         fault::Fault,
         time::{lasting, spoken},
     },
+    engine::{clocks::Noticed, deferred::News, plan::Outcome},
     state::{Edit, Entry},
-    sync::{clocks::Noticed, coverage::Counts, due::Due, job::Outcome, late::News},
 };
 
 /// Why an entry runs, or does not.

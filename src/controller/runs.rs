@@ -9,9 +9,22 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Controller, Look, Mode, Ran, Wanted, known, pauses::Pause, report, slots::Slot, turns::Turns};
+use super::{
+    Controller, Look, Mode, Ran, Wanted, fingerprint,
+    pauses::Pause,
+    report,
+    schedule::{
+        due::{self, Due},
+        slots::Slot,
+        turns::Turns,
+    },
+};
 use crate::{
     base::fault::Fault,
+    engine::{
+        plan::{Ended, Ends, Outcome, Plan},
+        run,
+    },
     state::{
         Edit, Entry, Stamp,
         document::Overruled,
@@ -19,13 +32,7 @@ use crate::{
         folders::Folders,
         identity::EntryId,
     },
-    sync::{
-        checkpoint::Checkpoint,
-        due::{self, Due},
-        job::{self, Ended, Ends, Outcome, Plan},
-        ledger,
-        unchanged::Unchanged,
-    },
+    store::{cache::Unchanged, checkpoint::Checkpoint, ledger},
 };
 
 impl Controller {
@@ -164,12 +171,12 @@ impl Controller {
             folder: folders.entry(&entry),
             list_folder: folders.list(&entry),
             dead_letter: folders.dead_letter(&entry),
-            origin: known::origin(&entry),
+            origin: fingerprint::origin(&entry),
             delivered_before: entry.delivered_before,
             reads_archived: entry.contact.policy.reads_archived() && !ends.rereads(),
             alone: entry.alone,
-            past: known::past(&entry, self.file.all_read(), &folders),
-            audience: known::audience(&entry, &ends),
+            past: fingerprint::past(&entry, self.file.all_read(), &folders),
+            audience: fingerprint::audience(&entry, &ends),
             allow_mass_change: entry.allow_mass_change,
             unchanged: unchanged(&entry, &ends, &folders),
             holds_back: since.is_some() || entry.full_load == FullLoad::ChangedOnly,
@@ -179,7 +186,7 @@ impl Controller {
         let (stop, id) = (self.stop.child_token(), entry.id.clone());
         let ended = stop.clone();
         let task = self.jobs.spawn(async move {
-            let ended = job::run(&ends, &plan, &ended).await;
+            let ended = run::run(&ends, &plan, &ended).await;
             (entry, ends.retry, ended)
         });
         self.slots.run(task.id(), id.clone());

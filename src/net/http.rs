@@ -18,8 +18,8 @@ use url::Url;
 use super::{
     Caller, Gate, Request, Response, Transport, TransportError,
     answer::{ProblemDocument, retry_after, seconds, server_time},
+    auth::Session,
     backoff,
-    session::Session,
 };
 use crate::base::{
     clock::Clock,

@@ -2,7 +2,7 @@
 
 use std::{process::Stdio, sync::Arc, time::Duration};
 
-use importer::{controller::Verdict, sandbox::Sandbox, sync::confirm::Confirm};
+use importer::{controller::Verdict, engine::confirm::Confirm, sandbox::Sandbox};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, Command},

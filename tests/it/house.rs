@@ -3,13 +3,13 @@
 use std::{fs, path::Path};
 
 use importer::{
-    app::ends::examine,
+    app::wiring::examine,
     mapping, sink, source,
     state::fields::{self, Kind},
 };
 
 /// What each floor may import of the crate.
-const FLOORS: [(&str, &[&str]); 10] = [
+const FLOORS: [(&str, &[&str]); 11] = [
     ("base", &[]),
     ("net", &["base"]),
     ("state", &["base"]),
@@ -17,9 +17,25 @@ const FLOORS: [(&str, &[&str]); 10] = [
     ("mapping", &["base"]),
     ("sink", &["base", "net"]),
     ("sandbox", &["base", "net"]),
-    ("sync", &["base", "source", "mapping", "sink"]),
-    ("controller", &["base", "state", "sync"]),
-    ("app", &["base", "net", "state", "source", "mapping", "sink", "sandbox", "sync", "controller", "cli"]),
+    ("store", &["base"]),
+    ("engine", &["base", "store", "source", "mapping", "sink"]),
+    ("controller", &["base", "state", "store", "engine"]),
+    (
+        "app",
+        &[
+            "base",
+            "net",
+            "state",
+            "source",
+            "mapping",
+            "sink",
+            "sandbox",
+            "store",
+            "engine",
+            "controller",
+            "cli",
+        ],
+    ),
 ];
 
 /// Every source file, as its path below `src` and its text.
@@ -94,7 +110,7 @@ fn imports_point_down() {
 
 #[test]
 fn an_import_that_points_up_would_be_found() {
-    assert_eq!(imports("use crate::sync::job;"), ["sync"]);
+    assert_eq!(imports("use crate::engine::run;"), ["engine"]);
     assert_eq!(
         imports("use crate::{\n    base::{a, b},\n    controller,\n};\nlet x = crate::app::run();"),
         ["base", "controller", "app"]
@@ -169,7 +185,7 @@ fn every_field_stands_in_the_reference_with_its_default_and_its_range() {
 fn the_engine_names_no_third_party() {
     let mut looked = 0;
     for (name, text) in sources() {
-        if !["sync/", "controller/", "net/"].iter().any(|floor| name.starts_with(floor)) {
+        if !["engine/", "store/", "controller/", "net/"].iter().any(|floor| name.starts_with(floor)) {
             continue;
         }
         looked += 1;

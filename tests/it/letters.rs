@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use importer::{
-    app::ends::{Adapters, Keys},
+    app::wiring::{Adapters, Keys},
     base::clock::SystemClock,
     net::transport::Web,
     state::{Entry, delivered::ADAPTER_DEFAULTS},

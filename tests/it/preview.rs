@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use importer::base::clock::Clock;
-use importer::base::clock::SystemClock;
+use importer::base::clock::{Clock, SystemClock};
 
 use crate::loopback::{Loopback, output};
 

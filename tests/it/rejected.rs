@@ -5,7 +5,7 @@ use std::{fs, sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use futures::future::BoxFuture;
 use importer::{
-    app::ends::{Adapters, Keys},
+    app::wiring::{Adapters, Keys},
     base::clock::Clock,
     net::{Transport, transport::TransportError},
     sandbox::Sandbox,

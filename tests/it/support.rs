@@ -10,13 +10,13 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use importer::{
-    app::ends::{Adapters, Keys},
+    app::wiring::{Adapters, Keys},
     base::{clock::Clock, fault::Fault, time},
     controller::{self, Mode, Tools, Verdict, watch::Watch},
+    engine::confirm::Confirm,
     net::Transport,
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member, when_i_work},
     state::{StateFile, disk::OURS, file::NAME, folders::DEAD_LETTER, schema},
-    sync::confirm::Confirm,
 };
 use serde_json::{Map, Value};
 use tokio::{

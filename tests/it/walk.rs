@@ -15,13 +15,14 @@ use importer::{
         window::{Page, Span, Window},
     },
     controller::Verdict,
+    engine::{
+        plan::{Ended, Ends, Plan},
+        run,
+    },
     mapping::Mapping,
     sink::{BatchLimits, Receipt, Sink},
     source::{Pages, Rows, Source},
-    sync::{
-        job::{self, Ended, Ends, Plan},
-        unchanged::Unchanged,
-    },
+    store::cache::Unchanged,
 };
 use serde_json::value::to_raw_value;
 use tokio::time::{sleep, timeout};
@@ -241,7 +242,7 @@ fn ends(source: Liar) -> Ends {
 async fn load(source: Liar) -> Result<Ended, Fault> {
     let ends = ends(source);
     let folder = tempfile::tempdir().unwrap();
-    job::run(&ends, &plan(&folder, None), &CancellationToken::new()).await
+    run::run(&ends, &plan(&folder, None), &CancellationToken::new()).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,6 +276,6 @@ async fn a_window_that_would_end_before_it_begins_is_told_rather_than_read() {
     let ends = ends(honest());
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(&folder, Some(at("2026-11-21T12:30:00")));
-    let fault = job::run(&ends, &plan, &CancellationToken::new()).await.unwrap_err();
+    let fault = run::run(&ends, &plan, &CancellationToken::new()).await.unwrap_err();
     assert!(fault.to_string().contains("clock says 2026-11-21 12:00:00"), "{fault}");
 }

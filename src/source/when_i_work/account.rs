@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::{
     base::{fault::Fault, secret::Secret},
     net::{
-        Account, Caller, Doors, Environment, Gate, Http, Refused, Request, Response, Unopened,
-        environment::credentials, session::Token,
+        Account, Caller, Doors, Environment, Gate, Http, Refused, Request, Response, Unopened, auth::Token,
+        environment::credentials,
     },
 };
 

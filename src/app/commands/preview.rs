@@ -1,0 +1,127 @@
+//! `importer preview LIST`: records as they are read, what is sent for them, and what is left out and why. The one command
+//! that shows personal data, to whoever asks for it, on stdout.
+
+use std::io::{Write, stdout};
+
+use anyhow::Context;
+use serde_json::{Value, value::RawValue};
+
+use super::lists::Lists;
+use crate::{
+    app::wiring::Keys,
+    base::{
+        fault::Fault,
+        record::{LeftOut, Mapped, Outgoing, Payload, Record, UNREADABLE},
+        window::{Span, Sweep, Window},
+    },
+    cli::{self, exit},
+    engine::plan::Ends,
+    sink::Deletion,
+    source::{Chain, Pages},
+    state::Entry,
+    store::ledger,
+};
+
+/// Answers the exit code.
+pub async fn run(options: &cli::Preview) -> anyhow::Result<u8> {
+    let lists = Lists::open(&options.state, Keys::SourceOnly)?;
+    for entry in lists.of(&options.list_id)? {
+        let ends = lists.ends(entry)?;
+        let summary = ledger::summary(&lists.folders.list(entry)).await?;
+        ends.mapping.choose(summary.and_then(|summary| summary.choice));
+        let records = match &options.member {
+            Some(member) => vec![one(&ends, member).await?],
+            None => latest(&ends, options.count).await?,
+        };
+        let told: Vec<String> = records.iter().map(|record| told(&ends, record)).collect();
+        let told = if told.is_empty() { "There is no record to show.\n".to_owned() } else { told.join("\n") };
+        write!(stdout(), "{}{told}", head(entry))?;
+    }
+    Ok(exit::DONE)
+}
+
+fn head(entry: &Entry) -> String {
+    if entry.alone { String::new() } else { format!("\nEntry at {}\n\n", entry.place) }
+}
+
+async fn one(ends: &Ends, member: &str) -> anyhow::Result<Record> {
+    let found = ends.source.find(&ends.source.key(member)).await?;
+    let hint = "give the address as it is there, or the key of a dead letter";
+    Ok(found.ok_or_else(|| Fault::list("the list has no such record").hint(hint))?)
+}
+
+/// The records that changed last.
+async fn latest(ends: &Ends, count: u64) -> anyhow::Result<Vec<Record>> {
+    let rows = match ends.source.pages() {
+        Pages::Rows(rows) => rows,
+        Pages::Chain(chain) => return first(ends, chain, count as usize).await,
+    };
+    let window = Window { sweep: Sweep::Listed, since: None, until: None };
+    let total = rows.read(&window, Span { offset: 0, count: 1 }).await?.total;
+    let offset = total.saturating_sub(count);
+    let page = rows
+        .read(&window, Span { offset, count: count as usize })
+        .await
+        .context("could not read the latest records")?;
+    Ok(page.records)
+}
+
+/// Records of a page, where more than that is to be asked for than is shown.
+const PAGE: usize = 100;
+
+/// The first records of a source that is read from its beginning.
+async fn first(ends: &Ends, chain: &dyn Chain, count: usize) -> anyhow::Result<Vec<Record>> {
+    let (at, mut next, mut records) = (ends.source.now(), None, vec![]);
+    loop {
+        let link = chain.follow(at, next.as_ref(), count.max(PAGE)).await?;
+        records.extend(link.records);
+        if records.len() >= count || link.next.is_none() {
+            records.truncate(count);
+            return Ok(records);
+        }
+        next = link.next;
+    }
+}
+
+/// These are opted out, but not on a first load.
+const ARCHIVED: &str = "archived";
+
+/// One member, in three parts.
+fn told(ends: &Ends, record: &Record) -> String {
+    let mut told = format!("Record {}\n{}\n\n", record.key, pretty(&record.body));
+    if let Some(why) = &record.unreadable {
+        return told + &format!("Not sent: rejected, {UNREADABLE}: {why}\n");
+    }
+    if record.deleted {
+        return told
+            + match ends.sink.deletion() {
+                Deletion::Sent => "Sent: that it is deleted\n",
+                Deletion::Ignored => "Not sent: skipped, deleted\n",
+            };
+    }
+    match ends.mapping.map(record) {
+        Mapped::Skip(reason) => told += &format!("Not sent: skipped, {reason}\n"),
+        Mapped::Reject(reason) => told += &format!("Not sent: rejected, {reason}\n"),
+        Mapped::Send(Outgoing { body, left_out, .. }) => {
+            let payload = Payload { key: record.key.clone(), body: Some(body) };
+            let refused = ends.sink.refusal(&payload);
+            let when =
+                if record.status == ARCHIVED { " if archived after a delivery of the list" } else { "" };
+            let head = format!("Sent{when}\n");
+            told += &refused.map_or(head, |reason| format!("Not sent: rejected, {reason}\n"));
+            told += &payload.body.map_or_else(String::new, |body| format!("{}\n", pretty(&body)));
+            if !left_out.is_empty() {
+                told += "\nLeft out\n";
+            }
+            for LeftOut { field, reason } in left_out {
+                told += &format!("  {field:<32} {reason}\n");
+            }
+        }
+    }
+    told
+}
+
+fn pretty(json: &RawValue) -> String {
+    let value: Result<Value, _> = serde_json::from_str(json.get());
+    value.and_then(|value| serde_json::to_string_pretty(&value)).unwrap_or_else(|_| json.get().to_owned())
+}

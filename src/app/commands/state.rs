@@ -1,0 +1,139 @@
+//! The commands about the state file: check it, describe it, look at its versions, go back to one.
+
+use std::io::{Write, stdout};
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use crate::{
+    app::wiring::examine,
+    base::{
+        clock::{Clock, SystemClock},
+        time,
+    },
+    cli::{self, StateCommand, exit},
+    controller::schedule::due::{self, Due},
+    state::{
+        disk::Disk,
+        fields,
+        file::NAME,
+        finding::Finding,
+        history, read,
+        schema::{self, Snapshot},
+    },
+};
+
+/// `importer check`: every problem of the file at once.
+pub fn check(options: &cli::Check) -> anyhow::Result<u8> {
+    let path = options.state.join(NAME);
+    let (entries, problems, warnings) = match read::inspect(&path) {
+        Ok(Ok(mut snapshot)) => {
+            examine(&mut snapshot, &options.state)?;
+            let mut problems = std::mem::take(&mut snapshot.problems);
+            problems.extend(future(&snapshot));
+            problems.sort_by_key(|problem| problem.place);
+            (snapshot.entries.len(), problems, snapshot.warnings)
+        }
+        Ok(Err(finding)) => (0, vec![finding], vec![]),
+        Err(fault) if options.json => {
+            writeln!(stdout(), "{}", json!({"path": path, "error": fault.to_string()}))?;
+            return Ok(exit::UNUSABLE);
+        }
+        Err(fault) => bail!(fault),
+    };
+    let code = if problems.is_empty() { exit::DONE } else { exit::UNUSABLE };
+    if options.json {
+        let list = |findings: &[Finding]| -> Vec<Value> {
+            let each = |finding: &Finding| json!({"line": finding.place.line, "column": finding.place.column, "text": finding.text});
+            findings.iter().map(each).collect()
+        };
+        let told = json!({"path": path, "entries": entries, "problems": list(&problems), "warnings": list(&warnings)});
+        writeln!(stdout(), "{told}")?;
+        return Ok(code);
+    }
+    for (word, findings) in [("problem", &problems), ("warning", &warnings)] {
+        for finding in findings {
+            writeln!(stdout(), "{}: {word}\n{}\n", finding.at(&path), finding.excerpt)?;
+        }
+    }
+    let (problems, warnings) = (count(problems.len(), "problem"), count(warnings.len(), "warning"));
+    let entries = if entries == 1 { "1 entry".into() } else { format!("{entries} entries") };
+    writeln!(stdout(), "{}: {entries} can run; {problems}, {warnings}.", path.display())?;
+    Ok(code)
+}
+
+/// Entries that could run, but for a timestamp that lies too far ahead.
+fn future(snapshot: &Snapshot) -> Vec<Finding> {
+    let now = SystemClock.now();
+    let text = snapshot.text.strip_prefix(schema::BOM).unwrap_or(&snapshot.text);
+    let ahead = snapshot.entries.iter().filter_map(|entry| {
+        match due::decide(entry.latest_timestamp, None, entry.every, now) {
+            Due::Future { since } => Some((entry.place, since)),
+            _ => None,
+        }
+    });
+    let what = |since| {
+        format!(
+            "`latest_timestamp` {} is more than an hour in the future, so the entry does not run",
+            time::plain(since)
+        )
+    };
+    ahead.map(|(place, since)| Finding::new(text, place, what(since))).collect()
+}
+
+fn count(number: usize, word: &str) -> String {
+    match number {
+        0 => format!("no {word}"),
+        1 => format!("1 {word}"),
+        _ => format!("{number} {word}s"),
+    }
+}
+
+/// `importer schema`
+pub fn schema() -> anyhow::Result<u8> {
+    writeln!(stdout(), "{:#}", fields::json_schema())?;
+    Ok(exit::DONE)
+}
+
+/// `importer state log` and `importer state revert N`
+pub fn versions(options: &cli::State) -> anyhow::Result<u8> {
+    let folder = &options.state;
+    let versions = history::versions(folder)
+        .with_context(|| format!("the history of `{}` can't be read", folder.display()))?;
+    if versions.is_empty() {
+        bail!("`{}` has no history yet: importer keeps one while it runs", folder.display());
+    }
+    match options.command {
+        StateCommand::Log => {
+            let mut before: Option<String> = None;
+            writeln!(stdout(), "   N  when (UTC)           by        what changed")?;
+            for version in &versions {
+                let text = version.text().with_context(|| format!("version {}", version.number))?;
+                let changes = before
+                    .as_deref()
+                    .map_or(vec!["oldest version kept".into()], |old| history::changes(old, &text));
+                let (number, at, by) = (version.number, time::spoken(version.at), version.by);
+                writeln!(
+                    stdout(),
+                    "{number:4}  {at}  {by:8}  {}",
+                    changes.join("\n                                     ")
+                )?;
+                before = Some(text);
+            }
+        }
+        StateCommand::Revert { number } => {
+            let Some(version) = versions.iter().find(|version| version.number == number) else {
+                let (first, last) = (versions[0].number, versions[versions.len() - 1].number);
+                bail!("there is no version {number}; `importer state log` shows {first} to {last}");
+            };
+            let disk = Disk::open(folder.join(NAME)).context("the state folder can't be written")?;
+            history::revert(&disk, version, SystemClock.now()).context("the state file can't be written")?;
+            writeln!(
+                stdout(),
+                "{} is as in version {number} again; what it was is a version too.",
+                disk.path.display()
+            )?;
+        }
+    }
+    Ok(exit::DONE)
+}

@@ -1,0 +1,5 @@
+//! When each entry runs. Pure.
+
+pub mod due;
+pub mod slots;
+pub mod turns;

@@ -1,0 +1,117 @@
+//! Errors that a sink finds after it has taken the records: what is new since the last look. The last look is kept, so that
+//! a restart neither asks too often nor tells the same again.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::plan::Ends;
+use crate::{
+    base::fault::Fault,
+    sink::{LateErrors, Sink},
+    store::files,
+};
+
+/// An account is asked so often at most.
+pub const BETWEEN: TimeDelta = TimeDelta::minutes(10);
+
+/// What one look has found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Look {
+    at: DateTime<Utc>,
+    kinds: BTreeMap<String, u64>,
+    /// The sink told as many as it can.
+    #[serde(default)]
+    full: bool,
+    /// Something was sent since, and it was too soon to look again.
+    #[serde(default)]
+    unseen: bool,
+}
+
+/// What is new.
+#[derive(Debug, PartialEq, Eq)]
+pub struct News {
+    /// How often, by kind.
+    pub kinds: BTreeMap<String, u64>,
+    /// There may be more than the sink still tells.
+    pub at_least: bool,
+    /// Since when; nothing if nobody has looked before.
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// The account to which runs have sent.
+#[derive(Clone)]
+pub struct Account(Arc<dyn Sink>);
+
+impl Account {
+    pub fn of(ends: &Ends) -> Self {
+        Account(Arc::clone(&ends.sink))
+    }
+
+    /// Asks if something was `taken` since the last look, unless somebody has looked a moment ago, and keeps at `path` what was
+    /// found. Nothing: nobody was asked, or nothing is new.
+    pub async fn look(&self, path: &Path, taken: bool, now: DateTime<Utc>) -> Result<Option<News>, Fault> {
+        let before = load(path).await?;
+        if !taken && !before.as_ref().is_some_and(|before| before.unseen) {
+            return Ok(None);
+        }
+        let soon = |before: &&Look| (TimeDelta::zero()..BETWEEN).contains(&(now - before.at));
+        if let Some(before) = before.as_ref().filter(soon) {
+            keep(path, &Look { unseen: true, ..before.clone() }).await?;
+            return Ok(None);
+        }
+        let Some(found) = self.0.late_errors().await? else { return Ok(None) };
+        let news = news(before, &found);
+        keep(path, &Look { at: now, kinds: found.kinds, full: found.full, unseen: false }).await?;
+        Ok(Some(news).filter(|news| !news.kinds.is_empty()))
+    }
+}
+
+async fn keep(path: &Path, look: &Look) -> Result<(), Fault> {
+    let bytes = serde_json::to_vec(look).unwrap_or_default();
+    files::blocking(path, move |path| files::replace(path, &bytes).map(|_| ())).await
+}
+
+/// One that can't be read counts as none.
+async fn load(path: &Path) -> Result<Option<Look>, Fault> {
+    let bytes = files::blocking(path, files::read).await?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// The sink tells its latest errors without their times; so what is there more often than before is new. Once it tells as many as
+/// it can, new ones can't be told from old ones, and all are told again.
+fn news(before: Option<Look>, found: &LateErrors) -> News {
+    let comparable = before.as_ref().filter(|before| !(before.full && found.full));
+    let known = |kind: &String| comparable.and_then(|before| before.kinds.get(kind)).copied().unwrap_or(0);
+    let more = |(kind, count): (&String, &u64)| (kind.clone(), count.saturating_sub(known(kind)));
+    let kinds = found.kinds.iter().map(more).filter(|(_, count)| *count > 0).collect();
+    News { kinds, at_least: found.full, since: before.as_ref().map(|before| before.at) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_more_often_than_before_is_new() {
+        let kinds = |kinds: &[(&str, u64)]| -> BTreeMap<String, u64> {
+            kinds.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect()
+        };
+        let at = "2026-11-21T12:00:00Z".parse().unwrap();
+        let look = |full| Some(Look { at, kinds: kinds(&[("a", 3), ("b", 2)]), full, unseen: false });
+        let before = || look(false);
+        for (before, found, full, expected) in [
+            (look(true), kinds(&[("a", 3), ("b", 2)]), true, kinds(&[("a", 3), ("b", 2)])),
+            (look(true), kinds(&[("a", 3)]), false, kinds(&[])),
+            (None, kinds(&[("a", 3)]), false, kinds(&[("a", 3)])),
+            (before(), kinds(&[("a", 5), ("b", 2), ("c", 1)]), false, kinds(&[("a", 2), ("c", 1)])),
+            (before(), kinds(&[("a", 3), ("b", 2)]), false, kinds(&[])),
+            (before(), kinds(&[("a", 99), ("b", 1)]), true, kinds(&[("a", 96)])),
+        ] {
+            let since = before.as_ref().map(|_| at);
+            let news = news(before, &LateErrors { kinds: found, full });
+            assert_eq!(news, News { kinds: expected, at_least: full, since });
+        }
+    }
+}

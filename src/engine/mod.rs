@@ -1,0 +1,20 @@
+//! One run of one list: which rows to request, what becomes of them, when all of them are delivered. Knows no third
+//! party and no state file: it is handed its pipeline and returns an outcome. The store keeps what outlives the run.
+
+pub mod batcher;
+pub mod clocks;
+pub mod confirm;
+pub mod coverage;
+pub mod deferred;
+mod deliver;
+mod guard;
+pub mod paging;
+mod pass;
+pub mod plan;
+pub mod replay;
+pub mod run;
+#[cfg(test)]
+mod unchanged_tests;
+pub mod verify;
+mod watermark;
+mod windows;

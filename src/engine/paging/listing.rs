@@ -1,0 +1,332 @@
+//! One listing in one pass: its window, or the parts it had to be cut into, and what was seen of it.
+
+use std::{collections::HashMap, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    cursor::Chain,
+    offset::{self, Ask, Joined, Relief, Walk},
+};
+use crate::{
+    base::{
+        fault::Fault,
+        window::{Cursor, Window},
+    },
+    engine::coverage::Rows,
+    store::{
+        checkpoint::Line,
+        progress::{Cut, Progress, Row, Server},
+        seen::Seen,
+    },
+};
+
+/// Pairs of neighboring rows in the same order, over all pages that share rows of a second, that show that the second has an
+/// order. A server without one shows two rows in the same order half of the time.
+const ORDERED: u32 = 24;
+
+/// Pages in a row without a new record before the listing fails, in addition to the pages of two readings of all records seen.
+const NO_PROGRESS: u64 = 100;
+/// The same bound for a listing of which each page names the next: long stretches of such a listing may be empty.
+const NO_PROGRESS_CHAINED: u64 = 10_000;
+
+/// How pages are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Rows a page.
+    pub size: usize,
+    /// Pages read at once.
+    pub workers: usize,
+    /// Each page names the next one.
+    pub chained: bool,
+    /// Limits that earlier answers have shown.
+    pub server: Server,
+    /// Whether an earlier pass found the source's totals to be wrong.
+    pub totals_wrong: bool,
+}
+
+/// The way through one listing.
+enum Way {
+    Walk(Box<Walk>),
+    Chain(Chain),
+}
+
+/// What to read next.
+#[derive(Debug)]
+pub enum Want {
+    Rows(Ask),
+    /// The page of a chain at this cursor, or its first one.
+    Link(Option<Cursor>),
+}
+
+/// One listing in one pass.
+pub struct Sweeping {
+    pub window: Window,
+    way: Way,
+    pub seen: Seen,
+    /// Seconds that lie across pages, each with the rows that were seen in the same order, if all were.
+    cut: HashMap<i64, Option<u32>>,
+    pub progress: Progress,
+    /// Counts up when the walk is begun anew; answers to an older one count for nothing.
+    pub generation: u32,
+    /// Its window is about to be cut.
+    cutting: bool,
+    pace: Pace,
+    /// Whether its rows were counted.
+    counted: bool,
+    /// Pages in a row without a new record.
+    idle: u64,
+    /// Rows that the source still listed when its count was checked, and the number of them that became visible too late to be
+    /// read.
+    pub checked: Option<(u64, u64)>,
+}
+
+impl Sweeping {
+    pub fn new(window: Window, pace: Pace) -> Self {
+        let way = match pace.chained {
+            true => Way::Chain(Chain::default()),
+            false => {
+                let walk = Walk::new(pace.size, pace.workers).knowing(pace.server);
+                Way::Walk(Box::new(walk.distrusting(pace.totals_wrong)))
+            }
+        };
+        Sweeping {
+            window,
+            way,
+            seen: Seen::default(),
+            cut: HashMap::new(),
+            progress: Progress { totals_wrong: pace.totals_wrong, ..Progress::new(window) },
+            generation: 0,
+            cutting: false,
+            pace,
+            counted: false,
+            idle: 0,
+            checked: None,
+        }
+    }
+
+    /// Goes on where the settled pages end.
+    pub fn resume(mut self, lines: &[&Line]) -> Option<Self> {
+        let mut upper = vec![];
+        for line in lines {
+            if line.progress.part != self.progress.part {
+                upper.clear();
+            }
+            self.progress = line.progress.clone();
+            let rows = self.seen.decode(&line.rows, &line.names)?;
+            self.note(&line.cut);
+            if !rows.is_empty() {
+                upper = rows;
+            }
+        }
+        let Some(last) = lines.last() else { return Some(self) };
+        self.counted = true;
+        match &mut self.way {
+            Way::Chain(chain) => *chain = Chain::resume(self.progress.next.clone()),
+            Way::Walk(walk) => {
+                let rows = if last.rows.is_empty() { vec![] } else { upper.clone() };
+                let joined =
+                    Joined { offset: last.offset, rows, opened: last.opened, total: last.total, cut: vec![] };
+                let Pace { size, workers, server, .. } = self.pace;
+                let new = Walk::new(size, workers).knowing(server).distrusting(self.progress.totals_wrong);
+                **walk = new.resume(&joined, upper, Duration::ZERO);
+            }
+        }
+        self.next_part();
+        Some(self)
+    }
+
+    /// The same window again, or one with another end.
+    pub fn restart(&mut self, until: DateTime<Utc>) {
+        self.window.until = Some(until);
+        let generation = self.generation + 1;
+        *self = Sweeping { generation, ..Sweeping::new(self.window, self.pace) };
+    }
+
+    pub fn want(&mut self, now: Duration) -> Option<Want> {
+        match &mut self.way {
+            Way::Walk(_) if self.cutting => None,
+            Way::Walk(walk) => walk.ask(now).map(Want::Rows),
+            Way::Chain(chain) => chain.ask().map(Want::Link),
+        }
+    }
+
+    pub fn too_heavy(&mut self, ask: Ask) -> Relief {
+        let relief = self.walk_mut().map_or(Relief::Halved, |walk| walk.too_heavy(ask));
+        self.cutting |= relief == Relief::Cut;
+        relief
+    }
+
+    /// This page is asked for once more.
+    pub fn again(&mut self, ask: Ask) {
+        if let Some(walk) = self.walk_mut() {
+            walk.again(ask);
+        }
+    }
+
+    pub fn answered(&mut self, ask: Ask, rows: Vec<Row>, total: u64, now: Duration) -> offset::Rows {
+        let Way::Walk(walk) = &mut self.way else { return offset::Rows::Take };
+        let rows = walk.answered(ask, rows, total, now);
+        self.progress.totals_wrong |= walk.totals_wrong();
+        self.pace.server = self.pace.server.and(walk.server());
+        if !self.counted {
+            self.counted = true;
+            let opened = walk.opened();
+            self.count(opened);
+        }
+        rows
+    }
+
+    /// Returns the limits that the answers have shown.
+    pub fn server(&self) -> Server {
+        self.pace.server
+    }
+
+    /// Says why the listing can't be read on, as a predicate to "the source".
+    pub fn failed(&self) -> Option<String> {
+        let most = match &self.way {
+            Way::Chain(_) => NO_PROGRESS_CHAINED,
+            Way::Walk(walk) => NO_PROGRESS + 2 * self.seen.len() as u64 / walk.strides().0 as u64,
+        };
+        if self.idle > most {
+            return Some(format!("brought nothing new in {} pages in a row", self.idle));
+        }
+        self.walk().and_then(Walk::failed).map(str::to_owned)
+    }
+
+    /// Notes a page of `rows` rows; before it, `known` records had been seen.
+    pub fn brought(&mut self, rows: usize, known: usize) {
+        let nothing = self.seen.len() == known;
+        // In a walk by offsets, an empty page is no sign: all of its rows may have left.
+        let counts = rows > 0 || matches!(self.way, Way::Chain(_));
+        self.idle = if nothing { self.idle + u64::from(counts) } else { 0 };
+    }
+
+    /// The pages that have joined since the last call.
+    pub fn joined(&mut self) -> Vec<Joined> {
+        self.walk_mut().map(Walk::joined).unwrap_or_default()
+    }
+
+    /// The next page of a chain.
+    pub fn linked(&mut self, rows: Vec<Row>, next: Option<Cursor>) -> Result<Joined, Fault> {
+        if let Way::Chain(chain) = &mut self.way {
+            chain.answered(next.clone())?;
+        }
+        self.progress.next = next;
+        Ok(Joined { offset: 0, rows, opened: 0, total: 0, cut: vec![] })
+    }
+
+    /// Notes seconds that lie across pages. One that was ever out of order stays so.
+    pub fn note(&mut self, cut: &[Cut]) {
+        for Cut { second, in_order } in cut {
+            let known = self.cut.entry(*second).or_insert(Some(0));
+            *known = known.zip(*in_order).map(|(known, more)| known + more);
+        }
+    }
+
+    /// The seconds that lie across pages.
+    pub fn cut_seconds(&self) -> Vec<i64> {
+        self.cut.keys().copied().collect()
+    }
+
+    /// Whether the source was seen to keep an order within this second: so many rows do not come in the same order by chance.
+    pub fn keeps_order(&self, second: i64) -> bool {
+        self.cut.get(&second).copied().flatten().is_some_and(|rows| rows >= ORDERED)
+    }
+
+    fn walk(&self) -> Option<&Walk> {
+        match &self.way {
+            Way::Walk(walk) => Some(walk),
+            Way::Chain(_) => None,
+        }
+    }
+
+    fn walk_mut(&mut self) -> Option<&mut Walk> {
+        match &mut self.way {
+            Way::Walk(walk) => Some(walk),
+            Way::Chain(_) => None,
+        }
+    }
+
+    fn count(&mut self, rows: u64) {
+        self.progress.window = Some(self.progress.window.unwrap_or(0) + rows);
+    }
+
+    /// Takes the next part when the walk through this one is over.
+    pub fn next_part(&mut self) {
+        let Some(walk) = self.walk().filter(|walk| walk.finished()) else { return };
+        let (growth, least) = (walk.growth(), walk.least());
+        self.progress.growth = self.progress.growth.max(growth);
+        let Some(part) = self.progress.rest.pop() else { return };
+        self.progress.held += least;
+        self.begin(part);
+    }
+
+    fn begin(&mut self, part: Window) {
+        self.generation += 1;
+        self.cutting = false;
+        let (workers, totals_wrong) = (self.pace.workers, self.progress.totals_wrong);
+        if let Some(walk) = self.walk_mut() {
+            let (stride, least) = walk.strides();
+            let new = Walk::new(stride, workers).knowing(walk.server());
+            *walk = new.distrusting(totals_wrong).at_least(least);
+        }
+        self.progress.part = part;
+    }
+
+    /// Cuts the part in two at `middle`, of which the older one holds `below` rows, and begins anew with the newer one.
+    pub fn cut_at(&mut self, middle: DateTime<Utc>, below: u64) {
+        let part = self.progress.part;
+        if !self.counted {
+            self.count(below);
+        }
+        self.progress.rest.push(Window { until: Some(middle), ..part });
+        self.begin(Window { since: Some(middle), ..part });
+    }
+
+    pub fn finished(&self) -> bool {
+        match &self.way {
+            Way::Walk(walk) => walk.finished() && self.progress.rest.is_empty() && !self.cutting,
+            Way::Chain(chain) => chain.finished(),
+        }
+    }
+
+    /// One answer was all of it.
+    pub fn held_all_at_once(&self) -> bool {
+        match &self.way {
+            Way::Walk(walk) => walk.held_all_at_once(),
+            Way::Chain(chain) => chain.held_all_at_once(),
+        }
+    }
+
+    /// When a page that can't be asked for yet can be, since the start of the pass.
+    pub fn held(&self) -> Option<Duration> {
+        self.walk().and_then(Walk::held)
+    }
+
+    /// Rows that are to be read, as far as it is known.
+    pub fn size(&self) -> u64 {
+        self.walk().map_or(self.seen.len() as u64, |_| self.progress.window.unwrap_or(0))
+    }
+
+    pub fn rows(&self) -> Rows {
+        let seen = self.seen.len() as u64;
+        // A chain tells no number of its rows.
+        let Some(walk) = self.walk() else {
+            return Rows { window: seen, held: seen, seen, ..Rows::default() };
+        };
+        if self.progress.totals_wrong {
+            // Wrong totals can't be compared with anything.
+            return Rows { window: seen, held: seen, seen, ..Rows::default() };
+        }
+        Rows {
+            window: self.size(),
+            held: self.checked.map_or(self.progress.held + walk.least(), |(held, _)| held),
+            seen,
+            unseen: self.checked.map_or(0, |(_, unseen)| unseen),
+            growth: self.progress.growth.max(walk.growth()),
+            outside: self.progress.outside,
+            repeated: 0,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Evaluates an answer: where the window ends, which page the rows belong to, and whether the total can be trusted.
+
+use std::time::Duration;
+
+use super::{Ask, Joined, LAG, Page, Rows, Stage, State, Walk, seam::Read, top::Outcome};
+use crate::{base::window::Span, store::progress::Row};
+
+/// Caps of servers are multiples of this.
+const ROUND: usize = 10;
+
+impl Walk {
+    /// Takes in an answer: its rows, oldest change first, and its total of the window.
+    pub fn answered(&mut self, ask: Ask, rows: Vec<Row>, total: u64, now: Duration) -> Rows {
+        let Span { offset, count: wanted } = ask.span;
+        let end = offset + rows.len() as u64;
+        if std::mem::replace(&mut self.first, false) {
+            (self.opened, self.total, self.most, self.since) = (total, total, total, now);
+        }
+        self.totals_wrong |= !rows.is_empty() && end > total;
+        self.told(total, now);
+        let ends = rows.len() < wanted && self.reaches_the_end(offset, rows.len(), total);
+        self.proven = self.proven.max(rows.len());
+        let read = Read {
+            asked: ask.at,
+            answered: now,
+            keys: rows.iter().copied().collect(),
+            wanted,
+            ends,
+            lowest: offset == 0,
+            rows,
+        };
+        match &mut self.stage {
+            Stage::Top(search) => {
+                let outcome = search.answered(offset, read, total);
+                let top = if let Outcome::Top(top, _) = outcome { Some(top) } else { None };
+                self.searched(outcome);
+                match top {
+                    None => Rows::Keep,
+                    Some(top) if top == offset => Rows::Take,
+                    Some(top) => Rows::TakeKept(top),
+                }
+            }
+            Stage::Down | Stage::Whole => {
+                if let Some(page) = self.pages.iter_mut().find(|page| page.id == ask.id) {
+                    page.readings += 1;
+                    page.state = State::Read(read);
+                }
+                self.join();
+                Rows::Take
+            }
+        }
+    }
+
+    /// Whether an answer that is shorter than requested has the last row of the window.
+    fn reaches_the_end(&self, offset: u64, rows: usize, total: u64) -> bool {
+        let shorter_than_others = rows < self.proven;
+        let searching = matches!(self.stage, Stage::Top(_));
+        if self.totals_wrong {
+            // Further down, an answer that is shorter than others was not cut off. At the top a probe decides: the server may
+            // return fewer rows than it once did.
+            return !searching && shorter_than_others;
+        }
+        // Some servers report the rows of the answer as the total, others never more than a certain number. An answer that is
+        // cut off then looks whole, unless the server has returned a longer one before. Caps are round numbers.
+        let doubtful = (offset == 0 || searching) && !shorter_than_others;
+        let doubtful = doubtful && rows > 0 && (self.doubts || self.proven > 0 || rows.is_multiple_of(ROUND));
+        offset + rows as u64 == total && !doubtful
+    }
+
+    fn searched(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Searching => {}
+            // A longer answer before shows that this one was not cut off: rows have moved.
+            Outcome::Capped(cap) if cap >= self.proven => self.fit(cap),
+            Outcome::Capped(_) => {}
+            Outcome::Endless(why) => self.failed = Some(why),
+            Outcome::Top(0, read) => {
+                let (opened, total) = (self.opened, self.total);
+                self.stage = Stage::Whole;
+                self.joined.push(Joined { offset: 0, rows: read.rows.clone(), opened, total, cut: vec![] });
+                self.upper = Some(read);
+            }
+            Outcome::Top(offset, read) => {
+                self.stage = Stage::Down;
+                self.unread = offset;
+                let page = self.page(offset, self.stride);
+                self.pages.push_back(Page { readings: 1, state: State::Read(read), ..page });
+                self.join();
+            }
+        }
+    }
+
+    fn told(&mut self, total: u64, now: Duration) {
+        self.total = self.total.min(total);
+        if now >= self.since + LAG {
+            self.most = self.most.max(total);
+        }
+    }
+}

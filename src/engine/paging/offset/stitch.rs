@@ -1,0 +1,86 @@
+//! Joins pages, and plans new readings of those that do not join.
+
+use std::collections::HashSet;
+
+use super::{Joined, LAG, Page, State, Walk, seam::Read};
+
+/// Readings in a row that share no record with the one before until the walk fails: the ids are then new in every answer.
+const STRANGERS: u32 = 3;
+/// Pages in a row that join only after [`LAG`] until the walk fails: it would take a minute for each page.
+const LATE_JOINS: u32 = 30;
+
+impl Walk {
+    /// Joins pages from the top down as long as they share a row. A page that shares none is read again, unless it was requested
+    /// so late that its snapshot can't be older than the upper page.
+    pub(super) fn join(&mut self) {
+        while let Some(Page { state: State::Read(read), height, .. }) = self.pages.front() {
+            if !self.joins(read, *height) {
+                return self.read_again();
+            }
+            let page = self.pages.pop_front();
+            if let Some(Page { offset, state: State::Read(read), .. }) = page {
+                let cut = self.upper.as_ref().map(|upper| read.cut(upper)).unwrap_or_default();
+                let (opened, total) = (self.opened, self.total);
+                self.joined.push(Joined { offset, rows: read.rows.clone(), opened, total, cut });
+                self.count_late_joins(&read);
+                self.passed_empty = read.keys.is_empty();
+                if !self.passed_empty {
+                    self.upper = Some(read);
+                }
+            }
+        }
+    }
+
+    fn joins(&self, read: &Read, height: usize) -> bool {
+        match &self.upper {
+            _ if read.keys.is_empty() => true,
+            // The shared row must have the same version: a late change moves a row up within the window, and then both pages may
+            // show it.
+            Some(upper) if read.shares(upper) => true,
+            // This snapshot is newer than that of the upper page: rows that stood below it are in this page now, or lower, unless
+            // the server has cut this page off. But empty pages in between may come from a still newer snapshot.
+            Some(upper) => {
+                read.asked >= upper.answered + LAG
+                    && (read.ends || (!self.passed_empty && read.rows.len() >= height))
+            }
+            None => read.ends,
+        }
+    }
+
+    fn count_late_joins(&mut self, read: &Read) {
+        (self.strangers, self.unjoined) = (0, HashSet::new());
+        let shares = |upper: &Read| read.keys.is_empty() || read.shares(upper);
+        let shared = self.upper.as_ref().is_none_or(shares);
+        self.late_joins = if shared { 0 } else { self.late_joins + 1 };
+        if self.late_joins >= LATE_JOINS {
+            self.failed = Some(format!(
+                "returned {LATE_JOINS} pages in a row that share no record with their neighbor"
+            ));
+        }
+    }
+
+    /// Schedules the page below the last joined one again: with more overlap, or in smaller pages if the server has cut it off.
+    fn read_again(&mut self) {
+        let overlap = self.overlap;
+        let Some(page) = self.pages.front_mut() else { return };
+        let State::Read(read) = std::mem::replace(&mut page.state, State::Due) else { return };
+        let keys: HashSet<u128> = read.rows.iter().map(|row| row.key).collect();
+        let strange = !self.unjoined.is_empty() && self.unjoined.is_disjoint(&keys);
+        self.strangers = if strange { self.strangers + 1 } else { 0 };
+        self.unjoined = keys;
+        if self.strangers >= STRANGERS {
+            self.failed = Some("gives its records other ids in every answer".into());
+        }
+        let rows = read.rows.len();
+        if rows < read.wanted && !read.ends {
+            if rows >= self.proven {
+                self.fit(rows);
+            }
+            return self.split(0, self.stride.min(rows.saturating_sub(overlap).max(1)));
+        }
+        self.overlap = (2 * self.overlap).min(self.stride).min(self.cap / 2);
+        // The overlap has to fit into an answer too.
+        self.stride = self.stride.min(self.cap - self.overlap);
+        self.split(0, self.stride);
+    }
+}

@@ -1,0 +1,327 @@
+//! What is looked at when all pages of a pass have joined: seconds that lie across pages, and the source's own counts.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, TimeDelta};
+use log::debug;
+use tokio::time::sleep;
+
+use super::{Pass, reader::recall};
+use crate::{
+    base::{
+        fault::Fault,
+        record::Record,
+        time,
+        window::{Page, Span, Sweep, Window},
+    },
+    engine::{coverage::Rows, paging::offset::LAG},
+    source::Pages,
+    store::{
+        progress::MOST,
+        seen::{fingerprint, repeats},
+    },
+};
+
+/// How often a second that is too big for one answer is read, at most.
+const READINGS: u32 = 30;
+/// Readings in a row without a new row after which a second counts as read where the source's totals are wrong. A server that
+/// shuffles the rows may hide one of them several times by chance.
+const QUIET: u32 = 8;
+/// How often the counts are compared: members who come and go between two of them, and answers from older pictures, can make
+/// them differ.
+const COUNTS: u32 = 8;
+
+/// Everything that the source counts is explained, or not: then why.
+pub type Explained = Result<(), String>;
+
+/// What a look at some seconds came to.
+enum Looked {
+    Whole,
+    /// More than one answer holds.
+    TooBig,
+    Unexplained(String),
+}
+
+/// Neighbouring seconds, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seconds {
+    first: i64,
+    last: i64,
+}
+
+/// Seconds that are no further apart than this are looked at together.
+const TOGETHER: i64 = 60;
+
+fn groups(mut seconds: Vec<i64>) -> Vec<Seconds> {
+    seconds.sort_unstable();
+    let mut groups: Vec<Seconds> = Vec::new();
+    for second in seconds {
+        match groups.last_mut() {
+            Some(group) if second.saturating_sub(group.last) <= TOGETHER => group.last = second,
+            _ => groups.push(Seconds { first: second, last: second }),
+        }
+    }
+    groups
+}
+
+impl Seconds {
+    fn halves(self) -> [Seconds; 2] {
+        let middle = self.first + (self.last - self.first) / 2;
+        [Seconds { last: middle, ..self }, Seconds { first: middle + 1, ..self }]
+    }
+
+    /// These seconds of a listing; none if they are no time.
+    fn window(self, window: Window) -> Option<Window> {
+        let since = DateTime::from_timestamp(self.first.checked_sub(1)?, 0)?;
+        Some(Window { since: Some(since), until: Some(DateTime::from_timestamp(self.last, 0)?), ..window })
+    }
+}
+
+impl Pass<'_> {
+    /// Reads what the walk could not be sure of, and compares what was seen with what the source counts. Nothing is under way
+    /// meanwhile; records that turn up are queued.
+    pub async fn check(&mut self) -> Result<Explained, Fault> {
+        // A chain was read to its end, and counts nothing that could be compared.
+        if matches!(self.ends.source.pages(), Pages::Chain(_)) {
+            return Ok(Ok(()));
+        }
+        for index in 0..self.sweeps.len() {
+            let mut groups = groups(self.sweeps[index].cut_seconds());
+            while let Some(group) = groups.pop() {
+                match self.look_at(index, group).await? {
+                    Looked::Whole => {}
+                    Looked::TooBig => groups.extend(group.halves()),
+                    Looked::Unexplained(why) => return Ok(Err(why)),
+                }
+            }
+            if let Some(why) = self.rows(index).await? {
+                return Ok(Err(why));
+            }
+        }
+        self.without_time().await
+    }
+
+    async fn late_records(&mut self, index: usize, records: &[Record]) -> Result<(), Fault> {
+        self.memory = recall(self.plan, records).await?;
+        self.note_repeats(index, records);
+        records.iter().for_each(|record| self.record(index, record));
+        Ok(())
+    }
+
+    async fn read(&self, window: Window, span: Span) -> Result<Page, Fault> {
+        self.ends.rows()?.read(&window, span).await
+    }
+
+    async fn total(&self, window: Window) -> Result<u64, Fault> {
+        Ok(self.read(window, Span { offset: 0, count: 1 }).await?.total)
+    }
+
+    /// Returns the number of rows of a window: the listed ones if one answer has them all, since a total alone may be wrong, else
+    /// the total.
+    async fn listed(&self, window: Window) -> Result<u64, Fault> {
+        let count = self.server().cap;
+        let page = self.read(window, Span { offset: 0, count }).await?;
+        Ok(if page.records.len() < count { page.records.len() as u64 } else { page.total })
+    }
+
+    /// Reads seconds of changes that lie across pages: within a second nobody promises an order, so that rows may have been in
+    /// neither page. One answer is a consistent picture.
+    async fn look_at(&mut self, index: usize, group: Seconds) -> Result<Looked, Fault> {
+        let Some(window) = group.window(self.sweeps[index].window) else { return Ok(Looked::Whole) };
+        let count = self.server().cap;
+        let page = match self.read(window, Span { offset: 0, count }).await {
+            Err(Fault::TooLarge(_)) => None,
+            page => Some(page?),
+        };
+        let whole = page.as_ref().is_some_and(|page| self.is_whole(page, count));
+        if !whole && group.first < group.last {
+            return Ok(Looked::TooBig);
+        }
+        let ordered = !whole && self.sweeps[index].keeps_order(group.first);
+        if let Some(page) = &page {
+            self.late_records(index, &page.records).await?;
+        }
+        if whole || ordered { Ok(Looked::Whole) } else { self.read_again_and_again(index, window).await }
+    }
+
+    /// Whether an answer of at most `count` rows has all rows of its window.
+    fn is_whole(&self, page: &Page, count: usize) -> bool {
+        let rows = page.records.len();
+        let counted = !self.totals_wrong() && rows as u64 >= page.total;
+        rows == 0 || counted || (rows < count && rows < self.server().proven)
+    }
+
+    /// Reads a second that is too big for one answer until all rows that it held at the beginning of a look were seen in that
+    /// look. Rows that leave meanwhile may not be seen any more; then the look begins anew.
+    async fn read_again_and_again(&mut self, index: usize, window: Window) -> Result<Looked, Fault> {
+        let counted = !self.totals_wrong();
+        let (mut count, mut seen, mut held) = (self.server().cap, HashMap::new(), None);
+        let mut quiet = 0;
+        for _ in 0..READINGS {
+            let (mut offset, known) = (0, seen.len());
+            loop {
+                let page = match self.read(window, Span { offset, count }).await {
+                    Err(Fault::TooLarge(_)) if count > 1 => {
+                        count = count.div_ceil(2);
+                        continue;
+                    }
+                    page => page?,
+                };
+                // Whatever the second had at first has left.
+                if page.records.is_empty() && offset == 0 {
+                    return Ok(Looked::Whole);
+                }
+                self.late_records(index, &page.records).await?;
+                let prints = || page.records.iter().map(|record| fingerprint(&record.key));
+                prints().for_each(|print| {
+                    seen.entry(print).or_insert(1);
+                });
+                // Rows that share a key can be distinguished only within one answer.
+                repeats(prints()).for_each(|(print, more)| {
+                    seen.entry(print).and_modify(|rows| *rows = (more + 1).max(*rows));
+                });
+                offset += page.records.len() as u64;
+                let held = *held.get_or_insert(page.total);
+                if counted && seen.values().sum::<u64>() >= held {
+                    return Ok(Looked::Whole);
+                }
+                // A listing that starts over at its end never ends either.
+                let turns = offset > 2 * seen.len() as u64 + 10 * MOST as u64;
+                let past = counted && offset >= page.total;
+                if page.records.is_empty() || past || turns || self.is_whole(&page, count) {
+                    if counted && page.total != held {
+                        seen.clear();
+                    }
+                    break;
+                }
+            }
+            // Without a usable total, several readings without a new record have to suffice.
+            quiet = if known > 0 && seen.len() == known { quiet + 1 } else { 0 };
+            if !counted && quiet == QUIET {
+                return Ok(Looked::Whole);
+            }
+            if seen.is_empty() {
+                held = None;
+            }
+        }
+        let (at, seen) = (window.until.map(time::spoken).unwrap_or_default(), seen.len());
+        let why = format!("of the records last changed at {at} the source listed only {seen} different ones");
+        Ok(Looked::Unexplained(why))
+    }
+
+    /// Whether the source counts members that nothing explains. Its count may be an older picture, in which members stand that
+    /// have left since, so that it is asked again, and at last when no picture can be older than what was read.
+    async fn rows(&mut self, index: usize) -> Result<Option<String>, Fault> {
+        self.read_at_once(index).await?;
+        let (window, mut rows) = (self.sweeps[index].window, self.rows_of(index));
+        let Some(until) = window.until.filter(|_| rows.suspicious()) else { return Ok(None) };
+        // The next window reads again what becomes visible later than this.
+        let lag = until - TimeDelta::from_std(LAG).unwrap_or_default().min(self.plan.overlap);
+        let since = window.since.map_or(lag, |since| since.max(lag));
+        let late_seen = self.sweeps[index].seen.after(since.timestamp());
+        let mut why = None;
+        for attempt in 0..=COUNTS {
+            if attempt == COUNTS {
+                sleep(LAG).await;
+            }
+            rows.held = rows.held.min(self.total(window).await?);
+            let late = self.listed(Window { since: Some(since), ..window }).await?;
+            why = rows.unexplained(late, late_seen);
+            debug!("list {:?}: {rows:?}, {late} of the last seconds: {why:?}.", self.plan.list_id);
+            self.sweeps[index].checked = Some((rows.held, rows.unseen));
+            if why.is_none() {
+                break;
+            }
+        }
+        Ok(why)
+    }
+
+    /// Reads a listing again in one answer, if it fits into one and rows seem to be missing. Rows that share a key may have been in
+    /// different pages; only a single answer distinguishes them from one row that has moved.
+    async fn read_at_once(&mut self, index: usize) -> Result<(), Fault> {
+        let (rows, count) = (self.rows_of(index), self.server().cap);
+        let Rows { held, .. } = rows;
+        if rows.missing() == 0 || held > count as u64 {
+            return Ok(());
+        }
+        match self.read(self.sweeps[index].window, Span { offset: 0, count }).await {
+            Err(Fault::TooLarge(_)) => Ok(()),
+            page => self.late_records(index, &page?.records).await,
+        }
+    }
+
+    /// Members without a time are in no window. A full load therefore compares the count without bounds with that of all times. If
+    /// they differ, it reads those members from the listing without bounds.
+    async fn without_time(&mut self) -> Result<Explained, Fault> {
+        if !self.first_of_full || self.totals_wrong() {
+            return Ok(Ok(()));
+        }
+        let all = Window { sweep: Sweep::Listed, since: None, until: None };
+        let timed = Window { since: Some(DateTime::UNIX_EPOCH), ..all };
+        let (mut fewest, mut most) = (u64::MAX, 0);
+        for _ in 0..COUNTS {
+            (fewest, most) = (fewest.min(self.total(all).await?), most.max(self.total(timed).await?));
+            if fewest <= most {
+                return Ok(Ok(()));
+            }
+        }
+        let without = fewest - most;
+        let found = self.untimed(all, fewest, without).await?;
+        let shown = match found {
+            found if found >= without => return Ok(Ok(())),
+            0 => "none".to_owned(),
+            found => format!("only {found}"),
+        };
+        Ok(Err(format!(
+            "{without} records have no time of their last change, and the listing shows {shown} of them"
+        )))
+    }
+
+    /// Rejects the records without a time, which a sort by time puts at one of the ends of a listing. Stops once `without` of them
+    /// were found, and returns their number.
+    async fn untimed(&mut self, all: Window, total: u64, without: u64) -> Result<u64, Fault> {
+        let mut count = self.plan.items_per_request.clamp(1, self.server().cap);
+        let mut found = HashSet::new();
+        for from_start in [true, false] {
+            let mut passed = 0;
+            while passed < total && (found.len() as u64) < without {
+                let rows = (total - passed).min(count as u64);
+                let offset = if from_start { passed } else { total - passed - rows };
+                let page = match self.read(all, Span { offset, count: rows as usize }).await {
+                    Err(Fault::TooLarge(_)) if count > 1 => {
+                        count = count.div_ceil(2);
+                        continue;
+                    }
+                    page => page?,
+                };
+                for record in page.records.iter().filter(|record| record.changed.is_none()) {
+                    self.record_untimed(0, record);
+                    found.insert(fingerprint(&record.key));
+                }
+                if page.records.is_empty() || page.records.iter().any(|record| record.changed.is_some()) {
+                    break;
+                }
+                passed += page.records.len() as u64;
+            }
+        }
+        Ok(found.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_seconds_are_looked_at_together_and_a_group_is_halved_without_losing_one() {
+        let group = |first, last| Seconds { first, last };
+        assert_eq!(groups(vec![500, 3, 1, 62, 62]), [group(1, 62), group(500, 500)]);
+        assert_eq!(groups(vec![5, i64::MIN]), [group(i64::MIN, i64::MIN), group(5, 5)]);
+        assert_eq!(group(1, 62).halves(), [group(1, 31), group(32, 62)]);
+        assert_eq!(group(5, 6).halves(), [group(5, 5), group(6, 6)]);
+        assert_eq!(
+            groups(vec![i64::MIN])[0].window(Window { sweep: Sweep::Listed, since: None, until: None }),
+            None
+        );
+    }
+}

@@ -1,0 +1,351 @@
+//! Rejected records once more: each is read from the source again by its key and mapped afresh. What was kept of it is never
+//! sent, since people may have withdrawn their consent meanwhile.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{
+    deliver::{Parcel, deliver},
+    plan::Ends,
+};
+use crate::{
+    base::{
+        counts::{REJECTED, SENT, SKIPPED, write_reasons},
+        fault::Fault,
+        record::{Mapped, Outgoing, Payload, Record, UNREADABLE, is_nameless},
+        time,
+    },
+    sink::Deletion,
+    store::{
+        cache::Unchanged,
+        dead_letter::{self, DeadLetter},
+        ledger::{self, Delivered},
+        progress::{Row, UNTIMED},
+        seen::{Seen, fingerprint},
+    },
+};
+
+/// Records that are asked for at once.
+const AT_ONCE: usize = 8;
+
+/// What to replay.
+pub struct Letters {
+    pub file: PathBuf,
+    /// Where the ledger of the list is kept.
+    pub list_folder: PathBuf,
+    /// The entry whose letters are replayed, and all that the list has.
+    pub entry: String,
+    pub entries: Vec<String>,
+    /// Older names of the entries, each with the current one.
+    pub renamed: Vec<(String, String)>,
+    /// What the sink has accepted of each record, if that is remembered.
+    pub unchanged: Unchanged,
+    /// Nothing is sent and nothing is written.
+    pub dry_run: bool,
+}
+
+/// What became of the records.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Different records.
+    pub letters: usize,
+    /// Accepted, or with a dry run what would be sent.
+    pub sent: usize,
+    pub skipped: BTreeMap<String, u64>,
+    pub rejected: BTreeMap<String, u64>,
+    /// They are no longer at the source.
+    pub gone: usize,
+    /// Lines that are no letters; they stay.
+    pub unreadable: usize,
+    /// Rejected records without a readable key, which a replay can't request.
+    pub nameless: usize,
+    /// Nothing was sent.
+    pub dry_run: bool,
+}
+
+/// Replays the rejected records of one entry. Whoever is delivered, held back by a rule, or gone, is no dead letter any more, but
+/// for opt-outs that nobody can deliver. Records whose fate is not known when this fails stay.
+pub async fn run(ends: &Ends, letters: &Letters) -> Result<Replayed, Fault> {
+    if !letters.dry_run {
+        letters.unchanged.begin().await?;
+        dead_letter::rename(&letters.file, letters.renamed.clone()).await?;
+        dead_letter::adopt(&letters.file, &letters.entries).await?;
+    }
+    let (read, unreadable) = dead_letter::read(&letters.file).await?;
+    let wanted = wanted(read, letters);
+    let mut replayed =
+        Replayed { letters: wanted.len(), unreadable, dry_run: letters.dry_run, ..Replayed::default() };
+    let summary = ledger::summary(&letters.list_folder).await?;
+    ends.mapping.choose(summary.as_ref().and_then(|summary| summary.choice.clone()));
+    let (nameless, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(key, _)| is_nameless(key));
+    if !nameless.is_empty() {
+        replayed.nameless = nameless.len();
+        replayed.rejected.insert(UNREADABLE.to_owned(), nameless.len() as u64);
+    }
+    for wanted in wanted.chunks(ends.sink.limits().records) {
+        let found: Vec<Option<Record>> = stream::iter(wanted)
+            .map(|(key, _)| ends.source.find(key))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut fates = Fates::new(&letters.entry);
+        let (found, gone) = fates.found(wanted, found, ends.sink.deletion() == Deletion::Sent);
+        fates.send(ends, &found, gone, letters).await?;
+        fates.keep_opt_outs(wanted);
+        fates.count(&mut replayed);
+        if !letters.dry_run {
+            if let Some(summary) = &summary {
+                fates.record(&found, &letters.list_folder, summary.until).await?;
+            }
+            fates.keep(&letters.file).await?;
+        }
+    }
+    Ok(replayed)
+}
+
+/// What the letters say of one record.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wanted {
+    /// When it had last changed: an older picture of it will not do.
+    changed: Option<DateTime<Utc>>,
+    opts_out: bool,
+    /// The sink was to be told that it is gone.
+    deleted: bool,
+}
+
+/// The records of an entry's letters; those of entries that there are no more are everybody's.
+fn wanted(read: Vec<DeadLetter>, letters: &Letters) -> BTreeMap<String, Wanted> {
+    let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
+    for letter in read {
+        let entry = dead_letter::name_of(&letter, &letters.renamed);
+        if entry == letters.entry || !letters.entries.iter().any(|known| known == entry) {
+            let known = wanted.entry(letter.key).or_default();
+            known.changed = known.changed.max(letter.changed);
+            known.opts_out |= letter.opts_out;
+            known.deleted |= letter.deleted;
+        }
+    }
+    wanted
+}
+
+/// What becomes of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fate {
+    Gone,
+    Skipped(String),
+    Sent,
+    Rejected(String),
+}
+
+/// What becomes of some records, by their keys.
+struct Fates {
+    entry: String,
+    known: BTreeMap<String, Fate>,
+    /// Of those that are rejected once more.
+    letters: Vec<DeadLetter>,
+}
+
+impl Fates {
+    fn new(entry: &str) -> Self {
+        Fates { entry: entry.to_owned(), known: BTreeMap::new(), letters: vec![] }
+    }
+
+    /// Notes who is gone, and who was shown as an older picture; answers the others, and of whom the sink is to be told that they
+    /// are gone.
+    fn found(
+        &mut self,
+        wanted: &[(String, Wanted)],
+        found: Vec<Option<Record>>,
+        deletes: bool,
+    ) -> (Vec<Record>, Vec<String>) {
+        let (mut records, mut gone) = (vec![], vec![]);
+        for ((key, wanted), record) in wanted.iter().zip(found) {
+            match record {
+                None if wanted.deleted && deletes => gone.push(key.clone()),
+                None => self.note(key, Fate::Gone),
+                Some(record) if record.changed < wanted.changed => {
+                    self.note(key, Fate::Rejected("older_picture".into()));
+                }
+                Some(record) => records.push(record),
+            }
+        }
+        (records, gone)
+    }
+
+    /// Who was to be opted out, and is not there or held back now, stays to be seen to.
+    fn keep_opt_outs(&mut self, wanted: &[(String, Wanted)]) {
+        for (key, _) in wanted.iter().filter(|(_, wanted)| wanted.opts_out) {
+            if matches!(self.known.get(key), Some(Fate::Gone | Fate::Skipped(_))) {
+                self.note(key, Fate::Rejected("opt_out_undelivered".into()));
+            }
+        }
+    }
+
+    /// Sends records as the entry maps them now.
+    async fn send(
+        &mut self,
+        ends: &Ends,
+        records: &[Record],
+        gone: Vec<String>,
+        letters: &Letters,
+    ) -> Result<(), Fault> {
+        let mut batch: Vec<Parcel> = gone
+            .into_iter()
+            .map(|key| Parcel {
+                print: fingerprint(&key),
+                payload: Payload { key, body: None },
+                opts_out: false,
+                opts_in: false,
+                changed: None,
+            })
+            .collect();
+        for record in records {
+            let (key, changed) = (record.key.clone(), record.changed);
+            if record.unreadable.is_some() {
+                self.note(&key, Fate::Rejected(UNREADABLE.to_owned()));
+                continue;
+            }
+            match ends.mapping.map(record) {
+                Mapped::Send(Outgoing { body, opts_out, .. }) => {
+                    let payload = Payload { key, body: Some(body) };
+                    let opts_out = opts_out || ends.sink.opts_out(&payload);
+                    let print = fingerprint(&payload.key);
+                    let parcel = Parcel { print, payload, opts_out, opts_in: false, changed };
+                    match ends.sink.refusal(&parcel.payload) {
+                        Some(reason) => self.reject(ends, parcel, reason, None),
+                        None => batch.push(parcel),
+                    }
+                }
+                Mapped::Skip(reason) => self.note(&key, Fate::Skipped(reason.to_owned())),
+                // It would be the same letter.
+                Mapped::Reject(reason) => self.note(&key, Fate::Rejected(reason.to_owned())),
+            }
+        }
+        batch.iter().for_each(|parcel| self.note(&parcel.payload.key, Fate::Sent));
+        if letters.dry_run || batch.is_empty() {
+            return Ok(());
+        }
+        for (parcel, problem) in deliver(ends, letters.unchanged.on(), batch).await?.refused {
+            let request_id = problem.request_id.as_deref().map(str::to_owned);
+            let key = parcel.payload.key.clone();
+            self.reject(ends, parcel, &problem.to_string(), request_id);
+            self.note(&key, Fate::Rejected("refused".into()));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, key: &str, fate: Fate) {
+        self.known.insert(key.to_owned(), fate);
+    }
+
+    fn reject(&mut self, ends: &Ends, parcel: Parcel, reason: &str, request_id: Option<String>) {
+        self.note(&parcel.payload.key, Fate::Rejected(reason.to_owned()));
+        let Parcel { payload: Payload { key, body }, opts_out, changed, .. } = parcel;
+        self.letters.push(DeadLetter {
+            key,
+            entry: self.entry.clone(),
+            reason: reason.to_owned(),
+            request_id,
+            time: time::wire(ends.source.now()),
+            changed,
+            opts_out,
+            deleted: body.is_none(),
+            payload: body,
+        });
+    }
+
+    fn count(&self, replayed: &mut Replayed) {
+        for fate in self.known.values() {
+            match fate {
+                Fate::Gone => replayed.gone += 1,
+                Fate::Sent => replayed.sent += 1,
+                Fate::Skipped(reason) => *replayed.skipped.entry(reason.clone()).or_default() += 1,
+                Fate::Rejected(reason) => *replayed.rejected.entry(reason.clone()).or_default() += 1,
+            }
+        }
+    }
+
+    /// Notes in the ledger as what the records are delivered now. Those that have changed since the last run are left to the next.
+    async fn record(&self, records: &[Record], folder: &Path, until: DateTime<Utc>) -> Result<(), Fault> {
+        let mut seen = Seen::default();
+        for record in records.iter().filter(|record| record.changed.is_some_and(|changed| changed <= until)) {
+            if matches!(self.known[&record.key], Fate::Sent | Fate::Skipped(_)) {
+                let second = record.changed.map_or(UNTIMED, |changed| changed.timestamp());
+                seen.insert(Row { key: fingerprint(&record.key), second }, &record.status, SENT);
+            }
+        }
+        let delivered = Delivered {
+            seen: vec![&seen],
+            whole: false,
+            left_out: 0,
+            opt_outs: None,
+            until,
+            archived: false,
+            choice: None,
+            totals_wrong: false,
+            most_rows: 0,
+        };
+        ledger::add(folder, delivered).await.map(|_| ())
+    }
+
+    /// Keeps the letters of those who are rejected still, as they are now, and drops the others.
+    async fn keep(self, file: &Path) -> Result<(), Fault> {
+        let settled = self.known.iter().filter(|(_, fate)| !matches!(fate, Fate::Rejected(_)));
+        let settled: HashSet<u128> = settled.map(|(key, _)| fingerprint(key)).collect();
+        dead_letter::append(file, self.letters).await?;
+        dead_letter::tidy(file, &self.entry, settled).await
+    }
+}
+
+/// `3 dead letters: 1 sent, 1 skipped (1 pending), 0 rejected, 1 gone`
+impl fmt::Display for Replayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Replayed { letters, sent, skipped, rejected, gone, unreadable, nameless, dry_run } = self;
+        let would = if *dry_run { "would be sent" } else { "sent" };
+        write!(f, "{letters} dead {}: {sent} {would}", if *letters == 1 { "letter" } else { "letters" })?;
+        write_reasons(f, SKIPPED, skipped)?;
+        write_reasons(f, REJECTED, rejected)?;
+        write!(f, ", {gone} gone")?;
+        match nameless {
+            0 => {}
+            1 => write!(
+                f,
+                "; 1 has no readable key, so a replay can't request it; a full load reads it again"
+            )?,
+            many => {
+                write!(
+                    f,
+                    "; {many} have no readable key, so a replay can't request them; a full load reads them again"
+                )?;
+            }
+        }
+        match unreadable {
+            0 => Ok(()),
+            1 => write!(f, "; 1 line of the file can't be read and stays"),
+            lines => write!(f, "; {lines} lines of the file can't be read and stay"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deletion_that_was_refused_is_told_again_to_a_sink_that_takes_it_and_to_no_other() {
+        let wanted = |deleted| ("a".to_owned(), Wanted { deleted, ..Wanted::default() });
+        for (deleted, deletes, gone, fate) in
+            [(true, true, 1, None), (true, false, 0, Some(Fate::Gone)), (false, true, 0, Some(Fate::Gone))]
+        {
+            let mut fates = Fates::new("e");
+            let (records, told) = fates.found(&[wanted(deleted)], vec![None], deletes);
+            assert_eq!((records.len(), told.len(), fates.known.get("a").cloned()), (0, gone, fate));
+        }
+    }
+}

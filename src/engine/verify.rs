@@ -1,0 +1,143 @@
+//! Whether the members that a source counts are those that our runs have delivered. Pure.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    base::time,
+    store::{
+        dead_letter::DeadLetter,
+        ledger::{Ledger, Tally},
+        seen::fingerprint,
+    },
+};
+
+/// What one listing's members are not counted against: those who were archived before the first load are not read.
+const ARCHIVED: &str = "archived";
+
+/// Returns the keys of the records in these dead letters.
+pub fn keys(letters: &[DeadLetter]) -> HashSet<u128> {
+    letters.iter().map(|letter| fingerprint(&letter.key)).collect()
+}
+
+/// Both counts, of all records last changed up to `until`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comparison {
+    until: DateTime<Utc>,
+    rows: Vec<Row>,
+    /// Records that changed later, archived ones too.
+    since: u64,
+    left_out: u64,
+    /// Rejected records that are not in the ledger.
+    strangers: u64,
+}
+
+/// The records of one status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Row {
+    status: String,
+    source: u64,
+    ours: Tally,
+}
+
+impl Row {
+    /// Returns the number of records that a run has delivered or rejected.
+    fn settled(&self) -> u64 {
+        self.ours.delivered + self.ours.rejected
+    }
+}
+
+impl Comparison {
+    /// `source`: the members of each status that were last changed up to `until`, a time before the ledger's end. `since`:
+    /// the number of members that changed later. `letters`: the keys of the records that wait in dead letters.
+    pub fn new(
+        ledger: &Ledger,
+        until: DateTime<Utc>,
+        source: Vec<(String, u64)>,
+        since: u64,
+        letters: &HashSet<u128>,
+    ) -> Self {
+        let mut ours: HashMap<String, Tally> = ledger.census(letters);
+        let mut rows: Vec<Row> = source
+            .into_iter()
+            .map(|(status, source)| {
+                let ours = ours.remove(&status).unwrap_or_default();
+                Row { status, source, ours }
+            })
+            .collect();
+        // Statuses that the source does not name any more.
+        let mut others: Vec<Row> =
+            ours.into_iter().map(|(status, ours)| Row { status, source: 0, ours }).collect();
+        others.sort_by(|a, b| a.status.cmp(&b.status));
+        rows.extend(others);
+        let strangers = letters.iter().filter(|key| !ledger.knows(**key)).count() as u64;
+        Comparison { until, rows, since, left_out: ledger.summary.left_out, strangers }
+    }
+
+    fn listed(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.status != ARCHIVED)
+    }
+
+    /// Members at the source that no run has settled as what they are. A member that has not changed since can't have become
+    /// another one, so each status is compared by itself.
+    pub fn missing(&self) -> u64 {
+        let short: u64 = self.listed().map(|row| row.source.saturating_sub(row.settled())).sum();
+        short.saturating_sub(self.left_out)
+    }
+
+    /// Returns the number of rejected records that were not delivered since.
+    pub fn rejected(&self) -> u64 {
+        self.rows.iter().map(|row| row.ours.rejected).sum::<u64>() + self.strangers
+    }
+
+    /// Members that our runs have settled and the source does not hold any more: neither as they were, nor changed.
+    fn gone(&self) -> u64 {
+        let surplus: u64 = self.listed().map(|row| row.settled().saturating_sub(row.source)).sum();
+        surplus.saturating_sub(self.since)
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  {:<14} {:>14} {:>14} {:>14}", "status", "at the source", "delivered", "rejected")?;
+        for Row { status, source, ours: Tally { delivered, rejected } } in &self.rows {
+            let note = if status == ARCHIVED { "  (only those archived after a load are read)" } else { "" };
+            writeln!(f, "  {status:<14} {source:>14} {delivered:>14} {rejected:>14}{note}")?;
+        }
+        let (until, missing, gone) = (time::spoken(self.until), self.missing(), self.gone());
+        writeln!(
+            f,
+            "\nCounted are records last changed up to {until} UTC, a minute before the end of what is delivered."
+        )?;
+        if self.since > 0 {
+            writeln!(
+                f,
+                "{} have changed since; what of it is not delivered comes with the next sync.",
+                self.since
+            )?;
+        }
+        if self.left_out > 0 {
+            writeln!(f, "{} were left out of the full load by start_offset.", self.left_out)?;
+        }
+        if gone > 0 {
+            writeln!(
+                f,
+                "At least {gone} are at the source no more: deleted for good, which no sync can notice. If they must not stay \
+                 at the other end, remove them there."
+            )?;
+        }
+        match missing {
+            0 if self.rejected() > 0 => Ok(()),
+            0 => write!(f, "Nothing is missing, as far as the counts can tell."),
+            _ => write!(
+                f,
+                "{missing} are missing: the source counts them, and no run has delivered them as they are. If that is still so \
+                 after the next sync, set latest_timestamp to null to load the whole list again."
+            ),
+        }
+    }
+}

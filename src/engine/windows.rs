@@ -1,0 +1,144 @@
+//! Opens the windows of a run's passes.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use log::warn;
+use std::time::Duration;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    clocks::continuing,
+    paging::offset::LAG,
+    plan::{Ends, Plan},
+};
+use crate::{
+    base::{
+        counts::Counts,
+        fault::Fault,
+        window::{Span, Sweep, Window},
+    },
+    store::{checkpoint::Header, progress::Server},
+};
+
+/// Upper bound of the wait for the next window of a run. A wait is usually shorter than two seconds; a clock that was set back
+/// would lengthen it.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Makes a full load begin at the row after the first `start_offset` rows, more precisely at the second of its last change: rows
+/// move while they are counted, seconds do not. Other members of that second are loaded, too.
+pub(super) async fn leave_out(ends: &Ends, plan: &Plan, header: &mut Header) -> Result<(), Fault> {
+    let span = Span { offset: plan.start_offset, count: 1 };
+    let mut page = ends.rows()?.read(&header.windows[0], span).await?;
+    let until = ends.clocks().end();
+    if header.windows[0].until > Some(until) {
+        // Our clock is ahead. After this answer the source's clock is known.
+        header.end_at(until);
+        page = ends.rows()?.read(&header.windows[0], span).await?;
+    }
+    header.counts.left_out = match page.records.is_empty() {
+        true => page.total.min(plan.start_offset),
+        false => plan.start_offset,
+    };
+    header.windows[0].since = match page.records.first() {
+        None => header.windows[0].until,
+        Some(first) => {
+            let changed = first.changed.ok_or_else(|| {
+                Fault::list("the record at `start_offset` has no time of its last change")
+                    .hint("load without `start_offset`")
+            })?;
+            Some(changed - TimeDelta::seconds(1))
+        }
+    };
+    Ok(())
+}
+
+/// The results of a pass and of those before it.
+pub(super) struct Done {
+    pub until: DateTime<Utc>,
+    pub counts: Counts,
+    pub seconds: f64,
+    /// Whether it was more than a page.
+    pub big: bool,
+    pub server: Server,
+    pub totals_wrong: bool,
+    pub newest: Option<DateTime<Utc>>,
+}
+
+/// Opens the windows of a new run. Archived members are not in the plain listing, and a member that is archived after its
+/// delivery must not stay opted in at the sink. The run therefore also reads the listing of archived members, from the end of its
+/// last window, or from `since` if that is earlier. Without a ledger it reads that listing whole, except on a true first load, before which no member was delivered.
+pub(super) fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
+    let until = Some(ends.clocks().end());
+    let since = plan.since.map(|since| continuing(since, plan.overlap));
+    let mut windows = vec![Window { sweep: Sweep::Listed, since, until }];
+    if !plan.reads_archived {
+        return Header::new(&plan.origin, windows);
+    }
+    let since = recorded.map(|recorded| plan.since.map_or(recorded, |since| since.min(recorded)));
+    if since.is_some() || plan.since.is_some() || plan.delivered_before {
+        if since.is_none() {
+            warn!(
+                "list {:?}: there is no record of which members were delivered, so all archived records are read and passed on as archived.",
+                plan.list_id
+            );
+        }
+        let since = since.map(|since| continuing(since, plan.overlap));
+        windows.push(Window { sweep: Sweep::Archived, since, until });
+    }
+    Header::new(&plan.origin, windows)
+}
+
+/// Returns how much of the last window the next pass of the same run reads again. Changes that become visible later than
+/// that are read by the next run, which reads all of `overlap` again.
+fn since_last_pass(plan: &Plan) -> TimeDelta {
+    TimeDelta::from_std(LAG).map_or(plan.overlap, |lag| lag.min(plan.overlap))
+}
+
+/// Opens the windows of a pass over the rows that changed since the last pass began, and so left its windows.
+pub(super) fn catch_up(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
+    let since = Some(continuing(done.until, since_last_pass(plan)));
+    let until = Some(ends.clocks().end());
+    let sweeps = [Sweep::Listed, Sweep::Archived].into_iter().take(if plan.reads_archived { 2 } else { 1 });
+    let windows = sweeps.map(|sweep| Window { sweep, since, until }).collect();
+    let (pass, choice) = (header.pass + 1, ends.mapping.choice());
+    let before = Some(done.until);
+    Header { pass, windows, choice, before, ..carried_over(header, done) }
+}
+
+/// Takes over the results of the previous passes.
+fn carried_over(header: Header, done: Done) -> Header {
+    let Done { counts, seconds, server, totals_wrong, newest, .. } = done;
+    Header { counts, seconds, server, totals_wrong, newest, ..header }
+}
+
+/// Opens the windows for a repetition of a pass, up to now.
+pub(super) fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
+    let until = Some(ends.clocks().end());
+    let mut windows = header.windows.clone();
+    if windows.len() == 1 && plan.reads_archived {
+        // Members have been delivered by now, and may have been archived since.
+        windows.push(Window {
+            sweep: Sweep::Archived,
+            since: Some(continuing(done.until, since_last_pass(plan))),
+            until: None,
+        });
+    }
+    windows.iter_mut().for_each(|window| window.until = until);
+    let Counts { window, left_out, seen, left, late, unexplained, repeated, .. } = header.counts.clone();
+    let again = done.counts.again + done.counts.seen - seen;
+    let counts =
+        Counts { window, left_out, seen, left, late, unexplained, repeated, again, ..done.counts.clone() };
+    Header { windows, counts, choice: ends.mapping.choice(), ..carried_over(header, done) }
+}
+
+/// Waits until the next window reaches beyond the last one, so that a full load includes the second in which it began: then a list
+/// that was filled a moment ago is loaded whole. A clock that was set back lengthens the wait to [`LONGEST_WAIT`] at most; the
+/// next window reports the clock. Returns false if a stop was requested.
+pub(super) async fn a_second_has_passed(ends: &Ends, until: DateTime<Utc>, stop: &CancellationToken) -> bool {
+    let left = until + TimeDelta::seconds(2) - ends.clocks().earlier();
+    let left = left.to_std().unwrap_or_default().min(LONGEST_WAIT);
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = sleep(left) => !stop.is_cancelled(),
+    }
+}

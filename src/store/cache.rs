@@ -1,0 +1,459 @@
+//! What a sink has accepted of each record of a list, so that an unchanged one can be held back: a small database for each sink that
+//! the list goes to, which its entries share. A record whose row is lost, damaged or expired is sent again, never held back.
+//!
+//! Before another version of a record is sent, the one that was accepted is forgotten: a batch whose fate is not known may have
+//! arrived, and the older version must not count as what the sink holds. A run that remembers nothing drops all of it.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use log::warn;
+use redb::{
+    Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+};
+
+use super::{files, seen::fingerprint};
+use crate::base::{counts::SENT, fault::Fault, record::Payload};
+
+/// `unchanged-<digest of the sink>.redb`.
+const NAME: &str = "unchanged-";
+const EXTENSION: &str = "redb";
+/// By a record's fingerprint: the print of what was accepted (0: nothing that counts), whether that withdrew consent, when in
+/// milliseconds since 1970, by which request, when the record was last read, and what became of it then.
+type Row<'a> = (u128, bool, i64, &'a str, i64, &'a str);
+const TABLE: TableDefinition<u128, Row> = TableDefinition::new("records");
+/// The same fate of the same record is noted again only after so long: an unchanged record is read every few seconds.
+const NOTED: TimeDelta = TimeDelta::minutes(10);
+/// How often another process that has the file open for a moment is waited for, and how long each time.
+const TRIES: u32 = 100;
+const WAIT: Duration = Duration::from_millis(20);
+
+/// What is remembered of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Of what the sink has accepted, if that is known for certain.
+    print: u128,
+    /// What it accepted last withdrew somebody's consent.
+    pub opted_out: bool,
+    /// When the sink accepted something; none: never, as far as is known.
+    pub sent: Option<DateTime<Utc>>,
+    pub request_id: String,
+    /// When the record was last read, to within ten minutes.
+    pub seen: DateTime<Utc>,
+    /// What became of it then, in the words of a run's last line.
+    pub fate: String,
+}
+
+/// The memory of what one sink has of a list.
+#[derive(Debug, Clone)]
+pub struct Unchanged {
+    path: PathBuf,
+    /// After so long a record counts as never sent; nothing: nothing is remembered.
+    expire: Option<TimeDelta>,
+    /// Of the mapping.
+    version: u32,
+}
+
+/// What was remembered of the records of a page, by their fingerprints.
+pub type Memory = HashMap<u128, Kept>;
+
+impl Unchanged {
+    /// `folder` is the list's; `sink`, a digest, tells the sink from others.
+    pub fn new(folder: &Path, sink: &str, version: u32, expire: Option<TimeDelta>) -> Self {
+        let name = format!("{NAME}{sink}.{EXTENSION}");
+        Unchanged { path: folder.join(name), expire, version }
+    }
+
+    /// This memory, if there is to be one.
+    pub fn on(&self) -> Option<&Self> {
+        self.expire.map(|_| self)
+    }
+
+    /// Something is about to be sent. Whoever remembers nothing sends without a trace, so that what was remembered before is of no
+    /// use any more.
+    pub async fn begin(&self) -> Result<(), Fault> {
+        match self.on() {
+            Some(_) => Ok(()),
+            None => self.clear().await,
+        }
+    }
+
+    /// Nothing is remembered any more.
+    pub async fn clear(&self) -> Result<(), Fault> {
+        files::blocking(&self.path, files::remove).await.map(|_| ())
+    }
+
+    /// By what two payloads of a record are compared.
+    pub fn print(&self, payload: &Payload) -> u128 {
+        let body = payload.body.as_ref().map_or("gone", |body| body.get());
+        // 0 stands for nothing.
+        fingerprint(&format!("{} {body}", self.version)).max(1)
+    }
+
+    /// Whether the sink is known to hold just this.
+    pub fn holds(&self, kept: &Kept, print: u128, now: DateTime<Utc>) -> bool {
+        // The source's clock may have been set back.
+        let fresh = |sent: DateTime<Utc>| self.expire.is_some_and(|expire| (now - sent).abs() < expire);
+        kept.print == print && kept.sent.is_some_and(fresh)
+    }
+
+    /// Whether a fate is to be noted that comes to nothing new for the sink.
+    pub fn is_news(&self, kept: Option<&Kept>, fate: &str, now: DateTime<Utc>) -> bool {
+        kept.is_none_or(|kept| kept.fate != fate || now - kept.seen >= NOTED)
+    }
+
+    /// What is remembered of these records.
+    pub async fn recall(&self, keys: Vec<u128>) -> Result<Memory, Fault> {
+        if keys.is_empty() {
+            return Ok(Memory::new());
+        }
+        files::blocking(&self.path, move |path| recall(path, &keys)).await
+    }
+
+    /// These records are about to be sent in another version than the one that was accepted. On disk when this ends.
+    pub async fn forget(&self, keys: Vec<u128>) -> Result<(), Fault> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let work = move |path: &Path| {
+            change(path, |table| {
+                for key in &keys {
+                    let kept = table.get(key)?.map(|row| Kept::of(row.value()));
+                    if let Some(kept) = kept {
+                        table.insert(key, Kept { print: 0, ..kept }.row())?;
+                    }
+                }
+                Ok(())
+            })
+        };
+        files::blocking(&self.path, work).await
+    }
+
+    /// The sink has accepted payloads of these records and prints; the last word says whether it withdrew consent.
+    pub async fn accepted(
+        &self,
+        prints: Vec<(u128, u128, bool)>,
+        request_id: Option<String>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        if prints.is_empty() {
+            return Ok(());
+        }
+        let work = move |path: &Path| {
+            let request_id = request_id.unwrap_or_default();
+            change(path, |table| {
+                for (key, print, opted_out) in &prints {
+                    let time = now.timestamp_millis();
+                    table.insert(key, (*print, *opted_out, time, request_id.as_str(), time, SENT))?;
+                }
+                Ok(())
+            })
+        };
+        files::blocking(&self.path, work).await
+    }
+
+    /// What became of records that were not sent.
+    pub async fn note(&self, fates: Vec<(u128, String)>, now: DateTime<Utc>) -> Result<(), Fault> {
+        if fates.is_empty() {
+            return Ok(());
+        }
+        let work = move |path: &Path| {
+            change(path, |table| {
+                for (key, fate) in &fates {
+                    let kept = table.get(key)?.map(|row| Kept::of(row.value()));
+                    let kept = kept.unwrap_or_else(|| Kept::nothing(now));
+                    table.insert(key, Kept { seen: now, fate: fate.clone(), ..kept }.row())?;
+                }
+                Ok(())
+            })
+        };
+        files::blocking(&self.path, work).await
+    }
+
+    /// Drops what was neither read nor sent for so long that it has expired.
+    pub async fn tidy(&self, now: DateTime<Utc>) -> Result<(), Fault> {
+        let oldest = now - self.expire.unwrap_or(NOTED).max(NOTED);
+        let work = move |path: &Path| {
+            if !path.exists() {
+                return Ok(());
+            }
+            let old = |row: Row| row.2.max(row.4) < oldest.timestamp_millis();
+            let found = read(path, |table| {
+                let mut rows = table.iter()?;
+                Ok(rows.any(|row| row.is_ok_and(|(_, row)| old(row.value()))))
+            })?;
+            if found { change(path, |table| Ok(table.retain(|_, row| !old(row))?)) } else { Ok(()) }
+        };
+        files::blocking(&self.path, work).await
+    }
+}
+
+/// What is remembered of one record; the files may be in use. Without the keys it can't be told which sink's memory it is: then that
+/// of whichever has had the record last.
+pub async fn look(unchanged: &Unchanged, key: &str) -> Result<Option<Kept>, Fault> {
+    let key = fingerprint(key);
+    let work = move |own: &Path| {
+        if own.exists() {
+            return Ok(recall(own, &[key])?.remove(&key));
+        }
+        let mut found: Option<Kept> = None;
+        for file in own.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten() {
+            let path = file?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(NAME) && path.extension().is_some_and(|extension| extension == EXTENSION) {
+                let kept = recall(&path, &[key])?.remove(&key);
+                found = found.into_iter().chain(kept).max_by_key(|kept| kept.seen);
+            }
+        }
+        Ok(found)
+    };
+    files::blocking(&unchanged.path, work).await
+}
+
+impl Kept {
+    fn of((print, opted_out, sent, request_id, seen, fate): Row) -> Self {
+        let time = |millis| DateTime::from_timestamp_millis(millis).unwrap_or_default();
+        Kept {
+            print,
+            opted_out,
+            sent: (sent != 0).then(|| time(sent)),
+            request_id: request_id.to_owned(),
+            seen: time(seen),
+            fate: fate.to_owned(),
+        }
+    }
+
+    fn nothing(now: DateTime<Utc>) -> Self {
+        Kept {
+            print: 0,
+            opted_out: false,
+            sent: None,
+            request_id: String::new(),
+            seen: now,
+            fate: String::new(),
+        }
+    }
+
+    fn row(&self) -> Row<'_> {
+        let sent = self.sent.map_or(0, |sent| sent.timestamp_millis());
+        (self.print, self.opted_out, sent, &self.request_id, self.seen.timestamp_millis(), &self.fate)
+    }
+}
+
+fn recall(path: &Path, keys: &[u128]) -> io::Result<Memory> {
+    if !path.exists() {
+        return Ok(Memory::new());
+    }
+    read(path, |table| {
+        let mut memory = Memory::new();
+        for key in keys {
+            if let Some(row) = table.get(key)? {
+                memory.insert(*key, Kept::of(row.value()));
+            }
+        }
+        Ok(memory)
+    })
+}
+
+type Table<'a> = redb::Table<'a, u128, Row<'static>>;
+
+/// One transaction, on disk when this ends.
+fn change(path: &Path, work: impl Fn(&mut Table) -> Result<(), redb::Error>) -> io::Result<()> {
+    within(path, |database| {
+        let transaction = database.begin_write()?;
+        work(&mut transaction.open_table(TABLE)?)?;
+        Ok(transaction.commit()?)
+    })
+}
+
+fn read<T: Default>(
+    path: &Path,
+    work: impl Fn(&ReadOnlyTable<u128, Row<'static>>) -> Result<T, redb::Error>,
+) -> io::Result<T> {
+    within(path, |database| match database.begin_read()?.open_table(TABLE) {
+        Ok(table) => work(&table),
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(T::default()),
+        Err(error) => Err(error.into()),
+    })
+}
+
+/// One after the other, also in making the file: it is open to one at a time, and everybody comes at once.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The file is open for a moment only, so that `importer why` can look into it meanwhile. What can't be understood is dropped: it
+/// costs sends, no records.
+fn within<T>(path: &Path, work: impl Fn(&Database) -> Result<T, redb::Error>) -> io::Result<T> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let attempt = || open(path).and_then(|database| work(&database));
+    // Of pages that make no sense the database panics.
+    let damaged = match catch_unwind(AssertUnwindSafe(&attempt)) {
+        Ok(Err(error)) => is_damage(&error).then_some(()).ok_or_else(|| plain(error)),
+        Ok(Ok(done)) => return Ok(done),
+        Err(_) => Ok(()),
+    };
+    damaged?;
+    warn!("`{}` can't be read and is dropped: all records count as changed once.", path.display());
+    files::remove(path)?;
+    attempt().map_err(plain)
+}
+
+fn open(path: &Path) -> Result<Database, redb::Error> {
+    if !path.exists() {
+        // Only the owner may read it, as all files of ours.
+        files::replace(path, &[]).map_err(StorageError::Io)?;
+    }
+    for _ in 0..TRIES {
+        match Database::create(path) {
+            #[expect(clippy::disallowed_methods, reason = "a thread of its own, for files")]
+            Err(DatabaseError::DatabaseAlreadyOpen) => std::thread::sleep(WAIT),
+            opened => return Ok(opened?),
+        }
+    }
+    Err(DatabaseError::DatabaseAlreadyOpen.into())
+}
+
+fn is_damage(error: &redb::Error) -> bool {
+    match error {
+        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) | redb::Error::RepairAborted => true,
+        redb::Error::TableTypeMismatch { .. } | redb::Error::TypeDefinitionChanged { .. } => true,
+        redb::Error::Io(error) => {
+            matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+        }
+        _ => false,
+    }
+}
+
+fn plain(error: redb::Error) -> io::Error {
+    match error {
+        redb::Error::Io(error) => error,
+        error => io::Error::other(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use serde_json::value::to_raw_value;
+
+    use super::*;
+    use crate::base::time;
+
+    fn payload(body: Option<u32>) -> Payload {
+        Payload { key: "a".into(), body: body.map(|body| to_raw_value(&body).unwrap()) }
+    }
+
+    fn noon() -> DateTime<Utc> {
+        time::parse("2026-11-21T12:00:00").unwrap()
+    }
+
+    fn memory(folder: &Path, sink: &str) -> Unchanged {
+        Unchanged::new(folder, sink, 1, Some(TimeDelta::days(7)))
+    }
+
+    #[tokio::test]
+    async fn what_was_accepted_counts_until_another_version_is_sent_or_it_expires() {
+        let folder = tempfile::tempdir().unwrap();
+        let (memory, key) = (memory(folder.path(), "s"), fingerprint("a"));
+        let (old, new) = (memory.print(&payload(Some(1))), memory.print(&payload(Some(2))));
+        assert!(memory.recall(vec![key]).await.unwrap().is_empty());
+        memory.accepted(vec![(key, old, true)], Some("r-1".into()), noon()).await.unwrap();
+        let kept = memory.recall(vec![key]).await.unwrap().remove(&key).unwrap();
+        assert!(memory.holds(&kept, old, noon()) && !memory.holds(&kept, new, noon()));
+        assert!(!memory.holds(&kept, old, noon() + TimeDelta::days(7)));
+        assert!(memory.holds(&kept, old, noon() - TimeDelta::minutes(5)), "a clock that was set back");
+        assert!(kept.opted_out);
+        assert_eq!((kept.sent, kept.request_id.as_str(), kept.fate.as_str()), (Some(noon()), "r-1", "sent"));
+        memory.forget(vec![key]).await.unwrap();
+        let kept = memory.recall(vec![key]).await.unwrap().remove(&key).unwrap();
+        assert!(!memory.holds(&kept, old, noon()) && kept.sent == Some(noon()));
+        let mode = std::fs::metadata(&memory.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn payloads_are_the_same_by_their_bytes_and_the_version_of_the_mapping() {
+        let memory = memory(Path::new("a"), "s");
+        let raised = Unchanged { version: 2, ..memory.clone() };
+        let prints = [
+            memory.print(&payload(Some(1))),
+            memory.print(&payload(Some(2))),
+            memory.print(&payload(None)),
+            raised.print(&payload(Some(1))),
+        ];
+        assert_eq!(prints.iter().collect::<std::collections::HashSet<_>>().len(), prints.len());
+        assert_eq!(prints[0], memory.print(&payload(Some(1))));
+    }
+
+    #[tokio::test]
+    async fn each_sink_is_remembered_by_itself_and_who_remembers_nothing_drops_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other, key) =
+            (memory(folder.path(), "one"), memory(folder.path(), "other"), fingerprint("a"));
+        one.accepted(vec![(key, 1, false)], None, noon()).await.unwrap();
+        assert!(other.recall(vec![key]).await.unwrap().is_empty());
+        one.begin().await.unwrap();
+        assert!(one.on().is_some() && !one.recall(vec![key]).await.unwrap().is_empty());
+        let off = Unchanged::new(folder.path(), "one", 1, None);
+        off.begin().await.unwrap();
+        assert!(off.on().is_none());
+        assert!(one.recall(vec![key]).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn all_may_come_at_once_also_to_a_file_that_is_not_there_yet() {
+        for _ in 0..5 {
+            let folder = tempfile::tempdir().unwrap();
+            let memory = memory(folder.path(), "s");
+            let all = (0..16).map(|key| memory.accepted(vec![(key, 1, false)], None, noon()));
+            futures::future::try_join_all(all).await.unwrap();
+            assert_eq!(memory.recall((0..16).collect()).await.unwrap().len(), 16);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_same_fate_is_noted_now_and_then_and_what_is_old_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (memory, key) = (memory(folder.path(), "s"), fingerprint("a"));
+        memory.note(vec![(key, "skipped pending".into())], noon()).await.unwrap();
+        let kept = look(&memory, "a").await.unwrap().unwrap();
+        assert_eq!((kept.seen, kept.sent, kept.fate.as_str()), (noon(), None, "skipped pending"));
+        assert!(
+            memory.is_news(None, "unchanged", noon()) && memory.is_news(Some(&kept), "unchanged", noon())
+        );
+        assert!(!memory.is_news(Some(&kept), "skipped pending", noon()));
+        assert!(memory.is_news(Some(&kept), "skipped pending", noon() + NOTED));
+        memory.tidy(noon() + TimeDelta::days(7)).await.unwrap();
+        assert!(look(&memory, "a").await.unwrap().is_some());
+        memory.tidy(noon() + TimeDelta::days(8)).await.unwrap();
+        assert_eq!(look(&memory, "a").await.unwrap(), None);
+    }
+
+    /// Wherever it is damaged; the database's own panics are told on the standard error, once each.
+    #[tokio::test]
+    async fn a_damaged_file_costs_what_it_held_and_no_more() {
+        for place in 0..24 {
+            let folder = tempfile::tempdir().unwrap();
+            let (memory, keys) = (memory(folder.path(), "s"), (0..200).collect::<Vec<u128>>());
+            let all = keys.iter().map(|key| (*key, 1, false)).collect();
+            memory.accepted(all, None, noon()).await.unwrap();
+            let mut bytes = std::fs::read(&memory.path).unwrap();
+            let from = place * bytes.len() / 24;
+            let until = (from + 3000).min(bytes.len());
+            bytes[from..until].fill(if place % 2 == 0 { 0 } else { 7 });
+            #[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
+            std::fs::write(&memory.path, bytes).unwrap();
+            let kept = memory.recall(keys.clone()).await.unwrap().len();
+            assert!(kept == 0 || kept == keys.len(), "{kept} at {place}");
+            memory.accepted(vec![(1000, 1, false)], None, noon()).await.unwrap();
+            assert_eq!(memory.recall(vec![1000]).await.unwrap().len(), 1);
+        }
+    }
+}

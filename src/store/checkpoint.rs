@@ -1,0 +1,373 @@
+//! Where an interrupted run goes on: a file to which every settled page adds a line. A crash leaves at most a line that
+//! is not whole, which counts for nothing.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use log::warn;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::{
+    files, hold,
+    progress::{Cut, Progress, Server},
+};
+use crate::base::{counts::Counts, fault::Fault, window::Window};
+
+const NAME: &str = "checkpoint.ndjson";
+/// Raised when what older versions wrote can't be read any more.
+const VERSION: u32 = 1;
+/// How much of a run a loss of power may undo; a crash of the program alone undoes nothing.
+const SYNC: Duration = Duration::from_secs(2);
+
+/// The first line: which pass of which run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    pub version: u32,
+    /// What the run's result depends on; with another origin the checkpoint is of no use.
+    pub origin: String,
+    /// From 1.
+    pub pass: u32,
+    /// One for each listing.
+    pub windows: Vec<Window>,
+    /// What the passes before came to.
+    pub counts: Counts,
+    /// How long the run has taken before this pass.
+    pub seconds: f64,
+    /// What the mapping has chosen for the whole list.
+    pub choice: Option<String>,
+    /// Limits that the source's answers have shown.
+    #[serde(default)]
+    pub server: Server,
+    /// Whether the source's totals were found to be wrong, in this run or before.
+    #[serde(default)]
+    pub totals_wrong: bool,
+    /// The end of the previous pass.
+    #[serde(default)]
+    pub before: Option<DateTime<Utc>>,
+    /// The latest change among the rows that the previous passes read.
+    #[serde(default)]
+    pub newest: Option<DateTime<Utc>>,
+}
+
+impl Header {
+    /// The first pass of a run.
+    pub fn new(origin: &str, windows: Vec<Window>) -> Self {
+        Header {
+            version: VERSION,
+            origin: origin.to_owned(),
+            pass: 1,
+            windows,
+            counts: Counts::default(),
+            seconds: 0.0,
+            choice: None,
+            server: Server::default(),
+            totals_wrong: false,
+            before: None,
+            newest: None,
+        }
+    }
+}
+
+impl Header {
+    pub fn end_at(&mut self, until: DateTime<Utc>) {
+        self.windows.iter_mut().for_each(|window| window.until = Some(until));
+    }
+}
+
+/// A settled page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Which of the listings.
+    pub walk: usize,
+    pub progress: Progress,
+    pub offset: u64,
+    pub opened: u64,
+    pub total: u64,
+    pub cut: Vec<Cut>,
+    /// The page's records and what became of them.
+    pub names: Vec<String>,
+    pub rows: String,
+    /// Over the whole run, up to now.
+    pub read_twice: u64,
+    /// Fields left out up to here.
+    #[serde(default)]
+    pub fields: BTreeMap<String, u64>,
+    pub seconds: f64,
+    pub choice: Option<String>,
+}
+
+/// The file of one entry.
+pub struct Checkpoint {
+    path: PathBuf,
+    /// Of the pass under way.
+    header: Option<Header>,
+    file: Option<Arc<File>>,
+    synced: Instant,
+}
+
+impl Checkpoint {
+    /// The file in an entry's folder.
+    pub fn path(folder: &Path) -> PathBuf {
+        folder.join(NAME)
+    }
+
+    /// The file in an entry's folder, and what an interrupted run of the same origin has left in it.
+    pub async fn open(folder: &Path, origin: &str) -> Result<(Self, Option<(Header, Vec<Line>)>), Fault> {
+        let path = folder.join(NAME);
+        let wanted = origin.to_owned();
+        let found = files::blocking(&path, move |path| load(path, &wanted)).await?;
+        let told = path.display();
+        let left = match found {
+            Found::Left(left) => Some(*left),
+            Found::Nothing => None,
+            Found::Other => {
+                warn!("{}", of_another_state(&path));
+                None
+            }
+            Found::Unreadable => {
+                warn!("`{told}` can't be read and is dropped: the list starts again.");
+                None
+            }
+        };
+        let file = left.as_ref().map(|left| Arc::clone(&left.file));
+        let header = left.as_ref().map(|left| left.header.clone());
+        let checkpoint = Checkpoint { path, header, file, synced: Instant::now() };
+        Ok((checkpoint, left.map(|left| (left.header, left.lines))))
+    }
+
+    /// A new pass. Nothing is written before its first page is settled: most passes are over by then.
+    pub fn begin(&mut self, header: Header) {
+        (self.header, self.file) = (Some(header), None);
+    }
+
+    /// The pass ends at another time than was thought, which shows before its first page.
+    pub fn until(&mut self, until: DateTime<Utc>) {
+        if let Some(header) = &mut self.header {
+            header.end_at(until);
+        }
+    }
+
+    pub async fn append(&mut self, lines: Vec<Line>) -> Result<(), Fault> {
+        let mut text = Vec::new();
+        for line in &lines {
+            write_line(&mut text, line);
+        }
+        let (file, header) = (self.file.clone(), self.header.clone());
+        let sync = self.synced.elapsed() >= SYNC;
+        let write = move |path: &Path| match file {
+            Some(file) => {
+                (&*file).write_all(&text)?;
+                if sync {
+                    file.sync_data()?;
+                }
+                Ok(file)
+            }
+            None => {
+                let mut whole = Vec::new();
+                write_line(&mut whole, &header);
+                whole.extend(text);
+                files::replace(path, &whole).map(Arc::new)
+            }
+        };
+        self.file = Some(files::blocking(&self.path, write).await?);
+        if sync {
+            self.synced = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Drops the checkpoints of all entries below this folder; answers how many there were.
+    pub async fn discard_all(folders: &Path) -> Result<usize, Fault> {
+        let work = |folders: &Path| {
+            let mut dropped = 0;
+            match fs::read_dir(folders) {
+                Ok(entries) => {
+                    for entry in entries {
+                        let folder = entry?.path();
+                        dropped += usize::from(files::remove(&folder.join(NAME))?);
+                        hold::clear(&folder)?;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            Ok(dropped)
+        };
+        files::blocking(folders, work).await
+    }
+
+    /// The next run starts from its beginning. Whether there was something to drop.
+    pub async fn discard(folder: &Path) -> Result<bool, Fault> {
+        files::blocking(&folder.join(NAME), files::remove).await
+    }
+}
+
+/// Returns the warning for a checkpoint that no run can go on from.
+pub fn of_another_state(path: &Path) -> String {
+    format!(
+        "`{}` is dropped, and the list starts again: its latest_timestamp, start_offset or a setting of its source, mapping, sink, \
+         consent or contacts was changed, or importer was updated.",
+        path.display()
+    )
+}
+
+/// Returns the origin of the run that left this checkpoint, or `None` if the file is missing or can't be read.
+pub fn origin(path: &Path) -> io::Result<Option<String>> {
+    let Some(bytes) = files::read(path)? else { return Ok(None) };
+    let header = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok(serde_json::from_slice::<Header>(header).ok().map(|header| header.origin))
+}
+
+/// Replaces the origin of a checkpoint and keeps the rest.
+pub fn set_origin(path: &Path, origin: &str) -> io::Result<()> {
+    let Some(bytes) = files::read(path)? else { return Ok(()) };
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let mut header: Header = serde_json::from_slice(&bytes[..end])?;
+    header.origin = origin.to_owned();
+    let whole = [&serde_json::to_vec(&header)?, &bytes[end..]].concat();
+    files::replace(path, &whole).map(|_| ())
+}
+
+fn write_line(text: &mut Vec<u8>, line: &impl Serialize) {
+    // Writing to memory does not fail, and what is written are plain structs.
+    let _ = serde_json::to_writer(&mut *text, line);
+    text.push(b'\n');
+}
+
+struct Left {
+    file: Arc<File>,
+    header: Header,
+    lines: Vec<Line>,
+}
+
+enum Found {
+    Nothing,
+    Left(Box<Left>),
+    /// Of a run whose result is not wanted any more.
+    Other,
+    Unreadable,
+}
+
+fn load(path: &Path, origin: &str) -> io::Result<Found> {
+    let Some(bytes) = files::read(path)? else { return Ok(Found::Nothing) };
+    let mut whole = bytes.split_inclusive(|byte| *byte == b'\n').take_while(|line| line.ends_with(b"\n"));
+    let header =
+        whole.next().and_then(|line| Some((line.len(), serde_json::from_slice::<Header>(line).ok()?)));
+    let Some((mut len, header)) = header.filter(|(_, header)| header.version == VERSION) else {
+        return Ok(Found::Unreadable);
+    };
+    if header.origin != origin {
+        files::remove(path)?;
+        return Ok(Found::Other);
+    }
+    let mut lines = Vec::new();
+    for line in whole {
+        let Ok(parsed) = serde_json::from_slice(line) else {
+            warn!(
+                "`{}` is damaged; what comes after line {} is read again.",
+                path.display(),
+                lines.len() + 1
+            );
+            break;
+        };
+        len += line.len();
+        lines.push(parsed);
+    }
+    let file = OpenOptions::new().append(true).open(path)?;
+    file.set_len(len as u64)?;
+    Ok(Found::Left(Box::new(Left { file: Arc::new(file), header, lines })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{time, window::Sweep};
+
+    fn line(offset: u64) -> Line {
+        let part = Window { sweep: Sweep::Listed, since: None, until: time::parse("2026-11-21") };
+        let progress = Progress { window: Some(9), ..Progress::new(part) };
+        Line {
+            walk: 0,
+            progress,
+            offset,
+            opened: 9,
+            total: 9,
+            cut: vec![],
+            names: vec![],
+            rows: String::new(),
+            read_twice: 0,
+            fields: BTreeMap::new(),
+            seconds: 1.5,
+            choice: None,
+        }
+    }
+
+    fn header() -> Header {
+        Header::new("null", vec![])
+    }
+
+    async fn left(folder: &Path, origin: &str) -> Option<(Header, Vec<Line>)> {
+        Checkpoint::open(folder, origin).await.unwrap().1
+    }
+
+    #[tokio::test]
+    async fn settled_pages_are_found_again_by_a_run_of_the_same_origin_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut checkpoint, nothing) = Checkpoint::open(folder.path(), "null").await.unwrap();
+        assert_eq!(nothing, None);
+        checkpoint.begin(header());
+        assert_eq!(left(folder.path(), "null").await, None, "nothing is settled yet");
+        checkpoint.append(vec![line(5)]).await.unwrap();
+        checkpoint.append(vec![line(4), line(3)]).await.unwrap();
+        assert_eq!(left(folder.path(), "null").await, Some((header(), vec![line(5), line(4), line(3)])));
+        assert_eq!(left(folder.path(), "2026-11-21").await, None);
+        assert_eq!(left(folder.path(), "null").await, None, "it is gone then");
+        checkpoint.begin(header());
+        checkpoint.append(vec![line(5)]).await.unwrap();
+        assert!(Checkpoint::discard(folder.path()).await.unwrap());
+        assert!(!Checkpoint::discard(folder.path()).await.unwrap());
+        assert_eq!(left(folder.path(), "null").await, None);
+    }
+
+    /// Cut at every byte: what is left is a prefix of the pages, and can be added to.
+    #[tokio::test]
+    async fn a_file_that_ends_anywhere_holds_the_pages_up_to_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut checkpoint, _) = Checkpoint::open(folder.path(), "null").await.unwrap();
+        checkpoint.begin(header());
+        checkpoint.append(vec![line(5), line(4)]).await.unwrap();
+        let path = folder.path().join(NAME);
+        let whole = std::fs::read(&path).unwrap();
+        let mut found = Vec::new();
+        for len in 0..=whole.len() {
+            files::replace(&path, &whole[..len]).unwrap();
+            let (mut checkpoint, left) = Checkpoint::open(folder.path(), "null").await.unwrap();
+            let Some((_, lines)) = left else { continue };
+            found.push(lines.len());
+            checkpoint.append(vec![line(1)]).await.unwrap();
+            let (_, again) = super::tests::left(folder.path(), "null").await.unwrap();
+            assert_eq!(again[..], [&lines[..], &[line(1)]].concat()[..]);
+        }
+        assert!(found.is_sorted() && found.contains(&0) && found.ends_with(&[2]), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn a_new_pass_takes_the_place_of_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut checkpoint, _) = Checkpoint::open(folder.path(), "null").await.unwrap();
+        checkpoint.begin(header());
+        checkpoint.append(vec![line(5)]).await.unwrap();
+        checkpoint.begin(Header { pass: 2, ..header() });
+        assert_eq!(left(folder.path(), "null").await.unwrap().0.pass, 1, "until it has a page itself");
+        checkpoint.append(vec![line(7)]).await.unwrap();
+        assert_eq!(left(folder.path(), "null").await, Some((Header { pass: 2, ..header() }, vec![line(7)])));
+    }
+}

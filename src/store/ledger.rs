@@ -1,0 +1,417 @@
+//! Who was delivered, as what, up to when: a file of ours for each entry. From it comes where the next sweep of the
+//! archived begins, and what `importer verify` compares with the source.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io,
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, Utc};
+use log::warn;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    files,
+    seen::{Seen, fingerprint},
+};
+use crate::base::{counts::REJECTED, fault::Fault};
+
+const NAME: &str = "ledger";
+const VERSION: u32 = 1;
+/// The status of records that the source tells to be gone.
+pub const GONE: &str = "deleted";
+/// Bytes of a row: fingerprint, status.
+const ROW: usize = 16 + 1;
+
+/// The first line of the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    version: u32,
+    /// The end of the last window whose records were all delivered.
+    pub until: DateTime<Utc>,
+    /// From when on the archived still have to be looked at: nobody who was archived before has to be opted out any more.
+    pub archived_until: DateTime<Utc>,
+    /// Whether it began with a full load; else it knows only who changed since.
+    pub whole: bool,
+    /// Rows that the full load left out, by `start_offset`.
+    pub left_out: u64,
+    /// Opt-outs of the last full load that left out no record, for each delivery and the consent settings of its entry.
+    #[serde(default)]
+    pub opt_outs: BTreeMap<String, u64>,
+    /// What the mapping has chosen for the whole list.
+    pub choice: Option<String>,
+    /// Whether the source's totals were found to be wrong, so that no count can be compared with them.
+    #[serde(default)]
+    pub totals_wrong: bool,
+    /// The largest number of records that the source has returned in one answer.
+    #[serde(default)]
+    pub most_rows: usize,
+    names: Vec<String>,
+    rows: usize,
+}
+
+impl Summary {
+    /// Records that it knows.
+    pub fn len(&self) -> u64 {
+        self.rows as u64
+    }
+
+    /// Returns the opt-outs of the last full load of this audience, `to:<delivery> <consent>`. Without one, returns the number that
+    /// an older version wrote as `<entry> <consent>`: the smallest, if several entries had the same consent settings.
+    pub fn opt_outs(&self, audience: &str) -> Option<u64> {
+        let former = |key: &&String| !key.starts_with(DELIVERY) && consent(key) == consent(audience);
+        let known = self.opt_outs.get(audience).copied();
+        known.or_else(|| self.opt_outs.iter().filter(|(key, _)| former(key)).map(|(_, count)| *count).min())
+    }
+
+    /// Nobody was delivered yet in a pass that came to its end.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0 && !self.whole
+    }
+}
+
+/// Prefix of the name of an audience.
+pub const DELIVERY: &str = "to:";
+
+fn consent(audience: &str) -> Option<&str> {
+    audience.split_once(' ').map(|(_, consent)| consent)
+}
+
+/// What one pass adds.
+pub struct Delivered<'a> {
+    /// The records of each listing, the plain one first.
+    pub seen: Vec<&'a Seen>,
+    /// It is the first pass of a full load, so that what was known before does not count.
+    pub whole: bool,
+    pub left_out: u64,
+    /// Of a full load that left out nobody: how many opt-outs, and of what entry.
+    pub opt_outs: Option<(String, u64)>,
+    pub until: DateTime<Utc>,
+    /// The archived listing was read too, or nobody could be in it.
+    pub archived: bool,
+    pub choice: Option<String>,
+    /// Whether the source's totals were found to be wrong.
+    pub totals_wrong: bool,
+    /// The largest number of records in one answer.
+    pub most_rows: usize,
+}
+
+/// Prefix of the status of a record whose last version was rejected. Ledgers of older versions have no such prefix.
+const REJECTED_AS: &str = "rejected: ";
+
+/// The last known version of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled<'a> {
+    /// Its status at the source.
+    pub status: &'a str,
+    /// Whether it was rejected.
+    pub rejected: bool,
+}
+
+impl<'a> Settled<'a> {
+    fn of(name: &'a str) -> Self {
+        let status = name.strip_prefix(REJECTED_AS);
+        Settled { status: status.unwrap_or(name), rejected: status.is_some() }
+    }
+}
+
+/// Numbers of records of one status.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Sent, or skipped for a counted reason.
+    pub delivered: u64,
+    pub rejected: u64,
+}
+
+/// The whole file.
+pub struct Ledger {
+    pub summary: Summary,
+    statuses: HashMap<u128, u8>,
+}
+
+fn path(folder: &Path) -> PathBuf {
+    folder.join(NAME)
+}
+
+/// Whether a list has a ledger.
+pub fn exists(folder: &Path) -> bool {
+    path(folder).exists()
+}
+
+/// The first line of an entry's ledger; nothing if there is none, or none that can be read.
+pub async fn summary(folder: &Path) -> Result<Option<Summary>, Fault> {
+    Ok(Ledger::load(folder).await?.map(|ledger| ledger.summary))
+}
+
+impl Ledger {
+    pub async fn load(folder: &Path) -> Result<Option<Ledger>, Fault> {
+        files::blocking(&path(folder), load).await
+    }
+
+    /// Whether a record of this status was at the source.
+    fn is_there(&self, status: u8) -> bool {
+        self.summary.names.get(usize::from(status)).is_some_and(|name| Settled::of(name).status != GONE)
+    }
+
+    /// Returns the status with which a record was last settled, if it was.
+    pub fn settled(&self, key: &str) -> Option<Settled<'_>> {
+        self.settled_by_print(fingerprint(key))
+    }
+
+    /// Returns the status with which the record of this fingerprint was last settled, if it was.
+    pub fn settled_by_print(&self, print: u128) -> Option<Settled<'_>> {
+        let place = self.statuses.get(&print)?;
+        self.summary.names.get(usize::from(*place)).map(|name| Settled::of(name))
+    }
+
+    pub fn knows(&self, key: u128) -> bool {
+        self.statuses.contains_key(&key)
+    }
+
+    /// Counts the records of each status. `letters` are the keys of records that wait in dead letters; they count as rejected even
+    /// if another entry of the list has delivered them since, or if a ledger of an older version does not mark them.
+    pub fn census(&self, letters: &HashSet<u128>) -> HashMap<String, Tally> {
+        let mut counted: HashMap<String, Tally> = HashMap::new();
+        for (key, place) in &self.statuses {
+            let name = self.summary.names.get(usize::from(*place)).map_or("", String::as_str);
+            let settled = Settled::of(name);
+            let tally = counted.entry(settled.status.to_owned()).or_default();
+            match settled.rejected || letters.contains(key) {
+                true => tally.rejected += 1,
+                false => tally.delivered += 1,
+            }
+        }
+        counted
+    }
+}
+
+/// Notes, before anybody is delivered that we have no record of, from when on the archived have to be looked at, also if the
+/// run never comes to its end.
+pub async fn begin(folder: &Path, from: DateTime<Utc>) -> Result<(), Fault> {
+    let delivered = Delivered {
+        seen: vec![],
+        whole: false,
+        left_out: 0,
+        opt_outs: None,
+        until: from,
+        archived: true,
+        choice: None,
+        totals_wrong: false,
+        most_rows: 0,
+    };
+    add(folder, delivered).await.map(|_| ())
+}
+
+/// Adds what a pass has delivered; answers how many records were known before and are none of it. Done twice, it changes nothing.
+pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<u64, Fault> {
+    let Delivered { seen, whole, left_out, opt_outs, until, archived, choice, totals_wrong, most_rows } =
+        delivered;
+    let mut added: HashMap<u128, (i64, String)> = HashMap::new();
+    for (key, known, seen) in
+        seen.iter().flat_map(|seen| seen.iter().map(move |(key, known)| (key, known, seen)))
+    {
+        let newer = added.get(&key).is_none_or(|(second, _)| known.second >= *second);
+        if newer {
+            let rejected = seen.name(known.fate).starts_with(REJECTED);
+            let mark = if rejected { REJECTED_AS } else { "" };
+            added.insert(key, (known.second, format!("{mark}{}", seen.name(known.status))));
+        }
+    }
+    let work = move |path: &Path| {
+        let before = load(path)?;
+        let unlisted = before.as_ref().map_or(0, |ledger| {
+            ledger
+                .statuses
+                .iter()
+                .filter(|(key, status)| ledger.is_there(**status) && !added.contains_key(*key))
+                .count() as u64
+        });
+        let archived_until = before.as_ref().map(|ledger| ledger.summary.archived_until);
+        let opt_outs_before = before.as_ref().map(|ledger| ledger.summary.opt_outs.clone());
+        let mut ledger = before.filter(|_| !whole).unwrap_or_else(|| {
+            let summary = Summary {
+                version: VERSION,
+                until,
+                archived_until: archived_until.unwrap_or(until),
+                whole,
+                left_out,
+                opt_outs: opt_outs_before.unwrap_or_default(),
+                choice: choice.clone(),
+                totals_wrong: false,
+                most_rows: 0,
+                names: vec![],
+                rows: 0,
+            };
+            Ledger { summary, statuses: HashMap::new() }
+        });
+        ledger.summary.until = until;
+        ledger.summary.totals_wrong |= totals_wrong;
+        ledger.summary.most_rows = ledger.summary.most_rows.max(most_rows);
+        ledger.summary.opt_outs.extend(opt_outs);
+        if archived {
+            ledger.summary.archived_until = until;
+        }
+        ledger.summary.choice = choice.or(ledger.summary.choice);
+        for (key, (_, status)) in added {
+            let place = place(&mut ledger.summary.names, status);
+            ledger.statuses.insert(key, place);
+        }
+        files::replace(path, &ledger.bytes()).map(|_| unlisted)
+    };
+    files::blocking(&path(folder), work).await
+}
+
+fn place(names: &mut Vec<String>, name: String) -> u8 {
+    let known = names.iter().position(|known| *known == name);
+    let place = known.unwrap_or_else(|| {
+        names.push(name);
+        names.len() - 1
+    });
+    u8::try_from(place).unwrap_or(u8::MAX)
+}
+
+impl Ledger {
+    fn bytes(&self) -> Vec<u8> {
+        let summary = Summary { rows: self.statuses.len(), ..self.summary.clone() };
+        let mut bytes = serde_json::to_vec(&summary).unwrap_or_default();
+        bytes.reserve(1 + self.statuses.len() * ROW);
+        bytes.push(b'\n');
+        for (key, status) in &self.statuses {
+            bytes.extend(key.to_be_bytes());
+            bytes.push(*status);
+        }
+        bytes
+    }
+}
+
+fn load(path: &Path) -> io::Result<Option<Ledger>> {
+    let Some(bytes) = files::read(path)? else { return Ok(None) };
+    let ledger = parse(&bytes);
+    if ledger.is_none() {
+        warn!("`{}` can't be read, as if it were not there.", path.display());
+    }
+    Ok(ledger)
+}
+
+fn parse(bytes: &[u8]) -> Option<Ledger> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let summary: Summary = serde_json::from_slice(&bytes[..end]).ok()?;
+    let rows = &bytes[end + 1..];
+    if summary.version != VERSION || rows.len() != summary.rows * ROW {
+        return None;
+    }
+    let row = |row: &[u8]| Some((u128::from_be_bytes(row[..16].try_into().ok()?), row[16]));
+    Some(Ledger { statuses: rows.chunks_exact(ROW).filter_map(row).collect(), summary })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{base::time, store::progress::Row};
+
+    fn seen(rows: &[(u128, i64, &str)]) -> Seen {
+        let mut seen = Seen::default();
+        rows.iter().for_each(|(key, second, status)| {
+            seen.insert(Row { key: *key, second: *second }, status, "sent")
+        });
+        seen
+    }
+
+    async fn add(folder: &Path, listed: &Seen, archived: &Seen, whole: bool, until: &str) {
+        let until = time::parse(until).unwrap();
+        let delivered = Delivered {
+            seen: vec![listed, archived],
+            whole,
+            left_out: 0,
+            opt_outs: None,
+            until,
+            archived: true,
+            choice: None,
+            totals_wrong: false,
+            most_rows: 0,
+        };
+        super::add(folder, delivered).await.unwrap();
+    }
+
+    async fn census(folder: &Path) -> Vec<(String, u64)> {
+        let census = Ledger::load(folder).await.unwrap().unwrap().census(&HashSet::new());
+        let mut counted: Vec<_> =
+            census.into_iter().map(|(status, tally)| (status, tally.delivered)).collect();
+        counted.sort();
+        counted
+    }
+
+    #[tokio::test]
+    async fn the_last_status_of_every_member_is_kept_and_a_full_load_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let nobody = seen(&[]);
+        add(folder.path(), &seen(&[(1, 5, "subscribed"), (2, 6, "subscribed")]), &nobody, true, "2026-11-21")
+            .await;
+        // In one pass a member may be in both listings: the newer version counts, archived in a tie.
+        let (listed, archived) = (
+            seen(&[(1, 9, "subscribed"), (2, 9, "cleaned")]),
+            seen(&[(1, 9, "archived"), (2, 8, "archived")]),
+        );
+        add(folder.path(), &listed, &archived, false, "2026-11-22").await;
+        assert_eq!(census(folder.path()).await, [("archived".into(), 1), ("cleaned".into(), 1)]);
+        let summary = super::summary(folder.path()).await.unwrap().unwrap();
+        assert_eq!((Some(summary.until), summary.whole), (time::parse("2026-11-22"), true));
+        add(folder.path(), &seen(&[(3, 5, "pending")]), &nobody, true, "2026-11-23").await;
+        assert_eq!(census(folder.path()).await, [("pending".into(), 1)]);
+    }
+
+    #[tokio::test]
+    async fn a_rejected_record_is_told_from_a_delivered_one_until_it_is_delivered() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b, c) = (fingerprint("a"), fingerprint("b"), fingerprint("c"));
+        let mut listed = seen(&[(a, 5, "subscribed"), (b, 6, "subscribed"), (c, 7, "cleaned")]);
+        listed.set_fate(b, "rejected no_id");
+        add(folder.path(), &listed, &seen(&[]), true, "2026-11-21").await;
+        let ledger = Ledger::load(folder.path()).await.unwrap().unwrap();
+        let settled = |key: &str| ledger.settled(key).map(|settled| (settled.status, settled.rejected));
+        let found = ["a", "b", "d"].map(settled);
+        assert_eq!(found, [Some(("subscribed", false)), Some(("subscribed", true)), None]);
+        let census = ledger.census(&HashSet::from([b, c]));
+        assert_eq!(census["subscribed"], Tally { delivered: 1, rejected: 1 });
+        assert_eq!(census["cleaned"], Tally { delivered: 0, rejected: 1 }, "its letter tells");
+        add(folder.path(), &seen(&[(b, 8, "subscribed")]), &seen(&[]), false, "2026-11-22").await;
+        let ledger = Ledger::load(folder.path()).await.unwrap().unwrap();
+        assert!(!ledger.settled("b").unwrap().rejected);
+        assert_eq!(ledger.census(&HashSet::new())["subscribed"], Tally { delivered: 2, rejected: 0 });
+    }
+
+    #[tokio::test]
+    async fn totals_that_were_wrong_stay_so_until_the_next_full_load() {
+        let folder = tempfile::tempdir().unwrap();
+        let pass = async |whole: bool, totals_wrong: bool| {
+            let (until, nobody) = (time::parse("2026-11-21").unwrap(), seen(&[]));
+            let delivered = Delivered {
+                seen: vec![&nobody],
+                whole,
+                left_out: 0,
+                opt_outs: None,
+                until,
+                archived: true,
+                totals_wrong,
+                choice: None,
+                most_rows: 0,
+            };
+            super::add(folder.path(), delivered).await.unwrap();
+            super::summary(folder.path()).await.unwrap().unwrap().totals_wrong
+        };
+        assert!(!pass(true, false).await && pass(false, true).await && pass(false, false).await);
+        assert!(!pass(true, false).await);
+    }
+
+    #[tokio::test]
+    async fn a_ledger_that_is_not_whole_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        add(folder.path(), &seen(&[(1, 5, "subscribed")]), &seen(&[]), true, "2026-11-21").await;
+        let whole = std::fs::read(path(folder.path())).unwrap();
+        assert!(parse(&whole).is_some());
+        for len in 0..whole.len() {
+            assert!(parse(&whole[..len]).is_none(), "{len}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What outlives a run: checkpoints, ledgers, dead letters, holds, and what the sink has accepted of each record. Knows no
+//! adapter and no state file; it is told in which folders to keep its files.
+
+pub mod cache;
+pub mod checkpoint;
+pub mod dead_letter;
+pub mod files;
+pub mod hold;
+pub mod ledger;
+pub mod migrate;
+pub mod progress;
+pub mod seen;
