@@ -1,4 +1,5 @@
-//! Payloads on their way to the sink, and what comes of them.
+//! The one path from a record to the sink, for runs and for replays: what is made of the record, how its batch is delivered, and
+//! the dead letter of a record that is not.
 
 use chrono::{DateTime, Utc};
 
@@ -6,42 +7,126 @@ use super::plan::Ends;
 use crate::{
     base::{
         fault::{Fault, Problem},
-        record::Payload,
+        record::{LeftOut, Mapped, Outgoing, Payload, Reason, Record, UNREADABLE},
+        time,
     },
-    store::cache::Unchanged,
+    store::{cache::Unchanged, dead_letter::DeadLetter, seen::fingerprint},
 };
 
-/// A payload on its way, and the record it was made of.
-pub struct Parcel {
-    pub print: u128,
+/// A payload that waits for its delivery, and what is known of its record.
+pub struct PendingRecord {
+    /// Fingerprint of the record's key.
+    pub key: u128,
     pub payload: Payload,
     pub opts_out: bool,
     /// Whether it opts in a record that was known with another status, or as opted out, before the run.
     pub opts_in: bool,
-    /// When the record had last changed.
+    /// Time of the record's last change.
     pub changed: Option<DateTime<Utc>>,
 }
 
-/// What came of a batch.
-pub struct Delivered {
-    pub accepted: Vec<u128>,
-    pub refused: Vec<(Parcel, Problem)>,
+/// What is made of a record before anything is sent.
+pub enum Prepared {
+    /// A payload for the sink, and the fields that are not part of it. `opts_in` is what the mapping says of the payload.
+    Send(PendingRecord, Vec<LeftOut>),
+    /// A rule of the mapping leaves the record out.
+    Skip(Reason),
+    /// The record can't be sent. The payload is that which the sink would refuse, if the mapping made one.
+    Reject(Reason, Option<PendingRecord>),
 }
 
-/// Delivers a batch. One that is refused as a whole is split until the records at fault stand alone. What is accepted is
-/// remembered; what was accepted before counts for nothing as soon as another version is on its way.
+/// Outcome of a batch.
+pub struct Delivered {
+    /// Fingerprints of the accepted records.
+    pub accepted: Vec<u128>,
+    pub refused: Vec<(PendingRecord, Problem)>,
+}
+
+/// Maps a record and asks the sink whether it would take the payload. Sends nothing.
+pub fn prepare(ends: &Ends, record: &Record) -> Prepared {
+    if record.unreadable.is_some() {
+        return Prepared::Reject(UNREADABLE, None);
+    }
+    let Outgoing { body, opts_out, opts_in, left_out } = match ends.mapping.map(record) {
+        Mapped::Send(outgoing) => outgoing,
+        Mapped::Skip(reason) => return Prepared::Skip(reason),
+        Mapped::Reject(reason) => return Prepared::Reject(reason, None),
+    };
+    let payload = Payload { key: record.key.clone(), body: Some(body) };
+    let opts_out = opts_out || ends.sink.opts_out(&payload);
+    let key = fingerprint(&record.key);
+    let pending = PendingRecord { key, payload, opts_out, opts_in, changed: record.changed };
+    match ends.sink.refusal(&pending.payload) {
+        Some(reason) => Prepared::Reject(reason, Some(pending)),
+        None => Prepared::Send(pending, left_out),
+    }
+}
+
+impl PendingRecord {
+    /// Makes the payload that tells the sink that a record is gone.
+    pub fn deletion(key: String, changed: Option<DateTime<Utc>>) -> Self {
+        let print = fingerprint(&key);
+        PendingRecord {
+            key: print,
+            payload: Payload { key, body: None },
+            opts_out: false,
+            opts_in: false,
+            changed,
+        }
+    }
+
+    /// Makes the dead letter of a payload that the sink has refused or would refuse.
+    pub fn dead_letter(self, entry: String, reason: String, now: DateTime<Utc>) -> DeadLetter {
+        let PendingRecord { payload: Payload { key, body }, opts_out, changed, .. } = self;
+        let (time, deleted) = (time::wire(now), body.is_none());
+        DeadLetter { key, entry, reason, request_id: None, time, changed, opts_out, deleted, payload: body }
+    }
+
+    /// Makes the dead letter of a payload that the sink has refused.
+    pub fn refused(self, entry: String, problem: Problem, now: DateTime<Utc>) -> DeadLetter {
+        let letter = self.dead_letter(entry, problem.to_string(), now);
+        DeadLetter { request_id: problem.request_id.map(String::from), ..letter }
+    }
+}
+
+/// Makes the dead letter of a record of which no payload could be made.
+pub fn dead_letter(record: &Record, entry: String, reason: Reason, now: DateTime<Utc>) -> DeadLetter {
+    DeadLetter {
+        key: record.key.clone(),
+        entry,
+        reason: match &record.unreadable {
+            Some(why) => format!("{reason}: {why}"),
+            None => reason.to_owned(),
+        },
+        request_id: None,
+        time: time::wire(now),
+        changed: record.changed,
+        opts_out: false,
+        deleted: record.deleted,
+        payload: None,
+    }
+}
+
+/// Delivers a batch. A batch that is refused as a whole is halved until the records at fault stand alone.
+///
+/// The cache forgets the records before they are sent and remembers those that were accepted, so that a crash in between
+/// repeats a delivery and never hides one.
+///
+/// # Errors
+///
+/// Any fault of the sink but [`Fault::TooLarge`], and a cache that can't be written. The fate of the records is unknown then.
 pub async fn deliver(
     ends: &Ends,
     unchanged: Option<&Unchanged>,
-    batch: Vec<Parcel>,
+    batch: Vec<PendingRecord>,
 ) -> Result<Delivered, Fault> {
     if let Some(unchanged) = unchanged {
-        unchanged.forget(batch.iter().map(|parcel| parcel.print).collect()).await?;
+        unchanged.forget(batch.iter().map(|pending| pending.key).collect()).await?;
     }
     let (records, payloads): (Vec<_>, Vec<Payload>) = batch
         .into_iter()
-        .map(|Parcel { print, payload, opts_out, opts_in, changed }| {
-            ((print, opts_out, (opts_in, changed)), payload)
+        .map(|PendingRecord { key, payload, opts_out, opts_in, changed }| {
+            ((key, opts_out, (opts_in, changed)), payload)
         })
         .unzip();
     let mut fates: Vec<Option<Problem>> = vec![None; payloads.len()];
@@ -67,14 +152,13 @@ pub async fn deliver(
         }
     }
     let mut delivered = Delivered { accepted: vec![], refused: vec![] };
-    for (((print, opts_out, (opts_in, changed)), payload), fate) in
-        records.into_iter().zip(payloads).zip(fates)
+    for (((key, opts_out, (opts_in, changed)), payload), fate) in records.into_iter().zip(payloads).zip(fates)
     {
         match fate {
-            None => delivered.accepted.push(print),
+            None => delivered.accepted.push(key),
             Some(problem) => {
-                let parcel = Parcel { print, payload, opts_out, opts_in, changed };
-                delivered.refused.push((parcel, problem));
+                let pending = PendingRecord { key, payload, opts_out, opts_in, changed };
+                delivered.refused.push((pending, problem));
             }
         }
     }

@@ -11,15 +11,14 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    deliver::{Parcel, deliver},
+    deliver::{PendingRecord, Prepared, deliver, prepare},
     plan::Ends,
 };
 use crate::{
     base::{
         counts::{REJECTED, SENT, SKIPPED, write_reasons},
         fault::Fault,
-        record::{Mapped, Outgoing, Payload, Record, UNREADABLE, is_nameless},
-        time,
+        record::{Record, UNREADABLE, is_nameless},
     },
     sink::Deletion,
     store::{
@@ -195,69 +194,35 @@ impl Fates {
         gone: Vec<String>,
         letters: &Letters,
     ) -> Result<(), Fault> {
-        let mut batch: Vec<Parcel> = gone
-            .into_iter()
-            .map(|key| Parcel {
-                print: fingerprint(&key),
-                payload: Payload { key, body: None },
-                opts_out: false,
-                opts_in: false,
-                changed: None,
-            })
-            .collect();
+        let mut batch: Vec<PendingRecord> =
+            gone.into_iter().map(|key| PendingRecord::deletion(key, None)).collect();
+        let now = || ends.source.now();
         for record in records {
-            let (key, changed) = (record.key.clone(), record.changed);
-            if record.unreadable.is_some() {
-                self.note(&key, Fate::Rejected(UNREADABLE.to_owned()));
-                continue;
-            }
-            match ends.mapping.map(record) {
-                Mapped::Send(Outgoing { body, opts_out, .. }) => {
-                    let payload = Payload { key, body: Some(body) };
-                    let opts_out = opts_out || ends.sink.opts_out(&payload);
-                    let print = fingerprint(&payload.key);
-                    let parcel = Parcel { print, payload, opts_out, opts_in: false, changed };
-                    match ends.sink.refusal(&parcel.payload) {
-                        Some(reason) => self.reject(ends, parcel, reason, None),
-                        None => batch.push(parcel),
-                    }
+            match prepare(ends, record) {
+                Prepared::Send(pending, _) => batch.push(pending),
+                Prepared::Skip(reason) => self.note(&record.key, Fate::Skipped(reason.to_owned())),
+                Prepared::Reject(reason, pending) => {
+                    self.note(&record.key, Fate::Rejected(reason.to_owned()));
+                    // Without a payload it would be the same letter.
+                    let letter = pending
+                        .map(|pending| pending.dead_letter(self.entry.clone(), reason.to_owned(), now()));
+                    self.letters.extend(letter);
                 }
-                Mapped::Skip(reason) => self.note(&key, Fate::Skipped(reason.to_owned())),
-                // It would be the same letter.
-                Mapped::Reject(reason) => self.note(&key, Fate::Rejected(reason.to_owned())),
             }
         }
-        batch.iter().for_each(|parcel| self.note(&parcel.payload.key, Fate::Sent));
+        batch.iter().for_each(|pending| self.note(&pending.payload.key, Fate::Sent));
         if letters.dry_run || batch.is_empty() {
             return Ok(());
         }
-        for (parcel, problem) in deliver(ends, letters.unchanged.on(), batch).await?.refused {
-            let request_id = problem.request_id.as_deref().map(str::to_owned);
-            let key = parcel.payload.key.clone();
-            self.reject(ends, parcel, &problem.to_string(), request_id);
-            self.note(&key, Fate::Rejected("refused".into()));
+        for (pending, problem) in deliver(ends, letters.unchanged.on(), batch).await?.refused {
+            self.note(&pending.payload.key, Fate::Rejected("refused".into()));
+            self.letters.push(pending.refused(self.entry.clone(), problem, now()));
         }
         Ok(())
     }
 
     fn note(&mut self, key: &str, fate: Fate) {
         self.known.insert(key.to_owned(), fate);
-    }
-
-    fn reject(&mut self, ends: &Ends, parcel: Parcel, reason: &str, request_id: Option<String>) {
-        self.note(&parcel.payload.key, Fate::Rejected(reason.to_owned()));
-        let Parcel { payload: Payload { key, body }, opts_out, changed, .. } = parcel;
-        self.letters.push(DeadLetter {
-            key,
-            entry: self.entry.clone(),
-            reason: reason.to_owned(),
-            request_id,
-            time: time::wire(ends.source.now()),
-            changed,
-            opts_out,
-            deleted: body.is_none(),
-            payload: body,
-        });
     }
 
     fn count(&self, replayed: &mut Replayed) {

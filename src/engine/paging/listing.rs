@@ -1,4 +1,4 @@
-//! One listing in one pass: its window, or the parts it had to be cut into, and what was seen of it.
+//! One listing in one pass: its window, or the parts into which it had to be cut, and the way through them.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -63,7 +63,6 @@ pub enum Want {
 pub struct Sweeping {
     pub window: Window,
     way: Way,
-    pub seen: Seen,
     /// Seconds that lie across pages, each with the rows that were seen in the same order, if all were.
     cut: HashMap<i64, Option<u32>>,
     pub progress: Progress,
@@ -93,7 +92,6 @@ impl Sweeping {
         Sweeping {
             window,
             way,
-            seen: Seen::default(),
             cut: HashMap::new(),
             progress: Progress { totals_wrong: pace.totals_wrong, ..Progress::new(window) },
             generation: 0,
@@ -105,15 +103,15 @@ impl Sweeping {
         }
     }
 
-    /// Goes on where the settled pages end.
-    pub fn resume(mut self, lines: &[&Line]) -> Option<Self> {
+    /// Goes on where the settled pages end, and adds their records to `seen`. Returns `None` if a line can't be read.
+    pub fn resume(mut self, lines: &[&Line], seen: &mut Seen) -> Option<Self> {
         let mut upper = vec![];
         for line in lines {
             if line.progress.part != self.progress.part {
                 upper.clear();
             }
             self.progress = line.progress.clone();
-            let rows = self.seen.decode(&line.rows, &line.names)?;
+            let rows = seen.decode(&line.rows, &line.names)?;
             self.note(&line.cut);
             if !rows.is_empty() {
                 upper = rows;
@@ -182,11 +180,11 @@ impl Sweeping {
         self.pace.server
     }
 
-    /// Says why the listing can't be read on, as a predicate to "the source".
-    pub fn failed(&self) -> Option<String> {
+    /// Says why the listing can't be read on, as a predicate to "the source". `seen`: number of different records so far.
+    pub fn failed(&self, seen: usize) -> Option<String> {
         let most = match &self.way {
             Way::Chain(_) => NO_PROGRESS_CHAINED,
-            Way::Walk(walk) => NO_PROGRESS + 2 * self.seen.len() as u64 / walk.strides().0 as u64,
+            Way::Walk(walk) => NO_PROGRESS + 2 * seen as u64 / walk.strides().0 as u64,
         };
         if self.idle > most {
             return Some(format!("brought nothing new in {} pages in a row", self.idle));
@@ -194,12 +192,11 @@ impl Sweeping {
         self.walk().and_then(Walk::failed).map(str::to_owned)
     }
 
-    /// Notes a page of `rows` rows; before it, `known` records had been seen.
-    pub fn brought(&mut self, rows: usize, known: usize) {
-        let nothing = self.seen.len() == known;
+    /// Counts the pages in a row that bring no new record. The last page has `rows` rows, `new` of them new.
+    pub fn brought(&mut self, rows: usize, new: usize) {
         // In a walk by offsets, an empty page is no sign: all of its rows may have left.
         let counts = rows > 0 || matches!(self.way, Way::Chain(_));
-        self.idle = if nothing { self.idle + u64::from(counts) } else { 0 };
+        self.idle = if new == 0 { self.idle + u64::from(counts) } else { 0 };
     }
 
     /// The pages that have joined since the last call.
@@ -304,13 +301,14 @@ impl Sweeping {
         self.walk().and_then(Walk::held)
     }
 
-    /// Rows that are to be read, as far as it is known.
-    pub fn size(&self) -> u64 {
-        self.walk().map_or(self.seen.len() as u64, |_| self.progress.window.unwrap_or(0))
+    /// Returns the number of rows that are to be read, as far as it is known. `seen`: number of different records so far.
+    pub fn size(&self, seen: usize) -> u64 {
+        self.walk().map_or(seen as u64, |_| self.progress.window.unwrap_or(0))
     }
 
-    pub fn rows(&self) -> Rows {
-        let seen = self.seen.len() as u64;
+    /// Returns the rows as the source counted them and as they were read. `seen`: number of different records so far.
+    pub fn rows(&self, seen: usize) -> Rows {
+        let seen = seen as u64;
         // A chain tells no number of its rows.
         let Some(walk) = self.walk() else {
             return Rows { window: seen, held: seen, seen, ..Rows::default() };
@@ -320,7 +318,7 @@ impl Sweeping {
             return Rows { window: seen, held: seen, seen, ..Rows::default() };
         }
         Rows {
-            window: self.size(),
+            window: self.progress.window.unwrap_or(0),
             held: self.checked.map_or(self.progress.held + walk.least(), |(held, _)| held),
             seen,
             unseen: self.checked.map_or(0, |(_, unseen)| unseen),

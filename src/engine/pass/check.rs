@@ -82,11 +82,11 @@ impl Pass<'_> {
     /// meanwhile; records that turn up are queued.
     pub async fn check(&mut self) -> Result<Explained, Fault> {
         // A chain was read to its end, and counts nothing that could be compared.
-        if matches!(self.ends.source.pages(), Pages::Chain(_)) {
+        if matches!(self.context.ends.source.pages(), Pages::Chain(_)) {
             return Ok(Ok(()));
         }
-        for index in 0..self.sweeps.len() {
-            let mut groups = groups(self.sweeps[index].cut_seconds());
+        for index in 0..self.reader.listings.len() {
+            let mut groups = groups(self.reader.listings[index].cut_seconds());
             while let Some(group) = groups.pop() {
                 match self.look_at(index, group).await? {
                     Looked::Whole => {}
@@ -102,14 +102,15 @@ impl Pass<'_> {
     }
 
     async fn late_records(&mut self, index: usize, records: &[Record]) -> Result<(), Fault> {
-        self.memory = recall(self.plan, records).await?;
-        self.note_repeats(index, records);
-        records.iter().for_each(|record| self.record(index, record));
+        self.intake.recalled(recall(self.context, records).await?);
+        self.intake.note_repeats(index, records.iter().map(|record| fingerprint(&record.key)));
+        let window = self.reader.listings[index].window;
+        self.intake.records(index, window, records, &mut self.outbox);
         Ok(())
     }
 
     async fn read(&self, window: Window, span: Span) -> Result<Page, Fault> {
-        self.ends.rows()?.read(&window, span).await
+        self.context.ends.rows()?.read(&window, span).await
     }
 
     async fn total(&self, window: Window) -> Result<u64, Fault> {
@@ -127,7 +128,7 @@ impl Pass<'_> {
     /// Reads seconds of changes that lie across pages: within a second nobody promises an order, so that rows may have been in
     /// neither page. One answer is a consistent picture.
     async fn look_at(&mut self, index: usize, group: Seconds) -> Result<Looked, Fault> {
-        let Some(window) = group.window(self.sweeps[index].window) else { return Ok(Looked::Whole) };
+        let Some(window) = group.window(self.reader.listings[index].window) else { return Ok(Looked::Whole) };
         let count = self.server().cap;
         let page = match self.read(window, Span { offset: 0, count }).await {
             Err(Fault::TooLarge(_)) => None,
@@ -137,7 +138,7 @@ impl Pass<'_> {
         if !whole && group.first < group.last {
             return Ok(Looked::TooBig);
         }
-        let ordered = !whole && self.sweeps[index].keeps_order(group.first);
+        let ordered = !whole && self.reader.listings[index].keeps_order(group.first);
         if let Some(page) = &page {
             self.late_records(index, &page.records).await?;
         }
@@ -213,12 +214,12 @@ impl Pass<'_> {
     /// have left since, so that it is asked again, and at last when no picture can be older than what was read.
     async fn rows(&mut self, index: usize) -> Result<Option<String>, Fault> {
         self.read_at_once(index).await?;
-        let (window, mut rows) = (self.sweeps[index].window, self.rows_of(index));
+        let (window, mut rows) = (self.reader.listings[index].window, self.rows_of(index));
         let Some(until) = window.until.filter(|_| rows.suspicious()) else { return Ok(None) };
         // The next window reads again what becomes visible later than this.
-        let lag = until - TimeDelta::from_std(LAG).unwrap_or_default().min(self.plan.overlap);
+        let lag = until - TimeDelta::from_std(LAG).unwrap_or_default().min(self.context.plan.overlap);
         let since = window.since.map_or(lag, |since| since.max(lag));
-        let late_seen = self.sweeps[index].seen.after(since.timestamp());
+        let late_seen = self.intake.seen[index].after(since.timestamp());
         let mut why = None;
         for attempt in 0..=COUNTS {
             if attempt == COUNTS {
@@ -227,8 +228,8 @@ impl Pass<'_> {
             rows.held = rows.held.min(self.total(window).await?);
             let late = self.listed(Window { since: Some(since), ..window }).await?;
             why = rows.unexplained(late, late_seen);
-            debug!("list {:?}: {rows:?}, {late} of the last seconds: {why:?}.", self.plan.list_id);
-            self.sweeps[index].checked = Some((rows.held, rows.unseen));
+            debug!("list {:?}: {rows:?}, {late} of the last seconds: {why:?}.", self.context.plan.list_id);
+            self.reader.listings[index].checked = Some((rows.held, rows.unseen));
             if why.is_none() {
                 break;
             }
@@ -244,7 +245,7 @@ impl Pass<'_> {
         if rows.missing() == 0 || held > count as u64 {
             return Ok(());
         }
-        match self.read(self.sweeps[index].window, Span { offset: 0, count }).await {
+        match self.read(self.reader.listings[index].window, Span { offset: 0, count }).await {
             Err(Fault::TooLarge(_)) => Ok(()),
             page => self.late_records(index, &page?.records).await,
         }
@@ -280,7 +281,7 @@ impl Pass<'_> {
     /// Rejects the records without a time, which a sort by time puts at one of the ends of a listing. Stops once `without` of them
     /// were found, and returns their number.
     async fn untimed(&mut self, all: Window, total: u64, without: u64) -> Result<u64, Fault> {
-        let mut count = self.plan.items_per_request.clamp(1, self.server().cap);
+        let mut count = self.context.plan.items_per_request.clamp(1, self.server().cap);
         let mut found = HashSet::new();
         for from_start in [true, false] {
             let mut passed = 0;
@@ -295,7 +296,7 @@ impl Pass<'_> {
                     page => page?,
                 };
                 for record in page.records.iter().filter(|record| record.changed.is_none()) {
-                    self.record_untimed(0, record);
+                    self.intake.untimed(0, record, &mut self.outbox);
                     found.insert(fingerprint(&record.key));
                 }
                 if page.records.is_empty() || page.records.iter().any(|record| record.changed.is_some()) {

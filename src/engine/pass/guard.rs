@@ -1,83 +1,171 @@
-//! Applies the brake: checks the number of opt-outs and opt-ins before anything more is sent.
+//! What can stop a pass before it does harm: too many changes of consent, or too many rejected records.
 
-use futures::future::BoxFuture;
+use std::collections::BTreeMap;
 
-use super::{Pass, reader::Answer};
+use super::{Context, outbox::Outbox};
 use crate::{
     base::{
+        counts::{Counts, counted},
         fault::Fault,
-        window::{Span, Sweep, Window},
     },
     engine::{
-        deliver::Parcel,
+        deliver::PendingRecord,
         guard::{Brake, Changes},
     },
-    store::hold::{self, Held},
+    store::{
+        hold::{self, Held},
+        ledger::Ledger,
+    },
 };
 
-impl<'a> Pass<'a> {
-    /// Whether the brake depends on the size of the list, which is not known yet.
-    pub(super) fn is_unsure(&self) -> bool {
-        self.listed.is_none() && self.brake.is_some_and(|brake| brake.may_trip(self.news()))
+/// Rejected records that never stop a pass, whatever their share.
+const MANY: u64 = 100;
+
+/// What a pass is compared with.
+#[derive(Clone, Copy)]
+pub struct Baseline<'a> {
+    /// `None`: any number of opt-outs and opt-ins may pass.
+    pub brake: Option<Brake>,
+    /// The ledger before the run, with the known status of each record; `None` if there is no ledger, or no brake.
+    pub known: Option<&'a Ledger>,
+    /// Records of the list, if that is known beforehand.
+    pub listed: Option<u64>,
+}
+
+/// The records of a pass as the guard counts them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size {
+    /// Rows that the pass is to read.
+    pub rows: u64,
+    /// Rows of the archived listing among them.
+    pub archived: u64,
+    /// Different records so far.
+    pub seen: u64,
+    pub totals_wrong: bool,
+}
+
+pub(super) struct Guard<'a> {
+    context: Context<'a>,
+    baseline: Baseline<'a>,
+    /// Records in the plain listing, whatever the window, once the source has reported it.
+    listed: Option<u64>,
+    /// Whether the source was asked for that number.
+    counting: bool,
+    /// Counts of the run before this pass.
+    before: Counts,
+}
+
+impl<'a> Guard<'a> {
+    pub fn new(context: Context<'a>, baseline: Baseline<'a>, before: Counts) -> Self {
+        Guard { context, listed: baseline.listed, baseline, counting: false, before }
+    }
+
+    /// The ledger before the run.
+    pub fn known(&self) -> Option<&'a Ledger> {
+        self.baseline.known
+    }
+
+    /// Notes the size of the list.
+    pub fn listed(&mut self, records: u64) {
+        self.listed = Some(records);
+    }
+
+    /// Whether the guard depends on the size of the list, which is not known yet. Nothing may be sent meanwhile.
+    pub fn is_unsure(&self, counts: &Counts) -> bool {
+        self.listed.is_none() && self.baseline.brake.is_some_and(|brake| brake.may_trip(self.changes(counts)))
+    }
+
+    /// Whether the source has to be asked for the size of the list; true only once.
+    pub fn wants_size(&mut self) -> bool {
+        !std::mem::replace(&mut self.counting, true)
+    }
+
+    /// Opt-outs of this pass.
+    pub fn opt_outs(&self, counts: &Counts) -> u64 {
+        counts.opt_outs - self.before.opt_outs
     }
 
     /// Returns the changes of consent in this pass that count. In a pass over changes, opt-outs that the sink is known to have
     /// accepted before do not count.
-    fn news(&self) -> Changes {
-        let known = self.counts.known_opt_outs - self.known_before;
-        let counts = self.brake.is_some_and(|brake| brake.expected == Some(0));
+    fn changes(&self, counts: &Counts) -> Changes {
+        let known = counts.known_opt_outs - self.before.known_opt_outs;
+        let discounts = self.baseline.brake.is_some_and(|brake| brake.expected == Some(0));
         Changes {
-            opt_outs: self.opt_outs() - if counts { known } else { 0 },
-            opt_ins: self.counts.opt_ins - self.opt_ins_before,
+            opt_outs: self.opt_outs(counts) - if discounts { known } else { 0 },
+            opt_ins: counts.opt_ins - self.before.opt_ins,
         }
     }
 
-    /// Asks for that size, as one of the reads: a request of its own would wait for places that the others hold.
-    pub(super) fn count(&self) -> BoxFuture<'a, (usize, u32, Answer)> {
-        let ends = self.ends;
-        Box::pin(async move {
-            let all = Window { sweep: Sweep::Listed, since: None, until: None };
-            let count = async { Ok(ends.rows()?.read(&all, Span { offset: 0, count: 1 }).await?.total) };
-            (0, 0, Answer::Count(count.await))
-        })
-    }
-
-    /// Stops the delivery and returns an error if this pass has too many opt-outs or opt-ins. Every further run of the delivery then
-    /// fails as well, until a person lifts the hold.
-    pub(super) async fn hold(&mut self) -> Result<(), Fault> {
-        let (Some(brake), Some(listed)) = (self.brake, self.listed) else { return Ok(()) };
-        // The archived stood in the plain listing before.
-        let archived = self.sweeps.iter().filter(|sweep| sweep.window.sweep == Sweep::Archived);
-        let list = listed + archived.filter_map(|sweep| sweep.progress.window).sum::<u64>();
-        let seen = self.sweeps.iter().map(|sweep| sweep.seen.len() as u64).sum();
-        // A total that is wrong must not make the list look small. What a chain held at the last time may be unknown.
-        let last = self.known.filter(|_| self.totals_wrong() || list < seen);
-        let list = list.max(seen).max(last.map_or(0, |ledger| ledger.summary.len()));
-        let news = self.news();
-        let (what, why) = if brake.stops_opt_outs(news, list) {
-            (self.would(news.opt_outs, list, "opted out", |parcel| parcel.opts_out), above(brake))
-        } else if brake.stops_opt_ins(news, list) {
+    /// Stops the delivery if this pass has too many opt-outs or opt-ins.
+    ///
+    /// # Errors
+    ///
+    /// The delivery is on hold: this run and every further one fails until a person lifts the hold.
+    pub async fn check_consent(&self, counts: &Counts, size: Size, outbox: &Outbox<'_>) -> Result<(), Fault> {
+        let (Some(brake), Some(listed)) = (self.baseline.brake, self.listed) else { return Ok(()) };
+        // Archived records were in the plain listing before.
+        let list = listed + size.archived;
+        // A total that is wrong must not make the list look small. A source that reports no total may have no ledger either.
+        let last = self.known().filter(|_| size.totals_wrong || list < size.seen);
+        let list = list.max(size.seen).max(last.map_or(0, |ledger| ledger.summary.len()));
+        let changes = self.changes(counts);
+        let Context { ends, plan } = self.context;
+        let (what, why) = if brake.stops_opt_outs(changes, list) {
+            (would(changes.opt_outs, list, "opted out", outbox, |pending| pending.opts_out), above(brake))
+        } else if brake.stops_opt_ins(changes, list) {
             let what = "opted in although they had another status or were opted out";
-            let caution = self.ends.sink.caution().map(|caution| format!("; {caution}")).unwrap_or_default();
-            (self.would(news.opt_ins, list, what, |parcel| parcel.opts_in), format!("{SHARE}{caution}"))
+            let caution = ends.sink.caution().map(|caution| format!("; {caution}")).unwrap_or_default();
+            (
+                would(changes.opt_ins, list, what, outbox, |pending| pending.opts_in),
+                format!("{SHARE}{caution}"),
+            )
         } else {
             return Ok(());
         };
-        let held = Held { entry: self.plan.entry(), what, why };
-        hold::keep(&self.plan.list_folder, &self.ends.delivery, &held).await?;
-        // Those that were sent by mistake are to be counted at the next try as well.
-        self.plan.unchanged.clear().await?;
-        Err(held.fault(&self.plan.list_id))
+        let held = Held { entry: plan.entry(), what, why };
+        hold::keep(&plan.list_folder, &ends.delivery, &held).await?;
+        // Opt-outs that were sent by mistake have to count at the next try as well.
+        plan.unchanged.clear().await?;
+        Err(held.fault(&plan.list_id))
     }
 
-    /// Describes the change that was stopped, and how much of it was sent.
-    fn would(&self, changes: u64, list: u64, what: &str, counts: impl Fn(&&Parcel) -> bool) -> String {
-        let waiting = self.batcher.iter().chain(self.newer.values()).filter(counts).count();
-        let sent = changes.saturating_sub(waiting as u64);
-        format!(
-            "stopped when {changes} of {list} records, or still more, would be {what} (up to {sent} have been)"
-        )
+    /// Checks the number of rejected records.
+    ///
+    /// # Errors
+    ///
+    /// This pass rejected more than 100 records and more than half of those that it is to read: the records are then unlikely
+    /// to be the cause.
+    pub fn check_rejects(&self, counts: &Counts, size: Size) -> Result<(), Fault> {
+        let before = |reason: &String| self.before.rejected.get(reason).copied().unwrap_or(0);
+        let mut reasons: BTreeMap<String, u64> = counts.rejected.clone();
+        reasons.iter_mut().for_each(|(reason, count)| *count -= before(reason));
+        reasons.retain(|_, count| *count > 0);
+        let rejected: u64 = reasons.values().sum();
+        let Context { ends, plan } = self.context;
+        // A source that is read whole reports no total, so the number of records in the ledger stands in for it.
+        let records = size.rows.max(self.listed.filter(|_| ends.rereads()).unwrap_or(0));
+        if rejected <= MANY || 2 * rejected <= records {
+            return Ok(());
+        }
+        let letters = plan.dead_letter.display();
+        let hint = format!("the mapping or the sink looks wrong; look at the dead letters in {letters}");
+        let what = format!("{rejected} of {records} records were rejected ({})", counted(&reasons));
+        Err(Fault::list(what).hint(hint))
     }
+}
+
+/// Describes the change that was stopped, and how much of it was sent.
+fn would(
+    changes: u64,
+    list: u64,
+    what: &str,
+    outbox: &Outbox<'_>,
+    counts: impl Fn(&&PendingRecord) -> bool,
+) -> String {
+    let sent = changes.saturating_sub(outbox.waiting().filter(counts).count() as u64);
+    format!(
+        "stopped when {changes} of {list} records, or still more, would be {what} (up to {sent} have been)"
+    )
 }
 
 const SHARE: &str = "more than a fifth of the list";

@@ -1,28 +1,120 @@
-//! Batches on their way to the sink, and what comes of them.
+//! Records on their way to the sink: batches across pages, newer versions that wait for older ones, rejected records to keep, and
+//! the pages that are settled by all of that.
 
-use std::sync::atomic::Ordering;
+use std::{collections::HashMap, sync::atomic::Ordering};
 
+use chrono::{DateTime, Utc};
 use futures::{future::BoxFuture, stream::FuturesUnordered};
 
-use super::Pass;
+use super::Context;
 use crate::{
     base::fault::Fault,
-    engine::deliver::{Delivered, deliver},
+    engine::{
+        batcher::Batcher,
+        deliver::{Delivered, PendingRecord, deliver},
+        paging::offset::Joined,
+        watermark::Watermark,
+    },
     store::{
+        checkpoint::{Checkpoint, Line},
         dead_letter::{self, DeadLetter},
-        seen::fingerprint,
+        progress::{Progress, Row},
+        seen::{Seen, fingerprint},
     },
 };
 
-/// So many notes are written together.
-const NOTES: usize = 1000;
-
+/// Batches in flight.
 pub(super) type Deliveries<'a> = FuturesUnordered<BoxFuture<'a, Result<Delivered, Fault>>>;
 
-impl<'a> Pass<'a> {
-    /// Fills the sink's places with full batches; with the last, smaller one only when no page is under way or left.
-    pub(super) fn send(&mut self, deliveries: &mut Deliveries<'a>, rest: bool) {
-        let (ends, plan) = (self.ends, self.plan);
+pub(super) struct Outbox<'a> {
+    context: Context<'a>,
+    batcher: Batcher<PendingRecord>,
+    /// Newer versions of records whose older version is in flight.
+    newer: HashMap<u128, PendingRecord>,
+    /// Dead letters that are not on disk yet, and whether a page waits for that.
+    rejects: Vec<(DeadLetter, bool)>,
+    watermark: Watermark<(Joined, Progress)>,
+    checkpoint: &'a mut Checkpoint,
+}
+
+impl<'a> Outbox<'a> {
+    pub fn new(context: Context<'a>, listings: usize, checkpoint: &'a mut Checkpoint) -> Self {
+        let size = context.ends.sink.limits().records.min(context.plan.items_per_request);
+        Outbox {
+            context,
+            batcher: Batcher::new(size),
+            newer: HashMap::new(),
+            rejects: Vec::new(),
+            watermark: Watermark::new(listings),
+            checkpoint,
+        }
+    }
+
+    /// Whether more pages may be read, or the sink is so slow that their records would pile up.
+    pub fn has_room(&self) -> bool {
+        self.batcher.waiting() <= self.batcher.size() * self.context.ends.sink.limits().in_flight
+    }
+
+    /// Whether another page of a listing may be read. One delivery that hangs holds up the watermark; what is beyond it would be
+    /// sent again after a crash, so that only two rounds of deliveries may wait.
+    pub fn has_room_for(&self, listing: usize) -> bool {
+        let rows = 2 * self.batcher.size() * self.context.ends.sink.limits().in_flight;
+        let most = (rows / self.context.plan.items_per_request).max(2);
+        self.watermark.waiting(listing) < most
+    }
+
+    /// Whether no record waits for a batch.
+    pub fn is_empty(&self) -> bool {
+        self.batcher.waiting() == 0
+    }
+
+    /// The records that are not in flight yet.
+    pub fn waiting(&self) -> impl Iterator<Item = &PendingRecord> {
+        self.batcher.iter().chain(self.newer.values())
+    }
+
+    /// Queues a record. An older version never overtakes a newer one: while one is in flight, the other waits. Returns whether it
+    /// replaces a version that was waiting.
+    pub fn queue(&mut self, pending: PendingRecord) -> bool {
+        if self.watermark.is_pending(pending.key) {
+            return self.newer.insert(pending.key, pending).is_some();
+        }
+        self.watermark.sent(pending.key);
+        self.batcher.push(pending);
+        false
+    }
+
+    /// Takes the dead letter of a record that is not sent. Its pages wait until the letter is on disk, unless an older version in
+    /// flight settles them.
+    pub fn reject(&mut self, letter: DeadLetter) {
+        let key = fingerprint(&letter.key);
+        let waits = !self.watermark.is_pending(key);
+        if waits {
+            self.watermark.sent(key);
+        }
+        self.rejects.push((letter, waits));
+    }
+
+    /// Takes the dead letter of a record that the sink has refused. Its pages wait until the letter is on disk; a newer version
+    /// follows then.
+    pub fn refuse(&mut self, letter: DeadLetter) {
+        self.rejects.push((letter, true));
+    }
+
+    /// Takes the next page of a listing: it is settled as soon as its records and all pages before it are.
+    pub fn page(
+        &mut self,
+        listing: usize,
+        page: Joined,
+        progress: Progress,
+        keys: impl Iterator<Item = u128>,
+    ) {
+        self.watermark.joined(listing, (page, progress), keys);
+    }
+
+    /// Fills the sink's slots with full batches; with `rest` also with the last, smaller one.
+    pub fn send(&mut self, deliveries: &mut Deliveries<'a>, rest: bool) {
+        let Context { ends, plan } = self.context;
         while deliveries.len() < ends.sink.limits().in_flight {
             let batch = if rest { self.batcher.rest() } else { self.batcher.full() };
             let Some(batch) = batch else { break };
@@ -30,44 +122,50 @@ impl<'a> Pass<'a> {
         }
     }
 
-    pub(super) fn delivered(&mut self, delivered: Delivered) -> Result<(), Fault> {
-        self.counts.sent += delivered.accepted.len() as u64;
-        self.plan.taken.fetch_or(!delivered.accepted.is_empty(), Ordering::Relaxed);
-        for print in delivered.accepted {
-            self.arrived(print);
-        }
-        for (parcel, problem) in delivered.refused {
-            self.refused(parcel, problem);
-        }
-        self.trust()
+    /// Notes the records that the sink has accepted.
+    pub fn accepted(&mut self, keys: Vec<u128>) {
+        self.context.plan.taken.fetch_or(!keys.is_empty(), Ordering::Relaxed);
+        keys.into_iter().for_each(|key| self.settled(key));
     }
 
-    /// The version of a record that was on its way has met its fate; a newer one that has waited for that goes now.
-    fn arrived(&mut self, print: u128) {
-        match self.newer.remove(&print) {
-            Some(parcel) => self.batcher.push(parcel),
-            None => self.watermark.settled(print),
+    /// A version of a record is settled; a newer one that has waited for it is queued.
+    fn settled(&mut self, key: u128) {
+        match self.newer.remove(&key) {
+            Some(pending) => self.batcher.push(pending),
+            None => self.watermark.settled(key),
         }
     }
 
-    /// Notes what became of records that were not sent, when there are some or at the end.
-    pub(super) async fn note(&mut self, end: bool) -> Result<(), Fault> {
-        let Some(unchanged) = self.plan.unchanged.on() else { return Ok(()) };
-        if self.notes.len() < NOTES && !end {
-            return Ok(());
-        }
-        unchanged.note(std::mem::take(&mut self.notes), self.ends.source.now()).await
-    }
-
-    /// Keeps the rejected records; only then their fate counts as known.
-    pub(super) async fn bury(&mut self) -> Result<(), Fault> {
+    /// Writes the dead letters to disk; only then their records are settled.
+    pub async fn write_dead_letters(&mut self) -> Result<(), Fault> {
         if self.rejects.is_empty() {
             return Ok(());
         }
         let (letters, waits): (Vec<DeadLetter>, Vec<bool>) = self.rejects.drain(..).unzip();
-        let prints: Vec<u128> = letters.iter().map(|letter| fingerprint(&letter.key)).collect();
-        dead_letter::append(&self.plan.dead_letter, letters).await?;
-        prints.into_iter().zip(waits).filter(|(_, waits)| *waits).for_each(|(print, _)| self.arrived(print));
+        let keys: Vec<u128> = letters.iter().map(|letter| fingerprint(&letter.key)).collect();
+        dead_letter::append(&self.context.plan.dead_letter, letters).await?;
+        keys.into_iter().zip(waits).filter(|(_, waits)| *waits).for_each(|(key, _)| self.settled(key));
         Ok(())
     }
+
+    /// Returns the pages that are settled since the last call, each with its listing and the progress after it.
+    pub fn settled_pages(&mut self) -> Vec<(usize, (Joined, Progress))> {
+        self.watermark.advance()
+    }
+
+    /// Adds settled pages to the checkpoint.
+    pub async fn checkpoint(&mut self, lines: Vec<Line>) -> Result<(), Fault> {
+        if lines.is_empty() { Ok(()) } else { self.checkpoint.append(lines).await }
+    }
+
+    /// Gives the checkpoint another end of the windows.
+    pub fn end_at(&mut self, until: DateTime<Utc>) {
+        self.checkpoint.until(until);
+    }
+}
+
+/// Names of statuses and fates, and the rows of a settled page, as a line of the checkpoint has them.
+pub(super) fn rows_of_line(seen: &Seen, rows: &[Row]) -> (Vec<String>, String) {
+    let names = if rows.is_empty() { vec![] } else { seen.names().to_vec() };
+    (names, seen.encode(rows))
 }

@@ -1,135 +1,242 @@
-//! The pages of a pass: which to ask for next, and what is done with an answer.
+//! The listings of a pass: which pages to request next, and which of their answers count.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use log::warn;
+use futures::{future::BoxFuture, stream::FuturesUnordered};
+use log::{debug, info, warn};
 use tokio::time::Instant;
 
-use super::{Pass, Reads};
+use super::{Context, intake::row, outbox::Outbox};
 use crate::{
     base::{
         fault::{Fault, Problem},
         record::Record,
-        window::{Link, Page, Window},
+        window::{Cursor, Link, Page, Span, Sweep, Window},
     },
-    engine::{
-        paging::{
-            listing::Want,
-            offset::{Ask, Relief},
-        },
-        plan::{Ends, Plan},
+    engine::paging::{
+        listing::{Sweeping, Want},
+        offset::{Ask, Joined, Relief, Rows},
     },
     source::Pages,
-    store::{cache::Memory, seen::fingerprint},
+    store::{
+        cache::Memory,
+        progress::{Progress, Row, Server},
+        seen::fingerprint,
+    },
 };
 
-/// Pages in a row that are too heavy, whatever their size, before the list fails.
-const TOO_HEAVY: u32 = 8;
-/// The wait after a page that was too heavy, doubling: a server that is only busy is not to be pressed.
+/// Pages in a row that are too slow, whatever their size, before the list fails.
+const TOO_SLOW: u32 = 8;
+/// Wait after a page that was too slow, which doubles: a server that is only busy must not be pressed.
 const RELIEF: Duration = Duration::from_secs(1);
 const LONGEST_RELIEF: Duration = Duration::from_secs(16);
+
+/// Requests in flight, each with the index and the generation of its listing.
+pub(super) type Reads<'a> = FuturesUnordered<BoxFuture<'a, (usize, u32, Answer)>>;
 
 pub(super) enum Answer {
     Page(Ask, Result<(Page, Memory), Fault>),
     Link(Result<(Link, Memory), Fault>),
-    /// The second of the oldest row's change, and what can be told of a cut in the middle.
+    /// Time at which to cut a window in two, and the number of rows up to then. `None` if it can't be cut.
     Cut(Result<Option<(DateTime<Utc>, u64)>, Fault>),
-    /// Members in the plain listing.
+    /// Records in the plain listing.
     Count(Result<u64, Fault>),
 }
 
-impl<'a> Pass<'a> {
-    /// Keeps the workers busy, the listings in turn, unless the sink is so slow that their rows would pile up.
-    pub(super) fn ask(&mut self, reads: &mut Reads<'a>) {
-        let limits = self.ends.sink.limits();
+/// A page of a listing, with what the cache holds of its records.
+pub(super) struct PageOf {
+    pub index: usize,
+    offset: u64,
+    pub records: Vec<Record>,
+    pub memory: Memory,
+}
+
+pub(super) struct Reader<'a> {
+    context: Context<'a>,
+    pub listings: Vec<Sweeping>,
+    start: Instant,
+    /// Pages that were read during the search for the ends of their listings.
+    kept: Vec<PageOf>,
+    /// Pages in a row that were too slow.
+    slow: u32,
+    /// No page is requested until then.
+    resting: Option<Instant>,
+    /// When a page was last found too slow, since the start.
+    relieved: Option<Duration>,
+    /// End of the last logged wait of a listing, since the start.
+    waits: Duration,
+    /// Limits that the source's answers have shown.
+    pub server: Server,
+    /// Whether the end of the window is final: the first answer has confirmed it, or an earlier run has begun the pass.
+    pub confirmed: bool,
+    /// Whether the clocks were compared at the first answer.
+    pub compared: bool,
+    /// The end of the previous pass.
+    pub before: Option<DateTime<Utc>>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(context: Context<'a>, listings: Vec<Sweeping>, server: Server, start: Instant) -> Self {
+        Reader {
+            context,
+            listings,
+            start,
+            kept: Vec::new(),
+            slow: 0,
+            resting: None,
+            relieved: None,
+            waits: Duration::ZERO,
+            server,
+            confirmed: false,
+            compared: false,
+            before: None,
+        }
+    }
+
+    /// Keeps the workers busy, the listings in turn, as far as the outbox has room.
+    pub fn request(&mut self, reads: &mut Reads<'a>, outbox: &Outbox<'_>) {
         if self.resting.is_some_and(|until| until > Instant::now()) {
             return;
         }
         let mut idle = 0;
         let mut index = reads.len();
-        while idle < self.sweeps.len()
-            && reads.len() < self.plan.worker_count
-            && self.batcher.waiting() <= self.batcher.size() * limits.in_flight
+        while idle < self.listings.len() && reads.len() < self.context.plan.worker_count && outbox.has_room()
         {
-            index = (index + 1) % self.sweeps.len();
-            // One delivery that hangs holds up the mark; what is beyond it would be sent again after a crash.
-            if self.watermark.waiting(index) >= self.most_unsettled() {
+            index = (index + 1) % self.listings.len();
+            if !outbox.has_room_for(index) {
                 idle += 1;
                 continue;
             }
-            let sweep = &mut self.sweeps[index];
-            let (generation, window) = (sweep.generation, sweep.progress.part);
-            match sweep.want(self.start.elapsed()) {
+            let listing = &mut self.listings[index];
+            let (generation, window) = (listing.generation, listing.progress.part);
+            match listing.want(self.start.elapsed()) {
                 None => idle += 1,
                 Some(want) => {
                     idle = 0;
-                    let answer = read(self.ends, self.plan, window, want);
+                    let answer = read(self.context, window, want);
                     reads.push(Box::pin(async move { (index, generation, answer.await) }));
                 }
             }
         }
     }
 
-    pub(super) fn take(
-        &mut self,
-        index: usize,
-        generation: u32,
-        answer: Answer,
-        reads: &mut Reads<'a>,
-    ) -> Result<(), Fault> {
-        if self.sweeps[index].generation != generation && !matches!(answer, Answer::Count(_)) {
-            return Ok(());
-        }
-        match answer {
-            Answer::Count(count) => self.listed = Some(count?),
-            Answer::Page(ask, Ok((page, memory))) => {
-                (self.heavies, self.resting) = (0, None);
-                if self.confirm(page.at)? {
-                    self.page(index, ask, page, memory);
-                    self.trust()?;
-                }
-            }
-            Answer::Link(link) => {
-                let (link, memory) = link?;
-                if self.confirm(link.at)? {
-                    self.memory = memory;
-                    self.link(index, link)?;
-                    self.trust()?;
-                }
-            }
-            // It was on its way already when smaller pages were decided upon.
-            Answer::Page(ask, Err(Fault::TooLarge(_))) if self.relieved.is_some_and(|at| ask.at() <= at) => {
-                self.sweeps[index].again(ask);
-            }
-            Answer::Page(ask, Err(Fault::TooLarge(problem))) => {
-                if self.relieve(index, ask, problem)? == Relief::Cut {
-                    reads.push(self.cut(index, generation));
-                }
-            }
-            Answer::Cut(Ok(Some((middle, below)))) => {
-                self.kept.retain(|kept| !kept.is_of(index));
-                self.sweeps[index].cut_at(middle, below);
-            }
-            Answer::Cut(Ok(None)) => {
-                return Err(Fault::list(
-                    "the source takes too long for a page, and the window can't be cut further",
-                ));
-            }
-            Answer::Page(_, Err(fault)) | Answer::Cut(Err(fault)) => return Err(fault),
-        }
-        Ok(())
+    /// Whether an answer belongs to the window that its listing reads now.
+    pub fn is_current(&self, index: usize, generation: u32) -> bool {
+        self.listings[index].generation == generation
     }
 
-    /// A page was too heavy: the server is left alone for a moment, and then less is asked for.
-    fn relieve(&mut self, index: usize, ask: Ask, problem: Problem) -> Result<Relief, Fault> {
+    /// Notes that the source has answered a page in time.
+    pub fn answered(&mut self) {
+        (self.slow, self.resting) = (0, None);
+    }
+
+    /// Takes an answer into the walk. Returns the page whose records count now, if one does.
+    pub fn page(&mut self, index: usize, ask: Ask, page: Page, memory: Memory) -> Option<PageOf> {
+        debug!(
+            "list {:?}: {} records from {}.",
+            self.context.plan.list_id,
+            page.records.len(),
+            ask.span.offset
+        );
+        let rows = page.records.iter().map(row).collect();
+        let rows = self.listings[index].answered(ask, rows, page.total, self.start.elapsed());
+        let page = PageOf { index, offset: ask.span.offset, records: page.records, memory };
+        let taken = match rows {
+            Rows::Take => Some(page),
+            Rows::Keep => {
+                self.kept.push(page);
+                return None;
+            }
+            Rows::TakeKept(offset) => {
+                let found = self.kept.iter().rposition(|kept| (kept.index, kept.offset) == (index, offset));
+                found.map(|found| self.kept.swap_remove(found))
+            }
+        };
+        self.drop_kept(index);
+        taken
+    }
+
+    /// Returns the pages that were kept during searches, for a pass that ends before they count.
+    pub fn take_kept(&mut self) -> Vec<PageOf> {
+        std::mem::take(&mut self.kept)
+    }
+
+    fn drop_kept(&mut self, index: usize) {
+        self.kept.retain(|kept| kept.index != index);
+    }
+
+    /// Notes a page of `rows` rows, `new` of them new in this pass.
+    pub fn brought(&mut self, index: usize, rows: usize, new: usize) {
+        self.listings[index].brought(rows, new);
+    }
+
+    /// Counts the records of a page whose time is not in the window.
+    pub fn note_outside(&mut self, index: usize, records: &[Record]) {
+        let listing = &mut self.listings[index];
+        let Window { since, until, .. } = listing.window;
+        let outside = |changed: &DateTime<Utc>| {
+            until.is_some_and(|until| *changed > until) || since.is_some_and(|since| *changed <= since)
+        };
+        let count = records.iter().filter_map(|record| record.changed).filter(outside).count();
+        listing.progress.outside += count as u64;
+    }
+
+    /// Returns the pages of a listing that join now, each with the progress after it.
+    pub fn joined(&mut self, index: usize) -> Vec<(Joined, Progress)> {
+        let listing = &mut self.listings[index];
+        let mut pages = Vec::new();
+        for joined in listing.joined() {
+            listing.note(&joined.cut);
+            pages.push((joined, listing.progress.clone()));
+        }
+        listing.next_part();
+        pages
+    }
+
+    /// Takes a page of a chain, which joins the previous one by being named there.
+    pub fn link(
+        &mut self,
+        index: usize,
+        rows: Vec<Row>,
+        next: Option<Cursor>,
+    ) -> Result<(Joined, Progress), Fault> {
+        let listing = &mut self.listings[index];
+        let joined = listing.linked(rows, next)?;
+        Ok((joined, listing.progress.clone()))
+    }
+
+    /// Logs a new cap on the source's answers. Returns why the listing can't be read on, if it can't. `seen`: number of different
+    /// records so far.
+    pub fn look_at_the_source(&mut self, index: usize, seen: usize) -> Option<Fault> {
+        let (list, server) = (&self.context.plan.list_id, self.server.and(self.listings[index].server()));
+        if server.cap < self.server.cap {
+            let cap = server.cap;
+            info!(
+                "list {list:?}: the source gives at most {cap} records in one answer; reading smaller pages."
+            );
+        }
+        self.server = server;
+        let why = self.listings[index].failed(seen)?;
+        let hint = "the records that were read are delivered, but no timestamp is written; check the service, and any proxy \
+                    in front of it";
+        Some(Fault::list(format!("the source {why}")).hint(hint))
+    }
+
+    /// Makes pages smaller after one that was too slow, and leaves the server alone for a moment.
+    pub fn too_slow(&mut self, index: usize, ask: Ask, problem: Problem) -> Result<Relief, Fault> {
+        // It was in flight already when smaller pages were decided upon.
+        if self.relieved.is_some_and(|at| ask.at() <= at) {
+            self.listings[index].again(ask);
+            return Ok(Relief::Halved);
+        }
         self.relieved = Some(self.start.elapsed());
-        self.heavies += 1;
-        if self.heavies > TOO_HEAVY {
+        self.slow += 1;
+        if self.slow > TOO_SLOW {
             return Err(Fault::List(problem).hint("even small pages take the source too long"));
         }
-        self.resting = Some(Instant::now() + (RELIEF * (1 << (self.heavies - 1))).min(LONGEST_RELIEF));
-        let relief = self.sweeps[index].too_heavy(ask);
+        self.resting = Some(Instant::now() + (RELIEF * (1 << (self.slow - 1))).min(LONGEST_RELIEF));
+        let relief = self.listings[index].too_heavy(ask);
         let then = match relief {
             Relief::Halved => "smaller pages are asked for",
             Relief::Cut => "the window is cut in two by time",
@@ -137,15 +244,75 @@ impl<'a> Pass<'a> {
         warn!("{problem}; {then}.");
         Ok(relief)
     }
+
+    /// Cuts the window of a listing in two at `middle`; `below` rows are in the older half.
+    pub fn cut_at(&mut self, index: usize, middle: DateTime<Utc>, below: u64) {
+        self.drop_kept(index);
+        self.listings[index].cut_at(middle, below);
+    }
+
+    /// Begins all listings anew, with another end of their windows.
+    pub fn restart(&mut self, until: DateTime<Utc>) {
+        self.listings.iter_mut().for_each(|listing| listing.restart(until));
+        self.kept.clear();
+    }
+
+    pub fn finished(&self) -> bool {
+        self.listings.iter().all(Sweeping::finished)
+    }
+
+    /// Whether one answer had all rows of each listing.
+    pub fn held_all_at_once(&self) -> bool {
+        self.listings.iter().all(Sweeping::held_all_at_once)
+    }
+
+    /// Whether an answer had more rows than its own total. The source's totals are unreliable then.
+    pub fn totals_wrong(&self) -> bool {
+        self.listings.iter().any(|listing| listing.progress.totals_wrong)
+    }
+
+    pub fn until(&self) -> DateTime<Utc> {
+        self.listings.iter().find_map(|listing| listing.window.until).unwrap_or_default()
+    }
+
+    /// Rows of the archived listing.
+    pub fn archived(&self) -> u64 {
+        let archived = self.listings.iter().filter(|listing| listing.window.sweep == Sweep::Archived);
+        archived.filter_map(|listing| listing.progress.window).sum()
+    }
+
+    /// When to request pages again although nothing was answered.
+    pub fn wakes(&self) -> Option<Instant> {
+        let held = self.listings.iter().filter_map(Sweeping::held).map(|held| self.start + held);
+        held.chain(self.resting).filter(|wake| *wake > Instant::now()).min()
+    }
+
+    pub fn has_rested(&mut self) {
+        self.resting = None;
+    }
+
+    /// Logs why a listing waits, once for each wait.
+    pub fn log_waits(&mut self) {
+        let held = self.listings.iter().filter_map(Sweeping::held).max();
+        if let Some(until) = held.filter(|until| *until > self.waits && *until > self.start.elapsed()) {
+            let (list, seconds) = (&self.context.plan.list_id, (until - self.start.elapsed()).as_secs());
+            info!(
+                "list {list:?}: two neighboring pages share no record; reading the lower one again in {seconds} s, when no answer can \
+                 be older than the upper page."
+            );
+            self.waits = until;
+        }
+    }
 }
 
-/// Reads what a listing wants next, and what is remembered of the records in it.
-async fn read(ends: &Ends, plan: &Plan, window: Window, want: Want) -> Answer {
+/// Reads what a listing wants next, and what the cache holds of the records in it.
+async fn read(context: Context<'_>, window: Window, want: Want) -> Answer {
+    let Context { ends, plan } = context;
     match (want, ends.source.pages()) {
         (Want::Rows(ask), Pages::Rows(rows)) => {
             let read = async {
                 let page = rows.read(&window, ask.span).await?;
-                let memory = recall(plan, &page.records).await?;
+                let memory = recall(context, &page.records).await?;
                 Ok((page, memory))
             };
             Answer::Page(ask, read.await)
@@ -154,7 +321,7 @@ async fn read(ends: &Ends, plan: &Plan, window: Window, want: Want) -> Answer {
             let read = async {
                 let at = window.until.unwrap_or_else(|| ends.source.now());
                 let link = chain.follow(at, cursor.as_ref(), plan.items_per_request).await?;
-                let memory = recall(plan, &link.records).await?;
+                let memory = recall(context, &link.records).await?;
                 Ok((link, memory))
             };
             Answer::Link(read.await)
@@ -163,11 +330,22 @@ async fn read(ends: &Ends, plan: &Plan, window: Window, want: Want) -> Answer {
     }
 }
 
-pub(super) async fn recall(plan: &Plan, records: &[Record]) -> Result<Memory, Fault> {
-    match plan.unchanged.on() {
+/// Reads what the cache holds of some records.
+pub(super) async fn recall(context: Context<'_>, records: &[Record]) -> Result<Memory, Fault> {
+    match context.plan.unchanged.on() {
         None => Ok(Memory::new()),
         Some(unchanged) => {
             unchanged.recall(records.iter().map(|record| fingerprint(&record.key)).collect()).await
         }
     }
+}
+
+/// Asks for the size of the plain listing, as one of the reads: a request of its own would wait for permits that the others hold.
+pub(super) fn size_of_list(context: Context<'_>) -> BoxFuture<'_, (usize, u32, Answer)> {
+    Box::pin(async move {
+        let all = Window { sweep: Sweep::Listed, since: None, until: None };
+        let one = Span { offset: 0, count: 1 };
+        let count = async { Ok(context.ends.rows()?.read(&all, one).await?.total) };
+        (0, 0, Answer::Count(count.await))
+    })
 }

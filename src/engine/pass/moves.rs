@@ -1,0 +1,151 @@
+//! What moves between the parts of a pass: answers of the source, records, joined and settled pages, outcomes of batches.
+
+use std::collections::HashSet;
+
+use log::debug;
+
+use super::{
+    Pass,
+    intake::row,
+    outbox::rows_of_line,
+    reader::{Answer, PageOf, Reads},
+    window,
+};
+use crate::{
+    base::{fault::Fault, record::Record, window::Link},
+    engine::{deliver::Delivered, paging::offset::Relief},
+    store::{checkpoint::Line, seen::fingerprint},
+};
+
+impl<'a> Pass<'a> {
+    /// Takes an answer of the source.
+    pub(super) fn take(
+        &mut self,
+        index: usize,
+        generation: u32,
+        answer: Answer,
+        reads: &mut Reads<'a>,
+    ) -> Result<(), Fault> {
+        if let Answer::Count(count) = answer {
+            self.guard.listed(count?);
+            return Ok(());
+        }
+        if !self.reader.is_current(index, generation) {
+            return Ok(());
+        }
+        match answer {
+            Answer::Page(ask, Ok((page, memory))) => {
+                self.reader.answered();
+                if self.confirm(page.at)? {
+                    let page = self.reader.page(index, ask, page, memory);
+                    self.look_at_the_source(index);
+                    page.into_iter().for_each(|page| self.take_page(page));
+                    self.join(index);
+                    self.check_rejects()?;
+                }
+            }
+            Answer::Link(link) => {
+                let (link, memory) = link?;
+                if self.confirm(link.at)? {
+                    self.intake.recalled(memory);
+                    self.take_link(index, link)?;
+                    self.check_rejects()?;
+                }
+            }
+            Answer::Page(ask, Err(Fault::TooLarge(problem))) => {
+                if self.reader.too_slow(index, ask, problem)? == Relief::Cut {
+                    let window = self.reader.listings[index].progress.part;
+                    reads.push(window::cut(self.context, window, index, generation));
+                }
+            }
+            Answer::Cut(Ok(Some((middle, below)))) => self.reader.cut_at(index, middle, below),
+            Answer::Cut(Ok(None)) => {
+                return Err(Fault::list(
+                    "the source takes too long for a page, and the window can't be cut further",
+                ));
+            }
+            Answer::Page(_, Err(fault)) | Answer::Cut(Err(fault)) => return Err(fault),
+            Answer::Count(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Takes the records of a page that is part of the walk.
+    pub(super) fn take_page(&mut self, page: PageOf) {
+        let PageOf { index, records, memory, .. } = page;
+        self.intake.recalled(memory);
+        self.intake.note_repeats(index, records.iter().map(|record| fingerprint(&record.key)));
+        self.take_records(index, &records);
+        self.reader.note_outside(index, &records);
+    }
+
+    fn take_records(&mut self, index: usize, records: &[Record]) {
+        let window = self.reader.listings[index].window;
+        let new = self.intake.records(index, window, records, &mut self.outbox);
+        self.reader.brought(index, records.len(), new);
+        self.look_at_the_source(index);
+    }
+
+    /// Takes a page of a chain.
+    fn take_link(&mut self, index: usize, link: Link) -> Result<(), Fault> {
+        debug!("list {:?}: {} records.", self.context.plan.list_id, link.records.len());
+        self.take_records(index, &link.records);
+        let rows: Vec<_> = link.records.iter().map(row).collect();
+        let keys: HashSet<u128> = rows.iter().map(|row| row.key).collect();
+        let (joined, progress) = self.reader.link(index, rows, link.next)?;
+        self.outbox.page(index, joined, progress, keys.into_iter());
+        Ok(())
+    }
+
+    /// Hands the pages that join now to the outbox.
+    fn join(&mut self, index: usize) {
+        for (joined, progress) in self.reader.joined(index) {
+            let keys: Vec<u128> = joined.rows.iter().map(|row| row.key).collect();
+            self.outbox.page(index, joined, progress, keys.into_iter());
+        }
+    }
+
+    /// Ends the pass if the listing can't be read on.
+    fn look_at_the_source(&mut self, index: usize) {
+        let fault = self.reader.look_at_the_source(index, self.intake.seen_of(index));
+        self.fault = self.fault.take().or(fault);
+    }
+
+    /// Takes the outcome of a batch.
+    pub(super) fn delivered(&mut self, delivered: Delivered) -> Result<(), Fault> {
+        self.intake.counts.sent += delivered.accepted.len() as u64;
+        self.outbox.accepted(delivered.accepted);
+        for (pending, problem) in delivered.refused {
+            self.intake.refused(pending, problem, &mut self.outbox);
+        }
+        self.check_rejects()
+    }
+
+    fn check_rejects(&self) -> Result<(), Fault> {
+        self.guard.check_rejects(&self.intake.counts, self.size())
+    }
+
+    /// Adds the pages that are settled now to the checkpoint. A listing that one answer holds needs none.
+    pub(super) async fn settle(&mut self) -> Result<(), Fault> {
+        let seconds = self.seconds();
+        let mut lines = Vec::new();
+        for (walk, (page, progress)) in self.outbox.settled_pages() {
+            let (names, rows) = rows_of_line(&self.intake.seen[walk], &page.rows);
+            lines.push(Line {
+                walk,
+                progress,
+                offset: page.offset,
+                opened: page.opened,
+                total: page.total,
+                cut: page.cut,
+                rows,
+                names,
+                read_twice: self.intake.counts.read_twice,
+                fields: self.intake.counts.fields.clone(),
+                seconds,
+                choice: self.context.ends.mapping.choice(),
+            });
+        }
+        if self.reader.held_all_at_once() { Ok(()) } else { self.outbox.checkpoint(lines).await }
+    }
+}

@@ -1,0 +1,100 @@
+//! What a pass has come to: for its guard, for the log, and for the run when it is over.
+
+use log::info;
+
+use super::{Pass, guard::Size};
+use crate::{
+    base::counts::Counts,
+    engine::{clocks::Noticed, coverage::Rows, paging::listing::Sweeping, windows::Done},
+    store::{progress::Server, seen::Seen},
+};
+
+impl Pass<'_> {
+    /// Returns the size of the pass as the guard counts it.
+    pub(super) fn size(&self) -> Size {
+        let rows = |(index, listing): (usize, &Sweeping)| {
+            let seen = self.intake.seen_of(index);
+            listing.rows(seen).window.max(seen as u64)
+        };
+        Size {
+            rows: self.reader.listings.iter().enumerate().map(rows).sum(),
+            archived: self.reader.archived(),
+            seen: self.intake.seen_in_all() as u64,
+            totals_wrong: self.reader.totals_wrong(),
+        }
+    }
+
+    /// Returns the results of the run so far.
+    pub fn done(&self) -> Done {
+        Done {
+            until: self.reader.until(),
+            counts: self.counts(),
+            seconds: self.seconds(),
+            big: self.reader.listings.iter().any(|listing| !listing.held_all_at_once()),
+            server: self.server(),
+            totals_wrong: self.totals_wrong(),
+            newest: self.intake.noticed.newest,
+        }
+    }
+
+    /// Returns the counts of the whole run, up to now.
+    pub fn counts(&self) -> Counts {
+        let mut counts = self.intake.counts.clone();
+        (0..self.reader.listings.len()).for_each(|index| self.rows_of(index).add_to(&mut counts));
+        counts.totals_wrong |= self.totals_wrong();
+        counts.passes += 1;
+        counts
+    }
+
+    /// Returns the rows of a listing, as the source counted them and as they were read.
+    pub(super) fn rows_of(&self, index: usize) -> Rows {
+        self.intake.rows(index, &self.reader.listings[index])
+    }
+
+    /// The records of each listing and their fates.
+    pub fn seen(&self) -> &[Seen] {
+        &self.intake.seen
+    }
+
+    pub fn noticed(&self) -> &Noticed {
+        &self.intake.noticed
+    }
+
+    /// Opt-outs of this pass.
+    pub fn opt_outs(&self) -> u64 {
+        self.guard.opt_outs(&self.intake.counts)
+    }
+
+    /// Whether a record was read, and accepted or skipped in its last version.
+    pub fn settled_well(&self, key: u128) -> bool {
+        self.intake.settled_well(key)
+    }
+
+    /// Whether a record was read in this pass.
+    pub fn has_met(&self, key: u128) -> bool {
+        self.intake.has_met(key)
+    }
+
+    /// Whether an answer had more rows than its own total. The source's totals are unreliable then.
+    pub fn totals_wrong(&self) -> bool {
+        self.reader.totals_wrong()
+    }
+
+    /// Returns the limits that the source's answers have shown.
+    pub fn server(&self) -> Server {
+        self.reader.server
+    }
+
+    /// How long the run has taken up to now, interrupted parts included.
+    pub(super) fn seconds(&self) -> f64 {
+        self.seconds + self.start.elapsed().as_secs_f64()
+    }
+
+    pub(super) fn log_progress(&self) {
+        let size = |(index, listing): (usize, &Sweeping)| listing.size(self.intake.seen_of(index));
+        let window: u64 = self.reader.listings.iter().enumerate().map(size).sum();
+        let (list, seen, sent) =
+            (&self.context.plan.list_id, self.intake.seen_in_all(), self.intake.counts.sent);
+        info!("list {list:?}: {seen} of {window} records read, {sent} sent.");
+    }
+}

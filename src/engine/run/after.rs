@@ -1,0 +1,71 @@
+//! What comes after a pass: the ledger takes in who was delivered, and dead letters that are over are removed.
+
+use log::warn;
+
+use crate::{
+    base::{fault::Fault, record::UNREADABLE},
+    engine::{
+        pass::Pass,
+        plan::{Ends, Plan},
+        windows::Done,
+    },
+    store::{
+        dead_letter::{self, DeadLetter},
+        ledger::{self, Delivered},
+        seen::fingerprint,
+    },
+};
+
+/// Notes in the ledger who was delivered; who was a dead letter and is delivered now is none any more. Answers how many records were
+/// there before and were not read.
+pub(super) async fn record(
+    ends: &Ends,
+    plan: &Plan,
+    number: u32,
+    pass: &Pass<'_>,
+    done: &Done,
+) -> Result<u64, Fault> {
+    let full = plan.since.is_none() && number == 1;
+    let whole = full || ends.rereads();
+    let delivered = Delivered {
+        seen: pass.seen().iter().collect(),
+        whole,
+        left_out: done.counts.left_out,
+        opt_outs: (full && done.counts.left_out == 0).then(|| (plan.audience.clone(), pass.opt_outs())),
+        until: done.until,
+        archived: plan.reads_archived,
+        choice: ends.mapping.choice(),
+        totals_wrong: pass.totals_wrong(),
+        most_rows: pass.server().proven,
+    };
+    let unlisted = ledger::add(&plan.list_folder, delivered).await?;
+    let (letters, _) = dead_letter::read(&plan.dead_letter).await?;
+    // A record that could not be read may be known by its text alone. When the text has changed, no later record matches the
+    // letter, so a whole load drops it.
+    let unreadable = format!("{UNREADABLE}: ");
+    let everything = whole && done.counts.left_out == 0;
+    let over = |letter: &DeadLetter| {
+        let print = fingerprint(&letter.key);
+        let unmet = everything && !letter.opts_out && letter.reason.starts_with(&unreadable);
+        pass.settled_well(print) || (unmet && !pass.has_met(print))
+    };
+    let over = letters.iter().filter(|letter| over(letter)).map(|letter| fingerprint(&letter.key)).collect();
+    dead_letter::tidy(&plan.dead_letter, &plan.entry(), over).await?;
+    if let Some(unchanged) = plan.unchanged.on() {
+        unchanged.tidy(ends.source.now()).await?;
+    }
+    Ok(unlisted)
+}
+
+/// Warns of rows that share an id and that nothing distinguishes.
+pub(super) fn warn_of_repeats(plan: &Plan, rows: u64) {
+    let repeat = match rows {
+        0 => return,
+        1 => "1 row repeats".to_owned(),
+        rows => format!("{rows} rows repeat"),
+    };
+    warn!(
+        "list {:?}: {repeat} another row's id, and nothing distinguishes them: rows with one id are delivered as one record.",
+        plan.list_id
+    );
+}

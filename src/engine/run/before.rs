@@ -1,0 +1,69 @@
+//! What comes before the first pass of a run: where it begins, and what people are told of it.
+
+use log::warn;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    engine::{
+        plan::{Ends, Plan},
+        windows::first,
+    },
+    store::{
+        checkpoint::{Header, Line},
+        ledger::Summary,
+    },
+};
+
+/// Returns where an interrupted run goes on, or the windows of a new one, together with the earlier observations about the source.
+pub(super) fn begin(
+    ends: &Ends,
+    plan: &Plan,
+    summary: Option<&Summary>,
+    left: Option<(Header, Vec<Line>)>,
+) -> (Header, Vec<Line>) {
+    let (mut header, lines) = left.unwrap_or_else(|| {
+        let recorded = summary.map(|summary| summary.archived_until);
+        (first(ends, plan, recorded), vec![])
+    });
+    // How many records the source once gave in an answer tells a whole answer from one that is cut off only as long as it gives as
+    // many. A full load, and any run after totals that were wrong, finds that out anew.
+    let trusted = summary.filter(|summary| plan.since.is_some() && !summary.totals_wrong);
+    header.server.proven = header.server.proven.max(trusted.map_or(0, |summary| summary.most_rows));
+    header.server.doubts &= plan.since.is_none();
+    // A source with wrong totals is expected to have them again, so only a full load checks them anew.
+    header.totals_wrong |= plan.since.is_some() && summary.is_some_and(|summary| summary.totals_wrong);
+    (header, lines)
+}
+
+/// Warns of mass changes that the run can't stop.
+pub(super) fn warn_beforehand(plan: &Plan, summary: Option<&Summary>) {
+    let list = &plan.list_id;
+    if plan.allow_mass_change {
+        warn!(
+            "list {list:?}: `allow_mass_change` is true, so any number of opt-outs and opt-ins may pass; remove it after this run."
+        );
+    } else if summary.is_none() && (plan.since.is_some() || plan.delivered_before) {
+        warn!(
+            "list {list:?}: there is no record of what was delivered, so a mass opt-in would not be noticed."
+        );
+    }
+}
+
+/// Warns before a first load of what it can start at the sink, and waits until the load may begin. Returns false if a stop was
+/// requested meanwhile. `new`: whether no interrupted run goes on.
+pub(super) async fn may_begin(
+    ends: &Ends,
+    plan: &Plan,
+    summary: Option<&Summary>,
+    new: bool,
+    stop: &CancellationToken,
+) -> bool {
+    let nobody_yet = new && plan.since.is_none() && summary.is_none_or(Summary::is_empty);
+    let Some(caution) = ends.sink.caution().filter(|_| nobody_yet) else { return true };
+    warn!("list {:?} is loaded for the first time: {caution}.", plan.list_id);
+    let Some(confirm) = &plan.confirm else { return true };
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = confirm.ask(&plan.list_id) => true,
+    }
+}
