@@ -10,6 +10,7 @@ mod intake;
 mod moves;
 mod outbox;
 mod reader;
+mod requests;
 mod results;
 mod window;
 
@@ -25,7 +26,8 @@ use self::{
     guard::Guard,
     intake::Intake,
     outbox::{Deliveries, Outbox},
-    reader::{Reader, Reads},
+    reader::Reader,
+    requests::Reads,
 };
 use super::{
     clocks::Noticed,
@@ -163,7 +165,7 @@ impl<'a> Pass<'a> {
             self.guard.check_consent(&self.intake.counts, self.size(), &self.outbox).await?;
             let unsure = self.guard.is_unsure(&self.intake.counts);
             if unsure && !stopping && self.guard.wants_size() {
-                reads.push(reader::size_of_list(self.context));
+                reads.push(requests::size_of_list(self.context));
             }
             let finished = self.reader.finished();
             let read_out = reads.is_empty() && (stopping || finished);

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta};
 use log::debug;
 use tokio::time::sleep;
 
-use super::{Pass, reader::recall};
+use super::{Pass, requests::recall};
 use crate::{
     base::{
         fault::Fault,

@@ -8,8 +8,8 @@ use super::{
     Pass,
     intake::row,
     outbox::rows_of_line,
-    reader::{Answer, PageOf, Reads},
-    window,
+    reader::PageOf,
+    requests::{self, Answer, Reads},
 };
 use crate::{
     base::{fault::Fault, record::Record, window::Link},
@@ -55,7 +55,7 @@ impl<'a> Pass<'a> {
             Answer::Page(ask, Err(Fault::TooLarge(problem))) => {
                 if self.reader.too_slow(index, ask, problem)? == Relief::Cut {
                     let window = self.reader.listings[index].progress.part;
-                    reads.push(window::cut(self.context, window, index, generation));
+                    reads.push(requests::cut(self.context, window, index, generation));
                 }
             }
             Answer::Cut(Ok(Some((middle, below)))) => self.reader.cut_at(index, middle, below),

@@ -3,26 +3,28 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::{future::BoxFuture, stream::FuturesUnordered};
 use log::{debug, info, warn};
 use tokio::time::Instant;
 
-use super::{Context, intake::row, outbox::Outbox};
+use super::{
+    Context,
+    intake::row,
+    outbox::Outbox,
+    requests::{Reads, read},
+};
 use crate::{
     base::{
         fault::{Fault, Problem},
         record::Record,
-        window::{Cursor, Link, Page, Span, Sweep, Window},
+        window::{Cursor, Page, Sweep, Window},
     },
     engine::paging::{
-        listing::{Sweeping, Want},
+        listing::Sweeping,
         offset::{Ask, Joined, Relief, Rows},
     },
-    source::Pages,
     store::{
         cache::Memory,
         progress::{Progress, Row, Server},
-        seen::fingerprint,
     },
 };
 
@@ -31,18 +33,6 @@ const TOO_SLOW: u32 = 8;
 /// Wait after a page that was too slow, which doubles: a server that is only busy must not be pressed.
 const RELIEF: Duration = Duration::from_secs(1);
 const LONGEST_RELIEF: Duration = Duration::from_secs(16);
-
-/// Requests in flight, each with the index and the generation of its listing.
-pub(super) type Reads<'a> = FuturesUnordered<BoxFuture<'a, (usize, u32, Answer)>>;
-
-pub(super) enum Answer {
-    Page(Ask, Result<(Page, Memory), Fault>),
-    Link(Result<(Link, Memory), Fault>),
-    /// Time at which to cut a window in two, and the number of rows up to then. `None` if it can't be cut.
-    Cut(Result<Option<(DateTime<Utc>, u64)>, Fault>),
-    /// Records in the plain listing.
-    Count(Result<u64, Fault>),
-}
 
 /// A page of a listing, with what the cache holds of its records.
 pub(super) struct PageOf {
@@ -303,49 +293,4 @@ impl<'a> Reader<'a> {
             self.waits = until;
         }
     }
-}
-
-/// Reads what a listing wants next, and what the cache holds of the records in it.
-async fn read(context: Context<'_>, window: Window, want: Want) -> Answer {
-    let Context { ends, plan } = context;
-    match (want, ends.source.pages()) {
-        (Want::Rows(ask), Pages::Rows(rows)) => {
-            let read = async {
-                let page = rows.read(&window, ask.span).await?;
-                let memory = recall(context, &page.records).await?;
-                Ok((page, memory))
-            };
-            Answer::Page(ask, read.await)
-        }
-        (Want::Link(cursor), Pages::Chain(chain)) => {
-            let read = async {
-                let at = window.until.unwrap_or_else(|| ends.source.now());
-                let link = chain.follow(at, cursor.as_ref(), plan.items_per_request).await?;
-                let memory = recall(context, &link.records).await?;
-                Ok((link, memory))
-            };
-            Answer::Link(read.await)
-        }
-        _ => Answer::Link(Err(Fault::list("the source has changed how it is read"))),
-    }
-}
-
-/// Reads what the cache holds of some records.
-pub(super) async fn recall(context: Context<'_>, records: &[Record]) -> Result<Memory, Fault> {
-    match context.plan.unchanged.on() {
-        None => Ok(Memory::new()),
-        Some(unchanged) => {
-            unchanged.recall(records.iter().map(|record| fingerprint(&record.key)).collect()).await
-        }
-    }
-}
-
-/// Asks for the size of the plain listing, as one of the reads: a request of its own would wait for permits that the others hold.
-pub(super) fn size_of_list(context: Context<'_>) -> BoxFuture<'_, (usize, u32, Answer)> {
-    Box::pin(async move {
-        let all = Window { sweep: Sweep::Listed, since: None, until: None };
-        let one = Span { offset: 0, count: 1 };
-        let count = async { Ok(context.ends.rows()?.read(&all, one).await?.total) };
-        (0, 0, Answer::Count(count.await))
-    })
 }

@@ -1,45 +1,16 @@
 //! The windows of a pass: their end, and where they are cut.
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use futures::future::BoxFuture;
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Context, Pass, reader::Answer};
+use super::{Context, Pass};
 use crate::{
-    base::{
-        fault::Fault,
-        window::{Span, Sweep, Window},
-    },
+    base::{fault::Fault, window::Sweep},
     engine::clocks::Clocks,
 };
 
 /// How far the end of a window may lie behind the source's clock, beyond the time since the pass began: the clock is reported in
 /// whole seconds, and the current one is still filling.
 const BEHIND: TimeDelta = TimeDelta::seconds(5);
-
-/// Finds the time at which to cut a window in two, in the middle between its oldest row and its end, and the number of rows up to
-/// then.
-pub(super) fn cut(
-    context: Context<'_>,
-    window: Window,
-    index: usize,
-    generation: u32,
-) -> BoxFuture<'_, (usize, u32, Answer)> {
-    Box::pin(async move {
-        let find = async {
-            let source = context.ends.rows()?;
-            let first = source.read(&window, Span { offset: 0, count: 1 }).await?;
-            let oldest = first.records.first().and_then(|record| record.changed);
-            let (Some(oldest), Some(until)) = (oldest, window.until) else { return Ok(None) };
-            let middle = (oldest + (until - oldest) / 2).trunc_subsecs(0);
-            if middle >= until || window.since.is_some_and(|since| middle <= since) {
-                return Ok(None);
-            }
-            let older = Window { until: Some(middle), ..window };
-            Ok(Some((middle, source.read(&older, Span { offset: 0, count: 1 }).await?.total)))
-        };
-        (index, generation, Answer::Cut(find.await))
-    })
-}
 
 impl Pass<'_> {
     /// Compares the window's end with both clocks at the first answer. Opens the windows anew and returns false if the expected end

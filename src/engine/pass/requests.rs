@@ -1,0 +1,98 @@
+//! What a pass asks of the source, each as a future with the index of its listing.
+
+use chrono::{DateTime, SubsecRound, Utc};
+use futures::{future::BoxFuture, stream::FuturesUnordered};
+
+use super::Context;
+use crate::{
+    base::{
+        fault::Fault,
+        record::Record,
+        window::{Link, Page, Span, Sweep, Window},
+    },
+    engine::paging::{listing::Want, offset::Ask},
+    source::Pages,
+    store::{cache::Memory, seen::fingerprint},
+};
+
+/// Requests in flight, each with the index and the generation of its listing.
+pub(super) type Reads<'a> = FuturesUnordered<BoxFuture<'a, (usize, u32, Answer)>>;
+
+pub(super) enum Answer {
+    Page(Ask, Result<(Page, Memory), Fault>),
+    Link(Result<(Link, Memory), Fault>),
+    /// Time at which to cut a window in two, and the number of rows up to then. `None` if it can't be cut.
+    Cut(Result<Option<(DateTime<Utc>, u64)>, Fault>),
+    /// Records in the plain listing.
+    Count(Result<u64, Fault>),
+}
+
+/// Reads what a listing wants next, and what the cache holds of the records in it.
+pub(super) async fn read(context: Context<'_>, window: Window, want: Want) -> Answer {
+    let Context { ends, plan } = context;
+    match (want, ends.source.pages()) {
+        (Want::Rows(ask), Pages::Rows(rows)) => {
+            let read = async {
+                let page = rows.read(&window, ask.span).await?;
+                let memory = recall(context, &page.records).await?;
+                Ok((page, memory))
+            };
+            Answer::Page(ask, read.await)
+        }
+        (Want::Link(cursor), Pages::Chain(chain)) => {
+            let read = async {
+                let at = window.until.unwrap_or_else(|| ends.source.now());
+                let link = chain.follow(at, cursor.as_ref(), plan.items_per_request).await?;
+                let memory = recall(context, &link.records).await?;
+                Ok((link, memory))
+            };
+            Answer::Link(read.await)
+        }
+        _ => Answer::Link(Err(Fault::list("the source has changed how it is read"))),
+    }
+}
+
+/// Reads what the cache holds of some records.
+pub(super) async fn recall(context: Context<'_>, records: &[Record]) -> Result<Memory, Fault> {
+    match context.plan.unchanged.on() {
+        None => Ok(Memory::new()),
+        Some(unchanged) => {
+            unchanged.recall(records.iter().map(|record| fingerprint(&record.key)).collect()).await
+        }
+    }
+}
+
+/// Asks for the size of the plain listing, as one of the reads: a request of its own would wait for permits that the others hold.
+pub(super) fn size_of_list(context: Context<'_>) -> BoxFuture<'_, (usize, u32, Answer)> {
+    Box::pin(async move {
+        let all = Window { sweep: Sweep::Listed, since: None, until: None };
+        let one = Span { offset: 0, count: 1 };
+        let count = async { Ok(context.ends.rows()?.read(&all, one).await?.total) };
+        (0, 0, Answer::Count(count.await))
+    })
+}
+
+/// Finds the time at which to cut a window in two, in the middle between its oldest row and its end, and the number of rows up to
+/// then.
+pub(super) fn cut(
+    context: Context<'_>,
+    window: Window,
+    index: usize,
+    generation: u32,
+) -> BoxFuture<'_, (usize, u32, Answer)> {
+    Box::pin(async move {
+        let find = async {
+            let source = context.ends.rows()?;
+            let first = source.read(&window, Span { offset: 0, count: 1 }).await?;
+            let oldest = first.records.first().and_then(|record| record.changed);
+            let (Some(oldest), Some(until)) = (oldest, window.until) else { return Ok(None) };
+            let middle = (oldest + (until - oldest) / 2).trunc_subsecs(0);
+            if middle >= until || window.since.is_some_and(|since| middle <= since) {
+                return Ok(None);
+            }
+            let older = Window { until: Some(middle), ..window };
+            Ok(Some((middle, source.read(&older, Span { offset: 0, count: 1 }).await?.total)))
+        };
+        (index, generation, Answer::Cut(find.await))
+    })
+}
