@@ -21,6 +21,7 @@ mod linked;
 mod listing;
 mod loopback;
 mod memory;
+mod names;
 mod opt_ins;
 mod passes;
 mod pause;
