@@ -17,7 +17,7 @@ use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::ends::{Adapters, Keys};
+use super::ends::{Adapters, Keys, VOCABULARY};
 use crate::{
     base::clock::{Clock, SystemClock},
     cli::{self, exit},
@@ -95,7 +95,7 @@ impl Stage {
         };
         let (transport, clock) = (self.sandbox.clone(), self.clock.clone());
         let tools = Tools {
-            state: StateFile::open(self.folder.path(), self.clock.clone())?,
+            state: StateFile::open(self.folder.path(), self.clock.clone(), VOCABULARY)?,
             clock: self.clock.clone(),
             open: Adapters::new(settings, Keys::Both, transport, clock, self.folder.path()).opener(),
             watch: Watch::file(&self.path(file::NAME)),

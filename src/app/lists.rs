@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc};
 use anyhow::{anyhow, bail};
 
 use super::{
-    ends::{Adapters, Keys, examine},
+    ends::{Adapters, Keys, VOCABULARY, examine},
     variable,
 };
 use crate::{
@@ -33,7 +33,7 @@ pub struct Lists {
 impl Lists {
     /// `folder` is that of the state file.
     pub fn open(folder: &Path, keys: Keys) -> anyhow::Result<Self> {
-        let mut snapshot = read::load(&folder.join(NAME))?;
+        let mut snapshot = read::load(&folder.join(NAME), VOCABULARY)?;
         let home = home::of(folder)?;
         if let Some(left) = home::left_beside_link(folder, &home) {
             bail!(

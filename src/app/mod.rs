@@ -31,7 +31,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::ends::{Adapters, Keys};
+use self::ends::{Adapters, Keys, VOCABULARY};
 use crate::{
     base::{
         clock::{Clock, SystemClock},
@@ -109,7 +109,7 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
             return Ok(exit::UNUSABLE);
         }
     };
-    let state = match StateFile::open(&go.state, Arc::clone(&clock)) {
+    let state = match StateFile::open(&go.state, Arc::clone(&clock), VOCABULARY) {
         Ok(state) => state,
         Err(fault) => {
             error!("{fault}");
@@ -146,7 +146,10 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
 /// on a missing key is one entry's problem; now somebody is watching.
 fn missing_key(adapters: &Adapters, folder: &Path) -> Option<Refused> {
     let path = folder.join(NAME);
-    let snapshot = if path.exists() { read::load(&path).ok()? } else { schema::read(PLAIN).ok()? };
+    let snapshot = match path.exists() {
+        true => read::load(&path, VOCABULARY).ok()?,
+        false => schema::read(PLAIN, VOCABULARY).ok()?,
+    };
     let enabled = snapshot.entries.iter().filter(|entry| entry.enabled);
     enabled.filter_map(|entry| adapters.open(entry, false).err()?.refused).next()
 }

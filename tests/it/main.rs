@@ -36,6 +36,7 @@ mod retry;
 mod run_sh;
 mod sandbox;
 mod served;
+mod settings;
 mod shifts;
 mod soak;
 mod state;

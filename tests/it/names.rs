@@ -37,7 +37,7 @@ const ENTRIES: [&str; 22] = [
     r#"{"list_id": "7", "source": {"type": "when_i_work", "time_zone": "Europe/London"}, "sink": "stdout", "total_updates": 4}"#,
 ];
 
-fn read(text: &str) -> Entry {
+fn entry(text: &str) -> Entry {
     entries(&format!("[{text}]")).remove(0)
 }
 
@@ -45,8 +45,8 @@ fn read(text: &str) -> Entry {
 fn no_release_changes_the_folders_of_an_entry() {
     let mut told = String::new();
     for text in ENTRIES {
-        let entry = read(text);
-        writeln!(told, "{} {:?}", entry.id.folder(), entry.id.former_folders()).unwrap();
+        let entry = entry(text);
+        writeln!(told, "{} {:?}", entry.folder, entry.id.former_folders()).unwrap();
     }
     expect![[r#"
         a-99914b932bd3 ["a-5252af21", "a"]
@@ -79,7 +79,7 @@ fn no_release_changes_the_folders_of_an_entry() {
 fn no_release_changes_the_origin_that_older_versions_wrote() {
     let mut told = String::new();
     for text in ENTRIES {
-        let origin = controller::past(&read(text), None, &Folders::of(Path::new("."))).origin;
+        let origin = controller::past(&entry(text), None, &Folders::of(Path::new("."))).origin;
         let (origin, _) = origin.rsplit_once(" importer ").unwrap();
         writeln!(told, "{origin}").unwrap();
     }
@@ -117,7 +117,7 @@ async fn no_release_changes_the_names_of_a_run_and_of_its_consent_settings() {
     let world = World::new().list("name1", 1500).with_state(text);
     assert!(timeout(Duration::from_secs(12), world.once()).await.is_err());
     let lists = world.folder.path().join(".importer/lists");
-    let checkpoint = lists.join(entries(text)[0].id.folder()).join("checkpoint.ndjson");
+    let checkpoint = lists.join(&entries(text)[0].folder).join("checkpoint.ndjson");
     let head = fs::read_to_string(checkpoint).unwrap();
     let head: serde_json::Value = serde_json::from_str(head.lines().next().unwrap()).unwrap();
     let (origin, _) = head["origin"].as_str().unwrap().rsplit_once(" importer ").unwrap();
