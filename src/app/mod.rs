@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::wiring::{Adapters, Keys};
+use self::wiring::{Adapters, Keys, VOCABULARY};
 use crate::{
     base::{
         clock::{Clock, SystemClock},
@@ -102,7 +102,7 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
             return Ok(exit::UNUSABLE);
         }
     };
-    let state = match StateFile::open(&go.state, Arc::clone(&clock)) {
+    let state = match StateFile::open(&go.state, Arc::clone(&clock), VOCABULARY) {
         Ok(state) => state,
         Err(fault) => {
             error!("{fault}");
@@ -139,7 +139,10 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
 /// on a missing key is one entry's problem; now somebody is watching.
 fn missing_key(adapters: &Adapters, folder: &Path) -> Option<Refused> {
     let path = folder.join(NAME);
-    let snapshot = if path.exists() { read::load(&path).ok()? } else { schema::read(PLAIN).ok()? };
+    let snapshot = match path.exists() {
+        true => read::load(&path, VOCABULARY).ok()?,
+        false => schema::read(PLAIN, VOCABULARY).ok()?,
+    };
     let enabled = snapshot.entries.iter().filter(|entry| entry.enabled);
     enabled.filter_map(|entry| adapters.open(entry, false).err()?.refused).next()
 }

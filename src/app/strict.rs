@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use log::{error, info};
 
+use super::wiring::VOCABULARY;
 use crate::{
     cli::exit,
     state::{file::NAME, folders::Folders, home, read},
@@ -12,7 +13,7 @@ use crate::{
 
 /// Logs the files with dead letters of the lists in the state file. Returns the exit code.
 pub async fn exit_code(folder: &Path) -> anyhow::Result<u8> {
-    let (snapshot, folders) = (read::load(&folder.join(NAME))?, Folders::of(&home::of(folder)?));
+    let (snapshot, folders) = (read::load(&folder.join(NAME), VOCABULARY)?, Folders::of(&home::of(folder)?));
     let lists: BTreeMap<_, _> = snapshot
         .entries
         .iter()

@@ -18,10 +18,19 @@ use crate::{
     sink,
     source::{self, Opened},
     state::{
-        Entry, Snapshot, Unfit,
+        Entry, Snapshot, Unfit, Vocabulary,
         ends::{FullLoad, Said},
         home,
     },
+};
+
+/// What the adapters declare, for the readers of the state file.
+pub const VOCABULARY: &Vocabulary = &Vocabulary {
+    source: &source::CATALOG,
+    mapping: &mapping::CATALOG,
+    sink: &sink::CATALOG,
+    default_mapping: mapping::default,
+    declared: &mapping::DECLARED,
 };
 
 /// The adapters, with the accounts that they share.
@@ -75,7 +84,7 @@ impl Adapters {
         let (list_id, folder) = (entry.id.list_id.as_str(), self.folder.as_path());
         let caller = Caller::new(list_id, urgent);
         let chosen = Kinds::of(entry);
-        let wanted = mapping::Wanted { list_id, contact: &entry.contact, folder };
+        let wanted = mapping::Wanted { list_id, policy: entry.policy, declared: &entry.declared, folder };
         let mapping = mapping::open(&chosen.mapping, &wanted)
             .map_err(|why| closed("mapping", &entry.mapping, why.into()))?;
         chosen.fit(entry)?;
@@ -112,8 +121,7 @@ struct Kinds {
 impl Kinds {
     fn of(entry: &Entry) -> Self {
         let source = Chosen::of(&entry.source.value, source::USUAL);
-        let usual = if source.kind == source::USUAL { mapping::CONTACT } else { mapping::PLAIN };
-        let mapping = Chosen::of(&entry.mapping.value, usual);
+        let mapping = Chosen::of(&entry.mapping.value, mapping::default(&source.kind));
         Kinds { source, mapping, sink: Chosen::of(&entry.sink.value, sink::USUAL) }
     }
 
@@ -123,7 +131,7 @@ impl Kinds {
             let why = "ometria_contact makes contacts of members, which this source has not; choose another mapping";
             return Err(closed("mapping", &entry.mapping, why.to_owned().into()));
         }
-        if self.mapping.kind != mapping::CONTACT && entry.contact != entry.contact.without_contacts() {
+        if self.mapping.kind != mapping::CONTACT && mapping::is_for_contacts(entry.policy, &entry.declared) {
             let why = format!(
                 "`consent`, `collection`, `default_country`, `marketing_permission`, `fields` and `properties` of the entry are for \
                  ometria_contact, and {} passes on what it makes of a record whatever they say; take them out",

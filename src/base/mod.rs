@@ -4,12 +4,13 @@
 pub mod adapter;
 pub mod clock;
 pub mod consent;
-pub mod contact;
 pub mod counts;
+pub mod declared;
 pub mod fault;
 pub mod record;
 pub mod redact;
 pub mod secret;
+pub mod spec;
 pub mod time;
 pub mod unreadable;
 pub mod window;

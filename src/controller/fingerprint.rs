@@ -14,23 +14,20 @@ use crate::{
 /// The program's version is included, since another version may read the same settings differently. The pace of the entry
 /// is not included.
 pub fn origin(entry: &Entry) -> String {
-    // The order of properties matters: a contact that is full leaves out the last ones.
-    let properties: Vec<&str> =
-        entry.contact.properties.iter().map(|property| property.id.as_str()).collect();
-    let was = serde_json::to_string(&(entry.was, entry.id.settings(), properties)).unwrap_or_default();
+    let was = serde_json::to_string(&(entry.was, &entry.settings, &entry.names.order)).unwrap_or_default();
     format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Returns the origin in the form that older versions of importer wrote.
 fn former_origin(entry: &Entry) -> String {
     let said = [&entry.source, &entry.mapping, &entry.sink].map(|said| &said.value);
-    let was = serde_json::to_string(&(entry.was, &entry.contact, said)).unwrap_or_default();
+    let was = serde_json::to_string(&(entry.was, &entry.names.former, said)).unwrap_or_default();
     format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Returns the name under which the opt-outs of full loads are compared: the delivery and the entry's consent settings.
 pub fn audience(entry: &Entry, ends: &Ends) -> String {
-    let consent = serde_json::to_string(&(entry.contact.policy, &entry.contact.marketing_permission));
+    let consent = serde_json::to_string(&(entry.policy, &entry.names.consent));
     format!("{DELIVERY}{} {}", ends.delivery, consent.unwrap_or_default())
 }
 

@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::GRACE;
-use crate::state::{Mention, fields::ENABLED, identity::EntryId};
+use crate::state::{Entry, Mention, fields::ENABLED, identity::EntryId};
 
 /// Reason for which a run ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +36,8 @@ struct Run {
 
 impl Pauses {
     /// Adds a run that has begun. `stop` ends this run alone.
-    pub fn begin(&mut self, task: AbortHandle, stop: CancellationToken, id: EntryId, mentions: &[Mention]) {
-        let entry = Tracked::new(id, mentions);
+    pub fn begin(&mut self, task: AbortHandle, stop: CancellationToken, entry: Named, mentions: &[Mention]) {
+        let entry = Tracked::new(entry, mentions);
         self.runs.push(Run { task, stop, entry, paused: None });
     }
 
@@ -50,7 +50,7 @@ impl Pauses {
             if let Some(pause) = pause.filter(|_| run.paused.is_none()) {
                 run.stop.cancel();
                 run.paused = Some((pause, now));
-                ending.push((run.entry.now.list_id.clone(), pause));
+                ending.push((run.entry.now.id.list_id.clone(), pause));
             }
         }
         ending
@@ -69,27 +69,44 @@ impl Pauses {
     }
 }
 
+/// An entry and the name of its folder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Named {
+    id: EntryId,
+    folder: String,
+}
+
+impl Named {
+    pub fn of(entry: &Entry) -> Self {
+        Named { id: entry.id.clone(), folder: entry.folder.clone() }
+    }
+
+    fn mentioned(mention: &Mention) -> Option<Self> {
+        Some(Named { id: mention.id.clone()?, folder: mention.folder.clone() })
+    }
+}
+
 /// An entry, followed over the edits of the file.
 struct Tracked {
     /// The entry as it is in the file now, as far as that is certain.
-    now: EntryId,
+    now: Named,
     /// The other entries of its list.
-    others: Vec<EntryId>,
+    others: Vec<Named>,
 }
 
 impl Tracked {
-    fn new(id: EntryId, mentions: &[Mention]) -> Self {
-        let ids = mentions.iter().filter_map(|mention| mention.id.as_ref());
-        let others = ids.filter(|other| other.list_id == id.list_id && !is_same(other, &id)).cloned();
-        Tracked { others: others.collect(), now: id }
+    fn new(entry: Named, mentions: &[Mention]) -> Self {
+        let all = mentions.iter().filter_map(Named::mentioned);
+        let others = all.filter(|other| other.id.list_id == entry.id.list_id && !is_same(other, &entry));
+        Tracked { others: others.collect(), now: entry }
     }
 
     /// Finds the entry in the file. Returns `None` while the entry may still be there and enabled.
     fn follow(&mut self, mentions: &[Mention]) -> Option<Pause> {
-        let of_list: Vec<(&EntryId, bool)> = mentions
+        let of_list: Vec<(Named, bool)> = mentions
             .iter()
-            .filter_map(|mention| Some((mention.id.as_ref()?, mention.disabled)))
-            .filter(|(id, _)| id.list_id == self.now.list_id)
+            .filter_map(|mention| Some((Named::mentioned(mention)?, mention.disabled)))
+            .filter(|(other, _)| other.id.list_id == self.now.id.list_id)
             .collect();
         let unreadable = mentions.iter().any(|mention| mention.id.is_none());
         let (candidates, certain) = self.candidates(&of_list);
@@ -97,9 +114,9 @@ impl Tracked {
             return (!unreadable).then_some(Pause::Removed);
         }
         if candidates.iter().any(|(_, disabled)| !disabled) {
-            if !unreadable && let [(id, _)] = candidates[..] {
-                self.now = id.clone();
-                let others = of_list.into_iter().filter(|(other, _)| *other != id);
+            if !unreadable && let [(entry, _)] = candidates[..] {
+                self.now = entry.clone();
+                let others = of_list.iter().filter(|(other, _)| other != entry);
                 self.others = others.map(|(other, _)| other.clone()).collect();
             }
             return None;
@@ -110,49 +127,48 @@ impl Tracked {
     /// Returns the entries that may be this one after the edit, and whether they are certain. An entry with the same fields is
     /// preferred, then one with the same settings for what is delivered, then any that was not among the others before. The
     /// last choice is certain only for a list with a single entry before and after the edit.
-    fn candidates<'a>(&self, of_list: &[(&'a EntryId, bool)]) -> (Vec<(&'a EntryId, bool)>, bool) {
-        let chosen = |wanted: &dyn Fn(&EntryId) -> bool| -> Vec<_> {
-            of_list.iter().copied().filter(|(id, _)| wanted(id)).collect()
+    fn candidates<'a>(&self, of_list: &'a [(Named, bool)]) -> (Vec<&'a (Named, bool)>, bool) {
+        let chosen = |wanted: &dyn Fn(&Named) -> bool| -> Vec<_> {
+            of_list.iter().filter(|(entry, _)| wanted(entry)).collect()
         };
-        let same = chosen(&|id| is_same(id, &self.now));
+        let same = chosen(&|entry| is_same(entry, &self.now));
         if !same.is_empty() {
             return (same, true);
         }
-        let is_other = |id: &EntryId| self.others.iter().any(|other| is_same(other, id));
-        let folder = self.now.folder();
-        let alike = chosen(&|id| !is_other(id) && id.folder() == folder);
+        let is_other = |entry: &Named| self.others.iter().any(|other| is_same(other, entry));
+        let alike = chosen(&|entry| !is_other(entry) && entry.folder == self.now.folder);
         if !alike.is_empty() {
             return (alike, true);
         }
-        let folders: BTreeSet<String> = self.others.iter().map(|other| other.folder()).collect();
-        let rest = chosen(&|id| !folders.contains(&id.folder()));
+        let folders: BTreeSet<&str> = self.others.iter().map(|other| other.folder.as_str()).collect();
+        let rest = chosen(&|entry| !folders.contains(entry.folder.as_str()));
         (rest, self.others.is_empty() && of_list.len() == 1)
     }
 }
 
 /// Whether two entries are equal apart from `enabled`.
-fn is_same(a: &EntryId, b: &EntryId) -> bool {
-    let without = |id: &EntryId| {
-        let mut others = id.others.clone();
+fn is_same(a: &Named, b: &Named) -> bool {
+    let without = |entry: &Named| {
+        let mut others = entry.id.others.clone();
         others.remove(ENABLED.name);
         others
     };
-    a.list_id == b.list_id && without(a) == without(b)
+    a.id.list_id == b.id.list_id && without(a) == without(b)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::schema;
+    use crate::state::{schema, vocabulary::SAMPLE};
 
     fn mentions(text: &str) -> Vec<Mention> {
-        schema::read(text).unwrap().mentions
+        schema::read(text, &SAMPLE).unwrap().mentions
     }
 
     /// Follows the first entry of the first text through the other texts. Returns the result for each of them.
     fn found(texts: &[&str]) -> Vec<Option<Pause>> {
         let first = mentions(texts[0]);
-        let mut tracked = Tracked::new(first[0].id.clone().unwrap(), &first);
+        let mut tracked = Tracked::new(Named::mentioned(&first[0]).unwrap(), &first);
         texts[1..].iter().map(|text| tracked.follow(&mentions(text))).collect()
     }
 

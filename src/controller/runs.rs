@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     Controller, Look, Mode, Ran, Wanted, fingerprint,
-    pauses::Pause,
+    pauses::{Named, Pause},
     report,
     schedule::{
         due::{self, Due},
@@ -173,7 +173,7 @@ impl Controller {
             dead_letter: folders.dead_letter(&entry),
             origin: fingerprint::origin(&entry),
             delivered_before: entry.delivered_before,
-            reads_archived: entry.contact.policy.reads_archived() && !ends.rereads(),
+            reads_archived: entry.policy.reads_archived() && !ends.rereads(),
             alone: entry.alone,
             past: fingerprint::past(&entry, self.file.all_read(), &folders),
             audience: fingerprint::audience(&entry, &ends),
@@ -184,13 +184,13 @@ impl Controller {
             confirm: self.confirm.clone().filter(|_| entry.first_load != FirstLoad::Confirmed),
         };
         let (stop, id) = (self.stop.child_token(), entry.id.clone());
-        let ended = stop.clone();
+        let (ended, named) = (stop.clone(), Named::of(&entry));
         let task = self.jobs.spawn(async move {
             let ended = run::run(&ends, &plan, &ended).await;
             (entry, ends.retry, ended)
         });
-        self.slots.run(task.id(), id.clone());
-        self.pauses.begin(task, stop, id, self.file.mentions());
+        self.slots.run(task.id(), id);
+        self.pauses.begin(task, stop, named, self.file.mentions());
     }
 
     pub(super) async fn ended(&mut self, ran: Result<(task::Id, Ran), JoinError>) -> Result<(), Fault> {

@@ -123,11 +123,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::base::contact::ContactSettings;
+    use crate::base::{consent::Policy, declared::Values};
 
     fn open(said: &Value, folder: &Path) -> Result<Jq, String> {
-        let contact = ContactSettings::default();
-        Jq::open(&Chosen::of(said, "jq"), &Wanted { list_id: "a", contact: &contact, folder })
+        let (policy, declared) = (Policy::default(), &Values::default());
+        Jq::open(&Chosen::of(said, "jq"), &Wanted { list_id: "a", policy, declared, folder })
     }
 
     fn expression(code: &str) -> Result<Jq, String> {

@@ -8,24 +8,51 @@ pub mod ometria_contact;
 
 use std::path::Path;
 
-use self::{as_is::AsIs, fields::Fields, ometria_contact::OmetriaContact};
+use self::{
+    as_is::AsIs,
+    fields::Fields,
+    ometria_contact::{OmetriaContact, settings},
+};
 use crate::base::{
     adapter::Chosen,
-    contact::ContactSettings,
+    consent::{Consent, Policy},
+    declared::{Declared, Values},
     record::{Mapped, Record},
+    spec::Catalog,
 };
 
 /// The types of mappings.
 pub const TYPES: [&str; 4] = [CONTACT, PLAIN, "fields", "jq"];
-/// That of an entry which names neither a mapping nor a source.
+/// The default for members.
 pub const CONTACT: &str = "ometria_contact";
-/// That of an entry which names another source.
+/// The default for records of any other source.
 pub const PLAIN: &str = "as_is";
+
+pub const CATALOG: Catalog = Catalog {
+    default: None,
+    about: "If absent, ometria_contact for members of Mailchimp, else as_is.",
+    common: &[],
+    specs: &[],
+};
+/// The fields of an entry that belong to a mapping.
+pub const DECLARED: Declared = settings::DECLARED;
+
+/// Returns the mapping of an entry that names none, by the type of its source.
+pub fn default(source: &str) -> &'static str {
+    if source == ometria_contact::SOURCE { CONTACT } else { PLAIN }
+}
+
+/// Returns whether an entry sets something that only a mapping to contacts heeds.
+pub fn is_for_contacts(policy: Policy, declared: &Values) -> bool {
+    policy.consent != Consent::default() || settings::ContactSettings::read(policy, declared).is_set()
+}
 
 /// What a mapping is for.
 pub struct Wanted<'a> {
     pub list_id: &'a str,
-    pub contact: &'a ContactSettings,
+    pub policy: Policy,
+    /// The values of the fields in [`DECLARED`].
+    pub declared: &'a Values,
     /// That of the state file, where relative paths begin.
     pub folder: &'a Path,
 }

@@ -9,19 +9,27 @@ mod fields;
 mod member;
 mod named;
 mod properties;
+pub mod settings;
 
 use std::{borrow::Cow, sync::OnceLock};
 
 use serde::Serialize;
 use serde_json::{Map, Value, value::to_raw_value};
 
-use self::{consent::Said, member::Member, named::Names};
+use self::{
+    consent::Said,
+    member::Member,
+    named::Names,
+    settings::{ContactSettings, PropertySource, TAGS, default_collection},
+};
 use super::{Mapping, Wanted};
 use crate::base::{
     adapter::{Chosen, NoSettings},
-    contact::{ContactSettings, PropertySource, TAGS},
     record::{LeftOut, Mapped, Outgoing, Reason, Record},
 };
+
+/// The source of the members.
+pub const SOURCE: &str = "mailchimp";
 
 /// The mapping of one list.
 pub struct OmetriaContact {
@@ -34,12 +42,12 @@ pub struct OmetriaContact {
 impl OmetriaContact {
     pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Self, String> {
         let NoSettings {} = chosen.settings()?;
-        Ok(OmetriaContact::new(wanted.list_id, wanted.contact.clone()))
+        Ok(OmetriaContact::new(wanted.list_id, ContactSettings::read(wanted.policy, wanted.declared)))
     }
 
     /// Unless the settings name another, the collection is `mailchimp_<list_id>`: contact ids are unique within one.
     pub fn new(list_id: &str, settings: ContactSettings) -> Self {
-        let collection = settings.collection.clone().unwrap_or_else(|| format!("mailchimp_{list_id}"));
+        let collection = settings.collection.clone().unwrap_or_else(|| default_collection(list_id));
         OmetriaContact { collection, names: Names::new(&settings), settings, identity: OnceLock::new() }
     }
 

@@ -5,11 +5,9 @@ use serde_json::{Value, json};
 
 use serde_json::value::RawValue;
 
+use super::settings::{Property, PropertyKind};
 use super::*;
-use crate::base::{
-    consent::{Archived, Consent, Policy},
-    contact::{Property, PropertyKind},
-};
+use crate::base::consent::{Archived, Consent, Policy};
 
 fn member(changes: Value) -> Value {
     let mut member = json!({

@@ -14,6 +14,7 @@ use crate::{
         adapter::Chosen,
         fault::Fault,
         record::{Payload, Reason},
+        spec::Catalog,
     },
     net::{Caller, Doors, Unopened},
 };
@@ -21,7 +22,10 @@ use crate::{
 /// That of an entry which names none.
 pub const USUAL: &str = "ometria";
 /// The types of sinks.
-pub const TYPES: [&str; 3] = [USUAL, "ndjson", "stdout"];
+pub const TYPES: [&str; 3] = [USUAL, ndjson::SPEC.kind, "stdout"];
+
+pub const CATALOG: Catalog =
+    Catalog { default: Some(USUAL), about: "", common: &[], specs: &[&ndjson::SPEC] };
 
 /// On whose behalf something is delivered.
 pub struct Wanted<'a> {
@@ -35,7 +39,7 @@ pub struct Wanted<'a> {
 pub fn open(chosen: &Chosen, wanted: Wanted, doors: &Doors) -> Result<Arc<dyn Sink>, Unopened> {
     Ok(match chosen.kind.as_str() {
         USUAL => Arc::new(Ometria::open(chosen, wanted, doors)?),
-        "ndjson" => Arc::new(Ndjson::open(chosen, &wanted)?),
+        kind if kind == ndjson::SPEC.kind => Arc::new(Ndjson::open(chosen, &wanted)?),
         "stdout" => Arc::new(Stdout::open(chosen)?),
         _ => return Err(chosen.unknown(&TYPES).into()),
     })

@@ -16,13 +16,26 @@ use tokio::task::spawn_blocking;
 
 use super::{BatchLimits, Deletion, Receipt, Sink, Wanted};
 use crate::{
-    base::{adapter::Chosen, fault::Fault, record::Payload},
+    base::{
+        adapter::Chosen,
+        fault::Fault,
+        record::Payload,
+        spec::{Setting, Spec},
+    },
     net::Unopened,
 };
 
 /// Lines that are written and synced at once.
 const MAX_RECORDS: usize = 1000;
 const MEGABYTE: u64 = 1_000_000;
+
+pub const SPEC: Spec = Spec {
+    kind: "ndjson",
+    settings: &[
+        Setting { name: "path", default: None, pace: false },
+        Setting { name: "rotate_mb", default: Some("100"), pace: true },
+    ],
+};
 
 /// What an entry can set.
 #[derive(Deserialize)]

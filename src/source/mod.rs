@@ -13,15 +13,29 @@ use crate::{
         adapter::{self, Chosen},
         fault::Fault,
         record::Record,
+        spec::{Catalog, Setting},
         window::{Cursor, Link, Page, Span, Window},
     },
     net::{Caller, Doors, Unopened},
 };
 
 /// The types of sources.
-pub const TYPES: [&str; 2] = [USUAL, "when_i_work"];
+pub const TYPES: [&str; 2] = [USUAL, when_i_work::SPEC.kind];
 /// That of an entry which names none.
 pub const USUAL: &str = "mailchimp";
+
+pub const CATALOG: Catalog = Catalog {
+    default: Some(USUAL),
+    about: "",
+    common: &[
+        Setting { name: MIN_INTERVAL, default: None, pace: true },
+        Setting { name: RETRY, default: Some("true"), pace: true },
+    ],
+    specs: &[&when_i_work::SPEC],
+};
+
+const MIN_INTERVAL: &str = "min_interval";
+const RETRY: &str = "retry";
 
 /// What is to be read.
 pub struct Wanted<'a> {
@@ -40,14 +54,14 @@ pub struct Opened {
 
 /// Opens what an entry says of its source. Asks nobody.
 pub fn open(mut chosen: Chosen, mut wanted: Wanted, doors: &Doors) -> Result<Opened, Unopened> {
-    if let Some(adapter::Span(distance)) = chosen.take("min_interval")? {
+    if let Some(adapter::Span(distance)) = chosen.take(MIN_INTERVAL)? {
         wanted.caller.distance = distance.to_std().unwrap_or_default();
     }
-    let retry = chosen.take("retry")?.unwrap_or(true);
+    let retry = chosen.take(RETRY)?.unwrap_or(true);
     wanted.caller.once = !retry;
     let source: Box<dyn Source> = match chosen.kind.as_str() {
         USUAL => Box::new(Mailchimp::open(&chosen, wanted, doors)?),
-        "when_i_work" => Box::new(WhenIWork::open(&chosen, wanted, doors)?),
+        kind if kind == when_i_work::SPEC.kind => Box::new(WhenIWork::open(&chosen, wanted, doors)?),
         _ => return Err(chosen.unknown(&TYPES).into()),
     };
     Ok(Opened { source, retry })

@@ -29,6 +29,7 @@ use crate::{
         adapter::Chosen,
         fault::Fault,
         record::{Record, is_nameless, nameless},
+        spec::{Setting, Spec},
         time,
         unreadable::{self, Repaired},
         window::{Cursor, Link},
@@ -37,6 +38,17 @@ use crate::{
         Doors, Response, Unopened,
         answer::{dated, reports_error},
     },
+};
+
+pub const SPEC: Spec = Spec {
+    kind: "when_i_work",
+    settings: &[
+        Setting { name: "days_ahead", default: Some("1"), pace: false },
+        Setting { name: "days_prior", default: Some("0"), pace: false },
+        Setting { name: "time_zone", default: Some("\"UTC\""), pace: false },
+        Setting { name: "unpublished", default: Some("false"), pace: false },
+        Setting { name: "open_shifts", default: Some("false"), pace: false },
+    ],
 };
 
 /// What an entry can set.

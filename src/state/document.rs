@@ -214,10 +214,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::state::vocabulary::SAMPLE;
 
     fn edit(list_id: &str, was: &str) -> Edit {
         let text = format!(r#"[{{"list_id": "{list_id}"}}]"#);
-        let entry = schema::read(&text).unwrap().entries.remove(0).id;
+        let entry = schema::read(&text, &SAMPLE).unwrap().entries.remove(0).id;
         let alone = true;
         let stamp = Stamp {
             latest_timestamp: time::parse("2019-10-21T10:00:00").unwrap(),

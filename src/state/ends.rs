@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     entry::Reader,
-    fields::{Field, Kind, STORES, UNCHANGED, is_name},
+    fields::{Field, Kind, STORES, UNCHANGED},
     finding::Place,
 };
-use crate::base::time;
+use crate::base::{declared::is_name, time};
 
 /// How long it is remembered what was sent, if nothing else is said.
 const EXPIRE: &str = "7d";
@@ -87,7 +87,7 @@ impl Reader<'_> {
     }
 
     /// At any depth.
-    fn refuse_repeats_within(&mut self, value: &Value) {
+    pub(super) fn refuse_repeats_within(&mut self, value: &Value) {
         match value {
             Value::Object(object) => {
                 self.refuse_repeated_keys(object);

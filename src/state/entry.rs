@@ -9,27 +9,29 @@ use serde::de::DeserializeOwned;
 
 use super::{
     fields::{
-        self, ALLOW_MASS_CHANGE, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD, Field, ITEMS_PER_REQUEST, Kind,
-        LATEST_TIMESTAMP, LIST_ID, MAPPING, OVERLAP, SINK, SOURCE, START_OFFSET, TOTAL_UPDATES, WORKER_COUNT,
-        is_name,
+        self, ALLOW_MASS_CHANGE, ARCHIVED, CONSENT, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD, Field,
+        ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID, MAPPING, OVERLAP, SINK, SOURCE, START_OFFSET,
+        TOTAL_UPDATES, WORKER_COUNT,
     },
     finding::{Finding, Place},
     identity::{EntryId, identify, was},
     schema::{Entry, kind},
+    vocabulary::Vocabulary,
 };
-use crate::base::time;
+use crate::base::{consent::Policy, declared::is_name, time};
 
 /// What is found while one entry is read.
 pub struct Reader<'a> {
     pub(super) text: &'a str,
+    pub(super) vocabulary: &'static Vocabulary,
     pub problems: Vec<Finding>,
     pub warnings: Vec<Finding>,
 }
 
 impl<'a> Reader<'a> {
     /// `text` is the whole file's.
-    pub fn new(text: &'a str) -> Self {
-        Reader { text, problems: vec![], warnings: vec![] }
+    pub fn new(text: &'a str, vocabulary: &'static Vocabulary) -> Self {
+        Reader { text, vocabulary, problems: vec![], warnings: vec![] }
     }
 
     pub fn problem(&mut self, at: &impl Ranged, text: String) {
@@ -51,7 +53,7 @@ impl<'a> Reader<'a> {
         };
         self.refuse_repeated_keys(object);
         for prop in &object.properties {
-            if let Some(text) = fields::unknown(prop.name.as_str()) {
+            if let Some(text) = fields::unknown(prop.name.as_str(), self.vocabulary) {
                 self.warning(prop, text);
             }
         }
@@ -67,12 +69,17 @@ impl<'a> Reader<'a> {
         let unchanged = self.remember(object);
         let full_load = self.word(object, &FULL_LOAD);
         let first_load = self.word(object, &FIRST_LOAD);
-        let contact = self.contact(object);
+        let policy = Policy { consent: self.word(object, &CONSENT), archived: self.word(object, &ARCHIVED) };
+        let declared = self.declared(object);
         let allow_mass_change = self.flag(object, &ALLOW_MASS_CHANGE);
         let latest_timestamp = self.time(object, &LATEST_TIMESTAMP);
         let place = Place::of(self.text, object.start());
+        let id = id?;
         Some(Entry {
-            id: id?,
+            folder: id.folder(self.vocabulary),
+            settings: id.settings(self.vocabulary),
+            names: (self.vocabulary.declared.names)(policy, &declared),
+            id,
             alone: true,
             place,
             enabled,
@@ -87,7 +94,8 @@ impl<'a> Reader<'a> {
             unchanged,
             full_load,
             first_load,
-            contact,
+            policy,
+            declared,
             allow_mass_change,
             latest_timestamp,
             delivered_before: object.get(TOTAL_UPDATES.name).is_some(),

@@ -1,10 +1,12 @@
-//! The fields of an entry: the one list that reading, the JSON Schema and the hints for unknown names come from.
+//! The fields of an entry that belong to no adapter: the one list that reading, the JSON Schema and the hints for unknown names
+//! come from.
 
 use serde_json::{Value, json};
 
+use super::vocabulary::Vocabulary;
 use crate::base::{
     adapter::NOTES,
-    contact::{PropertyKind, PropertySource, TAGS},
+    declared::{EntryField, NAME},
     time,
 };
 
@@ -12,7 +14,8 @@ use crate::base::{
 pub struct Field {
     pub name: &'static str,
     pub kind: Kind,
-    /// The value that counts when the field is absent, as JSON; nothing where it is required or only written.
+    /// The value that counts when the field is absent, as JSON; nothing where it is required, only written, or declared by the
+    /// adapters.
     pub default: Option<&'static str>,
     pub about: &'static str,
 }
@@ -33,12 +36,6 @@ pub enum Kind {
     },
     /// Any number, or null.
     Number,
-    /// ISO 3166-1 alpha-2.
-    Country,
-    /// Fields of a contact, each with a merge tag or null.
-    Tags,
-    /// Properties of a contact, each with what it is read from.
-    Properties,
     /// A third party or a mapping: its type, or an object with the type and its settings.
     Adapter,
     /// A length of time, at least a second.
@@ -49,16 +46,16 @@ pub enum Kind {
     Unchanged,
 }
 
-/// Mailchimp puts no more rows into one answer.
+/// The most records of a page.
 const MAX_ITEMS_PER_REQUEST: u64 = 1000;
-/// Mailchimp's limit of simultaneous connections.
+/// The most pages read at once.
 const MAX_WORKER_COUNT: u64 = 10;
 
 pub const LIST_ID: Field = Field {
     name: "list_id",
     kind: Kind::Name,
     default: None,
-    about: "What is read at the source: in Mailchimp the id of the list (audience). Required.",
+    about: "What is read at the source, such as the id of a list. Required.",
 };
 pub const ENABLED: Field = Field {
     name: "enabled",
@@ -82,7 +79,7 @@ pub const ITEMS_PER_REQUEST: Field = Field {
     name: "items_per_request",
     kind: Kind::Whole { least: 1, most: Some(MAX_ITEMS_PER_REQUEST) },
     default: Some("100"),
-    about: "Records a page; also the most in a batch, up to what the sink takes (Ometria 100).",
+    about: "Records a page; also the most in a batch, up to what the sink takes.",
 };
 pub const WORKER_COUNT: Field = Field {
     name: "worker_count",
@@ -108,53 +105,22 @@ pub const ALLOW_MASS_CHANGE: Field = Field {
     default: Some("false"),
     about: "true lets a run pass that was stopped for an unusual share of opt-outs or opt-ins. Remove it afterwards.",
 };
-pub const COLLECTION: Field = Field {
-    name: "collection",
-    kind: Kind::Name,
-    default: None,
-    about: "The collection of the contacts in Ometria; mailchimp_<list_id> if absent. Another one makes new contacts.",
-};
-pub const DEFAULT_COUNTRY: Field = Field {
-    name: "default_country",
-    kind: Kind::Country,
-    default: None,
-    about: "Where phone numbers without a country code are from. If absent, such numbers are left out.",
-};
-pub const MARKETING_PERMISSION: Field = Field {
-    name: "marketing_permission",
-    kind: Kind::Name,
-    default: None,
-    about: "The id of the marketing permission (GDPR) without which nobody is opted in.",
-};
-pub const CONTACT_FIELDS: Field = Field {
-    name: "fields",
-    kind: Kind::Tags,
-    default: None,
-    about: "The merge tags that fields of a contact are read from, where they differ from the usual; null leaves one out.",
-};
-pub const PROPERTIES: Field = Field {
-    name: "properties",
-    kind: Kind::Properties,
-    default: None,
-    about: "Custom fields of the contacts, and what each is read from. They must have been set up in Ometria.",
-};
 pub const SOURCE: Field = Field {
     name: "source",
     kind: Kind::Adapter,
-    default: Some("\"mailchimp\""),
+    default: None,
     about: "Where the records come from: a type, or an object with `type` and its settings.",
 };
 pub const MAPPING: Field = Field {
     name: "mapping",
     kind: Kind::Adapter,
     default: None,
-    about: "What becomes of a record: a type, or an object with `type` and its settings. If absent, ometria_contact for members of \
-            Mailchimp, else as_is.",
+    about: "What becomes of a record: a type, or an object with `type` and its settings.",
 };
 pub const SINK: Field = Field {
     name: "sink",
     kind: Kind::Adapter,
-    default: Some("\"ometria\""),
+    default: None,
     about: "Where the records go: a type, or an object with `type` and its settings.",
 };
 pub const EVERY: Field = Field {
@@ -201,7 +167,7 @@ pub const TOTAL_UPDATES: Field = Field {
     about: "Records that the sink accepted in the last run. Written by importer.",
 };
 
-pub const ALL: [&Field; 24] = [
+pub const ALL: [&Field; 19] = [
     &LIST_ID,
     &SOURCE,
     &MAPPING,
@@ -219,11 +185,6 @@ pub const ALL: [&Field; 24] = [
     &CONSENT,
     &ARCHIVED,
     &ALLOW_MASS_CHANGE,
-    &COLLECTION,
-    &DEFAULT_COUNTRY,
-    &MARKETING_PERMISSION,
-    &CONTACT_FIELDS,
-    &PROPERTIES,
     &ELAPSED_SECONDS,
     &TOTAL_UPDATES,
 ];
@@ -231,18 +192,10 @@ pub const ALL: [&Field; 24] = [
 /// The fields that we write; all others are the user's.
 pub const OWNED: [&str; 3] = [LATEST_TIMESTAMP.name, ELAPSED_SECONDS.name, TOTAL_UPDATES.name];
 
-/// A name without spaces: an id, a merge tag.
-const NAME: &str = "^[^\\s\\p{Cc}]+$";
-
-pub fn is_name(text: &str) -> bool {
-    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
-}
-
-/// A merge tag, and not a path to it.
-const TAG: &str = "^[^\\s.\\p{Cc}]+$";
-
-pub fn is_tag(text: &str) -> bool {
-    is_name(text) && !text.contains('.')
+/// Returns the value that counts when one of these fields is absent.
+pub fn default(name: &str) -> Option<Value> {
+    let field = ALL.iter().find(|field| field.name == name)?;
+    serde_json::from_str(field.default?).ok()
 }
 
 /// What belongs into an object of the entry, whatever the types of its ends.
@@ -250,17 +203,17 @@ const WITHIN: [(&str, &str); 4] =
     [("min_interval", "source"), ("retry", "source"), ("store", "unchanged"), ("expire", "unchanged")];
 
 /// What to say of a field that is none of ours; nothing when it is a note.
-pub fn unknown(name: &str) -> Option<String> {
-    if ALL.iter().any(|field| field.name == name) || NOTES.iter().any(|note| name.starts_with(note)) {
+pub fn unknown(name: &str, vocabulary: &Vocabulary) -> Option<String> {
+    if vocabulary.fields().any(|field| field == name) || NOTES.iter().any(|note| name.starts_with(note)) {
         return None;
     }
     if let Some((_, within)) = WITHIN.iter().find(|(known, _)| *known == name) {
         return Some(format!("`{name}` is not used here; it belongs into the object of `{within}`"));
     }
-    let distance = |field: &&&Field| strsim::damerau_levenshtein(field.name, &name.to_lowercase());
-    let nearest = ALL.iter().min_by_key(distance).filter(|field| distance(field) <= 1 + field.name.len() / 4);
-    Some(match nearest {
-        Some(field) => format!("unknown field `{name}` is not used; did you mean `{}`?", field.name),
+    let distance = |field: &&str| strsim::damerau_levenshtein(field, &name.to_lowercase());
+    let nearest = vocabulary.fields().min_by_key(distance);
+    Some(match nearest.filter(|field| distance(field) <= 1 + field.len() / 4) {
+        Some(field) => format!("unknown field `{name}` is not used; did you mean `{field}`?"),
         None => format!(
             "unknown field `{name}` is kept, but not used (a note of your own may be named `x-{name}`)"
         ),
@@ -268,8 +221,10 @@ pub fn unknown(name: &str) -> Option<String> {
 }
 
 /// The JSON Schema of the state file, draft 2020-12. Editors complete and check by it.
-pub fn json_schema() -> Value {
-    let properties = ALL.iter().map(|field| (field.name.to_owned(), field.json_schema()));
+pub fn json_schema(vocabulary: &Vocabulary) -> Value {
+    let own = ALL.iter().map(|field| (field.name.to_owned(), field.json_schema(vocabulary)));
+    let declared = vocabulary.declared.fields.iter();
+    let properties = own.chain(declared.map(|field| (field.name.to_owned(), declared_schema(field))));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The state file of importer",
@@ -284,7 +239,7 @@ pub fn json_schema() -> Value {
 }
 
 impl Field {
-    fn json_schema(&self) -> Value {
+    fn json_schema(&self, vocabulary: &Vocabulary) -> Value {
         let mut schema = match self.kind {
             Kind::Name => json!({"type": "string", "pattern": NAME}),
             Kind::Time => json!({"type": ["string", "null"],
@@ -293,11 +248,6 @@ impl Field {
             Kind::Word(words) => json!({"enum": words}),
             Kind::Whole { least, .. } => json!({"type": "integer", "minimum": least}),
             Kind::Number => json!({"type": ["number", "null"]}),
-            Kind::Country => {
-                json!({"enum": rust_iso3166::ALL.iter().map(|country| country.alpha2).collect::<Vec<_>>()})
-            }
-            Kind::Tags => tags_schema(),
-            Kind::Properties => properties_schema(),
             Kind::Adapter => json!({"anyOf": [{"type": "string", "pattern": NAME},
                 {"type": "object", "required": ["type"], "properties": {"type": {"type": "string", "pattern": NAME}}}]}),
             Kind::Span => span_schema(),
@@ -310,12 +260,21 @@ impl Field {
         if let Kind::Whole { most: Some(most), .. } = self.kind {
             schema["maximum"] = most.into();
         }
-        if let Some(default) = self.default {
-            schema["default"] = serde_json::from_str(default).unwrap_or_default();
+        if let Some(default) = vocabulary.default(self.name) {
+            schema["default"] = default;
         }
-        schema["description"] = self.about.into();
+        let more =
+            vocabulary.catalog(self.name).map(|catalog| catalog.about).filter(|about| !about.is_empty());
+        schema["description"] =
+            [Some(self.about), more].into_iter().flatten().collect::<Vec<_>>().join(" ").into();
         schema
     }
+}
+
+fn declared_schema(field: &EntryField) -> Value {
+    let mut schema = (field.schema)();
+    schema["description"] = field.about.into();
+    schema
 }
 
 /// Where it can be remembered what was sent.
@@ -323,29 +282,4 @@ pub const STORES: [&str; 2] = ["embedded", "off"];
 
 fn span_schema() -> Value {
     json!({"type": "string", "pattern": time::SPAN})
-}
-
-fn tags_schema() -> Value {
-    let tag = |(field, tag): &(&str, Option<&str>)| {
-        ((*field).to_owned(), json!({"type": ["string", "null"], "pattern": TAG, "default": tag}))
-    };
-    let tags: serde_json::Map<_, _> = TAGS.iter().map(tag).collect();
-    json!({"type": "object", "properties": tags, "additionalProperties": false})
-}
-
-fn properties_schema() -> Value {
-    let (plain, parts) = (PropertySource::PLAIN.join("|"), PropertySource::PARTS.join("|"));
-    let name = "[^\\s.\\p{Cc}]+";
-    let from = format!("^({plain}|interests\\.{name}|merge_fields\\.{name}(\\.({parts}))?)$");
-    let from = json!({"type": "string", "pattern": from});
-    let typed = |from: String, kinds: &[&str]| {
-        let from = json!({"type": "string", "pattern": format!("^({from})$")});
-        json!({"type": "object", "required": ["from"], "additionalProperties": false,
-            "properties": {"from": from, "type": {"enum": kinds}}})
-    };
-    let merge = typed(format!("merge_fields\\.{name}(\\.({parts}))?"), &PropertyKind::WORDS);
-    let flags = typed(format!("vip|interests\\.{name}"), &PropertySource::FLAG_WORDS);
-    let texts = typed("language|source|status|tags".to_owned(), &PropertySource::TEXT_WORDS);
-    json!({"type": "object", "propertyNames": {"pattern": NAME},
-        "additionalProperties": {"anyOf": [from, merge, flags, texts]}})
 }

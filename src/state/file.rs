@@ -23,6 +23,7 @@ use super::{
     linger::Displaced,
     lock, read,
     schema::{self, Snapshot},
+    vocabulary::Vocabulary,
 };
 use crate::base::{clock::Clock, fault::Fault};
 
@@ -39,6 +40,7 @@ const SOON: Duration = Duration::from_millis(50);
 pub struct StateFile {
     pub(super) disk: Disk,
     pub(super) clock: Arc<dyn Clock>,
+    vocabulary: &'static Vocabulary,
     held: Mutex<Held>,
 }
 
@@ -63,11 +65,15 @@ pub struct Applied {
 
 impl StateFile {
     /// Opens a folder's state file and finishes what a crash has left undone. The caller holds the folder's lock.
-    pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+    pub fn open(
+        folder: &Path,
+        clock: Arc<dyn Clock>,
+        vocabulary: &'static Vocabulary,
+    ) -> Result<Self, Fault> {
         let disk = Disk::open(folder.join(NAME)).map_err(|error| {
             Fault::process(format!("could not use the state folder `{}`", folder.display())).because(error)
         })?;
-        let file = StateFile { disk, clock, held: Mutex::default() };
+        let file = StateFile { disk, clock, vocabulary, held: Mutex::default() };
         file.recover().map_err(|error| file.unwritable(&error))?;
         Ok(file)
     }
@@ -113,12 +119,12 @@ impl StateFile {
     /// the history.
     pub fn load(&self) -> Result<Snapshot, Fault> {
         self.follow()?;
-        let mut snapshot = read::load(self.path())?;
+        let mut snapshot = read::load(self.path(), self.vocabulary)?;
         let wishes = self.held().journal.wishes.clone();
         if !wishes.is_empty() {
             self.remember(&snapshot.text, By::Hand);
             wishes.iter().for_each(|wish| self.redo(wish));
-            snapshot = read::load(self.path())?;
+            snapshot = read::load(self.path(), self.vocabulary)?;
         }
         self.remember(&snapshot.text, By::Hand);
         Ok(snapshot)
@@ -187,7 +193,7 @@ impl StateFile {
     }
 
     fn applied(&self, before: &str, text: &str, overruled: Option<Overruled>) -> Result<Applied, Fault> {
-        let snapshot = schema::read(text).map_err(|finding| finding.fault(self.path()))?;
+        let snapshot = schema::read(text, self.vocabulary).map_err(|finding| finding.fault(self.path()))?;
         Ok(Applied { snapshot, before: before.to_owned(), overruled })
     }
 

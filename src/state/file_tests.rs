@@ -13,6 +13,7 @@ use super::{
     disk::{Means, OURS, Step},
     document::{Edit, Overruled, Stamp},
     file::{NAME, StateFile},
+    vocabulary::SAMPLE,
 };
 use crate::base::{clock::SystemClock, time};
 
@@ -25,7 +26,7 @@ fn folder(text: &str) -> tempfile::TempDir {
 }
 
 fn open(folder: &Path) -> StateFile {
-    StateFile::open(folder, Arc::new(SystemClock)).unwrap()
+    StateFile::open(folder, Arc::new(SystemClock), &SAMPLE).unwrap()
 }
 
 fn edit(file: &StateFile) -> Edit {
@@ -213,7 +214,7 @@ fn write_with(means: Means, saves: Option<(Step, Save)>, crash: Option<Step>) ->
             *saved = true;
             save(&at, how, &mut late.lock().unwrap());
         }
-        let whole = super::schema::read(&fs::read_to_string(&at).unwrap()).is_ok();
+        let whole = super::schema::read(&fs::read_to_string(&at).unwrap(), &SAMPLE).is_ok();
         assert!(whole, "at {step:?} the file is not whole");
         if crash == Some(step) { Err(io::Error::other("crash")) } else { Ok(()) }
     };

@@ -29,7 +29,7 @@ impl Folders {
 
     /// Where the checkpoint of an entry is kept.
     pub fn entry(&self, entry: &Entry) -> PathBuf {
-        self.all().join(entry.id.folder())
+        self.all().join(&entry.folder)
     }
 
     /// Returns the folders in which older versions of importer may have kept that checkpoint.

@@ -9,6 +9,7 @@ use super::{
     delivered::{self, PACE},
     disk::digest,
     fields::{LATEST_TIMESTAMP, LIST_ID, OWNED, START_OFFSET},
+    vocabulary::Vocabulary,
 };
 use crate::base::time;
 
@@ -27,14 +28,14 @@ impl EntryId {
     }
 
     /// Returns the settings that change what is delivered, each in one spelling.
-    pub fn settings(&self) -> Map<String, serde_json::Value> {
-        delivered::settings(&self.list_id, &self.others)
+    pub fn settings(&self, vocabulary: &Vocabulary) -> Map<String, serde_json::Value> {
+        delivered::settings(&self.list_id, &self.others, vocabulary)
     }
 
     /// Returns the name of the folder of the entry's checkpoint; dead letters carry it as well. The name depends only on the list
     /// and on the settings that change what is delivered: no note and no neighboring entry changes it.
-    pub fn folder(&self) -> String {
-        let settings = digest(serde_json::Value::from(self.settings()).to_string().as_bytes());
+    pub fn folder(&self, vocabulary: &Vocabulary) -> String {
+        let settings = digest(serde_json::Value::from(self.settings(vocabulary)).to_string().as_bytes());
         format!("{}-{}", self.list_folder(), &settings[..12])
     }
 
@@ -95,18 +96,18 @@ pub fn was(object: &Object) -> Option<Was> {
 
 #[cfg(test)]
 mod tests {
-    use crate::state::schema;
+    use crate::state::{schema, vocabulary::SAMPLE};
 
     #[test]
     fn a_folder_has_a_plain_name_and_its_older_names_are_known() {
-        let id = |entry: &str| schema::read(&format!("[{entry}]")).unwrap().entries.remove(0).id;
+        let id = |entry: &str| schema::read(&format!("[{entry}]"), &SAMPLE).unwrap().entries.remove(0).id;
         let slow = id(r#"{"list_id": "a", "start_offset": 5}"#);
         assert_eq!(slow.former_folders(), ["a-cce85e67", "a"]);
         let paced = id(r#"{"worker_count": 1, "list_id": "a", "enabled": true, "start_offset": 5}"#);
         assert_eq!(paced.former_folders(), slow.former_folders());
-        assert_eq!(paced.folder(), slow.folder());
+        assert_eq!(paced.folder(&SAMPLE), slow.folder(&SAMPLE));
         let strange = id(r#"{"list_id": "../a"}"#);
-        assert!(strange.folder().chars().all(|c| c.is_ascii_alphanumeric() || c == '-'));
+        assert!(strange.folder(&SAMPLE).chars().all(|c| c.is_ascii_alphanumeric() || c == '-'));
         assert_ne!(strange.list_folder(), id(r#"{"list_id": "../b"}"#).list_folder());
     }
 }

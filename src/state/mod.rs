@@ -1,7 +1,7 @@
 //! The user's file, in which we are a guest: read for what is to be done, changed in three fields and nowhere else.
 //! Knows no third party and no run.
 
-mod contact;
+mod declared;
 pub mod delivered;
 pub mod disk;
 pub mod document;
@@ -24,7 +24,9 @@ mod race_tests;
 pub mod read;
 mod recover;
 pub mod schema;
+pub mod vocabulary;
 
 pub use document::{Edit, Stamp};
 pub use file::{Applied, StateFile};
 pub use schema::{Entry, Mention, Snapshot, Unfit};
+pub use vocabulary::Vocabulary;

@@ -20,6 +20,7 @@ use super::{
     document::{Edit, Stamp},
     file::{NAME, StateFile},
     schema,
+    vocabulary::SAMPLE,
 };
 use crate::base::{clock::SystemClock, time};
 
@@ -100,7 +101,7 @@ fn race(how: Save) -> Race {
         count_crossed.fetch_add(u64::from(step == Step::PutBack), Ordering::Relaxed);
         Ok(())
     };
-    let file = StateFile::open(folder.path(), Arc::new(SystemClock)).unwrap();
+    let file = StateFile::open(folder.path(), Arc::new(SystemClock), &SAMPLE).unwrap();
     let file = file.with(Means::Exchange, Box::new(hook));
     let (done, writes) = (AtomicBool::new(false), AtomicU64::new(0));
     let (lost, saves) = thread::scope(|threads| {
@@ -163,13 +164,13 @@ fn a_reader_never_sees_an_incomplete_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(NAME);
     fs::write(&path, format!("[{{\"list_id\": \"a\", \"x-long\": \"{}\"}}]", "x".repeat(100_000))).unwrap();
-    let file = StateFile::open(folder.path(), Arc::new(SystemClock)).unwrap();
+    let file = StateFile::open(folder.path(), Arc::new(SystemClock), &SAMPLE).unwrap();
     let done = AtomicBool::new(false);
     let reads = thread::scope(|threads| {
         let reader = threads.spawn(|| {
             let mut reads = 0;
             while !done.load(Ordering::Relaxed) {
-                assert!(schema::read(&fs::read_to_string(&path).unwrap()).is_ok());
+                assert!(schema::read(&fs::read_to_string(&path).unwrap(), &SAMPLE).is_ok());
                 reads += 1;
             }
             reads

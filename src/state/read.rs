@@ -6,18 +6,19 @@ use super::{
     disk,
     finding::{Finding, Place},
     schema::{self, Snapshot},
+    vocabulary::Vocabulary,
 };
 use crate::base::fault::Fault;
 
 /// Reads a state file, waiting a moment for one that is just being saved. A [`Fault::Process`] says what is wrong with
 /// it and where.
-pub fn load(path: &Path) -> Result<Snapshot, Fault> {
-    inspect(path)?.map_err(|finding| finding.fault(path))
+pub fn load(path: &Path, vocabulary: &'static Vocabulary) -> Result<Snapshot, Fault> {
+    inspect(path, vocabulary)?.map_err(|finding| finding.fault(path))
 }
 
 /// As [`load`], with a finding where the text as a whole is no array of entries.
-pub fn inspect(path: &Path) -> Result<Result<Snapshot, Finding>, Fault> {
-    Ok(schema::read(&text(path)?))
+pub fn inspect(path: &Path, vocabulary: &'static Vocabulary) -> Result<Result<Snapshot, Finding>, Fault> {
+    Ok(schema::read(&text(path)?, vocabulary))
 }
 
 /// The whole text of a state file, or of a copy of it.

@@ -8,15 +8,20 @@ use jsonc_parser::{
     errors::{ParseError, ParseErrorKind},
     parse_to_ast,
 };
+use serde_json::Map;
 
 use super::{
     ends::{FirstLoad, FullLoad, Remember, Said},
     entry::Reader,
-    fields::{ENABLED, LIST_ID, is_name},
+    fields::{ENABLED, LIST_ID},
     finding::{Finding, Place},
     identity::{EntryId, Was, identify},
+    vocabulary::Vocabulary,
 };
-use crate::base::contact::ContactSettings;
+use crate::base::{
+    consent::Policy,
+    declared::{Names, Values, is_name},
+};
 
 /// The file as it was at one moment.
 #[derive(Debug, Clone)]
@@ -37,6 +42,8 @@ pub struct Snapshot {
 pub struct Mention {
     /// `None` if its `list_id` can't be read.
     pub id: Option<EntryId>,
+    /// The name of its folder; empty without an `id`.
+    pub folder: String,
     /// Whether it says `"enabled": false`.
     pub disabled: bool,
 }
@@ -45,6 +52,10 @@ pub struct Mention {
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub id: EntryId,
+    /// The name of its folder, which depends only on the list and `settings`.
+    pub folder: String,
+    /// The settings that change what is delivered, each in one spelling.
+    pub settings: Map<String, serde_json::Value>,
     /// Whether no other entry has its list.
     pub alone: bool,
     pub place: Place,
@@ -67,7 +78,12 @@ pub struct Entry {
     pub full_load: FullLoad,
     /// Whether the first load starts by itself.
     pub first_load: FirstLoad,
-    pub contact: ContactSettings,
+    /// What of people's consent is passed on.
+    pub policy: Policy,
+    /// The fields that belong to an adapter; adapters know what they mean.
+    pub declared: Values,
+    /// What those fields contribute to the names of runs and baselines.
+    pub names: Names,
     /// Whether an unusual share of opt-outs is meant.
     pub allow_mass_change: bool,
     pub latest_timestamp: Option<DateTime<Utc>>,
@@ -137,14 +153,14 @@ pub fn parse(text: &str) -> Result<Array<'_>, Finding> {
 }
 
 /// Reads a whole file. Only a text that is no array fails as a whole; a bad entry is that entry's problem.
-pub fn read(text: &str) -> Result<Snapshot, Finding> {
+pub fn read(text: &str, vocabulary: &'static Vocabulary) -> Result<Snapshot, Finding> {
     let array = parse(text)?;
     let body = text.strip_prefix(BOM).unwrap_or(text);
-    let mentions = array.elements.iter().map(mention).collect();
+    let mentions = array.elements.iter().map(|element| mention(element, vocabulary)).collect();
     let mut snapshot =
         Snapshot { text: text.into(), entries: vec![], problems: vec![], warnings: vec![], mentions };
     for element in &array.elements {
-        let mut reader = Reader::new(body);
+        let mut reader = Reader::new(body, vocabulary);
         let entry = reader.entry(element);
         snapshot.warnings.append(&mut reader.warnings);
         if let Some(first) = entry.as_ref().and_then(|new| snapshot.entries.iter().find(|e| e.id == new.id)) {
@@ -166,12 +182,15 @@ pub fn read(text: &str) -> Result<Snapshot, Finding> {
     Ok(snapshot)
 }
 
-fn mention(element: &Value) -> Mention {
-    let Value::Object(object) = element else { return Mention { id: None, disabled: false } };
+fn mention(element: &Value, vocabulary: &Vocabulary) -> Mention {
+    let Value::Object(object) = element else {
+        return Mention { id: None, folder: String::new(), disabled: false };
+    };
     let once = |name: &str| object.properties.iter().filter(|prop| prop.name.as_str() == name).count() == 1;
     let id = identify(object).filter(|id| once(LIST_ID.name) && is_name(&id.list_id));
+    let folder = id.as_ref().map(|id| id.folder(vocabulary)).unwrap_or_default();
     let enabled = object.get(ENABLED.name).and_then(|prop| prop.value.as_boolean_lit());
-    Mention { id, disabled: once(ENABLED.name) && enabled.is_some_and(|enabled| !enabled.value) }
+    Mention { id, folder, disabled: once(ENABLED.name) && enabled.is_some_and(|enabled| !enabled.value) }
 }
 
 /// What a value is, in words.
@@ -221,10 +240,10 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::base::time;
+    use crate::{base::time, state::vocabulary::SAMPLE};
 
     fn findings(text: &str) -> String {
-        match read(text) {
+        match read(text, &SAMPLE) {
             Ok(snapshot) => snapshot
                 .problems
                 .iter()
@@ -242,7 +261,7 @@ mod tests {
 
     #[test]
     fn absent_fields_have_their_defaults() {
-        let snapshot = read(r#"[{"list_id": "a"}]"#).unwrap();
+        let snapshot = read(r#"[{"list_id": "a"}]"#, &SAMPLE).unwrap();
         let entry = &snapshot.entries[0];
         assert_eq!((entry.start_offset, entry.items_per_request, entry.worker_count), (0, 100, 8));
         assert_eq!(entry.latest_timestamp, None);
@@ -253,7 +272,7 @@ mod tests {
     fn fields_are_read_with_comments_trailing_commas_and_a_byte_order_mark() {
         let text = "\u{feff}[ // lists\n {\"list_id\": \"a\", \"start_offset\": 5, \"items_per_request\": 7, /* ! */\n\
                     \"worker_count\": 2, \"latest_timestamp\": \"2019-10-21 09:50:54\", \"note\": {}, },\n]\n";
-        let snapshot = read(text).unwrap();
+        let snapshot = read(text, &SAMPLE).unwrap();
         let entry = &snapshot.entries[0];
         assert_eq!((entry.start_offset, entry.items_per_request, entry.worker_count), (5, 7, 2));
         assert_eq!(entry.latest_timestamp, time::parse("2019-10-21T09:50:54Z"));
@@ -286,41 +305,6 @@ mod tests {
     }
 
     #[test]
-    fn what_contacts_look_like_is_read_in_the_order_of_the_file() {
-        let text = r#"[{"list_id": "a", "collection": "news", "default_country": "GB", "fields": {"phone_number": null},
-            "properties": {"z": "vip", "a": {"from": "merge_fields.POINTS", "type": "number"},
-                "b": "merge_fields.BIRTHDAY"}}]"#;
-        let contact = read(text).unwrap().entries.remove(0).contact;
-        assert_eq!((contact.tag("phone_number"), contact.tag("firstname")), (None, Some("FNAME")));
-        assert_eq!(
-            (contact.collection.as_deref(), contact.default_country.as_deref()),
-            (Some("news"), Some("GB"))
-        );
-        let told: Vec<String> = contact.properties.iter().map(|p| format!("{} {:?}", p.id, p.kind)).collect();
-        assert_eq!(told, ["z Any", "a Number", "b MonthDay"]);
-    }
-
-    #[test]
-    fn a_bad_setting_of_the_contacts_is_named_with_what_was_expected() {
-        check(
-            r#"[
-  {"list_id": "a", "default_country": "UK", "fields": {"first_name": "X", "gender": 1}},
-  {"list_id": "b", "properties": {"a": "email_address", "a": "vip"}, "collection": ""},
-  {"list_id": "c", "properties": {"a": {"from": "tags", "type": "number"}, "b": {"from": "vip", "typ": "flag"}}}
-]"#,
-            expect![[r#"
-                line 2 column 39: `default_country` must be a country's ISO 3166-1 alpha-2 code, such as "GB"; found "UK"
-                line 2 column 56: `fields` knows no `first_name`, only firstname, lastname, country_id, phone_number, date_of_birth, gender, customer_id
-                line 2 column 85: `fields.gender` must be a merge tag alone, such as "FNAME", or null to leave it out; found 1
-                line 3 column 40: `properties.a` must be read from one of language, vip, tags, source, status, interests.ID, merge_fields.TAG, or merge_fields.TAG and .PART, one of addr1, addr2, city, state, zip, country; found "email_address"
-                line 3 column 57: `a` stands twice here; remove one of them
-                line 3 column 84: `collection` must be a name without spaces; found ""
-                line 4 column 65: `properties.a` must be read as one of text; found "number"
-                line 4 column 81: `properties.b` must be an object with `from` and perhaps `type`, and nothing else; found {"from": "vip", "typ": "flag"}"#]],
-        );
-    }
-
-    #[test]
     fn a_bad_entry_is_its_own_problem_and_the_others_run() {
         let text = r#"[
   {"list_id": "good"},
@@ -349,14 +333,14 @@ mod tests {
                 line 9 column 23: unknown field `note` is kept, but not used (a note of your own may be named `x-note`)"#]],
         );
         let lists: Vec<String> =
-            read(text).unwrap().entries.into_iter().map(|entry| entry.id.list_id).collect();
+            read(text, &SAMPLE).unwrap().entries.into_iter().map(|entry| entry.id.list_id).collect();
         assert_eq!(lists, ["good", "good"]);
     }
 
     #[test]
     fn too_much_is_cut_to_the_maximum_with_a_warning() {
         let text = r#"[{"list_id": "a", "items_per_request": 5000, "worker_count": 11}]"#;
-        let snapshot = read(text).unwrap();
+        let snapshot = read(text, &SAMPLE).unwrap();
         assert_eq!((snapshot.entries[0].items_per_request, snapshot.entries[0].worker_count), (1000, 10));
         check(
             text,

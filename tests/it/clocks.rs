@@ -6,15 +6,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use http::{HeaderValue, StatusCode, header};
 use importer::{
+    app::wiring::VOCABULARY,
     controller::Verdict,
     net::{Request, Response, Transport, TransportError},
     sandbox::{Faults, Sandbox, clocks::Jump},
-    state::{fields, schema},
+    state::fields,
 };
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{NOON, World, at, hours, minutes};
+use crate::support::{NOON, World, at, hours, minutes, read};
 
 const SHIFTS: &str =
     r#"[{"list_id": "shifts", "source": "when_i_work", "mapping": "as_is", "sink": "ndjson"}]"#;
@@ -289,7 +290,7 @@ async fn another_overlap_lets_an_interrupted_run_go_on() {
 
 #[test]
 fn overlap_is_from_a_second_to_a_day_for_importer_and_for_editors() {
-    let validator = jsonschema::validator_for(&fields::json_schema()).unwrap();
+    let validator = jsonschema::validator_for(&fields::json_schema(VOCABULARY)).unwrap();
     let (mut taken, mut refused) = (0, 0);
     for value in [
         "1s", "9s", "60s", "9999s", "79999s", "80000s", "85999s", "86000s", "86399s", "86400s", "86401s",
@@ -297,7 +298,7 @@ fn overlap_is_from_a_second_to_a_day_for_importer_and_for_editors() {
         "25h", "1d", "2d", "0s", "01s", "-1s", "soon", "",
     ] {
         let text = format!(r#"[{{"list_id": "a", "overlap": "{value}"}}]"#);
-        let snapshot = schema::read(&text).unwrap();
+        let snapshot = read(&text);
         let fits = snapshot.problems.is_empty();
         assert_eq!(validator.is_valid(&serde_json::from_str(&text).unwrap()), fits, "{value}");
         match snapshot.problems.first() {

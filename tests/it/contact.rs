@@ -1,11 +1,14 @@
 //! What the mapping makes is what the sink takes.
 
 use importer::{
-    base::{
-        contact::{ContactSettings, Property, PropertySource},
-        record::{Mapped, Record},
+    base::record::{Mapped, Record},
+    mapping::{
+        Mapping,
+        ometria_contact::{
+            OmetriaContact,
+            settings::{ContactSettings, Property, PropertySource},
+        },
     },
-    mapping::{Mapping, ometria_contact::OmetriaContact},
     sink::ometria::rules::refusal,
 };
 use proptest::prelude::*;

@@ -13,7 +13,8 @@ use importer::{
     base::{
         adapter::Chosen,
         clock::Clock,
-        contact::ContactSettings,
+        consent::Policy,
+        declared::Values,
         fault::Fault,
         record::{Mapped, Outgoing, Payload, Record},
         window::{Cursor, Span, Sweep, Window},
@@ -255,12 +256,9 @@ fn mappings() -> Vec<(&'static str, Value)> {
 }
 
 fn open_mapping(said: &Value) -> Box<dyn Mapping> {
-    let contact = ContactSettings::default();
-    mapping::open(
-        &Chosen::of(said, ""),
-        &mapping::Wanted { list_id: "a", contact: &contact, folder: Path::new(".") },
-    )
-    .unwrap()
+    let (policy, declared) = (Policy::default(), &Values::default());
+    let wanted = mapping::Wanted { list_id: "a", policy, declared, folder: Path::new(".") };
+    mapping::open(&Chosen::of(said, ""), &wanted).unwrap()
 }
 
 fn record(body: &str) -> Record {

@@ -360,7 +360,7 @@ async fn a_checkpoint_of_an_older_version_is_found_in_either_of_its_folders_and_
         let text = fs::read_to_string(&checkpoint).unwrap();
         let (head, rest) = text.split_once('\n').unwrap();
         let mut head: serde_json::Value = serde_json::from_str(head).unwrap();
-        let said = serde_json::to_string(&(entry.was, &entry.contact, [(); 3])).unwrap();
+        let said = serde_json::to_string(&(entry.was, &entry.names.former, [(); 3])).unwrap();
         head["origin"] = format!("{said} importer {}", env!("CARGO_PKG_VERSION")).into();
         fs::remove_file(checkpoint).unwrap();
         let former = former.join("checkpoint.ndjson");

@@ -2,11 +2,13 @@
 
 use std::{fs, path::Path, process::Stdio, time::Duration};
 
-use importer::state::schema;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::loopback::{Loopback, finish};
+use crate::{
+    loopback::{Loopback, finish},
+    support::read,
+};
 
 const MEMBERS: u64 = 100_000;
 const KILLS: u32 = 200;
@@ -43,7 +45,7 @@ async fn a_load_of_100_000_that_is_killed_200_times_goes_on_each_time_and_misses
         child.wait().await.unwrap();
         killed += 1;
         let state = loopback.state();
-        assert_eq!(schema::read(&state).unwrap().problems.len(), 0, "{state}");
+        assert_eq!(read(&state).problems.len(), 0, "{state}");
         assert!(!state.contains("latest_timestamp"), "seed {seed}: the load was over after {killed} kills");
         let settled = settled(path);
         went_back += u32::from(settled < last);

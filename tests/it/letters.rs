@@ -6,7 +6,8 @@ use importer::{
     app::wiring::{Adapters, Keys},
     base::clock::SystemClock,
     net::transport::Web,
-    state::{Entry, delivered::ADAPTER_DEFAULTS},
+    sink, source,
+    state::Entry,
 };
 use serde_json::Value;
 
@@ -58,7 +59,7 @@ async fn a_letter_under_an_older_name_is_replayed_for_its_entry_and_for_no_other
         assert_eq!(found.len(), 2);
         let entries: Vec<Entry> = entries(&loopback.state());
         let former = entries[own].id.former_folders();
-        let letter = found.iter().find(|letter| letter["entry"] == entries[own].id.folder()).unwrap();
+        let letter = found.iter().find(|letter| letter["entry"] == entries[own].folder).unwrap();
         rename(&loopback, &[(letter.clone(), &former[0])]);
         for options in [vec!["replay", "let1", "--dry-run"], vec!["replay", "let1"]] {
             let (code, told, _) = finish(loopback.command(&options)).await;
@@ -112,18 +113,27 @@ async fn a_list_on_hold_is_not_replayed_and_why_names_the_three_ways() {
     assert!(code == 0 && told.contains("1 dead letter: 1 sent"), "{told}");
 }
 
-/// Defaults are in two places: in the adapter, and in the table that the name of an entry uses.
+/// An adapter has its defaults in two places: in its settings, and in its declaration, which the name of an entry uses.
 #[test]
 fn the_defaults_of_adapters_are_those_that_the_name_of_an_entry_knows() {
-    for (kind, setting, default) in ADAPTER_DEFAULTS {
-        let path = format!("{}/src/source/{kind}.rs", env!("CARGO_MANIFEST_DIR"));
+    let mut found = 0;
+    for (floor, spec) in [("source", source::CATALOG), ("sink", sink::CATALOG)]
+        .into_iter()
+        .flat_map(|(floor, catalog)| catalog.specs.iter().map(move |spec| (floor, spec)))
+    {
+        let path = format!("{}/src/{floor}/{}.rs", env!("CARGO_MANIFEST_DIR"), spec.kind);
         let text = fs::read_to_string(path).unwrap();
         let block = text.split("impl Default for Settings").nth(1).unwrap().split("\n}\n").next().unwrap();
-        let said = ["= ", ": "]
-            .iter()
-            .any(|equals| block.contains(&format!("{setting} {equals}{default}").replace(" :", ":")));
-        assert!(said, "{kind}: {setting} is {default}");
+        let settings = spec.settings.iter().filter_map(|setting| Some((setting.name, setting.default?)));
+        for (setting, default) in settings {
+            let said = ["= ", ": "]
+                .iter()
+                .any(|equals| block.contains(&format!("{setting} {equals}{default}").replace(" :", ":")));
+            assert!(said, "{}: {setting} is {default}", spec.kind);
+            found += 1;
+        }
     }
+    assert!(found >= 6, "only {found} defaults were found");
 }
 
 #[test]

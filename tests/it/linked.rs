@@ -9,6 +9,7 @@ use std::{
 };
 
 use importer::{
+    app::wiring::VOCABULARY,
     base::clock::{Clock, SystemClock},
     state::{
         Edit, Stamp, StateFile,
@@ -123,7 +124,7 @@ async fn a_link_that_leads_nowhere_is_told_and_its_file_may_come_later() {
 /// Does the work of `go`, without its runs.
 fn open(folder: &Path) -> StateFile {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    StateFile::open(folder, clock).unwrap()
+    StateFile::open(folder, clock, VOCABULARY).unwrap()
 }
 
 fn edit(file: &StateFile) -> Edit {

@@ -7,14 +7,11 @@ use std::{
     time::Duration,
 };
 
-use importer::{
-    controller::Verdict,
-    state::{fields, lock, schema},
-};
+use importer::{app::wiring::VOCABULARY, controller::Verdict, state::lock};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::support::{World, at, entries, minutes};
+use crate::support::{World, at, entries, minutes, read};
 
 /// A full load that takes some seconds, during which the file is edited.
 async fn edited_during_a_run(before: &str, edit: impl Fn(&str) -> String) -> World {
@@ -331,13 +328,13 @@ fn the_json_schema_accepts_what_importer_accepts_and_refuses_what_it_refuses() {
         for value in values {
             let list_id = if field == "list_id" { "" } else { "\"list_id\": \"a\", " };
             let text = format!("[{{{list_id}\"{field}\": {value}}}]");
-            let accepted = schema::read(&text).unwrap().problems.is_empty();
+            let accepted = read(&text).problems.is_empty();
             assert_eq!(validator.is_valid(&serde_json::from_str(&text).unwrap()), accepted, "{text}");
         }
     }
     assert!(!validator.is_valid(&serde_json::json!([{}])));
-    for field in fields::ALL {
-        assert!(printed["items"]["properties"][field.name]["description"].as_str().is_some());
+    for field in VOCABULARY.fields() {
+        assert!(printed["items"]["properties"][field]["description"].as_str().is_some());
     }
 }
 

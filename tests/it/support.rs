@@ -10,13 +10,13 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use importer::{
-    app::wiring::{Adapters, Keys},
+    app::wiring::{Adapters, Keys, VOCABULARY},
     base::{clock::Clock, fault::Fault, time},
     controller::{self, Mode, Tools, Verdict, watch::Watch},
     engine::confirm::Confirm,
     net::Transport,
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member, when_i_work},
-    state::{StateFile, disk::OURS, file::NAME, folders::DEAD_LETTER, schema},
+    state::{Snapshot, StateFile, disk::OURS, file::NAME, folders::DEAD_LETTER, schema},
 };
 use serde_json::{Map, Value};
 use tokio::{
@@ -161,7 +161,7 @@ impl World {
         let stop = CancellationToken::new();
         *self.stop.lock().unwrap() = stop.clone();
         Tools {
-            state: StateFile::open(self.folder.path(), self.clock.clone()).unwrap(),
+            state: StateFile::open(self.folder.path(), self.clock.clone(), VOCABULARY).unwrap(),
             clock: self.clock.clone(),
             open: adapters.opener(),
             watch: Watch::manual(changes),
@@ -364,7 +364,12 @@ impl Log {
 
 /// The entries of a state file's text.
 pub fn entries(text: &str) -> Vec<importer::state::Entry> {
-    schema::read(text).unwrap().entries
+    read(text).entries
+}
+
+/// A state file's text as the program reads it.
+pub fn read(text: &str) -> Snapshot {
+    schema::read(text, VOCABULARY).unwrap()
 }
 
 pub fn minutes(minutes: u64) -> Duration {

@@ -18,7 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::wiring::{Adapters, Keys},
+    app::wiring::{Adapters, Keys, VOCABULARY},
     base::clock::{Clock, SystemClock},
     cli::{self, exit},
     controller::{self, Mode, Tools, Verdict, watch::Watch},
@@ -95,7 +95,7 @@ impl Stage {
         };
         let (transport, clock) = (self.sandbox.clone(), self.clock.clone());
         let tools = Tools {
-            state: StateFile::open(self.folder.path(), self.clock.clone())?,
+            state: StateFile::open(self.folder.path(), self.clock.clone(), VOCABULARY)?,
             clock: self.clock.clone(),
             open: Adapters::new(settings, Keys::Both, transport, clock, self.folder.path()).opener(),
             watch: Watch::file(&self.path(file::NAME)),

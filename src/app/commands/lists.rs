@@ -8,7 +8,7 @@ use anyhow::{anyhow, bail};
 use crate::{
     app::{
         variable,
-        wiring::{Adapters, Keys, examine},
+        wiring::{Adapters, Keys, VOCABULARY, examine},
     },
     base::clock::{Clock, SystemClock},
     controller,
@@ -33,7 +33,7 @@ pub struct Lists {
 impl Lists {
     /// `folder` is that of the state file.
     pub fn open(folder: &Path, keys: Keys) -> anyhow::Result<Self> {
-        let mut snapshot = read::load(&folder.join(NAME))?;
+        let mut snapshot = read::load(&folder.join(NAME), VOCABULARY)?;
         let home = home::of(folder)?;
         if let Some(left) = home::left_beside_link(folder, &home) {
             bail!(

@@ -101,7 +101,7 @@ async fn one(
     name: &str,
     dry_run: bool,
 ) -> anyhow::Result<u8> {
-    let of = |entry: &Entry| entry.id.folder();
+    let of = |entry: &Entry| entry.folder.clone();
     let ends = lists.ends(entry)?;
     // With `allow_mass_change` the next run lifts the hold.
     if let Some(hold) = lists.hold(entry, &ends).await?.filter(|_| !entry.allow_mass_change) {

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use crate::{
-    app::wiring::examine,
+    app::wiring::{VOCABULARY, examine},
     base::{
         clock::{Clock, SystemClock},
         time,
@@ -26,7 +26,7 @@ use crate::{
 /// `importer check`: every problem of the file at once.
 pub fn check(options: &cli::Check) -> anyhow::Result<u8> {
     let path = options.state.join(NAME);
-    let (entries, problems, warnings) = match read::inspect(&path) {
+    let (entries, problems, warnings) = match read::inspect(&path, VOCABULARY) {
         Ok(Ok(mut snapshot)) => {
             examine(&mut snapshot, &options.state)?;
             let mut problems = std::mem::take(&mut snapshot.problems);
@@ -91,7 +91,7 @@ fn count(number: usize, word: &str) -> String {
 
 /// `importer schema`
 pub fn schema() -> anyhow::Result<u8> {
-    writeln!(stdout(), "{:#}", fields::json_schema())?;
+    writeln!(stdout(), "{:#}", fields::json_schema(VOCABULARY))?;
     Ok(exit::DONE)
 }
 

@@ -53,7 +53,7 @@ pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
 /// The letter that the entry's next replay would take.
 async fn letter(lists: &Lists, entry: &Entry, key: &str) -> anyhow::Result<Option<DeadLetter>> {
     let (letters, _) = dead_letter::read(&lists.folders.dead_letter(entry)).await?;
-    let (name, renamed) = (entry.id.folder(), lists.past(entry).renamed());
+    let (name, renamed) = (entry.folder.clone(), lists.past(entry).renamed());
     let is_its = |letter: &DeadLetter| dead_letter::name_of(letter, &renamed) == name;
     Ok(letters.into_iter().rfind(|letter| letter.key == key && is_its(letter)))
 }

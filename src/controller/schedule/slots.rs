@@ -101,10 +101,10 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::schema;
+    use crate::state::{schema, vocabulary::SAMPLE};
 
     fn id(text: &str) -> EntryId {
-        schema::read(&format!("[{text}]")).unwrap().entries.remove(0).id
+        schema::read(&format!("[{text}]"), &SAMPLE).unwrap().entries.remove(0).id
     }
 
     #[tokio::test(start_paused = true)]

@@ -75,10 +75,14 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{base::time, state::schema};
+    use crate::{
+        base::time,
+        state::{schema, vocabulary::SAMPLE},
+    };
 
     fn entry(more: &str) -> Entry {
-        schema::read(&format!(r#"[{{"list_id": "a", "every": "5s"{more}}}]"#)).unwrap().entries.remove(0)
+        let text = format!(r#"[{{"list_id": "a", "every": "5s"{more}}}]"#);
+        schema::read(&text, &SAMPLE).unwrap().entries.remove(0)
     }
 
     #[test]

@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
 
-use super::member::Member;
-use crate::base::contact::{ContactSettings, PropertySource};
+use super::{
+    member::Member,
+    settings::{ContactSettings, PropertySource},
+};
 
 pub struct Names {
     names: Vec<Name>,

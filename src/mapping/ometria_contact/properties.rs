@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Number, Value, json};
 
-use super::{fields, member::Member};
-use crate::base::{
-    contact::{Property, PropertyKind, PropertySource},
-    record::{LeftOut, Reason},
+use super::{
+    fields,
+    member::Member,
+    settings::{Property, PropertyKind, PropertySource},
 };
+use crate::base::record::{LeftOut, Reason};
 
 /// All properties of a contact together stay under so many bytes of JSON, names included:
 /// <https://docs.ometria.com/docs/ometria-data-architecture>.

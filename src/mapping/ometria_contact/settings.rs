@@ -1,10 +1,14 @@
 //! How an entry wants its contacts: what of a member is sent, and under which names.
 
+mod declared;
+mod names;
+
 use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::consent::Policy;
+pub use self::{declared::DECLARED, names::default_collection};
+use crate::base::consent::Policy;
 
 /// The settings of one entry that change what its contacts look like.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -35,10 +39,9 @@ pub const TAGS: [(&str, Option<&str>); 7] = [
 ];
 
 impl ContactSettings {
-    /// What of it counts where no contacts are made: whether the archived are read.
-    pub fn without_contacts(&self) -> Self {
-        let policy = Policy { archived: self.policy.archived, ..Policy::default() };
-        ContactSettings { policy, ..ContactSettings::default() }
+    /// Returns whether anything but the policy is set.
+    pub fn is_set(&self) -> bool {
+        *self != ContactSettings { policy: self.policy, ..ContactSettings::default() }
     }
 
     /// The merge tag that a contact field is read from, if it is sent at all.
