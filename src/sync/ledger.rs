@@ -307,6 +307,10 @@ fn parse(bytes: &[u8]) -> Option<Ledger> {
 }
 
 #[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod passes;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{base::time, sync::walk::Row};
