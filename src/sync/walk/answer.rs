@@ -97,3 +97,7 @@ impl Walk {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

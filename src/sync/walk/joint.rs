@@ -76,3 +76,7 @@ impl Read {
         seconds.into_iter().map(|second| Cut { second, in_order: self.in_order(upper, second) }).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "joint_tests.rs"]
+mod tests;

@@ -64,3 +64,7 @@ impl Walk {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "relief_tests.rs"]
+mod tests;
