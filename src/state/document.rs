@@ -185,9 +185,9 @@ fn comments(text: &str, from: usize, brace: usize) -> (usize, bool) {
 
 /// The length of the comment at the start of this text, if one is there.
 fn comment(text: &str) -> Option<usize> {
-    if text.starts_with("/*") {
+    if let Some(rest) = text.strip_prefix("/*") {
         // `/*/` begins a comment and does not end it.
-        return text[2..].find("*/").map(|end| end + 4);
+        return rest.find("*/").map(|end| end + 4);
     }
     text.starts_with("//").then(|| text.find(['\n', '\r']).unwrap_or(text.len()))
 }
