@@ -42,7 +42,8 @@ async fn a_list_has_a_ledger_from_its_first_pass_on() {
     assert!(exists(folder.path()));
     let summary = summary_of(folder.path()).await;
     assert_eq!((summary.archived_until, summary.whole), (time::parse("2026-11-21").unwrap(), false));
-    assert!(summary.is_empty() && summary.len() == 0, "no pass has come to its end");
+    assert!(summary.is_empty(), "no pass has come to its end");
+    assert_eq!(summary.len(), 0);
 }
 
 #[tokio::test]
@@ -158,7 +159,7 @@ async fn a_ledger_of_another_version_or_with_other_rows_than_it_says_is_none() {
         assert!(parse(&[text.replace(from, to).as_bytes(), rows].concat()).is_none(), "{to}");
     }
     assert!(parse(&[&bytes[..], &[0; ROW]].concat()).is_none(), "a row too many");
-    std::fs::write(path(folder.path()), "not a ledger").unwrap();
+    files::replace(&path(folder.path()), b"not a ledger").unwrap();
     assert_eq!(summary(folder.path()).await.unwrap(), None, "it counts as missing");
     assert!(Ledger::load(folder.path()).await.unwrap().is_none());
 }
