@@ -75,6 +75,10 @@ impl Rows {
 }
 
 #[cfg(test)]
+#[path = "coverage_tests.rs"]
+mod counts;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

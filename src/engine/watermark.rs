@@ -100,6 +100,34 @@ mod tests {
         prop::collection::vec(step, 0..60)
     }
 
+    #[test]
+    fn a_record_is_pending_from_its_sending_until_its_fate_is_known() {
+        let mut watermark: Watermark<()> = Watermark::new(1);
+        assert!(!watermark.is_pending(1));
+        watermark.sent(1);
+        assert!(watermark.is_pending(1) && !watermark.is_pending(2));
+        watermark.sent(1);
+        watermark.settled(1);
+        assert!(!watermark.is_pending(1), "one result settles a record that was sent twice");
+    }
+
+    #[test]
+    fn pages_wait_until_their_mark_has_passed_them() {
+        let mut watermark = Watermark::new(2);
+        watermark.sent(1);
+        watermark.joined(1, "a", [1, 2].into_iter());
+        watermark.joined(1, "b", [3].into_iter());
+        watermark.joined(1, "c", [1].into_iter());
+        watermark.joined(0, "d", [4].into_iter());
+        assert_eq!((watermark.waiting(0), watermark.waiting(1)), (1, 3));
+        assert_eq!(watermark.advance(), [(0, "d")]);
+        assert_eq!((watermark.waiting(0), watermark.waiting(1)), (0, 3));
+        watermark.settled(1);
+        assert_eq!(watermark.waiting(1), 3, "they are settled, but not returned yet");
+        assert_eq!(watermark.advance(), [(1, "a"), (1, "b"), (1, "c")]);
+        assert_eq!((watermark.waiting(1), watermark.advance()), (0, vec![]));
+    }
+
     proptest! {
         #[test]
         fn a_page_is_passed_when_all_its_records_and_those_of_the_pages_above_are_settled_and_not_before(

@@ -185,8 +185,9 @@ fn comments(text: &str, from: usize, brace: usize) -> (usize, bool) {
 
 /// The length of the comment at the start of this text, if one is there.
 fn comment(text: &str) -> Option<usize> {
-    if text.starts_with("/*") {
-        return text.find("*/").map(|end| end + 2);
+    if let Some(rest) = text.strip_prefix("/*") {
+        // `/*/` begins a comment and does not end it.
+        return rest.find("*/").map(|end| end + 4);
     }
     text.starts_with("//").then(|| text.find(['\n', '\r']).unwrap_or(text.len()))
 }
@@ -206,8 +207,13 @@ fn verify(array: &Array, object: &Object, stamp: &Stamp, result: &str) -> Result
         return Ok(());
     }
     let what = "importer can't write into this entry without changing more than its own fields; this is a bug, please report it";
-    Err(Finding::new(result, Place::of(result, object.start()), what))
+    let body = result.strip_prefix(BOM).unwrap_or(result);
+    Err(Finding::new(body, Place::of(body, object.start()), what))
 }
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod layouts;
 
 #[cfg(test)]
 mod tests {

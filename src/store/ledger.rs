@@ -306,6 +306,10 @@ fn parse(bytes: &[u8]) -> Option<Ledger> {
 }
 
 #[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod passes;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{base::time, store::progress::Row};

@@ -225,9 +225,11 @@ impl Walk {
             Stage::Top(search) => search.ask(self.stride, page).map(|span| Ask { span, id: 0, at: now }),
             Stage::Down => {
                 let held = self.held().is_some_and(|until| now < until);
-                let due = self.pages.iter().position(|page| matches!(page.state, State::Due));
-                let index = match due.filter(|index| *index > 0 || !held) {
-                    Some(index) => index,
+                // Only the page below the last joined one is held; the others are read meanwhile.
+                let first = usize::from(held);
+                let due = self.pages.iter().skip(first).position(|page| matches!(page.state, State::Due));
+                let index = match due {
+                    Some(index) => first + index,
                     None => self.next_page()?,
                 };
                 let overlap = self.overlap;
@@ -317,6 +319,9 @@ impl Walk {
     }
 }
 
+#[cfg(test)]
+#[path = "offset/report_tests.rs"]
+mod report_tests;
 #[cfg(test)]
 #[path = "offset_tests.rs"]
 mod tests;

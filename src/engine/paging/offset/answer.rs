@@ -84,7 +84,7 @@ impl Walk {
                 self.stage = Stage::Down;
                 self.unread = offset;
                 let page = self.page(offset, self.stride);
-                self.pages.push_back(Page { readings: 1, state: State::Read(read), ..page });
+                self.pages.push_back(Page { state: State::Read(read), ..page });
                 self.join();
             }
         }
@@ -97,3 +97,7 @@ impl Walk {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

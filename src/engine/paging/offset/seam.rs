@@ -64,3 +64,7 @@ impl Read {
         seconds.into_iter().map(|second| Cut { second, in_order: self.in_order(upper, second) }).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "seam_tests.rs"]
+mod tests;

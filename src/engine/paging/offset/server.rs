@@ -18,3 +18,7 @@ impl Walk {
         self.least_stride = self.least_stride.min(self.stride);
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

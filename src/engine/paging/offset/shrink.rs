@@ -64,3 +64,7 @@ impl Walk {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "shrink_tests.rs"]
+mod tests;

@@ -84,3 +84,7 @@ impl Walk {
         self.split(0, self.stride);
     }
 }
+
+#[cfg(test)]
+#[path = "stitch_tests.rs"]
+mod tests;

@@ -192,3 +192,7 @@ impl Search {
 fn again(candidate: &Read) -> usize {
     PROBE.min(candidate.rows.len().saturating_sub(1))
 }
+
+#[cfg(test)]
+#[path = "top_tests.rs"]
+mod tests;
