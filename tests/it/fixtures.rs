@@ -44,8 +44,8 @@ pub fn keep_or_compare_folder(folder: &Path, home: &Path, name: &str, contacts: 
     if is_written(name) {
         let _ = fs::remove_dir_all(kept(name));
         copy(folder, &kept(name));
-        let digest = digest(home);
-        rename_caches(&kept(name), |cache| cache.contains(&own).then(|| KEPT_CACHE.into()));
+        let ours = digest(home);
+        rename_caches(&kept(name), |cache| cache.contains(&ours).then(|| KEPT_CACHE.into()));
         let lines = contacts.iter().map(|(key, value)| format!("{key}\t{value}\n"));
         fs::write(kept(&format!("{name}.contacts.txt")), lines.collect::<String>()).unwrap();
     }
@@ -70,8 +70,8 @@ pub fn restore_folder(folder: &Path, home: &Path, name: &str) -> Contacts {
         }
     }
     copy(&kept(name), folder);
-    let own = digest(home);
-    rename_caches(home, |cache| (cache == KEPT_CACHE).then(|| format!("{CACHE}{own}.redb")));
+    let ours = digest(home);
+    rename_caches(home, |cache| (cache == KEPT_CACHE).then(|| format!("{CACHE}{ours}.redb")));
     set_version(home);
     let text = fs::read_to_string(kept(&format!("{name}.contacts.txt"))).unwrap();
     let pairs = text.lines().map(|line| line.split_once('\t').unwrap());
