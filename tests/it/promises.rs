@@ -92,7 +92,7 @@ fn modules(file: &str, text: &str) -> Vec<Vec<String>> {
             found.push(match path.and_then(|path| path.strip_suffix("\"]")) {
                 Some(path) => vec![format!("{folder}/{path}")],
                 // With another condition it may be left out.
-                None if !attributes.iter().all(|attribute| known(&attribute)) => vec![],
+                None if !attributes.iter().all(known) => vec![],
                 None => vec![format!("{inner}/{name}.rs"), format!("{inner}/{name}/mod.rs")],
             });
         }
