@@ -17,6 +17,8 @@ pub mod history;
 pub mod home;
 pub mod identity;
 mod journal;
+#[cfg(test)]
+mod journal_tests;
 mod linger;
 pub mod lock;
 #[cfg(test)]

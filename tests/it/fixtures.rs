@@ -1,0 +1,189 @@
+//! State folders that an earlier build wrote, kept as files. Each test writes the same folder again, compares its files and their
+//! JSON keys with the kept ones, and then continues from the kept folder. `tests/fixtures/README.md` says how to write the folders
+//! again, and when.
+
+mod checkpoints;
+mod linked;
+mod records;
+mod shape;
+mod stopped;
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use importer::state::{disk::OURS, folders::DEAD_LETTER};
+use serde_json::{Map, Value};
+
+use crate::support::{OUT, World};
+
+/// Names of the cache of the sink `ndjson`: the kept one, and the part before the digest of the path to which the sink writes.
+const KEPT_CACHE: &str = "unchanged-ndjson.redb";
+const CACHE: &str = "unchanged-";
+
+/// The contacts that Ometria holds, as `<collection> <id>`, with their consent and first name.
+pub type Contacts = BTreeMap<String, String>;
+
+/// Returns the folder of one fixture.
+pub fn kept(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state").join(name)
+}
+
+/// Keeps the folder of a world as a fixture if `FIXTURES` is `write` or the fixture's name. Otherwise compares its files and their
+/// keys with the fixture.
+pub fn keep_or_compare(world: &World, name: &str) {
+    let folder = world.folder.path();
+    keep_or_compare_folder(folder, folder, name, &contacts_of(world));
+}
+
+/// Does the same for any folder. `home` is the folder of the state file itself.
+pub fn keep_or_compare_folder(folder: &Path, home: &Path, name: &str, contacts: &Contacts) {
+    if is_written(name) {
+        let _ = fs::remove_dir_all(kept(name));
+        copy(folder, &kept(name));
+        let ours = digest(home);
+        rename_caches(&kept(name), |cache| cache.contains(&ours).then(|| KEPT_CACHE.into()));
+        let lines = contacts.iter().map(|(key, value)| format!("{key}\t{value}\n"));
+        fs::write(kept(&format!("{name}.contacts.txt")), lines.collect::<String>()).unwrap();
+    }
+    shape::assert_same(folder, home, name);
+}
+
+/// Returns a world whose state folder is a copy of the fixture, and the contacts that Ometria held when the fixture was made.
+pub fn restore(world: World, name: &str) -> (World, Contacts) {
+    let contacts = restore_folder(world.folder.path(), world.folder.path(), name);
+    (world, contacts)
+}
+
+/// Replaces the content of `folder` with a copy of the fixture, and returns those contacts.
+pub fn restore_folder(folder: &Path, home: &Path, name: &str) -> Contacts {
+    assert!(kept(name).is_dir(), "there is no fixture {name}; see tests/fixtures/README.md");
+    for file in fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
+        // The folders themselves may be in use.
+        if file.is_dir() {
+            files(&file).iter().for_each(|file| fs::remove_file(file).unwrap())
+        } else {
+            fs::remove_file(file).unwrap()
+        }
+    }
+    copy(&kept(name), folder);
+    let ours = digest(home);
+    rename_caches(home, |cache| (cache == KEPT_CACHE).then(|| format!("{CACHE}{ours}.redb")));
+    set_version(home);
+    let text = fs::read_to_string(kept(&format!("{name}.contacts.txt"))).unwrap();
+    let pairs = text.lines().map(|line| line.split_once('\t').unwrap());
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// Whether this fixture is to be written again.
+fn is_written(name: &str) -> bool {
+    env::var("FIXTURES").is_ok_and(|wanted| wanted == "write" || wanted == name)
+}
+
+/// Returns the digest in the name of the cache of the sink `ndjson`: that of the absolute path to which the sink writes.
+fn digest(home: &Path) -> String {
+    let files = fs::read_dir(home.join(OUT)).into_iter().flatten();
+    let file = files.map(|file| file.unwrap().path()).next().unwrap_or_default();
+    let file = file.canonicalize().unwrap_or(file);
+    format!("{:x}", md5::compute(format!("ndjson {}", file.display())))
+}
+
+fn rename_caches(home: &Path, renamed: impl Fn(&str) -> Option<String>) {
+    for file in files(home) {
+        if let Some(name) = renamed(file.file_name().unwrap().to_str().unwrap()) {
+            fs::rename(&file, file.with_file_name(name)).unwrap();
+        }
+    }
+}
+
+/// A checkpoint is valid only for the version that wrote it. The fixtures outlive new versions: they hold the format.
+fn set_version(home: &Path) {
+    for file in files(home).into_iter().filter(|file| file.ends_with("checkpoint.ndjson")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let (before, rest) = text.split_once(" importer ").unwrap();
+        let (_, after) = rest.split_once('"').unwrap();
+        fs::write(&file, format!("{before} importer {}\"{after}", env!("CARGO_PKG_VERSION"))).unwrap();
+    }
+}
+
+/// Returns the files below a folder that a fixture keeps, sorted.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = vec![];
+    for path in fs::read_dir(folder).into_iter().flatten().map(|file| file.unwrap().path()) {
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false if path.file_name().is_some_and(|name| name != "lock") => found.push(path),
+            false => {}
+        }
+    }
+    found.sort();
+    found
+}
+
+fn copy(from: &Path, to: &Path) {
+    for file in files(from) {
+        let target = to.join(file.strip_prefix(from).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        match fs::read_link(&file) {
+            Ok(link) => symlink(link, target).unwrap(),
+            Err(_) => fs::write(target, fs::read(&file).unwrap()).unwrap(),
+        }
+    }
+}
+
+fn shown(contact: &Map<String, Value>) -> String {
+    let text = |field: &str| contact.get(field).and_then(Value::as_str).unwrap_or("-");
+    format!("{} {}", text("marketing_optin"), text("firstname"))
+}
+
+/// Returns the contacts that Ometria holds.
+pub fn contacts_of(world: &World) -> Contacts {
+    let ometria = world.sandbox.ometria();
+    let contacts = ometria.contacts().iter();
+    contacts.map(|((collection, id), contact)| (format!("{collection} {id}"), shown(contact))).collect()
+}
+
+/// Checks that the two runs together have delivered every member as it is now. Returns the number of contacts that the second run
+/// has sent again although they had not changed.
+pub fn assert_delivered(world: &World, list_id: &str, collection: &str, before: &Contacts) -> usize {
+    let now = contacts_of(world);
+    let again = now.iter().filter(|(key, value)| before.get(*key) == Some(value)).count();
+    let mut held: Contacts = before.clone();
+    held.extend(now);
+    held.retain(|key, _| key.split(' ').next() == Some(collection));
+    let members: Vec<_> = world.sandbox.mailchimp().members(list_id).cloned().collect();
+    for member in members.iter().filter(|member| member.status == "archived") {
+        if let Some(left) = held.remove(&format!("{collection} {}", member.contact_id(list_id))) {
+            assert!(left.starts_with("EXPLICITLY_OPTEDOUT"), "archived, and {left}");
+        }
+    }
+    let expected = world.expected(list_id).into_iter().map(|member| {
+        let consent = match member.status {
+            "subscribed" => "EXPLICITLY_OPTEDIN",
+            "unsubscribed" | "cleaned" => "EXPLICITLY_OPTEDOUT",
+            _ => "-",
+        };
+        let first = if member.first.is_empty() { "-" } else { &member.first };
+        (format!("{collection} {}", member.contact_id(list_id)), format!("{consent} {first}"))
+    });
+    let expected: Contacts = expected.collect();
+    let missing: Vec<_> = expected.keys().filter(|key| !held.contains_key(*key)).collect();
+    assert!(missing.is_empty(), "{} of {} are missing: {missing:?}", missing.len(), expected.len());
+    assert_eq!(held, expected);
+    again
+}
+
+/// Returns the path of a file in our own folder of a world.
+pub fn own(world: &World, name: &str) -> PathBuf {
+    world.folder.path().join(OURS).join(name)
+}
+
+/// Returns the dead letters of a list.
+pub fn letters(folder: &Path, list_id: &str) -> Vec<Value> {
+    let path = folder.join(DEAD_LETTER).join(format!("{list_id}.ndjson"));
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
