@@ -174,10 +174,10 @@ async fn a_listing_that_never_ends_fails_soon_and_says_what_the_server_does() {
         (offsets(Offsets::Ignored, Totals::Right), "seems to ignore the offset"),
         (offsets(Offsets::Ignored, Totals::Fixed(0)), "seems to ignore the offset"),
         (offsets(Offsets::Ignored, Totals::OfPage), "seems to ignore the offset"),
-        (offsets(Offsets::Wrapped, Totals::Fixed(1_000_000_000)), "brought nothing new in "),
+        (offsets(Offsets::Wrapped, Totals::Fixed(1_000_000_000)), "returned no new record in "),
         (offsets(Offsets::Clamped, Totals::Fixed(1_000_000_000)), "seems to ignore the offset"),
         (offsets(Offsets::Kept, Totals::Fixed(1_000_000_000)), "are unexplained"),
-        (ids(Offsets::Kept, Totals::Right), "gives its records other ids in every answer"),
+        (ids(Offsets::Kept, Totals::Right), "returns different record ids in every answer"),
         (ids(Offsets::Wrapped, Totals::Fixed(0)), "beyond the end of any list"),
         (ids(Offsets::Ignored, Totals::Fixed(1_000_000_000)), "beyond the end of any list"),
     ] {
