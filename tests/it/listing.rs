@@ -102,7 +102,7 @@ async fn a_cap_is_logged_once_and_costs_neither_waiting_nor_requests() {
         world.sandbox.mailchimp().set_quirks(quirks(Totals::Right, Some(cap)));
         assert_eq!(world.once().await.unwrap(), Verdict::Done);
         world.assert_delivered("cap2");
-        assert_eq!(world.logged(&format!("the source gives at most {cap} records in one answer")), 1);
+        assert_eq!(world.logged(&format!("the source returns at most {cap} records per answer")), 1);
         let (least, reads) = (3000 / cap, world.reads().len());
         assert!(reads <= least * 3 / 2 + 30, "{reads} requests where {least} could do");
         let seconds = world.field("elapsed_seconds").as_f64().unwrap();

@@ -27,7 +27,7 @@ use crate::{
 /// of the time, so 24 pairs do so with a probability of 1 in 16 million.
 const ORDERED: u32 = 24;
 
-/// Pages in a row without a new record after which the listing fails, in addition to the pages of two
+/// Most pages in a row without a new record before the listing fails, in addition to the pages of two
 /// readings of all records seen.
 const NO_PROGRESS: u64 = 100;
 /// The same bound for cursor paging, where a source may return long runs of empty pages.

@@ -32,8 +32,8 @@ use crate::{
     store::progress::{MOST, Row},
 };
 
-/// Maximum age of the snapshot behind an answer, and maximum delay until a change becomes visible. An assumption;
-/// ARCHITECTURE.md lists it among the things that are not guaranteed.
+/// Maximum age of the snapshot behind an answer, and maximum delay until a change becomes visible. An
+/// assumption; ARCHITECTURE.md lists it among the things that are not guaranteed.
 pub const LAG: Duration = Duration::from_secs(60);
 
 /// Readings of a page that can't be stitched, after which the next reading waits until every snapshot is
