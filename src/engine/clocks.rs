@@ -116,7 +116,7 @@ impl Clocks {
         let until = time::spoken(until);
         Err(self
             .wrong(format!("the interrupted run reads up to {until}, which is later than now"))
-            .also("to discard that run, start importer once with `--fresh`"))
+            .also("to discard that run, use `importer go --fresh`"))
     }
 
     /// Checks the `newest` row read against the end of its window.

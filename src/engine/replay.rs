@@ -161,7 +161,7 @@ impl Fates {
         Fates { entry: entry.to_owned(), known: BTreeMap::new(), letters: vec![] }
     }
 
-    /// Records which records are gone and which are stale. Returns the others, and the keys of the records
+    /// Notes which records are gone and which are stale. Returns the others, and the keys of the records
     /// whose deletion has to be sent.
     fn found(
         &mut self,
@@ -242,7 +242,7 @@ impl Fates {
         }
     }
 
-    /// Stores the status with which the records are now delivered in the ledger. Records that changed after
+    /// Stores in the ledger the status with which the records are now delivered. Records that changed after
     /// the last run are left to the next one.
     async fn record(&self, records: &[Record], folder: &Path, until: DateTime<Utc>) -> Result<(), Fault> {
         let mut seen = Seen::default();

@@ -15,8 +15,8 @@ use crate::base::fault::Fault;
 /// Name of the file, in the folder of the list: `held-<digest of the sink>.json`.
 const PREFIX: &str = "held-";
 const EXTENSION: &str = "json";
-/// Name of the hold that older versions wrote into the folder of an entry, `<list>` or `<list>-<8 hex
-/// digits>`. It blocks all deliveries of the list.
+/// Name of the hold that older versions wrote into the folder of an entry, which is `<list>` or
+/// `<list>-<8 hex digits>`. It blocks all deliveries of the list.
 const FORMER: &str = "held.json";
 
 /// The reason for a hold.

@@ -31,8 +31,8 @@ pub struct Summary {
     version: u32,
     /// The end of the last window whose records were all delivered.
     pub until: DateTime<Utc>,
-    /// Time from which the archived listing still has to be read: all members archived before are already
-    /// opted out.
+    /// Time from which the archived listing still has to be read: no member that was archived before needs an
+    /// opt-out any more.
     pub archived_until: DateTime<Utc>,
     /// Whether the ledger began with a full load; otherwise it contains only records that changed since it
     /// began.

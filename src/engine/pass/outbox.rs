@@ -50,7 +50,7 @@ impl<'a> Outbox<'a> {
         }
     }
 
-    /// Returns whether more pages may be read. If the sink is slow, their records would pile up.
+    /// Returns whether more pages may be read: not while the sink is so slow that their records would pile up.
     pub fn has_room(&self) -> bool {
         self.batcher.waiting() <= self.batcher.size() * self.context.ends.sink.limits().in_flight
     }

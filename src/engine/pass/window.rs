@@ -8,8 +8,8 @@ use crate::{
     engine::clocks::Clocks,
 };
 
-/// Tolerance for the end of a window behind the source's clock, in addition to the time since the pass began.
-/// The clock has whole seconds, and the current second is still filling.
+/// How far the end of a window may lag behind the source's clock, in addition to the time since the pass
+/// began. The clock has whole seconds, and the current second is still filling.
 const BEHIND: TimeDelta = TimeDelta::seconds(5);
 
 impl Pass<'_> {

@@ -21,7 +21,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// A file could not be written.
+/// A file could not be read or written.
 pub(super) async fn record(
     ends: &Ends,
     plan: &Plan,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{Ask, Joined, LAG, Page, Rows, Stage, State, Walk, seam::Read, top::Outcome};
 use crate::{base::window::Span, store::progress::Row};
 
-/// Assumed divisor of the caps of servers: an answer of any other length is taken to be complete.
+/// Assumed divisor of the caps of servers: while no earlier answer is known, an answer of any other length is
+/// taken to be complete.
 const ROUND: usize = 10;
 
 impl Walk {
