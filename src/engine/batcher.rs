@@ -1,15 +1,16 @@
-//! Payloads in, batches out, filled across pages: sinks count requests, so that a half-empty batch is a wasted one.
+//! Groups payloads into batches across pages. Services count requests, so every batch that is not full wastes
+//! one.
 
 use std::collections::VecDeque;
 
-/// A queue that gives whole batches, and a smaller one only at the end.
+/// A queue that returns full batches, and a smaller one only at the end.
 pub struct Batcher<T> {
     size: usize,
     waiting: VecDeque<T>,
 }
 
 impl<T> Batcher<T> {
-    /// `size`: payloads in a batch, at least 1.
+    /// Creates a batcher with `size` payloads per batch, at least 1.
     pub fn new(size: usize) -> Self {
         Batcher { size: size.max(1), waiting: VecDeque::new() }
     }
@@ -18,12 +19,12 @@ impl<T> Batcher<T> {
         self.waiting.push_back(payload);
     }
 
-    /// Payloads in a batch.
+    /// Returns the number of payloads per batch.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// Payloads that no batch has taken yet.
+    /// Returns the number of payloads that are in no batch yet.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
@@ -32,12 +33,12 @@ impl<T> Batcher<T> {
         self.waiting.iter()
     }
 
-    /// The next full batch, in the order of arrival.
+    /// Returns the next full batch, in the order of arrival.
     pub fn full(&mut self) -> Option<Vec<T>> {
         (self.waiting.len() >= self.size).then(|| self.waiting.drain(..self.size).collect())
     }
 
-    /// The next batch when no more payloads will come.
+    /// Returns the next batch once no more payloads will arrive; it may be smaller.
     pub fn rest(&mut self) -> Option<Vec<T>> {
         let size = self.size.min(self.waiting.len());
         (size > 0).then(|| self.waiting.drain(..size).collect())

@@ -1,7 +1,7 @@
-//! Decides where a window may end, by the source's clock and ours. Pure.
+//! Decides where a window may end, by the source's clock and the clock of this machine. Pure.
 //!
-//! Either clock may be wrong, and a third one may stamp the rows. A window therefore ends at the earlier time: an end that
-//! is too early leaves rows to the next run, an end that is too late loses them.
+//! Either clock may be wrong, and a third one may stamp the rows. A window therefore ends at the earlier
+//! time: an end that is too early leaves rows to the next run, while an end that is too late loses them.
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
@@ -9,24 +9,24 @@ use crate::base::{fault::Fault, time};
 
 /// Tolerated difference between two clocks, and between a window's end and the time of a row.
 pub const USUAL: TimeDelta = TimeDelta::seconds(60);
-/// Largest difference between two clocks with which a window may be opened.
+/// Largest difference between two clocks at which a window may be opened.
 const MOST: TimeDelta = TimeDelta::hours(24);
 
 /// The time by two clocks at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clocks {
-    /// By the source's clock, from the `Date` of its answers.
+    /// The time by the source's clock, from the `Date` header of its answers.
     pub source: DateTime<Utc>,
-    /// By this machine's clock.
+    /// The time by this machine's clock.
     pub ours: DateTime<Utc>,
 }
 
 /// Observations about times, over all passes of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Noticed {
-    /// Both clocks when they first differed by more than [`USUAL`] at the first answer of a pass.
+    /// Both clocks, when they first differed by more than [`USUAL`] at the first answer of a pass.
     pub apart: Option<Clocks>,
-    /// The latest change of all rows read.
+    /// The time of the latest change among all rows read.
     pub newest: Option<DateTime<Utc>>,
     /// Number of rows that changed after the end of their window.
     pub after_end: u64,
@@ -43,7 +43,7 @@ impl Noticed {
         self.last_after = self.last_after.max(before.last_after);
     }
 
-    /// Notes a row from a window with this end.
+    /// Records a row from a window with this end.
     pub fn row(&mut self, changed: DateTime<Utc>, until: Option<DateTime<Utc>>) {
         self.newest = self.newest.max(Some(changed));
         if let Some(until) = until.filter(|until| changed > *until) {
@@ -53,14 +53,15 @@ impl Noticed {
     }
 }
 
-/// Returns the start of a window that continues one which ended at `until`. The windows overlap, since a change may become
-/// visible some time after its time stamp.
+/// Returns the start of a window that continues one which ended at `until`. The windows overlap, since a
+/// change may become visible some time after its time stamp.
 pub fn continuing(until: DateTime<Utc>, overlap: TimeDelta) -> DateTime<Utc> {
     until.checked_sub_signed(overlap + TimeDelta::seconds(1)).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
 impl Clocks {
-    /// Returns the end of a window that is opened now: the second before the current one, in which rows may still change.
+    /// Returns the end of a window that opens now: the second before the current one, in which rows may still
+    /// change.
     pub fn end(self) -> DateTime<Utc> {
         self.earlier().trunc_subsecs(0) - TimeDelta::seconds(1)
     }
@@ -70,17 +71,18 @@ impl Clocks {
         self.source.min(self.ours)
     }
 
-    /// Whether the clocks differ by more than [`USUAL`].
+    /// Returns whether the clocks differ by more than [`USUAL`].
     pub fn differ(self) -> bool {
         (self.source - self.ours).abs() > USUAL
     }
 
-    /// Returns the end of a window that is opened now.
+    /// Returns the end of a window that opens now.
     ///
     /// # Errors
     ///
-    /// If the clocks are more than a day apart, if the end lies before `start`, up to which the list was read before, or if it
-    /// lies more than [`USUAL`] before the `newest` row read.
+    /// * The clocks differ by more than a day.
+    /// * The end is before `start`, the time up to which the list was already read.
+    /// * The end is more than [`USUAL`] before the `newest` row read.
     pub fn checked_end(
         self,
         start: Option<DateTime<Utc>>,
@@ -93,17 +95,20 @@ impl Clocks {
         let end = self.end();
         if let Some(start) = start.filter(|start| *start > end) {
             let (told, start) = (time::spoken(end), time::spoken(start));
-            let what =
-                format!("the window would end at {told}, before {start}, up to which the list was read");
+            let what = format!("the window would end at {told}, but the list was already read up to {start}");
             return Err(self
                 .wrong(what)
-                .also("if the clocks are right, set `latest_timestamp` to an earlier time"));
+                .also("if both clocks are right, set `latest_timestamp` to an earlier time"));
         }
         self.holds(end, newest)?;
         Ok(end)
     }
 
-    /// Returns an error if a window with this end is not over yet.
+    /// Checks that a window with this end is over.
+    ///
+    /// # Errors
+    ///
+    /// The end is more than [`USUAL`] after the end of a window that opens now.
     pub fn is_over(self, until: DateTime<Utc>) -> Result<(), Fault> {
         if until <= self.end() + USUAL {
             return Ok(());
@@ -111,11 +116,15 @@ impl Clocks {
         let until = time::spoken(until);
         Err(self
             .wrong(format!("the interrupted run reads up to {until}, which is later than now"))
-            .also("or start the list again with `importer go --fresh`"))
+            .also("to discard that run, use `importer go --fresh`"))
     }
 
-    /// Returns an error if the `newest` row read changed more than [`USUAL`] after both the window's end and the present time by
-    /// the earlier clock.
+    /// Checks the `newest` row read against the end of its window.
+    ///
+    /// # Errors
+    ///
+    /// The row changed more than [`USUAL`] after both the window's end and the present time by the earlier
+    /// clock.
     pub fn holds(self, until: DateTime<Utc>, newest: Option<DateTime<Utc>>) -> Result<(), Fault> {
         let latest = until.max(self.end()) + USUAL;
         let Some(newest) = newest.filter(|newest| *newest > latest) else { return Ok(()) };
@@ -163,7 +172,7 @@ mod tests {
                 noon,
                 Some("21T12:00:00"),
                 None,
-                "would end at 2026-11-21 11:59:59, before 2026-11-21 12:00:00",
+                "would end at 2026-11-21 11:59:59, but the list was already read up to 2026-11-21 12:00:00",
             ),
             (noon, noon, None, Some("21T12:01:00"), "changed at 2026-11-21 12:01:00, but the window ends at"),
             (noon, day, None, None, ""),
@@ -180,7 +189,7 @@ mod tests {
         }
         let clocks = Clocks { source: at(noon), ours: at(noon) };
         assert!(clocks.is_over(at("21T12:00:59")).is_ok() && clocks.is_over(at("21T12:01:00")).is_err());
-        // Rows may change while a long run reads.
+        // Rows may change during a long run.
         let later = Clocks { source: at("21T14:00:00"), ours: at("21T14:00:00") };
         assert!(later.holds(at(noon), Some(at("21T13:59:00"))).is_ok());
         assert!(later.holds(at(noon), Some(at("21T14:02:00"))).is_err());

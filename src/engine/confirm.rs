@@ -1,4 +1,4 @@
-//! The question before the first load of a list.
+//! Confirmation of the first load of a list.
 
 use std::{fmt, sync::Arc};
 
@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 
 type Ask = dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync;
 
-/// Asks a person before the first load of a list. The future completes when the load may begin. There is no answer that refuses
-/// the load: to prevent it, a person stops the program or pauses the entry.
+/// Asks a person to confirm the first load of a list. The future completes when the load may begin. No answer
+/// refuses the load: to prevent it, a person stops the program or pauses the entry.
 #[derive(Clone)]
 pub struct Confirm(Arc<Ask>);
 

@@ -1,5 +1,6 @@
-//! Errors that a sink finds after it has taken the records: what is new since the last look. The last look is kept, so that
-//! a restart neither asks too often nor tells the same again.
+//! Deferred errors, which a sink detects after it has accepted the records: determines which of them are new
+//! since the last poll. The last poll is on disk, so that a restart neither polls too often nor reports the
+//! same errors again.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -13,34 +14,34 @@ use crate::{
     store::files,
 };
 
-/// An account is asked so often at most.
+/// Minimum time between two polls of an account.
 pub const BETWEEN: TimeDelta = TimeDelta::minutes(10);
 
-/// What one look has found.
+/// The result of one poll.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Look {
     at: DateTime<Utc>,
     kinds: BTreeMap<String, u64>,
-    /// The sink told as many as it can.
+    /// Whether the sink returned as many errors as it can.
     #[serde(default)]
     full: bool,
-    /// Something was sent since, and it was too soon to look again.
+    /// Whether something was sent since, and it was too early to poll again.
     #[serde(default)]
     unseen: bool,
 }
 
-/// What is new.
+/// New deferred errors.
 #[derive(Debug, PartialEq, Eq)]
 pub struct News {
-    /// How often, by kind.
+    /// Number of new errors of each kind.
     pub kinds: BTreeMap<String, u64>,
-    /// There may be more than the sink still tells.
+    /// Whether there may be more errors than the sink returned.
     pub at_least: bool,
-    /// Since when; nothing if nobody has looked before.
+    /// Time of the previous poll; `None` if there was none.
     pub since: Option<DateTime<Utc>>,
 }
 
-/// The account to which runs have sent.
+/// The account to which runs have sent records.
 #[derive(Clone)]
 pub struct Account(Arc<dyn Sink>);
 
@@ -49,8 +50,13 @@ impl Account {
         Account(Arc::clone(&ends.sink))
     }
 
-    /// Asks if something was `taken` since the last look, unless somebody has looked a moment ago, and keeps at `path` what was
-    /// found. Nothing: nobody was asked, or nothing is new.
+    /// Polls the account if the sink has `taken` something since the last poll, unless that poll was less
+    /// than ten minutes ago, and saves the result at `path`. Returns `None` if there was no poll or nothing
+    /// is new.
+    ///
+    /// # Errors
+    ///
+    /// The fault of the sink, or of the file.
     pub async fn look(&self, path: &Path, taken: bool, now: DateTime<Utc>) -> Result<Option<News>, Fault> {
         let before = load(path).await?;
         if !taken && !before.as_ref().is_some_and(|before| before.unseen) {
@@ -73,14 +79,15 @@ async fn keep(path: &Path, look: &Look) -> Result<(), Fault> {
     files::blocking(path, move |path| files::replace(path, &bytes).map(|_| ())).await
 }
 
-/// One that can't be read counts as none.
+/// Reads the last poll; a file that can't be read counts as none.
 async fn load(path: &Path) -> Result<Option<Look>, Fault> {
     let bytes = files::blocking(path, files::read).await?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-/// The sink tells its latest errors without their times; so what is there more often than before is new. Once it tells as many as
-/// it can, new ones can't be told from old ones, and all are told again.
+/// Compares a poll with the previous one. The sink returns its latest errors without their times, so a kind
+/// is new if it occurs more often than before. If both polls returned as many errors as the sink can, new
+/// errors can't be distinguished from old ones, and all of them count as new.
 fn news(before: Option<Look>, found: &LateErrors) -> News {
     let comparable = before.as_ref().filter(|before| !(before.full && found.full));
     let known = |kind: &String| comparable.and_then(|before| before.kinds.get(kind)).copied().unwrap_or(0);

@@ -1,5 +1,5 @@
-//! The one path from a record to the sink, for runs and for replays: what is made of the record, how its batch is delivered, and
-//! the dead letter of a record that is not.
+//! The single path from a record to the sink, for runs and replays: maps the record, delivers its batch, and
+//! creates the dead letter of a record that can't be delivered.
 
 use chrono::{DateTime, Utc};
 
@@ -13,25 +13,26 @@ use crate::{
     store::{cache::Unchanged, dead_letter::DeadLetter, seen::fingerprint},
 };
 
-/// A payload that waits for its delivery, and what is known of its record.
+/// A payload that waits for its delivery, with what is known about its record.
 pub struct PendingRecord {
     /// Fingerprint of the record's key.
     pub key: u128,
     pub payload: Payload,
     pub opts_out: bool,
-    /// Whether it opts in a record that was known with another status, or as opted out, before the run.
+    /// Whether the payload opts in a record that was known with another status, or as opted out, before the
+    /// run.
     pub opts_in: bool,
     /// Time of the record's last change.
     pub changed: Option<DateTime<Utc>>,
 }
 
-/// What is made of a record before anything is sent.
+/// Result of mapping a record, before anything is sent.
 pub enum Prepared {
-    /// A payload for the sink, and the fields that are not part of it. `opts_in` is what the mapping says of the payload.
+    /// A payload for the sink, and the fields that were left out of it. `opts_in` is the mapping's claim.
     Send(PendingRecord, Vec<LeftOut>),
-    /// A rule of the mapping leaves the record out.
+    /// A rule of the mapping skips the record.
     Skip(Reason),
-    /// The record can't be sent. The payload is that which the sink would refuse, if the mapping made one.
+    /// The record can't be sent. Contains the payload that the sink would refuse, if the mapping made one.
     Reject(Reason, Option<PendingRecord>),
 }
 
@@ -42,7 +43,7 @@ pub struct Delivered {
     pub refused: Vec<(PendingRecord, Problem)>,
 }
 
-/// Maps a record and asks the sink whether it would take the payload. Sends nothing.
+/// Maps a record and checks whether the sink would accept the payload. Sends nothing.
 pub fn prepare(ends: &Ends, record: &Record) -> Prepared {
     if record.unreadable.is_some() {
         return Prepared::Reject(UNREADABLE, None);
@@ -63,7 +64,7 @@ pub fn prepare(ends: &Ends, record: &Record) -> Prepared {
 }
 
 impl PendingRecord {
-    /// Makes the payload that tells the sink that a record is gone.
+    /// Returns the pending deletion of a record that is gone at the source.
     pub fn deletion(key: String, changed: Option<DateTime<Utc>>) -> Self {
         let print = fingerprint(&key);
         PendingRecord {
@@ -75,21 +76,21 @@ impl PendingRecord {
         }
     }
 
-    /// Makes the dead letter of a payload that the sink has refused or would refuse.
+    /// Returns the dead letter of a payload that the sink refused or would refuse.
     pub fn dead_letter(self, entry: String, reason: String, now: DateTime<Utc>) -> DeadLetter {
         let PendingRecord { payload: Payload { key, body }, opts_out, changed, .. } = self;
         let (time, deleted) = (time::wire(now), body.is_none());
         DeadLetter { key, entry, reason, request_id: None, time, changed, opts_out, deleted, payload: body }
     }
 
-    /// Makes the dead letter of a payload that the sink has refused.
+    /// Returns the dead letter of a payload that the sink refused.
     pub fn refused(self, entry: String, problem: Problem, now: DateTime<Utc>) -> DeadLetter {
         let letter = self.dead_letter(entry, problem.to_string(), now);
         DeadLetter { request_id: problem.request_id.map(String::from), ..letter }
     }
 }
 
-/// Makes the dead letter of a record of which no payload could be made.
+/// Returns the dead letter of a record that could not be mapped to a payload.
 pub fn dead_letter(record: &Record, entry: String, reason: Reason, now: DateTime<Utc>) -> DeadLetter {
     DeadLetter {
         key: record.key.clone(),
@@ -107,14 +108,16 @@ pub fn dead_letter(record: &Record, entry: String, reason: Reason, now: DateTime
     }
 }
 
-/// Delivers a batch. A batch that is refused as a whole is halved until the records at fault stand alone.
+/// Delivers a batch. A batch that the sink refuses as a whole is halved until each record at fault is in a
+/// batch of its own.
 ///
-/// The cache forgets the records before they are sent and remembers those that were accepted, so that a crash in between
-/// repeats a delivery and never hides one.
+/// The cache forgets the records before they are sent, and stores those that were accepted. A crash in
+/// between therefore repeats a delivery, but never hides one.
 ///
 /// # Errors
 ///
-/// Any fault of the sink but [`Fault::TooLarge`], and a cache that can't be written. The fate of the records is unknown then.
+/// Any fault of the sink except [`Fault::TooLarge`], and a cache that can't be written. The fate of the
+/// records is unknown then.
 pub async fn deliver(
     ends: &Ends,
     unchanged: Option<&Unchanged>,
@@ -145,7 +148,7 @@ pub async fn deliver(
             Err(Fault::TooLarge(problem)) if range.len() == 1 => fates[range.start] = Some(problem),
             Err(Fault::TooLarge(_)) => {
                 let middle = range.start + range.len() / 2;
-                // The earlier half first.
+                // The earlier half is delivered first.
                 ranges.extend([middle..range.end, range.start..middle]);
             }
             Err(fault) => return Err(fault),

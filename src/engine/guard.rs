@@ -1,15 +1,15 @@
-//! Decides when the opt-outs or opt-ins of a run are too many and look like a mistake. Pure.
+//! Decides when a run has so many opt-outs or opt-ins that they are probably a mistake. Pure.
 
-/// Lists of up to this many records are never stopped.
+/// Number of records up to which a list is never stopped.
 const SMALL: u64 = 1000;
-/// A change of more than one record in five is unusual.
+/// Divisor of the list's size: a change of more than one record in five is unusual.
 const SHARE: u64 = 5;
 
-/// The brake of one pass.
+/// The safety brake of one pass.
 #[derive(Debug, Clone, Copy)]
 pub struct Brake {
-    /// Opt-outs that are no news: for a full load, those of the last one; for a pass over changes, 0. `None`: a full load without
-    /// an earlier one to compare with, which may have any number.
+    /// Opt-outs that are not new: for a full load, those of the previous full load; for a pass over changes,
+    /// 0. `None`: a full load without a previous one to compare with, which may have any number.
     pub expected: Option<u64>,
 }
 
@@ -22,17 +22,18 @@ pub struct Changes {
 }
 
 impl Brake {
-    /// Whether it depends on the size of the list if the brake is tripped.
+    /// Returns whether the brake would stop the smallest list that it can stop; if not, the size of the list
+    /// is irrelevant.
     pub fn may_trip(self, changes: Changes) -> bool {
         self.stops_opt_outs(changes, SMALL + 1) || self.stops_opt_ins(changes, SMALL + 1)
     }
 
-    /// Whether the opt-outs are too many for a list of this size.
+    /// Returns whether the opt-outs are too many for a list of this size.
     pub fn stops_opt_outs(self, changes: Changes, list: u64) -> bool {
         self.expected.is_some_and(|expected| is_unusual(changes.opt_outs.saturating_sub(expected), list))
     }
 
-    /// Whether the opt-ins are too many for a list of this size.
+    /// Returns whether the opt-ins are too many for a list of this size.
     pub fn stops_opt_ins(self, changes: Changes, list: u64) -> bool {
         is_unusual(changes.opt_ins, list)
     }

@@ -1,5 +1,6 @@
-//! One run of one list: which rows to request, what becomes of them, when all of them are delivered. Knows no third
-//! party and no state file: it is handed its pipeline and returns an outcome. The store keeps what outlives the run.
+//! One run of one list: decides which rows to request, delivers their records, and checks that none is
+//! missing. Knows no third party and no state file: it receives a pipeline and returns an outcome. The store
+//! keeps what outlives the run.
 
 pub mod batcher;
 pub mod clocks;

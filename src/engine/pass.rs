@@ -1,8 +1,10 @@
-//! One pass over one window of a list: pages of all listings are read side by side, mapped, batched across pages and
-//! delivered, all in one task. It ends when the fate of every record is known.
+//! One pass over one window of a list. It reads the pages of all listings concurrently, maps their records,
+//! batches them across pages and delivers them, all in one task. It ends when the fate of every record is
+//! known.
 //!
-//! Four parts own the state of a pass: the reader its listings, the intake the records and their fates, the outbox what is on its
-//! way to the sink, the guard what can stop the pass. The pass itself only moves things between them.
+//! Four parts own the state of a pass. The reader owns the listings, the intake the records and their fates,
+//! the outbox the records on their way to the sink, and the guard the limits that can stop the pass. The pass
+//! itself only moves data between them.
 
 mod check;
 mod guard;
@@ -44,27 +46,28 @@ use crate::{
     },
 };
 
-/// Interval of progress in the log: a page of news a minute is too much, none in an hour too little.
+/// Interval between progress lines in the log: frequent enough to show progress within an hour, without
+/// filling a page per minute.
 const PROGRESS: Duration = Duration::from_secs(30);
 
-/// What all parts of a pass work with.
+/// The context that all parts of a pass share.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     pub ends: &'a Ends,
     pub plan: &'a Plan,
 }
 
-/// Where a pass begins.
+/// The starting point of a pass.
 pub struct Beginning<'a> {
     pub header: &'a Header,
     /// Pages that were settled before an interruption.
     pub lines: &'a [Line],
     pub baseline: Baseline<'a>,
-    /// Whether payloads that the sink holds already are not sent again.
+    /// Whether to skip payloads that the sink already has.
     pub holds_back: bool,
-    /// Whether the ledger has no record of the list.
+    /// Whether the list has no ledger.
     pub unrecorded: bool,
-    /// What earlier passes have noticed.
+    /// Observations of earlier passes.
     pub noticed: Noticed,
 }
 
@@ -77,15 +80,15 @@ pub struct Pass<'a> {
     start: Instant,
     /// Seconds that the run took before this pass, and this pass before an interruption.
     seconds: f64,
-    /// Whether it is the first pass of a full load.
+    /// Whether this is the first pass of a full load.
     first_of_full: bool,
     unrecorded: bool,
-    /// Why the pass can't finish. The records that were read are delivered nevertheless.
+    /// The reason why the pass can't finish. The records read so far are delivered nevertheless.
     fault: Option<Fault>,
 }
 
 impl<'a> Pass<'a> {
-    /// Returns `None` if a line of the checkpoint can't be read.
+    /// Creates a pass. Returns `None` if a line of the checkpoint can't be decoded.
     pub fn new(
         context: Context<'a>,
         checkpoint: &'a mut Checkpoint,
@@ -101,7 +104,7 @@ impl<'a> Pass<'a> {
             (counts.read_twice, seconds) = (last.read_twice, last.seconds);
             counts.fields.clone_from(&last.fields);
         }
-        // A source that is read whole may date its records as it likes.
+        // A source that is read completely may date its records arbitrarily.
         let read = seen.iter().filter(|_| !ends.rereads()).filter_map(Seen::newest).max();
         let start = Instant::now();
         let mut reader = Reader::new(context, listings, header.server, start);
@@ -127,8 +130,13 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// Reads all listings to their ends, checks what was seen, and delivers all of it. Returns `None` if a stop came first; what was
-    /// read is delivered then, too.
+    /// Reads all listings to their ends, compares the records with the source's counts, and delivers them
+    /// all. Returns `None` if a stop came first; the records read until then are delivered as well.
+    ///
+    /// # Errors
+    ///
+    /// The fault that prevents the pass from finishing, of the source, the sink, the guard or a file. What
+    /// was settled is in the checkpoint.
     pub async fn read_all(&mut self, stop: &CancellationToken) -> Result<Option<Explained>, Fault> {
         self.pump(stop, false).await?;
         if stop.is_cancelled() || !self.reader.finished() {
@@ -139,11 +147,11 @@ impl<'a> Pass<'a> {
             () = stop.cancelled() => None,
         };
         self.pump(stop, true).await?;
-        // After a stop nothing goes out that the guard could not judge any more.
+        // After a stop, the outbox keeps what the guard could not judge any more.
         Ok(explained.filter(|_| self.outbox.is_empty()))
     }
 
-    /// Reads, delivers and settles. With `flush` the last, smaller batch goes out too.
+    /// Reads, delivers and settles. With `flush`, the last, smaller batch is sent as well.
     async fn pump(&mut self, stop: &CancellationToken, flush: bool) -> Result<(), Fault> {
         let (mut reads, mut deliveries) = (Reads::new(), Deliveries::new());
         let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
@@ -159,7 +167,7 @@ impl<'a> Pass<'a> {
             if self.fault.is_some() {
                 stopping = true;
                 reads.clear();
-                // Deliver all records that were read.
+                // Deliver all records read so far.
                 self.reader.take_kept().into_iter().for_each(|page| self.take_page(page));
             }
             self.guard.check_consent(&self.intake.counts, self.size(), &self.outbox).await?;
@@ -169,9 +177,9 @@ impl<'a> Pass<'a> {
             }
             let finished = self.reader.finished();
             let read_out = reads.is_empty() && (stopping || finished);
-            // Pages may wait for records of a batch that is not full.
+            // Pages may be waiting for records in a batch that is not full.
             let stuck = reads.is_empty() && deliveries.is_empty() && !finished;
-            // What is read and not sent at a stop is read again by the next run.
+            // Records that were read but not sent at a stop are read again by the next run.
             if !unsure {
                 self.outbox.send(&mut deliveries, stuck || (read_out && (flush || stopping)));
             }
@@ -182,8 +190,8 @@ impl<'a> Pass<'a> {
             self.reader.log_waits();
             let wake = self.reader.wakes();
             if reads.is_empty() && deliveries.is_empty() && wake.is_none() {
-                let hint = "this is a bug in importer, please report it; the next run goes on from here";
-                return Err(Fault::list("the run waits for nothing").hint(hint));
+                let hint = "this is a bug in importer, please report it; the next run continues from here";
+                return Err(Fault::list("run stalled: nothing in flight and not finished").hint(hint));
             }
             tokio::select! {
                 biased;
@@ -201,7 +209,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Puts the list on record before its first records are delivered.
+    /// Creates the ledger of the list before its first records are delivered.
     async fn begin_record(&mut self) -> Result<(), Fault> {
         if self.unrecorded && self.reader.confirmed {
             ledger::begin(&self.context.plan.list_folder, self.archived_since()).await?;
@@ -211,7 +219,8 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Opens the listings of a pass, where an interrupted one goes on. Returns each listing and the records that were read of it.
+/// Opens the listings of a pass, or resumes those of an interrupted one. Returns the listings, and for each
+/// of them the records read so far.
 fn listings(context: Context<'_>, header: &Header, lines: &[Line]) -> Option<(Vec<Sweeping>, Vec<Seen>)> {
     let Context { ends, plan } = context;
     let pace = Pace {

@@ -1,4 +1,4 @@
-//! What a run works with, and what comes of it.
+//! The input and the outcome of a run.
 
 use std::{
     path::PathBuf,
@@ -23,116 +23,123 @@ use crate::{
     },
 };
 
-/// The third parties of one list.
+/// The source, the mapping and the sink of one list.
 pub struct Ends {
     pub source: Box<dyn Source>,
     pub mapping: Box<dyn Mapping>,
     pub sink: Arc<dyn Sink>,
     /// The clock of this machine.
     pub clock: Arc<dyn Clock>,
-    /// Whether a run that has failed is tried again before its next turn.
+    /// Whether a failed run is tried again before its next turn.
     pub retry: bool,
-    /// A digest of what tells the sink and its account from others.
+    /// Digest of the settings that identify the sink and its account.
     pub held_by: String,
-    /// A digest of the sink's type and address. Another key of the account makes no difference.
+    /// Digest of the sink's type and address. Another key of the same account does not change it.
     pub delivery: String,
 }
 
 impl Ends {
-    /// The rows of a source that is read by rows.
+    /// Returns the rows of a source with offset paging.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`] for a source with cursor paging.
     pub fn rows(&self) -> Result<&dyn Rows, Fault> {
         match self.source.pages() {
             Pages::Rows(rows) => Ok(rows),
-            Pages::Chain(_) => Err(Fault::list("this source can't be asked for single rows")),
+            Pages::Chain(_) => Err(Fault::list("this source does not support reading by offset")),
         }
     }
 
-    /// Returns the time by the source's clock and by ours.
+    /// Returns the time by the source's clock and by the clock of this machine.
     pub fn clocks(&self) -> Clocks {
         Clocks { source: self.source.now(), ours: self.clock.now() }
     }
 
-    /// Whether every run reads all that there is to read.
+    /// Returns whether every run reads the whole list.
     pub fn rereads(&self) -> bool {
         matches!(self.source.pages(), Pages::Chain(_))
     }
 }
 
-/// What to run.
+/// The settings of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// For the log.
+    /// The list's name in the log.
     pub list_id: String,
-    /// Nothing: a full load. Else what changed after this time.
+    /// `None`: a full load. Otherwise, only changes after this time are read.
     pub since: Option<DateTime<Utc>>,
     /// Length of the part of the last window that is read again, in addition to its last second.
     pub overlap: TimeDelta,
     /// Rows left out of a full load, counted from the oldest change.
     pub start_offset: u64,
-    /// Rows a page, and the most payloads a batch; at least 1.
+    /// Rows per page, and maximum number of payloads per batch; at least 1.
     pub items_per_request: usize,
-    /// Pages read at once; at least 1.
+    /// Pages read at the same time; at least 1.
     pub worker_count: usize,
-    /// Where the checkpoint of this entry is kept.
+    /// Folder of the entry's checkpoint.
     pub folder: PathBuf,
-    /// Where the ledger of the list is kept, which its entries share: they run one after the other.
+    /// Folder of the list's ledger. The entries of a list share it, since they run one after the other.
     pub list_folder: PathBuf,
-    /// The file that keeps the list's rejected records.
+    /// File of the list's dead letters.
     pub dead_letter: PathBuf,
-    /// What the result depends on, as text: an interrupted run of another origin does not go on.
+    /// Everything that the result depends on, as text: a run does not resume a checkpoint with another
+    /// origin.
     pub origin: String,
-    /// Whether members were delivered before, even if we have no record of it.
+    /// Whether members were delivered before, even without a ledger.
     pub delivered_before: bool,
-    /// Whether the listing of the archived is read at all.
+    /// Whether the archived listing is read at all.
     pub reads_archived: bool,
     /// Whether the list has no other entry.
     pub alone: bool,
-    /// Where older versions of importer may have kept the records of the entry.
+    /// Folders and names in which older versions of importer may have stored the entry's files.
     pub past: Past,
-    /// The name under which the opt-outs of full loads are compared: the delivery and the entry's consent settings.
+    /// Consent scope in which the opt-outs of full loads are compared: the delivery and the entry's consent
+    /// settings.
     pub audience: String,
-    /// Whether any number of opt-outs and opt-ins may pass.
+    /// Whether any number of opt-outs and opt-ins is allowed.
     pub allow_mass_change: bool,
-    /// What the sink has accepted of each record, if that is remembered.
+    /// Cache of what the sink has accepted of each record, if the entry uses one.
     pub unchanged: Unchanged,
-    /// Whether what the sink holds already is not sent again.
+    /// Whether to skip payloads that the sink already has.
     pub holds_back: bool,
-    /// Set when the sink has taken something.
+    /// Set when the sink has accepted something.
     pub taken: Arc<AtomicBool>,
-    /// The question before a first load into a sink with a caution; `None`: the load begins at once.
+    /// Confirmation of a first load into a sink with a caution; `None`: the load begins at once.
     pub confirm: Option<Confirm>,
 }
 
 impl Plan {
-    /// Where the records of the entry are kept.
+    /// Returns where the entry's files are.
     pub fn place(&self) -> Place<'_> {
         let Plan { folder, list_folder, dead_letter, origin, .. } = self;
         Place { folder, list_folder, dead_letter, origin }
     }
 
-    /// What tells the entry from others of its list.
+    /// Returns the name that distinguishes the entry from the others of its list.
     pub fn entry(&self) -> String {
         migrate::name(&self.folder)
     }
 }
 
-/// How a run ended when nothing failed.
+/// How a run without a fault ended.
 #[derive(Debug)]
 pub enum Ended {
     /// Everything in the windows is delivered or counted.
     Finished(Outcome),
-    /// A stop was asked for; what was read is delivered.
+    /// A stop was requested; the records read until then are delivered.
     Stopped(Counts),
 }
 
+/// The result of a finished run.
 #[derive(Debug)]
 pub struct Outcome {
     /// The end of the last window. Every change up to then that was visible is delivered.
     pub until: DateTime<Utc>,
-    /// Interrupted parts of the run included, but not the time in between.
+    /// Duration of the run with its interrupted parts, but without the time between them.
     pub elapsed: Duration,
     pub counts: Counts,
-    /// What the settings name and no record has had.
+    /// Names in the settings that no record has.
     pub unknown: Vec<String>,
     pub noticed: Noticed,
 }

@@ -1,5 +1,5 @@
-//! Rejected records once more: each is read from the source again by its key and mapped afresh. What was kept of it is never
-//! sent, since people may have withdrawn their consent meanwhile.
+//! Replays rejected records: reads each from the source again by its key, and maps it again. A stored payload
+//! is never sent, since people may have withdrawn their consent in the meantime.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -30,46 +30,51 @@ use crate::{
     },
 };
 
-/// Records that are asked for at once.
+/// Records requested from the source at the same time.
 const AT_ONCE: usize = 8;
 
-/// What to replay.
+/// The dead letters to replay.
 pub struct Letters {
     pub file: PathBuf,
-    /// Where the ledger of the list is kept.
+    /// Folder of the list's ledger.
     pub list_folder: PathBuf,
-    /// The entry whose letters are replayed, and all that the list has.
+    /// The entry whose dead letters are replayed, and all entries of the list.
     pub entry: String,
     pub entries: Vec<String>,
     /// Older names of the entries, each with the current one.
     pub renamed: Vec<(String, String)>,
-    /// What the sink has accepted of each record, if that is remembered.
+    /// Cache of what the sink has accepted of each record, if the entry uses one.
     pub unchanged: Unchanged,
-    /// Nothing is sent and nothing is written.
+    /// Whether to send nothing and write nothing.
     pub dry_run: bool,
 }
 
-/// What became of the records.
+/// Results of a replay.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// Different records.
+    /// Number of different records.
     pub letters: usize,
-    /// Accepted, or with a dry run what would be sent.
+    /// Number of records accepted; in a dry run, of those that would be sent.
     pub sent: usize,
     pub skipped: BTreeMap<String, u64>,
     pub rejected: BTreeMap<String, u64>,
-    /// They are no longer at the source.
+    /// Number of records that are no longer at the source.
     pub gone: usize,
-    /// Lines that are no letters; they stay.
+    /// Number of lines that are no dead letters; they stay in the file.
     pub unreadable: usize,
     /// Rejected records without a readable key, which a replay can't request.
     pub nameless: usize,
-    /// Nothing was sent.
+    /// Whether nothing was sent.
     pub dry_run: bool,
 }
 
-/// Replays the rejected records of one entry. Whoever is delivered, held back by a rule, or gone, is no dead letter any more, but
-/// for opt-outs that nobody can deliver. Records whose fate is not known when this fails stay.
+/// Replays the rejected records of one entry. Removes the dead letters of delivered, skipped and deleted
+/// records; keeps opt-outs that could not be delivered.
+///
+/// # Errors
+///
+/// The fault of the source, the sink or a file. The dead letters of records whose fate is unknown then stay
+/// in the file.
 pub async fn run(ends: &Ends, letters: &Letters) -> Result<Replayed, Fault> {
     if !letters.dry_run {
         letters.unchanged.begin().await?;
@@ -108,17 +113,18 @@ pub async fn run(ends: &Ends, letters: &Letters) -> Result<Replayed, Fault> {
     Ok(replayed)
 }
 
-/// What the letters say of one record.
+/// The combined dead letters of one record.
 #[derive(Debug, Clone, Copy, Default)]
 struct Wanted {
-    /// When it had last changed: an older picture of it will not do.
+    /// Time of the record's last change: an older version than this is a stale snapshot.
     changed: Option<DateTime<Utc>>,
     opts_out: bool,
-    /// The sink was to be told that it is gone.
+    /// Whether a deletion of the record was refused.
     deleted: bool,
 }
 
-/// The records of an entry's letters; those of entries that there are no more are everybody's.
+/// Combines an entry's dead letters by record. The dead letters of entries that no longer exist belong to
+/// every entry.
 fn wanted(read: Vec<DeadLetter>, letters: &Letters) -> BTreeMap<String, Wanted> {
     let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
     for letter in read {
@@ -133,7 +139,7 @@ fn wanted(read: Vec<DeadLetter>, letters: &Letters) -> BTreeMap<String, Wanted> 
     wanted
 }
 
-/// What becomes of a record.
+/// The fate of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Fate {
     Gone,
@@ -142,11 +148,11 @@ enum Fate {
     Rejected(String),
 }
 
-/// What becomes of some records, by their keys.
+/// The fates of some records, by their keys.
 struct Fates {
     entry: String,
     known: BTreeMap<String, Fate>,
-    /// Of those that are rejected once more.
+    /// New dead letters of the records that were rejected again.
     letters: Vec<DeadLetter>,
 }
 
@@ -155,8 +161,8 @@ impl Fates {
         Fates { entry: entry.to_owned(), known: BTreeMap::new(), letters: vec![] }
     }
 
-    /// Notes who is gone, and who was shown as an older picture; answers the others, and of whom the sink is to be told that they
-    /// are gone.
+    /// Notes which records are gone and which are stale. Returns the others, and the keys of the records
+    /// whose deletion has to be sent.
     fn found(
         &mut self,
         wanted: &[(String, Wanted)],
@@ -177,7 +183,7 @@ impl Fates {
         (records, gone)
     }
 
-    /// Who was to be opted out, and is not there or held back now, stays to be seen to.
+    /// Keeps the opt-outs of records that are now gone or skipped: a person has to handle them.
     fn keep_opt_outs(&mut self, wanted: &[(String, Wanted)]) {
         for (key, _) in wanted.iter().filter(|(_, wanted)| wanted.opts_out) {
             if matches!(self.known.get(key), Some(Fate::Gone | Fate::Skipped(_))) {
@@ -203,7 +209,7 @@ impl Fates {
                 Prepared::Skip(reason) => self.note(&record.key, Fate::Skipped(reason.to_owned())),
                 Prepared::Reject(reason, pending) => {
                     self.note(&record.key, Fate::Rejected(reason.to_owned()));
-                    // Without a payload it would be the same letter.
+                    // Without a payload, the dead letter would be the same as before.
                     let letter = pending
                         .map(|pending| pending.dead_letter(self.entry.clone(), reason.to_owned(), now()));
                     self.letters.extend(letter);
@@ -236,7 +242,8 @@ impl Fates {
         }
     }
 
-    /// Notes in the ledger as what the records are delivered now. Those that have changed since the last run are left to the next.
+    /// Stores in the ledger the status with which the records are now delivered. Records that changed after
+    /// the last run are left to the next one.
     async fn record(&self, records: &[Record], folder: &Path, until: DateTime<Utc>) -> Result<(), Fault> {
         let mut seen = Seen::default();
         for record in records.iter().filter(|record| record.changed.is_some_and(|changed| changed <= until)) {
@@ -259,7 +266,7 @@ impl Fates {
         ledger::add(folder, delivered).await.map(|_| ())
     }
 
-    /// Keeps the letters of those who are rejected still, as they are now, and drops the others.
+    /// Updates the dead letters of the records that are still rejected, and removes the others.
     async fn keep(self, file: &Path) -> Result<(), Fault> {
         let settled = self.known.iter().filter(|(_, fate)| !matches!(fate, Fate::Rejected(_)));
         let settled: HashSet<u128> = settled.map(|(key, _)| fingerprint(key)).collect();
@@ -286,7 +293,8 @@ impl fmt::Display for Replayed {
             many => {
                 write!(
                     f,
-                    "; {many} have no readable key, so a replay can't request them; a full load reads them again"
+                    "; {many} have no readable key, so a replay can't request them; \
+                     a full load reads them again"
                 )?;
             }
         }
@@ -303,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deletion_that_was_refused_is_told_again_to_a_sink_that_takes_it_and_to_no_other() {
+    fn a_deletion_that_was_refused_is_sent_again_only_to_a_sink_that_accepts_deletions() {
         let wanted = |deleted| ("a".to_owned(), Wanted { deleted, ..Wanted::default() });
         for (deleted, deletes, gone, fate) in
             [(true, true, 1, None), (true, false, 0, Some(Fate::Gone)), (false, true, 0, Some(Fate::Gone))]

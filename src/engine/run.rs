@@ -1,5 +1,5 @@
-//! One run of one list, from its first window to its outcome: a pass, after a full load the passes that catch up with
-//! what changed meanwhile, and what is remembered of them.
+//! One run of one list, from its first window to its outcome. It makes a pass, and after a full load further
+//! passes that catch up with changes made in the meantime; it records the result of each.
 //!
 //! A run is a chain of passes. Each pass ends in a [`Step`]: another pass, or the end of the run.
 
@@ -29,16 +29,16 @@ use crate::{
     },
 };
 
-/// Passes after that of a full load, at most; one at least.
+/// Maximum number of passes after the first one of a full load; there is at least one.
 const CATCH_UPS: u32 = 3;
 
-/// Runs one list. After `stop` no new page is requested, and pages in flight are dropped. What a failed or stopped run has settled
-/// is in its checkpoint, and the next run goes on from there.
+/// Runs one list. After `stop`, no new page is requested, and pages in flight are dropped. Everything that a
+/// failed or stopped run has settled is in its checkpoint, from which the next run continues.
 ///
 /// # Errors
 ///
-/// The fault that keeps the list from being delivered: a hold, a source or a sink that fails, records that nothing explains, or
-/// clocks that contradict each other.
+/// The fault that prevents the list from being delivered: a hold, a source or a sink that fails, records that
+/// nothing explains, or clocks that contradict each other.
 pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<Ended, Fault> {
     let (entry, entries) = (plan.entry(), plan.past.names());
     let allowed = plan.allow_mass_change.then_some(entry.as_str());
@@ -67,27 +67,27 @@ struct Run<'a> {
     checkpoint: Checkpoint,
     /// The ledger before the run; `None` if there is none.
     known: Option<Ledger>,
-    /// What the passes up to now have noticed.
+    /// Observations of the passes so far.
     noticed: Noticed,
 }
 
-/// What follows.
+/// What follows a pass.
 enum Step {
     Pass(NextPass),
     End(Ended),
 }
 
-/// A pass that is to be made.
+/// A pass to make.
 struct NextPass {
     kind: Kind,
     header: Header,
 }
 
-/// Why a pass is made.
+/// The reason for a pass.
 enum Kind {
-    /// The first one of the run.
+    /// It is the first one of the run.
     First,
-    /// It goes on after an interruption, above these pages.
+    /// It resumes an interrupted pass after these settled pages.
     Resumed(Vec<Line>),
     /// The previous one could not explain all records.
     Repeated,
@@ -133,7 +133,7 @@ impl Run<'_> {
             noticed: std::mem::take(&mut self.noticed),
         };
         let Some(mut pass) = Pass::new(Context { ends, plan }, &mut self.checkpoint, beginning) else {
-            let hint = "drop it with `importer go --fresh`";
+            let hint = "discard it with `importer go --fresh`";
             return Err(Fault::list("the checkpoint of the list can't be read").hint(hint));
         };
         if !lines.is_empty() {
@@ -177,7 +177,7 @@ impl Run<'_> {
     }
 }
 
-/// Reads the window once more after a pass that could not explain all records.
+/// Discards a pass that could not explain all records, and returns its repetition.
 ///
 /// # Errors
 ///
@@ -192,31 +192,32 @@ async fn repeat(
 ) -> Result<Step, Fault> {
     Checkpoint::discard(&plan.folder).await?;
     if matches!(kind, Kind::Repeated) {
-        let hint = "nothing is recorded as delivered; the list runs again from its start";
+        let hint = "nothing is recorded as delivered; the next run starts over";
         return Err(Fault::list(format!("{why}. {}", done.counts)).hint(hint));
     }
-    warn!("list {:?}: {why}. The window is read again.", plan.list_id);
+    warn!("list {:?}: {why}; reading the window again.", plan.list_id);
     Ok(Step::Pass(NextPass { kind: Kind::Repeated, header: same_again(ends, plan, header, done) }))
 }
 
-/// Whether no further pass is needed.
+/// Returns whether no further pass is needed.
 fn has_caught_up(ends: &Ends, plan: &Plan, kind: &Kind, header: &Header, done: &Done) -> bool {
     let caught_up = match ends.rereads() {
-        // An interrupted chain has gone on with what there was to read when it began.
+        // A resumed run with cursor paging has read the list as it was when the run began.
         true => !matches!(kind, Kind::Resumed(_)),
         false => plan.since.is_some() || (header.pass > 1 && !done.big),
     };
     caught_up || header.pass > CATCH_UPS
 }
 
-/// Returns what the changes of consent in a pass are compared with.
+/// Returns the values that the changes of consent in a pass are compared with.
 fn baseline<'a>(ends: &Ends, plan: &Plan, header: &Header, known: Option<&'a Ledger>) -> Baseline<'a> {
-    // A chain reports no total, so the number of records in the ledger stands in for it.
+    // Cursor paging reports no total; the number of records in the ledger replaces it.
     let listed = ends.rereads().then(|| known.map_or(0, |ledger| ledger.summary.len()));
     if plan.allow_mass_change {
         return Baseline { brake: None, known: None, listed };
     }
-    // A full load is compared with the last one, if there is one; of a pass over changes, every opt-out counts.
+    // A full load is compared with the previous one, if there is one. In a pass over changes, every opt-out
+    // counts.
     let full = plan.since.is_none() && header.pass == 1;
     let last = known.and_then(|ledger| ledger.summary.opt_outs(&plan.audience));
     Baseline { brake: Some(Brake { expected: if full { last } else { Some(0) } }), known, listed }
@@ -224,7 +225,7 @@ fn baseline<'a>(ends: &Ends, plan: &Plan, header: &Header, known: Option<&'a Led
 
 fn log_resumed(plan: &Plan, pass: &Pass) {
     let settled: usize = pass.seen().iter().map(Seen::len).sum();
-    info!("list {:?}: the interrupted run goes on, {settled} records of this pass are done.", plan.list_id);
+    info!("list {:?}: resuming the interrupted run, {settled} records of this pass are done.", plan.list_id);
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Runs that are cut off at every await, whose sink fails at every delivery, whose files fail, and what is known of them afterwards.
+//! Interrupts runs at every await, and fails their deliveries and files, then checks what is known of them
+//! afterwards.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,31 +46,31 @@ use crate::{
 };
 
 const ROWS: u64 = 150;
-/// Every so many rows one is skipped by the mapping.
+/// The mapping skips every row whose number is a multiple of this.
 const SKIPPED: u64 = 9;
 
 static NOON: LazyLock<DateTime<Utc>> = LazyLock::new(|| time::parse("2026-11-21T12:00:00").unwrap());
 
-/// A list of which some rows change once. The clock moves with tokio's.
+/// A list of which some rows change once. Its clock follows tokio's.
 #[derive(Clone, Copy)]
 struct List {
     begun: Instant,
-    /// In what reading and delivering take their time.
+    /// Unit of the time that reading and delivering take.
     tick: Duration,
-    /// Which rows change, and how many ticks after the beginning.
+    /// The rows that change, each with the number of ticks after the start.
     changes: &'static [(u64, u32)],
-    /// Changes are seen only some time after their time stamps, which are in the first window; and the rows are listed where they
-    /// were before.
+    /// Whether changes become visible some time after their time stamps, which are in the first window. The
+    /// rows then keep their place in the listing.
     late: bool,
 }
 
 impl List {
-    /// 0, and 1 from its change on.
+    /// Returns 0 before the row's change, and 1 after it.
     fn version(&self, row: u64) -> u64 {
         self.change(row).is_some().into()
     }
 
-    /// How long after the beginning it has changed, if it has by now.
+    /// Returns the time of the row's change, since the start, if it has changed by now.
     fn change(&self, row: u64) -> Option<Duration> {
         let (_, ticks) = self.changes.iter().find(|(of, _)| *of == row)?;
         Some(self.tick * *ticks).filter(|at| *at <= self.begun.elapsed())
@@ -158,23 +159,23 @@ impl Mapping for SomeAreSkipped {
     }
 }
 
-/// Which deliveries fail.
+/// The deliveries that fail.
 #[derive(Clone, Copy)]
 enum Failing {
-    /// This share of them, half of these after they were accepted.
+    /// This share of them; half of these after the sink accepted the batch.
     Share(f64),
-    /// The one of this number, from 1 on; if it was accepted, only the answer is lost.
+    /// The delivery with this number, from 1; if `accepted`, only its answer is lost.
     Once { number: usize, accepted: bool },
 }
 
-/// A row in a version.
+/// A row and its version.
 type Version = (u64, u64);
 
 fn version(payload: &Payload) -> Version {
     serde_json::from_str(payload.body.as_ref().unwrap().get()).unwrap()
 }
 
-/// A list, and what a sink has accepted of it, the latest last.
+/// A list, and the versions that a sink has accepted of it, the latest last.
 #[derive(Clone)]
 struct Store {
     list: List,
@@ -182,14 +183,14 @@ struct Store {
     deliveries: Arc<AtomicUsize>,
     random: Arc<Mutex<Rng>>,
     failing: Failing,
-    /// A batch with one of these rows is refused as a whole, without naming it.
+    /// Rows for which a batch is refused as a whole, without naming them.
     refused: &'static [u64],
-    /// These rows would be.
+    /// Rows that the sink would refuse.
     unfit: &'static [u64],
 }
 
 impl Store {
-    /// Of rows that do not change.
+    /// Creates a sink for rows that do not change.
     fn new(seed: u64, share: f64) -> Self {
         Store {
             list: List { begun: Instant::now(), tick: Duration::from_millis(1), changes: &[], late: false },
@@ -206,7 +207,7 @@ impl Store {
         self.accepted.lock().unwrap().iter().any(|(of, _)| *of == row)
     }
 
-    /// How often each row was accepted in each version.
+    /// Returns how often each version of a row was accepted.
     fn times(&self) -> BTreeMap<Version, usize> {
         let mut times = BTreeMap::new();
         self.accepted.lock().unwrap().iter().for_each(|version| *times.entry(*version).or_default() += 1);
@@ -241,13 +242,15 @@ impl Sink for Store {
             };
             if batch.iter().any(|payload| self.refused.contains(&version(payload).0)) {
                 sleep(self.list.tick * wait).await;
-                let Fault::List(problem) = Fault::list("one of them is refused") else { unreachable!() };
+                let Fault::List(problem) = Fault::list("one of the records is refused") else {
+                    unreachable!()
+                };
                 return Err(Fault::TooLarge(problem));
             }
             let accept = || {
                 self.accepted.lock().unwrap().extend(batch.iter().map(version));
             };
-            // One that is dropped while it is under way may have been accepted, or not.
+            // A delivery that is dropped in flight may have been accepted, or not.
             if accepts && early {
                 accept();
             }
@@ -285,12 +288,13 @@ fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
     }
 }
 
-/// One thread, and one more for files, so that waiting for it shows that all work on files is over.
+/// Creates a runtime with one thread, and one more for files: waiting for the latter proves that all work on
+/// files is finished.
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().start_paused(true).max_blocking_threads(1).build().unwrap()
 }
 
-/// Runs, but is dropped when it has been polled so often; what came of it, or nothing.
+/// Runs the list, but drops the run after this number of polls. Returns its result; `None` if it was dropped.
 async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ended, Fault>> {
     let ends = Ends {
         source: Box::new(store.list),
@@ -318,7 +322,7 @@ async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ende
     ended
 }
 
-/// The rows that the checkpoint holds to be settled, with their fate.
+/// Returns the rows that are settled according to the checkpoint, with their fates.
 async fn settled(folder: &Path) -> BTreeMap<u64, String> {
     let Some((header, lines)) = Checkpoint::open(folder, "null").await.unwrap().1 else {
         return BTreeMap::new();
@@ -332,7 +336,7 @@ async fn settled(folder: &Path) -> BTreeMap<u64, String> {
     (0..ROWS).filter_map(|row| Some((row, fate(row)?))).collect()
 }
 
-/// What a checkpoint says is so: whatever it holds to be sent, the sink has accepted.
+/// Checks that the sink has accepted every row that is sent according to the checkpoint.
 async fn assert_only_known_fates(folder: &Path, store: &Store, told: &str) -> BTreeSet<u64> {
     let settled = settled(folder).await;
     for (row, fate) in &settled {
@@ -352,7 +356,8 @@ fn assert_all_delivered(store: &Store, ended: Ended, told: &str) {
     assert_eq!(outcome.counts.seen, ROWS, "{told}");
 }
 
-/// A run is dropped at its first await, at its second, and so on; what goes on does so with other pages and workers.
+/// Drops a run at its first await, at its second, and so on, and resumes it with another page size and other
+/// workers.
 #[test]
 fn wherever_a_run_is_cut_off_only_known_fates_are_settled_and_the_next_run_delivers_the_rest_once() {
     let mut resumed = 0;
@@ -385,8 +390,8 @@ fn wherever_a_run_is_cut_off_only_known_fates_are_settled_and_the_next_run_deliv
     }
 }
 
-/// Some change before they are read, some when they are delivered already: fewer than make a page, and long before the pass
-/// ends, since the windows of two passes overlap by a minute.
+/// Some rows change before they are read, some after they are delivered: fewer than make a page, and long
+/// before the pass ends, since the windows of two passes overlap by a minute.
 const CHANGES: &[(u64, u32)] = &[(20, 40), (50, 80), (80, 80), (110, 120), (145, 120)];
 
 fn assert_newest(store: &Store, told: &str) {
@@ -396,7 +401,7 @@ fn assert_newest(store: &Store, told: &str) {
     }
 }
 
-/// Every row changes at some moment while it may be read by two pages, or be on its way.
+/// Every row changes at some moment while two pages may read it, or while it is on its way.
 const LATE_CHANGES: &[(u64, u32)] = &{
     let mut changes = [(0, 0); ROWS as usize];
     let mut row = 0;
@@ -407,7 +412,7 @@ const LATE_CHANGES: &[(u64, u32)] = &{
     changes
 };
 
-/// Batches are split while their rows, and those that they are split off from, change.
+/// Splits batches while their rows, and the rows that they are separated from, change.
 #[test]
 fn a_batch_that_is_split_lets_no_older_version_overtake_a_newer_one() {
     runtime().block_on(async {
@@ -451,8 +456,8 @@ fn what_the_sink_would_refuse_is_not_sent_and_kept_with_the_reason() {
     });
 }
 
-/// One delivery fails, and the list runs again a while later: how many rows were settled and how many sent again; nothing if
-/// there was no delivery of this number.
+/// Fails one delivery, and runs the list again later. Returns how many rows were settled and how many were
+/// sent again; `None` if there was no delivery with this number.
 async fn fails_once(number: usize, accepted: bool) -> Option<(usize, usize)> {
     let told = format!("delivery {number} fails, accepted: {accepted}");
     let folder = tempfile::tempdir().unwrap();
@@ -467,7 +472,7 @@ async fn fails_once(number: usize, accepted: bool) -> Option<(usize, usize)> {
     let settled = assert_only_known_fates(folder.path(), &store, &told).await;
     let later_pass =
         Checkpoint::open(folder.path(), "null").await.unwrap().1.is_some_and(|(header, _)| header.pass > 1);
-    // To the next run, that is: what is in no settled page it can't know.
+    // Known to the next run, that is: it knows only what is in a settled page.
     let known = |(row, version): Version| version == 0 && (later_pass || settled.contains(&row));
     let before = store.times();
     sleep(Duration::from_secs(300)).await;
@@ -492,7 +497,7 @@ fn whichever_delivery_fails_the_next_run_delivers_the_rest_and_sends_again_only_
     }
 }
 
-/// The sink fails again and again, and runs are cut off at random, until one comes to its end.
+/// Fails deliveries and interrupts runs at random, until one run finishes.
 #[test]
 fn when_writes_fail_only_known_fates_are_settled_and_in_the_end_all_is_delivered() {
     let mut failures = 0;

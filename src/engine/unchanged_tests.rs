@@ -1,5 +1,5 @@
-//! Runs that hold back what the sink has already, cut off anywhere and failing anywhere, over records that change to and fro, go and
-//! come back: in the end the sink must hold what the source does.
+//! Runs that skip what the sink already has, interrupted and failing at any point, over records that change
+//! back and forth, disappear and return. In the end the sink must have what the source has.
 
 use std::{
     collections::BTreeMap,
@@ -40,13 +40,13 @@ use crate::{
 };
 
 const ROWS: u64 = 24;
-/// Rows a page.
+/// Rows per page.
 const PAGE: u64 = 6;
 const TICK: Duration = Duration::from_millis(1);
 
 static NOON: LazyLock<DateTime<Utc>> = LazyLock::new(|| time::parse("2026-11-21T12:00:00").unwrap());
 
-/// Each row's version; none for one that is gone.
+/// The version of each row; `None` for a row that is gone.
 type Rows = BTreeMap<u64, Option<u64>>;
 
 #[derive(Clone)]
@@ -73,7 +73,7 @@ impl Source for List {
     }
 }
 
-/// A clock that stands still.
+/// A clock that does not move.
 struct Noon;
 
 impl Clock for Noon {
@@ -108,7 +108,7 @@ impl Chain for List {
     }
 }
 
-/// One record, told in this version by the first page and in that by the second.
+/// One record; the first page has the first version of it, and the second page the second.
 struct Twice(u64, u64);
 
 impl Source for Twice {
@@ -163,13 +163,13 @@ impl Mapping for AsItIs {
     }
 }
 
-/// What a sink holds, which fails now and then, before or after it has accepted.
+/// The records that a sink has. It fails now and then, before or after it accepted a batch.
 #[derive(Clone)]
 struct Store {
     held: Arc<Mutex<Rows>>,
     taken: Arc<Mutex<usize>>,
     random: Arc<Mutex<Rng>>,
-    /// Share of deliveries that fail, and of those that are refused for one of their records.
+    /// Shares of the deliveries that fail, and of those that are refused because of one record.
     failing: f64,
     refusing: f64,
 }
@@ -212,10 +212,10 @@ impl Sink for Store {
                 )
             };
             if refuses {
-                let problem: Problem = Fault::list("one of them is refused").problem().clone();
+                let problem: Problem = Fault::list("one of the records is refused").problem().clone();
                 return Err(Fault::TooLarge(problem));
             }
-            // One that is dropped while it is under way may have been accepted, or not.
+            // A delivery that is dropped in flight may have been accepted, or not.
             if accepts && early {
                 self.accept(batch);
             }
@@ -253,7 +253,7 @@ fn plan(folder: &Path) -> Plan {
     }
 }
 
-/// Runs, but is dropped when it has been polled so often.
+/// Runs the list, but drops the run after this number of polls.
 async fn run(
     list: impl Source + 'static,
     store: &Store,
@@ -282,16 +282,16 @@ async fn run(
         })
         .await
     };
-    // What works on files ends by itself.
+    // Work on files ends by itself.
     spawn_blocking(|| {}).await.unwrap();
     if matches!(ended, Some(Ok(Ended::Finished(_)))) {
-        // As whoever records the result does.
+        // As the controller does when it records the result.
         Checkpoint::discard(folder).await.unwrap();
     }
     ended
 }
 
-/// Few versions, so that many a row becomes what it was before.
+/// There are few versions, so that many rows return to an earlier one.
 fn change(rows: &mut Rows, random: &mut Rng) {
     for _ in 0..random.usize(4..16) {
         let version = (random.u8(..4) > 0).then(|| random.u64(..2));
@@ -304,9 +304,10 @@ fn store(random: Rng, failing: f64, refusing: f64) -> Store {
     Store { held: Arc::default(), taken: Arc::default(), random, failing, refusing }
 }
 
-/// The second page finds the first version still remembered as what the sink holds, but another one is on its way there.
+/// When the second page is read, the cache still has the first version as what the sink has, but another one
+/// is in flight.
 #[tokio::test(start_paused = true)]
-async fn a_record_that_becomes_what_it_was_within_a_run_is_sent_again() {
+async fn a_record_that_returns_to_an_earlier_version_within_a_run_is_sent_again() {
     let (folder, store) = (tempfile::tempdir().unwrap(), store(Rng::with_seed(1), 0.0, 0.0));
     for (first, second, held) in [(0, 0, 0), (1, 0, 0), (0, 1, 1), (1, 1, 1)] {
         run(Twice(first, second), &store, folder.path(), usize::MAX).await.unwrap().unwrap();
@@ -336,7 +337,7 @@ async fn world(seed: u64) -> (u64, usize) {
 }
 
 #[test]
-fn what_is_held_back_is_what_the_sink_holds_however_runs_end() {
+fn only_payloads_that_the_sink_has_are_skipped_however_runs_end() {
     let (mut unchanged, mut sent) = (0, 0);
     for seed in 0..30 {
         let runtime =
@@ -345,5 +346,5 @@ fn what_is_held_back_is_what_the_sink_holds_however_runs_end() {
         unchanged += held_back;
         sent += taken;
     }
-    assert!(unchanged > 500 && sent > 50, "{unchanged} held back, {sent} sent");
+    assert!(unchanged > 500 && sent > 50, "{unchanged} unchanged, {sent} sent");
 }

@@ -1,4 +1,4 @@
-//! Whether the members that a source counts are those that our runs have delivered. Pure.
+//! Compares the members that a source counts with those that importer has delivered. Pure.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What one listing's members are not counted against: those who were archived before the first load are not read.
+/// The status that is not compared: members that were archived before the first load are never read.
 const ARCHIVED: &str = "archived";
 
 /// Returns the keys of the records in these dead letters.
@@ -24,12 +24,12 @@ pub fn keys(letters: &[DeadLetter]) -> HashSet<u128> {
     letters.iter().map(|letter| fingerprint(&letter.key)).collect()
 }
 
-/// Both counts, of all records last changed up to `until`.
+/// Both counts, for all records last changed up to `until`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
     until: DateTime<Utc>,
     rows: Vec<Row>,
-    /// Records that changed later, archived ones too.
+    /// Number of records that changed later, including archived ones.
     since: u64,
     left_out: u64,
     /// Rejected records that are not in the ledger.
@@ -52,8 +52,9 @@ impl Row {
 }
 
 impl Comparison {
-    /// `source`: the members of each status that were last changed up to `until`, a time before the ledger's end. `since`:
-    /// the number of members that changed later. `letters`: the keys of the records that wait in dead letters.
+    /// Compares the counts. `source` contains the number of members of each status that were last changed up
+    /// to `until`, a time before the end of the ledger. `since` is the number of members that changed later,
+    /// and `letters` contains the keys of the records in dead letters.
     pub fn new(
         ledger: &Ledger,
         until: DateTime<Utc>,
@@ -69,7 +70,7 @@ impl Comparison {
                 Row { status, source, ours }
             })
             .collect();
-        // Statuses that the source does not name any more.
+        // Statuses that the source no longer names.
         let mut others: Vec<Row> =
             ours.into_iter().map(|(status, ours)| Row { status, source: 0, ours }).collect();
         others.sort_by(|a, b| a.status.cmp(&b.status));
@@ -82,8 +83,8 @@ impl Comparison {
         self.rows.iter().filter(|row| row.status != ARCHIVED)
     }
 
-    /// Members at the source that no run has settled as what they are. A member that has not changed since can't have become
-    /// another one, so each status is compared by itself.
+    /// Returns the number of members at the source that no run has settled with their current status. A
+    /// member without a change can't have moved to another status, so each status is compared separately.
     pub fn missing(&self) -> u64 {
         let short: u64 = self.listed().map(|row| row.source.saturating_sub(row.settled())).sum();
         short.saturating_sub(self.left_out)
@@ -94,7 +95,8 @@ impl Comparison {
         self.rows.iter().map(|row| row.ours.rejected).sum::<u64>() + self.strangers
     }
 
-    /// Members that our runs have settled and the source does not hold any more: neither as they were, nor changed.
+    /// Returns the least number of settled members that are gone at the source: neither unchanged nor
+    /// changed.
     fn gone(&self) -> u64 {
         let surplus: u64 = self.listed().map(|row| row.settled().saturating_sub(row.source)).sum();
         surplus.saturating_sub(self.since)
@@ -111,12 +113,13 @@ impl fmt::Display for Comparison {
         let (until, missing, gone) = (time::spoken(self.until), self.missing(), self.gone());
         writeln!(
             f,
-            "\nCounted are records last changed up to {until} UTC, a minute before the end of what is delivered."
+            "\nThe counts cover records last changed up to {until} UTC, \
+             a minute before the end of the last delivered window."
         )?;
         if self.since > 0 {
             writeln!(
                 f,
-                "{} have changed since; what of it is not delivered comes with the next sync.",
+                "{} have changed since then; the next sync delivers those not delivered yet.",
                 self.since
             )?;
         }
@@ -126,8 +129,8 @@ impl fmt::Display for Comparison {
         if gone > 0 {
             writeln!(
                 f,
-                "At least {gone} are at the source no more: deleted for good, which no sync can notice. If they must not stay \
-                 at the other end, remove them there."
+                "At least {gone} are no longer at the source: they were permanently deleted, \
+                 which no sync can detect. If they must not stay at the destination, delete them there."
             )?;
         }
         match missing {
@@ -135,8 +138,9 @@ impl fmt::Display for Comparison {
             0 => write!(f, "Nothing is missing, as far as the counts can tell."),
             _ => write!(
                 f,
-                "{missing} are missing: the source counts them, and no run has delivered them as they are. If that is still so \
-                 after the next sync, set latest_timestamp to null to load the whole list again."
+                "{missing} are missing: the source counts them, but no run has delivered their current \
+                 version. If they are still missing after the next sync, set latest_timestamp to null to \
+                 reload the list."
             ),
         }
     }

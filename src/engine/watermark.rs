@@ -1,19 +1,23 @@
-//! Which pages are settled: every record of them, and of the pages above them, is accepted or counted. Pure.
+//! Tracks which pages are settled: pages whose records, and those of all pages above them, are accepted or
+//! counted. Pure.
 //!
-//! A record may stand in several pages, and may have been read first in a lower one than the one that joins. So a page
-//! waits for all of its records, whichever page has brought them: what is above the mark is never needed again.
+//! A record may be in several pages, and it may have been read first in a page below the one that is
+//! stitched. A page therefore waits for all of its records, whichever page they came from. Everything above
+//! the watermark is never needed again.
 
 use std::collections::{HashMap, VecDeque};
 
-/// Pages of several walks, each in its order; `P` is what is to be known of a page when it is settled.
+/// The pages of several walks, each in its order. `P` is the data of a page that is needed when it is
+/// settled.
 pub struct Watermark<P> {
-    /// Records under way, and the pages that wait for each: which walk, which page.
+    /// Pending records, each with the pages that wait for it, as walk and page number.
     pending: HashMap<u128, Vec<(usize, u64)>>,
     walks: Vec<Walk<P>>,
 }
 
 struct Walk<P> {
-    /// Joined pages that are not settled, in order; the first has this number.
+    /// Stitched pages that are not settled, in order, each with the number of its pending records. The first
+    /// page has the number `first`.
     pages: VecDeque<(P, usize)>,
     first: u64,
 }
@@ -24,7 +28,7 @@ impl<P> Watermark<P> {
         Watermark { pending: HashMap::new(), walks }
     }
 
-    /// A record is on its way to the sink.
+    /// Marks a record as pending.
     pub fn sent(&mut self, key: u128) {
         self.pending.entry(key).or_default();
     }
@@ -33,7 +37,7 @@ impl<P> Watermark<P> {
         self.pending.contains_key(&key)
     }
 
-    /// The next page of a walk has joined; `keys` are its records, each once.
+    /// Adds the next stitched page of a walk; `keys` are its records, each once.
     pub fn joined(&mut self, walk: usize, page: P, keys: impl Iterator<Item = u128>) {
         let pages = &mut self.walks[walk];
         let number = pages.first + pages.pages.len() as u64;
@@ -47,21 +51,21 @@ impl<P> Watermark<P> {
         pages.pages.push_back((page, waits));
     }
 
-    /// Joined pages of a walk that are not settled.
+    /// Returns the number of stitched pages of a walk that are not settled.
     pub fn waiting(&self, walk: usize) -> usize {
         self.walks[walk].pages.len()
     }
 
-    /// The fate of a record is known.
+    /// Marks the fate of a record as known.
     pub fn settled(&mut self, key: u128) {
         for (walk, number) in self.pending.remove(&key).unwrap_or_default() {
             let Walk { pages, first } = &mut self.walks[walk];
-            // A page that waits can't have been passed.
+            // The watermark can't have passed a page that waits.
             pages[(number - *first) as usize].1 -= 1;
         }
     }
 
-    /// The pages that the mark has passed since the last call, in the order of their walk.
+    /// Returns the pages that the watermark has passed since the last call, in the order of their walk.
     pub fn advance(&mut self) -> Vec<(usize, P)> {
         let mut passed = Vec::new();
         for (index, walk) in self.walks.iter_mut().enumerate() {
@@ -134,7 +138,7 @@ mod tests {
             steps in steps(),
         ) {
             let mut watermark = Watermark::new(2);
-            // The naive model: what every page waits for.
+            // The naive model: the records for which each page waits.
             let mut pending = HashSet::new();
             let mut waiting: [Vec<(usize, HashSet<u128>)>; 2] = Default::default();
             let mut passed = [0, 0];

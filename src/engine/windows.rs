@@ -20,18 +20,23 @@ use crate::{
     store::{checkpoint::Header, progress::Server},
 };
 
-/// Upper bound of the wait for the next window of a run. A wait is usually shorter than two seconds; a clock that was set back
-/// would lengthen it.
+/// Upper bound of the wait for the next window of a run. A wait is usually shorter than two seconds; a clock
+/// that was set back would lengthen it.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Makes a full load begin at the row after the first `start_offset` rows, more precisely at the second of its last change: rows
-/// move while they are counted, seconds do not. Other members of that second are loaded, too.
+/// Sets the start of a full load with a `start_offset`: the second in which the row after the first
+/// `start_offset` rows last changed. Rows move while they are counted, seconds do not. All members of that
+/// second are loaded.
+///
+/// # Errors
+///
+/// The fault of the request, or [`Fault::List`] if that row has no time.
 pub(super) async fn leave_out(ends: &Ends, plan: &Plan, header: &mut Header) -> Result<(), Fault> {
     let span = Span { offset: plan.start_offset, count: 1 };
     let mut page = ends.rows()?.read(&header.windows[0], span).await?;
     let until = ends.clocks().end();
     if header.windows[0].until > Some(until) {
-        // Our clock is ahead. After this answer the source's clock is known.
+        // The clock of this machine is ahead. After this answer, the source's clock is known.
         header.end_at(until);
         page = ends.rows()?.read(&header.windows[0], span).await?;
     }
@@ -44,7 +49,7 @@ pub(super) async fn leave_out(ends: &Ends, plan: &Plan, header: &mut Header) -> 
         Some(first) => {
             let changed = first.changed.ok_or_else(|| {
                 Fault::list("the record at `start_offset` has no time of its last change")
-                    .hint("load without `start_offset`")
+                    .hint("remove `start_offset` or choose another one")
             })?;
             Some(changed - TimeDelta::seconds(1))
         }
@@ -52,21 +57,22 @@ pub(super) async fn leave_out(ends: &Ends, plan: &Plan, header: &mut Header) -> 
     Ok(())
 }
 
-/// The results of a pass and of those before it.
+/// Results of a pass and of those before it.
 pub(super) struct Done {
     pub until: DateTime<Utc>,
     pub counts: Counts,
     pub seconds: f64,
-    /// Whether it was more than a page.
+    /// Whether a listing needed more than one answer.
     pub big: bool,
     pub server: Server,
     pub totals_wrong: bool,
     pub newest: Option<DateTime<Utc>>,
 }
 
-/// Opens the windows of a new run. Archived members are not in the plain listing, and a member that is archived after its
-/// delivery must not stay opted in at the sink. The run therefore also reads the listing of archived members, from the end of its
-/// last window, or from `since` if that is earlier. Without a ledger it reads that listing whole, except on a true first load, before which no member was delivered.
+/// Opens the windows of a new run. Archived members are not in the plain listing, and a member that is
+/// archived after its delivery must not stay opted in at the sink. The run therefore also reads the archived
+/// listing, from the end of its last window, or from `since` if that is earlier. Without a ledger it reads
+/// that whole listing, except on a true first load, before which no member was delivered.
 pub(super) fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
     let until = Some(ends.clocks().end());
     let since = plan.since.map(|since| continuing(since, plan.overlap));
@@ -78,7 +84,8 @@ pub(super) fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -
     if since.is_some() || plan.since.is_some() || plan.delivered_before {
         if since.is_none() {
             warn!(
-                "list {:?}: there is no record of which members were delivered, so all archived records are read and passed on as archived.",
+                "list {:?}: there is no record of which members were delivered; \
+                 all archived records are read and sent as archived.",
                 plan.list_id
             );
         }
@@ -88,13 +95,14 @@ pub(super) fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -
     Header::new(&plan.origin, windows)
 }
 
-/// Returns how much of the last window the next pass of the same run reads again. Changes that become visible later than
-/// that are read by the next run, which reads all of `overlap` again.
+/// Returns how much of the last window the next pass of the same run reads again. Changes that become visible
+/// later than that are read by the next run, which reads all of `overlap` again.
 fn since_last_pass(plan: &Plan) -> TimeDelta {
     TimeDelta::from_std(LAG).map_or(plan.overlap, |lag| lag.min(plan.overlap))
 }
 
-/// Opens the windows of a pass over the rows that changed since the last pass began, and so left its windows.
+/// Opens the windows of a pass over the rows that have changed, and so left their windows, since the last
+/// pass began.
 pub(super) fn catch_up(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
     let since = Some(continuing(done.until, since_last_pass(plan)));
     let until = Some(ends.clocks().end());
@@ -105,7 +113,7 @@ pub(super) fn catch_up(ends: &Ends, plan: &Plan, header: Header, done: Done) -> 
     Header { pass, windows, choice, before, ..carried_over(header, done) }
 }
 
-/// Takes over the results of the previous passes.
+/// Copies the results of the previous passes into the header.
 fn carried_over(header: Header, done: Done) -> Header {
     let Done { counts, seconds, server, totals_wrong, newest, .. } = done;
     Header { counts, seconds, server, totals_wrong, newest, ..header }
@@ -131,9 +139,10 @@ pub(super) fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -
     Header { windows, counts, choice: ends.mapping.choice(), ..carried_over(header, done) }
 }
 
-/// Waits until the next window reaches beyond the last one, so that a full load includes the second in which it began: then a list
-/// that was filled a moment ago is loaded whole. A clock that was set back lengthens the wait to [`LONGEST_WAIT`] at most; the
-/// next window reports the clock. Returns false if a stop was requested.
+/// Waits until the next window reaches beyond the last one, so that a full load includes the second in which
+/// it began. A list that was filled a moment ago is then loaded completely. A clock that was set back
+/// lengthens the wait to [`LONGEST_WAIT`] at most; the next window reports the clock. Returns false if a stop
+/// was requested.
 pub(super) async fn a_second_has_passed(ends: &Ends, until: DateTime<Utc>, stop: &CancellationToken) -> bool {
     let left = until + TimeDelta::seconds(2) - ends.clocks().earlier();
     let left = left.to_std().unwrap_or_default().min(LONGEST_WAIT);

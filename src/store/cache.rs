@@ -1,8 +1,10 @@
-//! What a sink has accepted of each record of a list, so that an unchanged one can be held back: a small database for each sink that
-//! the list goes to, which its entries share. A record whose row is lost, damaged or expired is sent again, never held back.
+//! The delivery cache: what a sink has accepted of each record of a list, so that unchanged records can be
+//! skipped. It is a small database for each sink of the list, shared by the list's entries. A record whose
+//! row is lost, damaged or expired is sent again, never skipped.
 //!
-//! Before another version of a record is sent, the one that was accepted is forgotten: a batch whose fate is not known may have
-//! arrived, and the older version must not count as what the sink holds. A run that remembers nothing drops all of it.
+//! Before another version of a record is sent, the cache forgets the accepted one: a batch without a known
+//! outcome may have arrived, and the older version must not count as what the sink has. A run without the
+//! cache deletes it.
 
 use std::{
     collections::HashMap,
@@ -22,62 +24,68 @@ use redb::{
 use super::{files, seen::fingerprint};
 use crate::base::{counts::SENT, fault::Fault, record::Payload};
 
-/// `unchanged-<digest of the sink>.redb`.
+/// Name of the file: `unchanged-<digest of the sink>.redb`.
 const NAME: &str = "unchanged-";
 const EXTENSION: &str = "redb";
-/// By a record's fingerprint: the print of what was accepted (0: nothing that counts), whether that withdrew consent, when in
-/// milliseconds since 1970, by which request, when the record was last read, and what became of it then.
+/// A row, by the record's fingerprint: the payload digest of the accepted version (0: none that counts),
+/// whether that version withdrew consent, the time of the acceptance, its request id, the time at which the
+/// record was last read, and its fate then. Times are in milliseconds since 1970.
 type Row<'a> = (u128, bool, i64, &'a str, i64, &'a str);
 const TABLE: TableDefinition<u128, Row> = TableDefinition::new("records");
-/// The same fate of the same record is noted again only after so long: an unchanged record is read every few seconds.
+/// Minimum time before the same fate of the same record is written again: an unchanged record may be read
+/// every few seconds.
 const NOTED: TimeDelta = TimeDelta::minutes(10);
-/// How often another process that has the file open for a moment is waited for, and how long each time.
+/// Number of attempts to open a file that another process has open for a moment, and the wait between them.
 const TRIES: u32 = 100;
 const WAIT: Duration = Duration::from_millis(20);
 
-/// What is remembered of a record.
+/// What the cache contains of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// Of what the sink has accepted, if that is known for certain.
+    /// Digest of the payload that the sink has accepted, if that is known for certain; otherwise 0.
     print: u128,
-    /// What it accepted last withdrew somebody's consent.
+    /// Whether the last accepted payload withdrew somebody's consent.
     pub opted_out: bool,
-    /// When the sink accepted something; none: never, as far as is known.
+    /// Time at which the sink last accepted a payload; `None` if it never did, as far as is known.
     pub sent: Option<DateTime<Utc>>,
     pub request_id: String,
-    /// When the record was last read, to within ten minutes.
+    /// Time at which the record was last read, to within ten minutes.
     pub seen: DateTime<Utc>,
-    /// What became of it then, in the words of a run's last line.
+    /// Fate of the record at that time, in the words of a run's last line.
     pub fate: String,
 }
 
-/// The memory of what one sink has of a list.
+/// The delivery cache of one list and sink.
 #[derive(Debug, Clone)]
 pub struct Unchanged {
     path: PathBuf,
-    /// After so long a record counts as never sent; nothing: nothing is remembered.
+    /// Age from which a record counts as never sent; `None`: there is no cache.
     expire: Option<TimeDelta>,
-    /// Of the mapping.
+    /// Version of the mapping.
     version: u32,
 }
 
-/// What was remembered of the records of a page, by their fingerprints.
+/// Cached deliveries of the records of a page, by their fingerprints.
 pub type Memory = HashMap<u128, Kept>;
 
 impl Unchanged {
-    /// `folder` is the list's; `sink`, a digest, tells the sink from others.
+    /// Creates the cache in the list's `folder`. `sink` is the digest that identifies the sink.
     pub fn new(folder: &Path, sink: &str, version: u32, expire: Option<TimeDelta>) -> Self {
         let name = format!("{NAME}{sink}.{EXTENSION}");
         Unchanged { path: folder.join(name), expire, version }
     }
 
-    /// This memory, if there is to be one.
+    /// Returns the cache, unless it is switched off.
     pub fn on(&self) -> Option<&Self> {
         self.expire.map(|_| self)
     }
 
-    /// Something is about to be sent. Whoever remembers nothing sends without a trace, so that what was remembered before is of no
-    /// use any more.
+    /// Prepares the cache for a run. A run without the cache sends without a trace, so the contents of an
+    /// earlier cache would be wrong; this removes them.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be removed.
     pub async fn begin(&self) -> Result<(), Fault> {
         match self.on() {
             Some(_) => Ok(()),
@@ -85,31 +93,40 @@ impl Unchanged {
         }
     }
 
-    /// Nothing is remembered any more.
+    /// Removes all cached deliveries.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be removed.
     pub async fn clear(&self) -> Result<(), Fault> {
         files::blocking(&self.path, files::remove).await.map(|_| ())
     }
 
-    /// By what two payloads of a record are compared.
+    /// Returns the digest that decides whether two payloads of a record are equal.
     pub fn print(&self, payload: &Payload) -> u128 {
         let body = payload.body.as_ref().map_or("gone", |body| body.get());
-        // 0 stands for nothing.
+        // 0 means that there is no digest.
         fingerprint(&format!("{} {body}", self.version)).max(1)
     }
 
-    /// Whether the sink is known to hold just this.
+    /// Returns whether the sink is known to have exactly this payload.
     pub fn holds(&self, kept: &Kept, print: u128, now: DateTime<Utc>) -> bool {
         // The source's clock may have been set back.
         let fresh = |sent: DateTime<Utc>| self.expire.is_some_and(|expire| (now - sent).abs() < expire);
         kept.print == print && kept.sent.is_some_and(fresh)
     }
 
-    /// Whether a fate is to be noted that comes to nothing new for the sink.
+    /// Returns whether to write the fate of a record that was not sent: it has changed, or the last one is
+    /// ten minutes old.
     pub fn is_news(&self, kept: Option<&Kept>, fate: &str, now: DateTime<Utc>) -> bool {
         kept.is_none_or(|kept| kept.fate != fate || now - kept.seen >= NOTED)
     }
 
-    /// What is remembered of these records.
+    /// Returns the cached deliveries of these records.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be read.
     pub async fn recall(&self, keys: Vec<u128>) -> Result<Memory, Fault> {
         if keys.is_empty() {
             return Ok(Memory::new());
@@ -117,7 +134,12 @@ impl Unchanged {
         files::blocking(&self.path, move |path| recall(path, &keys)).await
     }
 
-    /// These records are about to be sent in another version than the one that was accepted. On disk when this ends.
+    /// Forgets the accepted payloads of these records, since other versions are about to be sent. On disk
+    /// when this returns.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be written. The records must then not be sent.
     pub async fn forget(&self, keys: Vec<u128>) -> Result<(), Fault> {
         if keys.is_empty() {
             return Ok(());
@@ -136,7 +158,12 @@ impl Unchanged {
         files::blocking(&self.path, work).await
     }
 
-    /// The sink has accepted payloads of these records and prints; the last word says whether it withdrew consent.
+    /// Stores the payloads that the sink has accepted, each as the record's fingerprint, the payload digest,
+    /// and whether the payload withdrew consent. On disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be written.
     pub async fn accepted(
         &self,
         prints: Vec<(u128, u128, bool)>,
@@ -159,7 +186,11 @@ impl Unchanged {
         files::blocking(&self.path, work).await
     }
 
-    /// What became of records that were not sent.
+    /// Stores the fates of records that were not sent.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be written.
     pub async fn note(&self, fates: Vec<(u128, String)>, now: DateTime<Utc>) -> Result<(), Fault> {
         if fates.is_empty() {
             return Ok(());
@@ -177,7 +208,11 @@ impl Unchanged {
         files::blocking(&self.path, work).await
     }
 
-    /// Drops what was neither read nor sent for so long that it has expired.
+    /// Removes the records that were neither read nor sent since the time of expiry.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be read or written.
     pub async fn tidy(&self, now: DateTime<Utc>) -> Result<(), Fault> {
         let oldest = now - self.expire.unwrap_or(NOTED).max(NOTED);
         let work = move |path: &Path| {
@@ -195,8 +230,12 @@ impl Unchanged {
     }
 }
 
-/// What is remembered of one record; the files may be in use. Without the keys it can't be told which sink's memory it is: then that
-/// of whichever has had the record last.
+/// Returns what the cache contains of one record; runs may use the files at the same time. Without the
+/// credentials of the sink, its digest is unknown. Then returns the newest row of all caches of the list.
+///
+/// # Errors
+///
+/// A file could not be read.
 pub async fn look(unchanged: &Unchanged, key: &str) -> Result<Option<Kept>, Fault> {
     let key = fingerprint(key);
     let work = move |own: &Path| {
@@ -264,7 +303,7 @@ fn recall(path: &Path, keys: &[u128]) -> io::Result<Memory> {
 
 type Table<'a> = redb::Table<'a, u128, Row<'static>>;
 
-/// One transaction, on disk when this ends.
+/// Runs one transaction; on disk when this returns.
 fn change(path: &Path, work: impl Fn(&mut Table) -> Result<(), redb::Error>) -> io::Result<()> {
     within(path, |database| {
         let transaction = database.begin_write()?;
@@ -284,34 +323,35 @@ fn read<T: Default>(
     })
 }
 
-/// One after the other, also in making the file: it is open to one at a time, and everybody comes at once.
+/// Serializes all access, including the creation of the file. Only one caller can open the file at a time,
+/// and all runs use it at the same time.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// The file is open for a moment only, so that `importer why` can look into it meanwhile. What can't be understood is dropped: it
-/// costs sends, no records.
+/// Opens the file for one operation only, so that `importer why` can read it in between. Removes a file that
+/// can't be understood: that costs deliveries, but no records.
 fn within<T>(path: &Path, work: impl Fn(&Database) -> Result<T, redb::Error>) -> io::Result<T> {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let attempt = || open(path).and_then(|database| work(&database));
-    // Of pages that make no sense the database panics.
+    // The database panics on pages that make no sense.
     let damaged = match catch_unwind(AssertUnwindSafe(&attempt)) {
         Ok(Err(error)) => is_damage(&error).then_some(()).ok_or_else(|| plain(error)),
         Ok(Ok(done)) => return Ok(done),
         Err(_) => Ok(()),
     };
     damaged?;
-    warn!("`{}` can't be read and is dropped: all records count as changed once.", path.display());
+    warn!("`{}` can't be read and is removed; all records count as changed once.", path.display());
     files::remove(path)?;
     attempt().map_err(plain)
 }
 
 fn open(path: &Path) -> Result<Database, redb::Error> {
     if !path.exists() {
-        // Only the owner may read it, as all files of ours.
+        // Only the owner may read it, as with all files of importer.
         files::replace(path, &[]).map_err(StorageError::Io)?;
     }
     for _ in 0..TRIES {
         match Database::create(path) {
-            #[expect(clippy::disallowed_methods, reason = "a thread of its own, for files")]
+            #[expect(clippy::disallowed_methods, reason = "runs on a thread for files")]
             Err(DatabaseError::DatabaseAlreadyOpen) => std::thread::sleep(WAIT),
             opened => return Ok(opened?),
         }
@@ -359,7 +399,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_accepted_counts_until_another_version_is_sent_or_it_expires() {
+    async fn an_accepted_payload_counts_until_another_version_is_sent_or_it_expires() {
         let folder = tempfile::tempdir().unwrap();
         let (memory, key) = (memory(folder.path(), "s"), fingerprint("a"));
         let (old, new) = (memory.print(&payload(Some(1))), memory.print(&payload(Some(2))));
@@ -379,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn payloads_are_the_same_by_their_bytes_and_the_version_of_the_mapping() {
+    fn payloads_are_equal_by_their_bytes_and_the_version_of_the_mapping() {
         let memory = memory(Path::new("a"), "s");
         let raised = Unchanged { version: 2, ..memory.clone() };
         let prints = [
@@ -393,7 +433,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_sink_is_remembered_by_itself_and_who_remembers_nothing_drops_it() {
+    async fn each_sink_has_its_own_cache_and_a_run_without_a_cache_removes_it() {
         let folder = tempfile::tempdir().unwrap();
         let (one, other, key) =
             (memory(folder.path(), "one"), memory(folder.path(), "other"), fingerprint("a"));
@@ -408,7 +448,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_may_come_at_once_also_to_a_file_that_is_not_there_yet() {
+    async fn many_callers_may_use_a_file_at_once_even_before_it_exists() {
         for _ in 0..5 {
             let folder = tempfile::tempdir().unwrap();
             let memory = memory(folder.path(), "s");
@@ -419,7 +459,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_same_fate_is_noted_now_and_then_and_what_is_old_goes() {
+    async fn the_same_fate_is_written_every_ten_minutes_and_old_rows_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let (memory, key) = (memory(folder.path(), "s"), fingerprint("a"));
         memory.note(vec![(key, "skipped pending".into())], noon()).await.unwrap();
@@ -436,9 +476,9 @@ mod tests {
         assert_eq!(look(&memory, "a").await.unwrap(), None);
     }
 
-    /// Wherever it is damaged; the database's own panics are told on the standard error, once each.
+    /// Damages the file at every place. The database's own panics go to standard error, once each.
     #[tokio::test]
-    async fn a_damaged_file_costs_what_it_held_and_no_more() {
+    async fn a_damaged_file_loses_its_contents_and_nothing_else() {
         for place in 0..24 {
             let folder = tempfile::tempdir().unwrap();
             let (memory, keys) = (memory(folder.path(), "s"), (0..200).collect::<Vec<u128>>());

@@ -1,5 +1,5 @@
-//! Where an interrupted run goes on: a file to which every settled page adds a line. A crash leaves at most a line that
-//! is not whole, which counts for nothing.
+//! The checkpoint, from which an interrupted run resumes: a file to which every settled page adds a line. A
+//! crash leaves at most one incomplete line, which is ignored.
 
 use std::{
     collections::BTreeMap,
@@ -22,28 +22,28 @@ use super::{
 use crate::base::{counts::Counts, fault::Fault, window::Window};
 
 const NAME: &str = "checkpoint.ndjson";
-/// Raised when what older versions wrote can't be read any more.
+/// Version of the format, increased when the files of older versions can't be read any more.
 const VERSION: u32 = 1;
-/// How much of a run a loss of power may undo; a crash of the program alone undoes nothing.
+/// Maximum part of a run that a loss of power may undo. A crash of the program alone undoes nothing.
 const SYNC: Duration = Duration::from_secs(2);
 
-/// The first line: which pass of which run.
+/// The first line of the file: identifies the pass and its run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     pub version: u32,
-    /// What the run's result depends on; with another origin the checkpoint is of no use.
+    /// Everything that the run's result depends on; with another origin, the checkpoint is useless.
     pub origin: String,
-    /// From 1.
+    /// Number of the pass, from 1.
     pub pass: u32,
-    /// One for each listing.
+    /// One window for each listing.
     pub windows: Vec<Window>,
-    /// What the passes before came to.
+    /// Counts of the previous passes.
     pub counts: Counts,
-    /// How long the run has taken before this pass.
+    /// Seconds that the run took before this pass.
     pub seconds: f64,
-    /// What the mapping has chosen for the whole list.
+    /// The mapping's choice for the whole list.
     pub choice: Option<String>,
-    /// Limits that the source's answers have shown.
+    /// Limits that the source's answers have revealed.
     #[serde(default)]
     pub server: Server,
     /// Whether the source's totals were found to be wrong, in this run or before.
@@ -52,13 +52,13 @@ pub struct Header {
     /// The end of the previous pass.
     #[serde(default)]
     pub before: Option<DateTime<Utc>>,
-    /// The latest change among the rows that the previous passes read.
+    /// Time of the latest change among the rows that the previous passes read.
     #[serde(default)]
     pub newest: Option<DateTime<Utc>>,
 }
 
 impl Header {
-    /// The first pass of a run.
+    /// Creates the header of the first pass of a run.
     pub fn new(origin: &str, windows: Vec<Window>) -> Self {
         Header {
             version: VERSION,
@@ -77,6 +77,7 @@ impl Header {
 }
 
 impl Header {
+    /// Changes the end of all windows.
     pub fn end_at(&mut self, until: DateTime<Utc>) {
         self.windows.iter_mut().for_each(|window| window.until = Some(until));
     }
@@ -85,41 +86,48 @@ impl Header {
 /// A settled page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// Which of the listings.
+    /// Index of the listing.
     pub walk: usize,
     pub progress: Progress,
     pub offset: u64,
     pub opened: u64,
     pub total: u64,
     pub cut: Vec<Cut>,
-    /// The page's records and what became of them.
+    /// The page's records and their fates, as [`Seen::encode`](super::seen::Seen::encode) returns them, with
+    /// the names that they use.
     pub names: Vec<String>,
     pub rows: String,
-    /// Over the whole run, up to now.
+    /// Rows read twice over the whole run, up to this page.
     pub read_twice: u64,
-    /// Fields left out up to here.
+    /// Fields left out over the whole run, up to this page.
     #[serde(default)]
     pub fields: BTreeMap<String, u64>,
     pub seconds: f64,
     pub choice: Option<String>,
 }
 
-/// The file of one entry.
+/// The checkpoint of one entry.
 pub struct Checkpoint {
     path: PathBuf,
-    /// Of the pass under way.
+    /// Header of the current pass.
     header: Option<Header>,
     file: Option<Arc<File>>,
     synced: Instant,
 }
 
 impl Checkpoint {
-    /// The file in an entry's folder.
+    /// Returns the path of the checkpoint in an entry's folder.
     pub fn path(folder: &Path) -> PathBuf {
         folder.join(NAME)
     }
 
-    /// The file in an entry's folder, and what an interrupted run of the same origin has left in it.
+    /// Opens the checkpoint in an entry's folder. Returns it with what an interrupted run of the same origin
+    /// has left in it. Removes a checkpoint of another origin.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be read or removed. A file that can't be understood is no error: the list starts
+    /// over.
     pub async fn open(folder: &Path, origin: &str) -> Result<(Self, Option<(Header, Vec<Line>)>), Fault> {
         let path = folder.join(NAME);
         let wanted = origin.to_owned();
@@ -133,7 +141,7 @@ impl Checkpoint {
                 None
             }
             Found::Unreadable => {
-                warn!("`{told}` can't be read and is dropped: the list starts again.");
+                warn!("`{told}` can't be read and is discarded; the list starts again.");
                 None
             }
         };
@@ -143,18 +151,25 @@ impl Checkpoint {
         Ok((checkpoint, left.map(|left| (left.header, left.lines))))
     }
 
-    /// A new pass. Nothing is written before its first page is settled: most passes are over by then.
+    /// Starts a new pass. Writes nothing before its first page is settled, since most passes are finished by
+    /// then.
     pub fn begin(&mut self, header: Header) {
         (self.header, self.file) = (Some(header), None);
     }
 
-    /// The pass ends at another time than was thought, which shows before its first page.
+    /// Changes the end of the current pass, before its first page.
     pub fn until(&mut self, until: DateTime<Utc>) {
         if let Some(header) = &mut self.header {
             header.end_at(until);
         }
     }
 
+    /// Adds the lines of settled pages. A crash of the program loses none of them; a loss of power may lose
+    /// those of the last two seconds.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be written.
     pub async fn append(&mut self, lines: Vec<Line>) -> Result<(), Fault> {
         let mut text = Vec::new();
         for line in &lines {
@@ -184,7 +199,12 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Drops the checkpoints of all entries below this folder; answers how many there were.
+    /// Removes the checkpoints and the holds of all entries below this folder. Returns the number of
+    /// checkpoints.
+    ///
+    /// # Errors
+    ///
+    /// A file could not be removed.
     pub async fn discard_all(folders: &Path) -> Result<usize, Fault> {
         let work = |folders: &Path| {
             let mut dropped = 0;
@@ -204,22 +224,27 @@ impl Checkpoint {
         files::blocking(folders, work).await
     }
 
-    /// The next run starts from its beginning. Whether there was something to drop.
+    /// Removes the checkpoint, so that the next run starts over. Returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be removed.
     pub async fn discard(folder: &Path) -> Result<bool, Fault> {
         files::blocking(&folder.join(NAME), files::remove).await
     }
 }
 
-/// Returns the warning for a checkpoint that no run can go on from.
+/// Returns the warning for a checkpoint from which no run can resume.
 pub fn of_another_state(path: &Path) -> String {
     format!(
-        "`{}` is dropped, and the list starts again: its latest_timestamp, start_offset or a setting of its source, mapping, sink, \
-         consent or contacts was changed, or importer was updated.",
+        "`{}` is discarded, and the list starts again: its latest_timestamp, start_offset or a setting \
+         of its source, mapping, sink, consent or contacts was changed, or importer was updated.",
         path.display()
     )
 }
 
-/// Returns the origin of the run that left this checkpoint, or `None` if the file is missing or can't be read.
+/// Returns the origin of the run that left this checkpoint, or `None` if the file is missing or can't be
+/// understood.
 pub fn origin(path: &Path) -> io::Result<Option<String>> {
     let Some(bytes) = files::read(path)? else { return Ok(None) };
     let header = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -237,7 +262,7 @@ pub fn set_origin(path: &Path, origin: &str) -> io::Result<()> {
 }
 
 fn write_line(text: &mut Vec<u8>, line: &impl Serialize) {
-    // Writing to memory does not fail, and what is written are plain structs.
+    // Writing to memory can't fail, and these are plain structs.
     let _ = serde_json::to_writer(&mut *text, line);
     text.push(b'\n');
 }
@@ -251,7 +276,7 @@ struct Left {
 enum Found {
     Nothing,
     Left(Box<Left>),
-    /// Of a run whose result is not wanted any more.
+    /// The checkpoint of a run with another origin.
     Other,
     Unreadable,
 }
@@ -272,7 +297,7 @@ fn load(path: &Path, origin: &str) -> io::Result<Found> {
     for line in whole {
         let Ok(parsed) = serde_json::from_slice(line) else {
             warn!(
-                "`{}` is damaged; what comes after line {} is read again.",
+                "`{}` is damaged; the pages after line {} are read again.",
                 path.display(),
                 lines.len() + 1
             );
@@ -329,7 +354,7 @@ mod tests {
         checkpoint.append(vec![line(4), line(3)]).await.unwrap();
         assert_eq!(left(folder.path(), "null").await, Some((header(), vec![line(5), line(4), line(3)])));
         assert_eq!(left(folder.path(), "2026-11-21").await, None);
-        assert_eq!(left(folder.path(), "null").await, None, "it is gone then");
+        assert_eq!(left(folder.path(), "null").await, None, "it was removed");
         checkpoint.begin(header());
         checkpoint.append(vec![line(5)]).await.unwrap();
         assert!(Checkpoint::discard(folder.path()).await.unwrap());
@@ -337,7 +362,7 @@ mod tests {
         assert_eq!(left(folder.path(), "null").await, None);
     }
 
-    /// Cut at every byte: what is left is a prefix of the pages, and can be added to.
+    /// Cuts the file at every byte: the remainder is a prefix of the pages, and lines can be added to it.
     #[tokio::test]
     async fn a_file_that_ends_anywhere_holds_the_pages_up_to_there() {
         let folder = tempfile::tempdir().unwrap();
@@ -360,13 +385,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_new_pass_takes_the_place_of_the_one_before() {
+    async fn a_new_pass_replaces_the_previous_one() {
         let folder = tempfile::tempdir().unwrap();
         let (mut checkpoint, _) = Checkpoint::open(folder.path(), "null").await.unwrap();
         checkpoint.begin(header());
         checkpoint.append(vec![line(5)]).await.unwrap();
         checkpoint.begin(Header { pass: 2, ..header() });
-        assert_eq!(left(folder.path(), "null").await.unwrap().0.pass, 1, "until it has a page itself");
+        assert_eq!(left(folder.path(), "null").await.unwrap().0.pass, 1, "until the new pass has a page");
         checkpoint.append(vec![line(7)]).await.unwrap();
         assert_eq!(left(folder.path(), "null").await, Some((Header { pass: 2, ..header() }, vec![line(7)])));
     }

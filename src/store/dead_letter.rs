@@ -1,5 +1,5 @@
-//! Records that could not be delivered: a file for each list, for people to look at. It holds personal data, and so only its
-//! owner may read it.
+//! Dead letters: records that could not be delivered, in one file per list, for people to examine. The file
+//! contains personal data, so only its owner may read it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,33 +16,37 @@ use serde_json::value::RawValue;
 use super::{files, seen::fingerprint};
 use crate::base::fault::Fault;
 
-/// One record, as a line of JSON.
+/// One rejected record, as a line of JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// What names the record at its source.
+    /// The record's key at its source.
     pub key: String,
-    /// Which entry of the list it was to be sent for.
+    /// The entry of the list that tried to deliver the record.
     #[serde(default)]
     pub entry: String,
     pub reason: String,
-    /// By which the sink's support finds the request.
+    /// Id by which the sink's support finds the request.
     pub request_id: Option<String>,
-    /// When, by the source's clock, ISO 8601.
+    /// Time of the rejection by the source's clock, in ISO 8601.
     pub time: String,
-    /// When the record had last changed in this version.
+    /// Time of the last change of this version of the record.
     #[serde(default)]
     pub changed: Option<DateTime<Utc>>,
-    /// Whether it would have withdrawn somebody's consent.
+    /// Whether the payload would have withdrawn somebody's consent.
     #[serde(default)]
     pub opts_out: bool,
-    /// Whether it tells that the record is gone at the source.
+    /// Whether the payload is the deletion of a record that is gone at the source.
     #[serde(default)]
     pub deleted: bool,
-    /// What was refused, by the sink or because it would; nothing if the record could not be mapped.
+    /// The payload that the sink refused or would refuse; `None` if the record could not be mapped.
     pub payload: Option<Box<RawValue>>,
 }
 
-/// Adds letters, on disk when this ends.
+/// Adds dead letters; on disk when this returns.
+///
+/// # Errors
+///
+/// The file could not be written.
 pub async fn append(path: &Path, letters: Vec<DeadLetter>) -> Result<(), Fault> {
     let work = move |path: &Path| {
         if let Some(folder) = path.parent() {
@@ -60,8 +64,12 @@ pub async fn append(path: &Path, letters: Vec<DeadLetter>) -> Result<(), Fault> 
     files::blocking(path, work).await
 }
 
-/// Leaves the latest letter of each record and entry, and of this entry none of those that have been delivered or skipped
-/// since.
+/// Keeps only the latest dead letter of each record and entry, and removes those of this entry whose records
+/// are `settled`.
+///
+/// # Errors
+///
+/// The file could not be read or written.
 pub async fn tidy(path: &Path, entry: &str, settled: HashSet<u128>) -> Result<(), Fault> {
     let entry = entry.to_owned();
     let work = move |path: &Path| {
@@ -75,7 +83,7 @@ pub async fn tidy(path: &Path, entry: &str, settled: HashSet<u128>) -> Result<()
         keys.iter().enumerate().for_each(|(index, key)| {
             last.insert(key, index);
         });
-        // What can't be read is left for whoever wrote it.
+        // Lines that can't be understood stay: something else wrote them.
         let stays = |index: usize| match &keys[index] {
             Some((of, key)) => {
                 last[&keys[index]] == index && !(*of == entry && settled.contains(&fingerprint(key)))
@@ -93,13 +101,18 @@ pub async fn tidy(path: &Path, entry: &str, settled: HashSet<u128>) -> Result<()
     files::blocking(path, work).await
 }
 
-/// Returns the current name of the entry of a letter. `renamed` pairs older names of entries with their current ones.
+/// Returns the current name of the entry of a dead letter. `renamed` pairs older names of entries with their
+/// current ones.
 pub fn name_of<'a>(letter: &'a DeadLetter, renamed: &'a [(String, String)]) -> &'a str {
     let found = renamed.iter().find(|(former, _)| *former == letter.entry);
     found.map_or(&letter.entry, |(_, today)| today)
 }
 
-/// Replaces older names of entries in the letters with the current ones.
+/// Replaces older names of entries in the dead letters with the current ones.
+///
+/// # Errors
+///
+/// The file could not be read or written.
 pub async fn rename(path: &Path, renamed: Vec<(String, String)>) -> Result<(), Fault> {
     if renamed.is_empty() {
         return Ok(());
@@ -114,7 +127,7 @@ pub async fn rename(path: &Path, renamed: Vec<(String, String)>) -> Result<(), F
                     serde_json::to_writer(&mut text, &DeadLetter { entry, ..letter })?;
                     text.push(b'\n');
                 }
-                // A line that can't be read stays as it is.
+                // A line that can't be understood stays as it is.
                 _ => text.extend(line),
             }
         }
@@ -123,7 +136,11 @@ pub async fn rename(path: &Path, renamed: Vec<(String, String)>) -> Result<(), F
     files::blocking(path, work).await
 }
 
-/// Gives every letter of an entry that there is no more to each of those that there are.
+/// Copies the dead letters of entries that no longer exist to each of the current entries.
+///
+/// # Errors
+///
+/// The file could not be read or written.
 pub async fn adopt(path: &Path, entries: &[String]) -> Result<(), Fault> {
     let (letters, _) = read(path).await?;
     for orphan in letters.into_iter().filter(|letter| !entries.contains(&letter.entry)) {
@@ -134,7 +151,12 @@ pub async fn adopt(path: &Path, entries: &[String]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// All letters of a list, and how many lines are none; nothing without a file.
+/// Returns all dead letters of a list, and the number of lines that are none. Returns nothing if there is no
+/// file.
+///
+/// # Errors
+///
+/// The file could not be read.
 pub async fn read(path: &Path) -> Result<(Vec<DeadLetter>, usize), Fault> {
     let work = |path: &Path| -> io::Result<(Vec<DeadLetter>, usize)> {
         let bytes = files::read(path)?.unwrap_or_default();
@@ -169,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn letters_are_kept_for_their_owner_alone_until_the_record_is_delivered() {
+    async fn dead_letters_are_readable_by_their_owner_only_until_the_record_is_delivered() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("dead-letter").join("a.ndjson");
         append(&path, vec![letter("a", "no_id"), letter("b", "no_id")]).await.unwrap();

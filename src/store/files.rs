@@ -1,4 +1,4 @@
-//! Files of our own: whole and on disk before they have their name.
+//! Files of importer itself: complete and on disk before they get their name.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,8 +11,9 @@ use tokio::task::spawn_blocking;
 
 use crate::base::fault::Fault;
 
-/// Gives `bytes` the name `path`, in the place of what had it; answers the open file. Only the owner may read it.
-#[expect(clippy::disallowed_methods, reason = "what the name held is replaced as a whole, on purpose")]
+/// Writes `bytes` to a new file and gives it the name `path`, replacing an older file. Returns the open file.
+/// Only the owner may read it.
+#[expect(clippy::disallowed_methods, reason = "replaces the former file as a whole, on purpose")]
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
@@ -25,7 +26,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// The whole file; nothing if there is none.
+/// Returns the contents of a file; `None` if there is no such file.
 pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -34,8 +35,8 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Returns the folders of a list's entries. They are beside the list's own folder, and their names begin with its name and a
-/// hyphen; no folder of another list does.
+/// Returns the folders of a list's entries. They are next to the list's own folder, and their names begin
+/// with its name and a hyphen; no folder of another list does.
 pub fn siblings(list: &Path) -> io::Result<Vec<PathBuf>> {
     let (Some(all), Some(name)) = (list.parent(), list.file_name()) else { return Ok(vec![]) };
     let start = format!("{}-", name.to_string_lossy());
@@ -51,6 +52,7 @@ pub fn siblings(list: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths.into_iter().filter(is_one).collect())
 }
 
+/// Removes a file. Returns whether there was one.
 pub fn remove(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
@@ -59,7 +61,11 @@ pub fn remove(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// File work has threads of its own. `path` is what the message names.
+/// Runs file work on a separate thread.
+///
+/// # Errors
+///
+/// A [`Fault::List`] that names `path`.
 pub async fn blocking<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
@@ -67,8 +73,7 @@ pub async fn blocking<T: Send + 'static>(
     let (named, path) = (path.display().to_string(), path.to_owned());
     let done = spawn_blocking(move || work(&path)).await.unwrap_or_else(|error| Err(io::Error::other(error)));
     done.map_err(|error| {
-        let hint =
-            "check the folder's rights and the free space; the list runs again and goes on where it was";
-        Fault::list(format!("could not use `{named}`")).because(error).hint(hint)
+        let hint = "check the folder's permissions and the free space; the next run continues from here";
+        Fault::list(format!("can't access `{named}`")).because(error).hint(hint)
     })
 }

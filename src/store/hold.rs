@@ -1,6 +1,6 @@
-//! Holds: a hold keeps a delivery stopped after the safety brake until a person lifts it. A delivery is a list and its sink.
-//! `allow_mass_change`, `importer release` and `--fresh` lift a hold; no other edit of an entry, no neighboring entry and no update
-//! of importer does.
+//! Holds: after the safety brake, a hold blocks a delivery until a person lifts it. A delivery is a list and
+//! its sink. `allow_mass_change`, `importer release` and `--fresh` lift a hold; no other edit of an entry, no
+//! neighboring entry and no update of importer does.
 
 use std::{
     fs, io,
@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use super::files;
 use crate::base::fault::Fault;
 
-/// `held-<digest of the sink>.json` in the folder of the list.
+/// Name of the file, in the folder of the list: `held-<digest of the sink>.json`.
 const PREFIX: &str = "held-";
 const EXTENSION: &str = "json";
-/// Name of the hold that older versions wrote into the folder of an entry, `<list>` or `<list>-<8 hex digits>`. It stops all
-/// deliveries of the list.
+/// Name of the hold that older versions wrote into the folder of an entry, which is `<list>` or
+/// `<list>-<8 hex digits>`. It blocks all deliveries of the list.
 const FORMER: &str = "held.json";
 
-/// Why a run was stopped.
+/// The reason for a hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// The entry whose run was stopped, by the name of its folder; empty if an older version wrote it.
@@ -33,48 +33,62 @@ pub struct Held {
 #[derive(Debug, Clone)]
 pub struct Hold {
     path: PathBuf,
-    /// The delivery that it stops; `None`: all deliveries of the list.
+    /// The delivery that it blocks; `None`: all deliveries of the list.
     delivery: Option<String>,
     held: Held,
 }
 
 impl Held {
-    /// Returns the error of a stopped run, which names the three ways to lift the hold.
+    /// Returns the error of a blocked run, which names the three ways to lift the hold.
     pub fn fault(&self, list_id: &str) -> Fault {
         let hint = format!(
-            "nothing more is sent from this list to this sink until a person lifts the hold. If the change is a mistake, correct it \
-             at the source, then run `importer release {list_id}`, or start importer once with `--fresh`. If it is intended, put \
-             \"allow_mass_change\": true into the entry"
+            "nothing more is sent from this list to this sink until a person lifts the hold. If the change \
+             is a mistake, correct it at the source, then run `importer release {list_id}`, or start \
+             importer once with `--fresh`. If it is intended, put \"allow_mass_change\": true into the entry"
         );
         Fault::list(&self.what).because(&self.why).hint(hint)
     }
 }
 
 impl Hold {
+    /// Returns whether the hold blocks this delivery.
     pub fn stops(&self, delivery: &str) -> bool {
         self.delivery.as_deref().is_none_or(|stopped| stopped == delivery)
     }
 
+    /// Returns the error of a blocked run.
     pub fn fault(&self, list_id: &str) -> Fault {
         self.held.fault(list_id)
     }
 }
 
-/// Writes the hold that stops a delivery. `folder` is that of the list.
+/// Writes the hold that blocks a delivery. `folder` is the list's.
+///
+/// # Errors
+///
+/// The file could not be written.
 pub async fn keep(folder: &Path, delivery: &str, held: &Held) -> Result<(), Fault> {
     let bytes = serde_json::to_vec(held).unwrap_or_default();
     let path = folder.join(format!("{PREFIX}{delivery}.{EXTENSION}"));
     files::blocking(&path, move |path| files::replace(path, &bytes).map(|_| ())).await
 }
 
-/// Returns all holds of a list. `folder` is that of the list.
+/// Returns all holds of a list. `folder` is the list's.
+///
+/// # Errors
+///
+/// A file could not be read.
 pub async fn all(folder: &Path) -> Result<Vec<Hold>, Fault> {
     files::blocking(folder, find).await
 }
 
-/// Returns an error if this delivery is on hold. `entry` names the entry of the run if it says `allow_mass_change`: the run may then
-/// begin, and the hold is lifted, unless the run of another entry caused it that the list still has. `entries` names all
-/// entries of the list, if they are known.
+/// Checks that this delivery is not on hold. `entry` is the name of the run's entry if the entry has
+/// `allow_mass_change`. The run may then begin, and the hold is lifted, unless another current entry of the
+/// list caused it. `entries` contains the names of all entries of the list, if they are known.
+///
+/// # Errors
+///
+/// The delivery is on hold, or a file could not be read or removed.
 pub async fn check(
     folder: &Path,
     delivery: &str,
@@ -91,6 +105,10 @@ pub async fn check(
 }
 
 /// Lifts these holds.
+///
+/// # Errors
+///
+/// A file could not be removed.
 pub async fn lift(holds: Vec<Hold>) -> Result<(), Fault> {
     for hold in holds {
         files::blocking(&hold.path, files::remove).await?;
@@ -112,7 +130,7 @@ fn find(folder: &Path) -> io::Result<Vec<Hold>> {
     folders.push(folder.to_owned());
     for path in folders.iter().map(|folder| in_folder(folder)).collect::<io::Result<Vec<_>>>()?.concat() {
         let Some(bytes) = files::read(&path)? else { continue };
-        // A hold that can't be read still counts.
+        // A hold that can't be understood still counts.
         let held = serde_json::from_slice(&bytes).unwrap_or_else(|_| Held {
             entry: String::new(),
             what: format!("stopped by the safety brake; `{}` can't be read", path.display()),

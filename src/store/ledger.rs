@@ -1,5 +1,6 @@
-//! Who was delivered, as what, up to when: a file of ours for each entry. From it comes where the next sweep of the
-//! archived begins, and what `importer verify` compares with the source.
+//! The ledger: which records were delivered, with which status, up to which time; one file per list. It
+//! determines where the next listing of the archived members begins, and `importer verify` compares it with
+//! the source.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -19,7 +20,7 @@ use crate::base::{counts::REJECTED, fault::Fault};
 
 const NAME: &str = "ledger";
 const VERSION: u32 = 1;
-/// The status of records that the source tells to be gone.
+/// Status of records that are gone at the source.
 pub const GONE: &str = "deleted";
 /// Bytes of a row: fingerprint, status.
 const ROW: usize = 16 + 1;
@@ -30,21 +31,24 @@ pub struct Summary {
     version: u32,
     /// The end of the last window whose records were all delivered.
     pub until: DateTime<Utc>,
-    /// From when on the archived still have to be looked at: nobody who was archived before has to be opted out any more.
+    /// Time from which the archived listing still has to be read: no member that was archived before needs an
+    /// opt-out any more.
     pub archived_until: DateTime<Utc>,
-    /// Whether it began with a full load; else it knows only who changed since.
+    /// Whether the ledger began with a full load; otherwise it contains only records that changed since it
+    /// began.
     pub whole: bool,
-    /// Rows that the full load left out, by `start_offset`.
+    /// Rows that `start_offset` left out of the full load.
     pub left_out: u64,
-    /// Opt-outs of the last full load that left out no record, for each delivery and the consent settings of its entry.
+    /// Opt-outs of the last full load that left out no record, by consent scope: the delivery and the consent
+    /// settings of its entry.
     #[serde(default)]
     pub opt_outs: BTreeMap<String, u64>,
-    /// What the mapping has chosen for the whole list.
+    /// The mapping's choice for the whole list.
     pub choice: Option<String>,
     /// Whether the source's totals were found to be wrong, so that no count can be compared with them.
     #[serde(default)]
     pub totals_wrong: bool,
-    /// The largest number of records that the source has returned in one answer.
+    /// Largest number of records that the source has returned in one answer.
     #[serde(default)]
     pub most_rows: usize,
     names: Vec<String>,
@@ -52,52 +56,54 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Records that it knows.
+    /// Returns the number of records in the ledger.
     pub fn len(&self) -> u64 {
         self.rows as u64
     }
 
-    /// Returns the opt-outs of the last full load of this audience, `to:<delivery> <consent>`. Without one, returns the number that
-    /// an older version wrote as `<entry> <consent>`: the smallest, if several entries had the same consent settings.
+    /// Returns the opt-outs of the last full load in this consent scope, `to:<delivery> <consent>`. Without
+    /// one, returns the number that an older version wrote as `<entry> <consent>`: the smallest, if several
+    /// entries had the same consent settings.
     pub fn opt_outs(&self, audience: &str) -> Option<u64> {
         let former = |key: &&String| !key.starts_with(DELIVERY) && consent(key) == consent(audience);
         let known = self.opt_outs.get(audience).copied();
         known.or_else(|| self.opt_outs.iter().filter(|(key, _)| former(key)).map(|(_, count)| *count).min())
     }
 
-    /// Nobody was delivered yet in a pass that came to its end.
+    /// Returns whether no finished pass has delivered a record yet.
     pub fn is_empty(&self) -> bool {
         self.rows == 0 && !self.whole
     }
 }
 
-/// Prefix of the name of an audience.
+/// Prefix of a consent scope.
 pub const DELIVERY: &str = "to:";
 
 fn consent(audience: &str) -> Option<&str> {
     audience.split_once(' ').map(|(_, consent)| consent)
 }
 
-/// What one pass adds.
+/// What one pass adds to the ledger.
 pub struct Delivered<'a> {
     /// The records of each listing, the plain one first.
     pub seen: Vec<&'a Seen>,
-    /// It is the first pass of a full load, so that what was known before does not count.
+    /// Whether the pass replaces the ledger because it read the whole list.
     pub whole: bool,
     pub left_out: u64,
-    /// Of a full load that left out nobody: how many opt-outs, and of what entry.
+    /// Consent scope and number of opt-outs, of a full load that left out no record.
     pub opt_outs: Option<(String, u64)>,
     pub until: DateTime<Utc>,
-    /// The archived listing was read too, or nobody could be in it.
+    /// Whether the archived listing was read too, or is known to be empty.
     pub archived: bool,
     pub choice: Option<String>,
     /// Whether the source's totals were found to be wrong.
     pub totals_wrong: bool,
-    /// The largest number of records in one answer.
+    /// Largest number of records in one answer.
     pub most_rows: usize,
 }
 
-/// Prefix of the status of a record whose last version was rejected. Ledgers of older versions have no such prefix.
+/// Prefix of the status of a record whose last version was rejected. Ledgers of older versions have no such
+/// prefix.
 const REJECTED_AS: &str = "rejected: ";
 
 /// The last known version of a record.
@@ -134,32 +140,41 @@ fn path(folder: &Path) -> PathBuf {
     folder.join(NAME)
 }
 
-/// Whether a list has a ledger.
+/// Returns whether a list has a ledger.
 pub fn exists(folder: &Path) -> bool {
     path(folder).exists()
 }
 
-/// The first line of an entry's ledger; nothing if there is none, or none that can be read.
+/// Returns the first line of a list's ledger; `None` if there is no ledger, or none that can be understood.
+///
+/// # Errors
+///
+/// The file could not be read.
 pub async fn summary(folder: &Path) -> Result<Option<Summary>, Fault> {
     Ok(Ledger::load(folder).await?.map(|ledger| ledger.summary))
 }
 
 impl Ledger {
+    /// Loads a list's ledger; `None` if there is none, or none that can be understood.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be read.
     pub async fn load(folder: &Path) -> Result<Option<Ledger>, Fault> {
         files::blocking(&path(folder), load).await
     }
 
-    /// Whether a record of this status was at the source.
+    /// Returns whether records of this status were at the source.
     fn is_there(&self, status: u8) -> bool {
         self.summary.names.get(usize::from(status)).is_some_and(|name| Settled::of(name).status != GONE)
     }
 
-    /// Returns the status with which a record was last settled, if it was.
+    /// Returns the status with which a record was last settled; `None` if it never was.
     pub fn settled(&self, key: &str) -> Option<Settled<'_>> {
         self.settled_by_print(fingerprint(key))
     }
 
-    /// Returns the status with which the record of this fingerprint was last settled, if it was.
+    /// Returns the status with which the record of this fingerprint was last settled; `None` if it never was.
     pub fn settled_by_print(&self, print: u128) -> Option<Settled<'_>> {
         let place = self.statuses.get(&print)?;
         self.summary.names.get(usize::from(*place)).map(|name| Settled::of(name))
@@ -169,8 +184,9 @@ impl Ledger {
         self.statuses.contains_key(&key)
     }
 
-    /// Counts the records of each status. `letters` are the keys of records that wait in dead letters; they count as rejected even
-    /// if another entry of the list has delivered them since, or if a ledger of an older version does not mark them.
+    /// Counts the records of each status. `letters` contains the keys of the records in dead letters. They
+    /// count as rejected even if another entry of the list has delivered them since, or if a ledger of an
+    /// older version does not mark them.
     pub fn census(&self, letters: &HashSet<u128>) -> HashMap<String, Tally> {
         let mut counted: HashMap<String, Tally> = HashMap::new();
         for (key, place) in &self.statuses {
@@ -186,8 +202,12 @@ impl Ledger {
     }
 }
 
-/// Notes, before anybody is delivered that we have no record of, from when on the archived have to be looked at, also if the
-/// run never comes to its end.
+/// Creates the ledger before the first delivery of a list without one. It stores the time from which the
+/// archived listing has to be read, even if the run never finishes.
+///
+/// # Errors
+///
+/// The file could not be written.
 pub async fn begin(folder: &Path, from: DateTime<Utc>) -> Result<(), Fault> {
     let delivered = Delivered {
         seen: vec![],
@@ -203,7 +223,12 @@ pub async fn begin(folder: &Path, from: DateTime<Utc>) -> Result<(), Fault> {
     add(folder, delivered).await.map(|_| ())
 }
 
-/// Adds what a pass has delivered; answers how many records were known before and are none of it. Done twice, it changes nothing.
+/// Adds what a pass has delivered. Returns the number of records that were at the source before and that the
+/// pass did not read. Adding the same pass twice changes nothing.
+///
+/// # Errors
+///
+/// The file could not be read or written.
 pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<u64, Fault> {
     let Delivered { seen, whole, left_out, opt_outs, until, archived, choice, totals_wrong, most_rows } =
         delivered;
@@ -289,7 +314,7 @@ fn load(path: &Path) -> io::Result<Option<Ledger>> {
     let Some(bytes) = files::read(path)? else { return Ok(None) };
     let ledger = parse(&bytes);
     if ledger.is_none() {
-        warn!("`{}` can't be read, as if it were not there.", path.display());
+        warn!("`{}` can't be read; continuing without it.", path.display());
     }
     Ok(ledger)
 }
@@ -347,12 +372,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_status_of_every_member_is_kept_and_a_full_load_begins_anew() {
+    async fn the_last_status_of_every_member_is_stored_and_a_full_load_starts_over() {
         let folder = tempfile::tempdir().unwrap();
         let nobody = seen(&[]);
         add(folder.path(), &seen(&[(1, 5, "subscribed"), (2, 6, "subscribed")]), &nobody, true, "2026-11-21")
             .await;
-        // In one pass a member may be in both listings: the newer version counts, archived in a tie.
+        // In one pass a member may be in both listings: the newer version counts, and in a tie the archived
+        // one.
         let (listed, archived) = (
             seen(&[(1, 9, "subscribed"), (2, 9, "cleaned")]),
             seen(&[(1, 9, "archived"), (2, 8, "archived")]),
@@ -366,7 +392,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_rejected_record_is_told_from_a_delivered_one_until_it_is_delivered() {
+    async fn a_rejected_record_is_marked_until_it_is_delivered() {
         let folder = tempfile::tempdir().unwrap();
         let (a, b, c) = (fingerprint("a"), fingerprint("b"), fingerprint("c"));
         let mut listed = seen(&[(a, 5, "subscribed"), (b, 6, "subscribed"), (c, 7, "cleaned")]);
@@ -378,7 +404,7 @@ mod tests {
         assert_eq!(found, [Some(("subscribed", false)), Some(("subscribed", true)), None]);
         let census = ledger.census(&HashSet::from([b, c]));
         assert_eq!(census["subscribed"], Tally { delivered: 1, rejected: 1 });
-        assert_eq!(census["cleaned"], Tally { delivered: 0, rejected: 1 }, "its letter tells");
+        assert_eq!(census["cleaned"], Tally { delivered: 0, rejected: 1 }, "it has a dead letter");
         add(folder.path(), &seen(&[(b, 8, "subscribed")]), &seen(&[]), false, "2026-11-22").await;
         let ledger = Ledger::load(folder.path()).await.unwrap().unwrap();
         assert!(!ledger.settled("b").unwrap().rejected);
@@ -386,7 +412,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn totals_that_were_wrong_stay_so_until_the_next_full_load() {
+    async fn wrong_totals_stay_marked_until_the_next_full_load() {
         let folder = tempfile::tempdir().unwrap();
         let pass = async |whole: bool, totals_wrong: bool| {
             let (until, nobody) = (time::parse("2026-11-21").unwrap(), seen(&[]));
@@ -409,7 +435,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_ledger_that_is_not_whole_is_none() {
+    async fn an_incomplete_ledger_counts_as_none() {
         let folder = tempfile::tempdir().unwrap();
         add(folder.path(), &seen(&[(1, 5, "subscribed")]), &seen(&[]), true, "2026-11-21").await;
         let whole = std::fs::read(path(folder.path())).unwrap();

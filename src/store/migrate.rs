@@ -1,6 +1,6 @@
-//! Takes over, before a run, the checkpoint and the dead letters that an older version of importer kept under another name. Drops
-//! the checkpoints of entries that are no longer in the state file as they were: other settings may have delivered their records
-//! differently since.
+//! Moves the checkpoint and the dead letters of an older version of importer to their current place, before a
+//! run. Removes the checkpoints of entries that are no longer in the state file as they were: other settings
+//! may have delivered their records differently since.
 
 use std::{
     fs, io,
@@ -21,7 +21,8 @@ pub struct Past {
     pub own: Relative,
     /// The origin that older versions wrote.
     pub origin: String,
-    /// The entries of the list; `None` if an entry of the file can't be read, so that the folders without an entry are unknown.
+    /// The entries of the list; `None` if an entry of the state file can't be read, so that the folders
+    /// without an entry are unknown.
     pub entries: Option<Vec<Relative>>,
 }
 
@@ -29,14 +30,14 @@ pub struct Past {
 #[derive(Debug, Clone, Default)]
 pub struct Relative {
     pub folder: PathBuf,
-    /// Folders in which older versions may have kept its checkpoint.
+    /// Folders in which older versions may have stored its checkpoint.
     pub former: Vec<PathBuf>,
-    /// Names that older versions gave to the dead letters of this entry and of no other.
+    /// Names that older versions used in the dead letters of this entry and of no other.
     pub names: Vec<String>,
 }
 
 impl Past {
-    /// Returns the current names of the list's entries, as in their dead letters, if all entries are known.
+    /// Returns the current names of the list's entries, as used in dead letters, if all entries are known.
     pub fn names(&self) -> Option<Vec<String>> {
         Some(self.entries.as_ref()?.iter().map(|entry| name(&entry.folder)).collect())
     }
@@ -53,13 +54,17 @@ impl Past {
     }
 }
 
-/// Returns the name of an entry in its dead letters: that of its folder.
+/// Returns the name of an entry in its dead letters: the name of its folder.
 pub fn name(folder: &Path) -> String {
     folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Removes the checkpoints of a list's entries, current and older ones, except those in the folders that are `kept`. Returns the
-/// number of removed checkpoints. `list` is the folder of the list.
+/// Removes the checkpoints of a list's entries, current and older ones, except those in the folders `kept`.
+/// Returns the number of removed checkpoints. `list` is the folder of the list.
+///
+/// # Errors
+///
+/// A file could not be removed.
 pub async fn drop_checkpoints(list: &Path, kept: Vec<PathBuf>) -> Result<usize, Fault> {
     let work = move |list: &Path| {
         let mut folders = files::siblings(list)?;
@@ -74,7 +79,7 @@ pub async fn drop_checkpoints(list: &Path, kept: Vec<PathBuf>) -> Result<usize, 
     files::blocking(list, work).await
 }
 
-/// Where the records of an entry are kept now.
+/// The current places of an entry's files.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     /// The folder of its checkpoint.
@@ -84,7 +89,11 @@ pub struct Place<'a> {
     pub origin: &'a str,
 }
 
-/// Takes over the checkpoint and the dead letters that an older version left of an entry.
+/// Moves the checkpoint and the dead letters that an older version left of an entry.
+///
+/// # Errors
+///
+/// A file could not be read, moved or removed.
 pub async fn take_over(place: Place<'_>, past: &Past) -> Result<(), Fault> {
     let (renamed, names) = (past.renamed(), past.names());
     let (past, origin, list) = (past.clone(), place.origin.to_owned(), place.list_folder.to_owned());
@@ -101,9 +110,12 @@ pub async fn take_over(place: Place<'_>, past: &Past) -> Result<(), Fault> {
     }
 }
 
-/// Moves the checkpoint to its new place in one step and then replaces its origin, so that a crash in between leaves one
-/// checkpoint.
-#[expect(clippy::disallowed_methods, reason = "only to a name that is free: one process works on the folder")]
+/// Moves the checkpoint to its current place in one step, and then replaces its origin, so that a crash in
+/// between leaves one checkpoint.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the target does not exist, and only one process uses the folder"
+)]
 fn move_checkpoint(folder: &Path, origin: &str, past: &Past) -> io::Result<()> {
     let place = Checkpoint::path(folder);
     let ours = |path: &PathBuf| {
@@ -121,13 +133,14 @@ fn move_checkpoint(folder: &Path, origin: &str, past: &Past) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the checkpoints that no entry of the list can go on from. Returns their paths.
+/// Removes the checkpoints from which no entry of the list can resume. Returns their paths.
 fn drop_orphans(list: &Path, past: &Past) -> io::Result<Vec<PathBuf>> {
     let mut dropped = vec![];
     let Some(entries) = &past.entries else { return Ok(dropped) };
     let mut kept: Vec<&PathBuf> =
         entries.iter().flat_map(|entry| entry.former.iter().chain([&entry.folder])).collect();
-    // A checkpoint that is still in a former folder of this entry can't go on. The folder of the list may be another entry's.
+    // A checkpoint that is still in a former folder of this entry can't be resumed. The folder of the list
+    // may belong to another entry.
     kept.retain(|folder| {
         !past.own.former.contains(folder) || (entries.len() > 1 && folder.as_path() == list)
     });

@@ -1,5 +1,5 @@
-//! What outlives a run: checkpoints, ledgers, dead letters, holds, and what the sink has accepted of each record. Knows no
-//! adapter and no state file; it is told in which folders to keep its files.
+//! Everything that outlives a run: checkpoints, ledgers, dead letters, holds, and the cache of what the sink
+//! has accepted of each record. Knows no adapter and no state file; callers pass the folders of the files.
 
 pub mod cache;
 pub mod checkpoint;

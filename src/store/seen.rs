@@ -1,4 +1,6 @@
-//! What became of every record of a pass: for dropping what is read twice, for counting, and to be remembered.
+//! The fate of every record of a pass: used to drop records that were read twice, to count, and for the
+//! checkpoint and the ledger. A fate is `sent`, `skipped` or `rejected` with its reason, or another word of
+//! [`counts`](crate::base::counts).
 
 use std::collections::HashMap;
 
@@ -13,7 +15,7 @@ use crate::base::counts::Counts;
 pub struct Known {
     /// The second of its last change.
     pub second: i64,
-    /// The place of its status and of its fate among the names.
+    /// Indices of its status and its fate in the names.
     pub status: u8,
     pub fate: u8,
 }
@@ -29,8 +31,9 @@ pub struct Seen {
 /// Bytes of a row: key, second, status, fate.
 const ROW: usize = 16 + 8 + 1 + 1;
 
-/// 128 bits instead of the key: a list of a million members is remembered in some 70 MB, and two keys that share
-/// them are not to be expected. MD5, since it must be the same in every process; nobody gains by a collision.
+/// Returns the fingerprint of a record's key. With 128 bits instead of the key, a list of a million members
+/// takes some 70 MB, and two keys with the same fingerprint are not to be expected. It is MD5, since it has
+/// to be the same in every process, and a collision benefits nobody.
 pub fn fingerprint(key: &str) -> u128 {
     u128::from_be_bytes(md5::compute(key).0)
 }
@@ -59,13 +62,13 @@ impl Seen {
         &self.names
     }
 
-    /// Notes a record, or what it is now.
+    /// Adds a record, or replaces an older version of it.
     pub fn insert(&mut self, row: Row, status: &str, fate: &str) {
         let (status, fate) = (self.place(status), self.place(fate));
         self.known.insert(row.key, Known { second: row.second, status, fate });
     }
 
-    /// Its fate is another one after all.
+    /// Replaces the fate of a record.
     pub fn set_fate(&mut self, key: u128, fate: &str) {
         if self.known.contains_key(&key) {
             let fate = self.place(fate);
@@ -73,7 +76,8 @@ impl Seen {
         }
     }
 
-    /// A source with more than 250 different words has the further ones counted as one.
+    /// Returns the index of a name. A source with more than 250 different names has the further ones counted
+    /// as `other`.
     fn place(&mut self, name: &str) -> u8 {
         const MOST: usize = 250;
         if let Some(place) = self.names.iter().position(|known| known == name) {
@@ -85,7 +89,7 @@ impl Seen {
         (self.names.len() - 1) as u8
     }
 
-    /// Counts every record by its fate, each once.
+    /// Counts every record once, by its fate.
     pub fn count(&self, counts: &mut Counts) {
         self.known.values().for_each(|known| counts.count(self.name(known.fate)));
     }
@@ -100,12 +104,12 @@ impl Seen {
         DateTime::from_timestamp(second, 0)
     }
 
-    /// How many different records changed after this second.
+    /// Returns the number of different records that changed after this second.
     pub fn after(&self, second: i64) -> u64 {
         self.known.values().filter(|known| known.second > second).count() as u64
     }
 
-    /// What is known of these rows, as text for a file.
+    /// Returns what is known of these rows, as text for a file.
     pub fn encode(&self, rows: &[Row]) -> String {
         let mut bytes = Vec::with_capacity(rows.len() * ROW);
         for row in rows {
@@ -117,8 +121,8 @@ impl Seen {
         STANDARD_NO_PAD.encode(bytes)
     }
 
-    /// Takes back what [`Self::encode`] made, with the names as they were then; answers the rows in their order, or
-    /// nothing if the text is not whole.
+    /// Adds the rows of a text that [`Self::encode`] returned, with the names of that time. Returns the rows
+    /// in their order, or `None` if the text is incomplete.
     pub fn decode(&mut self, text: &str, names: &[String]) -> Option<Vec<Row>> {
         let bytes = STANDARD_NO_PAD.decode(text).ok().filter(|bytes| bytes.len() % ROW == 0)?;
         let mut rows = Vec::with_capacity(bytes.len() / ROW);
@@ -141,7 +145,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_known_again(
+        fn encoded_rows_can_be_decoded(
             records in prop::collection::vec((any::<u128>(), any::<i64>(), 0usize..3, 0usize..3), 0..50),
             strangers in 0usize..3,
         ) {
@@ -151,7 +155,7 @@ mod tests {
             for (row, (_, _, status, fate)) in rows.iter().zip(&records) {
                 seen.insert(*row, statuses[*status], fates[*fate]);
             }
-            // The names may have other places in the next process.
+            // In the next process, the names may have other indices.
             let mut again = Seen::default();
             (0..strangers).for_each(|n| again.insert(Row { key: n as u128, second: 0 }, fates[n], statuses[n]));
             let back = again.decode(&seen.encode(&rows), seen.names());
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_cut_short_or_names_nothing_is_refused() {
+    fn an_incomplete_text_or_one_without_names_is_refused() {
         let mut seen = Seen::default();
         seen.insert(Row { key: 1, second: 2 }, "subscribed", "sent");
         let text = seen.encode(&[Row { key: 1, second: 2 }]);

@@ -139,11 +139,11 @@ async fn an_interrupted_run_whose_window_has_not_ended_yet_does_not_go_on() {
     assert!(timeout(Duration::from_secs(12), world.once()).await.is_err());
     world.sandbox.misbehave(our_jump(0, TimeDelta::hours(-2)));
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
-    assert_eq!(world.logged("the interrupted run goes on"), 1);
+    assert_eq!(world.logged("resuming the interrupted run"), 1);
     assert_eq!(world.logged("which is later than now"), 1);
     world.sandbox.behave();
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
-    assert_eq!(world.logged("the interrupted run goes on"), 2);
+    assert_eq!(world.logged("resuming the interrupted run"), 2);
     world.assert_delivered("back3");
 }
 
@@ -284,7 +284,7 @@ async fn another_overlap_lets_an_interrupted_run_go_on() {
     assert!(timeout(Duration::from_secs(12), world.once()).await.is_err());
     world.save(&text.replace("\"lap2\"", "\"lap2\", \"overlap\": \"5m\""));
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
-    assert_eq!(world.logged("the interrupted run goes on"), 1);
+    assert_eq!(world.logged("resuming the interrupted run"), 1);
     world.assert_delivered("lap2");
 }
 

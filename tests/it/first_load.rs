@@ -109,7 +109,7 @@ async fn an_interrupted_first_load_goes_on_whatever_is_said_of_first_loads() {
     assert!(world.contacts() > 500 && world.contacts() < world.expected("half1").len());
     world.save(r#"[{"list_id": "half1", "first_load": "ask"}]"#);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
-    assert_eq!(world.logged("the interrupted run goes on"), 1);
+    assert_eq!(world.logged("resuming the interrupted run"), 1);
     world.assert_delivered("half1");
 }
 

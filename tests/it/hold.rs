@@ -324,7 +324,7 @@ async fn an_interrupted_run_survives_its_neighbors_notes_and_defaults() {
         let slow = text.replace(r#""list_id": "hold9""#, r#""list_id": "hold9", "items_per_request": 20"#);
         world.save(&slow);
         world.go_for(Duration::from_secs(3)).await.unwrap();
-        assert_eq!(world.logged("the interrupted run goes on"), times, "{text}");
+        assert_eq!(world.logged("resuming the interrupted run"), times, "{text}");
     }
     world.save(edits[0]);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
@@ -341,7 +341,7 @@ async fn an_interrupted_run_is_dropped_when_its_entry_was_another_one_in_between
     assert_eq!(world.logged("and the list starts again: its latest_timestamp, "), 1);
     world.save(&state);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
-    assert_eq!(world.logged("the interrupted run goes on"), 0);
+    assert_eq!(world.logged("resuming the interrupted run"), 0);
     world.assert_delivered("hold10");
 }
 
@@ -367,10 +367,10 @@ async fn a_checkpoint_of_an_older_version_is_found_in_either_of_its_folders_and_
         fs::write(&former, format!("{head}\n{rest}")).unwrap();
         world.save(&state.replace("}]", &format!("}}{more}]")));
         world.go_for(Duration::from_secs(3)).await.unwrap();
-        assert_eq!(world.logged("the interrupted run goes on"), 1, "{former:?}");
+        assert_eq!(world.logged("resuming the interrupted run"), 1, "{former:?}");
         assert!(!former.exists() && ours(&world, "checkpoint").len() == 1);
         world.go_for(Duration::from_secs(3)).await.unwrap();
-        assert_eq!(world.logged("the interrupted run goes on"), 2);
+        assert_eq!(world.logged("resuming the interrupted run"), 2);
         assert_eq!(world.once().await.unwrap(), Verdict::Done);
         world.assert_delivered("hold11");
     }

@@ -102,7 +102,7 @@ async fn a_cap_is_logged_once_and_costs_neither_waiting_nor_requests() {
         world.sandbox.mailchimp().set_quirks(quirks(Totals::Right, Some(cap)));
         assert_eq!(world.once().await.unwrap(), Verdict::Done);
         world.assert_delivered("cap2");
-        assert_eq!(world.logged(&format!("the source gives at most {cap} records in one answer")), 1);
+        assert_eq!(world.logged(&format!("the source returns at most {cap} records per answer")), 1);
         let (least, reads) = (3000 / cap, world.reads().len());
         assert!(reads <= least * 3 / 2 + 30, "{reads} requests where {least} could do");
         let seconds = world.field("elapsed_seconds").as_f64().unwrap();
@@ -174,10 +174,10 @@ async fn a_listing_that_never_ends_fails_soon_and_says_what_the_server_does() {
         (offsets(Offsets::Ignored, Totals::Right), "seems to ignore the offset"),
         (offsets(Offsets::Ignored, Totals::Fixed(0)), "seems to ignore the offset"),
         (offsets(Offsets::Ignored, Totals::OfPage), "seems to ignore the offset"),
-        (offsets(Offsets::Wrapped, Totals::Fixed(1_000_000_000)), "brought nothing new in "),
+        (offsets(Offsets::Wrapped, Totals::Fixed(1_000_000_000)), "returned no new record in "),
         (offsets(Offsets::Clamped, Totals::Fixed(1_000_000_000)), "seems to ignore the offset"),
         (offsets(Offsets::Kept, Totals::Fixed(1_000_000_000)), "are unexplained"),
-        (ids(Offsets::Kept, Totals::Right), "gives its records other ids in every answer"),
+        (ids(Offsets::Kept, Totals::Right), "returns different record ids in every answer"),
         (ids(Offsets::Wrapped, Totals::Fixed(0)), "beyond the end of any list"),
         (ids(Offsets::Ignored, Totals::Fixed(1_000_000_000)), "beyond the end of any list"),
     ] {

@@ -161,7 +161,7 @@ async fn opt_ins_of_an_interrupted_run_count_when_it_goes_on() {
             () = sleep(Duration::from_millis(1200)) => {}
         }
     }
-    assert!(world.logged("the interrupted run goes on") > 3);
+    assert!(world.logged("resuming the interrupted run") > 3);
     assert!(world.logged("would be opted in") > 0);
     assert!(opted_in(&world) - before < 500, "{}", opted_in(&world) - before);
 }

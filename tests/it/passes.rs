@@ -248,8 +248,8 @@ async fn pages_that_are_too_heavy_are_asked_for_in_smaller_ones() {
         world.through(|sandbox| Heavy { sandbox, slow: |offset, count, _| offset > 1000 && count > 300 });
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     world.assert_delivered("heavy1");
-    assert!(world.logged("smaller pages are asked for") > 0);
-    assert_eq!(world.logged("cut in two by time"), 0);
+    assert!(world.logged("requesting smaller pages") > 0);
+    assert_eq!(world.logged("splitting the window in two by time"), 0);
     assert_eq!(world.field("total_updates"), world.contacts());
 }
 
@@ -262,7 +262,7 @@ async fn a_window_whose_offsets_are_too_heavy_is_cut_in_two_by_time() {
         let world = World::new().list("heavy2", 2000).with_state(&text);
         let world = world.through(|sandbox| Heavy { sandbox, slow: |offset, _, _| offset > 700 });
         assert_eq!(world.once().await.unwrap(), Verdict::Done, "{start_offset}");
-        assert!(world.logged("the window is cut in two by time") > 1);
+        assert!(world.logged("splitting the window in two by time") > 1);
         let mailchimp = world.sandbox.mailchimp();
         let listed: Vec<_> =
             mailchimp.members("heavy2").filter(|m| m.status != "archived").cloned().collect();
@@ -285,7 +285,7 @@ async fn a_server_for_which_every_page_is_too_heavy_fails_the_list_and_says_so()
     let world = World::new().list("heavy3", 2000).with_state(r#"[{"list_id": "heavy3"}]"#);
     let world = world.through(|sandbox| Heavy { sandbox, slow: |_, count, _| count > 1 });
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
-    assert_eq!(world.logged("504 gateway timeout (even small pages take the source too long)"), 1);
+    assert_eq!(world.logged("504 gateway timeout (the source is too slow even for small pages)"), 1);
 }
 
 /// Within a second nobody promises an order, and a bulk import is one second; more than one answer can hold.

@@ -53,7 +53,7 @@ async fn assert_stops(list: &str, edit: &str, once: bool) -> World {
     // With the former entry, the load goes on from where it was.
     world.save(&text);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
-    assert_eq!(world.logged("the interrupted run goes on"), 1);
+    assert_eq!(world.logged("resuming the interrupted run"), 1);
     world.assert_delivered(list);
     let pushed: usize = world.pushes().iter().sum();
     assert_eq!(pushed, world.contacts(), "nobody is sent twice");
@@ -122,7 +122,7 @@ async fn an_entry_that_is_enabled_again_while_its_run_still_stops_goes_on_from_t
         let (verdict, ()) = tokio::join!(import(&world, once), edits);
         assert_eq!(verdict, Verdict::Done);
         assert_eq!(world.logged("list \"again1\": paused by its entry; "), 1);
-        assert_eq!(world.logged("list \"again1\": the interrupted run goes on"), 1);
+        assert_eq!(world.logged("list \"again1\": resuming the interrupted run"), 1);
         assert_eq!(world.logged("list \"again1\" finished"), 1);
         world.assert_delivered("again1");
         world.assert_delivered("other1");
@@ -195,7 +195,7 @@ async fn what_says_nothing_of_the_entry_stops_nothing() {
             let (verdict, ()) = tokio::join!(import(&world, once), edits);
             assert_eq!(verdict, Verdict::Done, "{edit}");
             assert_eq!(world.logged("list \"stay1\" finished"), 1, "{edit}");
-            assert_eq!(world.logged("the interrupted run goes on"), 0, "{edit}");
+            assert_eq!(world.logged("resuming the interrupted run"), 0, "{edit}");
             world.assert_delivered("stay1");
         }
     }
@@ -239,7 +239,7 @@ async fn a_paused_run_does_not_wait_for_a_service_that_is_down_and_is_no_failure
         };
         let (verdict, ()) = tokio::join!(import(&world, once), edits);
         assert_eq!(verdict, Verdict::Done);
-        assert_eq!(world.logged("list \"down1\": the interrupted run goes on"), usize::from(!once));
+        assert_eq!(world.logged("list \"down1\": resuming the interrupted run"), usize::from(!once));
         if !once {
             world.assert_delivered("down1");
         }

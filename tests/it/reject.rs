@@ -129,7 +129,7 @@ async fn rejects_are_held_against_the_records_of_the_same_pass_also_after_an_int
             () = sleep(std::time::Duration::from_millis(900)) => {}
         }
     }
-    assert!(world.logged("the interrupted run goes on") > 2);
+    assert!(world.logged("resuming the interrupted run") > 2);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     assert_eq!(world.logged("records were rejected"), 0);
     assert!(world.field("latest_timestamp").is_string());
@@ -142,7 +142,7 @@ async fn when_most_are_refused_the_list_stops_and_says_what_looks_wrong() {
         world.sandbox.ometria().refuse(&member.contact_id("ref4"), true);
     }
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
-    assert_eq!(world.logged("the mapping or the sink looks wrong; look at the dead letters"), 1);
+    assert_eq!(world.logged("the mapping or the sink is probably wrong; check the dead letters"), 1);
     assert!(letters(&world, "ref4").len() < 800, "nothing more is kept then");
     assert_eq!(world.field("latest_timestamp"), Value::Null);
 }

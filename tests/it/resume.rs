@@ -40,7 +40,7 @@ async fn a_stopped_load_goes_on_and_counts_its_parts_together() {
     sleep(hours(30)).await;
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     world.assert_delivered("long1");
-    assert_eq!(world.logged("the interrupted run goes on"), 1);
+    assert_eq!(world.logged("resuming the interrupted run"), 1);
     assert_eq!(world.field("total_updates"), world.contacts());
     let seconds = world.field("elapsed_seconds").as_f64().unwrap();
     assert!(seconds > 8.0 && seconds < 30.0, "{seconds}: both parts, but not the time in between");
@@ -89,7 +89,7 @@ async fn a_reload_that_was_asked_for_meanwhile_starts_from_the_beginning() {
         world.save(text);
         let before = pushed(&world);
         world.once().await.unwrap();
-        assert_eq!(world.logged("the interrupted run goes on"), 0, "{text}");
+        assert_eq!(world.logged("resuming the interrupted run"), 0, "{text}");
         assert_eq!(world.logged("and the list starts again: its latest_timestamp, "), 1, "{text}");
         assert!(pushed(&world) - before >= world.expected("long1").len() - 3, "{text}");
     }
@@ -102,7 +102,7 @@ async fn fresh_drops_what_an_interrupted_run_has_left() {
     world.fresh();
     world.once().await.unwrap();
     assert_eq!(world.logged("checkpoints dropped: 1; interrupted runs start from their beginning."), 1);
-    assert_eq!(world.logged("the interrupted run goes on"), 0);
+    assert_eq!(world.logged("resuming the interrupted run"), 0);
     assert_eq!(pushed(&world) - before, world.contacts());
     world.assert_delivered("long1");
 }
@@ -130,7 +130,7 @@ async fn a_list_that_failed_in_the_middle_goes_on_after_its_rest() {
     let (verdict, ()) = tokio::join!(world.go(), fail);
     assert_eq!(verdict.unwrap(), Verdict::Done);
     assert_eq!(world.logged("list \"long1\" failed"), 1);
-    assert_eq!(world.logged("the interrupted run goes on"), 1);
+    assert_eq!(world.logged("resuming the interrupted run"), 1);
     world.assert_delivered("long1");
     assert_eq!(world.field("total_updates"), world.contacts());
 }

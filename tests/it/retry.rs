@@ -40,8 +40,8 @@ async fn transient_failures_are_tried_again_and_nothing_is_lost_or_sent_twice() 
             assert_eq!(world.field("total_updates"), world.contacts());
             // A page that takes too long is not asked for again as it is.
             let again = world.logged("trying again in")
-                + world.logged("smaller pages are asked for")
-                + world.logged("cut in two by time");
+                + world.logged("requesting smaller pages")
+                + world.logged("splitting the window in two by time");
             assert_eq!(again, 4, "{service:?} {trouble:?}");
         }
     }

@@ -256,9 +256,9 @@ async fn a_run_that_was_interrupted_still_knows_which_rows_repeat_another_one() 
         (Value::Null, 0)
     );
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
-    assert_eq!(world.logged("the interrupted run goes on"), 1);
+    assert_eq!(world.logged("resuming the interrupted run"), 1);
     assert_eq!(world.lines("WARN list \"twi5\": 2 rows repeat another row's id").len(), 1);
-    assert_eq!(world.logged("is read again"), 0);
+    assert_eq!(world.logged("reading the window again"), 0);
     assert_ne!(world.field("latest_timestamp"), Value::Null);
 }
 
@@ -279,6 +279,6 @@ async fn rows_that_nothing_tells_apart_may_stand_in_different_pages_of_a_list_th
     });
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     assert_eq!(world.lines("WARN list \"twi6\": 2 rows repeat another row's id").len(), 1);
-    assert_eq!((world.logged("is read again"), letters(&world, "twi6").len()), (0, 1));
+    assert_eq!((world.logged("reading the window again"), letters(&world, "twi6").len()), (0, 1));
     assert!(world.clock.now() - at(NOON) < chrono::TimeDelta::seconds(60), "nothing was waited for");
 }

@@ -43,7 +43,7 @@ async fn a_list_that_was_loaded_is_found_whole_also_when_members_have_changed_si
             .edit("sum1", number, SystemClock.now(), |member| member.status = "unsubscribed");
     }
     let (code, told) = verified(&loopback).await;
-    assert!(code == 0 && told.contains("3 have changed since; what of it"), "{told}");
+    assert!(code == 0 && told.contains("3 have changed since then; the next sync"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,10 @@ async fn who_was_deleted_for_good_is_told_but_nobody_is_missing() {
         loopback.sandbox.mailchimp().delete("sum1", number, SystemClock.now());
     }
     let (code, told) = verified(&loopback).await;
-    assert!(code == 0 && told.contains("At least 2 are at the source no more: deleted for good"), "{told}");
+    assert!(
+        code == 0 && told.contains("At least 2 are no longer at the source: they were permanently deleted"),
+        "{told}"
+    );
     assert!(told.ends_with("Nothing is missing, as far as the counts can tell.\n"), "{told}");
 }
 

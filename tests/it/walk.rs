@@ -257,10 +257,7 @@ async fn what_a_source_counts_and_does_not_list_fails_the_list_with_the_numbers(
             Liar { timeless: 2, hidden: Some(0), ..honest() },
             "2 records have no time of their last change, and the listing shows only 1 of them",
         ),
-        (
-            Liar { boundless: true, ..honest() },
-            "in a window whose end is past: it does not keep to the bounds",
-        ),
+        (Liar { boundless: true, ..honest() }, "in a window that has ended: it ignores the window's bounds"),
     ] {
         let fault = load(source).await.unwrap_err().to_string();
         assert!(fault.contains(told), "{fault}");

@@ -1,4 +1,4 @@
-//! The way along a chain: one page after the other, of which each names the next. Pure.
+//! Cursor paging: reads one page after the other, and each page names the next. Pure.
 
 use std::collections::HashSet;
 
@@ -7,25 +7,26 @@ use crate::{
     store::seen::fingerprint,
 };
 
-/// Where in a chain a pass is.
+/// Position of a pass in a listing that is read by cursor.
 #[derive(Debug, Default)]
 pub struct Chain {
     next: Option<Cursor>,
-    /// The page at `next` is being read.
+    /// Whether the page at `next` has been requested and not been returned yet.
     asked: bool,
     ended: bool,
     pages: u64,
-    /// Where it has been: a chain that leads back would never end.
+    /// Fingerprints of the cursors returned so far: a source that returns one of them again would never end.
     passed: HashSet<u128>,
 }
 
 impl Chain {
-    /// Goes on after a settled page which has named this one.
+    /// Resumes after a settled page that named `next`; `None` means that it was the last page.
     pub fn resume(next: Option<Cursor>) -> Self {
         Chain { ended: next.is_none(), next, pages: 1, ..Chain::default() }
     }
 
-    /// The page to read now, if none is under way: that at a cursor, or the first one.
+    /// Returns the page to read now: the one at a cursor, or the first one (`Some(None)`). Returns `None`
+    /// while a page is in flight and after the last page.
     pub fn ask(&mut self) -> Option<Option<Cursor>> {
         if self.asked || self.ended {
             return None;
@@ -34,7 +35,11 @@ impl Chain {
         Some(self.next.clone())
     }
 
-    /// The page that was asked for is there.
+    /// Records the answer to the requested page. `next` is the cursor of the following page.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`] if the source returned this cursor before: the listing would never end.
     pub fn answered(&mut self, next: Option<Cursor>) -> Result<(), Fault> {
         self.pages += 1;
         self.asked = false;
@@ -42,8 +47,8 @@ impl Chain {
         let known = next.as_ref().is_some_and(|cursor| !self.passed.insert(fingerprint(&cursor.0)));
         self.next = next;
         if known {
-            return Err(Fault::list("the source leads back to a page that was read already")
-                .hint("nothing is recorded as delivered; report it to who runs the source"));
+            return Err(Fault::list("the source's cursor leads back to a page that was already read")
+                .hint("nothing is recorded as delivered; report this to the operator of the source"));
         }
         Ok(())
     }
@@ -52,7 +57,7 @@ impl Chain {
         self.ended
     }
 
-    /// One page was all of it.
+    /// Returns whether the listing had a single page.
     pub fn held_all_at_once(&self) -> bool {
         self.ended && self.pages == 1
     }
@@ -70,7 +75,7 @@ mod tests {
     fn pages_are_read_one_after_the_other_to_the_last() {
         let mut chain = Chain::default();
         assert_eq!(chain.ask(), Some(None));
-        assert_eq!(chain.ask(), None, "it is under way");
+        assert_eq!(chain.ask(), None, "it is in flight");
         chain.answered(cursor("b")).unwrap();
         assert!(!chain.finished());
         assert_eq!(chain.ask(), Some(cursor("b")));
@@ -88,13 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn a_settled_page_says_where_to_go_on_or_that_it_was_the_last() {
+    fn a_settled_page_names_the_next_page_or_is_the_last() {
         assert_eq!(Chain::resume(cursor("c")).ask(), Some(cursor("c")));
         assert!(Chain::resume(None).finished());
     }
 
     #[test]
-    fn a_chain_that_leads_back_is_no_chain() {
+    fn a_chain_that_leads_back_is_an_error() {
         let mut chain = Chain::default();
         for next in ["b", "c"] {
             chain.ask();

@@ -1,4 +1,5 @@
-//! One listing in one pass: its window, or the parts into which it had to be cut, and the way through them.
+//! The progress of one listing in one pass: its window, the parts into which the window was split, and the
+//! position in them.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -21,62 +22,65 @@ use crate::{
     },
 };
 
-/// Pairs of neighboring rows in the same order, over all pages that share rows of a second, that show that the second has an
-/// order. A server without one shows two rows in the same order half of the time.
+/// Pairs of neighboring rows in the same order, summed over all pages that share rows of a second, that prove
+/// that the server keeps an order within that second. Without an order, two rows come in the same order half
+/// of the time, so 24 pairs do so with a probability of 1 in 16 million.
 const ORDERED: u32 = 24;
 
-/// Pages in a row without a new record before the listing fails, in addition to the pages of two readings of all records seen.
+/// Most pages in a row without a new record before the listing fails, in addition to the pages of two
+/// readings of all records seen.
 const NO_PROGRESS: u64 = 100;
-/// The same bound for a listing of which each page names the next: long stretches of such a listing may be empty.
+/// The same bound for cursor paging, where a source may return long runs of empty pages.
 const NO_PROGRESS_CHAINED: u64 = 10_000;
 
-/// How pages are read.
+/// How to read pages.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Rows a page.
+    /// Rows per page.
     pub size: usize,
-    /// Pages read at once.
+    /// Pages read at the same time.
     pub workers: usize,
-    /// Each page names the next one.
+    /// Whether the source uses cursor paging: each page names the next one.
     pub chained: bool,
-    /// Limits that earlier answers have shown.
+    /// Limits that earlier answers have revealed.
     pub server: Server,
     /// Whether an earlier pass found the source's totals to be wrong.
     pub totals_wrong: bool,
 }
 
-/// The way through one listing.
+/// The paging scheme of one listing, with its state.
 enum Way {
     Walk(Box<Walk>),
     Chain(Chain),
 }
 
-/// What to read next.
+/// The next page to read.
 #[derive(Debug)]
 pub enum Want {
     Rows(Ask),
-    /// The page of a chain at this cursor, or its first one.
+    /// The page at this cursor, or the first one.
     Link(Option<Cursor>),
 }
 
-/// One listing in one pass.
+/// The progress of one listing in one pass.
 pub struct Sweeping {
     pub window: Window,
     way: Way,
-    /// Seconds that lie across pages, each with the rows that were seen in the same order, if all were.
+    /// Boundary seconds, each with the number of pairs of rows in the same order, or `None` if any were out
+    /// of order.
     cut: HashMap<i64, Option<u32>>,
     pub progress: Progress,
-    /// Counts up when the walk is begun anew; answers to an older one count for nothing.
+    /// Number of restarts of the walk. Answers to requests of an earlier generation are ignored.
     pub generation: u32,
-    /// Its window is about to be cut.
+    /// Whether its window is about to be split; no page is requested meanwhile.
     cutting: bool,
     pace: Pace,
-    /// Whether its rows were counted.
+    /// Whether the rows of the window are already part of `progress.window`.
     counted: bool,
     /// Pages in a row without a new record.
     idle: u64,
-    /// Rows that the source still listed when its count was checked, and the number of them that became visible too late to be
-    /// read.
+    /// The rows that the source still lists, and those among them that became visible too late to be read.
+    /// Set when the source's count is checked.
     pub checked: Option<(u64, u64)>,
 }
 
@@ -103,7 +107,8 @@ impl Sweeping {
         }
     }
 
-    /// Goes on where the settled pages end, and adds their records to `seen`. Returns `None` if a line can't be read.
+    /// Resumes after the settled pages of a checkpoint and adds their records to `seen`. Returns `None` if a
+    /// line can't be decoded.
     pub fn resume(mut self, lines: &[&Line], seen: &mut Seen) -> Option<Self> {
         let mut upper = vec![];
         for line in lines {
@@ -134,13 +139,14 @@ impl Sweeping {
         Some(self)
     }
 
-    /// The same window again, or one with another end.
+    /// Starts over with the same window and a new end.
     pub fn restart(&mut self, until: DateTime<Utc>) {
         self.window.until = Some(until);
         let generation = self.generation + 1;
         *self = Sweeping { generation, ..Sweeping::new(self.window, self.pace) };
     }
 
+    /// Returns the next page to read. Returns `None` while an answer is needed first, and at the end.
     pub fn want(&mut self, now: Duration) -> Option<Want> {
         match &mut self.way {
             Way::Walk(_) if self.cutting => None,
@@ -149,19 +155,21 @@ impl Sweeping {
         }
     }
 
+    /// Reacts to a page that was too slow for the server; see [`Walk::too_heavy`].
     pub fn too_heavy(&mut self, ask: Ask) -> Relief {
         let relief = self.walk_mut().map_or(Relief::Halved, |walk| walk.too_heavy(ask));
         self.cutting |= relief == Relief::Cut;
         relief
     }
 
-    /// This page is asked for once more.
+    /// Schedules a page to be read again, unchanged.
     pub fn again(&mut self, ask: Ask) {
         if let Some(walk) = self.walk_mut() {
             walk.again(ask);
         }
     }
 
+    /// Processes the answer to a page request of offset paging: its rows, oldest change first, and its total.
     pub fn answered(&mut self, ask: Ask, rows: Vec<Row>, total: u64, now: Duration) -> offset::Rows {
         let Way::Walk(walk) = &mut self.way else { return offset::Rows::Take };
         let rows = walk.answered(ask, rows, total, now);
@@ -175,36 +183,41 @@ impl Sweeping {
         rows
     }
 
-    /// Returns the limits that the answers have shown.
+    /// Returns the limits that the answers have revealed.
     pub fn server(&self) -> Server {
         self.pace.server
     }
 
-    /// Says why the listing can't be read on, as a predicate to "the source". `seen`: number of different records so far.
+    /// Returns the reason why the listing can't be read any further, as a predicate to "the source". `seen`
+    /// is the number of different records read so far.
     pub fn failed(&self, seen: usize) -> Option<String> {
         let most = match &self.way {
             Way::Chain(_) => NO_PROGRESS_CHAINED,
             Way::Walk(walk) => NO_PROGRESS + 2 * seen as u64 / walk.strides().0 as u64,
         };
         if self.idle > most {
-            return Some(format!("brought nothing new in {} pages in a row", self.idle));
+            return Some(format!("returned no new record in {} pages in a row", self.idle));
         }
         self.walk().and_then(Walk::failed).map(str::to_owned)
     }
 
-    /// Counts the pages in a row that bring no new record. The last page has `rows` rows, `new` of them new.
+    /// Counts the pages in a row without a new record. The last page has `rows` rows, of which `new` are new.
     pub fn brought(&mut self, rows: usize, new: usize) {
-        // In a walk by offsets, an empty page is no sign: all of its rows may have left.
+        // In offset paging, an empty page is no sign of a problem: all of its rows may have left the window.
         let counts = rows > 0 || matches!(self.way, Way::Chain(_));
         self.idle = if new == 0 { self.idle + u64::from(counts) } else { 0 };
     }
 
-    /// The pages that have joined since the last call.
+    /// Returns the pages stitched since the last call, highest first.
     pub fn joined(&mut self) -> Vec<Joined> {
         self.walk_mut().map(Walk::joined).unwrap_or_default()
     }
 
-    /// The next page of a chain.
+    /// Records the next page of cursor paging.
+    ///
+    /// # Errors
+    ///
+    /// See [`Chain::answered`].
     pub fn linked(&mut self, rows: Vec<Row>, next: Option<Cursor>) -> Result<Joined, Fault> {
         if let Way::Chain(chain) = &mut self.way {
             chain.answered(next.clone())?;
@@ -213,7 +226,7 @@ impl Sweeping {
         Ok(Joined { offset: 0, rows, opened: 0, total: 0, cut: vec![] })
     }
 
-    /// Notes seconds that lie across pages. One that was ever out of order stays so.
+    /// Adds boundary seconds. A second that was out of order once counts as unordered from then on.
     pub fn note(&mut self, cut: &[Cut]) {
         for Cut { second, in_order } in cut {
             let known = self.cut.entry(*second).or_insert(Some(0));
@@ -221,12 +234,13 @@ impl Sweeping {
         }
     }
 
-    /// The seconds that lie across pages.
+    /// Returns the boundary seconds in no particular order.
     pub fn cut_seconds(&self) -> Vec<i64> {
         self.cut.keys().copied().collect()
     }
 
-    /// Whether the source was seen to keep an order within this second: so many rows do not come in the same order by chance.
+    /// Returns whether the source has proven to keep an order within this second: enough rows came in the
+    /// same order to rule out chance.
     pub fn keeps_order(&self, second: i64) -> bool {
         self.cut.get(&second).copied().flatten().is_some_and(|rows| rows >= ORDERED)
     }
@@ -249,7 +263,7 @@ impl Sweeping {
         self.progress.window = Some(self.progress.window.unwrap_or(0) + rows);
     }
 
-    /// Takes the next part when the walk through this one is over.
+    /// Starts the walk through the next part once the walk through the current one is finished.
     pub fn next_part(&mut self) {
         let Some(walk) = self.walk().filter(|walk| walk.finished()) else { return };
         let (growth, least) = (walk.growth(), walk.least());
@@ -271,7 +285,8 @@ impl Sweeping {
         self.progress.part = part;
     }
 
-    /// Cuts the part in two at `middle`, of which the older one holds `below` rows, and begins anew with the newer one.
+    /// Splits the current part in two at `middle` and starts over with the newer half. The older half has
+    /// `below` rows.
     pub fn cut_at(&mut self, middle: DateTime<Utc>, below: u64) {
         let part = self.progress.part;
         if !self.counted {
@@ -281,6 +296,7 @@ impl Sweeping {
         self.begin(Window { since: Some(middle), ..part });
     }
 
+    /// Returns whether all parts of the window were read.
     pub fn finished(&self) -> bool {
         match &self.way {
             Way::Walk(walk) => walk.finished() && self.progress.rest.is_empty() && !self.cutting,
@@ -288,7 +304,7 @@ impl Sweeping {
         }
     }
 
-    /// One answer was all of it.
+    /// Returns whether a single answer contained all rows.
     pub fn held_all_at_once(&self) -> bool {
         match &self.way {
             Way::Walk(walk) => walk.held_all_at_once(),
@@ -296,20 +312,23 @@ impl Sweeping {
         }
     }
 
-    /// When a page that can't be asked for yet can be, since the start of the pass.
+    /// Returns the time, since the start of the pass, until which the next page has to wait; `None` if none
+    /// waits.
     pub fn held(&self) -> Option<Duration> {
         self.walk().and_then(Walk::held)
     }
 
-    /// Returns the number of rows that are to be read, as far as it is known. `seen`: number of different records so far.
+    /// Returns the number of rows to read, as far as it is known. `seen` is the number of different records
+    /// read so far.
     pub fn size(&self, seen: usize) -> u64 {
         self.walk().map_or(seen as u64, |_| self.progress.window.unwrap_or(0))
     }
 
-    /// Returns the rows as the source counted them and as they were read. `seen`: number of different records so far.
+    /// Returns the rows as the source counted them and as they were read. `seen` is the number of different
+    /// records read so far.
     pub fn rows(&self, seen: usize) -> Rows {
         let seen = seen as u64;
-        // A chain tells no number of its rows.
+        // Cursor paging reports no number of rows.
         let Some(walk) = self.walk() else {
             return Rows { window: seen, held: seen, seen, ..Rows::default() };
         };

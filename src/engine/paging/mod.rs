@@ -1,4 +1,4 @@
-//! How the pages of a listing are read: by offset over a list that changes meanwhile, or by cursor. Pure.
+//! Reads the pages of a listing: by offset, over a list that changes in the meantime, or by cursor. Pure.
 
 pub mod cursor;
 pub mod listing;

@@ -1,12 +1,15 @@
-//! Which rows of a frozen window to ask for next, and which pages join. Pure: knows offsets, keys and times, no I/O.
+//! Offset paging: decides which rows of a frozen window to request next, and which pages fit together. Pure:
+//! knows offsets, keys and times, but does no I/O.
 //!
-//! Rows are sorted by their last change and the window's end is fixed, so a row that changes now *leaves* the window
-//! and every row above it moves one place down. Walking upwards would step over the rows that moved; the walk
-//! therefore goes downwards from the highest row, where a row that moves only moves into what is still unread.
+//! The rows are sorted by their last change, and the end of the window is fixed. A row that changes now
+//! therefore *leaves* the window, and every row above it moves down by one offset. Reading upwards would skip
+//! the rows that moved. The walk therefore reads downwards from the highest row: a row that moves down only
+//! moves into the part that is still unread.
 //!
-//! Several pages are read side by side, and a server may answer from a slightly older picture, so that two neighbours
-//! can disagree about where a row stands. Every page therefore asks for some rows of its upper neighbour too: two
-//! pages that share a row leave no gap between them, whatever left meanwhile. A page that shares none is read again.
+//! Several pages are in flight at the same time, and a server may answer from a slightly stale snapshot, so
+//! two neighboring pages can disagree about the offset of a row. Every page therefore also requests the
+//! lowest rows of the page above it. Two pages that share a row have no gap between them, whatever rows left
+//! in the meantime. A page that shares none is read again.
 
 mod answer;
 mod seam;
@@ -29,92 +32,97 @@ use crate::{
     store::progress::{MOST, Row},
 };
 
-/// How old the picture may be from which a server answers, and how late a change may become visible.
+/// Maximum age of the snapshot behind an answer, and maximum delay until a change becomes visible. An
+/// assumption; ARCHITECTURE.md lists it among the things that are not guaranteed.
 pub const LAG: Duration = Duration::from_secs(60);
 
-/// Readings of a page that does not join, before the next one waits until the upper page is older than [`LAG`].
+/// Readings of a page that can't be stitched, after which the next reading waits until every snapshot is
+/// newer than the upper page (see [`LAG`]).
 const READINGS: usize = 4;
-/// One page to read.
+/// A request for one page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
     pub span: Span,
-    /// Of the page, unique within the walk; 0 before there are pages.
+    /// Id of the page, unique within the walk; 0 during the search for the highest page.
     id: u64,
     at: Duration,
 }
 
 impl Ask {
-    /// When it was asked for, since the common start.
+    /// Returns the time of the request, since the common start.
     pub fn at(&self) -> Duration {
         self.at
     }
 }
 
-/// What to do with the rows of an answer.
+/// How to treat the rows of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {
     /// They are part of the walk.
     Take,
-    /// The walk is still searching for its highest page. The walk reads the rows again on the way down, unless it fails.
+    /// The walk is still searching for its highest page. It reads these rows again on the way down, unless it
+    /// fails.
     Keep,
-    /// The page that was kept at this offset is the highest one, and part of the walk. It contains these rows.
+    /// The page that was kept from this offset is the highest one, and part of the walk. It contains these
+    /// rows.
     TakeKept(u64),
 }
 
-/// A page that joins: together with those above it, nothing at or above its offset was stepped over.
+/// A stitched page: neither it nor the pages above it skipped a row at or above its offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
     pub offset: u64,
     /// Its rows, oldest change first.
     pub rows: Vec<Row>,
-    /// Rows in the window when it was opened, and the fewest told since.
+    /// Rows in the window when it was opened (`opened`), and the smallest total reported since (`total`).
     pub opened: u64,
     pub total: u64,
-    /// Seconds that lie across this page and the one above.
+    /// Boundary seconds of this page and the one above.
     pub cut: Vec<Cut>,
 }
 
-/// The walk through one window, from its highest row down. Times are since some common start.
+/// The walk through one window, from its highest row down. All times are durations since a common start.
 pub struct Walk {
-    /// Rows from one page's start to the next, at least 1, and not to fall below.
+    /// Rows from one page's start to the next, at least 1, and the lower bound for halving.
     stride: usize,
     least_stride: usize,
-    /// Rows of the upper neighbour that a page asks for too; grows when pages do not join.
+    /// Rows of the page above that a page requests too; grows when pages can't be stitched.
     overlap: usize,
-    /// Pages that may be asked for below the last joined one.
+    /// Maximum number of pages, requested or read, below the last stitched one.
     ahead: usize,
-    /// See [`Server`].
+    /// See [`Server`] for these three.
     cap: usize,
     proven: usize,
     doubts: bool,
     stage: Stage,
-    /// Number of pages that were too slow during the search for the end.
+    /// Number of pages that were too slow during the search for the highest page.
     heavies: u32,
-    /// Rows at or above this one are read or being read.
+    /// Offset of the lowest row that has been read or requested; all rows below it are unread.
     unread: u64,
-    /// Pages below the last joined one, highest first.
+    /// Pages below the last stitched one, highest first.
     pages: VecDeque<Page>,
     ids: u64,
-    /// The last joined page that was not empty.
+    /// The last stitched page that was not empty.
     upper: Option<Read>,
-    /// Whether an empty page was passed over since.
+    /// Whether an empty page was stitched after `upper`.
     passed_empty: bool,
     joined: Vec<Joined>,
-    /// Rows in the window when it was opened, and when that was; the fewest told since, and the most told when no picture could
-    /// be older than the opening any more.
+    /// Rows in the window when it was opened, and the time of that; the smallest total reported since; the
+    /// largest total reported once every snapshot was newer than the opening.
     opened: u64,
     since: Duration,
     total: u64,
     most: u64,
-    /// Whether no answer has come yet.
+    /// Whether no answer has arrived yet.
     first: bool,
-    /// Whether an answer had more rows than its total.
+    /// Whether an answer contained more rows than its total.
     totals_wrong: bool,
-    /// The keys of the last reading that did not join, and the number of readings in a row that shared none with the one before.
+    /// The keys of the last reading that could not be stitched, and the number of readings in a row that
+    /// shared no key with the previous one.
     unjoined: HashSet<u128>,
     strangers: u32,
     late_joins: u32,
-    /// Why the walk can't go on, as a predicate to "the source".
+    /// The reason why the walk can't continue, as a predicate to "the source".
     failed: Option<String>,
 }
 
@@ -122,14 +130,14 @@ enum Stage {
     /// Searches for the highest page.
     Top(Box<Search>),
     Down,
-    /// One answer had all rows. It is a consistent snapshot, so the walk is over.
+    /// One answer contained all rows. It is a consistent snapshot, so the walk is finished.
     Whole,
 }
 
 struct Page {
     id: u64,
     offset: u64,
-    /// Rows down to the next page, the overlap not counted.
+    /// Rows of this page without the overlap: down from the start of the page above.
     height: usize,
     readings: usize,
     heavies: u32,
@@ -143,10 +151,10 @@ enum State {
 }
 
 impl Walk {
-    /// `size`: rows a page; `workers`: pages read at once.
+    /// Creates a walk with `size` rows per page and `workers` pages in flight.
     pub fn new(size: usize, workers: usize) -> Self {
         let size = size.clamp(1, MOST);
-        // One in twenty rows is read twice, at least five, but never more than are new.
+        // One row in twenty is read twice, at least five per page, but never more rows than are new.
         let overlap = (size / 20).max(5).min(size);
         let stride = size.min(MOST - overlap);
         Walk {
@@ -178,27 +186,27 @@ impl Walk {
         }
     }
 
-    /// Takes over the known limits of the server.
+    /// Applies the known limits of the server.
     pub fn knowing(mut self, server: Server) -> Self {
         self.fit(server.cap);
         (self.proven, self.doubts) = (server.proven, server.doubts);
         self
     }
 
-    /// Takes over that the source's totals were found to be wrong.
+    /// Applies whether the source's totals are known to be wrong.
     pub fn distrusting(mut self, totals_wrong: bool) -> Self {
         self.totals_wrong = totals_wrong;
         self
     }
 
-    /// Pages are not halved below this size.
+    /// Sets the page size, in rows, below which pages are not halved.
     pub fn at_least(mut self, stride: usize) -> Self {
         self.least_stride = stride.clamp(1, self.stride);
         self
     }
 
-    /// Goes on below a page that had joined, in another process or with pages of another size. `upper` are the rows
-    /// of the last joined page that had any.
+    /// Resumes below a page that was stitched by another process or with another page size. `upper` contains
+    /// the rows of the last stitched page that was not empty.
     pub fn resume(mut self, last: &Joined, upper: Vec<Row>, now: Duration) -> Self {
         self.stage = Stage::Down;
         self.first = false;
@@ -207,14 +215,16 @@ impl Walk {
         self.since = now;
         self.passed_empty = last.rows.is_empty();
         let keys: HashSet<Row> = upper.iter().copied().collect();
-        // Whether rows stood above or below is no longer known; the other answer costs a look at a second.
+        // Whether there were rows above or below is no longer known. Assuming so costs at most one check of a
+        // second.
         let wanted = upper.len();
         let read = Read { asked: now, answered: now, rows: upper, keys, wanted, ends: false, lowest: false };
         self.upper = Some(read).filter(|upper| !upper.rows.is_empty());
         self
     }
 
-    /// The next page to read; none while an answer must come first, or until [`Self::held`], or at the end.
+    /// Returns the next page to request. Returns `None` while the walk needs an answer first, until
+    /// [`Self::held`], and at the end.
     pub fn ask(&mut self, now: Duration) -> Option<Ask> {
         let page = self.stride + self.overlap;
         if self.failed.is_some() {
@@ -241,7 +251,7 @@ impl Walk {
         }
     }
 
-    /// Opens the page below the lowest one; answers its place.
+    /// Adds the page below the lowest one and returns its index.
     fn next_page(&mut self) -> Option<usize> {
         let height = self.unread.min(self.stride as u64) as usize;
         if height == 0 || self.pages.len() >= self.ahead {
@@ -258,18 +268,19 @@ impl Walk {
         Page { id: self.ids, offset, height, readings: 0, heavies: 0, state: State::Due }
     }
 
-    /// Until when the next reading waits, if pages have often not joined: then the upper page is older than any picture.
+    /// Returns the time until which the next reading waits, if the page below the last stitched one was read
+    /// `READINGS` times in vain. From then on, every snapshot is newer than the upper page.
     pub fn held(&self) -> Option<Duration> {
         let waits = self.pages.front().is_some_and(|page| page.readings >= READINGS);
         self.upper.as_ref().filter(|_| waits).map(|upper| upper.answered + LAG)
     }
 
-    /// The pages that have joined since the last call, highest first.
+    /// Returns the pages stitched since the last call, highest first.
     pub fn joined(&mut self) -> Vec<Joined> {
         std::mem::take(&mut self.joined)
     }
 
-    /// Whether every row was asked for, and all pages join.
+    /// Returns whether every row was read and all pages are stitched.
     pub fn finished(&self) -> bool {
         match self.stage {
             Stage::Top(_) => false,
@@ -278,42 +289,43 @@ impl Walk {
         }
     }
 
-    /// Whether one answer held all rows.
+    /// Returns whether a single answer contained all rows.
     pub fn held_all_at_once(&self) -> bool {
         matches!(self.stage, Stage::Whole)
     }
 
-    /// Rows from one page's start to the next, and the fewest there may be.
+    /// Returns the rows from one page's start to the next, and the lower bound for halving.
     pub fn strides(&self) -> (usize, usize) {
         (self.stride, self.least_stride)
     }
 
-    /// Rows in the window when it was opened.
+    /// Returns the number of rows in the window when it was opened.
     pub fn opened(&self) -> u64 {
         self.opened
     }
 
-    /// The fewest different rows that a finished walk can have seen if it missed none.
+    /// Returns the smallest number of different rows that a finished walk has read if it missed none.
     pub fn least(&self) -> u64 {
         self.total
     }
 
-    /// Rows by which the window has grown since it was opened, as far as its totals tell.
+    /// Returns the number of rows by which the window has grown since it was opened, according to the totals.
     pub fn growth(&self) -> u64 {
         self.most - self.opened
     }
 
-    /// Whether an answer had more rows than its own total. The source's totals are unreliable then.
+    /// Returns whether an answer contained more rows than its own total. The source's totals are unreliable
+    /// then.
     pub fn totals_wrong(&self) -> bool {
         self.totals_wrong
     }
 
-    /// Returns the limits that the answers have shown.
+    /// Returns the limits that the answers have revealed.
     pub fn server(&self) -> Server {
         Server { cap: self.cap, proven: self.proven, doubts: self.doubts }
     }
 
-    /// Says why the walk can't go on, as a predicate to "the source".
+    /// Returns the reason why the walk can't continue, as a predicate to "the source".
     pub fn failed(&self) -> Option<&str> {
         self.failed.as_deref()
     }

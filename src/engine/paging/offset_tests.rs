@@ -1,4 +1,5 @@
-//! The walk against lists from which rows leave, read by several workers, and by a server whose picture may be old.
+//! Runs the walk against lists from which rows leave, with several workers and a server whose snapshots may
+//! be stale.
 
 use std::{
     collections::{BinaryHeap, HashMap, HashSet},
@@ -13,12 +14,12 @@ use crate::{
     store::progress::{Cut, MOST, Row, Server, UNTIMED},
 };
 
-/// Rows of which each changed in a second of its own.
+/// Rows that each changed in a second of their own.
 fn rows(keys: impl IntoIterator<Item = u64>) -> Vec<Row> {
     keys.into_iter().map(|key| Row { key: u128::from(key), second: key as i64 }).collect()
 }
 
-/// A list that is read by one worker and does not change: the pages asked for.
+/// Returns the pages that one worker requests from a list that does not change.
 fn asked(total: u64, size: usize) -> Vec<(u64, usize)> {
     asked_knowing(Server::default(), total, size)
 }
@@ -36,15 +37,15 @@ fn asked_knowing(server: Server, total: u64, size: usize) -> Vec<(u64, usize)> {
 }
 
 #[test]
-fn the_first_page_tells_the_size_and_the_rest_is_read_from_the_top_with_an_overlap() {
+fn the_first_page_shows_the_size_and_the_rest_is_read_from_the_top_with_an_overlap() {
     assert_eq!(asked(250, 100), [(0, 100), (200, 105), (100, 105), (0, 105)]);
     assert_eq!(asked(299, 100), [(0, 100), (200, 105), (100, 105), (0, 105)]);
-    // The server may have cut off an answer that reaches the total and is no shorter than others.
+    // The server may have truncated an answer that reaches the total and is no shorter than others.
     assert_eq!(asked(300, 100), [(0, 100), (200, 105), (280, 21), (100, 105), (0, 105)]);
 }
 
 #[test]
-fn a_page_of_the_maximum_has_its_overlap_inside() {
+fn a_page_of_the_maximum_size_includes_its_overlap() {
     for (offset, count) in asked(5000, 1000) {
         assert!(count <= MOST && offset % 950 == 0, "{offset} {count}");
     }
@@ -57,8 +58,8 @@ fn a_window_that_fits_one_page_is_one_request() {
         let server = Server { proven: 105, ..Server::default() };
         assert_eq!(asked_knowing(server, rows, 100), [(0, 100)], "{rows}");
     }
-    // A server without an earlier answer may cut answers off, most likely at round numbers, and report the rows of the answer as
-    // the total.
+    // A server without an earlier answer may truncate answers, most likely at round numbers, and report the
+    // rows of the answer as the total.
     let unknown = Server { doubts: false, ..Server::default() };
     assert_eq!(asked_knowing(unknown, 7, 100), [(0, 100)]);
     assert_eq!(asked_knowing(unknown, 50, 100), [(0, 100), (30, 21)]);
@@ -68,7 +69,7 @@ fn a_window_that_fits_one_page_is_one_request() {
 }
 
 #[test]
-fn a_top_page_that_comes_back_full_is_read_on_above() {
+fn a_full_top_page_makes_the_search_continue_above_it() {
     let mut walk = Walk::new(10, 4);
     let mut answer = |count: u64, total| {
         let ask = walk.ask(Duration::ZERO).unwrap();
@@ -97,7 +98,7 @@ fn workers_run_a_bounded_number_of_pages_ahead() {
 }
 
 #[test]
-fn a_page_that_joins_nothing_is_read_again_and_in_the_end_waits_until_no_picture_can_be_older() {
+fn a_page_that_shares_no_row_is_read_again_and_finally_waits_until_every_snapshot_is_newer() {
     let mut walk = Walk::new(10, 1);
     let second = Duration::from_secs;
     for keys in [0..10, 20..25] {
@@ -109,7 +110,7 @@ fn a_page_that_joins_nothing_is_read_again_and_in_the_end_waits_until_no_picture
         assert_eq!((ask.span.offset, ask.span.count), (10, 10 + [5, 10, 10, 10][reading]));
         walk.answered(ask, rows((900..).take(ask.span.count)), 25, second(2));
     }
-    // The lower page may be read meanwhile.
+    // The lower page may be read in the meantime.
     assert_eq!(walk.ask(second(3)).map(|ask| ask.span.offset), Some(0));
     assert_eq!((walk.ask(second(3)), walk.held()), (None, Some(second(61))));
     let ask = walk.ask(second(61)).unwrap();
@@ -118,12 +119,12 @@ fn a_page_that_joins_nothing_is_read_again_and_in_the_end_waits_until_no_picture
 }
 
 #[test]
-fn a_page_that_is_too_heavy_is_halved_and_the_smaller_size_kept() {
+fn a_page_that_is_too_slow_is_halved_and_the_smaller_size_kept() {
     let mut walk = Walk::new(400, 1);
     let mut spans = Vec::new();
     while let Some(ask) = walk.ask(Duration::ZERO) {
         let Span { offset, count } = ask.span;
-        // Whatever is above row 700 is slow.
+        // Everything above row 700 is slow.
         if offset + count as u64 > 700 && count > 250 {
             assert_eq!(walk.too_heavy(ask), Relief::Halved, "{offset} {count}");
             continue;
@@ -159,10 +160,10 @@ fn when_two_halvings_do_not_help_a_page_the_window_must_be_cut() {
     }
 }
 
-/// A change that becomes visible late takes a row from a low place to the top of the window. A page that still shows it below
-/// does not join one that shows it above.
+/// A change that becomes visible late moves a row from a low offset to the top of the window. A page that
+/// still shows it below does not fit a page that shows it above.
 #[test]
-fn a_row_that_has_moved_within_the_window_joins_nothing() {
+fn a_row_that_moved_within_the_window_does_not_connect_pages() {
     let mut walk = Walk::new(10, 1);
     let second = Duration::from_secs;
     let moved = Row { key: 12, second: 24 };
@@ -170,7 +171,7 @@ fn a_row_that_has_moved_within_the_window_joins_nothing() {
         let ask = walk.ask(second(0)).unwrap();
         walk.answered(ask, page, 25, second(0));
     }
-    // An older picture: row 12 is where it was, rows 17 to 19 are in neither page.
+    // A stale snapshot: row 12 is where it was, and rows 17 to 19 are in neither page.
     let ask = walk.ask(second(1)).unwrap();
     walk.answered(ask, rows(2..17), 25, second(1));
     assert_eq!(walk.joined().len(), 1, "only the highest page");
@@ -178,8 +179,9 @@ fn a_row_that_has_moved_within_the_window_joins_nothing() {
     assert_eq!(ask.span.offset, 10, "it is read again");
 }
 
-/// Returns the seconds that the walk reports as lying across pages. The list has 29 rows with the given seconds, read in pages of
-/// 10 with an overlap of 5. The server keeps the order within a second, or shuffles it for every answer.
+/// Returns the boundary seconds that the walk reports. The list has 29 rows with the given seconds, read in
+/// pages of 10 with an overlap of 5. The server keeps the order within a second, or shuffles it for every
+/// answer.
 fn cut(second: fn(u64) -> i64, keeps_order: bool) -> (Vec<i64>, bool) {
     let mut walk = Walk::new(10, 1);
     let mut random = Rng::with_seed(1);
@@ -201,22 +203,22 @@ fn cut(second: fn(u64) -> i64, keeps_order: bool) -> (Vec<i64>, bool) {
     (seconds, in_order)
 }
 
-/// Pages that share no row join by time.
+/// Pages that share no row are stitched by time.
 fn walk_time(ask: Ask) -> Duration {
     ask.at()
 }
 
 #[test]
-fn a_second_that_lies_across_pages_is_told_with_its_order_unless_one_page_holds_it() {
+fn a_boundary_second_is_reported_with_its_order_unless_one_page_contains_it() {
     type Case = (fn(u64) -> i64, &'static [i64]);
     let seconds: [Case; 5] = [
-        // Every row has a second of its own.
+        // Every row has its own second.
         (|key| key as i64, &[]),
         (|key| i64::from(key >= 8), &[1]),
         (|_| 7, &[7]),
-        // Rows 19 to 22: the page from 10 to 24 holds them all.
+        // Rows 19 to 22: the page from 10 to 24 contains them all.
         (|key| if (19..=22).contains(&key) { 19 } else { key as i64 }, &[]),
-        // Rows 9 to 15: neither the page from 10 up nor that to 14 does.
+        // Rows 9 to 15: neither the page from 10 upwards nor the page up to 14 contains them all.
         (|key| if (9..=15).contains(&key) { 9 } else { key as i64 }, &[9]),
     ];
     for (second, expected) in seconds {
@@ -225,9 +227,9 @@ fn a_second_that_lies_across_pages_is_told_with_its_order_unless_one_page_holds_
     }
 }
 
-/// Rows 8 to 17 are of one second, and rows at the edges of pages have no time that can be read.
+/// Rows 8 to 17 changed in one second, and rows at the edges of pages have no readable time.
 #[test]
-fn a_row_without_a_time_hides_no_second_that_lies_across_pages() {
+fn a_row_without_a_time_hides_no_boundary_second() {
     let second = |key: u64| if (8..=17).contains(&key) { 8 } else { key as i64 };
     for untimed in 5..20 {
         let mut walk = Walk::new(10, 1);
@@ -243,7 +245,7 @@ fn a_row_without_a_time_hides_no_second_that_lies_across_pages() {
     }
 }
 
-/// Pages that overlap by one row show the same order whatever the server does.
+/// Pages that overlap by one row show the same order, whatever the server does.
 #[test]
 fn one_shared_row_is_no_evidence_of_an_order() {
     let mut walk = Walk::new(1, 1);
@@ -257,31 +259,31 @@ fn one_shared_row_is_no_evidence_of_an_order() {
     assert!(joined.iter().any(|joined| !joined.cut.is_empty()));
 }
 
-/// How pages are asked for.
+/// The order in which pages are requested.
 #[derive(Clone, Copy, PartialEq)]
 enum Scheme {
     Walk,
-    /// As everybody does it: rising offsets.
+    /// The common scheme: rising offsets.
     Rising,
 }
 
-/// A list of which a row leaves some times a second, and a server that answers from a picture of up to `stale` ago.
+/// A list from which a row leaves several times a second, and a server whose snapshots are up to `stale` old.
 struct World {
     scheme: Scheme,
     edits_per_second: f64,
     stale: Duration,
     rows: u32,
     size: usize,
-    /// Share of answers after which the program crashes, to go on with pages of another size.
+    /// Share of answers after which the program crashes and resumes with another page size.
     crashes: f64,
     seed: u64,
-    /// Upper bound of the rows in one answer.
+    /// Maximum number of rows in one answer.
     cap: usize,
-    /// Makes the reported total from the true total and the rows of the answer.
+    /// Returns the reported total for the true total and the number of rows in the answer.
     total: fn(u64, u64) -> u64,
 }
 
-/// Rows that stayed, should have been read, and were not.
+/// `lost` counts the rows that stayed, should have been read, and were not.
 struct Outcome {
     lost: usize,
     requests: usize,
@@ -289,7 +291,7 @@ struct Outcome {
 }
 
 impl World {
-    /// 4,000 rows, walked without a crash; `stale` is in seconds.
+    /// Creates a world with 4,000 rows and without crashes; `stale` is in seconds.
     fn new(edits_per_second: f64, stale: u64, size: usize, seed: u64) -> Self {
         let stale = Duration::from_secs(stale);
         let (cap, total): (_, fn(u64, u64) -> u64) = (MOST, |total, _| total);
@@ -333,7 +335,7 @@ impl World {
                 };
                 requests += 1;
                 let span = Duration::from_secs_f64(0.2 + 0.8 * random.f64());
-                // The picture is made some time within the request, or was made before it.
+                // The server takes the snapshot during the request or before it.
                 let mut made = now + span.mul_f64(random.f64());
                 if random.bool() {
                     made = made.saturating_sub(self.stale);
@@ -375,7 +377,7 @@ impl World {
             }
             settled.extend(walk.joined());
             if random.f64() < self.crashes && !settled.is_empty() {
-                // What is known of is what was settled; the rest is forgotten.
+                // Only what was settled is known; the rest is forgotten.
                 crashes += 1;
                 busy.clear();
                 seen = settled.iter().flat_map(|page| &page.rows).map(|row| row.key as u32).collect();
@@ -401,7 +403,7 @@ impl World {
 }
 
 #[test]
-fn no_row_that_stays_is_lost_however_many_change_and_however_old_the_servers_picture() {
+fn no_row_that_stays_is_lost_however_many_change_and_however_stale_the_snapshots() {
     for stale in [0, 5] {
         for edits_per_second in [0.2, 1.0, 5.0, 50.0] {
             for size in [50, 100, 1000] {
@@ -417,7 +419,7 @@ fn no_row_that_stays_is_lost_however_many_change_and_however_old_the_servers_pic
 }
 
 #[test]
-fn no_row_that_stays_is_lost_when_the_walk_goes_on_after_crashes_with_pages_of_other_sizes() {
+fn no_row_that_stays_is_lost_when_the_walk_resumes_after_crashes_with_other_page_sizes() {
     let mut crashed = 0;
     for stale in [0, 5] {
         for edits_per_second in [1.0, 5.0, 50.0] {
@@ -443,7 +445,7 @@ fn no_row_that_stays_is_lost_whatever_the_totals_and_the_cap() {
         [|total, _| total, |_, _| 0, |_, rows| rows, |_, _| 100, |total, _| total / 2];
     for (cap, size) in [(MOST, 100), (100, 100), (50, 100), (50, 1000), (10, 100)] {
         for total in totals {
-            // Fewer rows leave between two answers than a page of ten has.
+            // Between two answers, fewer rows leave than a page of ten has.
             let busy = if cap == 10 { (1.0, 2) } else { (5.0, 5) };
             for (edits_per_second, stale) in [(0.01, 0), (0.2, 5), (1.0, 0), busy] {
                 for seed in 0..8 {
@@ -460,7 +462,7 @@ fn no_row_that_stays_is_lost_whatever_the_totals_and_the_cap() {
     }
 }
 
-/// So that we know that the world can lose rows.
+/// Proves that this world can lose rows.
 #[test]
 fn rising_offsets_lose_rows_in_the_same_world() {
     let lost = |seed| World { scheme: Scheme::Rising, ..World::new(5.0, 0, 50, seed) }.run().lost;

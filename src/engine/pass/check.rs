@@ -1,4 +1,5 @@
-//! What is looked at when all pages of a pass have joined: seconds that lie across pages, and the source's own counts.
+//! Checks a pass after all its pages were stitched: reads the boundary seconds by themselves, and compares
+//! the records with the source's own counts.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,34 +23,34 @@ use crate::{
     },
 };
 
-/// How often a second that is too big for one answer is read, at most.
+/// Maximum number of readings of a second that does not fit into one answer.
 const READINGS: u32 = 30;
-/// Readings in a row without a new row after which a second counts as read where the source's totals are wrong. A server that
-/// shuffles the rows may hide one of them several times by chance.
+/// Readings in a row without a new row after which a second counts as complete, if the source's totals are
+/// wrong. A server that shuffles its rows may hide one of them several times by chance.
 const QUIET: u32 = 8;
-/// How often the counts are compared: members who come and go between two of them, and answers from older pictures, can make
-/// them differ.
+/// Maximum number of comparisons of the counts. Members that come and go between two requests, and answers
+/// from stale snapshots, can make the counts differ.
 const COUNTS: u32 = 8;
 
-/// Everything that the source counts is explained, or not: then why.
+/// Whether everything that the source counts is explained; if not, the reason.
 pub type Explained = Result<(), String>;
 
-/// What a look at some seconds came to.
+/// Result of reading a group of seconds by itself.
 enum Looked {
     Whole,
-    /// More than one answer holds.
+    /// One answer can't contain all of its rows.
     TooBig,
     Unexplained(String),
 }
 
-/// Neighbouring seconds, both included.
+/// A range of seconds, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seconds {
     first: i64,
     last: i64,
 }
 
-/// Seconds that are no further apart than this are looked at together.
+/// Largest distance between two boundary seconds that are read together, in seconds.
 const TOGETHER: i64 = 60;
 
 fn groups(mut seconds: Vec<i64>) -> Vec<Seconds> {
@@ -70,7 +71,8 @@ impl Seconds {
         [Seconds { last: middle, ..self }, Seconds { first: middle + 1, ..self }]
     }
 
-    /// These seconds of a listing; none if they are no time.
+    /// Returns the part of a listing's window with these seconds; `None` if they are out of the range of
+    /// times.
     fn window(self, window: Window) -> Option<Window> {
         let since = DateTime::from_timestamp(self.first.checked_sub(1)?, 0)?;
         Some(Window { since: Some(since), until: Some(DateTime::from_timestamp(self.last, 0)?), ..window })
@@ -78,10 +80,14 @@ impl Seconds {
 }
 
 impl Pass<'_> {
-    /// Reads what the walk could not be sure of, and compares what was seen with what the source counts. Nothing is under way
-    /// meanwhile; records that turn up are queued.
+    /// Reads what the walk could not settle, and compares the records with the source's counts. No request of
+    /// the walk is in flight meanwhile; records found here are queued.
+    ///
+    /// # Errors
+    ///
+    /// The fault of a request. Records that nothing explains are no error, but the inner `Err`.
     pub async fn check(&mut self) -> Result<Explained, Fault> {
-        // A chain was read to its end, and counts nothing that could be compared.
+        // Cursor paging reads to the end, and reports no count to compare with.
         if matches!(self.context.ends.source.pages(), Pages::Chain(_)) {
             return Ok(Ok(()));
         }
@@ -117,16 +123,16 @@ impl Pass<'_> {
         Ok(self.read(window, Span { offset: 0, count: 1 }).await?.total)
     }
 
-    /// Returns the number of rows of a window: the listed ones if one answer has them all, since a total alone may be wrong, else
-    /// the total.
+    /// Returns the number of rows of a window. It is the number of listed rows if one answer contains them
+    /// all, since a total may be wrong, and the total otherwise.
     async fn listed(&self, window: Window) -> Result<u64, Fault> {
         let count = self.server().cap;
         let page = self.read(window, Span { offset: 0, count }).await?;
         Ok(if page.records.len() < count { page.records.len() as u64 } else { page.total })
     }
 
-    /// Reads seconds of changes that lie across pages: within a second nobody promises an order, so that rows may have been in
-    /// neither page. One answer is a consistent picture.
+    /// Reads boundary seconds by themselves. No source promises an order within a second, so some of its rows
+    /// may have been in neither page. A single answer is a consistent snapshot.
     async fn look_at(&mut self, index: usize, group: Seconds) -> Result<Looked, Fault> {
         let Some(window) = group.window(self.reader.listings[index].window) else { return Ok(Looked::Whole) };
         let count = self.server().cap;
@@ -145,15 +151,16 @@ impl Pass<'_> {
         if whole || ordered { Ok(Looked::Whole) } else { self.read_again_and_again(index, window).await }
     }
 
-    /// Whether an answer of at most `count` rows has all rows of its window.
+    /// Returns whether an answer to a request for `count` rows contains all rows of its window.
     fn is_whole(&self, page: &Page, count: usize) -> bool {
         let rows = page.records.len();
         let counted = !self.totals_wrong() && rows as u64 >= page.total;
         rows == 0 || counted || (rows < count && rows < self.server().proven)
     }
 
-    /// Reads a second that is too big for one answer until all rows that it held at the beginning of a look were seen in that
-    /// look. Rows that leave meanwhile may not be seen any more; then the look begins anew.
+    /// Reads a second that does not fit into one answer until all rows that it contained at the start of a
+    /// round were seen in that round. Rows that leave during a round may never be seen; then a new round
+    /// starts.
     async fn read_again_and_again(&mut self, index: usize, window: Window) -> Result<Looked, Fault> {
         let counted = !self.totals_wrong();
         let (mut count, mut seen, mut held) = (self.server().cap, HashMap::new(), None);
@@ -168,7 +175,7 @@ impl Pass<'_> {
                     }
                     page => page?,
                 };
-                // Whatever the second had at first has left.
+                // All rows that the second contained at first have left.
                 if page.records.is_empty() && offset == 0 {
                     return Ok(Looked::Whole);
                 }
@@ -186,7 +193,7 @@ impl Pass<'_> {
                 if counted && seen.values().sum::<u64>() >= held {
                     return Ok(Looked::Whole);
                 }
-                // A listing that starts over at its end never ends either.
+                // A listing that starts over at its end would never end either.
                 let turns = offset > 2 * seen.len() as u64 + 10 * MOST as u64;
                 let past = counted && offset >= page.total;
                 if page.records.is_empty() || past || turns || self.is_whole(&page, count) {
@@ -206,17 +213,18 @@ impl Pass<'_> {
             }
         }
         let (at, seen) = (window.until.map(time::spoken).unwrap_or_default(), seen.len());
-        let why = format!("of the records last changed at {at} the source listed only {seen} different ones");
+        let why = format!("the source listed only {seen} of the records last changed at {at}");
         Ok(Looked::Unexplained(why))
     }
 
-    /// Whether the source counts members that nothing explains. Its count may be an older picture, in which members stand that
-    /// have left since, so that it is asked again, and at last when no picture can be older than what was read.
+    /// Returns the reason if the source counts members that nothing explains. Its count may come from a stale
+    /// snapshot, with members that have left since. It is therefore requested several times, the last time
+    /// after [`LAG`], when every snapshot is newer than the rows read.
     async fn rows(&mut self, index: usize) -> Result<Option<String>, Fault> {
         self.read_at_once(index).await?;
         let (window, mut rows) = (self.reader.listings[index].window, self.rows_of(index));
         let Some(until) = window.until.filter(|_| rows.suspicious()) else { return Ok(None) };
-        // The next window reads again what becomes visible later than this.
+        // The next window reads changes that become visible later than this.
         let lag = until - TimeDelta::from_std(LAG).unwrap_or_default().min(self.context.plan.overlap);
         let since = window.since.map_or(lag, |since| since.max(lag));
         let late_seen = self.intake.seen[index].after(since.timestamp());
@@ -228,7 +236,7 @@ impl Pass<'_> {
             rows.held = rows.held.min(self.total(window).await?);
             let late = self.listed(Window { since: Some(since), ..window }).await?;
             why = rows.unexplained(late, late_seen);
-            debug!("list {:?}: {rows:?}, {late} of the last seconds: {why:?}.", self.context.plan.list_id);
+            debug!("list {:?}: {rows:?}, {late} in the last seconds: {why:?}.", self.context.plan.list_id);
             self.reader.listings[index].checked = Some((rows.held, rows.unseen));
             if why.is_none() {
                 break;
@@ -237,8 +245,9 @@ impl Pass<'_> {
         Ok(why)
     }
 
-    /// Reads a listing again in one answer, if it fits into one and rows seem to be missing. Rows that share a key may have been in
-    /// different pages; only a single answer distinguishes them from one row that has moved.
+    /// Reads a listing again in one answer, if it fits into one and rows seem to be missing. Rows that share
+    /// a key may have been in different pages; only a single answer distinguishes them from one row that
+    /// moved.
     async fn read_at_once(&mut self, index: usize) -> Result<(), Fault> {
         let (rows, count) = (self.rows_of(index), self.server().cap);
         let Rows { held, .. } = rows;
@@ -251,8 +260,8 @@ impl Pass<'_> {
         }
     }
 
-    /// Members without a time are in no window. A full load therefore compares the count without bounds with that of all times. If
-    /// they differ, it reads those members from the listing without bounds.
+    /// Compares the count without bounds with the count of all times, in a full load: members without a time
+    /// are in no window. If the counts differ, reads those members from the listing without bounds.
     async fn without_time(&mut self) -> Result<Explained, Fault> {
         if !self.first_of_full || self.totals_wrong() {
             return Ok(Ok(()));
@@ -278,8 +287,8 @@ impl Pass<'_> {
         )))
     }
 
-    /// Rejects the records without a time, which a sort by time puts at one of the ends of a listing. Stops once `without` of them
-    /// were found, and returns their number.
+    /// Rejects the records without a time, which a sort by time puts at one end of a listing. Stops once
+    /// `without` of them were found, and returns their number.
     async fn untimed(&mut self, all: Window, total: u64, without: u64) -> Result<u64, Fault> {
         let mut count = self.context.plan.items_per_request.clamp(1, self.server().cap);
         let mut found = HashSet::new();

@@ -1,4 +1,4 @@
-//! What can stop a pass before it does harm: too many changes of consent, or too many rejected records.
+//! Limits that stop a pass before it does harm: too many changes of consent, or too many rejected records.
 
 use std::collections::BTreeMap;
 
@@ -18,28 +18,29 @@ use crate::{
     },
 };
 
-/// Rejected records that never stop a pass, whatever their share.
+/// Number of rejected records up to which a pass is never stopped, whatever their share.
 const MANY: u64 = 100;
 
-/// What a pass is compared with.
+/// The values that a pass is compared with.
 #[derive(Clone, Copy)]
 pub struct Baseline<'a> {
-    /// `None`: any number of opt-outs and opt-ins may pass.
+    /// `None`: any number of opt-outs and opt-ins is allowed.
     pub brake: Option<Brake>,
-    /// The ledger before the run, with the known status of each record; `None` if there is no ledger, or no brake.
+    /// The ledger before the run, with the known status of each record; `None` if there is no ledger, or no
+    /// brake.
     pub known: Option<&'a Ledger>,
-    /// Records of the list, if that is known beforehand.
+    /// Number of records in the list, if it is known beforehand.
     pub listed: Option<u64>,
 }
 
-/// The records of a pass as the guard counts them.
+/// The size of a pass, as the guard counts it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size {
-    /// Rows that the pass is to read.
+    /// Rows that the pass has to read.
     pub rows: u64,
     /// Rows of the archived listing among them.
     pub archived: u64,
-    /// Different records so far.
+    /// Different records read so far.
     pub seen: u64,
     pub totals_wrong: bool,
 }
@@ -47,9 +48,9 @@ pub(super) struct Size {
 pub(super) struct Guard<'a> {
     context: Context<'a>,
     baseline: Baseline<'a>,
-    /// Records in the plain listing, whatever the window, once the source has reported it.
+    /// Number of records in the plain listing, regardless of the window, once the source has reported it.
     listed: Option<u64>,
-    /// Whether the source was asked for that number.
+    /// Whether that number has been requested.
     counting: bool,
     /// Counts of the run before this pass.
     before: Counts,
@@ -60,33 +61,34 @@ impl<'a> Guard<'a> {
         Guard { context, listed: baseline.listed, baseline, counting: false, before }
     }
 
-    /// The ledger before the run.
+    /// Returns the ledger before the run.
     pub fn known(&self) -> Option<&'a Ledger> {
         self.baseline.known
     }
 
-    /// Notes the size of the list.
+    /// Records the size of the list.
     pub fn listed(&mut self, records: u64) {
         self.listed = Some(records);
     }
 
-    /// Whether the guard depends on the size of the list, which is not known yet. Nothing may be sent meanwhile.
+    /// Returns whether the decision depends on the size of the list, which is not known yet. Nothing may be
+    /// sent until it is.
     pub fn is_unsure(&self, counts: &Counts) -> bool {
         self.listed.is_none() && self.baseline.brake.is_some_and(|brake| brake.may_trip(self.changes(counts)))
     }
 
-    /// Whether the source has to be asked for the size of the list; true only once.
+    /// Returns whether the size of the list has to be requested; true only once.
     pub fn wants_size(&mut self) -> bool {
         !std::mem::replace(&mut self.counting, true)
     }
 
-    /// Opt-outs of this pass.
+    /// Returns the number of opt-outs in this pass.
     pub fn opt_outs(&self, counts: &Counts) -> u64 {
         counts.opt_outs - self.before.opt_outs
     }
 
-    /// Returns the changes of consent in this pass that count. In a pass over changes, opt-outs that the sink is known to have
-    /// accepted before do not count.
+    /// Returns the changes of consent in this pass that count. In a pass over changes, opt-outs that the sink
+    /// is known to have accepted before do not count.
     fn changes(&self, counts: &Counts) -> Changes {
         let known = counts.known_opt_outs - self.before.known_opt_outs;
         let discounts = self.baseline.brake.is_some_and(|brake| brake.expected == Some(0));
@@ -100,12 +102,13 @@ impl<'a> Guard<'a> {
     ///
     /// # Errors
     ///
-    /// The delivery is on hold: this run and every further one fails until a person lifts the hold.
+    /// The delivery is on hold: this run and all further ones fail until a person lifts the hold.
     pub async fn check_consent(&self, counts: &Counts, size: Size, outbox: &Outbox<'_>) -> Result<(), Fault> {
         let (Some(brake), Some(listed)) = (self.baseline.brake, self.listed) else { return Ok(()) };
         // Archived records were in the plain listing before.
         let list = listed + size.archived;
-        // A total that is wrong must not make the list look small. A source that reports no total may have no ledger either.
+        // A wrong total must not make the list look small. A source that reports no total may have no ledger
+        // either.
         let last = self.known().filter(|_| size.totals_wrong || list < size.seen);
         let list = list.max(size.seen).max(last.map_or(0, |ledger| ledger.summary.len()));
         let changes = self.changes(counts);
@@ -124,7 +127,7 @@ impl<'a> Guard<'a> {
         };
         let held = Held { entry: plan.entry(), what, why };
         hold::keep(&plan.list_folder, &ends.delivery, &held).await?;
-        // Opt-outs that were sent by mistake have to count at the next try as well.
+        // Opt-outs that were sent by mistake have to count again at the next attempt.
         plan.unchanged.clear().await?;
         Err(held.fault(&plan.list_id))
     }
@@ -133,8 +136,8 @@ impl<'a> Guard<'a> {
     ///
     /// # Errors
     ///
-    /// This pass rejected more than 100 records and more than half of those that it is to read: the records are then unlikely
-    /// to be the cause.
+    /// This pass rejected more than 100 records, and more than half of those that it has to read: the records
+    /// are then unlikely to be the cause.
     pub fn check_rejects(&self, counts: &Counts, size: Size) -> Result<(), Fault> {
         let before = |reason: &String| self.before.rejected.get(reason).copied().unwrap_or(0);
         let mut reasons: BTreeMap<String, u64> = counts.rejected.clone();
@@ -142,13 +145,13 @@ impl<'a> Guard<'a> {
         reasons.retain(|_, count| *count > 0);
         let rejected: u64 = reasons.values().sum();
         let Context { ends, plan } = self.context;
-        // A source that is read whole reports no total, so the number of records in the ledger stands in for it.
+        // A source that is read completely reports no total; the number of records in the ledger replaces it.
         let records = size.rows.max(self.listed.filter(|_| ends.rereads()).unwrap_or(0));
         if rejected <= MANY || 2 * rejected <= records {
             return Ok(());
         }
         let letters = plan.dead_letter.display();
-        let hint = format!("the mapping or the sink looks wrong; look at the dead letters in {letters}");
+        let hint = format!("the mapping or the sink is probably wrong; check the dead letters in {letters}");
         let what = format!("{rejected} of {records} records were rejected ({})", counted(&reasons));
         Err(Fault::list(what).hint(hint))
     }
@@ -163,9 +166,7 @@ fn would(
     counts: impl Fn(&&PendingRecord) -> bool,
 ) -> String {
     let sent = changes.saturating_sub(outbox.waiting().filter(counts).count() as u64);
-    format!(
-        "stopped when {changes} of {list} records, or still more, would be {what} (up to {sent} have been)"
-    )
+    format!("stopped because at least {changes} of {list} records would be {what} (up to {sent} already are)")
 }
 
 const SHARE: &str = "more than a fifth of the list";

@@ -1,5 +1,5 @@
-//! What becomes of the records of a page: those seen before are dropped, the others are mapped and handed to the outbox, each
-//! version once.
+//! Receives the records of a page: drops those seen before, maps the others, and passes each version to the
+//! outbox once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -28,24 +28,24 @@ use crate::{
     },
 };
 
-/// Fates that are written to the cache together.
+/// Number of fates that are written to the cache together.
 const NOTES: usize = 1000;
 
 pub(super) struct Intake<'a> {
     context: Context<'a>,
-    /// By listing, the records of this pass and their fates.
+    /// The records of this pass and their fates, by listing.
     pub seen: Vec<Seen>,
-    /// Counts of the whole run, but for the rows of this pass.
+    /// Counts of the whole run, without the rows of this pass.
     pub counts: Counts,
-    /// By listing and key: number of rows of one answer that repeat this key.
+    /// Number of rows that repeat the key of another row of the same answer, by listing and key.
     repeats: HashMap<(usize, u128), u64>,
     /// Records without a time, which no window contains; they were read from the listing without bounds.
     untimed: HashSet<u128>,
-    /// What the cache holds of the records of the page at hand.
+    /// Cached deliveries of the records of the current page.
     memory: Memory,
     /// Fates of records that were not sent, for the cache.
     notes: Vec<(u128, String)>,
-    /// Whether payloads that the sink holds already are not sent again.
+    /// Whether to skip payloads that the sink already has.
     holds_back: bool,
     /// Records that this pass has sent, if there is a cache.
     sent: HashSet<u128>,
@@ -77,12 +77,12 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Number of different records that were read of a listing.
+    /// Returns the number of different records read from a listing.
     pub fn seen_of(&self, listing: usize) -> usize {
         self.seen[listing].len()
     }
 
-    /// Number of different records that were read, over all listings.
+    /// Returns the number of different records read from all listings.
     pub fn seen_in_all(&self) -> usize {
         self.seen.iter().map(Seen::len).sum()
     }
@@ -93,12 +93,12 @@ impl<'a> Intake<'a> {
         Rows { repeated: repeats.map(|(_, rows)| rows).sum(), ..listing.rows(self.seen_of(index)) }
     }
 
-    /// Takes what the cache holds of the records that follow.
+    /// Sets the cached deliveries of the records that follow.
     pub fn recalled(&mut self, memory: Memory) {
         self.memory = memory;
     }
 
-    /// Takes the records of an answer. Returns how many of them are new in this pass.
+    /// Processes the records of an answer. Returns how many of them are new in this pass.
     pub fn records(
         &mut self,
         index: usize,
@@ -111,7 +111,7 @@ impl<'a> Intake<'a> {
         self.seen_of(index) - known
     }
 
-    /// Notes rows of one answer that share a key. They count as one record, and none of them as missing.
+    /// Records rows of one answer that share a key. They count as one record, and none of them as missing.
     pub fn note_repeats(&mut self, index: usize, keys: impl Iterator<Item = u128>) {
         for (key, rows) in repeats(keys) {
             let known = self.repeats.entry((index, key)).or_default();
@@ -134,7 +134,7 @@ impl<'a> Intake<'a> {
         let kept = self.memory.remove(&row.key);
         let fate = self.fate(index, window, record, kept.as_ref(), outbox);
         self.note_fate(row.key, &fate, kept.as_ref());
-        // What is sent counts when it is accepted.
+        // A sent record is counted when it is accepted.
         if !fate.starts_with(SENT) {
             self.counts.count(&fate);
         }
@@ -173,7 +173,8 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Whether another listing has shown a newer version. Of two versions of one second, the archived one counts.
+    /// Returns whether another listing has shown a newer version. Of two versions of the same second, the
+    /// archived one counts.
     fn is_outdated(&self, index: usize, row: Row) -> bool {
         let others = self.seen.iter().enumerate().filter(|(other, _)| *other != index);
         others
@@ -212,8 +213,8 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Whether this payload opts in a record that was known with another status before the run, or whose opt-out was the last that
-    /// the sink accepted of it. A payload that the sink is known to have already does not count.
+    /// Returns whether this payload opts in a record that was known with another status before the run, or
+    /// whose last accepted payload was an opt-out. A payload that the sink is known to have does not count.
     fn opts_in_known(&self, record: &Record, pending: &PendingRecord, kept: Option<&Kept>) -> bool {
         let before = self.known.and_then(|ledger| ledger.settled_by_print(pending.key));
         let other = before.is_some_and(|settled| settled.status != record.status);
@@ -223,13 +224,13 @@ impl<'a> Intake<'a> {
             && !self.is_held(&pending.payload, kept)
     }
 
-    /// Whether another version of the record was counted as opted in.
+    /// Returns whether another version of the record was counted as an opt-in.
     fn was_opted_in(&self, key: u128) -> bool {
         let mut fates = self.seen.iter().filter_map(|seen| Some(seen.name(seen.get(key)?.fate)));
         fates.any(|fate| fate.split_once(' ') == Some((SENT, OPT_IN)))
     }
 
-    /// Tells the sink that a record is gone at the source, if it takes deletions.
+    /// Queues the deletion of a record that is gone at the source, if the sink accepts deletions.
     fn delete(&mut self, record: &Record, kept: Option<&Kept>, outbox: &mut Outbox<'_>) -> String {
         let pending = PendingRecord::deletion(record.key.clone(), record.changed);
         match self.context.ends.sink.deletion() {
@@ -243,20 +244,21 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Whether the payload is not sent as the sink holds it already. The cache is from before this pass: it says nothing of a
-    /// record that this pass has sent.
+    /// Returns whether to skip the payload because the sink already has it. The cache is older than this
+    /// pass, so it is not valid for a record that this pass has sent.
     fn is_held_back(&self, pending: &PendingRecord, kept: Option<&Kept>) -> bool {
         self.holds_back && self.is_held(&pending.payload, kept) && !self.sent.contains(&pending.key)
     }
 
-    /// Whether the sink has accepted exactly this payload, according to the cache.
+    /// Returns whether the sink has accepted exactly this payload, according to the cache.
     fn is_held(&self, payload: &Payload, kept: Option<&Kept>) -> bool {
         let Context { ends, plan } = self.context;
         let (Some(unchanged), Some(kept)) = (plan.unchanged.on(), kept) else { return false };
         unchanged.holds(kept, unchanged.print(payload), ends.source.now())
     }
 
-    /// Notes a fate for the cache, if the record is not sent. That of a sent record is noted when it is accepted.
+    /// Notes a fate for the cache, if the record is not sent. The fate of a sent record is noted when it is
+    /// accepted.
     fn note_fate(&mut self, key: u128, fate: &str, kept: Option<&Kept>) {
         let Context { ends, plan } = self.context;
         let Some(unchanged) = plan.unchanged.on() else { return };
@@ -272,7 +274,7 @@ impl<'a> Intake<'a> {
         self.counts.superseded += u64::from(outbox.queue(pending));
     }
 
-    /// Counts a record that the sink has refused, and hands its dead letter to the outbox.
+    /// Counts a record that the sink has refused, and passes its dead letter to the outbox.
     pub fn refused(&mut self, pending: PendingRecord, problem: Problem, outbox: &mut Outbox<'_>) {
         let (key, fate) = (pending.key, format!("{REJECTED} refused"));
         self.counts.count(&fate);
@@ -287,8 +289,8 @@ impl<'a> Intake<'a> {
         outbox.reject(deliver::dead_letter(record, plan.entry(), reason, ends.source.now()));
     }
 
-    /// Rejects a record that can't be read. An archived record must not stay opted in, so its dead letter counts as an opt-out that
-    /// is still pending.
+    /// Rejects a record that can't be read. An archived record must not stay opted in, so its dead letter
+    /// counts as an opt-out that is still pending.
     fn reject_unreadable(&self, record: &Record, archived: bool, outbox: &mut Outbox<'_>) -> String {
         let Context { ends, plan } = self.context;
         let mut letter = deliver::dead_letter(record, plan.entry(), UNREADABLE, ends.source.now());
@@ -309,7 +311,7 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Writes the fates of records that were not sent to the cache, when there are many or at the `end`.
+    /// Writes the fates of records that were not sent to the cache, once there are 1,000 or at the `end`.
     pub async fn write_notes(&mut self, end: bool) -> Result<(), Fault> {
         let Context { ends, plan } = self.context;
         let Some(unchanged) = plan.unchanged.on() else { return Ok(()) };
@@ -319,25 +321,25 @@ impl<'a> Intake<'a> {
         unchanged.note(std::mem::take(&mut self.notes), ends.source.now()).await
     }
 
-    /// Whether a record was read, and accepted or skipped in its last version.
+    /// Returns whether a record was read, and accepted or skipped in its last version.
     pub fn settled_well(&self, key: u128) -> bool {
         let mut fates = self.seen.iter().filter_map(|seen| Some(seen.name(seen.get(key)?.fate))).peekable();
         fates.peek().is_some() && fates.all(|fate| !fate.starts_with(REJECTED))
     }
 
-    /// Whether a record was read in this pass.
+    /// Returns whether a record was read in this pass.
     pub fn has_met(&self, key: u128) -> bool {
         self.untimed.contains(&key) || self.seen.iter().any(|seen| seen.get(key).is_some())
     }
 }
 
-/// The row of a record.
+/// Returns the row of a record.
 pub(super) fn row(record: &Record) -> Row {
     let second = record.changed.map_or(UNTIMED, |changed| changed.timestamp());
     Row { key: fingerprint(&record.key), second }
 }
 
-/// Whether this is another version than the known one, and not an older one.
+/// Returns whether this row is another version than the known one, and not an older one.
 fn is_newer(seen: &Seen, known: Known, row: Row, status: &str) -> bool {
     row.second > known.second || (row.second == known.second && seen.name(known.status) != status)
 }

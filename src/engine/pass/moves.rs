@@ -1,4 +1,5 @@
-//! What moves between the parts of a pass: answers of the source, records, joined and settled pages, outcomes of batches.
+//! Moves data between the parts of a pass: answers of the source, records, stitched and settled pages,
+//! outcomes of batches.
 
 use std::collections::HashSet;
 
@@ -18,7 +19,7 @@ use crate::{
 };
 
 impl<'a> Pass<'a> {
-    /// Takes an answer of the source.
+    /// Processes an answer of the source.
     pub(super) fn take(
         &mut self,
         index: usize,
@@ -61,7 +62,7 @@ impl<'a> Pass<'a> {
             Answer::Cut(Ok(Some((middle, below)))) => self.reader.cut_at(index, middle, below),
             Answer::Cut(Ok(None)) => {
                 return Err(Fault::list(
-                    "the source takes too long for a page, and the window can't be cut further",
+                    "the source is too slow even for small pages, and the window can't be split further",
                 ));
             }
             Answer::Page(_, Err(fault)) | Answer::Cut(Err(fault)) => return Err(fault),
@@ -70,7 +71,7 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Takes the records of a page that is part of the walk.
+    /// Processes the records of a page that is part of the walk.
     pub(super) fn take_page(&mut self, page: PageOf) {
         let PageOf { index, records, memory, .. } = page;
         self.intake.recalled(memory);
@@ -86,7 +87,7 @@ impl<'a> Pass<'a> {
         self.look_at_the_source(index);
     }
 
-    /// Takes a page of a chain.
+    /// Processes a page of cursor paging.
     fn take_link(&mut self, index: usize, link: Link) -> Result<(), Fault> {
         debug!("list {:?}: {} records.", self.context.plan.list_id, link.records.len());
         self.take_records(index, &link.records);
@@ -97,7 +98,7 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Hands the pages that join now to the outbox.
+    /// Passes the newly stitched pages to the outbox.
     fn join(&mut self, index: usize) {
         for (joined, progress) in self.reader.joined(index) {
             let keys: Vec<u128> = joined.rows.iter().map(|row| row.key).collect();
@@ -105,13 +106,13 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Ends the pass if the listing can't be read on.
+    /// Ends the pass if the listing can't be read any further.
     fn look_at_the_source(&mut self, index: usize) {
         let fault = self.reader.look_at_the_source(index, self.intake.seen_of(index));
         self.fault = self.fault.take().or(fault);
     }
 
-    /// Takes the outcome of a batch.
+    /// Processes the outcome of a batch.
     pub(super) fn delivered(&mut self, delivered: Delivered) -> Result<(), Fault> {
         self.intake.counts.sent += delivered.accepted.len() as u64;
         self.outbox.accepted(delivered.accepted);
@@ -125,7 +126,8 @@ impl<'a> Pass<'a> {
         self.guard.check_rejects(&self.intake.counts, self.size())
     }
 
-    /// Adds the pages that are settled now to the checkpoint. A listing that one answer holds needs none.
+    /// Adds the newly settled pages to the checkpoint. Listings that fit into one answer each need no
+    /// checkpoint.
     pub(super) async fn settle(&mut self) -> Result<(), Fault> {
         let seconds = self.seconds();
         let mut lines = Vec::new();

@@ -1,5 +1,5 @@
-//! Records on their way to the sink: batches across pages, newer versions that wait for older ones, rejected records to keep, and
-//! the pages that are settled by all of that.
+//! Records on their way to the sink: batches them across pages, makes newer versions wait for older ones,
+//! stores rejected records, and determines which pages are settled.
 
 use std::{collections::HashMap, sync::atomic::Ordering};
 
@@ -29,9 +29,9 @@ pub(super) type Deliveries<'a> = FuturesUnordered<BoxFuture<'a, Result<Delivered
 pub(super) struct Outbox<'a> {
     context: Context<'a>,
     batcher: Batcher<PendingRecord>,
-    /// Newer versions of records whose older version is in flight.
+    /// Newer versions of records whose older version is queued or in flight.
     newer: HashMap<u128, PendingRecord>,
-    /// Dead letters that are not on disk yet, and whether a page waits for that.
+    /// Dead letters that are not on disk yet, each with whether a page waits for it.
     rejects: Vec<(DeadLetter, bool)>,
     watermark: Watermark<(Joined, Progress)>,
     checkpoint: &'a mut Checkpoint,
@@ -50,31 +50,32 @@ impl<'a> Outbox<'a> {
         }
     }
 
-    /// Whether more pages may be read, or the sink is so slow that their records would pile up.
+    /// Returns whether more pages may be read: not while the sink is so slow that their records would pile up.
     pub fn has_room(&self) -> bool {
         self.batcher.waiting() <= self.batcher.size() * self.context.ends.sink.limits().in_flight
     }
 
-    /// Whether another page of a listing may be read. One delivery that hangs holds up the watermark; what is beyond it would be
-    /// sent again after a crash, so that only two rounds of deliveries may wait.
+    /// Returns whether another page of this listing may be read. One delivery that hangs stops the watermark,
+    /// and all pages beyond it would be sent again after a crash. Therefore only two rounds of deliveries may
+    /// wait.
     pub fn has_room_for(&self, listing: usize) -> bool {
         let rows = 2 * self.batcher.size() * self.context.ends.sink.limits().in_flight;
         let most = (rows / self.context.plan.items_per_request).max(2);
         self.watermark.waiting(listing) < most
     }
 
-    /// Whether no record waits for a batch.
+    /// Returns whether no record waits for a batch.
     pub fn is_empty(&self) -> bool {
         self.batcher.waiting() == 0
     }
 
-    /// The records that are not in flight yet.
+    /// Returns the records that are not in flight yet.
     pub fn waiting(&self) -> impl Iterator<Item = &PendingRecord> {
         self.batcher.iter().chain(self.newer.values())
     }
 
-    /// Queues a record. An older version never overtakes a newer one: while one is in flight, the other waits. Returns whether it
-    /// replaces a version that was waiting.
+    /// Queues a record. A newer version never overtakes an older one: it waits until the older one is
+    /// settled. Returns whether it replaces a version that was waiting.
     pub fn queue(&mut self, pending: PendingRecord) -> bool {
         if self.watermark.is_pending(pending.key) {
             return self.newer.insert(pending.key, pending).is_some();
@@ -84,8 +85,8 @@ impl<'a> Outbox<'a> {
         false
     }
 
-    /// Takes the dead letter of a record that is not sent. Its pages wait until the letter is on disk, unless an older version in
-    /// flight settles them.
+    /// Takes the dead letter of a record that is not sent. Its pages wait until the dead letter is on disk,
+    /// unless an older version in flight settles them.
     pub fn reject(&mut self, letter: DeadLetter) {
         let key = fingerprint(&letter.key);
         let waits = !self.watermark.is_pending(key);
@@ -95,13 +96,14 @@ impl<'a> Outbox<'a> {
         self.rejects.push((letter, waits));
     }
 
-    /// Takes the dead letter of a record that the sink has refused. Its pages wait until the letter is on disk; a newer version
-    /// follows then.
+    /// Takes the dead letter of a record that the sink has refused. Its pages wait until the dead letter is
+    /// on disk; then a newer version follows, if there is one.
     pub fn refuse(&mut self, letter: DeadLetter) {
         self.rejects.push((letter, true));
     }
 
-    /// Takes the next page of a listing: it is settled as soon as its records and all pages before it are.
+    /// Adds the next page of a listing. The page is settled as soon as its records and all pages before it
+    /// are.
     pub fn page(
         &mut self,
         listing: usize,
@@ -112,7 +114,7 @@ impl<'a> Outbox<'a> {
         self.watermark.joined(listing, (page, progress), keys);
     }
 
-    /// Fills the sink's slots with full batches; with `rest` also with the last, smaller one.
+    /// Sends full batches until the sink's slots are used; with `rest`, also the last, smaller one.
     pub fn send(&mut self, deliveries: &mut Deliveries<'a>, rest: bool) {
         let Context { ends, plan } = self.context;
         while deliveries.len() < ends.sink.limits().in_flight {
@@ -122,13 +124,13 @@ impl<'a> Outbox<'a> {
         }
     }
 
-    /// Notes the records that the sink has accepted.
+    /// Records the acceptance of these records by the sink.
     pub fn accepted(&mut self, keys: Vec<u128>) {
         self.context.plan.taken.fetch_or(!keys.is_empty(), Ordering::Relaxed);
         keys.into_iter().for_each(|key| self.settled(key));
     }
 
-    /// A version of a record is settled; a newer one that has waited for it is queued.
+    /// Settles a version of a record; a newer version that waited for it is queued.
     fn settled(&mut self, key: u128) {
         match self.newer.remove(&key) {
             Some(pending) => self.batcher.push(pending),
@@ -136,7 +138,7 @@ impl<'a> Outbox<'a> {
         }
     }
 
-    /// Writes the dead letters to disk; only then their records are settled.
+    /// Writes the dead letters to disk, and only then settles their records.
     pub async fn write_dead_letters(&mut self) -> Result<(), Fault> {
         if self.rejects.is_empty() {
             return Ok(());
@@ -148,7 +150,7 @@ impl<'a> Outbox<'a> {
         Ok(())
     }
 
-    /// Returns the pages that are settled since the last call, each with its listing and the progress after it.
+    /// Returns the pages settled since the last call, each with its listing and the progress after it.
     pub fn settled_pages(&mut self) -> Vec<(usize, (Joined, Progress))> {
         self.watermark.advance()
     }
@@ -158,13 +160,13 @@ impl<'a> Outbox<'a> {
         if lines.is_empty() { Ok(()) } else { self.checkpoint.append(lines).await }
     }
 
-    /// Gives the checkpoint another end of the windows.
+    /// Changes the end of the windows in the checkpoint.
     pub fn end_at(&mut self, until: DateTime<Utc>) {
         self.checkpoint.until(until);
     }
 }
 
-/// Names of statuses and fates, and the rows of a settled page, as a line of the checkpoint has them.
+/// Returns the names of statuses and fates, and the rows of a settled page, in the format of the checkpoint.
 pub(super) fn rows_of_line(seen: &Seen, rows: &[Row]) -> (Vec<String>, String) {
     let names = if rows.is_empty() { vec![] } else { seen.names().to_vec() };
     (names, seen.encode(rows))

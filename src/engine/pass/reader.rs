@@ -1,4 +1,4 @@
-//! The listings of a pass: which pages to request next, and which of their answers count.
+//! The listings of a pass: decides which pages to request next, and which of their answers count.
 
 use std::time::Duration;
 
@@ -28,13 +28,14 @@ use crate::{
     },
 };
 
-/// Pages in a row that are too slow, whatever their size, before the list fails.
+/// Most pages in a row that may be too slow, at any size, before the list fails.
 const TOO_SLOW: u32 = 8;
-/// Wait after a page that was too slow, which doubles: a server that is only busy must not be pressed.
+/// Wait after a page that was too slow, doubled for each further one: a server that is only busy must not get
+/// more load.
 const RELIEF: Duration = Duration::from_secs(1);
 const LONGEST_RELIEF: Duration = Duration::from_secs(16);
 
-/// A page of a listing, with what the cache holds of its records.
+/// A page of a listing, with the cached deliveries of its records.
 pub(super) struct PageOf {
     pub index: usize,
     offset: u64,
@@ -50,15 +51,16 @@ pub(super) struct Reader<'a> {
     kept: Vec<PageOf>,
     /// Pages in a row that were too slow.
     slow: u32,
-    /// No page is requested until then.
+    /// Time before which no page is requested.
     resting: Option<Instant>,
-    /// When a page was last found too slow, since the start.
+    /// Time at which a page was last found to be too slow, since the start.
     relieved: Option<Duration>,
     /// End of the last logged wait of a listing, since the start.
     waits: Duration,
-    /// Limits that the source's answers have shown.
+    /// Limits that the source's answers have revealed.
     pub server: Server,
-    /// Whether the end of the window is final: the first answer has confirmed it, or an earlier run has begun the pass.
+    /// Whether the end of the window is final: confirmed by the first answer, or set by an earlier run that
+    /// began this pass.
     pub confirmed: bool,
     /// Whether the clocks were compared at the first answer.
     pub compared: bool,
@@ -84,7 +86,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Keeps the workers busy, the listings in turn, as far as the outbox has room.
+    /// Requests pages until all workers are busy, from each listing in turn, as long as the outbox has room.
     pub fn request(&mut self, reads: &mut Reads<'a>, outbox: &Outbox<'_>) {
         if self.resting.is_some_and(|until| until > Instant::now()) {
             return;
@@ -111,17 +113,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether an answer belongs to the window that its listing reads now.
+    /// Returns whether an answer belongs to the window that its listing currently reads.
     pub fn is_current(&self, index: usize, generation: u32) -> bool {
         self.listings[index].generation == generation
     }
 
-    /// Notes that the source has answered a page in time.
+    /// Notes that the source returned a page in time.
     pub fn answered(&mut self) {
         (self.slow, self.resting) = (0, None);
     }
 
-    /// Takes an answer into the walk. Returns the page whose records count now, if one does.
+    /// Adds an answer to the walk. Returns the page whose records now count, if there is one.
     pub fn page(&mut self, index: usize, ask: Ask, page: Page, memory: Memory) -> Option<PageOf> {
         debug!(
             "list {:?}: {} records from {}.",
@@ -147,7 +149,7 @@ impl<'a> Reader<'a> {
         taken
     }
 
-    /// Returns the pages that were kept during searches, for a pass that ends before they count.
+    /// Returns the pages kept during searches, for a pass that ends before they count.
     pub fn take_kept(&mut self) -> Vec<PageOf> {
         std::mem::take(&mut self.kept)
     }
@@ -156,12 +158,12 @@ impl<'a> Reader<'a> {
         self.kept.retain(|kept| kept.index != index);
     }
 
-    /// Notes a page of `rows` rows, `new` of them new in this pass.
+    /// Records the number of rows of a page, and how many of them are new in this pass.
     pub fn brought(&mut self, index: usize, rows: usize, new: usize) {
         self.listings[index].brought(rows, new);
     }
 
-    /// Counts the records of a page whose time is not in the window.
+    /// Counts the records of a page whose time is outside the window.
     pub fn note_outside(&mut self, index: usize, records: &[Record]) {
         let listing = &mut self.listings[index];
         let Window { since, until, .. } = listing.window;
@@ -172,7 +174,7 @@ impl<'a> Reader<'a> {
         listing.progress.outside += count as u64;
     }
 
-    /// Returns the pages of a listing that join now, each with the progress after it.
+    /// Returns the newly stitched pages of a listing, each with the progress after it.
     pub fn joined(&mut self, index: usize) -> Vec<(Joined, Progress)> {
         let listing = &mut self.listings[index];
         let mut pages = Vec::new();
@@ -184,7 +186,11 @@ impl<'a> Reader<'a> {
         pages
     }
 
-    /// Takes a page of a chain, which joins the previous one by being named there.
+    /// Adds a page of cursor paging. It needs no seam, since the previous page named it.
+    ///
+    /// # Errors
+    ///
+    /// The source returned a cursor twice.
     pub fn link(
         &mut self,
         index: usize,
@@ -196,26 +202,30 @@ impl<'a> Reader<'a> {
         Ok((joined, listing.progress.clone()))
     }
 
-    /// Logs a new cap on the source's answers. Returns why the listing can't be read on, if it can't. `seen`: number of different
-    /// records so far.
+    /// Logs a new cap on the source's answers. Returns the fault of a listing that can't be read any further.
+    /// `seen` is the number of different records read so far.
     pub fn look_at_the_source(&mut self, index: usize, seen: usize) -> Option<Fault> {
         let (list, server) = (&self.context.plan.list_id, self.server.and(self.listings[index].server()));
         if server.cap < self.server.cap {
             let cap = server.cap;
             info!(
-                "list {list:?}: the source gives at most {cap} records in one answer; reading smaller pages."
+                "list {list:?}: the source returns at most {cap} records per answer; reading smaller pages."
             );
         }
         self.server = server;
         let why = self.listings[index].failed(seen)?;
-        let hint = "the records that were read are delivered, but no timestamp is written; check the service, and any proxy \
-                    in front of it";
+        let hint = "the records read so far are delivered, but no timestamp is written; \
+                    check the service and any proxy in front of it";
         Some(Fault::list(format!("the source {why}")).hint(hint))
     }
 
-    /// Makes pages smaller after one that was too slow, and leaves the server alone for a moment.
+    /// Makes pages smaller after one that was too slow, and pauses all requests of this pass for a moment.
+    ///
+    /// # Errors
+    ///
+    /// More than eight pages in a row were too slow.
     pub fn too_slow(&mut self, index: usize, ask: Ask, problem: Problem) -> Result<Relief, Fault> {
-        // It was in flight already when smaller pages were decided upon.
+        // It was already in flight when the pages were made smaller.
         if self.relieved.is_some_and(|at| ask.at() <= at) {
             self.listings[index].again(ask);
             return Ok(Relief::Halved);
@@ -223,25 +233,25 @@ impl<'a> Reader<'a> {
         self.relieved = Some(self.start.elapsed());
         self.slow += 1;
         if self.slow > TOO_SLOW {
-            return Err(Fault::List(problem).hint("even small pages take the source too long"));
+            return Err(Fault::List(problem).hint("the source is too slow even for small pages"));
         }
         self.resting = Some(Instant::now() + (RELIEF * (1 << (self.slow - 1))).min(LONGEST_RELIEF));
         let relief = self.listings[index].too_heavy(ask);
         let then = match relief {
-            Relief::Halved => "smaller pages are asked for",
-            Relief::Cut => "the window is cut in two by time",
+            Relief::Halved => "requesting smaller pages",
+            Relief::Cut => "splitting the window in two by time",
         };
         warn!("{problem}; {then}.");
         Ok(relief)
     }
 
-    /// Cuts the window of a listing in two at `middle`; `below` rows are in the older half.
+    /// Splits the window of a listing in two at `middle`; the older half has `below` rows.
     pub fn cut_at(&mut self, index: usize, middle: DateTime<Utc>, below: u64) {
         self.drop_kept(index);
         self.listings[index].cut_at(middle, below);
     }
 
-    /// Begins all listings anew, with another end of their windows.
+    /// Restarts all listings with a new end of their windows.
     pub fn restart(&mut self, until: DateTime<Utc>) {
         self.listings.iter_mut().for_each(|listing| listing.restart(until));
         self.kept.clear();
@@ -251,12 +261,12 @@ impl<'a> Reader<'a> {
         self.listings.iter().all(Sweeping::finished)
     }
 
-    /// Whether one answer had all rows of each listing.
+    /// Returns whether each listing fitted into one answer.
     pub fn held_all_at_once(&self) -> bool {
         self.listings.iter().all(Sweeping::held_all_at_once)
     }
 
-    /// Whether an answer had more rows than its own total. The source's totals are unreliable then.
+    /// Returns whether an answer had more rows than its own total. The source's totals are unreliable then.
     pub fn totals_wrong(&self) -> bool {
         self.listings.iter().any(|listing| listing.progress.totals_wrong)
     }
@@ -265,13 +275,13 @@ impl<'a> Reader<'a> {
         self.listings.iter().find_map(|listing| listing.window.until).unwrap_or_default()
     }
 
-    /// Rows of the archived listing.
+    /// Returns the number of rows in the archived listing.
     pub fn archived(&self) -> u64 {
         let archived = self.listings.iter().filter(|listing| listing.window.sweep == Sweep::Archived);
         archived.filter_map(|listing| listing.progress.window).sum()
     }
 
-    /// When to request pages again although nothing was answered.
+    /// Returns the next time at which to request pages even if no answer arrives.
     pub fn wakes(&self) -> Option<Instant> {
         let held = self.listings.iter().filter_map(Sweeping::held).map(|held| self.start + held);
         held.chain(self.resting).filter(|wake| *wake > Instant::now()).min()
@@ -287,8 +297,8 @@ impl<'a> Reader<'a> {
         if let Some(until) = held.filter(|until| *until > self.waits && *until > self.start.elapsed()) {
             let (list, seconds) = (&self.context.plan.list_id, (until - self.start.elapsed()).as_secs());
             info!(
-                "list {list:?}: two neighboring pages share no record; reading the lower one again in {seconds} s, when no answer can \
-                 be older than the upper page."
+                "list {list:?}: two neighboring pages share no record; reading the lower one again in \
+                 {seconds} s, when every answer is newer than the upper page."
             );
             self.waits = until;
         }

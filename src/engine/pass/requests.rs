@@ -1,4 +1,4 @@
-//! What a pass asks of the source, each as a future with the index of its listing.
+//! The requests of a pass to the source, each a future that returns the index of its listing.
 
 use chrono::{DateTime, SubsecRound, Utc};
 use futures::{future::BoxFuture, stream::FuturesUnordered};
@@ -18,16 +18,18 @@ use crate::{
 /// Requests in flight, each with the index and the generation of its listing.
 pub(super) type Reads<'a> = FuturesUnordered<BoxFuture<'a, (usize, u32, Answer)>>;
 
+/// An answer of the source.
 pub(super) enum Answer {
     Page(Ask, Result<(Page, Memory), Fault>),
     Link(Result<(Link, Memory), Fault>),
-    /// Time at which to cut a window in two, and the number of rows up to then. `None` if it can't be cut.
+    /// Time at which to split a window, and the number of rows up to then. `None` if the window can't be
+    /// split.
     Cut(Result<Option<(DateTime<Utc>, u64)>, Fault>),
-    /// Records in the plain listing.
+    /// Number of records in the plain listing.
     Count(Result<u64, Fault>),
 }
 
-/// Reads what a listing wants next, and what the cache holds of the records in it.
+/// Reads the next page of a listing, and the cached deliveries of its records.
 pub(super) async fn read(context: Context<'_>, window: Window, want: Want) -> Answer {
     let Context { ends, plan } = context;
     match (want, ends.source.pages()) {
@@ -48,11 +50,11 @@ pub(super) async fn read(context: Context<'_>, window: Window, want: Want) -> An
             };
             Answer::Link(read.await)
         }
-        _ => Answer::Link(Err(Fault::list("the source has changed how it is read"))),
+        _ => Answer::Link(Err(Fault::list("the source switched between offset and cursor paging"))),
     }
 }
 
-/// Reads what the cache holds of some records.
+/// Reads the cached deliveries of these records.
 pub(super) async fn recall(context: Context<'_>, records: &[Record]) -> Result<Memory, Fault> {
     match context.plan.unchanged.on() {
         None => Ok(Memory::new()),
@@ -62,7 +64,8 @@ pub(super) async fn recall(context: Context<'_>, records: &[Record]) -> Result<M
     }
 }
 
-/// Asks for the size of the plain listing, as one of the reads: a request of its own would wait for permits that the others hold.
+/// Requests the size of the plain listing. It is one of the reads, since a separate request would wait for
+/// permits that the reads hold.
 pub(super) fn size_of_list(context: Context<'_>) -> BoxFuture<'_, (usize, u32, Answer)> {
     Box::pin(async move {
         let all = Window { sweep: Sweep::Listed, since: None, until: None };
@@ -72,8 +75,8 @@ pub(super) fn size_of_list(context: Context<'_>) -> BoxFuture<'_, (usize, u32, A
     })
 }
 
-/// Finds the time at which to cut a window in two, in the middle between its oldest row and its end, and the number of rows up to
-/// then.
+/// Finds the time at which to split a window, halfway between its oldest row and its end, and the number of
+/// rows up to then.
 pub(super) fn cut(
     context: Context<'_>,
     window: Window,

@@ -1,4 +1,4 @@
-//! What a pass has come to: for its guard, for the log, and for the run when it is over.
+//! The results of a pass: for its guard, for the log, and for the run once the pass is over.
 
 use log::info;
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Pass<'_> {
-    /// Returns the size of the pass as the guard counts it.
+    /// Returns the size of the pass, as the guard counts it.
     pub(super) fn size(&self) -> Size {
         let rows = |(index, listing): (usize, &Sweeping)| {
             let seen = self.intake.seen_of(index);
@@ -37,7 +37,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Returns the counts of the whole run, up to now.
+    /// Returns the counts of the whole run so far.
     pub fn counts(&self) -> Counts {
         let mut counts = self.intake.counts.clone();
         (0..self.reader.listings.len()).for_each(|index| self.rows_of(index).add_to(&mut counts));
@@ -51,7 +51,7 @@ impl Pass<'_> {
         self.intake.rows(index, &self.reader.listings[index])
     }
 
-    /// The records of each listing and their fates.
+    /// Returns the records of each listing and their fates.
     pub fn seen(&self) -> &[Seen] {
         &self.intake.seen
     }
@@ -60,32 +60,32 @@ impl Pass<'_> {
         &self.intake.noticed
     }
 
-    /// Opt-outs of this pass.
+    /// Returns the number of opt-outs in this pass.
     pub fn opt_outs(&self) -> u64 {
         self.guard.opt_outs(&self.intake.counts)
     }
 
-    /// Whether a record was read, and accepted or skipped in its last version.
+    /// Returns whether a record was read, and accepted or skipped in its last version.
     pub fn settled_well(&self, key: u128) -> bool {
         self.intake.settled_well(key)
     }
 
-    /// Whether a record was read in this pass.
+    /// Returns whether a record was read in this pass.
     pub fn has_met(&self, key: u128) -> bool {
         self.intake.has_met(key)
     }
 
-    /// Whether an answer had more rows than its own total. The source's totals are unreliable then.
+    /// Returns whether an answer had more rows than its own total. The source's totals are unreliable then.
     pub fn totals_wrong(&self) -> bool {
         self.reader.totals_wrong()
     }
 
-    /// Returns the limits that the source's answers have shown.
+    /// Returns the limits that the source's answers have revealed.
     pub fn server(&self) -> Server {
         self.reader.server
     }
 
-    /// How long the run has taken up to now, interrupted parts included.
+    /// Returns the seconds that the run has taken so far, including interrupted parts.
     pub(super) fn seconds(&self) -> f64 {
         self.seconds + self.start.elapsed().as_secs_f64()
     }

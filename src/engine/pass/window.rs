@@ -1,4 +1,4 @@
-//! The windows of a pass: their end, and where they are cut.
+//! Sets the end of a pass's windows, and checks it against the clocks.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -8,19 +8,20 @@ use crate::{
     engine::clocks::Clocks,
 };
 
-/// How far the end of a window may lie behind the source's clock, beyond the time since the pass began: the clock is reported in
-/// whole seconds, and the current one is still filling.
+/// How far the end of a window may lag behind the source's clock, in addition to the time since the pass
+/// began. The clock has whole seconds, and the current second is still filling.
 const BEHIND: TimeDelta = TimeDelta::seconds(5);
 
 impl Pass<'_> {
-    /// Compares the window's end with both clocks at the first answer. Opens the windows anew and returns false if the expected end
-    /// was wrong: a window must end neither where changes still come in nor long before now.
+    /// Compares the end of the windows with both clocks at the first answer. If the expected end was wrong,
+    /// restarts the listings with a new end and returns false: a window must neither end where changes still
+    /// arrive, nor long before now.
     ///
-    /// For a chain, only the difference of the clocks counts: each of its runs reads everything.
+    /// With cursor paging, only the difference of the clocks matters, since each run reads everything.
     ///
     /// # Errors
     ///
-    /// See [`Clocks::checked_end`] and, for a pass that an earlier run has begun, [`Clocks::is_over`].
+    /// See [`Clocks::checked_end`] and, for a pass that an earlier run began, [`Clocks::is_over`].
     pub(super) fn confirm(&mut self, at: DateTime<Utc>) -> Result<bool, Fault> {
         if self.reader.compared {
             return Ok(true);
@@ -47,7 +48,7 @@ impl Pass<'_> {
         Ok(false)
     }
 
-    /// From when on the archived listing still has to be read if this pass does not come to its end.
+    /// Returns the time from which the archived listing still has to be read if this pass does not finish.
     pub(super) fn archived_since(&self) -> DateTime<Utc> {
         let archived = self.reader.listings.iter().find(|listing| listing.window.sweep == Sweep::Archived);
         archived.map_or(self.reader.until(), |listing| listing.window.since.unwrap_or(DateTime::UNIX_EPOCH))

@@ -1,4 +1,4 @@
-//! What comes after a pass: the ledger takes in who was delivered, and dead letters that are over are removed.
+//! The end of a pass: updates the ledger, and removes the dead letters of records that are delivered.
 
 use log::warn;
 
@@ -16,8 +16,12 @@ use crate::{
     },
 };
 
-/// Notes in the ledger who was delivered; who was a dead letter and is delivered now is none any more. Answers how many records were
-/// there before and were not read.
+/// Records the delivered records in the ledger, and removes their dead letters. Returns the number of records
+/// that were in the ledger before and were not read.
+///
+/// # Errors
+///
+/// A file could not be read or written.
 pub(super) async fn record(
     ends: &Ends,
     plan: &Plan,
@@ -40,8 +44,8 @@ pub(super) async fn record(
     };
     let unlisted = ledger::add(&plan.list_folder, delivered).await?;
     let (letters, _) = dead_letter::read(&plan.dead_letter).await?;
-    // A record that could not be read may be known by its text alone. When the text has changed, no later record matches the
-    // letter, so a whole load drops it.
+    // An unreadable record may be identified by its text alone. Once the text has changed, no later record
+    // matches its dead letter, so a load of the whole list removes it.
     let unreadable = format!("{UNREADABLE}: ");
     let everything = whole && done.counts.left_out == 0;
     let over = |letter: &DeadLetter| {
@@ -57,7 +61,7 @@ pub(super) async fn record(
     Ok(unlisted)
 }
 
-/// Warns of rows that share an id and that nothing distinguishes.
+/// Warns of rows that share an id and can't be distinguished.
 pub(super) fn warn_of_repeats(plan: &Plan, rows: u64) {
     let repeat = match rows {
         0 => return,
@@ -65,7 +69,8 @@ pub(super) fn warn_of_repeats(plan: &Plan, rows: u64) {
         rows => format!("{rows} rows repeat"),
     };
     warn!(
-        "list {:?}: {repeat} another row's id, and nothing distinguishes them: rows with one id are delivered as one record.",
+        "list {:?}: {repeat} another row's id, and nothing distinguishes them; rows with the same id are \
+         delivered as one record.",
         plan.list_id
     );
 }

@@ -1,4 +1,4 @@
-//! What comes before the first pass of a run: where it begins, and what people are told of it.
+//! The start of a run: decides where the first pass begins, and logs warnings before it.
 
 use log::warn;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,8 @@ use crate::{
     },
 };
 
-/// Returns where an interrupted run goes on, or the windows of a new one, together with the earlier observations about the source.
+/// Returns where an interrupted run continues, or the windows of a new run, with earlier observations about
+/// the source.
 pub(super) fn begin(
     ends: &Ends,
     plan: &Plan,
@@ -25,12 +26,14 @@ pub(super) fn begin(
         let recorded = summary.map(|summary| summary.archived_until);
         (first(ends, plan, recorded), vec![])
     });
-    // How many records the source once gave in an answer tells a whole answer from one that is cut off only as long as it gives as
-    // many. A full load, and any run after totals that were wrong, finds that out anew.
+    // The length of the longest earlier answer distinguishes a complete answer from a truncated one only
+    // while the source still returns as many records. A full load, and any run after wrong totals, determines
+    // it again.
     let trusted = summary.filter(|summary| plan.since.is_some() && !summary.totals_wrong);
     header.server.proven = header.server.proven.max(trusted.map_or(0, |summary| summary.most_rows));
     header.server.doubts &= plan.since.is_none();
-    // A source with wrong totals is expected to have them again, so only a full load checks them anew.
+    // A source with wrong totals is expected to report wrong totals again, so only a full load checks them
+    // again.
     header.totals_wrong |= plan.since.is_some() && summary.is_some_and(|summary| summary.totals_wrong);
     (header, lines)
 }
@@ -40,17 +43,16 @@ pub(super) fn warn_beforehand(plan: &Plan, summary: Option<&Summary>) {
     let list = &plan.list_id;
     if plan.allow_mass_change {
         warn!(
-            "list {list:?}: `allow_mass_change` is true, so any number of opt-outs and opt-ins may pass; remove it after this run."
+            "list {list:?}: `allow_mass_change` is true, so any number of opt-outs and opt-ins may pass; \
+             remove it after this run."
         );
     } else if summary.is_none() && (plan.since.is_some() || plan.delivered_before) {
-        warn!(
-            "list {list:?}: there is no record of what was delivered, so a mass opt-in would not be noticed."
-        );
+        warn!("list {list:?}: there is no record of what was delivered, so a mass opt-in can't be detected.");
     }
 }
 
-/// Warns before a first load of what it can start at the sink, and waits until the load may begin. Returns false if a stop was
-/// requested meanwhile. `new`: whether no interrupted run goes on.
+/// Logs the sink's caution before a first load, and waits until the load may begin. Returns false if a stop
+/// came first. `new`: whether the run resumes no interrupted one.
 pub(super) async fn may_begin(
     ends: &Ends,
     plan: &Plan,

@@ -1,15 +1,17 @@
-//! Evaluates an answer: where the window ends, which page the rows belong to, and whether the total can be trusted.
+//! Evaluates an answer: decides where the window ends, which page the rows belong to, and whether the total
+//! is reliable.
 
 use std::time::Duration;
 
 use super::{Ask, Joined, LAG, Page, Rows, Stage, State, Walk, seam::Read, top::Outcome};
 use crate::{base::window::Span, store::progress::Row};
 
-/// Caps of servers are multiples of this.
+/// Assumed divisor of the caps of servers: while no earlier answer is known, an answer of any other length is
+/// taken to be complete.
 const ROUND: usize = 10;
 
 impl Walk {
-    /// Takes in an answer: its rows, oldest change first, and its total of the window.
+    /// Processes an answer: its rows, oldest change first, and its total of the window.
     pub fn answered(&mut self, ask: Ask, rows: Vec<Row>, total: u64, now: Duration) -> Rows {
         let Span { offset, count: wanted } = ask.span;
         let end = offset + rows.len() as u64;
@@ -51,17 +53,18 @@ impl Walk {
         }
     }
 
-    /// Whether an answer that is shorter than requested has the last row of the window.
+    /// Returns whether an answer that is shorter than requested contains the last row of the window.
     fn reaches_the_end(&self, offset: u64, rows: usize, total: u64) -> bool {
         let shorter_than_others = rows < self.proven;
         let searching = matches!(self.stage, Stage::Top(_));
         if self.totals_wrong {
-            // Further down, an answer that is shorter than others was not cut off. At the top a probe decides: the server may
-            // return fewer rows than it once did.
+            // Further down, an answer that is shorter than an earlier one was not truncated. At the top a
+            // probe decides, since the server may return fewer rows than it once did.
             return !searching && shorter_than_others;
         }
-        // Some servers report the rows of the answer as the total, others never more than a certain number. An answer that is
-        // cut off then looks whole, unless the server has returned a longer one before. Caps are round numbers.
+        // Some servers report the number of rows in the answer as the total, others never report more than a
+        // certain number. A truncated answer then looks complete, unless the server has returned a longer one
+        // before. Caps are round numbers.
         let doubtful = (offset == 0 || searching) && !shorter_than_others;
         let doubtful = doubtful && rows > 0 && (self.doubts || self.proven > 0 || rows.is_multiple_of(ROUND));
         offset + rows as u64 == total && !doubtful
@@ -70,7 +73,7 @@ impl Walk {
     fn searched(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Searching => {}
-            // A longer answer before shows that this one was not cut off: rows have moved.
+            // If an earlier answer was longer, the server did not truncate this one: rows have moved.
             Outcome::Capped(cap) if cap >= self.proven => self.fit(cap),
             Outcome::Capped(_) => {}
             Outcome::Endless(why) => self.failed = Some(why),
@@ -90,6 +93,7 @@ impl Walk {
         }
     }
 
+    /// Records a reported total.
     fn told(&mut self, total: u64, now: Duration) {
         self.total = self.total.min(total);
         if now >= self.since + LAG {

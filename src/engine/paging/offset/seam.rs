@@ -1,26 +1,29 @@
-//! How two neighbouring pages meet.
+//! Compares two neighboring pages at their seam.
 
 use std::{collections::HashSet, time::Duration};
 
 use crate::store::progress::{Cut, Row, UNTIMED};
 
-/// A page as it was answered.
+/// A page as the server returned it.
 pub(super) struct Read {
+    /// Times of the request and of the answer, since the common start.
     pub asked: Duration,
     pub answered: Duration,
     pub rows: Vec<Row>,
     pub keys: HashSet<Row>,
-    /// Number of rows that were requested.
+    /// Number of rows requested.
     pub wanted: usize,
-    /// Whether no row stood above these. Normally the page is shorter than requested and reaches the total of the same answer.
+    /// Whether no row is above these. Usually such a page is shorter than requested and reaches the total of
+    /// its own answer.
     pub ends: bool,
-    /// Nothing stood below its rows.
+    /// Whether no row is below these.
     pub lowest: bool,
 }
 
 impl Read {
-    /// Returns the pairs of neighboring rows of a second that both this page and the upper one show, if the order is the same
-    /// but for rows that have left in between.
+    /// Returns the number of pairs of neighboring rows of this second that this page and the upper one show
+    /// in the same order. Returns `None` if the order differs, if no row is shared, or if fewer than half of
+    /// the rows at the seam are shared; rows that left in between may be missing from one of the pages.
     fn in_order(&self, upper: &Read, second: i64) -> Option<u32> {
         let shared = |rows: &[Row], other: &Read| {
             let of =
@@ -34,28 +37,31 @@ impl Read {
         (same && spread <= 2 * here.len()).then_some(here.len() as u32 - 1)
     }
 
-    /// Whether both pages have a row in the same version. Without a time the version of a row is unknown.
+    /// Returns whether both pages contain a row in the same version. Without a time, the version of a row is
+    /// unknown.
     pub fn shares(&self, upper: &Read) -> bool {
         self.keys.iter().any(|row| row.second != UNTIMED && upper.keys.contains(row))
     }
 
-    /// Whether it holds all rows of a second, as one answer is a consistent picture.
+    /// Returns whether this page contains all rows of a second. A single answer is a consistent snapshot.
     fn holds(&self, second: i64) -> bool {
         let (Some(bottom), Some(top)) = (self.bottom(), self.top()) else { return false };
         (bottom < second || self.lowest) && (top > second || self.ends)
     }
 
-    /// Returns the second of the lowest row that has one. A row whose time can't be read stands among rows of its time.
+    /// Returns the second of the lowest row with a time. A row whose time can't be read is listed among rows
+    /// of its time.
     fn bottom(&self) -> Option<i64> {
         self.rows.iter().map(|row| row.second).find(|second| *second != UNTIMED)
     }
 
-    /// Returns the second of the highest row that has one.
+    /// Returns the second of the highest row with a time.
     fn top(&self) -> Option<i64> {
         self.rows.iter().rev().map(|row| row.second).find(|second| *second != UNTIMED)
     }
 
-    /// The seconds at the two edges where this page meets the upper one, unless one of them holds the whole second.
+    /// Returns the boundary seconds of this page and the upper one: the seconds at the two edges of the seam,
+    /// unless one of the pages contains all rows of that second.
     pub fn cut(&self, upper: &Read) -> Vec<Cut> {
         let edges = [upper.bottom(), self.top()];
         let cut = |second: &i64| !self.rows.is_empty() && !upper.holds(*second) && !self.holds(*second);

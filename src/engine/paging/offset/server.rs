@@ -1,15 +1,15 @@
-//! Limits that a server's answers have shown, and pages that fit them.
+//! Adapts the pages to the limits that a server's answers have revealed.
 
 use super::Walk;
 
 impl Walk {
-    /// Makes pages and their overlap fit a server that gives at most `cap` rows in one answer.
+    /// Shrinks the pages and their overlap to fit a server that returns at most `cap` rows per answer.
     pub(super) fn fit(&mut self, cap: usize) {
         if cap >= self.cap {
             return;
         }
         if cap < 2 {
-            self.failed = Some("gives one row in an answer, so that no two pages can overlap".into());
+            self.failed = Some("returns only one row per answer, so pages can't overlap".into());
             return;
         }
         self.cap = cap;

@@ -1,22 +1,23 @@
-//! Pages that are too heavy for the server: smaller ones, and when that does not help, a smaller window.
+//! Reacts to pages that are too slow for the server: halves them, and if that does not help, has the window
+//! split.
 
 use super::{Ask, Page, Stage, State, Walk};
 
-/// How often a page that is too heavy is halved; then it is the offset that is slow.
+/// Number of times that a page is halved. If it is still too slow, the offset is the cause, not the size.
 pub(super) const HALVINGS: u32 = 2;
 
-/// What helps against a page that is too heavy for the server.
+/// Remedy for a page that was too slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relief {
-    /// Smaller pages, which the walk asks for from now on.
+    /// Smaller pages, from now on.
     Halved,
-    /// A window with fewer rows: it is the offset that is slow.
+    /// A window with fewer rows: the high offset makes the page slow.
     Cut,
 }
 
 impl Walk {
-    /// Takes note that a page was too heavy for the server. Pages are halved, and the smaller size is kept; when that
-    /// does not help the page, the window must be cut.
+    /// Reacts to a page that was too slow for the server: halves the pages and keeps the smaller size.
+    /// Returns [`Relief::Cut`] if halving did not help this page; the caller then has to split the window.
     pub fn too_heavy(&mut self, ask: Ask) -> Relief {
         let index = self.pages.iter().position(|page| page.id == ask.id);
         let heavies = match index {
@@ -37,7 +38,7 @@ impl Walk {
         Relief::Halved
     }
 
-    /// The page is to be read again as it is.
+    /// Schedules a page to be read again, unchanged.
     pub fn again(&mut self, ask: Ask) {
         if let Stage::Top(search) = &mut self.stage {
             search.again();
@@ -47,7 +48,7 @@ impl Walk {
         }
     }
 
-    /// Replaces a page that is due with pages of at most `most` rows.
+    /// Replaces a scheduled page with pages of at most `most` rows.
     pub(super) fn split(&mut self, index: usize, most: usize) {
         if self.pages[index].height <= most {
             return;

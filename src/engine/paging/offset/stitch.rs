@@ -1,17 +1,19 @@
-//! Joins pages, and plans new readings of those that do not join.
+//! Stitches pages together and schedules those that don't fit to be read again.
 
 use std::collections::HashSet;
 
 use super::{Joined, LAG, Page, State, Walk, seam::Read};
 
-/// Readings in a row that share no record with the one before until the walk fails: the ids are then new in every answer.
+/// Readings in a row that share no record with the previous one after which the walk fails: every answer then
+/// has new ids.
 const STRANGERS: u32 = 3;
-/// Pages in a row that join only after [`LAG`] until the walk fails: it would take a minute for each page.
+/// Pages in a row that could only be stitched after [`LAG`] until the walk fails: each of them costs a
+/// minute.
 const LATE_JOINS: u32 = 30;
 
 impl Walk {
-    /// Joins pages from the top down as long as they share a row. A page that shares none is read again, unless it was requested
-    /// so late that its snapshot can't be older than the upper page.
+    /// Stitches pages from the top down while each shares a row with the one above. Reads a page that shares
+    /// none again, unless it was requested so late that its snapshot has to be newer than the upper page.
     pub(super) fn join(&mut self) {
         while let Some(Page { state: State::Read(read), height, .. }) = self.pages.front() {
             if !self.joins(read, *height) {
@@ -34,11 +36,12 @@ impl Walk {
     fn joins(&self, read: &Read, height: usize) -> bool {
         match &self.upper {
             _ if read.keys.is_empty() => true,
-            // The shared row must have the same version: a late change moves a row up within the window, and then both pages may
-            // show it.
+            // The shared row has to have the same version: a late change moves a row up within the window,
+            // and then both pages may show it.
             Some(upper) if read.shares(upper) => true,
-            // This snapshot is newer than that of the upper page: rows that stood below it are in this page now, or lower, unless
-            // the server has cut this page off. But empty pages in between may come from a still newer snapshot.
+            // This snapshot is newer than that of the upper page, so rows that were below the upper page are
+            // now in this page or lower, unless the server truncated this page. Empty pages in between may
+            // come from a snapshot that is newer still.
             Some(upper) => {
                 read.asked >= upper.answered + LAG
                     && (read.ends || (!self.passed_empty && read.rows.len() >= height))
@@ -59,7 +62,8 @@ impl Walk {
         }
     }
 
-    /// Schedules the page below the last joined one again: with more overlap, or in smaller pages if the server has cut it off.
+    /// Schedules the page below the last stitched one to be read again: with more overlap, or in smaller
+    /// pages if the server truncated it.
     fn read_again(&mut self) {
         let overlap = self.overlap;
         let Some(page) = self.pages.front_mut() else { return };
@@ -69,7 +73,7 @@ impl Walk {
         self.strangers = if strange { self.strangers + 1 } else { 0 };
         self.unjoined = keys;
         if self.strangers >= STRANGERS {
-            self.failed = Some("gives its records other ids in every answer".into());
+            self.failed = Some("returns different record ids in every answer".into());
         }
         let rows = read.rows.len();
         if rows < read.wanted && !read.ends {
@@ -79,7 +83,7 @@ impl Walk {
             return self.split(0, self.stride.min(rows.saturating_sub(overlap).max(1)));
         }
         self.overlap = (2 * self.overlap).min(self.stride).min(self.cap / 2);
-        // The overlap has to fit into an answer too.
+        // The overlap has to fit into an answer, too.
         self.stride = self.stride.min(self.cap - self.overlap);
         self.split(0, self.stride);
     }

@@ -1,28 +1,30 @@
-//! Finds the end of a listing, and with it the page that the walk starts from. Pure.
+//! Finds the end of a listing, and with it the page from which the walk starts. Pure.
 //!
-//! No total is trusted alone. A listing ends with a page that is shorter than requested *and* reaches the total of the same
-//! answer. Any other page that could be the last one is checked by a probe, which requests its last rows and one more. If the
-//! probe ends with the same row, nothing stands above it. If more rows come, and the page was shorter than requested, the
-//! server caps its answers at the length of that page.
+//! A total alone is never trusted. A listing ends with a page that is shorter than requested *and* reaches
+//! the total of its own answer. Any other page that could be the last one is checked by a probe, which
+//! requests its last rows and one more. If the probe ends with the same row, no row is above it. If the probe
+//! returns more rows, and the page was shorter than requested, the server caps its answers at the length of
+//! that page.
 
 use std::collections::HashSet;
 
 use super::seam::Read;
 use crate::{base::window::Span, store::progress::Row};
 
-/// Answers in a row that repeat an earlier answer until the search fails. Rows that leave may cause one, but hardly three.
+/// Answers in a row that repeat an earlier answer after which the search fails. Rows that leave the window
+/// may cause one such answer, but hardly three.
 const NO_PROGRESS: u32 = 3;
 /// An offset beyond the end of any list: a listing that still has rows here never ends.
 const ENDLESS: u64 = 10_000_000_000;
-/// Answers until the search fails. Doubling and halving offsets up to [`ENDLESS`] takes about 60.
+/// Answers after which the search fails. Doubling and halving offsets up to [`ENDLESS`] takes about 60.
 const MOST_ANSWERS: u32 = 120;
-/// Rows of the candidate that a probe requests again, so that it still meets them when some rows have left.
+/// Rows of the candidate that a probe requests again, so that it still finds them after some rows have left.
 const PROBE: usize = 20;
 
 /// The search for the highest page of a window.
 #[derive(Default)]
 pub(super) struct Search {
-    /// End of the highest row seen, as an offset.
+    /// Offset after the highest row seen.
     low: u64,
     /// The lowest offset at which an answer was empty.
     high: Option<u64>,
@@ -30,33 +32,33 @@ pub(super) struct Search {
     total: u64,
     /// The last offset that a total suggested.
     tried: Option<u64>,
-    /// Pages to skip when neither a total nor an empty answer says where the end is.
+    /// Pages to skip while neither a total nor an empty answer shows where the end is.
     skip: u64,
     asked: bool,
     /// Offset of the requested page.
     offset: Option<u64>,
     /// The page that is the last one unless a probe finds more rows, with its offset.
     candidate: Option<(u64, Read)>,
-    /// The first answer and the latest one that had rows, with their offsets.
+    /// The first and the latest answer with rows, each with its offset.
     earlier: Vec<(u64, HashSet<Row>)>,
     no_progress: u32,
     answers: u32,
 }
 
-/// Result of an answer for the search.
+/// What an answer means for the search.
 pub(super) enum Outcome {
     Searching,
     /// The page at this offset is the highest one.
     Top(u64, Read),
-    /// The search goes on; the server gives at most this number of rows in one answer.
+    /// The search continues; the server returns at most this number of rows per answer.
     Capped(usize),
     /// The end can't be found, for this reason: a predicate to "the source".
     Endless(String),
 }
 
 impl Search {
-    /// Returns the next rows to read, or `None` while an answer is awaited. `stride` is the number of rows from one page's start to
-    /// the next, `page` that of a page with its overlap.
+    /// Returns the next rows to request, or `None` while a request is in flight. `stride` is the number of
+    /// rows from one page's start to the next, `page` that of a page with its overlap.
     pub fn ask(&mut self, stride: usize, page: usize) -> Option<Span> {
         if std::mem::replace(&mut self.asked, true) {
             return None;
@@ -73,7 +75,7 @@ impl Search {
         Some(Span { offset, count: page })
     }
 
-    /// Allows the last request to be repeated, perhaps for fewer rows.
+    /// Allows the last request to be repeated, possibly for fewer rows.
     pub fn again(&mut self) {
         self.asked = false;
     }
@@ -81,10 +83,10 @@ impl Search {
     fn next(&mut self, stride: u64, page: u64) -> u64 {
         if let Some(high) = self.high {
             if high <= self.low {
-                // Rows have left since they were seen.
+                // Rows have left the window since they were read.
                 return high.saturating_sub(1 + page / 2);
             }
-            // One page reaches from a row that was seen to the end of the listing.
+            // One page covers the range from a row already read to the end of the listing.
             if high < self.low + page - 1 {
                 return self.low.saturating_sub(1);
             }
@@ -110,13 +112,14 @@ impl Search {
         self.answers += 1;
         if self.answers > MOST_ANSWERS {
             let answers = self.answers;
-            return Outcome::Endless(format!("found no end of the listing in {answers} answers"));
+            return Outcome::Endless(format!("showed no end of the listing in {answers} answers"));
         }
         if let Some((at, candidate)) = self.candidate.take() {
             return self.probed(at, candidate, offset, &read, total);
         }
         let (rows, end) = (read.rows.len(), offset + read.rows.len() as u64);
-        // By its rows and its total, the listing has nothing here or above. The walk down meets the rows below.
+        // Both its rows and its total say that the listing has nothing here or above. The walk down finds the
+        // rows below.
         if rows == 0 && total <= offset && offset - total <= 2 * read.wanted as u64 {
             return Outcome::Top(offset, Read { ends: true, ..read });
         }
@@ -147,12 +150,12 @@ impl Search {
         Outcome::Searching
     }
 
-    /// Evaluates the probe at `offset`, which shows whether rows follow the candidate at `at`.
+    /// Evaluates the probe at `offset`: do rows follow the candidate at `at`?
     fn probed(&mut self, at: u64, candidate: Read, offset: u64, read: &Read, total: u64) -> Outcome {
         self.note(offset, read, total);
         let rows = candidate.rows.len();
         let followed = match candidate.rows.last().filter(|_| again(&candidate) > 0) {
-            // The candidate has one row, and the probe begins above it.
+            // The candidate has one row, and the probe starts above it.
             None => Some(!read.rows.is_empty()),
             // A full answer that ends with the candidate's last row does not show what follows.
             Some(last) => match read.rows.iter().position(|row| row == last) {
@@ -164,7 +167,7 @@ impl Search {
         match followed {
             Some(false) => Outcome::Top(at, Read { ends: true, ..candidate }),
             Some(true) if rows < candidate.wanted => Outcome::Capped(rows),
-            // Rows have left in between, so that the probe did not meet the candidate.
+            // Rows have left in between, so that the probe missed the candidate.
             _ => Outcome::Searching,
         }
     }
@@ -180,7 +183,7 @@ impl Search {
         self.earlier.push((offset, read.keys.clone()));
     }
 
-    /// Returns the offset of an earlier answer below this one that has most of these rows.
+    /// Returns the offset of an earlier answer, below this one, that contained most of these rows.
     fn repeats(&self, offset: u64, read: &Read) -> Option<u64> {
         let below = self.earlier.iter().filter(|(at, keys)| at + keys.len() as u64 <= offset);
         let mut same = below.filter(|(_, keys)| 2 * read.keys.intersection(keys).count() > read.keys.len());
@@ -188,7 +191,7 @@ impl Search {
     }
 }
 
-/// Returns the number of a candidate's rows that the probe requests again.
+/// Returns the number of the candidate's rows that the probe requests again.
 fn again(candidate: &Read) -> usize {
     PROBE.min(candidate.rows.len().saturating_sub(1))
 }
