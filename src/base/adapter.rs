@@ -1,5 +1,4 @@
-//! How an entry chooses a source, a mapping or a sink: by a type name, or by an object with `type` and
-//! settings.
+//! The choice of a source, mapping or sink in an entry: a type name, or an object with `type` and settings.
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};

@@ -11,7 +11,7 @@ pub enum Consent {
     Full,
     /// Opt-outs only. People who are subscribed are sent without any statement on their consent.
     OptOutsOnly,
-    /// Nothing.
+    /// No statement on consent.
     None,
 }
 

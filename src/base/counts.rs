@@ -24,8 +24,7 @@ pub struct Counts {
     /// Records whose payload the sink has accepted before, and which are not sent again.
     #[serde(default)]
     pub unchanged: u64,
-    /// Records that the source listed in the previous run, but neither listed nor reported as deleted in this
-    /// one.
+    /// Records that the previous run listed, and that this one neither listed nor found reported as deleted.
     #[serde(default)]
     pub unlisted: u64,
     /// Payloads that withdraw a person's consent.
@@ -65,21 +64,18 @@ pub struct Counts {
     pub totals_wrong: bool,
     /// Passes of the run, counted from 1.
     pub passes: u32,
-    /// Fields that are missing from the payloads, by name and reason. After a crash some may be counted
-    /// twice.
+    /// Fields that payloads leave out, by name and reason. After a crash some may be counted twice.
     #[serde(default)]
     pub fields: BTreeMap<String, u64>,
 }
 
-/// Result of a record that the sink accepted. Results are stored in the checkpoint and counted by these
-/// words.
+/// Result of a record that the sink accepted. The checkpoint stores results as these words.
 pub const SENT: &str = "sent";
 /// Reason after [`SENT`]: the payload opts the record out.
 pub const OPT_OUT: &str = "opt_out";
 /// Reason after [`SENT`]: the payload opts the record out, as its last accepted payload did.
 pub const OPT_OUT_AGAIN: &str = "opt_out_again";
-/// Reason after [`SENT`]: the payload opts in a record that had another status, or was opted out, before the
-/// run.
+/// Reason after [`SENT`]: the payload opts in a record that had another status, or was opted out, before.
 pub const OPT_IN: &str = "opt_in";
 /// Reason after [`SENT`]: the payload deletes the record.
 pub const DELETION: &str = "deletion";

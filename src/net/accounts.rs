@@ -1,5 +1,4 @@
-//! The clients of all accounts. Each is made when the first list needs it, and shared by all lists of the
-//! account.
+//! The clients of all accounts: each is made when the first list needs it, and shared by all lists.
 
 use std::{
     collections::HashMap,

@@ -1,5 +1,4 @@
-//! What a response contains besides records: the server's time, the reason for an error, and how long to
-//! wait.
+//! What a response contains besides records: the server's time, the reason for an error, and the wait.
 
 use std::time::Duration;
 
@@ -11,8 +10,7 @@ use serde_json::Value;
 use super::Response;
 use crate::base::fault::Fault;
 
-/// An error body: RFC 7807, or a plain `error`, `message` or `errors`. A field of an unexpected type is no
-/// error.
+/// An error body: RFC 7807, or a plain `error`, `message` or `errors`. Accepts fields of unexpected types.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct ProblemDocument {

@@ -1,5 +1,4 @@
-//! Settings from the environment, by name. Errors name the variable that is missing or invalid, never its
-//! value.
+//! Settings from the environment, by name. An error names the variable, and never contains its value.
 
 use http::HeaderValue;
 use url::Url;
@@ -92,8 +91,7 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// [`Refused::Value`]: not an http(s) address with a host, or one that contains a user, a password or a
-    /// query.
+    /// [`Refused::Value`]: not an http(s) address, or one that contains a user, a password or a query.
     pub fn url(&self, name: &'static str, default: &str) -> Result<Url, Refused> {
         let text = self.text(name).unwrap_or_else(|| default.to_owned());
         let refused = |why: &str| Refused::Value { name, why: why.to_owned() };
@@ -114,8 +112,7 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// [`Refused::Value`]: not such a number. The message contains `must`, a description of the valid
-    /// numbers.
+    /// [`Refused::Value`]: not such a number. The message contains `must`, which describes the valid ones.
     pub fn number<T: std::str::FromStr>(
         &self,
         name: &'static str,

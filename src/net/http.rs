@@ -161,8 +161,7 @@ impl Http {
     fn request(&self, method: http::Method, url: Url, body: Bytes) -> Request {
         let mut request = Request::new(body);
         *request.method_mut() = method;
-        // A `Url` with the scheme http(s) is a valid `Uri`. If it were not, the request would fail, not
-        // panic.
+        // A `Url` with the scheme http(s) is a valid `Uri`; if it were not, the request would fail.
         *request.uri_mut() = url.as_str().parse().unwrap_or_default();
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -186,8 +185,7 @@ impl Http {
         self.send(doing, request, Kind::Plain, read).await
     }
 
-    /// Like [`Self::call`], for a request that can be divided: a timeout is a [`Fault::TooLarge`], and not
-    /// repeated.
+    /// Like [`Self::call`], for a request that can be divided: a timeout is a [`Fault::TooLarge`] at once.
     pub async fn call_divisible<T>(
         &self,
         doing: &str,
@@ -197,8 +195,7 @@ impl Http {
         self.send(doing, request, Kind::Divisible, read).await
     }
 
-    /// Like [`Self::call`], for a request that a valid key may not be allowed: its rejection suspends nothing
-    /// else.
+    /// Like [`Self::call`], for a request that a valid key may not permit: a rejection suspends nothing else.
     pub async fn call_aside<T>(
         &self,
         doing: &str,
@@ -391,8 +388,7 @@ impl Kind {
     }
 }
 
-/// Whether a failure begins a cool-down: too many requests, overload, or a content network that throttles
-/// (403).
+/// Whether a failure begins a cool-down: too many requests, overload, or a content network's 403.
 fn asks_for_rest(problem: &Problem) -> bool {
     matches!(problem.status, Some(403 | 429 | 503))
 }

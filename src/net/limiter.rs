@@ -1,6 +1,5 @@
-//! Rate limiter of one account, shared by all lists: bounds the simultaneous connections and the requests per
-//! second, and pauses every list during a cool-down, which begins when the service throttles or is
-//! overloaded.
+//! Rate limiter of one account, shared by all lists: bounds simultaneous connections and requests per second,
+//! and pauses every list during a cool-down, which begins when the service throttles or is overloaded.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -33,8 +32,7 @@ const LONGEST_REST: Duration = Duration::from_secs(3600);
 /// Rate limiter of one account. Urgent requests go first; among equals, the lists take turns.
 pub struct Gate {
     places: Arc<Queue>,
-    /// Admits one caller at a time to the wait for the next slot, so that the order of the queue holds until
-    /// then.
+    /// Admits one caller at a time to the wait for the next slot, which keeps the order of the queue.
     turn: Arc<Queue>,
     pace: Option<Mutex<Pace>>,
     /// Time of the last request, which may lie ahead, and the minimum interval of its caller.
@@ -65,8 +63,7 @@ pub struct Permit {
 }
 
 impl Gate {
-    /// Limits the requests to `connections` at once and `rate` per second, evenly spaced. A rate of 0 is no
-    /// limit.
+    /// Allows `connections` requests at once and `rate` per second, evenly spaced. A rate of 0 is no limit.
     pub fn new(connections: usize, rate: f64) -> Self {
         Gate {
             places: Queue::new(connections),
@@ -82,8 +79,7 @@ impl Gate {
     ///
     /// # Errors
     ///
-    /// [`Fault::List`]: the key was rejected less than 45 s ago, or the rest of the cool-down exceeds
-    /// [`PATIENCE`].
+    /// [`Fault::List`]: the key was rejected less than 45 s ago, or the cool-down lasts beyond [`PATIENCE`].
     pub async fn enter(&self, caller: &Caller) -> Result<Permit, Fault> {
         self.probe()?;
         let _turn = match &self.pace {
@@ -135,8 +131,7 @@ impl Gate {
         }
     }
 
-    /// Reserves the first time that keeps the minimum intervals of this caller and of the last request's
-    /// caller.
+    /// Reserves the first time that keeps the minimum intervals of this caller and of the previous one.
     fn distant(&self, caller: &Caller) -> Instant {
         let (mut last, now) = (lock(&self.last), Instant::now());
         let after = last.map_or(now, |(at, distance)| at + distance.max(caller.distance));
@@ -204,8 +199,7 @@ impl Gate {
         (rest.parked, rest.recovering) = (Some((problem.clone(), Instant::now())), false);
     }
 
-    /// Records a request that succeeded: ends the slow start after a cool-down and the suspension of the
-    /// account.
+    /// Records a success: ends the slow start after a cool-down, and the suspension of the account.
     pub fn succeeded(&self) {
         let mut rest = lock(&self.rest);
         (rest.recovering, rest.next, rest.parked) = (false, None, None);

@@ -1,5 +1,4 @@
-//! Adaptive request rate: evenly spaced, lower after the service rejects requests, then slowly higher again.
-//! Pure.
+//! Adaptive request rate: evenly spaced, lowered when the service rejects requests, then slowly raised. Pure.
 
 use std::time::Duration;
 

@@ -13,8 +13,7 @@ use tokio::sync::oneshot::{Sender, channel};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     pub list_id: Arc<str>,
-    /// Whether the request precedes those that are not urgent. An incremental sync is short, a full load is
-    /// long.
+    /// Whether the request precedes others: those of an incremental sync, which is short, are urgent.
     pub urgent: bool,
     /// Minimum interval between this caller's requests and any other request of the account.
     pub distance: Duration,
