@@ -24,7 +24,7 @@ pub struct Counts {
     /// Records whose payload the sink has accepted before, and which are not sent again.
     #[serde(default)]
     pub unchanged: u64,
-    /// Records that the previous run listed, and that this one neither listed nor found reported as deleted.
+    /// Records listed in the previous run, and in this one neither listed nor reported as deleted.
     #[serde(default)]
     pub unlisted: u64,
     /// Payloads that withdraw a person's consent.
@@ -40,7 +40,7 @@ pub struct Counts {
     pub skipped: BTreeMap<String, u64>,
     /// Records that could not be delivered, by reason.
     pub rejected: BTreeMap<String, u64>,
-    /// Versions that were not sent because a newer version of the record was read first.
+    /// Versions that were not sent because a newer version of the record was read before that.
     #[serde(default)]
     pub superseded: u64,
     /// Further versions of a record in a pass, and all records of a repeated pass.

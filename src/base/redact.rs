@@ -34,8 +34,7 @@ fn is_numeric(word: &str) -> bool {
     digits(word) > 0 && word.chars().all(|c| c.is_ascii_digit() || "+-()./,".contains(c))
 }
 
-/// Replaces quoted texts. An apostrophe within a word opens no quotation; one that is not closed ends with
-/// the text.
+/// Replaces quoted texts. An apostrophe within a word opens no quotation; an open one extends to the end.
 fn without_quoted(text: &str) -> String {
     let mut shown = String::new();
     let mut until: Option<char> = None;

@@ -1,4 +1,4 @@
-//! Wait for a permit, send, classify, retry: in one place for all adapters, none of which retries or sleeps.
+//! Client of an account: waits for a permit, sends, classifies and retries, so that no adapter has to.
 
 use std::{
     sync::{
@@ -42,7 +42,7 @@ pub struct Account {
     pub secrets: Vec<Secret>,
     /// Headers of every request, such as the key.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Header with the number that the service still accepts, and the number below which the rate is reduced.
+    /// Header with the service's remaining headroom, and the value below which the rate is reduced.
     pub room: Option<(HeaderName, f64)>,
 }
 

@@ -18,7 +18,7 @@ pub enum TransportError {
     Broken(String),
 }
 
-/// A way to send requests. [`Http`](super::Http) calls it for each attempt, retries and classifies.
+/// A way to send requests. [`Http`](super::Http) calls it once per attempt, and does the rest.
 pub trait Transport: Send + Sync {
     /// Sends one request and reads the whole response, whatever its status.
     ///

@@ -117,7 +117,7 @@ impl People {
         now.max(now.trunc_subsecs(0) + self.late.mul_f64(self.delays.f64()))
     }
 
-    /// Schedules the next change. Intervals between random events at a constant rate follow an exponential law.
+    /// Schedules the next change. Random events at a constant rate have exponentially distributed intervals.
     fn pause(&mut self) {
         if self.per_second > 0.0 {
             self.next += Duration::from_secs_f64(-(1.0 - self.chance.f64()).ln() / self.per_second);

@@ -134,7 +134,7 @@ impl Sandbox {
         lock(&self.seen).clone()
     }
 
-    /// Queues a trouble. It affects the first request to `service` after those of the troubles queued before.
+    /// Queues a trouble for the next request to `service` that no earlier trouble affects.
     pub fn trouble(&self, service: Service, trouble: Trouble) {
         lock(&self.troubles).push_back((service, trouble));
     }

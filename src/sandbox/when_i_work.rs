@@ -1,5 +1,5 @@
-//! Emulator of When I Work, as far as an importer needs it: `POST /login`, `GET /2/shifts` and `GET
-//! /2/shifts/{id}`. Times are RFC 2822, like those of the service. There are no pages; a request sets a
+//! Emulator of When I Work, as far as an importer needs it: `POST /login`, `GET /2/shifts` and
+//! `GET /2/shifts/{id}`. Times are RFC 2822, like those of the service. There are no pages; a request sets a
 //! period of time and a limit.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -227,7 +227,7 @@ fn set_aside(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a path, relative to the state file's folder, is that of the state file or of another own file.
+/// Whether a path, relative to the state file's folder, is reserved for the state file and importer's data.
 fn ours(path: &Path) -> bool {
     let mut depth = 0;
     path.components().any(|component| match component {

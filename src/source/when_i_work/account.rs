@@ -21,8 +21,8 @@ const EMAIL: &str = "WHEN_I_WORK_EMAIL";
 const PASSWORD: &str = "WHEN_I_WORK_PASSWORD";
 const TOKEN: &str = "WHEN_I_WORK_TOKEN";
 
-/// Age at which a token is renewed. It is valid for seven days from its `iat` on, and should be renewed two
-/// days before:
+/// Age at which a token is renewed. A token is valid for seven days from its `iat` on, and should be renewed
+/// two days before it expires:
 /// <https://github.com/api-evangelist/when-i-work/blob/main/rate-limits/when-i-work-rate-limits.yml>.
 const LIFE: TimeDelta = TimeDelta::days(5);
 /// Requests per second. Older documentation allows 100 per minute: <http://dev.wheniwork.com/>.
