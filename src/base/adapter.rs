@@ -1,4 +1,4 @@
-//! How an entry chooses a third party or a mapping: by a type, or by an object with the type and its settings.
+//! The choice of a source, mapping or sink in an entry: a type name, or an object with `type` and settings.
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
@@ -6,20 +6,21 @@ use serde_json::{Map, Value};
 
 use super::time;
 
-/// Names that begin like this are the user's own notes.
+/// Prefixes of keys that are the user's own notes.
 pub const NOTES: [&str; 2] = ["x-", "_"];
 
-/// What an entry has chosen.
+/// The type that an entry chose, and its settings.
 #[derive(Debug, Clone)]
 pub struct Chosen {
+    /// Name of the type.
     pub kind: String,
     settings: Map<String, Value>,
-    /// What besides them may be set, whatever the type.
+    /// Names of the settings that every type has.
     common: Vec<&'static str>,
 }
 
 impl Chosen {
-    /// `default`: the type if nothing is said.
+    /// Reads the value of an entry's setting. Without a type, the type is `default`.
     pub fn of(said: &Value, default: &str) -> Self {
         match said {
             Value::Object(said) => {
@@ -40,20 +41,28 @@ impl Chosen {
         }
     }
 
-    /// One setting, if it is there; it is none of the adapter's then.
+    /// Removes and returns a setting that every type has, so that [`Chosen::settings`] does not read it.
+    ///
+    /// # Errors
+    ///
+    /// The value is of the wrong type. The message names the setting.
     pub fn take<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<Option<T>, String> {
         self.common.push(name);
         let Some(value) = self.settings.remove(name) else { return Ok(None) };
         serde_json::from_value(value).map(Some).map_err(|error| format!("`{name}`: {error}"))
     }
 
-    /// All settings, as the adapter knows them.
+    /// Reads the settings of the adapter.
+    ///
+    /// # Errors
+    ///
+    /// A setting is unknown, missing or of the wrong type. The message names the type and the setting.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, String> {
         let settings = Value::Object(self.settings.clone());
         serde_path_to_error::deserialize(settings).map_err(|error| {
             let (path, mut why) = (error.path().to_string(), error.inner().to_string());
             if why.starts_with("unknown field") && !self.common.is_empty() {
-                why += &format!("; and, as every type, {}", self.common.join(", "));
+                why += &format!("; every type also takes {}", self.common.join(", "));
             }
             match path.as_str() {
                 "." => format!("{}: {why}", self.kind),
@@ -62,27 +71,27 @@ impl Chosen {
         })
     }
 
-    /// It is none of the types that there are.
+    /// Returns the message for a type that does not exist.
     pub fn unknown(&self, known: &[&str]) -> String {
-        format!("there is no type {:?}, only {}", self.kind, known.join(", "))
+        format!("unknown type {:?}, expected one of {}", self.kind, known.join(", "))
     }
 
-    /// It is one that this program was built without.
+    /// Returns the message for a type that this build does not contain.
     pub fn not_built(&self) -> String {
         let kind = &self.kind;
         format!(
-            "{kind} is not in this build, but with the feature `{kind}`: IMPORTER_FEATURES={kind} ./run.sh go, or cargo build \
-             --release --features {kind}; the Docker image has it"
+            "this build has no `{kind}`; run IMPORTER_FEATURES={kind} ./run.sh go, rebuild with cargo build --release \
+             --features {kind}, or use the Docker image"
         )
     }
 }
 
-/// The settings of an adapter that has none.
+/// Settings of an adapter without any.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoSettings {}
 
-/// A length of time in the settings of an adapter.
+/// A duration in the settings of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub TimeDelta);
 
@@ -91,7 +100,9 @@ impl<'de> Deserialize<'de> for Span {
         let text = Value::deserialize(deserializer)?;
         let span = text.as_str().and_then(time::span).map(Span);
         span.ok_or_else(|| {
-            serde::de::Error::custom(format!("{text} is no length of time such as \"60s\" or \"5m\""))
+            serde::de::Error::custom(format!(
+                "invalid duration {text}; use a number and a unit, such as \"60s\" or \"5m\""
+            ))
         })
     }
 }
@@ -116,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_type_has_its_defaults_and_notes_are_the_users() {
+    fn a_bare_type_has_default_settings_and_notes_are_ignored() {
         for (said, kind, days) in [
             (json!(null), "usual", 1),
             (json!("other"), "other", 1),
@@ -128,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn an_error_names_the_type_and_the_setting() {
         let told = |said: Value| Chosen::of(&said, "usual").settings::<Settings>().unwrap_err();
         assert_eq!(
             told(json!({"type": "a", "days": "x"})),
@@ -140,10 +151,10 @@ mod tests {
         );
         assert_eq!(
             told(json!({"type": "a", "pause": "soon"})),
-            "a: `pause`: \"soon\" is no length of time such as \"60s\" or \"5m\""
+            "a: `pause`: invalid duration \"soon\"; use a number and a unit, such as \"60s\" or \"5m\""
         );
         let chosen = Chosen::of(&json!("acme"), "usual");
-        assert_eq!(chosen.unknown(&["a", "b"]), "there is no type \"acme\", only a, b");
+        assert_eq!(chosen.unknown(&["a", "b"]), "unknown type \"acme\", expected one of a, b");
         assert!(chosen.not_built().contains("--features acme"));
     }
 }

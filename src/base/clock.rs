@@ -1,13 +1,14 @@
-//! What time it is. Waiting is tokio's business, so that a test can pause both together.
+//! The current time. Waiting is left to tokio, so that a test can pause both clocks together.
 
 use chrono::{DateTime, Utc};
 
 /// The wall clock.
 pub trait Clock: Send + Sync {
+    /// Returns the current time.
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// The machine's own clock.
+/// The clock of the machine.
 pub struct SystemClock;
 
 impl Clock for SystemClock {

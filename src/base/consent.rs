@@ -1,32 +1,32 @@
-//! How much of what people have agreed to is passed on, as an entry sets it.
+//! Settings of an entry that decide what is passed on of people's consent.
 
 use serde::{Deserialize, Serialize};
 
-/// What is said of consent at the other end.
+/// What a payload says of consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Consent {
     /// Opt-ins and opt-outs.
     #[default]
     Full,
-    /// Opt-outs; who is subscribed is sent without a word on consent.
+    /// Opt-outs only. People who are subscribed are sent without any statement on their consent.
     OptOutsOnly,
-    /// Nothing.
+    /// No statement on consent.
     None,
 }
 
-/// What becomes of those who were archived after they were delivered.
+/// What happens to people who were archived after their record was delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Archived {
-    /// They are opted out at the other end.
+    /// They are opted out at the sink.
     #[default]
     OptOut,
-    /// They stay there as they were.
+    /// They stay at the sink as they are.
     Skip,
 }
 
-/// Both settings of an entry.
+/// The two settings of consent together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Policy {
     pub consent: Consent,
@@ -34,7 +34,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Whether the listing of the archived has to be read: there is something to say of them.
+    /// Whether the listing of archived records has to be read, because archived people are opted out.
     pub fn reads_archived(self) -> bool {
         self.archived == Archived::OptOut && self.consent != Consent::None
     }

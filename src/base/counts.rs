@@ -1,87 +1,96 @@
-//! What became of the rows and records of a run, in numbers.
+//! Counts of a run: its rows, and the results of its records.
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-/// Counts of the rows and their results. In a finished run two equations hold:
+/// Counts of rows and results. In a finished run two equations hold:
 ///
 /// * `window + late = seen + repeated + left + unexplained`
 /// * `seen + again = sent + unchanged + skipped + rejected + superseded`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Rows that were to be read, when the windows were opened.
+    /// Rows in the windows when these were opened.
     pub window: u64,
-    /// Rows that `start_offset` left out.
+    /// Rows that `start_offset` excludes.
     pub left_out: u64,
-    /// Different records read.
+    /// Distinct records read.
     pub seen: u64,
     /// Records that the sink accepted.
     pub sent: u64,
-    /// Deletions that the sink accepted, which are among those.
+    /// Deletions among the accepted records.
     #[serde(default)]
     pub deletions: u64,
-    /// Records that the sink holds already, just as they are.
+    /// Records whose payload the sink has accepted before, and which are not sent again.
     #[serde(default)]
     pub unchanged: u64,
-    /// Records that the source has listed in the run before, and neither listed nor told to be gone in this one.
+    /// Records listed in the previous run, and in this one neither listed nor reported as deleted.
     #[serde(default)]
     pub unlisted: u64,
-    /// Records whose consent is withdrawn.
+    /// Payloads that withdraw a person's consent.
     #[serde(default)]
     pub opt_outs: u64,
-    /// Those of them that the sink is known to have had already.
+    /// Opt-outs of records whose last accepted payload was an opt-out too.
     #[serde(default)]
     pub known_opt_outs: u64,
-    /// Opt-ins of records that were known with another status, or as opted out, before the run.
+    /// Opt-ins of records that had another status, or were opted out, before the run.
     #[serde(default)]
     pub opt_ins: u64,
+    /// Records that a rule of the mapping left out, by reason.
     pub skipped: BTreeMap<String, u64>,
+    /// Records that could not be delivered, by reason.
     pub rejected: BTreeMap<String, u64>,
-    /// Versions that were not sent, since a newer version of the record was known by then.
+    /// Versions that were not sent because a newer version of the record was read before that.
     #[serde(default)]
     pub superseded: u64,
-    /// Versions of a record beyond the first in a pass, and all records of a pass that was repeated.
+    /// Further versions of a record in a pass, and all records of a repeated pass.
     #[serde(default)]
     pub again: u64,
-    /// Rows that had been read before.
+    /// Rows that were read before; pages overlap.
     pub read_twice: u64,
-    /// Rows of one answer that repeat the key of another row.
+    /// Rows with the key of another row in the same response.
     #[serde(default)]
     pub repeated: u64,
-    /// Rows that left the windows before they were read: they changed, or are gone.
+    /// Rows that left the windows before they were read, because they changed or were deleted.
     pub left: u64,
-    /// Rows that entered the windows after these were opened: changes that became visible late.
+    /// Rows that entered the windows after these were opened, because their changes became visible late.
     #[serde(default)]
     pub late: u64,
-    /// Rows that the source counts, that were not read, and whose absence nothing explains.
+    /// Rows that the source counts but that were not read, for an unknown reason.
     #[serde(default)]
     pub unexplained: u64,
-    /// Whether the source's totals are wrong, so that no count can be compared with them.
+    /// Whether the source's totals are wrong, so that the count of the rows can't be verified.
     #[serde(default)]
     pub totals_wrong: bool,
+    /// Passes of the run, counted from 1.
     pub passes: u32,
-    /// Fields that were left out of the records sent, by name and reason; after a crash some may be counted twice.
+    /// Fields that payloads leave out, by name and reason. After a crash some may be counted twice.
     #[serde(default)]
     pub fields: BTreeMap<String, u64>,
 }
 
-/// The words of a fate, as they are kept and counted.
+/// Result of a record that the sink accepted. The checkpoint stores results as these words.
 pub const SENT: &str = "sent";
-/// What a record was sent for, if that counts.
+/// Reason after [`SENT`]: the payload opts the record out.
 pub const OPT_OUT: &str = "opt_out";
+/// Reason after [`SENT`]: the payload opts the record out, as its last accepted payload did.
 pub const OPT_OUT_AGAIN: &str = "opt_out_again";
-/// An opt-in of a record that was known with another status, or as opted out, before the run.
+/// Reason after [`SENT`]: the payload opts in a record that had another status, or was opted out, before.
 pub const OPT_IN: &str = "opt_in";
+/// Reason after [`SENT`]: the payload deletes the record.
 pub const DELETION: &str = "deletion";
+/// Result of a record whose payload the sink has accepted before.
 pub const UNCHANGED: &str = "unchanged";
+/// Result of a record that a rule of the mapping left out.
 pub const SKIPPED: &str = "skipped";
+/// Result of a record that could not be delivered.
 pub const REJECTED: &str = "rejected";
-/// Read here too, but a newer version of it stood in the other listing.
+/// Result of a record of which the other listing had a newer version.
 pub const OUTDATED: &str = "outdated";
 
 impl Counts {
-    /// Counts one record by its fate: one of the words above, and after a space the reason.
+    /// Counts one record by its result: one of the words above, followed by a space and the reason, if there
+    /// is one.
     pub fn count(&mut self, fate: &str) {
         let (word, reason) = fate.split_once(' ').unwrap_or((fate, ""));
         match word {
@@ -99,13 +108,13 @@ impl Counts {
         }
     }
 
-    /// Nothing was sent, and nothing is missing that was there.
+    /// Whether the run sent nothing and no record has disappeared from the listing.
     pub fn brought_nothing(&self) -> bool {
         self.sent == 0 && self.unlisted == 0
     }
 }
 
-/// `, 3 skipped (2 pending, 1 archived)`
+/// Writes a count with its reasons: `, 3 skipped (2 pending, 1 archived)`.
 pub fn write_reasons(f: &mut fmt::Formatter, word: &str, reasons: &BTreeMap<String, u64>) -> fmt::Result {
     write!(f, ", {} {word}", reasons.values().sum::<u64>())?;
     if reasons.is_empty() {
@@ -114,12 +123,13 @@ pub fn write_reasons(f: &mut fmt::Formatter, word: &str, reasons: &BTreeMap<Stri
     write!(f, " ({})", counted(reasons))
 }
 
-/// `2 pending, 1 archived`
+/// Formats counts by reason: `2 pending, 1 archived`.
 pub fn counted(reasons: &BTreeMap<String, u64>) -> String {
     let told: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     told.join(", ")
 }
 
+/// Formats the counts for the log:
 /// `2410 records in the window, 2410 seen: 2350 sent, 60 skipped (60 pending), 0 rejected; 5 read twice, …`
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

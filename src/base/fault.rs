@@ -1,54 +1,57 @@
-//! The error taxonomy, filed by who must stop. An adapter chooses the class, the engine acts on the class, and
-//! nobody else looks at status codes.
+//! Faults, classified by how much has to stop. An adapter chooses the class and the engine acts on it; only
+//! adapters read status codes.
 //!
-//! A text is a lowercase fragment that names the thing in backticks, then the cause, then in brackets the next
-//! step. It never holds a secret, an address or a name.
+//! A message is a lowercase fragment that names the thing in backticks, then the cause, then the next step in
+//! brackets. It never contains a secret or personal data.
 
 use std::{fmt, time::Duration};
 
-/// What went wrong, and who must stop because of it.
+/// An error, classified by how much has to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// Nobody yet: the same call may go through later. `after` is the shortest wait the other side asked for.
+    /// Nothing stops: the same call may succeed later. `after` is the service's minimum wait.
     #[error("{problem}")]
     Retryable { problem: Problem, after: Option<Duration> },
-    /// Nobody, if less is asked for at once: the same call would fail again.
+    /// Nothing stops, but the same call would fail again: the caller has to request or send less at once.
     #[error("{0}")]
     TooLarge(Problem),
-    /// This run of this list; other lists go on.
+    /// This run of this list stops; other lists go on.
     #[error("{0}")]
     List(Problem),
-    /// The whole process.
+    /// The whole process stops.
     #[error("{0}")]
     Process(Problem),
 }
 
 impl Fault {
+    /// Makes a [`Fault::Retryable`] without a minimum wait.
     pub fn retry(what: impl Into<String>) -> Self {
         Fault::Retryable { problem: Problem::new(what), after: None }
     }
 
+    /// Makes a [`Fault::List`].
     pub fn list(what: impl Into<String>) -> Self {
         Fault::List(Problem::new(what))
     }
 
+    /// Makes a [`Fault::Process`].
     pub fn process(what: impl Into<String>) -> Self {
         Fault::Process(Problem::new(what))
     }
 
-    /// Adds why it happened.
+    /// Sets the cause.
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
         self.problem_mut().cause = Some(cause.to_string().into());
         self
     }
 
-    /// Adds what to do next.
+    /// Sets the next step, replacing an earlier one.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.problem_mut().hint = Some(hint.into());
         self
     }
 
-    /// Adds something else that is to be known, before what to do next.
+    /// Adds a remark before the next step.
     pub fn also(mut self, told: &str) -> Self {
         let problem = self.problem_mut();
         let hint = problem.hint.take();
@@ -56,31 +59,32 @@ impl Fault {
         self
     }
 
-    /// Adds the HTTP status behind it.
+    /// Sets the HTTP status.
     pub fn status(mut self, status: u16) -> Self {
         self.problem_mut().status = Some(status);
         self
     }
 
-    /// Adds what the other side calls the request.
+    /// Sets the service's identifier of the request.
     pub fn request_id(mut self, request_id: Option<String>) -> Self {
         self.problem_mut().request_id = request_id.map(Into::into);
         self
     }
 
-    /// Adds the lines of a file that it is about.
+    /// Sets the lines of the file that the fault is about.
     pub fn excerpt(mut self, lines: &str) -> Self {
         self.problem_mut().excerpt = Some(lines.into());
         self
     }
 
-    /// Puts what was being done in front: `doing: what: cause (hint)`.
+    /// Prepends the action that failed: `doing: what: cause (hint)`.
     pub fn during(mut self, doing: &str) -> Self {
         let problem = self.problem_mut();
         problem.what = format!("{doing}: {}", problem.what);
         self
     }
 
+    /// Returns the description of the fault.
     pub fn problem(&self) -> &Problem {
         match self {
             Fault::Retryable { problem, .. }
@@ -100,17 +104,20 @@ impl Fault {
     }
 }
 
-/// The text of a fault, in its three parts.
+/// Description of a fault, displayed as `what: cause (hint)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    /// What failed.
     pub what: String,
+    /// Why it failed.
     pub cause: Option<Box<str>>,
+    /// What to do next.
     pub hint: Option<String>,
-    /// The HTTP status behind it, for an adapter that knows what it means there.
+    /// HTTP status, for an adapter whose service gives it a special meaning.
     pub status: Option<u16>,
-    /// Lines of a file that it is about, shown below.
+    /// Lines of the file that the fault is about, displayed below the message.
     pub excerpt: Option<Box<str>>,
-    /// By which the other side's support finds the request.
+    /// The service's identifier of the request, by which its support finds the request.
     pub request_id: Option<Box<str>>,
 }
 
@@ -141,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_says_what_was_done_what_failed_why_and_what_to_do() {
+    fn a_fault_names_the_action_the_problem_the_cause_and_the_next_step() {
         let fault = Fault::list("403 forbidden").because("user disabled").hint("check the account");
         assert_eq!(
             fault.during("could not read list `a`").to_string(),

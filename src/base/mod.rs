@@ -1,5 +1,5 @@
-//! The words that every floor shares: record, window, fault, clock, and the settings that the state file has for a mapping.
-//! No I/O.
+//! Types that every layer shares: record, window, fault, clock, and settings that both the state file and the
+//! adapters know. No I/O.
 
 pub mod adapter;
 pub mod clock;

@@ -1,24 +1,25 @@
-//! What travels: a record as the source told it, a payload as the sink wants it.
+//! A record as the source sent it, and a payload as the sink receives it.
 
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
-/// One record of a source, unparsed: a mapping reads only the fields it uses.
+/// One record of a source, unparsed: a mapping reads only the fields that it uses.
 #[derive(Debug)]
 pub struct Record {
-    /// What names the record within its list, always and only this one.
+    /// Identifies the record within its list, uniquely and permanently.
     pub key: String,
-    /// When it last changed, in whole seconds by the source's clock; none if the source does not say.
+    /// Time of the last change, in whole seconds by the source's clock. `None` if the source reports none.
     pub changed: Option<DateTime<Utc>>,
-    /// The source's word for what the record is at the moment, such as `subscribed`; records are counted by it.
+    /// Current status in the source's words, such as `subscribed`. Records are counted by it.
     pub status: String,
-    /// The source tells that it is gone; the body is then no more than what names it.
+    /// Whether the source reports the record as deleted. The body then contains only its key.
     pub deleted: bool,
-    /// Why the record can't be read, and its place in the answer; contains no value of the record. The engine rejects such a
-    /// record as [`UNREADABLE`].
+    /// Why the record can't be read, and its position in the response; contains no value of the record. The
+    /// engine rejects such a record as [`UNREADABLE`].
     pub unreadable: Option<String>,
+    /// The JSON text of the record, unchanged.
     pub body: Box<RawValue>,
 }
 
@@ -38,43 +39,45 @@ pub fn is_nameless(key: &str) -> bool {
     key.starts_with(NAMELESS)
 }
 
-/// What will be sent for one record.
+/// What the sink receives for one record.
 #[derive(Debug)]
 pub struct Payload {
-    /// That of the record.
+    /// Key of the record.
     pub key: String,
-    /// The bytes; none for a record that is gone.
+    /// JSON text. `None` for a record that was deleted at the source.
     pub body: Option<Box<RawValue>>,
 }
 
-/// Why a record, or a field of it, is not sent: a word that is counted and logged, such as `pending`.
+/// Why a record or one of its fields is not sent: a single word for counts and logs, such as `pending`.
 pub type Reason = &'static str;
 
-/// A field that is not sent although the record is, and why.
+/// A field that is missing from a payload, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
-    /// The field's name at the source or at the sink; never its value.
+    /// Name of the field at the source or at the sink; never its value.
     pub field: Cow<'static, str>,
     pub reason: Reason,
 }
 
-/// What a mapping has made of a record for the sink.
+/// The payload that a mapping made of a record, and what it means.
 #[derive(Debug)]
 pub struct Outgoing {
     pub body: Box<RawValue>,
-    /// Whether it withdraws somebody's consent.
+    /// Whether the payload withdraws a person's consent.
     pub opts_out: bool,
-    /// Whether it passes on somebody's consent.
+    /// Whether the payload passes on a person's consent.
     pub opts_in: bool,
+    /// Fields of the record that are not part of the payload.
     pub left_out: Vec<LeftOut>,
 }
 
-/// What a mapping makes of a record.
+/// Result of a mapping.
 #[derive(Debug)]
 pub enum Mapped {
+    /// The record is sent.
     Send(Outgoing),
-    /// Held back by a rule, as it should be.
+    /// A rule of the mapping leaves the record out, as intended.
     Skip(Reason),
-    /// Held back because it can't be understood; someone should look.
+    /// The record can't be mapped. It becomes a dead letter for a person to check.
     Reject(Reason),
 }

@@ -1,16 +1,17 @@
-//! Makes another party's text fit for a log.
+//! Removes personal data from a third party's text, so that it may be logged.
 
+/// Opening and closing quotation marks.
 const QUOTES: [(char, char); 5] = [('"', '"'), ('`', '`'), ('\'', '\''), ('“', '”'), ('‘', '’')];
 
-/// One line, short, without addresses, numbers of five digits and more, and what stands in quotes or behind an equals sign: those
-/// may be somebody's data.
+/// Returns the text as one line of at most 200 characters, in lower case. Removes email addresses, numbers of
+/// five or more digits, and texts in quotes or after an equals sign, because each may be personal data.
 pub fn line(text: &str) -> String {
     let text = without_quoted(text);
     let words: Vec<&str> = text.split_whitespace().collect();
     let mut shown: Vec<String> = vec![];
     let mut index = 0;
     while index < words.len() {
-        // A number may be written in groups.
+        // A number may be written in groups of digits.
         let group = words[index..].iter().take_while(|word| is_numeric(word)).count().max(1);
         let found: usize = words[index..index + group].iter().map(|word| digits(word)).sum();
         match words[index].split_once('=') {
@@ -33,7 +34,7 @@ fn is_numeric(word: &str) -> bool {
     digits(word) > 0 && word.chars().all(|c| c.is_ascii_digit() || "+-()./,".contains(c))
 }
 
-/// An apostrophe within a word opens no quotes; what is opened and not closed is taken to the end.
+/// Replaces quoted texts. An apostrophe within a word opens no quotation; an open one extends to the end.
 fn without_quoted(text: &str) -> String {
     let mut shown = String::new();
     let mut until: Option<char> = None;
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_somebodys_data_is_taken_out() {
+    fn possible_personal_data_is_removed() {
         for (text, expected) in [
             ("Resource Not Found: gone.", "resource not found: gone"),
             ("ada@example.com looks fake", "<address> looks fake"),

@@ -1,17 +1,18 @@
-//! A text that must not be printed.
+//! A text that must never be printed.
 
 use std::fmt;
 
-/// An API key. Its printed form is stars; only [`Secret::reveal`] gives the text.
+/// A key, a password or a token. Its `Debug` form is `***`; only [`Secret::reveal`] returns the text.
 #[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Secret(text.into())
     }
 
-    /// The text itself, for the header that needs it and for nothing else.
+    /// Returns the text, for requests and for redaction only.
     pub fn reveal(&self) -> &str {
         &self.0
     }

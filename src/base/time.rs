@@ -1,9 +1,9 @@
-//! Times as text: lenient to read, one spelling to write. Always UTC.
+//! Times and durations as text: several formats are read, one is written for each use. Always UTC.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeDelta, Utc};
 
-/// Reads an ISO 8601 time. `T` or a space may separate date and time, a fraction may follow the seconds, a bare
-/// date is its midnight; without a zone the time is UTC.
+/// Reads an ISO 8601 time. `T` or a space may separate date and time, and a fraction may follow the seconds.
+/// A date alone stands for its midnight, and a time without a zone is UTC.
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
@@ -20,33 +20,34 @@ pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     time.or_else(date).map(|time| time.and_utc())
 }
 
-/// The spelling in the state file: `2019-10-21T09:50:54`, UTC, whole seconds.
+/// Formats a time for the state file: `2019-10-21T09:50:54`, UTC, whole seconds.
 pub fn plain(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H:%M:%S").to_string()
 }
 
-/// The spelling in the log: `2019-10-21 09:50:54`, UTC, whole seconds.
+/// Formats a time for the log: `2019-10-21 09:50:54`, UTC, whole seconds.
 pub fn spoken(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// The spelling on the wire: `2019-10-21T09:50:54Z`, whole seconds. A `+` in a query string would arrive as a space.
+/// Formats a time for requests, as RFC 3339: `2019-10-21T09:50:54Z`, whole seconds. The offset is `Z`,
+/// because the `+` of `+00:00` in a query string would arrive as a space.
 pub fn wire(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// The units of a span, the largest first.
+/// Units of a duration with their length in seconds, largest first.
 const UNITS: [(char, &str, i64); 4] =
     [('d', "day", 86_400), ('h', "hour", 3600), ('m', "minute", 60), ('s', "second", 1)];
 
-/// How a span is written in the state file.
+/// Pattern of a duration in the state file.
 pub const SPAN: &str = "^[1-9][0-9]{0,6}[smhd]$";
 
-/// Pattern of a span of at most a day in the state file.
+/// Pattern of a duration of at most one day in the state file.
 pub const SPAN_OF_A_DAY: &str = "^(([1-9][0-9]{0,3}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2}|86400)s|\
     ([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m|([1-9]|1[0-9]|2[0-4])h|1d)$";
 
-/// Reads a length of time, at least a second: `30s`, `5m`, `2h`, `7d`.
+/// Reads a duration of at least one second, such as `30s`, `5m`, `2h` or `7d`.
 pub fn span(text: &str) -> Option<TimeDelta> {
     let (digits, seconds) =
         UNITS.iter().find_map(|(unit, _, seconds)| Some((text.strip_suffix(*unit)?, seconds)))?;
@@ -56,7 +57,7 @@ pub fn span(text: &str) -> Option<TimeDelta> {
     TimeDelta::try_seconds(count * seconds)
 }
 
-/// A length of time in words, in the largest unit that gives a whole number: `2 hours`.
+/// Formats a duration in words, in the largest unit that gives a whole number: `2 hours`.
 pub fn lasting(span: TimeDelta) -> String {
     let total = span.num_seconds();
     let (_, word, seconds) = UNITS.iter().find(|(.., seconds)| total % seconds == 0).unwrap_or(&UNITS[3]);
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn every_usual_spelling_of_a_time_is_read_as_the_same_instant() {
+    fn every_common_format_of_a_time_is_read_as_the_same_instant() {
         for text in [
             "2019-10-21T09:50:54",
             "2019-10-21T09:50:54Z",
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn a_text_that_is_not_a_time_is_rejected() {
         for text in
             ["", "yesterday", "2019-13-01T00:00:00", "2019-10-21T25:00:00", "1571651454", "21.10.2019"]
         {

@@ -1,5 +1,5 @@
-//! Records that can't be read. Describes their faults without quoting a value, and repairs answers so that one bad record
-//! does not hide the others.
+//! Records that can't be read. Describes their faults without quoting a value, and repairs responses so that
+//! one bad record does not hide the others.
 
 use std::collections::BTreeMap;
 
@@ -31,12 +31,12 @@ impl Repaired {
     }
 }
 
-/// Reads an answer. If that fails because of bytes, characters or escapes that JSON forbids, replaces them with marks, which
-/// [`Repaired::fault`] finds.
+/// Reads a response. If that fails because of bytes, characters or escapes that JSON forbids, replaces them
+/// with marks, which [`Repaired::fault`] finds.
 ///
 /// # Errors
 ///
-/// If the repaired answer can't be read either. The error describes the original answer.
+/// The repaired response can't be read either. The error describes the original response.
 pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Option<Repaired>), serde_json::Error> {
     let error = match serde_json::from_slice(body) {
         Ok(read) => return Ok((read, None)),
@@ -49,7 +49,7 @@ pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Option<Repaired>), s
     }
 }
 
-/// Replaces what JSON forbids within strings, and bytes that are not UTF-8 anywhere.
+/// Replaces what JSON forbids within strings, and bytes that are not UTF-8 wherever they are.
 fn repair(body: &[u8]) -> Option<Repaired> {
     let lossy = String::from_utf8_lossy(body);
     // Noncharacters, which texts are not expected to contain.
@@ -66,6 +66,7 @@ fn repair(body: &[u8]) -> Option<Repaired> {
     Some(Repaired { text: scan.text, marks })
 }
 
+/// State of the repair.
 struct Scan {
     text: String,
     marks: [char; 3],
@@ -76,6 +77,7 @@ struct Scan {
 }
 
 impl Scan {
+    /// Copies a chunk of valid UTF-8, and replaces control characters and unknown escapes within strings.
     fn valid(&mut self, chunk: &str) {
         for (at, c) in chunk.char_indices() {
             if self.escaped {
@@ -125,10 +127,10 @@ pub fn shape(body: &str, field: &str) -> String {
 fn kind(text: &str) -> &'static str {
     match text.as_bytes().first() {
         Some(b'n') => "null",
-        Some(b't' | b'f') => "a flag",
+        Some(b't' | b'f') => "a boolean",
         Some(b'"') if text.trim_matches('"').trim().is_empty() => "blank",
-        Some(b'"') => "a text",
-        Some(b'[') => "a list",
+        Some(b'"') => "a string",
+        Some(b'[') => "an array",
         Some(b'{') => "an object",
         Some(b'-') => "a negative number",
         _ => "a number",
@@ -139,7 +141,7 @@ fn kind(text: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    /// The strings of an answer, and what is wrong with each.
+    /// Returns the fault of each string in a response.
     fn strings(body: &[u8]) -> Option<Vec<Option<&'static str>>> {
         let (read, repaired) = read::<Vec<Box<RawValue>>>(body).ok()?;
         let fault = |text: &RawValue| repaired.as_ref().and_then(|repaired| repaired.fault(text.get()));
@@ -169,19 +171,19 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_says_what_a_field_is_and_never_its_value() {
+    fn a_shape_names_the_kind_of_a_field_and_never_its_value() {
         for (body, expected) in [
             (r#"{"id": null}"#, "`id` is null"),
             ("{}", "`id` is missing"),
             (r#"{"id": 7}"#, "`id` is a number"),
             (r#"{"id": -7}"#, "`id` is a negative number"),
             (r#"{"id": " "}"#, "`id` is blank"),
-            (r#"{"id": "x"}"#, "`id` is a text"),
+            (r#"{"id": "x"}"#, "`id` is a string"),
             (r#"{"id": {}}"#, "`id` is an object"),
-            (r#"{"id": []}"#, "`id` is a list"),
-            (r#"{"id": true}"#, "`id` is a flag"),
+            (r#"{"id": []}"#, "`id` is an array"),
+            (r#"{"id": true}"#, "`id` is a boolean"),
             ("null", "the record is null, not an object"),
-            ("[1]", "the record is a list, not an object"),
+            ("[1]", "the record is an array, not an object"),
         ] {
             assert_eq!(shape(body, "id"), expected);
         }

@@ -1,58 +1,63 @@
-//! Which records a run reads: a window of time, frozen at its start, and the pages within.
+//! The records that a run reads: a window of time, fixed when it is opened, and the pages within.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
 
-/// One of the listings of a source: a record is in one of them at a time.
+/// A listing of a source. A record is in one listing at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sweep {
-    /// The plain listing: everybody but the archived.
+    /// The default listing: all records but the archived ones.
     Listed,
-    /// Those who were taken out of it, and whose data is kept.
+    /// Records that were taken out of the default listing, and whose data is kept.
     Archived,
 }
 
-/// The records of a listing last changed in `(since, until]`, oldest change first; without a bound all on that side.
+/// The records of a listing that last changed in `(since, until]`, oldest change first. `None` sets no bound
+/// on that side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     pub sweep: Sweep,
+    /// Exclusive lower bound, in whole seconds by the source's clock.
     pub since: Option<DateTime<Utc>>,
-    /// None only for counting: a window that is paged has an end, so that nothing enters it.
+    /// Inclusive upper bound. `None` only for counts: a window that is paged has an end, so that later
+    /// changes stay outside.
     pub until: Option<DateTime<Utc>>,
 }
 
-/// A stretch of the rows of a window.
+/// A range of the rows of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// Rows before the first one wanted.
+    /// Number of rows before the range.
     pub offset: u64,
-    /// The most rows wanted, at least 1.
+    /// Upper bound of the rows in the range, at least 1.
     pub count: usize,
 }
 
-/// Where the next page of a chain is: what the source has named, kept as it is.
+/// Position of the next page in cursor paging: the source's own text, stored unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor(pub String);
 
-/// One page of a chain.
+/// One page of a source with cursor paging.
 #[derive(Debug)]
 pub struct Link {
+    /// The records of the page.
     pub records: Vec<Record>,
-    /// None: this was the last one.
+    /// Position of the next page. `None`: this page is the last one.
     pub next: Option<Cursor>,
-    /// When the page was made, by the source's own clock.
+    /// Time of the response, by the source's clock.
     pub at: DateTime<Utc>,
 }
 
-/// The answer to one read.
+/// One page of a source with offset paging.
 #[derive(Debug)]
 pub struct Page {
+    /// The rows of the page, oldest change first.
     pub records: Vec<Record>,
-    /// How many rows the window held when the page was made.
+    /// Number of rows in the window at the time of the response, as the source reports it.
     pub total: u64,
-    /// When that was, by the source's own clock.
+    /// Time of the response, by the source's clock.
     pub at: DateTime<Utc>,
 }

@@ -1,4 +1,4 @@
-//! What becomes of a record on its way. A mapping is pure: it does no I/O and can't block, once it is open.
+//! Mappings: how a record becomes a payload. Once open, a mapping is pure: it does no I/O and does not block.
 
 pub mod as_is;
 pub mod fields;
@@ -23,9 +23,9 @@ use crate::base::{
 
 /// The types of mappings.
 pub const TYPES: [&str; 4] = [CONTACT, PLAIN, "fields", "jq"];
-/// The default for members.
+/// Default of an entry that names neither a mapping nor a source.
 pub const CONTACT: &str = "ometria_contact";
-/// The default for records of any other source.
+/// Default of an entry that names a source other than the default one.
 pub const PLAIN: &str = "as_is";
 
 pub const CATALOG: Catalog = Catalog {
@@ -42,22 +42,27 @@ pub fn default(source: &str) -> &'static str {
     if source == ometria_contact::SOURCE { CONTACT } else { PLAIN }
 }
 
-/// Returns whether an entry sets something that only a mapping to contacts heeds.
+/// Whether an entry has a setting that applies to contacts only.
 pub fn is_for_contacts(policy: Policy, declared: &Values) -> bool {
     policy.consent != Consent::default() || settings::ContactSettings::read(policy, declared).is_set()
 }
 
-/// What a mapping is for.
+/// What a mapping may know of its entry.
 pub struct Wanted<'a> {
     pub list_id: &'a str,
     pub policy: Policy,
-    /// The values of the fields in [`DECLARED`].
+    /// Values of the fields in [`DECLARED`].
     pub declared: &'a Values,
-    /// That of the state file, where relative paths begin.
+    /// Folder of the state file; relative paths are relative to it.
     pub folder: &'a Path,
 }
 
-/// Opens what an entry says of its mapping.
+/// Opens the mapping that an entry chose. May read files that the settings name; sends no request.
+///
+/// # Errors
+///
+/// The type is unknown or not in this build, or a setting is invalid. `importer check` reports the message
+/// with the position of the entry's `mapping`.
 pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Box<dyn Mapping>, String> {
     Ok(match chosen.kind.as_str() {
         CONTACT => Box::new(OmetriaContact::open(chosen, wanted)?),
@@ -71,32 +76,59 @@ pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Box<dyn Mapping>, String
     })
 }
 
-/// One record in, at most one payload out. A refusal is a value, not a fault: the run goes on.
+/// Makes payloads of records: one record in, at most one payload out.
+///
+/// Each run opens a mapping of its own and calls [`choose`](Mapping::choose) before the first record. It then
+/// calls [`map`](Mapping::map) for each record that it reads, in any order and several times for some. The
+/// payloads of equal records have to be equal, because an unchanged payload is not sent again. A mapping
+/// raises no fault: it rejects a record that it can't map, and the run goes on.
+///
+/// An implementer has to write `map` alone; the defaults of the other methods suit a mapping without state.
 pub trait Mapping: Send + Sync {
-    /// The fields of a record that this mapping reads, so that the source need not send others; nothing: all of them.
+    /// Returns the top-level fields of a record that this mapping reads. `None` means all of them.
+    ///
+    /// Called when the source is opened, which then requests only these fields if the service supports that.
+    /// The record may contain other fields all the same.
     fn fields(&self) -> Option<Vec<String>> {
         None
     }
 
-    /// Never called with a record that is gone: what becomes of it is the sink's to say.
+    /// Maps a record.
+    ///
+    /// Called for every record of a pass, but for those that were deleted at the source, which the sink alone
+    /// handles, and those that can't be read.
+    ///
+    /// * [`Mapped::Send`]: the payload goes to the sink, unless that has accepted an equal payload before.
+    /// * [`Mapped::Skip`]: the record is counted by the reason.
+    /// * [`Mapped::Reject`]: the record is counted by the reason and becomes a dead letter.
     fn map(&self, record: &Record) -> Mapped;
 
-    /// Raised when the same record becomes another payload although the entry says the same: what was sent before is then sent
-    /// again.
+    /// Returns the version of the mapping's rules.
+    ///
+    /// Raise it when a change of the code makes another payload of the same record with the same settings.
+    /// Payloads that were accepted under the former version no longer count as unchanged then.
     fn version(&self) -> u32 {
         1
     }
 
-    /// What is decided once for a whole list and must stay so over runs, as text; nothing before it is decided.
+    /// Returns a choice that the mapping made once for the whole list and has to keep in later runs, as text.
+    /// `None` before the choice is made, and for mappings that make none.
+    ///
+    /// Called when a page is settled and when a run ends; the checkpoint and the ledger store the text.
     fn choice(&self) -> Option<String> {
         None
     }
 
-    /// What the settings name and no record has had, each as what is to be said of it; nothing before there was a record.
+    /// Returns what the settings name but no record of the run had, such as "the field `FNAM`". Empty before
+    /// the first record.
+    ///
+    /// Called at the end of a run. Each text completes the warning "no record has …".
     fn unknown(&self) -> Vec<String> {
         vec![]
     }
 
-    /// Takes back an earlier decision. Called before the first record.
+    /// Restores the choice of an earlier run, as [`choice`](Mapping::choice) returned it, if there was one.
+    ///
+    /// Called once, before the first record. A mapping without a choice ignores it.
     fn choose(&self, _choice: Option<String>) {}
 }

@@ -1,4 +1,4 @@
-//! The doors of all accounts: each is opened when the first list needs it, and shared by all that do.
+//! The clients of all accounts: each is made when the first list needs it, and shared by all lists.
 
 use std::{
     collections::HashMap,
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::base::clock::Clock;
 
+/// The clients of all accounts, by name.
 pub struct Doors {
     environment: Environment,
     transport: Arc<dyn Transport>,
@@ -21,11 +22,17 @@ pub struct Doors {
 }
 
 impl Doors {
+    /// Starts without any client. Sends no request.
     pub fn new(environment: Environment, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
         Doors { environment, transport, clock, open: Mutex::default() }
     }
 
-    /// The door of the account that `account` reads from the environment, by its service's name.
+    /// Returns the client of `service`. The first call makes it, with the settings that `account` reads from
+    /// the environment, and warns if the address is not https.
+    ///
+    /// # Errors
+    ///
+    /// A setting of the account is missing or invalid.
     pub fn door(
         &self,
         service: &'static str,
@@ -38,14 +45,16 @@ impl Doors {
         let (account, gate) = account(&self.environment)?;
         if account.base.scheme() == "http" && !is_loopback(&account.base) {
             let name = account.url_name;
-            warn!("`{name}` is not https: the key and the records travel unprotected.");
+            warn!(
+                "`{name}` is not https: the key and the records are sent unencrypted; use an https address."
+            );
         }
         let door = Door::new(account, gate, Arc::clone(&self.transport), Arc::clone(&self.clock));
         open.insert(service, Arc::clone(&door));
         Ok(door)
     }
 
-    /// The settings, for what is no account.
+    /// Returns the environment, for settings that belong to no account.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }

@@ -1,4 +1,4 @@
-//! What an answer tells besides its records: the server's clock, why it is a refusal, and how long to wait.
+//! What a response contains besides records: the server's time, the reason for an error, and the wait.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Response;
 use crate::base::fault::Fault;
 
-/// An error body: RFC 7807, or a plain `error`, `message` or `errors`. Every field is read leniently.
+/// An error body: RFC 7807, or a plain `error`, `message` or `errors`. Accepts fields of unexpected types.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct ProblemDocument {
@@ -25,14 +25,14 @@ pub struct ProblemDocument {
 }
 
 impl ProblemDocument {
-    /// Reads a body. Returns `None` if it is no JSON object.
+    /// Reads a body. Returns `None` if it is not a JSON object.
     pub fn read(body: &[u8]) -> Option<Self> {
         let object = body.trim_ascii_start().starts_with(b"{");
-        // A text in another encoding is still better than none.
+        // A text in another encoding is better than none.
         object.then(|| serde_json::from_str(&String::from_utf8_lossy(body)).ok()).flatten()
     }
 
-    /// Returns the service's own words. They may contain anything, also personal data.
+    /// Returns the service's own text. It may contain anything, including personal data.
     pub fn text(&self) -> Option<String> {
         match (words(&self.title), words(&self.detail)) {
             (Some(title), Some(detail)) => Some(format!("{title}: {detail}")),
@@ -43,7 +43,7 @@ impl ProblemDocument {
         }
     }
 
-    /// Names the field that reports an error without words, such as "`success` is false".
+    /// Describes the field that reports an error without a text, such as "`success` is false".
     pub fn sign(&self) -> Option<String> {
         let named = [("status", &self.status), ("response", &self.response)];
         let named = named.into_iter().find_map(|(name, value)| Some((name, error_word(value)?)));
@@ -52,7 +52,7 @@ impl ProblemDocument {
     }
 }
 
-/// Returns the text of a value, of its message, or of its first part with a text.
+/// Returns the text of a value: the string itself, the message of an object, or the first text in an array.
 fn words(value: &Value) -> Option<&str> {
     match value {
         Value::String(text) => Some(text.as_str()).filter(|text| !text.trim().is_empty()),
@@ -64,12 +64,12 @@ fn words(value: &Value) -> Option<&str> {
     }
 }
 
-/// Whether these fields of an answer report an error, whatever its status.
+/// Whether these fields of a response report an error. The HTTP status may be 200 all the same.
 pub fn reports_error(error: &Value, errors: &Value, success: &Value) -> bool {
     is_set(error) || is_set(errors) || is_false(success)
 }
 
-/// Returns the word with which a field reports an error, if it does.
+/// Returns the word by which a field reports an error, such as "failed".
 pub fn error_word(value: &Value) -> Option<&'static str> {
     let text = value.as_str()?.trim();
     ["error", "fail", "failed", "failure"].into_iter().find(|word| text.eq_ignore_ascii_case(word))
@@ -95,41 +95,43 @@ fn is_false(value: &Value) -> bool {
     }
 }
 
-/// Some services tell only in words for how long they want to be left alone: `try again in 30 seconds`.
+/// Returns the wait that a service asks for in its text only, such as "try again in 30 seconds".
 pub fn seconds(text: &str) -> Option<Duration> {
     let words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let number = words.windows(2).find(|pair| pair[1].to_ascii_lowercase().starts_with("sec"))?[0];
     number.parse().ok().map(Duration::from_secs)
 }
 
-/// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
+/// Returns the wait of the `Retry-After` header, which contains seconds or a date (RFC 9110, section 10.2.3).
 pub fn retry_after(response: &Response, now: DateTime<Utc>) -> Option<Duration> {
     let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    // The service wrote the date by its own clock, which may differ from ours.
+    // The date is by the service's clock, which may differ from ours.
     (date(value)? - server_time(response).unwrap_or(now)).to_std().ok()
 }
 
-/// The server's clock when it answered: the `Date` header.
+/// Returns the server's time of a response: its `Date` header.
 pub fn server_time(response: &Response) -> Option<DateTime<Utc>> {
     date(response.headers().get(header::DATE)?.to_str().ok()?)
 }
 
-/// Returns the time of a source's answer, by the source's clock.
+/// Returns the time of a source's response, by the source's clock.
 ///
 /// # Errors
 ///
-/// If the answer has no readable `Date`: a window that ended by our clock alone could end before all of its changes are visible.
+/// [`Fault::List`]: the response has no readable `Date` header. A window that ended by our clock alone could
+/// end before all of its changes are visible.
 pub fn dated(response: &Response, service: &str, url_name: &str) -> Result<DateTime<Utc>, Fault> {
     server_time(response).ok_or_else(|| {
-        let hint = format!("check `{url_name}`: a proxy on the way may remove or change the header");
-        Fault::list(format!("{service} answered without a readable `Date` header")).hint(hint)
+        let hint = format!("check `{url_name}`: a proxy may remove or change the header");
+        Fault::list(format!("{service} sent a response without a readable `Date` header")).hint(hint)
     })
 }
 
-/// Reads the three forms of an HTTP date (RFC 9110, section 5.6.7), and dates of mail headers, with an offset such as `+0000`.
+/// Reads the three forms of an HTTP date (RFC 9110, section 5.6.7), and dates of mail headers, whose offset
+/// is a number such as `+0000`.
 fn date(text: &str) -> Option<DateTime<Utc>> {
     let http = httpdate::parse_http_date(text.trim()).ok().map(DateTime::<Utc>::from);
     http.or_else(|| DateTime::parse_from_rfc2822(text).ok().map(|time| time.to_utc()))
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_may_tell_in_words_how_long_to_wait() {
+    fn a_wait_is_read_from_the_text_of_an_error() {
         for (text, expected) in [
             ("Too many requests, try again in 30 seconds.", Some(30)),
             ("Limit of 100 reached; wait 1 second", Some(1)),

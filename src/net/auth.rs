@@ -1,4 +1,4 @@
-//! A token that was fetched with a key and is used until it is about to end: one fetches it, all lists of the account use it.
+//! The token of an account: fetched once, shared by all lists of the account, and renewed before it expires.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,15 +6,15 @@ use chrono::{DateTime, Utc};
 
 use crate::base::{fault::Fault, secret::Secret};
 
-/// What a login gives.
+/// A token and the time of its renewal.
 #[derive(Debug, Clone)]
 pub struct Token {
     pub secret: Secret,
-    /// From when on another one is fetched.
+    /// Time from which a new token is fetched.
     pub renew: DateTime<Utc>,
 }
 
-/// The token of one account.
+/// Cache for the token of one account.
 #[derive(Default)]
 pub struct Session {
     token: Mutex<Option<Token>>,
@@ -22,7 +22,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// The token, fetched if there is none or if it is time to. The others wait meanwhile.
+    /// Returns the token; fetches one if there is none or if `now` is past its renewal. Other callers wait
+    /// during the fetch.
+    ///
+    /// # Errors
+    ///
+    /// The fault of `fetch`. The next caller fetches again.
     pub async fn token(
         &self,
         now: DateTime<Utc>,
@@ -43,7 +48,7 @@ impl Session {
         Ok(secret)
     }
 
-    /// This token was not taken. Another one that was fetched meanwhile stays.
+    /// Drops a token that the service rejected. Keeps a newer one.
     pub fn refused(&self, secret: &Secret) {
         let mut token = self.lock();
         if token.as_ref().is_some_and(|token| token.secret.reveal() == secret.reveal()) {
@@ -51,7 +56,7 @@ impl Session {
         }
     }
 
-    /// What no message may show.
+    /// Returns the current token, which no message may contain.
     pub fn secret(&self) -> Option<Secret> {
         self.lock().as_ref().map(|token| token.secret.clone())
     }
@@ -76,7 +81,7 @@ mod tests {
     use crate::base::time;
 
     #[tokio::test(start_paused = true)]
-    async fn one_fetches_the_token_and_all_use_it_until_it_is_to_be_renewed_or_was_refused() {
+    async fn a_token_is_fetched_once_and_shared_until_it_is_due_for_renewal_or_was_rejected() {
         let now = time::parse("2026-11-21T12:00:00").unwrap();
         let (session, fetched) = (Session::default(), AtomicUsize::new(0));
         let get = |now: DateTime<Utc>| {
@@ -94,14 +99,14 @@ mod tests {
         assert_eq!(told(vec![get(now + TimeDelta::days(4)).await]), ["t0"]);
         assert_eq!(told(vec![get(now + TimeDelta::days(5)).await]), ["t1"]);
         session.refused(&Secret::new("t0"));
-        assert_eq!(session.secret().unwrap().reveal(), "t1", "it is another one by now");
+        assert_eq!(session.secret().unwrap().reveal(), "t1", "a newer token stays");
         session.refused(&Secret::new("t1"));
         assert!(session.secret().is_none());
         assert_eq!(told(vec![get(now).await]), ["t2"]);
     }
 
     #[tokio::test]
-    async fn a_login_that_fails_leaves_the_next_one_to_try() {
+    async fn after_a_failed_login_the_next_caller_tries_again() {
         let now = time::parse("2026-11-21T12:00:00").unwrap();
         let session = Session::default();
         assert!(session.token(now, async { Err(Fault::list("no")) }).await.is_err());

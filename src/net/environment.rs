@@ -1,4 +1,4 @@
-//! The settings of the environment, by name. An adapter asks for what its account needs; what is missing or wrong is named.
+//! Settings from the environment, by name. An error names the variable, and never contains its value.
 
 use http::HeaderValue;
 use url::Url;
@@ -7,18 +7,18 @@ use crate::base::secret::Secret;
 
 type Get = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// Where settings are looked up.
+/// Source of the settings.
 pub struct Environment {
     get: Get,
-    /// Whether nobody will be asked anything, so that keys are not needed.
+    /// Whether a missing key gets a placeholder, because no request will be sent.
     without_keys: bool,
 }
 
-/// Why the settings can't be used.
+/// An unusable setting of the environment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error(
-        "`{name}` {why}; put it into .env or the environment, or try importer without keys: ./run.sh demo, or importer demo"
+        "`{name}` {why}; set it in .env or the environment, or try importer without keys: ./run.sh demo, or importer demo"
     )]
     Key { name: &'static str, why: &'static str },
     #[error("`{name}` {why}")]
@@ -28,10 +28,10 @@ pub enum Refused {
 /// Why an adapter can't be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unopened {
-    /// For what the entry says of it.
+    /// The settings of the entry are invalid.
     #[error("{0}")]
     Settings(String),
-    /// For what the environment says of its account.
+    /// The settings of the account are missing or invalid.
     #[error(transparent)]
     Account(#[from] Refused),
 }
@@ -42,24 +42,29 @@ impl From<String> for Unopened {
     }
 }
 
-const STRANGE: &str = "holds a character that no key has";
+const STRANGE: &str = "contains a character that is invalid in a key";
 
 impl Environment {
+    /// Looks the settings up with `get`.
     pub fn new(get: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         Environment { get: Box::new(get), without_keys: false }
     }
 
-    /// As if every key that is missing were there.
+    /// Replaces every missing key by a placeholder, for commands that send no request.
     pub fn without_keys(self) -> Self {
         Environment { without_keys: true, ..self }
     }
 
-    /// An empty variable counts as absent.
+    /// Returns a setting, trimmed. An empty variable counts as absent.
     pub fn text(&self, name: &str) -> Option<String> {
         (self.get)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    /// A key or a password.
+    /// Returns a key or a password.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Key`]: the variable is not set, or contains a control character.
     pub fn secret(&self, name: &'static str) -> Result<Secret, Refused> {
         let missing = || self.without_keys.then(|| "missing-xx1".to_owned());
         let text = self.text(name).or_else(missing).ok_or(Refused::Key { name, why: "is not set" })?;
@@ -69,7 +74,11 @@ impl Environment {
         }
     }
 
-    /// A key: visible ASCII.
+    /// Returns a key.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Key`]: the variable is not set, or contains a character other than visible ASCII.
     pub fn key(&self, name: &'static str) -> Result<Secret, Refused> {
         let key = self.secret(name)?;
         match key.reveal().chars().all(|c| c.is_ascii_graphic()) {
@@ -78,20 +87,32 @@ impl Environment {
         }
     }
 
-    /// A base address; without the variable `default`.
+    /// Returns a base address, or `default` if the variable is not set.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Value`]: not an http(s) address, or one that contains a user, a password or a query.
     pub fn url(&self, name: &'static str, default: &str) -> Result<Url, Refused> {
         let text = self.text(name).unwrap_or_else(|| default.to_owned());
         let refused = |why: &str| Refused::Value { name, why: why.to_owned() };
         if text.contains('@') {
-            return Err(refused("must not hold a user or a password; the key is sent in a header"));
+            return Err(refused(
+                "must not contain a user or a password; remove them, the key is sent in a header",
+            ));
         }
         let usable =
             |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
         let url = Url::parse(&text).ok().filter(usable);
-        url.ok_or_else(|| refused("is no address such as https://host/path, without a query"))
+        url.ok_or_else(|| {
+            refused("is not a valid address; use one such as https://host/path, without a query")
+        })
     }
 
-    /// A number that is `fit`; without the variable `default`. `must`: what it must be.
+    /// Returns a number that satisfies `fit`, or `default` if the variable is not set.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Value`]: not such a number. The message contains `must`, which describes the valid ones.
     pub fn number<T: std::str::FromStr>(
         &self,
         name: &'static str,
@@ -104,14 +125,18 @@ impl Environment {
     }
 }
 
-/// The value of a header that carries a key, which no log shows.
+/// Returns the value of a header that carries a key, marked as sensitive so that no log shows it.
+///
+/// # Errors
+///
+/// [`Refused::Key`]: `text` contains a character that is invalid in a header.
 pub fn credentials(name: &'static str, text: &str) -> Result<HeaderValue, Refused> {
     let mut value = HeaderValue::from_str(text).map_err(|_| Refused::Key { name, why: STRANGE })?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// Whether what is sent there stays on this machine.
+/// Whether requests to this address stay on this machine.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

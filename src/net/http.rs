@@ -1,4 +1,4 @@
-//! gate, send, classify, retry. No adapter retries and none waits: that is done here, once, for all of them.
+//! Client of an account: waits for a permit, sends, classifies and retries, so that no adapter has to.
 
 use std::{
     sync::{
@@ -30,57 +30,61 @@ use crate::base::{
 
 /// One customer's account at one third party.
 pub struct Account {
-    /// The third party's name, as in a message.
+    /// Name of the third party in messages.
     pub service: &'static str,
-    /// The environment variables of the key and of the address, for hints.
+    /// Environment variable of the key, for hints.
     pub key_name: &'static str,
+    /// Environment variable of the address, for hints.
     pub url_name: &'static str,
+    /// Base address; requests append their path to it.
     pub base: Url,
-    /// What no message may show.
+    /// Texts that no message may contain.
     pub secrets: Vec<Secret>,
-    /// What every request carries, the key above all.
+    /// Headers of every request, such as the key.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The header that tells how much the service still takes, and the number below which the pace goes down in proportion.
+    /// Header with the service's remaining headroom, and the value below which the rate is reduced.
     pub room: Option<(HeaderName, f64)>,
 }
 
-/// The door of one account, shared by all lists.
+/// Client of one account, shared by all lists.
 pub struct Door {
     account: Account,
     gate: Gate,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
     session: Session,
-    /// How far the service's clock is ahead of ours, in milliseconds, by its last good answer.
+    /// How far the service's clock is ahead of ours, in milliseconds, by its last successful response.
     ahead: AtomicI64,
-    /// The last trouble that was told, and when.
+    /// The last problem that was logged as a warning, and when.
     told: Mutex<Option<(String, Instant)>>,
 }
 
-/// What a service asks for beyond this is a mistake of its or of a clock.
+/// Upper bound of `Retry-After`; a longer one is a mistake of the service or of a clock.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-/// How long the same trouble is no news.
+/// Time in which a repeated problem is logged at `debug` only.
 const OLD: Duration = Duration::from_secs(10);
 
-/// The door of one account, for one run of one list.
+/// Client of one account, for one run of one list.
 #[derive(Clone)]
 pub struct Http {
     door: Arc<Door>,
     caller: Caller,
 }
 
-/// What a failure of a request says.
+/// How the failure of a request is classified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    /// A timeout is temporary.
     Plain,
-    /// One that takes the service too long is a [`Fault::TooLarge`]: the caller asks for less.
+    /// A timeout is a [`Fault::TooLarge`]: the caller requests less.
     Divisible,
-    /// A refusal says nothing of the others.
+    /// A rejection of the key suspends no other request.
     Aside,
 }
 
 impl Door {
+    /// Makes the client of an account.
     pub fn new(
         account: Account,
         gate: Gate,
@@ -91,6 +95,7 @@ impl Door {
         Arc::new(Door { account, gate, transport, clock, session, ahead, told })
     }
 
+    /// Whether a problem is worth a warning: not logged in the last [`OLD`].
     fn is_news(&self, trouble: &str) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let known = told.as_ref().is_some_and(|(known, when)| known == trouble && when.elapsed() < OLD);
@@ -100,19 +105,20 @@ impl Door {
         !known
     }
 
+    /// Returns the client for the requests of one caller.
     pub fn open(self: &Arc<Self>, caller: Caller) -> Http {
         Http { door: Arc::clone(self), caller }
     }
 }
 
 impl Http {
-    /// The time by the service's clock as its last good answer told it, never later than it is there; our own before the
-    /// first answer.
+    /// Returns the service's time by its last successful response, never ahead of its clock; our own time
+    /// before the first response.
     pub fn now(&self) -> DateTime<Utc> {
         self.door.clock.now() + TimeDelta::milliseconds(self.door.ahead.load(Ordering::Relaxed))
     }
 
-    /// Which account it is: its address and its keys.
+    /// Returns the address and the keys, which identify the account. Contains secrets.
     pub fn account(&self) -> String {
         let keys: Vec<&str> = self.door.account.secrets.iter().map(Secret::reveal).collect();
         format!("{} {}", self.door.account.base, keys.join(" "))
@@ -123,12 +129,12 @@ impl Http {
         self.door.account.base.as_str().trim_end_matches('/').to_owned()
     }
 
-    /// The token of the account, if it has one that is fetched.
+    /// Returns the cache for the token of the account, which is empty for accounts without a login.
     pub fn session(&self) -> &Session {
         &self.door.session
     }
 
-    /// `GET base/segment/segment?name=value`; segments and values may hold anything.
+    /// Builds `GET base/segment/segment?name=value`. Segments and values may contain any character.
     pub fn get(&self, path: &[&str], query: &[(&str, String)]) -> Request {
         let mut url = self.url(path);
         if !query.is_empty() {
@@ -137,7 +143,7 @@ impl Http {
         self.request(http::Method::GET, url, Bytes::new())
     }
 
-    /// `POST base/segment` with a JSON body.
+    /// Builds `POST base/segment` with a JSON body.
     pub fn post(&self, path: &[&str], body: Bytes) -> Request {
         let mut request = self.request(http::Method::POST, self.url(path), body);
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -155,7 +161,7 @@ impl Http {
     fn request(&self, method: http::Method, url: Url, body: Bytes) -> Request {
         let mut request = Request::new(body);
         *request.method_mut() = method;
-        // A `Url` that was read as http(s) is a valid `Uri`; were it not, the request would fail, not panic.
+        // A `Url` with the scheme http(s) is a valid `Uri`; if it were not, the request would fail.
         *request.uri_mut() = url.as_str().parse().unwrap_or_default();
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -163,9 +169,13 @@ impl Http {
         request
     }
 
-    /// Sends a request until `read` makes something of a successful answer. Whatever may pass by itself is tried
-    /// again; what is left is a [`Fault::List`] that says what was being done: `doing`, such as
-    /// ``could not read list `a` ``.
+    /// Sends a request and reads the response with `read`. Repeats the request after temporary failures: at
+    /// most [`backoff::TRIES`] attempts within [`backoff::PATIENCE`].
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`] after a permanent failure or the last attempt, or another fault of `read`. The message
+    /// begins with `doing`, such as ``could not read list `a` ``.
     pub async fn call<T>(
         &self,
         doing: &str,
@@ -175,8 +185,7 @@ impl Http {
         self.send(doing, request, Kind::Plain, read).await
     }
 
-    /// As [`Self::call`], for a request that could ask for less: one that takes the service too long is not sent again
-    /// as it is, but a [`Fault::TooLarge`].
+    /// Like [`Self::call`], for a request that can be divided: a timeout is a [`Fault::TooLarge`] at once.
     pub async fn call_divisible<T>(
         &self,
         doing: &str,
@@ -186,7 +195,7 @@ impl Http {
         self.send(doing, request, Kind::Divisible, read).await
     }
 
-    /// As [`Self::call`], for what the key may lack the right to without being wrong.
+    /// Like [`Self::call`], for a request that a valid key may not permit: a rejection suspends nothing else.
     pub async fn call_aside<T>(
         &self,
         doing: &str,
@@ -224,13 +233,13 @@ impl Http {
             let after = if let Fault::Retryable { after, .. } = &fault { *after } else { None };
             let after = after.map(|after| after.min(LONGEST_WAIT));
             let wait = backoff::delay(attempt, fastrand::f64(), after);
-            // The gate waits, for everybody, also if this request is given up.
+            // The rate limiter pauses all callers, even if this request is not repeated.
             let rests = asks_for_rest(fault.problem());
             let begins = rests && matches!(fault, Fault::Retryable { .. }) && self.door.gate.cool(wait);
             if self.caller.once
                 && let Fault::Retryable { problem, .. } | Fault::TooLarge(problem) = fault
             {
-                let told = "`retry` is false: the next run asks again";
+                let told = "`retry` is false; the next run tries again";
                 return Err(Fault::List(problem).also(told).during(doing));
             }
             let Fault::Retryable { problem, .. } = &fault else { return Err(fault.during(doing)) };
@@ -239,13 +248,13 @@ impl Http {
                 return Err(Fault::List(problem.clone()).also(&tried).during(doing));
             }
             let seconds = wait.as_secs_f64();
-            let again = format!("trying again in {seconds:.1} s ({attempt} of {})", backoff::TRIES);
-            // In an outage every request under way meets the same.
+            let again = format!("attempt {} of {} in {seconds:.1} s", attempt + 1, backoff::TRIES);
+            // In an outage every request in flight meets the same problem.
             let news = if rests { begins } else { self.door.is_news(&problem.to_string()) };
             let service = self.door.account.service;
             match (news, rests) {
                 (true, true) => {
-                    warn!("{doing}: {problem}; nothing is asked of {service} meanwhile, {again}.")
+                    warn!("{doing}: {problem}; pausing all requests to {service}, {again}.")
                 }
                 (true, false) => warn!("{doing}: {problem}; {again}."),
                 (false, _) => debug!("{doing}: {problem}; {again}."),
@@ -257,7 +266,7 @@ impl Http {
         }
     }
 
-    /// One try. The permit is given back before anything else is waited for.
+    /// Makes one attempt. Releases the permit before any other wait.
     async fn try_once(&self, request: Request, kind: Kind) -> Result<Response, Fault> {
         let (answer, sent) = {
             let permit = self.door.gate.enter(&self.caller).await?;
@@ -266,9 +275,9 @@ impl Http {
         let response = answer.map_err(|error| {
             let Account { service, base, url_name, .. } = &self.door.account;
             let host = base.origin().ascii_serialization();
-            let fault = Fault::retry(format!("no whole answer from {service} at {host}"))
+            let fault = Fault::retry(format!("no complete response from {service} at {host}"))
                 .because(&error)
-                .hint(format!("if this lasts, check the network and `{url_name}`"));
+                .hint(format!("if this persists, check the network and `{url_name}`"));
             if matches!(error, TransportError::TimedOut) { kind.fault(fault) } else { fault }
         })?;
         if let Some((header, plenty)) = &self.door.account.room
@@ -291,31 +300,32 @@ impl Http {
         }
     }
 
-    /// Every request would be refused; none is pressed on the service before somebody could have mended it.
+    /// Whether the service rejected the key, as it would in every request until a person corrects the key.
     fn refuses_key(&self, fault: &Fault) -> bool {
         matches!(fault, Fault::List(problem) if matches!(problem.status, Some(401 | 403)))
     }
 
+    /// Takes the service's time from a response.
     fn note_time(&self, response: &Response) {
         if let Some(time) = server_time(response) {
             self.door.ahead.store((time - self.door.clock.now()).num_milliseconds(), Ordering::Relaxed);
         }
     }
 
-    /// What a status other than 2xx means. The rules that differ between services are few enough to stand here:
-    /// a refusal of the key is JSON, a 403 without JSON comes from a content network that throttles.
+    /// Classifies a status other than 2xx. One set of rules fits all services: a 403 with a JSON body rejects
+    /// the key, a 403 without one comes from a content network that throttles.
     fn refusal(&self, response: &Response) -> Fault {
         let (service, status) = (self.door.account.service, response.status());
         let problem = ProblemDocument::read(response.body());
         let key = self.door.account.key_name;
         let reason = status.canonical_reason().unwrap_or("").to_lowercase();
-        let what = format!("{service} answered {} {reason}", status.as_u16());
+        let what = format!("{service} returned {} {reason}", status.as_u16());
         let fault = match status {
             StatusCode::UNAUTHORIZED => {
                 Fault::list(what.trim_end()).hint(format!("check the key in `{key}`"))
             }
             StatusCode::FORBIDDEN if problem.is_some() => {
-                Fault::list(what.trim_end()).hint(format!("check the rights of the key in `{key}`"))
+                Fault::list(what.trim_end()).hint(format!("check the permissions of the key in `{key}`"))
             }
             status
                 if status.is_server_error()
@@ -337,7 +347,7 @@ impl Http {
                 fault
             }
             status if status.is_redirection() => Fault::list(what.trim_end()).hint(format!(
-                "redirects are not followed with a key; check `{}`",
+                "redirects are not followed, to protect the key; check `{}`",
                 self.door.account.url_name
             )),
             StatusCode::NOT_FOUND => {
@@ -352,7 +362,7 @@ impl Http {
         }
     }
 
-    /// Adds the service's own words to the fault of an answer with a good status, whose body may still report an error.
+    /// Adds the service's own text to the fault of a 2xx response, whose body may report an error.
     fn explained(&self, fault: Fault, response: &Response) -> Fault {
         let Some(problem) = ProblemDocument::read(response.body()) else { return fault };
         match problem.text().map(|text| self.safe(&text)).or_else(|| problem.sign()) {
@@ -361,7 +371,7 @@ impl Http {
         }
     }
 
-    /// Another party's text, made fit for a log: one line, short, without the key and without addresses.
+    /// Redacts a third party's text for a message: one short line without keys and personal data.
     fn safe(&self, text: &str) -> String {
         let secrets = self.door.account.secrets.iter().cloned().chain(self.door.session.secret());
         let stars = secrets.fold(text.to_owned(), |text, secret| text.replace(secret.reveal(), "***"));
@@ -378,8 +388,7 @@ impl Kind {
     }
 }
 
-/// Whether the service asks to be left alone, and not only by this request: too many requests, overload, or a content network
-/// that throttles with a 403.
+/// Whether a failure begins a cool-down: too many requests, overload, or a content network's 403.
 fn asks_for_rest(problem: &Problem) -> bool {
     matches!(problem.status, Some(403 | 429 | 503))
 }

@@ -1,5 +1,5 @@
-//! What one account allows, shared by all lists: so many connections at once, so many requests a second, and a rest for
-//! all of them when the service asks one for it.
+//! Rate limiter of one account, shared by all lists: bounds simultaneous connections and requests per second,
+//! and pauses every list during a cool-down, which begins when the service throttles or is overloaded.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -18,47 +18,52 @@ use super::{
 };
 use crate::base::fault::{Fault, Problem};
 
-/// How long after a refused key the next request tries it again; a list that has failed rests longer than this.
+/// Time after which one request tries a rejected key again. Shorter than the pause of a failed list, so that
+/// the list's next run tries the key.
 const PROBE: Duration = Duration::from_secs(45);
 
-/// After a rest requests go so far apart until one succeeds. They do not wait for each other's answers: one may never come.
+/// Interval between requests after a cool-down, until one succeeds. A request does not wait for the response
+/// to the one before, which may never come.
 const SLOW_START: Duration = Duration::from_secs(1);
 
-/// However long a service wants to be left alone, it is asked again after so long: what it said may be a mistake.
+/// Upper bound of a cool-down; a longer `Retry-After` is taken for a mistake.
 const LONGEST_REST: Duration = Duration::from_secs(3600);
 
-/// Lets requests out: the lists in turn, the urgent ones first.
+/// Rate limiter of one account. Urgent requests go first; among equals, the lists take turns.
 pub struct Gate {
     places: Arc<Queue>,
-    /// Only one caller at a time waits for the next slot, so that turns are kept up to it.
+    /// Admits one caller at a time to the wait for the next slot, which keeps the order of the queue.
     turn: Arc<Queue>,
     pace: Option<Mutex<Pace>>,
-    /// When the last request went out or will, and how far its caller wants others to be from it.
+    /// Time of the last request, which may lie ahead, and the minimum interval of its caller.
     last: Mutex<Option<(Instant, Duration)>>,
     rest: Mutex<Rest>,
-    /// A request has succeeded after a rest.
+    /// Wakes the waiting requests when one succeeds after a cool-down.
     recovered: Notify,
 }
 
+/// State of the cool-down and of the key.
 #[derive(Default)]
 struct Rest {
+    /// End of the cool-down.
     until: Option<Instant>,
+    /// Whether the account is recovering: after a cool-down, or while one request tries the key again.
     recovering: bool,
-    /// While recovering: when the next request may go.
+    /// Earliest time of the next request while recovering.
     next: Option<Instant>,
-    /// The key was refused: why, and when it was last tried.
+    /// Why the key was rejected, and when it was last tried.
     parked: Option<(Problem, Instant)>,
 }
 
-/// Leave to hold one connection, until dropped.
+/// Permit for one request; occupies a connection until it is dropped.
 pub struct Permit {
     _place: Place,
-    /// When the request went out.
+    /// Time at which the request was admitted.
     pub sent: Instant,
 }
 
 impl Gate {
-    /// At most `connections` requests at once and `rate` requests a second, evenly spaced; 0 sets no rate.
+    /// Allows `connections` requests at once and `rate` per second, evenly spaced. A rate of 0 is no limit.
     pub fn new(connections: usize, rate: f64) -> Self {
         Gate {
             places: Queue::new(connections),
@@ -70,8 +75,11 @@ impl Gate {
         }
     }
 
-    /// Waits for a connection, for the end of a rest, and for the next slot. Fails if the account's key was refused a moment
-    /// ago, or if the rest is longer than anybody waits.
+    /// Waits for a connection, for the end of a cool-down, and for the next slot.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: the key was rejected less than 45 s ago, or the cool-down lasts beyond [`PATIENCE`].
     pub async fn enter(&self, caller: &Caller) -> Result<Permit, Fault> {
         self.probe()?;
         let _turn = match &self.pace {
@@ -84,7 +92,7 @@ impl Gate {
             self.rested().await?;
             let slot = self.distant(caller);
             sleep_until(slot).await;
-            // Meanwhile a rest may have begun.
+            // A cool-down may have begun during the wait.
             if self.resting()?.is_none() {
                 break;
             }
@@ -95,7 +103,7 @@ impl Gate {
         }
         let sent = Instant::now();
         let mut last = lock(&self.last);
-        // Others may have taken later moments already.
+        // Another caller may have reserved a later time already.
         if last.is_some_and(|(at, _)| at < sent) {
             *last = Some((sent, caller.distance));
         }
@@ -103,7 +111,7 @@ impl Gate {
         Ok(Permit { _place: place, sent })
     }
 
-    /// Waits for the end of a rest, and after it for its turn.
+    /// Waits for the end of the cool-down and for this request's turn after it.
     async fn rested(&self) -> Result<(), Fault> {
         loop {
             while let Some(until) = self.resting()? {
@@ -115,7 +123,7 @@ impl Gate {
                 () = sleep_until(turn) => {}
                 () = recovered => {}
             }
-            // Meanwhile another rest may have begun, or the key have been refused again.
+            // During the wait, another cool-down may have begun, or the key may have been rejected again.
             self.probe()?;
             if self.resting()?.is_none() {
                 return Ok(());
@@ -123,7 +131,7 @@ impl Gate {
         }
     }
 
-    /// The first moment that is far enough from the last request, for this caller and for that one's.
+    /// Reserves the first time that keeps the minimum intervals of this caller and of the previous one.
     fn distant(&self, caller: &Caller) -> Instant {
         let (mut last, now) = (lock(&self.last), Instant::now());
         let after = last.map_or(now, |(at, distance)| at + distance.max(caller.distance));
@@ -132,7 +140,7 @@ impl Gate {
         slot
     }
 
-    /// When this request may go, while nobody has succeeded since the last rest.
+    /// Returns the earliest time of this request while no request has succeeded since the last cool-down.
     fn slow_start(&self) -> Option<Instant> {
         let mut rest = lock(&self.rest);
         if !rest.recovering {
@@ -144,8 +152,8 @@ impl Gate {
         Some(turn)
     }
 
-    /// While the key is refused all fail with what was said of it. Now and then one tries it again, and the others wait for
-    /// what comes of it.
+    /// Fails every request while the key is rejected. One request per [`PROBE`] tries the key again; the
+    /// others wait for its result.
     fn probe(&self) -> Result<(), Fault> {
         let mut rest = lock(&self.rest);
         let recovering = rest.recovering;
@@ -162,19 +170,20 @@ impl Gate {
         }
     }
 
+    /// Returns the end of the current cool-down. Fails if it is more than [`PATIENCE`] away.
     fn resting(&self) -> Result<Option<Instant>, Fault> {
         let now = Instant::now();
         let until = lock(&self.rest).until.filter(|until| *until > now);
         match until {
             Some(until) if until - now > PATIENCE => {
                 let seconds = (until - now).as_secs();
-                Err(Fault::list(format!("the service has asked to be left alone for {seconds} more seconds")))
+                Err(Fault::list(format!("the service accepts no requests for another {seconds} s")))
             }
             until => Ok(until),
         }
     }
 
-    /// The service has asked for a rest; all wait. False if they do so already.
+    /// Begins or extends a cool-down of the account. Returns `false` if one was in progress already.
     pub fn cool(&self, wait: Duration) -> bool {
         let mut rest = lock(&self.rest);
         let until = Instant::now() + wait.min(LONGEST_REST);
@@ -184,13 +193,13 @@ impl Gate {
         news
     }
 
-    /// The key was refused.
+    /// Suspends the account because its key was rejected.
     pub fn park(&self, problem: &Problem) {
         let mut rest = lock(&self.rest);
         (rest.parked, rest.recovering) = (Some((problem.clone(), Instant::now())), false);
     }
 
-    /// A request was answered well.
+    /// Records a success: ends the slow start after a cool-down, and the suspension of the account.
     pub fn succeeded(&self) {
         let mut rest = lock(&self.rest);
         (rest.recovering, rest.next, rest.parked) = (false, None, None);
@@ -201,14 +210,14 @@ impl Gate {
         }
     }
 
-    /// A request that went out at `sent` came too soon.
+    /// Records that the service rejected a request, admitted at `sent`, as one too many. Lowers the rate.
     pub fn too_soon(&self, sent: Instant) {
         if let Some(pace) = &self.pace {
             lock(pace).refused(sent, Instant::now());
         }
     }
 
-    /// The service takes only this share of what is plenty.
+    /// Scales the rate by the headroom that the service reports, from 0 to 1.
     pub fn room(&self, share: f64) {
         if let Some(pace) = &self.pace {
             lock(pace).room(share);
@@ -250,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_more_are_inside_at_once_than_there_are_connections() {
+    async fn no_more_requests_are_in_flight_than_connections_are_allowed() {
         let (gate, inside, peak) = (Gate::new(3, 0.0), AtomicUsize::new(0), AtomicUsize::new(0));
         let visits: FuturesUnordered<_> = (0..20)
             .map(|_| async {
@@ -267,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_wants_a_distance_has_it_to_the_request_before_and_the_one_after() {
+    async fn a_minimum_interval_holds_to_the_request_before_and_to_the_one_after() {
         let gate = Gate::new(10, 0.0);
         let (near, far) = (anybody(), Caller { distance: Duration::from_secs(60), ..anybody() });
         let start = Instant::now();
@@ -283,7 +292,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_gives_up_waiting_leaves_no_permit_behind() {
+    async fn a_caller_that_gives_up_waiting_leaves_no_permit_behind() {
         let gate = Gate::new(1, 2.0);
         let caller = anybody();
         let held = gate.enter(&caller).await.unwrap();
@@ -295,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rest_is_kept_by_all_and_after_it_they_go_one_by_one_until_one_succeeds() {
+    async fn all_requests_wait_out_a_cool_down_and_then_go_one_by_one_until_one_succeeds() {
         let gate = Gate::new(10, 0.0);
         assert!(gate.cool(Duration::from_secs(30)) && !gate.cool(Duration::from_secs(5)));
         let start = Instant::now();
@@ -316,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_hangs_after_a_rest_does_not_hold_up_the_others() {
+    async fn a_request_that_hangs_after_a_cool_down_does_not_block_the_others() {
         let gate = Gate::new(10, 0.0);
         gate.cool(Duration::from_secs(5));
         let _hangs = gate.enter(&anybody()).await.unwrap();
@@ -325,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refused_key_fails_all_at_once_and_is_tried_again_now_and_then() {
+    async fn a_rejected_key_fails_every_request_at_once_and_is_tried_again_now_and_then() {
         let gate = Gate::new(10, 0.0);
         gate.park(Fault::list("401 unauthorized").problem());
         for seconds in [0, 40] {
@@ -335,7 +344,7 @@ mod tests {
         }
         for (wait, mended) in [(6, false), (46, true)] {
             sleep(Duration::from_secs(wait)).await;
-            // One tries, the others wait for what comes of it.
+            // One request tries the key; the others wait for its result.
             let entered = join_all((0..3).map(|_| async {
                 let permit = gate.enter(&anybody()).await;
                 sleep(Duration::from_millis(500)).await;
@@ -351,7 +360,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_rest_lasts_for_ever() {
+    async fn no_cool_down_lasts_for_ever() {
         let gate = Gate::new(1, 0.0);
         gate.cool(Duration::from_secs(u64::MAX));
         assert!(gate.enter(&anybody()).await.is_err());
@@ -360,11 +369,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rest_longer_than_anybody_waits_fails_at_once() {
+    async fn a_cool_down_longer_than_a_request_waits_fails_at_once() {
         let gate = Gate::new(10, 0.0);
         gate.cool(Duration::from_secs(3600));
         let refused = gate.enter(&anybody()).await.err().unwrap();
-        assert!(refused.to_string().contains("left alone for 3600 more seconds"), "{refused}");
+        assert!(refused.to_string().contains("no requests for another 3600 s"), "{refused}");
         sleep(Duration::from_secs(3400)).await;
         assert!(gate.enter(&anybody()).await.is_ok());
         assert_eq!(gate.places.free(), 10);

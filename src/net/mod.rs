@@ -1,5 +1,5 @@
-//! The one way out: every request to a third party leaves through [`Http`], which knows its account's limits.
-//! Knows nothing of lists, records or the state file.
+//! Network access: every request to a third party goes through [`Http`], which keeps the limits of the
+//! account. Independent of lists, records and the state file.
 
 pub mod accounts;
 pub mod answer;

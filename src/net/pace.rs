@@ -1,41 +1,46 @@
-//! How many requests a second: evenly spaced, fewer when the service refuses some, and slowly more again. Pure.
+//! Adaptive request rate: evenly spaced, lowered when the service rejects requests, then slowly raised. Pure.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What is left of the rate after a refusal.
+/// Factor of the rate after a rejection.
 const LOWER: f64 = 0.8;
-/// How the rate creeps up, after so many requests that were taken.
+/// Factor of the rate after [`RAISE_AFTER`] successful requests.
 const RAISE: f64 = 1.02;
+/// Successful requests between two raises.
 const RAISE_AFTER: u32 = 20;
-/// How near it comes to the rate at which the last refusal came, until that is so long ago.
+/// Share of the rate at which the last rejection came, up to which the rate rises until [`FORGET`].
 const SHY_OF: f64 = 0.93;
+/// Time after which a rejection no longer bounds the rate.
 const FORGET: Duration = Duration::from_secs(900);
-/// The slowest pace, in requests a second.
+/// Lowest rate, in requests per second.
 const SLOWEST: f64 = 0.05;
 
-/// The pace of one account.
+/// Request rate of one account.
 #[derive(Debug)]
 pub struct Pace {
-    /// The most requests a second, as set.
+    /// Configured upper bound, in requests per second.
     limit: f64,
+    /// Current rate, in requests per second.
     rate: f64,
-    /// The rate at which the last refusal came, and when.
+    /// The rate at which the last rejection came, and when.
     refused: Option<(f64, Instant)>,
+    /// Successful requests since the last change of the rate.
     taken: u32,
-    /// The share of the rate that the service's queue has room for.
+    /// Headroom that the service reports, from 0 to 1. The rate is multiplied by it.
     room: f64,
+    /// Earliest time of the next request.
     next: Option<Instant>,
 }
 
 impl Pace {
-    /// `limit`: requests a second, above 0.
+    /// Starts at `limit`, in requests per second, above 0.
     pub fn new(limit: f64) -> Self {
         Pace { limit, rate: limit, refused: None, taken: 0, room: 1.0, next: None }
     }
 
-    /// Takes the next slot: when the request may go. A pause earns no burst afterwards.
+    /// Reserves the next slot and returns its time. A pause earns no burst afterwards.
     pub fn slot(&mut self, now: Instant) -> Instant {
         let slot = self.next.map_or(now, |next| next.max(now));
         let rate = (self.rate * self.room).max(SLOWEST);
@@ -43,7 +48,7 @@ impl Pace {
         slot
     }
 
-    /// A request was taken.
+    /// Records a successful request.
     pub fn taken(&mut self, now: Instant) {
         self.taken += 1;
         if self.taken < RAISE_AFTER {
@@ -57,8 +62,8 @@ impl Pace {
         self.rate = (self.rate * RAISE).min(most).min(self.limit);
     }
 
-    /// A request that went at `sent` was refused for coming too soon. Those that were on their way already when the
-    /// pace was lowered tell nothing new.
+    /// Records that a request sent at `sent` was rejected as one too many. Ignores requests that were in
+    /// flight when the rate was last lowered.
     pub fn refused(&mut self, sent: Instant, now: Instant) {
         if self.refused.is_some_and(|(_, when)| sent <= when) {
             return;
@@ -68,7 +73,7 @@ impl Pace {
         self.rate = (self.rate * LOWER).max(SLOWEST);
     }
 
-    /// The service takes only this share of what is plenty.
+    /// Sets the headroom that the service reports, from 0 to 1.
     pub fn room(&mut self, share: f64) {
         self.room = share.clamp(0.0, 1.0);
     }
@@ -78,7 +83,8 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// A service that takes `allowed` requests a second, as many at once as in a second; the last quarter of the requests.
+    /// Runs against a service that allows `allowed` requests per second and as many in a burst. Returns the
+    /// share of rejected requests, and the rate of the last quarter.
     fn settle(allowed: f64, requests: u32) -> (f64, f64) {
         let start = Instant::now();
         let (mut pace, mut now, mut tokens, mut refused) = (Pace::new(8.0), start, allowed, 0);
@@ -103,17 +109,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_account_that_allows_less_than_was_set_is_found_with_few_refusals() {
+    async fn an_account_that_allows_less_than_configured_is_found_with_few_rejections() {
         for allowed in [1.0, 2.0, 4.0, 6.0] {
             let (refused, rate) = settle(allowed, 4000);
-            assert!(refused < 0.005, "{allowed}/s: {:.2} % refused", 100.0 * refused);
+            assert!(refused < 0.005, "{allowed}/s: {:.2} % rejected", 100.0 * refused);
             assert!(rate > 0.85 * allowed, "{allowed}/s: settles at {rate:.2}/s");
         }
         assert_eq!(settle(8.0, 4000), (0.0, 8.0));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_limit_that_was_low_for_a_while_is_tried_again() {
+    async fn a_rate_that_was_too_high_once_is_tried_again_later() {
         let mut now = Instant::now();
         let mut pace = Pace::new(8.0);
         pace.refused(now, now);
@@ -126,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_full_queue_slows_the_pace_down_and_room_restores_it() {
+    async fn low_headroom_lowers_the_rate_and_full_headroom_restores_it() {
         let now = Instant::now();
         let mut pace = Pace::new(8.0);
         let spacing = |pace: &mut Pace| {
@@ -141,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn several_refusals_of_one_moment_lower_the_pace_once() {
+    async fn several_rejections_at_the_same_moment_lower_the_rate_once() {
         let (mut pace, sent) = (Pace::new(8.0), Instant::now());
         let now = sent + Duration::from_millis(200);
         (0..5).for_each(|_| pace.refused(sent, now));

@@ -1,4 +1,4 @@
-//! Places that are given to callers in turn: urgent ones first, and of equals each list once before any of them again.
+//! A fair queue for a limited number of slots. Urgent callers go first; among equals, the lists take turns.
 
 use std::{
     collections::VecDeque,
@@ -9,25 +9,26 @@ use std::{
 
 use tokio::sync::oneshot::{Sender, channel};
 
-/// On whose behalf a request is made.
+/// Who makes a request: decides fairness, priority, spacing and retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     pub list_id: Arc<str>,
-    /// Before those that are not: an incremental sync is short, a full load is long.
+    /// Whether the request precedes others: those of an incremental sync, which is short, are urgent.
     pub urgent: bool,
-    /// The least time between its requests and any others of the account.
+    /// Minimum interval between this caller's requests and any other request of the account.
     pub distance: Duration,
-    /// Whatever fails is not tried again.
+    /// Whether a failed request is not repeated.
     pub once: bool,
 }
 
 impl Caller {
+    /// Makes a caller without a minimum interval, whose failed requests are repeated.
     pub fn new(list_id: &str, urgent: bool) -> Self {
         Caller { list_id: list_id.into(), urgent, distance: Duration::ZERO, once: false }
     }
 }
 
-/// So many places.
+/// A fair queue for a fixed number of slots.
 pub struct Queue(Mutex<Inner>);
 
 struct Inner {
@@ -36,20 +37,21 @@ struct Inner {
     patient: Lanes,
 }
 
-/// The waiting callers of each list, the list whose turn is next first.
+/// The waiting callers of each list. The first list is the next to be served.
 #[derive(Default)]
 struct Lanes(VecDeque<(Arc<str>, VecDeque<Sender<Place>>)>);
 
-/// One place, until dropped.
+/// One slot of a queue, occupied until it is dropped.
 pub struct Place(Arc<Queue>);
 
 impl Queue {
+    /// Makes a queue with `places` slots.
     pub fn new(places: usize) -> Arc<Self> {
         let (urgent, patient) = (Lanes::default(), Lanes::default());
         Arc::new(Queue(Mutex::new(Inner { free: places, urgent, patient })))
     }
 
-    /// Waits for a place. Whoever gives up waiting loses nothing and takes nothing.
+    /// Waits for a slot. A caller that gives up waiting leaks no slot.
     pub async fn enter(self: &Arc<Self>, caller: &Caller) -> Place {
         let turn = {
             let mut inner = self.inner();
@@ -64,12 +66,12 @@ impl Queue {
         };
         match turn.await {
             Ok(place) => place,
-            // The queue outlives its callers; were it gone, nobody would be kept waiting.
+            // Unreachable: the queue outlives its callers, and it drops no sender that waits.
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// Places that nobody has.
+    /// Returns the number of free slots.
     #[cfg(test)]
     pub fn free(&self) -> usize {
         self.inner().free
@@ -79,7 +81,7 @@ impl Queue {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a place that has become free to the next caller who still waits.
+    /// Passes a released slot to the next caller that still waits.
     fn leave(self: &Arc<Self>) {
         loop {
             let next = {
@@ -161,12 +163,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_gives_up_waiting_leaves_the_place_to_the_next() {
+    async fn a_caller_that_gives_up_waiting_leaves_the_slot_to_the_next() {
         let queue = Queue::new(1);
         let held = queue.enter(&caller("a", false)).await;
         let second = Duration::from_secs(1);
         assert!(timeout(second, queue.enter(&caller("b", false))).await.is_err());
-        // This one gives up when the place is on its way to it already.
+        // This caller gives up after the slot was sent to it.
         let c = caller("c", false);
         let mut late = Box::pin(queue.enter(&c));
         assert!(late.as_mut().now_or_never().is_none());

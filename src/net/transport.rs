@@ -1,4 +1,4 @@
-//! A request out, a response in. The one place that holds an HTTP client; tests put the sandbox here.
+//! Sends requests and receives responses. The only user of the HTTP client; tests replace it by the sandbox.
 
 use std::time::Duration;
 
@@ -9,48 +9,60 @@ use futures::future::BoxFuture;
 pub type Request = http::Request<Bytes>;
 pub type Response = http::Response<Bytes>;
 
-/// No answer was had, or only part of one.
+/// No response arrived, or only part of one.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    #[error("no answer in time")]
+    #[error("no response in time")]
     TimedOut,
     #[error("{0}")]
     Broken(String),
 }
 
-/// Sends one request and reads the whole answer, whatever its status.
+/// A way to send requests. [`Http`](super::Http) calls it once per attempt, and does the rest.
 pub trait Transport: Send + Sync {
+    /// Sends one request and reads the whole response, whatever its status.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError`]: the response is missing or incomplete. The service may have processed the request.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>>;
 }
 
-/// The slowest services cut a request after 120 s themselves.
+/// Time limit of a request. The slowest services end a request themselves after 120 s.
 pub const LONGEST: Duration = Duration::from_secs(125);
-/// A thousand records of 3 kB each are some 3 MB.
+/// Upper bound of a response, in bytes. 1,000 records of 3 kB each are about 3 MB.
 const LARGEST: usize = 64 << 20;
 
-/// How long is waited for what may never come.
+/// Time limits of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// For a connection, its TLS included.
+    /// For the connection, including TLS.
     pub connect: Duration,
-    /// The longest silence while an answer is being made or read.
+    /// For the silence before and between the bytes of the response.
     pub stall: Duration,
-    /// For all of it, from the connection to the end of the answer.
+    /// For the whole request, from the connection to the end of the response.
     pub longest: Duration,
 }
 
-/// Those of the program; tests have no minutes to wait.
+/// Time limits of the program. Tests use shorter ones.
 pub const LIMITS: Limits =
     Limits { connect: Duration::from_secs(10), stall: Duration::from_secs(60), longest: LONGEST };
 
-/// Real HTTP, TLS verified by the system's roots. Follows no redirect: a key must not travel to another host.
+/// HTTP client; verifies TLS against the system's root certificates. Follows no redirect, because a key must
+/// not be sent to another host.
 pub struct Web(reqwest::Client);
 
 impl Web {
+    /// Makes a client with [`LIMITS`].
+    ///
+    /// # Errors
+    ///
+    /// TLS could not be set up.
     pub fn new() -> anyhow::Result<Self> {
         Web::within(LIMITS)
     }
 
+    /// Like [`Web::new`], with other time limits.
     pub fn within(limits: Limits) -> anyhow::Result<Self> {
         #[expect(clippy::disallowed_methods, reason = "the one place that makes an HTTP client")]
         let client = reqwest::Client::builder()
@@ -80,22 +92,22 @@ impl Transport for Web {
     }
 }
 
-/// The whole body, if it is not larger than any answer that we ask for.
+/// Reads the whole body. Returns an error if it exceeds [`LARGEST`].
 async fn body(mut answer: reqwest::Response) -> Result<Bytes, TransportError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = answer.chunk().await.map_err(plain)? {
         if body.len() + chunk.len() > LARGEST {
-            return Err(TransportError::Broken(format!("the answer is larger than {} MB", LARGEST >> 20)));
+            return Err(TransportError::Broken(format!("the response is larger than {} MB", LARGEST >> 20)));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
 }
 
-/// The error and its causes in one line, without the address: that belongs to the caller's text.
+/// Formats the error and its causes in one line. Omits the address, which the caller's message contains.
 fn plain(error: reqwest::Error) -> TransportError {
     let error = error.without_url();
-    // A host that can't be reached says nothing of the size of a request.
+    // A host that can't be reached is no sign that the request was too large.
     if error.is_timeout() && !error.is_connect() {
         return TransportError::TimedOut;
     }
@@ -126,12 +138,12 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(300);
-    /// Longer than any test may take: where it is the wrong limit that holds, the test is ended.
+    /// Longer than any test may take: a test that runs into the wrong limit times out.
     const NEVER: Duration = Duration::from_secs(3600);
     const PATIENT: Limits = Limits { connect: NEVER, stall: NEVER, longest: NEVER };
     const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf:";
 
-    /// A server of one connection, on which it speaks as it is told. Its address, and its task.
+    /// Starts a server for one connection, which `speak` handles. Returns its address and its task.
     async fn server<F>(speak: impl FnOnce(TcpStream) -> F + Send + 'static) -> (String, JoinSet<F::Output>)
     where
         F: Future<Output: Send + 'static> + Send,
@@ -143,7 +155,7 @@ mod tests {
         (address, server)
     }
 
-    /// Takes a request and says this.
+    /// Reads a request and sends these bytes.
     async fn answer(stream: &mut TcpStream, bytes: &[u8]) {
         assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
         stream.write_all(bytes).await.unwrap();
@@ -155,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_stays_out_or_stops_in_the_middle_is_given_up_after_a_silence() {
+    async fn a_missing_or_incomplete_response_times_out_after_a_silence() {
         for said in [b"", HALF] {
             let (address, _server) = server(async move |mut stream| {
                 answer(&mut stream, said).await;
@@ -168,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_trickles_is_given_up_in_the_end() {
+    async fn a_response_that_trickles_times_out_in_the_end() {
         let (address, _server) = server(async |mut stream| {
             answer(&mut stream, b"HTTP/1.1 200 OK\r\n\r\n").await;
             while stream.write_all(b" ").await.is_ok() {
@@ -181,21 +193,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn half_an_answer_is_no_answer() {
+    async fn half_a_response_is_an_error() {
         let (address, _server) = server(async |mut stream| answer(&mut stream, HALF).await).await;
         let answer = get(&format!("http://{address}/"), PATIENT).await;
         assert!(matches!(answer, Err(TransportError::Broken(_))), "{answer:?}");
     }
 
     #[tokio::test]
-    async fn a_connection_that_does_not_come_about_is_broken_and_says_nothing_of_the_size_of_a_request() {
+    async fn a_failed_connection_is_no_timeout_and_no_sign_of_a_large_request() {
         let (address, _server) = server(async |_stream| pending::<()>().await).await;
         let answer = get(&format!("https://{address}/"), Limits { connect: SHORT, ..PATIENT }).await;
         assert!(matches!(answer, Err(TransportError::Broken(_))), "{answer:?}");
     }
 
     #[tokio::test]
-    async fn an_answer_that_does_not_end_is_given_up() {
+    async fn a_response_that_does_not_end_is_cut_off() {
         let (address, _server) = server(async |mut stream| {
             answer(&mut stream, b"HTTP/1.1 200 OK\r\n\r\n").await;
             let megabyte = vec![b' '; 1 << 20];
@@ -203,11 +215,11 @@ mod tests {
         })
         .await;
         let error = get(&format!("http://{address}/"), LIMITS).await.unwrap_err();
-        assert_eq!(error.to_string(), "the answer is larger than 64 MB");
+        assert_eq!(error.to_string(), "the response is larger than 64 MB");
     }
 
     #[tokio::test]
-    async fn a_redirect_is_answered_and_the_host_that_it_names_is_left_alone() {
+    async fn a_redirect_is_returned_and_its_target_gets_no_request() {
         let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         other.set_nonblocking(true).unwrap();
         let location = other.local_addr().unwrap();
@@ -219,9 +231,10 @@ mod tests {
         assert_eq!(redirect.unwrap().status(), 302);
     }
 
-    /// That it is TLS which ends here shows that no byte of a request has come: those come after it.
+    /// The handshake fails on the server's side, so no byte of the request has arrived: the request follows
+    /// the handshake.
     #[tokio::test]
-    async fn a_certificate_that_nobody_vouches_for_ends_the_connection_before_the_key_is_sent() {
+    async fn an_untrusted_certificate_ends_the_connection_before_the_key_is_sent() {
         let certified = rcgen::generate_simple_self_signed(["127.0.0.1".into()]).unwrap();
         let key = PrivateKeyDer::Pkcs8(certified.signing_key.serialize_der().into());
         let config = ServerConfig::builder().with_no_client_auth();

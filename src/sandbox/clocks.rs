@@ -27,7 +27,7 @@ pub(super) struct Skew {
 }
 
 impl Skew {
-    /// Makes the clocks wrong from `now` on, a time by the sandbox's clock.
+    /// Sets the clocks wrong from `now` on, a time by the sandbox's clock.
     pub fn new(faults: &Faults, now: DateTime<Utc>) -> Self {
         let Faults { ahead, date_ahead, date_jump, our_jump, .. } = *faults;
         let since = |jump: Jump| (jump, now);
@@ -39,23 +39,24 @@ impl Skew {
         *self = Skew { ahead: self.ahead, ..Skew::default() };
     }
 
-    /// How far `Date` headers are ahead of the clock that stamps the records.
+    /// Returns how far the `Date` headers are ahead of the clock that stamps the records.
     pub fn date(&self, now: DateTime<Utc>) -> TimeDelta {
         self.date_ahead + jumped(self.date_jump, now)
     }
 
-    /// How far the program's clock is ahead of what it should be.
+    /// Returns how far the program's clock is ahead of what it should be.
     pub fn ours(&self, now: DateTime<Utc>) -> TimeDelta {
         jumped(self.our_jump, now)
     }
 }
 
+/// Returns the offset of a clock after a jump, or zero before it.
 fn jumped(jump: Option<(Jump, DateTime<Utc>)>, now: DateTime<Utc>) -> TimeDelta {
     let past = jump.filter(|(jump, since)| (now - since).to_std().is_ok_and(|passed| passed >= jump.after));
     past.map_or(TimeDelta::zero(), |(jump, _)| jump.by)
 }
 
-/// A clock for the program that jumps as the sandbox's faults say.
+/// A clock for the program that jumps as the sandbox's faults demand.
 pub(super) struct OurClock {
     pub sandbox: Arc<Sandbox>,
     pub clock: Arc<dyn Clock>,

@@ -1,4 +1,4 @@
-//! What people do to a list while it is being read, at chance intervals, the same for the same seed.
+//! Changes that people make to a list while it is being read, at random intervals. Reproducible by seed.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use fastrand::Rng;
 
 use super::{faults::Faults, people::Member};
 
+/// A kind of change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Edit {
     Rename,
@@ -30,7 +31,7 @@ impl Edit {
         Edit::Subscribe,
     ];
 
-    /// Any of them; those that use somebody up are rarer than those that bring somebody to use up.
+    /// Returns a random kind. Kinds that consume members are rarer than those that supply them.
     pub(super) fn any(chance: &mut Rng) -> Self {
         match chance.u8(..12) {
             0..3 => Edit::Rename,
@@ -43,7 +44,7 @@ impl Edit {
         }
     }
 
-    /// Whether this can be done to the member.
+    /// Whether this change is possible for the member.
     pub(super) fn fits(self, member: &Member) -> bool {
         match self {
             Edit::Rename | Edit::Archive => member.status != "archived",
@@ -55,7 +56,7 @@ impl Edit {
         }
     }
 
-    /// Does it, as far as it leaves a member.
+    /// Changes the member. Does nothing for an insertion or a deletion.
     pub(super) fn apply(self, member: &mut Member, now: DateTime<Utc>, chance: &mut Rng) {
         match self {
             Edit::Rename => member.rename(chance),
@@ -67,10 +68,10 @@ impl Edit {
     }
 }
 
-/// The people who change one list, and how soon others see it.
+/// The people who change one list, and the delay with which their changes become visible.
 pub(super) struct People {
     chance: Rng,
-    /// Apart, so that changes by hand do not move those by chance.
+    /// A generator of its own, so that changes that a test makes do not affect the random ones.
     delays: Rng,
     per_second: f64,
     next: DateTime<Utc>,
@@ -95,7 +96,7 @@ impl People {
         people
     }
 
-    /// The times of the changes that are due, each with the chance that decides what it is.
+    /// Returns the times of the changes that are due, each with the generator that decides its kind.
     pub fn due(&mut self, now: DateTime<Utc>) -> Vec<(DateTime<Utc>, Rng)> {
         self.oldest = now - self.stale;
         let mut due = vec![];
@@ -106,17 +107,17 @@ impl People {
         due
     }
 
-    /// No reader is shown the list as it was earlier than this.
+    /// Returns the earliest time whose snapshot of the list a reader may still see.
     pub fn oldest(&self) -> DateTime<Utc> {
         self.oldest
     }
 
-    /// When readers see a change that is made now; its time stamp is in whole seconds.
+    /// Returns the time at which a change made now becomes visible. Its time stamp is in whole seconds.
     pub fn visible(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
         now.max(now.trunc_subsecs(0) + self.late.mul_f64(self.delays.f64()))
     }
 
-    /// Waits for the next change: intervals of chance events at an even rate are distributed exponentially.
+    /// Schedules the next change. Random events at a constant rate have exponentially distributed intervals.
     fn pause(&mut self) {
         if self.per_second > 0.0 {
             self.next += Duration::from_secs_f64(-(1.0 - self.chance.f64()).ln() / self.per_second);

@@ -1,4 +1,4 @@
-//! How the services misbehave by chance, so that what must hold can be tried against more than a test would think of.
+//! Random failures of the services, so that guarantees are tested against more cases than a test would list.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use fastrand::Rng;
 
 use super::{Service, Trouble, clocks::Jump};
 
-/// How the services misbehave. The same seed misbehaves the same way for the same requests.
+/// How the services misbehave. Reproducible by seed for the same requests.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     pub seed: u64,
-    /// Share of requests that go wrong, 0 to 1.
+    /// Share of requests that fail, from 0 to 1.
     pub troubles: f64,
-    /// Changes a second that people make to each Mailchimp list, also while it is being paged.
+    /// Changes per second that people make to each Mailchimp list, also while it is being read.
     pub edits_per_second: f64,
-    /// A change becomes visible up to this long after its time stamp.
+    /// Upper bound of the time after which a change becomes visible, from its time stamp on.
     pub late: Duration,
-    /// An answer may show the list as it was up to this long ago (about half of the answers do, by up to this).
+    /// Upper bound of the age of a response's snapshot. About half of the responses show a stale snapshot.
     pub stale: Duration,
-    /// Members of one second come in another order with every answer.
+    /// Whether every response lists the members of one second in another order.
     pub shuffle_ties: bool,
-    /// How far the services' clock is ahead of everybody else's; behind, if negative.
+    /// How far the services' clock is ahead of all other clocks; behind, if negative.
     pub ahead: TimeDelta,
     /// How far the `Date` headers are ahead of the clock that stamps the records; behind, if negative.
     pub date_ahead: TimeDelta,
@@ -32,7 +32,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// A bit of everything.
+    /// Returns a mixture of all faults.
     pub fn usual(seed: u64) -> Self {
         let mut faults = Faults {
             seed,
@@ -47,7 +47,7 @@ impl Faults {
         faults
     }
 
-    /// The chance of one thing, which owes nothing to what becomes of the others.
+    /// Returns the generator of one thing, independent of all others.
     pub(super) fn chance(&self, of: &str) -> Rng {
         Rng::with_seed(of.bytes().fold(self.seed, |sum, byte| {
             (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(23)
@@ -55,14 +55,14 @@ impl Faults {
     }
 }
 
-/// What of the lists one answer shows.
+/// The snapshot that a response shows.
 pub(super) struct View {
     pub time: DateTime<Utc>,
-    /// By what chance the members of one second are put in order, if by any.
+    /// Generator for the order of the members of one second. `None` keeps the order.
     pub shuffle: Option<Rng>,
 }
 
-/// Faults at work. What happens to a request depends on how many have reached its service before.
+/// Decides the faults of each request, which depend on the number of earlier requests to its service.
 pub(super) struct Luck {
     faults: Faults,
     mailchimp: Rng,
@@ -77,14 +77,14 @@ impl Luck {
         Luck { mailchimp, ometria, when_i_work, faults }
     }
 
-    /// What happens to the next request.
+    /// Returns the trouble of the next request, if it has one, and the snapshot that its response shows.
     pub fn next(&mut self, service: Service, now: DateTime<Utc>) -> (Option<Trouble>, View) {
         let of = match service {
             Service::Mailchimp => &mut self.mailchimp,
             Service::Ometria => &mut self.ometria,
             Service::WhenIWork => &mut self.when_i_work,
         };
-        // One fork for each request: what is drawn for one does not move the others.
+        // One fork per request, so that the numbers drawn for one request do not affect the others.
         let mut chance = of.fork();
         let trouble = (chance.f64() < self.faults.troubles).then(|| Trouble::any(&mut chance));
         let ago = if chance.bool() { self.faults.stale.mul_f64(chance.f64()) } else { Duration::ZERO };

@@ -1,4 +1,4 @@
-//! A list: its members as they truly are, and a log by which a reader can be shown them as they were a moment ago.
+//! A list: its current members, and a log of changes from which snapshots of earlier moments are made.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,31 +13,33 @@ use super::{
     people::Member,
 };
 
-/// Sorted as the API sorts: by the last change, ties by number.
+/// Position in the API's order: by the last change, ties by number.
 type Place = (DateTime<Utc>, u64);
 
+/// The members of a list and their latest changes.
 #[derive(Default)]
 pub struct List {
     members: BTreeMap<Place, Member>,
-    /// When each member last changed, by number.
+    /// Time of each member's last change, by number.
     stamps: BTreeMap<u64, DateTime<Utc>>,
-    /// Counts the members that there ever were: the number of the next one.
+    /// Number of members that ever existed, which is the number of the next one.
     ever: u64,
     people: Option<People>,
-    /// The changes that a picture may have to undo, oldest first.
+    /// Changes that a snapshot may have to undo, oldest first.
     log: Vec<Change>,
 }
 
+/// A change of a member.
 struct Change {
     number: u64,
-    /// When readers see it, if they have seen the earlier ones of the same member.
+    /// Time from which the change is visible, if the earlier ones of the member are.
     visible: DateTime<Utc>,
     /// `None`: the change inserted the member.
     before: Option<Member>,
 }
 
 impl List {
-    /// Invented members, the same for the same seed.
+    /// Makes a list of invented members, reproducible by seed.
     pub fn invent(size: u64, seed: u64, now: DateTime<Utc>) -> Self {
         let mut random = Rng::with_seed(seed);
         let now = now.trunc_subsecs(0);
@@ -50,7 +52,7 @@ impl List {
         list
     }
 
-    /// All members, the archived ones too, oldest change first.
+    /// Returns all current members, including archived ones, oldest change first.
     pub fn members(&self) -> impl DoubleEndedIterator<Item = &Member> {
         self.members.values()
     }
@@ -62,7 +64,7 @@ impl List {
         self.put(number, now, Some(member));
     }
 
-    /// Somebody new joins.
+    /// Adds a new member and returns its number.
     pub fn insert(&mut self, now: DateTime<Utc>) -> u64 {
         let number = self.ever;
         self.ever += 1;
@@ -70,19 +72,19 @@ impl List {
         number
     }
 
-    /// Forgets a member for good.
+    /// Deletes a member permanently.
     pub fn delete(&mut self, number: u64, now: DateTime<Utc>) {
         if self.stamps.contains_key(&number) {
             self.put(number, now, None);
         }
     }
 
-    /// From now on people change the list, or nobody does. What was changed still becomes visible in its time.
+    /// Starts random changes, or ends them with `None`. Earlier changes still become visible at their time.
     pub fn inhabit(&mut self, people: Option<People>) {
         self.people = people;
     }
 
-    /// Makes the changes that are due, and tells their kinds.
+    /// Applies the random changes that are due. Returns their kinds.
     pub fn live(&mut self, now: DateTime<Utc>) -> Vec<Edit> {
         let due = self.people.as_mut().map(|people| people.due(now)).unwrap_or_default();
         let made = due.into_iter().filter_map(|(at, mut chance)| {
@@ -95,7 +97,7 @@ impl List {
         made
     }
 
-    /// Whether there was anybody to do it to.
+    /// Applies a random change. Returns `false` if it fits no member.
     fn make(&mut self, edit: Edit, at: DateTime<Utc>, chance: &mut Rng) -> bool {
         if edit == Edit::Insert {
             self.insert(at);
@@ -114,7 +116,7 @@ impl List {
         true
     }
 
-    /// What readers see who are shown the list of this time.
+    /// Returns the snapshot of the list at a time.
     pub fn picture(&self, time: DateTime<Utc>, shuffle: Option<Rng>) -> Picture<'_> {
         let mut undone = HashMap::new();
         for change in self.log.iter().filter(|change| change.visible > time) {
@@ -127,11 +129,11 @@ impl List {
         self.members.get(&(*self.stamps.get(&number)?, number))
     }
 
-    /// Puts a member, or nobody, in the place of the one of this number.
+    /// Replaces the member with this number, or removes it with `None`.
     fn put(&mut self, number: u64, now: DateTime<Utc>, member: Option<Member>) {
         let before = self.stamps.remove(&number).and_then(|stamp| self.members.remove(&(stamp, number)));
         if let Some(mut member) = member {
-            // The service tells whole seconds, and compares and sorts by what it tells.
+            // The service reports whole seconds, and compares and sorts by them.
             member.last_changed = now.trunc_subsecs(0);
             self.stamps.insert(number, member.last_changed);
             self.members.insert(place(&member), member);
@@ -139,7 +141,7 @@ impl List {
         self.note(number, now, before);
     }
 
-    /// Keeps what readers see until they see the change.
+    /// Logs a change, so that snapshots in which it is not visible yet can undo it.
     fn note(&mut self, number: u64, now: DateTime<Utc>, before: Option<Member>) {
         let Some(people) = &mut self.people else { return };
         let visible = people.visible(now);
@@ -149,17 +151,17 @@ impl List {
     }
 }
 
-/// A list as readers see it.
+/// A snapshot of a list.
 pub struct Picture<'a> {
     members: &'a BTreeMap<Place, Member>,
-    /// The members whose latest changes are not seen, and what is seen instead, if anything.
+    /// Members whose latest changes are not visible, and their visible version, if there is one.
     undone: HashMap<u64, Option<&'a Member>>,
-    /// By what chance the members of one second are put in order, if by any.
+    /// Generator for the order of the members of one second. `None` keeps the order.
     pub shuffle: Option<Rng>,
 }
 
 impl<'a> Picture<'a> {
-    /// The wanted members that last changed after `since`, up to and with `until`; oldest change first.
+    /// Returns the members that satisfy `wanted` and last changed in `(since, until]`, oldest change first.
     pub fn members(
         &self,
         since: Option<DateTime<Utc>>,

@@ -1,5 +1,5 @@
-//! The Marketing API 3.0, as far as an importer sees it: `GET /3.0/ping`, `GET /3.0/lists/{list_id}/members`
-//! and `…/members/{id}`.
+//! Emulator of the Marketing API 3.0, as far as an importer needs it: `GET /3.0/ping`,
+//! `GET /3.0/lists/{list_id}/members` and `…/members/{id}`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,10 +19,10 @@ use super::{
 };
 use crate::net::{Request, Response};
 
-/// Simultaneous requests that an account may make.
+/// Simultaneous requests that an account is allowed.
 pub const MAX_CONNECTIONS: usize = 10;
 
-/// An account's lists.
+/// The lists of an account.
 #[derive(Default)]
 pub struct Mailchimp {
     lists: HashMap<String, List>,
@@ -32,7 +32,7 @@ pub struct Mailchimp {
 }
 
 impl Mailchimp {
-    /// Adds a list of invented members, the same for the same seed.
+    /// Adds a list of invented members, reproducible by seed.
     pub fn add_list(&mut self, list_id: &str, size: u64, seed: u64, now: DateTime<Utc>) {
         let mut list = List::invent(size, seed, now);
         list.inhabit(people(self.faults.as_ref(), list_id, now));
@@ -44,37 +44,37 @@ impl Mailchimp {
         self.lists.remove(list_id);
     }
 
-    /// All members of a list as they truly are, the archived ones too, oldest change first.
+    /// Returns all current members of a list, including archived ones, oldest change first.
     pub fn members(&self, list_id: &str) -> impl DoubleEndedIterator<Item = &Member> {
         self.lists.get(list_id).into_iter().flat_map(List::members)
     }
 
-    /// Changes the member of this number, which moves it to the end of the list. Readers see it at once; while things
-    /// go wrong by chance, from `now` on or later.
+    /// Changes the member with this number, which moves it to the end of the list. The change is visible at
+    /// once, or later while random failures are on.
     pub fn edit(&mut self, list_id: &str, number: u64, now: DateTime<Utc>, change: impl FnOnce(&mut Member)) {
         if let Some(list) = self.lists.get_mut(list_id) {
             list.edit(number, now, change);
         }
     }
 
-    /// Somebody new joins, whose number is answered if there is such a list.
+    /// Adds a new member. Returns its number, or `None` if there is no such list.
     pub fn insert(&mut self, list_id: &str, now: DateTime<Utc>) -> Option<u64> {
         self.lists.get_mut(list_id).map(|list| list.insert(now))
     }
 
-    /// Deletes a member permanently: no listing tells of it.
+    /// Deletes a member permanently: no listing reports the deletion.
     pub fn delete(&mut self, list_id: &str, number: u64, now: DateTime<Utc>) {
         if let Some(list) = self.lists.get_mut(list_id) {
             list.delete(number, now);
         }
     }
 
-    /// Moves a member from the plain listing to that of the archived ones.
+    /// Moves a member from the default listing to that of archived members.
     pub fn archive(&mut self, list_id: &str, number: u64, now: DateTime<Utc>) {
         self.edit(list_id, number, now, |member| member.status = "archived");
     }
 
-    /// Moves a member back to the plain listing, as subscribed.
+    /// Moves a member back to the default listing, as subscribed.
     pub fn unarchive(&mut self, list_id: &str, number: u64, now: DateTime<Utc>) {
         self.edit(list_id, number, now, |member| member.subscribe(now));
     }
@@ -88,12 +88,12 @@ impl Mailchimp {
         &self.quirks
     }
 
-    /// What people have done to the lists by themselves, by kind.
+    /// Returns the number of random changes so far, by kind.
     pub fn edits(&self) -> &BTreeMap<Edit, usize> {
         &self.edits
     }
 
-    /// From now on people change the lists and changes become visible late, or neither.
+    /// Starts random changes and late visibility, or ends them with `None`.
     pub(super) fn inhabit(&mut self, faults: Option<Faults>, now: DateTime<Utc>) {
         self.live(now);
         self.faults = faults;
@@ -101,14 +101,14 @@ impl Mailchimp {
         lists.for_each(|(list_id, list)| list.inhabit(people(self.faults.as_ref(), list_id, now)));
     }
 
-    /// Makes the changes that are due.
+    /// Applies the random changes that are due.
     pub(super) fn live(&mut self, now: DateTime<Utc>) {
         for edit in self.lists.values_mut().flat_map(|list| list.live(now)) {
             *self.edits.entry(edit).or_default() += 1;
         }
     }
 
-    /// Answers a request.
+    /// Responds to a request.
     pub(super) fn respond(&self, request: &Request, view: View) -> Response {
         if !authorized(request) {
             return problem(

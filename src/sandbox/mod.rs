@@ -1,6 +1,6 @@
-//! Emulators of the services, faithful to what is documented and observed of them: a function from request to
-//! response with a memory. In a test or the demo it stands in for the network; [`serve`] puts it on loopback.
-//! Sees the network's words and the base, nothing else.
+//! Emulators of the services, faithful to their documentation and observed behavior: a stateful function from
+//! request to response. Tests and the demo use it in place of the network; [`serve`] makes it available on
+//! loopback. Depends on `net` and `base` only.
 
 pub mod clocks;
 pub mod edits;
@@ -45,10 +45,12 @@ use crate::{
     net::{Request, Response, Transport, TransportError},
 };
 
-/// The keys that the sandbox accepts.
+/// The Mailchimp key that the sandbox accepts.
 pub const MAILCHIMP_KEY: &str = "0123456789abcdef0123456789abcdef-us1";
+/// The Ometria key that the sandbox accepts.
 pub const OMETRIA_KEY: &str = "sandbox-ometria-key";
 
+/// An emulated service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     Mailchimp,
@@ -56,26 +58,26 @@ pub enum Service {
     WhenIWork,
 }
 
-/// What the outside saw.
+/// What the services observed.
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
     /// Path and query of the latest requests to Mailchimp.
     pub reads: VecDeque<String>,
     /// Path and query of the latest requests to When I Work.
     pub shifts: VecDeque<String>,
-    /// Records in each of the latest pushes to Ometria.
+    /// Number of records in each of the latest pushes to Ometria.
     pub pushes: VecDeque<usize>,
-    /// Requests for the errors that Ometria has found later.
+    /// Number of requests for Ometria's deferred errors.
     pub looks: usize,
-    /// The most simultaneous requests to Mailchimp.
+    /// Highest number of simultaneous requests to Mailchimp.
     pub peak: usize,
-    /// Requests answered with 429.
+    /// Number of responses with status 429.
     pub throttled: usize,
-    /// The latest troubles that were met.
+    /// The latest troubles that affected a request.
     pub troubles: VecDeque<(Service, Trouble)>,
 }
 
-/// How many requests [`Seen`] remembers.
+/// Number of requests that [`Seen`] keeps.
 const REMEMBERED: usize = 10_000;
 
 fn remember<T>(latest: &mut VecDeque<T>, item: T) {
@@ -85,7 +87,7 @@ fn remember<T>(latest: &mut VecDeque<T>, item: T) {
     }
 }
 
-/// The services and what was seen of their use.
+/// The services and a record of their use.
 pub struct Sandbox {
     clock: Arc<dyn Clock>,
     skew: Mutex<Skew>,
@@ -100,7 +102,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// `latency`: how long each answer takes.
+    /// Makes services without data. Each response takes `latency`.
     pub fn new(clock: Arc<dyn Clock>, latency: Duration) -> Self {
         Sandbox {
             clock,
@@ -132,32 +134,32 @@ impl Sandbox {
         lock(&self.seen).clone()
     }
 
-    /// The next request to `service` that no earlier trouble meets will meet this one.
+    /// Queues a trouble for the next request to `service` that no earlier trouble affects.
     pub fn trouble(&self, service: Service, trouble: Trouble) {
         lock(&self.troubles).push_back((service, trouble));
     }
 
-    /// Makes requests fail by chance from now on, and sets clocks wrong, as `faults` say.
+    /// Makes requests fail at random and sets clocks wrong from now on, as `faults` say.
     pub fn misbehave(&self, faults: Faults) {
         *lock(&self.skew) = Skew::new(&faults, self.clock.now());
         self.mailchimp().inhabit(Some(faults.clone()), self.now());
         *lock(&self.luck) = Some(Luck::new(faults));
     }
 
-    /// From now on nothing goes wrong by chance. What was changed still becomes visible in its time, and the services' clock
-    /// stays as it is, since it stamps the members. All other clocks are corrected.
+    /// Ends the random failures and corrects the clocks. Earlier changes still become visible at their time,
+    /// and the services' clock stays as it is, because it stamps the members.
     pub fn behave(&self) {
         lock(&self.skew).correct();
         self.mailchimp().inhabit(None, self.now());
         *lock(&self.luck) = None;
     }
 
-    /// Brings the lists up to now: makes the changes that people have made by themselves since the last request.
+    /// Brings the lists up to date: applies the random changes that are due since the last request.
     pub fn live(&self) {
         self.mailchimp().live(self.now());
     }
 
-    /// The time by the services' clock.
+    /// Returns the time by the services' clock.
     fn now(&self) -> DateTime<Utc> {
         self.clock.now() + lock(&self.skew).ahead
     }
@@ -167,20 +169,21 @@ impl Sandbox {
         Arc::new(OurClock { sandbox: Arc::clone(self), clock })
     }
 
+    /// Returns how far the program's clock is ahead.
     fn our_skew(&self) -> TimeDelta {
         lock(&self.skew).ours(self.clock.now())
     }
 
-    /// Answers one request as the service would.
+    /// Responds to one request as the service would.
     pub async fn handle(&self, request: Request) -> Result<Response, TransportError> {
         match self.answer(request).await {
             Outcome::Whole(response) => Ok(response),
-            Outcome::Half(_) => Err(TransportError::Broken("the answer ended in the middle".into())),
+            Outcome::Half(_) => Err(TransportError::Broken("the response ended in the middle".into())),
             Outcome::Nothing(error) => Err(error),
         }
     }
 
-    /// As [`Sandbox::handle`], for a wire that can break off an answer itself.
+    /// Like [`Sandbox::handle`], for a caller that can break off a response itself.
     async fn answer(&self, request: Request) -> Outcome {
         let service = match request.uri().path() {
             path if path.starts_with("/v2") => Service::Ometria,
@@ -216,7 +219,7 @@ impl Sandbox {
         trouble.spoil(response)
     }
 
-    /// What happens to the next request: a trouble that waits for it goes before one by chance.
+    /// Decides what happens to the next request. A queued trouble precedes a random one.
     fn luck(&self, service: Service, now: DateTime<Utc>) -> (Option<Trouble>, View) {
         let unspoilt = || (None, View { time: now, shuffle: None });
         let (by_chance, view) =
@@ -227,6 +230,7 @@ impl Sandbox {
         (waiting.or(by_chance), view)
     }
 
+    /// Records a request in [`Seen`].
     fn note(
         &self,
         service: Service,
@@ -259,7 +263,7 @@ impl Transport for Sandbox {
     }
 }
 
-/// One of the connections that are open now.
+/// One of the open connections.
 struct Connection<'a> {
     all: &'a AtomicUsize,
     open: usize,
@@ -282,6 +286,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Makes a response with a JSON body.
 fn answer(status: u16, body: &Value) -> Response {
     let mut response = Response::new(body.to_string().into());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -1,4 +1,4 @@
-//! The Data API v2, as far as an importer sees it: `POST /v2/push`.
+//! Emulator of the Data API v2, as far as an importer needs it: `POST /v2/push` and `GET /v2/push/_errors`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,29 +12,34 @@ use crate::{
     net::{Request, Response},
 };
 
+/// Upper bound of the records in a push.
 const MAX_RECORDS: usize = 100;
+/// Upper bound of a record, in bytes.
 const MAX_RECORD_BYTES: usize = 60_000;
+/// Upper bound (exclusive) of all properties together, in bytes of JSON.
 const MAX_PROPERTIES: usize = 1000;
-/// Requests a second.
+/// Requests per second.
 const RATE: f64 = 8.0;
+/// Number of deferred errors that are listed.
 const MAX_ERRORS: usize = 100;
 
-/// One account: its contacts, merged by collection and id.
+/// An account: its contacts, merged by collection and id.
 pub struct Ometria {
     contacts: BTreeMap<(String, String), Map<String, Value>>,
-    /// What the asynchronous validation found, newest last.
+    /// Deferred errors, which the validation after the response found; newest last.
     errors: VecDeque<Value>,
-    /// Requests a second; 0 is no limit.
+    /// Requests per second; 0 is no limit.
     rate: f64,
-    /// Requests that may come at once, as many as in a second.
+    /// Requests that may come at once, at most as many as in a second.
     allowance: f64,
+    /// Time of the last request.
     asked: Option<DateTime<Utc>>,
     pushes: u64,
-    /// Records that wait for being processed, if they are counted.
+    /// Records that wait to be processed. `None` is an unlimited queue.
     queue: Option<Queue>,
-    /// Ids of contacts that are refused at the door, without being named.
+    /// Ids of contacts that a push counts as rejected, without naming them.
     refused: BTreeSet<String>,
-    /// Ids of contacts that are found invalid after they were taken.
+    /// Ids of contacts that are accepted and later found invalid.
     disbelieved: BTreeSet<String>,
 }
 
@@ -59,17 +64,17 @@ impl Ometria {
         &self.contacts
     }
 
-    /// Takes `rate` requests a second; 0 is no limit.
+    /// Limits the requests to `rate` per second; 0 is no limit.
     pub fn set_rate(&mut self, rate: f64) {
         self.rate = rate;
     }
 
-    /// Holds `limit` records that wait, of which it processes `drain` a second.
+    /// Limits the queue to `limit` records, of which `drain` per second are processed.
     pub fn set_queue(&mut self, limit: f64, drain: f64) {
         self.queue = Some(Queue { limit, drain, waiting: 0.0, asked: None });
     }
 
-    /// From now on contacts of this id are refused, or not any more.
+    /// Starts or ends the rejection of contacts with this id.
     pub fn refuse(&mut self, id: &str, refuse: bool) {
         match refuse {
             true => self.refused.insert(id.to_owned()),
@@ -77,22 +82,22 @@ impl Ometria {
         };
     }
 
-    /// From now on contacts of this id are taken and found invalid afterwards, and told without their name.
+    /// Accepts contacts with this id from now on, and reports them later as invalid, without naming them.
     pub fn disbelieve(&mut self, id: &str) {
         self.disbelieved.insert(id.to_owned());
     }
 
-    /// What was found so far is told no more.
+    /// Clears the deferred errors.
     pub fn forget_errors(&mut self) {
         self.errors.clear();
     }
 
-    /// What the validation after the answer found.
+    /// Returns the deferred errors.
     pub fn errors(&self) -> &VecDeque<Value> {
         &self.errors
     }
 
-    /// Answers a request.
+    /// Responds to a request.
     pub fn respond(&mut self, request: &Request, now: DateTime<Utc>) -> Response {
         let key = request.headers().get("x-ometria-auth").and_then(|value| value.to_str().ok());
         if key != Some(OMETRIA_KEY) {
@@ -116,6 +121,7 @@ impl Ometria {
         }
     }
 
+    /// Whether the rate limit admits a request.
     fn admit(&mut self, now: DateTime<Utc>) -> bool {
         let since = self.asked.replace(now).map_or(0.0, |asked| (now - asked).as_seconds_f64().max(0.0));
         self.allowance = (self.allowance + since * self.rate).min(self.rate.max(1.0));
@@ -126,7 +132,8 @@ impl Ometria {
         admitted
     }
 
-    /// Refuses a whole batch for what shows at the door; the rest is found later and told without a name.
+    /// Handles a push. Refuses the whole batch for errors that show at once; other errors are deferred and
+    /// name no record.
     fn push(&mut self, request: &Request) -> Response {
         if request.headers().get(header::CONTENT_TYPE).is_none_or(|value| value != "application/json") {
             return refused(400, "Payload invalid: Content-Type must be application/json.");
@@ -177,7 +184,8 @@ impl Ometria {
     }
 }
 
-/// What was taken and is not processed yet: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
+/// Records that were accepted and are not processed yet:
+/// <https://docs.ometria.com/docs/ometria-data-api-introduction>.
 struct Queue {
     limit: f64,
     drain: f64,
@@ -186,7 +194,7 @@ struct Queue {
 }
 
 impl Queue {
-    /// Takes the records of a push; answers how many more it would take, or nothing if these are too many.
+    /// Adds the records of a push. Returns the remaining space, or `None` if the records do not fit.
     fn take(&mut self, request: &Request, now: DateTime<Utc>) -> Option<u64> {
         let since = self.asked.replace(now).map_or(0.0, |asked| (now - asked).as_seconds_f64().max(0.0));
         self.waiting = (self.waiting - since * self.drain).max(0.0);
@@ -199,7 +207,7 @@ impl Queue {
     }
 }
 
-/// Whether a field of a contact is known and of its type.
+/// Whether a field of a contact is known and has the right type.
 fn valid(field: &str, value: &Value) -> bool {
     let text = value.as_str().filter(|text| !text.is_empty());
     match field {

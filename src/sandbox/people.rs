@@ -1,4 +1,4 @@
-//! Invented people, the same for the same seed. Their addresses end in `example.com`, which belongs to nobody.
+//! Invented people, reproducible by seed. Their addresses end in `example.com`, which is reserved (RFC 2606).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
@@ -15,14 +15,14 @@ const COUNTRIES: [&str; 6] = ["GB", "FR", "DE", "US", "NL", ""];
 /// A member of a list.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// Counts up within the list; breaks ties of `last_changed`.
+    /// Position in the order of creation within the list; breaks ties of `last_changed`.
     pub number: u64,
     pub email: String,
     pub status: &'static str,
     pub first: String,
     pub last: &'static str,
     pub country: &'static str,
-    /// Whether there is more to the address than its country.
+    /// Whether the address contains more than the country.
     pub city: bool,
     pub signup: Option<DateTime<Utc>>,
     pub opt: Option<DateTime<Utc>>,
@@ -30,7 +30,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// A member who last changed some time in the two years before `now`, or together with many others.
+    /// Makes a member that last changed at a random time in the two years before `now`, or in a bulk import.
     pub fn invent(random: &mut Rng, number: u64, now: DateTime<Utc>) -> Self {
         let (first, last) = (FIRST[random.usize(..FIRST.len())], LAST[random.usize(..LAST.len())]);
         let status = match random.u8(..100) {
@@ -42,7 +42,7 @@ impl Member {
             _ => "archived",
         };
         let ago = |random: &mut Rng| now - TimeDelta::seconds(random.i64(86_400..2 * 365 * 86_400));
-        // One in eight came in by one of a few bulk imports, all within a second.
+        // One in eight comes from one of a few bulk imports, each within one second.
         let last_changed =
             if random.u8(..8) == 0 { now - TimeDelta::days(random.i64(1..4) * 100) } else { ago(random) };
         let joined = last_changed - TimeDelta::days(random.i64(0..400));
@@ -60,7 +60,7 @@ impl Member {
         }
     }
 
-    /// Somebody who has just joined.
+    /// Makes a member that has just joined.
     pub fn join(number: u64, now: DateTime<Utc>) -> Self {
         let member = Member::invent(&mut Rng::with_seed(number), number, now);
         let status = if member.status == "archived" { "subscribed" } else { member.status };
@@ -68,32 +68,33 @@ impl Member {
         Member { status, signup, opt, last_changed: now, ..member }
     }
 
-    /// Gets another first name.
+    /// Changes the first name.
     pub fn rename(&mut self, random: &mut Rng) {
         self.first = FIRST[random.usize(..FIRST.len())].into();
     }
 
-    /// Opts in now, unless that happened before.
+    /// Subscribes the member; the opt-in time of an earlier subscription stays.
     pub fn subscribe(&mut self, now: DateTime<Utc>) {
         self.status = "subscribed";
         self.opt.get_or_insert(now);
     }
 
-    /// The MD5 of the lower-cased address, as the real service makes it.
+    /// Returns the MD5 of the lower-case address, like the real service.
     pub fn id(&self) -> String {
         format!("{:x}", md5::compute(self.email.to_lowercase()))
     }
 
+    /// Returns an id that depends on the address.
     pub fn unique_email_id(&self) -> String {
         self.id()[..10].to_owned()
     }
 
-    /// Does not depend on the address.
+    /// Returns an id that does not depend on the address.
     pub fn contact_id(&self, list_id: &str) -> String {
         format!("{:x}", md5::compute(format!("contact {list_id} {}", self.number)))
     }
 
-    /// The member as the API shows it. Unset texts and times are `""`, an unset address too.
+    /// Formats the member like the API. Unset texts, times and addresses are `""`.
     pub fn json(&self, list_id: &str) -> Value {
         let id = self.id();
         let at = |time: Option<DateTime<Utc>>| {
@@ -150,7 +151,7 @@ impl Member {
     }
 }
 
-/// What else is known of a member, the same for the same number.
+/// Further data of a member, reproducible by number.
 struct Habits {
     phone: String,
     birthday: String,
@@ -164,7 +165,8 @@ struct Habits {
 impl Habits {
     fn of(number: u64) -> Self {
         let mut random = Rng::with_seed(number);
-        // Numbers that are kept for stories: <https://www.ofcom.org.uk/phones-and-broadband/phone-numbers/numbers-for-drama>.
+        // Numbers reserved for fiction:
+        // <https://www.ofcom.org.uk/phones-and-broadband/phone-numbers/numbers-for-drama>.
         let line = format!("7946 0{:03}", random.u16(..1000));
         let phone = match random.u8(..40) {
             0 => format!("+44 20 {line}"),
@@ -188,7 +190,7 @@ impl Habits {
     }
 }
 
-/// A name as it may stand in an address.
+/// Reduces a name to the letters that an address may contain.
 fn plain(name: &str) -> String {
     let plain: String = name.chars().filter(char::is_ascii_alphabetic).collect();
     if plain.is_empty() { "someone".into() } else { plain.to_lowercase() }

@@ -1,4 +1,4 @@
-//! The parameters of a members request, and what they select of a list.
+//! The parameters of a members request, and the rows that they select from a list.
 
 use std::ops::Range;
 
@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 use super::{list::Picture, people::Member, quirks::Quirks};
 use crate::base::time;
 
+/// Upper bound of `count`.
 const MAX_COUNT: usize = 1000;
+/// `count` of a request without one.
 const DEFAULT_COUNT: usize = 10;
 
 /// The parameters of a members request.
@@ -26,11 +28,11 @@ pub struct Query {
 }
 
 impl Query {
-    /// Stricter than the service in one thing: what it would ignore is refused, so that a typing error shows.
+    /// Reads the parameters. Stricter than the service: rejects unknown names, so that a typing error shows.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut query = Query { count: DEFAULT_COUNT, ..Query::default() };
-        let at = |value: &str| time::parse(value).map(Some).ok_or(format!("{value} is no time."));
-        let number = |value: &str| value.parse::<usize>().map_err(|_| format!("{value} is no number."));
+        let at = |value: &str| time::parse(value).map(Some).ok_or(format!("{value} is not a time."));
+        let number = |value: &str| value.parse::<usize>().map_err(|_| format!("{value} is not a number."));
         let paths = |value: &str| value.split(',').map(str::to_owned).collect();
         for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
             match &*name {
@@ -44,7 +46,7 @@ impl Query {
                 "before_last_changed" => query.before_last_changed = at(&value)?,
                 "sort_field" if value == "last_changed" => {}
                 "sort_dir" => query.descending = value == "DESC",
-                _ => return Err(format!("The parameter {name} is not known here.")),
+                _ => return Err(format!("The parameter {name} is unknown.")),
             }
         }
         if !query.fields.is_empty() && !query.exclude_fields.is_empty() {
@@ -53,7 +55,8 @@ impl Query {
         Ok(query)
     }
 
-    /// `since` excludes its second, `before` includes it; without a status the archived members are hidden.
+    /// Returns the page of a snapshot. `since` excludes its second, `before` includes it. Without a status,
+    /// archived members are left out.
     pub fn select(&self, list_id: &str, picture: Picture, quirks: &Quirks) -> Value {
         let of_status = |member: &Member| match &self.status {
             Some(status) => member.status == status,
@@ -97,7 +100,7 @@ impl Query {
         Some(self.cut("", found.json(list_id)))
     }
 
-    /// Leaves the fields that were asked for; `prefix` is the path down to this object.
+    /// Keeps only the requested fields. `prefix` is the path to this object.
     fn cut(&self, prefix: &str, value: Value) -> Value {
         let Value::Object(object) = value else { return value };
         let mut kept = Map::new();
@@ -117,7 +120,7 @@ impl Query {
     }
 }
 
-/// A page, widened to all members of the seconds in which it begins and ends.
+/// Widens a page to all members of the seconds in which it begins and ends.
 fn whole_seconds(members: &[&Member], page: Range<usize>) -> Range<usize> {
     let rows = &members[page.clone()];
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return page };

@@ -1,4 +1,4 @@
-//! Listings of servers, and of caches in front of them, that differ from the documentation.
+//! Ways in which listings of servers, and of caches in front of them, may differ from the documentation.
 
 use std::{
     collections::BTreeSet,
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 #[derive(Debug, Default)]
 pub struct Quirks {
     pub total: Totals,
-    /// Upper bound of the rows in one answer, whatever the request asks for.
+    /// Upper bound of the rows in one response, whatever the request asks for.
     pub cap: Option<usize>,
     pub offset: Offsets,
-    /// Whether every answer gives its rows new ids.
+    /// Whether every response gives its rows new ids.
     pub new_ids: bool,
     /// Numbers of the members whose rows have no id.
     pub without_id: BTreeSet<u64>,
@@ -29,7 +29,7 @@ pub struct Quirks {
 pub enum Totals {
     #[default]
     Right,
-    /// The number of rows in the answer.
+    /// The number of rows in the response.
     OfPage,
     /// A constant.
     Fixed(u64),
@@ -65,6 +65,7 @@ impl Quirks {
         offset.min(end)..end
     }
 
+    /// Returns the reported total of a listing with `total` rows, of which the response has `rows`.
     pub(super) fn total(&self, total: usize, rows: usize) -> u64 {
         match self.total {
             Totals::Right => total as u64,

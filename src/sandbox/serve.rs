@@ -1,4 +1,4 @@
-//! The sandbox on loopback, for the real binary.
+//! Serves the sandbox on loopback, for the real binary.
 
 use std::{
     convert::Infallible,
@@ -28,7 +28,11 @@ use tokio::{
 use super::{Outcome, Sandbox};
 use crate::net::{Response, TransportError};
 
-/// Serves until dropped.
+/// Serves until the future is dropped.
+///
+/// # Errors
+///
+/// The listener failed.
 pub async fn serve(listener: TcpListener, sandbox: Arc<Sandbox>) -> io::Result<()> {
     let mut connections = JoinSet::new();
     loop {
@@ -38,22 +42,22 @@ pub async fn serve(listener: TcpListener, sandbox: Arc<Sandbox>) -> io::Result<(
     }
 }
 
-/// Answers the requests of one connection.
+/// Responds to the requests of one connection.
 async fn converse(stream: TcpStream, sandbox: Arc<Sandbox>) {
     let service = service_fn(move |request| Box::pin(respond(Arc::clone(&sandbox), request)));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // A client that goes away ends its connection; that is no news. What is an error of ours is a trouble: a reset,
-    // unless half an answer is on its way, which a reset would overtake.
+    // A client that disconnects is no error. An error of our own service is a trouble, which resets the
+    // connection; but not while half a response is being sent, because the reset would overtake it.
     if let Err(error) = poll_fn(|context| connection.poll_without_shutdown(context)).await
         && error.is_user()
         && !error.is_body_write_aborted()
     {
-        // Closed without lingering, a connection is reset.
+        // Closing without lingering resets the connection.
         let _ = connection.into_parts().io.into_inner().set_zero_linger();
     }
 }
 
-/// Its length is told by the header alone, so that there may be less of it.
+/// A body whose length only the header declares, so that less may be sent.
 type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
 
 async fn respond(
@@ -69,12 +73,13 @@ async fn respond(
     }
 }
 
-/// A response that announces its whole length and holds one of so many parts of it.
+/// Makes a response that declares its whole length and contains the first of `parts` equal parts.
 fn announced(response: Response, parts: usize) -> http::Response<Body> {
     let length = response.body().len();
     let mut response = response.map(|body| {
         let part = Frame::data(body.slice(..length / parts));
-        // Before its end a body pauses: hyper sends what it has when it must wait, and drops it when it is cheated.
+        // The body pauses before its end: hyper flushes what it has while it waits, and drops it when the
+        // body is too short.
         let end = once(yield_now()).filter_map(|()| ready(None));
         StreamBody::new(once(ready(Ok(part))).chain(end).boxed())
     });

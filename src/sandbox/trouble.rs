@@ -1,4 +1,4 @@
-//! What can become of one request instead of its answer.
+//! Failures of a single request.
 
 use std::time::Duration;
 
@@ -10,47 +10,49 @@ use serde_json::{Value, json};
 use super::answer;
 use crate::net::{Response, TransportError, transport::LONGEST};
 
-/// One answer gone wrong.
+/// A way in which a request fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
-    /// Refused with this status, a JSON body, and `Retry-After` if given.
+    /// The request is not carried out: this status with a JSON body, and `Retry-After` if given.
     Status(u16, Option<&'static str>),
-    /// Not carried out: this status and this body, of type HTML.
+    /// The request is not carried out: this status with an HTML body.
     Html(u16, &'static str),
-    /// The request is carried out, the answer stops in the middle and looks whole.
+    /// The request is carried out. The response ends in the middle and looks complete.
     Truncated,
-    /// The request is carried out, the answer is whole and not quite JSON.
+    /// The request is carried out. The response is complete and not quite JSON.
     Malformed,
-    /// The request is not carried out; the answer has a good status and reports an error in its body.
+    /// The request is not carried out. The response has the status 200 and reports an error in its body.
     ErrorBody,
-    /// The request is carried out, the connection is reset before the answer.
+    /// The request is carried out. The connection is reset before the response.
     Reset,
-    /// Not carried out: the connection is reset.
+    /// The request is not carried out. The connection is reset.
     ResetBefore,
-    /// The request is carried out, the connection ends in the middle of the answer.
+    /// The request is carried out. The connection ends in the middle of the response.
     CutOff,
-    /// Nothing is heard for as long as a client waits.
+    /// No response arrives within the client's time limit.
     Stall { carried_out: bool },
-    /// The request is carried out, the answer takes its time.
+    /// The request is carried out. The response is late.
     Slow,
 }
 
-/// What becomes of a request, as the wire sees it.
+/// Result of a request, as the transport sees it.
 pub(super) enum Outcome {
+    /// A complete response.
     Whole(Response),
-    /// The transfer of this answer breaks in the middle.
+    /// A response whose transfer breaks off in the middle.
     Half(Response),
+    /// No response.
     Nothing(TransportError),
 }
 
 const STATUSES: [u16; 5] = [429, 500, 502, 503, 504];
 const RETRY_AFTER: [&str; 5] = ["1", "2", "3", "4", "5"];
 const PAGE: &str = "<html><body><h1>Please try again later</h1></body></html>";
-/// What a slow answer takes longer than ten usual ones.
+/// Time that a late response takes in addition to ten times the latency.
 const SLOW: Duration = Duration::from_secs(3);
 
 impl Trouble {
-    /// One of all that pass by themselves.
+    /// Returns a random trouble, one that is temporary.
     pub(super) fn any(chance: &mut Rng) -> Self {
         match chance.u8(..11) {
             0..2 => {
@@ -69,19 +71,19 @@ impl Trouble {
         }
     }
 
-    /// What is answered instead, if the request is not carried out.
+    /// Returns the response in place of the service's, if the request is not carried out.
     pub(super) fn instead(&self) -> Option<Response> {
         match self {
             Trouble::Status(status, retry_after) => Some(refusal(*status, *retry_after)),
             Trouble::Html(status, body) => Some(html(*status, body)),
             Trouble::ErrorBody => Some(answer(200, &json!({"status": "error", "error": "busy"}))),
-            // Nobody hears this one.
+            // This response never arrives.
             Trouble::ResetBefore | Trouble::Stall { carried_out: false } => Some(Response::default()),
             _ => None,
         }
     }
 
-    /// How long it holds up an answer that usually takes `latency`.
+    /// Returns the additional delay of a response that otherwise takes `latency`.
     pub(super) fn delay(&self, latency: Duration) -> Duration {
         match self {
             Trouble::Stall { .. } => LONGEST,
@@ -90,7 +92,7 @@ impl Trouble {
         }
     }
 
-    /// What is left of an answer.
+    /// Applies the trouble to a response.
     pub(super) fn spoil(&self, mut response: Response) -> Outcome {
         let body = response.body_mut();
         match self {
@@ -107,7 +109,7 @@ impl Trouble {
     }
 }
 
-/// One comma too many, right before the end.
+/// Inserts one comma too many, right before the end.
 fn malformed(body: &[u8]) -> Bytes {
     match body.split_last() {
         Some((last, rest)) => [rest, b",", &[*last]].concat().into(),

@@ -1,5 +1,6 @@
-//! When I Work, as far as an importer sees it: `POST /login`, `GET /2/shifts` and `GET /2/shifts/{id}`. Times are RFC 2822, as the
-//! service writes them; there is no page but a window of time and a limit.
+//! Emulator of When I Work, as far as an importer needs it: `POST /login`, `GET /2/shifts` and
+//! `GET /2/shifts/{id}`. Times are RFC 2822, like those of the service. There are no pages; a request sets a
+//! period of time and a limit.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,16 +16,18 @@ use crate::{
     net::{Request, Response},
 };
 
-/// What the sandbox lets in.
+/// The developer key that the sandbox accepts.
 pub const KEY: &str = "sandbox-when-i-work-key";
+/// The user that the sandbox accepts.
 pub const EMAIL: &str = "manager@example.com";
+/// The password that the sandbox accepts.
 pub const PASSWORD: &str = "sandbox-when-i-work-password";
 
-/// How long a token lives.
+/// Lifetime of a token.
 const LIFE: TimeDelta = TimeDelta::days(7);
-/// Requests that a person may make in a minute.
+/// Requests per minute that a user is allowed.
 const PER_MINUTE: usize = 100;
-/// Rows in an answer, if the request asks for no fewer. The service does not tell its own.
+/// Upper bound of the rows in a response. That of the service is not documented.
 const MAX_ROWS: usize = 1000;
 
 const NOTES: [&str; 4] =
@@ -34,7 +37,7 @@ const NOTES: [&str; 4] =
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shift {
     pub id: u64,
-    /// 0: nobody has taken it.
+    /// The person who works the shift; 0 is an open shift.
     pub user_id: u64,
     pub location_id: u64,
     pub start: DateTime<Utc>,
@@ -44,20 +47,21 @@ pub struct Shift {
     pub updated: DateTime<Utc>,
 }
 
-/// One account.
+/// An account.
 #[derive(Default)]
 pub struct WhenIWork {
     shifts: BTreeMap<u64, Shift>,
-    /// When those began that were deleted.
+    /// Start of each deleted shift, by id.
     deleted: BTreeMap<u64, DateTime<Utc>>,
+    /// Valid tokens, and when each was issued.
     tokens: Vec<(String, DateTime<Utc>)>,
-    /// When the latest requests for shifts came.
+    /// Times of the latest requests for shifts.
     requests: VecDeque<DateTime<Utc>>,
     logins: usize,
 }
 
 impl WhenIWork {
-    /// Adds invented shifts, spread over the days from the one before `now` to the fourth after it; the same for the same seed.
+    /// Adds invented shifts, from the day before `now` to the third day after it, reproducible by seed.
     pub fn invent(&mut self, count: u64, seed: u64, now: DateTime<Utc>) {
         let mut random = Rng::with_seed(seed);
         let midnight = now - TimeDelta::seconds(now.timestamp().rem_euclid(86_400));
@@ -76,7 +80,7 @@ impl WhenIWork {
         }
     }
 
-    /// Adds a shift under a new id, which is answered.
+    /// Adds a shift. Returns its new id.
     pub fn add(&mut self, shift: Shift) -> u64 {
         let last = self.shifts.keys().chain(self.deleted.keys()).max();
         let id = last.map_or(70_001, |last| last + 1);
@@ -101,12 +105,12 @@ impl WhenIWork {
         }
     }
 
-    /// No token is taken any more, as after a change of the password.
+    /// Revokes all tokens, like a change of the password.
     pub fn revoke(&mut self) {
         self.tokens.clear();
     }
 
-    /// A token that is given without a login.
+    /// Issues a token without a login.
     pub fn issue(&mut self, now: DateTime<Utc>) -> String {
         let encode = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let (head, claims) = (encode(json!({"alg": "none"})), encode(json!({"iat": now.timestamp()})));
@@ -115,12 +119,12 @@ impl WhenIWork {
         token
     }
 
-    /// How often somebody has logged in.
+    /// Returns the number of logins.
     pub fn logins(&self) -> usize {
         self.logins
     }
 
-    /// Answers a request.
+    /// Responds to a request.
     pub(super) fn respond(&mut self, request: &Request, now: DateTime<Utc>) -> Response {
         let path: Vec<&str> = request.uri().path().trim_matches('/').split('/').collect();
         match (request.method(), &path[..]) {
@@ -206,14 +210,15 @@ struct Query {
 }
 
 impl Query {
-    /// Stricter than the service: without bounds it would answer with the next three days, which is never meant.
+    /// Reads the parameters. Stricter than the service: `start` and `end` are required, because without them
+    /// the service would return the next three days, which is never intended.
     fn parse(text: &str) -> Result<Self, String> {
         let mut bounds = [None, None];
         let (mut limit, mut deleted, mut unpublished, mut open, mut all) =
             (MAX_ROWS, false, false, false, false);
         let mut locations = vec![];
         for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
-            let no_number = |_| format!("{value} is no number.");
+            let no_number = |_| format!("{value} is not a number.");
             match &*name {
                 "start" => bounds[0] = time::parse(&value),
                 "end" => bounds[1] = time::parse(&value),
@@ -226,10 +231,10 @@ impl Query {
                     locations =
                         value.split(',').map(str::parse).collect::<Result<_, _>>().map_err(no_number)?;
                 }
-                _ => return Err(format!("The parameter {name} is not known here.")),
+                _ => return Err(format!("The parameter {name} is unknown.")),
             }
         }
-        let [Some(start), Some(end)] = bounds else { return Err("start and end are needed.".into()) };
+        let [Some(start), Some(end)] = bounds else { return Err("start and end are required.".into()) };
         Ok(Query { start, end, limit, deleted, unpublished, open, all, locations })
     }
 }
@@ -239,13 +244,13 @@ fn shown(shift: &Shift) -> Value {
         "id": shift.id, "account_id": 1, "user_id": shift.user_id, "location_id": shift.location_id, "position_id": 9,
         "site_id": 0, "start_time": rfc2822(shift.start), "end_time": rfc2822(shift.start + TimeDelta::hours(shift.hours)),
         "break_time": 0.5, "color": "cccccc", "notes": shift.notes, "linked_users": null,
-        // The service writes flags both ways.
+        // The service sends booleans both as numbers and as booleans.
         "published": u8::from(shift.published), "is_open": shift.user_id == 0,
         "created_at": rfc2822(shift.updated), "updated_at": rfc2822(shift.updated), "creator_id": 5000,
     })
 }
 
-/// As the service writes times: in the zone of the account.
+/// Formats a time like the service: in the time zone of the account.
 fn rfc2822(time: DateTime<Utc>) -> String {
     FixedOffset::west_opt(6 * 3600)
         .map_or_else(|| time.to_rfc2822(), |zone| time.with_timezone(&zone).to_rfc2822())

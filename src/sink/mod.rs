@@ -1,4 +1,4 @@
-//! Where payloads go. A sink takes one batch and returns when its fate is known; it never retries and never waits.
+//! Sinks: where payloads go. A sink delivers one batch per call, and neither retries nor sleeps.
 
 pub mod ndjson;
 pub mod ometria;
@@ -19,7 +19,7 @@ use crate::{
     net::{Caller, Doors, Unopened},
 };
 
-/// That of an entry which names none.
+/// Default of an entry that names no sink.
 pub const USUAL: &str = "ometria";
 /// The types of sinks.
 pub const TYPES: [&str; 3] = [USUAL, ndjson::SPEC.kind, "stdout"];
@@ -27,15 +27,20 @@ pub const TYPES: [&str; 3] = [USUAL, ndjson::SPEC.kind, "stdout"];
 pub const CATALOG: Catalog =
     Catalog { default: Some(USUAL), about: "", common: &[], specs: &[&ndjson::SPEC] };
 
-/// On whose behalf something is delivered.
+/// What a sink may know of its entry.
 pub struct Wanted<'a> {
     pub list_id: &'a str,
-    /// That of the state file, where relative paths begin.
+    /// Folder of the state file; relative paths are relative to it.
     pub folder: &'a Path,
+    /// Sender of the requests.
     pub caller: Caller,
 }
 
-/// Opens what an entry says of its sink. Asks nobody, and makes no file.
+/// Opens the sink that an entry chose. Sends no request, and creates no file.
+///
+/// # Errors
+///
+/// The type is unknown, a setting is invalid, or the environment has no valid settings for the account.
 pub fn open(chosen: &Chosen, wanted: Wanted, doors: &Doors) -> Result<Arc<dyn Sink>, Unopened> {
     Ok(match chosen.kind.as_str() {
         USUAL => Arc::new(Ometria::open(chosen, wanted, doors)?),
@@ -45,88 +50,131 @@ pub fn open(chosen: &Chosen, wanted: Wanted, doors: &Doors) -> Result<Arc<dyn Si
     })
 }
 
-/// What a sink takes at once.
+/// Limits of a sink's batches.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
-    /// The most payloads in one batch.
+    /// Upper bound of the payloads in a batch.
     pub records: usize,
-    /// The most batches under way.
+    /// Upper bound of the batches in flight.
     pub in_flight: usize,
 }
 
-/// What a sink makes of a record that is gone.
+/// How a sink treats a record that was deleted at the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
-    /// A payload without a body is delivered like any other.
+    /// The sink gets a payload without a body, in a batch with others.
     Sent,
-    /// Nothing; it is counted as skipped.
+    /// The sink gets nothing; the record counts as skipped.
     Ignored,
 }
 
-/// What a sink says of a batch that it has accepted.
+/// Confirmation of an accepted batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Receipt {
-    /// By which the sink's support finds the request.
+    /// The service's identifier of the request, by which its support finds it. The delivery cache stores it
+    /// per record.
     pub request_id: Option<String>,
 }
 
-/// Errors that a sink has found after it had taken the records. They name none, and may be of other programs too.
+/// Deferred errors: those that a service finds after it has accepted the records. They name no record, and
+/// may come from other programs that use the account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LateErrors {
-    /// How many, by kind: a text without anybody's data.
+    /// Number of errors by kind, a text without personal data.
     pub kinds: BTreeMap<String, u64>,
-    /// There may have been more: the sink tells so many at most.
+    /// Whether the service may have omitted errors, because it lists only a limited number.
     pub full: bool,
 }
 
-/// Takes batches. Safe to call again with the same batch: delivery is at least once.
+/// A destination for payloads.
+///
+/// The engine checks each payload with [`refusal`](Sink::refusal), groups those that pass into batches within
+/// [`limits`](Sink::limits), and passes each batch to [`deliver`](Sink::deliver). Delivery is at least once:
+/// after a crash or an unknown outcome, the next run repeats every batch that was not settled. A sink
+/// therefore has to be idempotent by [`Payload::key`]. A newer version of a record waits until the older one
+/// is settled, so the sink never gets both at once.
+///
+/// A sink neither retries nor sleeps: [`Http`](crate::net::Http) repeats failed requests and keeps the limits
+/// of the account. The methods other than `limits`, `place` and `deliver` have a default for sinks that do
+/// not need them.
 pub trait Sink: Send + Sync {
+    /// Returns the limits of a batch. Called often; has to return the same limits throughout a run.
     fn limits(&self) -> BatchLimits;
 
-    /// What people should know before somebody is delivered for the first time; nothing if there is nothing.
+    /// Returns what a person should know before the first delivery, as a lowercase fragment.
+    ///
+    /// Called before a first load, which logs it as a warning and on a terminal waits for a confirmation, and
+    /// when the safety brake stops a mass opt-in.
     fn caution(&self) -> Option<&'static str> {
         None
     }
 
-    /// Where it delivers to, as text that may hold secrets: what another place has accepted says nothing of this one.
+    /// Identifies the destination, including the keys of the account. The text may contain secrets; only a
+    /// digest is stored.
+    ///
+    /// Called when the sink is opened. The delivery cache belongs to this destination: a changed text starts
+    /// an empty cache.
     fn place(&self) -> String;
 
-    /// Names the place that it delivers to, without keys: another key of the same account makes no difference.
+    /// Identifies the destination without keys, so that a renewed key makes no difference.
+    ///
+    /// Called when the sink is opened. Holds and checkpoints belong to this destination.
     fn address(&self) -> String {
         self.place()
     }
 
-    /// What becomes of a record that is gone at the source.
+    /// Returns how the sink treats records that were deleted at the source.
     fn deletion(&self) -> Deletion {
         Deletion::Ignored
     }
 
-    /// Whether this payload withdraws somebody's consent, where the mapping can't know.
+    /// Whether a payload withdraws a person's consent. Not called if the mapping has set `opts_out` already.
     fn opts_out(&self, _payload: &Payload) -> bool {
         false
     }
 
-    /// Whether this payload passes on somebody's consent, for mappings that can't know.
+    /// Whether a payload passes on a person's consent. Not called if the mapping has set `opts_in` already.
     fn opts_in(&self, _payload: &Payload) -> bool {
         false
     }
 
-    /// Whether [`Sink::late_errors`] can tell anything.
+    /// Whether the service has deferred errors, so that [`Sink::late_errors`] is worth calling.
     fn has_late_errors(&self) -> bool {
         false
     }
 
-    /// Why this payload would be refused, as far as that can be told without asking; nothing if it would be taken.
+    /// Returns why the service would refuse a payload, as far as that is known without a request. `None` if
+    /// nothing is wrong.
+    ///
+    /// Called for each payload before it is queued. A payload with a reason is not sent: its record is
+    /// counted by the reason and becomes a dead letter.
     fn refusal(&self, _payload: &Payload) -> Option<Reason> {
         None
     }
 
-    /// The latest errors that were found after records had been taken; nothing if this sink has no such errors.
+    /// Returns the latest deferred errors, or `None` if the service has none of this kind.
+    ///
+    /// Called after deliveries, at most every ten minutes per account. The engine logs new errors.
+    ///
+    /// # Errors
+    ///
+    /// The errors could not be read. The fault is logged and affects no run.
     fn late_errors(&self) -> BoxFuture<'_, Result<Option<LateErrors>, Fault>> {
         Box::pin(async { Ok(None) })
     }
 
-    /// Ok: every payload was accepted, those without a body if [`Sink::deletion`] is to send them. [`Fault::TooLarge`]: the batch was refused as a whole, for its size or for one of its
-    /// payloads, which the sink does not name; a smaller batch may be accepted.
+    /// Delivers a batch. Returns when its outcome is known.
+    ///
+    /// `Ok` means that every payload was accepted for good: stored on disk, or confirmed by the service. A
+    /// 2xx status alone is not enough. A payload without a body occurs only if [`deletion`](Sink::deletion)
+    /// is [`Deletion::Sent`].
+    ///
+    /// # Errors
+    ///
+    /// * [`Fault::TooLarge`]: the service refused the batch as a whole, because of its size or of a payload
+    ///   that it does not name. The engine halves the batch; a single payload that is refused becomes a dead
+    ///   letter.
+    /// * Any other fault: the outcome of the batch is unknown, or the list can't continue, for example
+    ///   because the key was revoked. The run ends, and the next one delivers these records again.
     fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>>;
 }

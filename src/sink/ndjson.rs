@@ -1,5 +1,6 @@
-//! Lines of JSON into a file, one for each record: appended, and on disk before a batch counts as accepted. A record that is gone is
-//! the line `{"key": …, "deleted": true}`. The smallest sink that keeps something; copy it to begin a new one.
+//! Appends payloads to a file, one line of JSON per record. The lines are on disk before a batch counts as
+//! accepted. The line of a deleted record is `{"key": …, "deleted": true}`. The smallest sink that stores its
+//! records; copy it to write a new one.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -25,8 +26,9 @@ use crate::{
     net::Unopened,
 };
 
-/// Lines that are written and synced at once.
+/// Lines per batch, which are synced to disk together.
 const MAX_RECORDS: usize = 1000;
+/// Bytes per unit of `rotate_mb`.
 const MEGABYTE: u64 = 1_000_000;
 
 pub const SPEC: Spec = Spec {
@@ -37,13 +39,14 @@ pub const SPEC: Spec = Spec {
     ],
 };
 
-/// What an entry can set.
+/// Settings of an entry.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Settings {
-    /// A relative path begins in the folder of the state file. Nothing: `out/<list_id>.ndjson`.
+    /// Path of the file, relative to the folder of the state file. `None`: `out/<list_id>.ndjson`.
     path: Option<PathBuf>,
-    /// Before the file grows beyond so many million bytes it gets another name and a new one begins. None is ever deleted.
+    /// Upper bound of the file, in million bytes. Before a batch would exceed it, the file is renamed and a
+    /// new one begun. No file is ever deleted.
     rotate_mb: u64,
 }
 
@@ -53,11 +56,12 @@ impl Default for Settings {
     }
 }
 
-/// One file, and those before it.
+/// A file of lines, with rotation.
 pub struct Ndjson {
     path: PathBuf,
+    /// Upper bound of the file, in bytes.
     rotate: u64,
-    /// That of the state file.
+    /// Folder of the state file.
     folder: PathBuf,
 }
 
@@ -66,11 +70,11 @@ impl Ndjson {
         let Settings { path, rotate_mb } = chosen.settings()?;
         let path = path.unwrap_or_else(|| Path::new("out").join(format!("{}.ndjson", named(wanted.list_id))));
         if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
-            return Err(format!("ndjson: `path` {} names no file", path.display()).into());
+            return Err(format!("ndjson: `path` {} does not name a file", path.display()).into());
         }
         if ours(path.strip_prefix(wanted.folder).unwrap_or(&path)) {
             return Err(format!(
-                "ndjson: `path` {} is a place of importer's own; choose another, such as out/…",
+                "ndjson: `path` {} is reserved for importer; choose another, such as out/…",
                 path.display()
             )
             .into());
@@ -84,13 +88,13 @@ impl Ndjson {
 }
 
 impl Sink for Ndjson {
-    /// One batch at a time, so that an older version of a record stands before a newer one.
+    /// One batch at a time, so that an older version of a record precedes a newer one.
     fn limits(&self) -> BatchLimits {
         BatchLimits { records: MAX_RECORDS, in_flight: 1 }
     }
 
     fn place(&self) -> String {
-        // `out/./a` and `out/b/../a` are one place.
+        // `out/./a` and `out/b/../a` are the same file.
         let mut place = PathBuf::new();
         for component in self.path.components() {
             match component {
@@ -115,19 +119,21 @@ impl Sink for Ndjson {
                 Ok(()) => Ok(Receipt::default()),
                 Err(error) => {
                     let what = format!("could not append to `{}`", self.path.display());
-                    Err(Fault::list(what).because(error).hint("check the folder's rights and the free space"))
+                    Err(Fault::list(what)
+                        .because(error)
+                        .hint("check the folder's permissions and the free disk space"))
                 }
             }
         })
     }
 }
 
-/// A line for each record.
+/// Formats a batch, one line per record.
 pub fn lines(batch: &[Payload]) -> Vec<u8> {
     let mut lines = Vec::new();
     for Payload { key, body } in batch {
         match body {
-            // A raw value may have come in several lines.
+            // A raw value may span several lines.
             Some(body) if body.get().contains('\n') => {
                 let value: Value = serde_json::from_str(body.get()).unwrap_or_default();
                 lines.extend(value.to_string().into_bytes());
@@ -140,13 +146,13 @@ pub fn lines(batch: &[Payload]) -> Vec<u8> {
     lines
 }
 
-/// The lines are in the file, whole and on disk, when this ends. The file is locked meanwhile: entries may share it, and a program
-/// that waits for the lock sees no half of a batch.
+/// Appends lines and syncs them to disk. Locks the file meanwhile: entries may share it, and a program that
+/// waits for the lock never sees half of a batch.
 fn append(path: &Path, folder: &Path, lines: &[u8], rotate: u64) -> io::Result<()> {
-    // Through a link the file itself is set aside, not the link.
+    // Rotation renames the file itself, not a link to it.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if fs::canonicalize(folder).is_ok_and(|folder| path.strip_prefix(folder).is_ok_and(ours)) {
-        return Err(io::Error::other("it is a link to a place of importer's own"));
+        return Err(io::Error::other("it is a link to a path that is reserved for importer"));
     }
     let mut file = locked(path)?;
     end_last_line(&mut file)?;
@@ -161,7 +167,8 @@ fn append(path: &Path, folder: &Path, lines: &[u8], rotate: u64) -> io::Result<(
     file.sync_data()
 }
 
-/// The file of this name, locked; another importer may have set it aside while we waited for the lock.
+/// Opens and locks the file. Another importer may have renamed it during the wait for the lock; then opens
+/// the new one.
 fn locked(path: &Path) -> io::Result<File> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
@@ -170,7 +177,7 @@ fn locked(path: &Path) -> io::Result<File> {
         file.lock()?;
         if fs::metadata(path).is_ok_and(|named| file.metadata().is_ok_and(|ours| named.ino() == ours.ino())) {
             if file.metadata()?.len() == 0 {
-                // It may be new.
+                // The file may be new, so its folder is synced too.
                 File::open(folder)?.sync_all()?;
             }
             return Ok(file);
@@ -178,7 +185,8 @@ fn locked(path: &Path) -> io::Result<File> {
     }
 }
 
-/// A crash may have left half of a line: it belongs to a batch that does not count as accepted and is written again.
+/// Removes half a line that a crash left: it belongs to a batch that was not accepted and will be written
+/// again. Ends a complete line, and any other text, with a newline.
 fn end_last_line(file: &mut File) -> io::Result<()> {
     let length = file.metadata()?.len();
     let mut tail = Vec::new();
@@ -195,22 +203,23 @@ fn end_last_line(file: &mut File) -> io::Result<()> {
     let line = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     match &tail[line..] {
         [] => Ok(()),
-        // Somebody has written it by hand.
+        // A person wrote this line by hand.
         whole if serde_json::from_slice::<Map<String, Value>>(whole).is_ok() => file.write_all(b"\n"),
         half if is_torn(half) => file.set_len(length - half.len() as u64),
-        // Somebody's own text.
+        // A person's own text.
         _ => file.write_all(b"\n"),
     }
 }
 
-/// Whether JSON begins like this; a number may be a part of a longer one.
+/// Whether a line may be incomplete JSON. A number always counts, because it may be part of a longer one.
 fn is_torn(line: &[u8]) -> bool {
     let words = ["true", "false", "null"];
     matches!(line[0], b'{' | b'[' | b'"' | b'-' | b'0'..=b'9')
         || words.iter().any(|word| word.as_bytes().starts_with(line))
 }
 
-/// `out/a.ndjson` becomes `out/a.20261121T120000Z.ndjson`, or `…-2.ndjson` if there is one.
+/// Renames `out/a.ndjson` to `out/a.20261121T120000Z.ndjson`, the time of its last write, or to `…-2.ndjson`
+/// if that exists.
 fn set_aside(path: &Path) -> io::Result<()> {
     let now: DateTime<Utc> = fs::metadata(path)?.modified()?.into();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -221,7 +230,7 @@ fn set_aside(path: &Path) -> io::Result<()> {
         path.with_file_name(format!("{stem}.{stamp}{number}{extension}"))
     });
     for other in free {
-        // A link, unlike a rename, takes no name that is taken.
+        // Unlike a rename, a link never replaces an existing file.
         match fs::hard_link(path, &other) {
             Ok(()) => return fs::remove_file(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -231,7 +240,7 @@ fn set_aside(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether it is the state file, or lies where importer keeps what it must remember.
+/// Whether a path, relative to the state file's folder, is reserved for the state file and importer's data.
 fn ours(path: &Path) -> bool {
     let mut depth = 0;
     path.components().any(|component| match component {
@@ -249,7 +258,7 @@ fn ours(path: &Path) -> bool {
     })
 }
 
-/// A list's id as the name of a file.
+/// Makes a file name of a list's id.
 fn named(list_id: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' };
     let name: String = list_id.chars().map(plain).collect();
@@ -277,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_record_is_a_line_and_one_that_is_gone_says_so() {
+    async fn each_record_is_a_line_and_a_deleted_one_is_marked() {
         let folder = tempfile::tempdir().unwrap();
         let sink = sink(folder.path(), MEGABYTE);
         let spread = RawValue::from_string("{\n  \"n\": 3\n}".into()).unwrap();
@@ -297,7 +306,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn half_a_line_is_cut_off_and_a_whole_one_is_ended() {
+    async fn half_a_line_is_removed_and_a_complete_one_is_ended() {
         for (before, after) in [
             ("{\"n\":0}\n{\"n\":", "{\"n\":0}\n{\"n\":1}\n"),
             ("{\"n\":0}\n{\"n\":9}", "{\"n\":0}\n{\"n\":9}\n{\"n\":1}\n"),
@@ -317,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_would_grow_too_big_is_set_aside_and_nothing_is_lost() {
+    async fn a_file_that_would_grow_too_big_is_renamed_and_nothing_is_lost() {
         let folder = tempfile::tempdir().unwrap();
         let sink = sink(folder.path(), 30);
         for number in 0..10 {
@@ -338,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn through_a_link_the_file_is_set_aside_with_its_rights_and_the_link_stays() {
+    async fn through_a_link_the_file_is_renamed_with_its_permissions_and_the_link_stays() {
         let folder = tempfile::tempdir().unwrap();
         let real = folder.path().join("real.ndjson");
         fs::create_dir(folder.path().join("out")).unwrap();
@@ -354,24 +363,24 @@ mod tests {
         assert_eq!(
             fs::read_dir(folder.path()).unwrap().count(),
             3,
-            "the link's folder, the file, one set aside"
+            "the link's folder, the file, one renamed file"
         );
     }
 
     #[tokio::test]
-    async fn no_link_leads_to_a_place_of_our_own() {
+    async fn a_link_to_a_file_of_our_own_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         #[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
         fs::write(folder.path().join("state.json"), "[]").unwrap();
         fs::create_dir(folder.path().join("out")).unwrap();
         std::os::unix::fs::symlink("../state.json", folder.path().join("out/a.ndjson")).unwrap();
         let fault = sink(folder.path(), MEGABYTE).deliver(&[payload(1)]).await.unwrap_err().to_string();
-        assert!(fault.contains("it is a link to a place of importer's own"), "{fault}");
+        assert!(fault.contains("it is a link to a path that is reserved for importer"), "{fault}");
         assert_eq!(text(folder.path()), "[]");
     }
 
     #[test]
-    fn a_place_of_our_own_is_no_place_for_lines() {
+    fn the_paths_of_our_own_files_are_reserved() {
         for (path, expected) in [
             ("state.json", true),
             ("./state.json", true),
@@ -388,7 +397,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_that_share_a_file_do_not_mix_their_lines() {
+    async fn two_sinks_that_share_a_file_do_not_mix_their_lines() {
         let folder = tempfile::tempdir().unwrap();
         let (one, other) = (sink(folder.path(), 3000), sink(folder.path(), 3000));
         let write = |sink: Ndjson, from: u32| async move {

@@ -1,4 +1,4 @@
-//! Contacts into Ometria's push endpoint.
+//! Sends contacts to Ometria's push endpoint.
 //! <https://support.ometria.com/hc/en-gb/articles/360011617238-Push-API>
 
 pub mod rules;
@@ -23,27 +23,29 @@ use crate::{
     },
 };
 
-/// Records a request takes: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
+/// Records per request: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
 const MAX_RECORDS: usize = 100;
-/// Of the errors that are found later, the latest: <https://docs.ometria.com/docs/list-errors>.
+/// Number of deferred errors that Ometria lists, the latest ones:
+/// <https://docs.ometria.com/docs/list-errors>.
 const MAX_ERRORS: usize = 100;
-/// As many as keep eight requests a second going while an answer takes a second.
+/// Batches in flight per list: enough for eight requests per second if a response takes a second.
 const IN_FLIGHT: usize = 8;
 
-/// Statuses that refuse the content of a batch (RFC 9110, section 15.5; RFC 7725): bad request, conflict, content too large,
-/// unprocessable content, unavailable for legal reasons. All others concern the account, the address, the form of the request
-/// or the moment.
+/// Statuses that refuse the content of a batch (RFC 9110, section 15.5; RFC 7725): bad request, conflict,
+/// content too large, unprocessable content, unavailable for legal reasons. All other statuses concern the
+/// account, the address, the form of the request, or a temporary condition.
 const CONTENT: [u16; 5] = [400, 409, 413, 422, 451];
 
 const SERVICE: &str = "ometria";
-/// The limit of push requests a second: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
+/// Push requests per second that Ometria allows:
+/// <https://docs.ometria.com/docs/ometria-data-api-introduction>.
 const RATE: f64 = 8.0;
-/// Pushes under way at once: as many as one list can have, twice.
+/// Simultaneous requests of the account: twice the batches in flight of one list.
 const CONNECTIONS: usize = 16;
-/// With fewer places than this left in Ometria's queue the pace goes down.
+/// Free places in Ometria's queue below which the rate falls.
 const PLENTY: f64 = 10_000.0;
 
-/// The account of the environment: <https://docs.ometria.com/docs/push-endpoint>.
+/// Reads the account from the environment: <https://docs.ometria.com/docs/push-endpoint>.
 pub fn account(environment: &Environment) -> Result<(Account, Gate), Refused> {
     const NAME: &str = "OMETRIA_APIKEY";
     let key = environment.key(NAME)?;
@@ -52,7 +54,7 @@ pub fn account(environment: &Environment) -> Result<(Account, Gate), Refused> {
         "OMETRIA_RATE",
         RATE,
         |rate| *rate == 0.0 || (0.001..=1000.0).contains(rate),
-        "requests a second, such as 8 or 0.5, or 0 for no limit",
+        "a number of requests per second, such as 8 or 0.5, or 0 for no limit",
     )?;
     let headers = vec![(HeaderName::from_static("x-ometria-auth"), credentials(NAME, key.reveal())?)];
     let account = Account {
@@ -79,7 +81,7 @@ impl Ometria {
         Ok(Ometria::new(doors.door(SERVICE, account)?.open(wanted.caller), wanted.list_id))
     }
 
-    /// `list_id` is where the contacts come from, for messages.
+    /// Makes the sink. `list_id` is the list that the contacts come from, for messages.
     pub fn new(http: Http, list_id: &str) -> Self {
         Ometria { http, list_id: list_id.to_owned() }
     }
@@ -106,7 +108,7 @@ impl Sink for Ometria {
         self.http.address()
     }
 
-    /// A contact of which only the key is known can't be opted out: that takes its id and its collection.
+    /// Opting out a contact takes its id and its collection, and a deleted record has only its key.
     fn deletion(&self) -> Deletion {
         Deletion::Ignored
     }
@@ -136,14 +138,14 @@ impl Sink for Ometria {
         })
     }
 
-    /// An accepted record is merged into the stored one by its id, so that a repeat is harmless.
+    /// Ometria merges an accepted record into the stored one by its id, so a repetition changes nothing.
     fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>> {
         Box::pin(async move {
             let request = self.http.post(&["push"], body(batch));
             let list = self.list_id.escape_debug();
             let doing = format!("could not push {} contacts of list `{list}` to ometria", batch.len());
             let answer = self.http.call(&doing, request, |response| accepted(response, batch.len())).await;
-            // One record at fault has the whole batch refused, and none is named.
+            // Ometria refuses the whole batch for one invalid record, and names none.
             answer.map_err(|fault| match fault {
                 Fault::List(problem) if problem.status.is_some_and(|status| CONTENT.contains(&status)) => {
                     Fault::TooLarge(problem)
@@ -154,14 +156,15 @@ impl Sink for Ometria {
     }
 }
 
-/// Always an array, even for one.
+/// Formats a batch as a JSON array, even for a single record.
 fn body(batch: &[Payload]) -> Bytes {
     let records: Vec<&str> = batch.iter().flat_map(|payload| &payload.body).map(|body| body.get()).collect();
     format!("[{}]", records.join(",")).into()
 }
 
+/// Reads the list of deferred errors.
 fn late_errors(response: &Response) -> Result<LateErrors, Fault> {
-    /// One error of the list. Its fields are read leniently: an error that can't be read must not hide the others.
+    /// One error of the list. A field of an unexpected type must not hide the other errors.
     #[derive(Deserialize)]
     struct LateError {
         #[serde(default)]
@@ -179,21 +182,21 @@ fn late_errors(response: &Response) -> Result<LateErrors, Fault> {
     Ok(found)
 }
 
-/// The error's own text may quote a value, so only its place is told.
+/// The error's own text may quote a value, so the message contains only its position.
 fn broken(error: serde_json::Error) -> Fault {
-    Fault::retry("ometria's answer can't be read").because(format!(
+    Fault::retry("ometria's response can't be read").because(format!(
         "unexpected JSON at line {} column {}",
         error.line(),
         error.column()
     ))
 }
 
-/// Reads the result of a batch. "OK" means received; the answer counts refused records without naming them.
+/// Reads the result of a batch. "OK" means received; the response counts refused records without naming them.
 ///
 /// # Errors
 ///
 /// * [`Fault::TooLarge`]: some records were refused.
-/// * [`Fault::Retryable`]: the answer does not say that the batch was accepted.
+/// * [`Fault::Retryable`]: the response does not confirm that the batch was accepted.
 fn accepted(response: &Response, sent: usize) -> Result<Receipt, Fault> {
     let answer: Map<String, Value> = serde_json::from_slice(response.body()).map_err(broken)?;
     // Another client reads the counts from `data` and looks for `success`:
@@ -222,11 +225,11 @@ fn accepted(response: &Response, sent: usize) -> Result<Receipt, Fault> {
     }
 }
 
-/// Returns a count of records, if there is one.
+/// Returns a count of records, or `None` if the field is missing.
 ///
 /// # Errors
 ///
-/// If the value is no number, or more than were sent: such an answer is unreliable.
+/// The value is not a number, or exceeds the number of records sent: the response is unreliable.
 fn count(value: &Value, sent: usize) -> Result<Option<usize>, Fault> {
     let number =
         value.as_u64().and_then(|number| usize::try_from(number).ok()).filter(|number| *number <= sent);
@@ -234,7 +237,7 @@ fn count(value: &Value, sent: usize) -> Result<Option<usize>, Fault> {
 }
 
 fn unsure() -> Fault {
-    Fault::retry("ometria's answer does not say that it took the contacts")
+    Fault::retry("ometria's response does not confirm that it accepted the contacts")
 }
 
 #[cfg(test)]
@@ -242,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn late_errors_are_counted_by_kind_and_tell_nobodys_data() {
+    fn deferred_errors_are_counted_by_kind_and_contain_no_personal_data() {
         let body = r#"[{"error_message": "\"Ada\" is not a name", "error_path": "root > firstname"},
             {"error_message": "\"Grace\" is not a name", "error_path": "root > firstname"}, {},
             {"error_message": null, "error_path": 7}]"#;

@@ -1,4 +1,4 @@
-//! Lines of JSON to the standard output: the smallest sink, and a way to try a mapping.
+//! Writes payloads to the standard output as lines of JSON. The smallest sink, and a way to try a mapping.
 
 use std::io::{self, Write};
 
@@ -15,9 +15,10 @@ use crate::{
     net::Unopened,
 };
 
-/// Lines that are written at once.
+/// Lines per batch.
 const MAX_RECORDS: usize = 1000;
 
+/// The standard output.
 pub struct Stdout;
 
 impl Stdout {
@@ -28,7 +29,7 @@ impl Stdout {
 }
 
 impl Sink for Stdout {
-    /// One batch at a time, so that an older version of a record stands before a newer one.
+    /// One batch at a time, so that an older version of a record precedes a newer one.
     fn limits(&self) -> BatchLimits {
         BatchLimits { records: MAX_RECORDS, in_flight: 1 }
     }

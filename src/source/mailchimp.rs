@@ -1,4 +1,4 @@
-//! Members of one Mailchimp list (Marketing API 3.0).
+//! The members of one Mailchimp list (Marketing API 3.0).
 //! <https://mailchimp.com/developer/marketing/api/list-members/list-members-info/>
 
 use std::collections::HashSet;
@@ -28,14 +28,15 @@ use crate::{
 };
 
 const SERVICE: &str = "mailchimp";
-/// The limit of simultaneous connections: <https://mailchimp.com/developer/marketing/docs/fundamentals/#api-limits>.
+/// Simultaneous connections that Mailchimp allows per account:
+/// <https://mailchimp.com/developer/marketing/docs/fundamentals/#api-limits>.
 const MAX_CONNECTIONS: usize = 10;
-/// Fewer than the limit, since other programs may use the account.
+/// Default number of simultaneous connections, below the limit because other programs may use the account.
 const CONNECTIONS: usize = 8;
-/// The most rows in one answer; more are asked for in vain.
+/// Rows that Mailchimp returns at most in one response.
 pub const MAX_COUNT: usize = 1000;
 
-/// The statuses of a member; `archived` ones are in no listing that does not ask for them.
+/// The statuses of a member. Only a listing that requests `archived` members contains them.
 const STATUSES: [&str; 6] = ["subscribed", "unsubscribed", "cleaned", "pending", "transactional", ARCHIVED];
 const ARCHIVED: &str = "archived";
 /// The fields that identify a member, and its status and last change.
@@ -46,11 +47,11 @@ const OWN_FIELDS: [&str; 6] =
 pub struct Mailchimp {
     http: Http,
     list_id: String,
-    /// Of a member: what is not asked for does not travel. Nothing: all of them.
+    /// Fields of a member to request. `None` requests all of them.
     fields: Option<Vec<String>>,
 }
 
-/// The account of the environment: <https://mailchimp.com/developer/marketing/docs/fundamentals/>.
+/// Reads the account from the environment: <https://mailchimp.com/developer/marketing/docs/fundamentals/>.
 pub fn account(environment: &Environment) -> Result<(Account, Gate), Refused> {
     const NAME: &str = "MAILCHIMP_APIKEY";
     let key = environment.key(NAME)?;
@@ -85,7 +86,8 @@ pub fn account(environment: &Environment) -> Result<(Account, Gate), Refused> {
     Ok((account, Gate::new(connections, 0.0)))
 }
 
-/// The label behind the key's last hyphen. It becomes part of a host's name, so nothing but letters and digits will do.
+/// Returns the data center after the last hyphen of a key. It is part of a host name, so only letters
+/// followed by digits are valid.
 fn data_center(key: &str) -> Option<&str> {
     let (_, center) = key.rsplit_once('-')?;
     let letters = center.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -100,7 +102,7 @@ impl Mailchimp {
         Ok(Mailchimp::new(doors.door(SERVICE, account)?.open(caller), list_id, fields))
     }
 
-    /// `fields` are the member fields that the mapping reads.
+    /// Makes the source. `fields` are the fields of a member that the mapping reads.
     pub fn new(http: Http, list_id: &str, fields: Option<Vec<String>>) -> Self {
         let fields = fields.map(|fields| {
             let own = OWN_FIELDS.map(str::to_owned);
@@ -110,6 +112,7 @@ impl Mailchimp {
         Mailchimp { http, list_id: list_id.to_owned(), fields }
     }
 
+    /// Reads the members of the list. A request for more than one row can be divided.
     async fn get<T>(
         &self,
         doing: &str,
@@ -123,12 +126,12 @@ impl Mailchimp {
             false => self.http.call(doing, request, read).await,
         };
         answer.map_err(|fault| match fault.problem().status {
-            Some(404) => fault.hint("check `list_id`: is it a list of this account?"),
+            Some(404) => fault.hint("check that `list_id` is a list of this account"),
             _ => fault,
         })
     }
 
-    /// Links are never asked for: they are half of an answer.
+    /// Returns the parameter that selects the fields of a listing, without links: half of a response.
     fn listed_fields(&self) -> (&'static str, String) {
         match &self.fields {
             None => ("exclude_fields", "_links,members._links".to_owned()),
@@ -139,6 +142,7 @@ impl Mailchimp {
         }
     }
 
+    /// Returns the parameter that selects the fields of a single member.
     fn fields(&self) -> (&'static str, String) {
         match &self.fields {
             None => ("exclude_fields", "_links".to_owned()),
@@ -146,14 +150,15 @@ impl Mailchimp {
         }
     }
 
-    /// Finds a member whose key is its `unique_email_id`, which no path accepts. Returns an error if the list itself is gone.
+    /// Finds a member by its `unique_email_id`, which no path accepts. Fails if the list does not exist.
     async fn find_by_email_id(&self, doing: &str, key: &str) -> Result<Option<Record>, Fault> {
         let query = [("count", "1".to_owned()), ("unique_email_id", key.to_owned()), self.listed_fields()];
         let page = self.get(doing, &query, page).await?;
         Ok(page.records.into_iter().find(|record| record.key == key))
     }
 
-    /// `since_last_changed` excludes its second, `before_last_changed` includes it.
+    /// Returns the parameters of a page. `since_last_changed` excludes its second, `before_last_changed`
+    /// includes it.
     fn query(&self, window: &Window, span: Span) -> Vec<(&'static str, String)> {
         let mut query = vec![
             ("sort_field", "last_changed".into()),
@@ -190,14 +195,14 @@ impl Source for Mailchimp {
                     unreadable::read(response.body()).map_err(broken)?;
                 let record = record(body, repaired.as_ref());
                 match record.unreadable {
-                    // An answer without a key is not the member.
+                    // A response without a key is not the member.
                     Some(why) if is_nameless(&record.key) => Err(Fault::retry(UNREAD).because(why)),
                     _ => Ok(Record { key: key.to_owned(), ..record }),
                 }
             };
             match self.http.call(&doing, request, found).await {
                 Ok(record) => Ok(Some(record)),
-                // A list that is gone is answered the same.
+                // A list that does not exist returns the same status.
                 Err(Fault::List(problem)) if problem.status == Some(404) => {
                     self.find_by_email_id(&doing, key).await
                 }
@@ -206,7 +211,7 @@ impl Source for Mailchimp {
         })
     }
 
-    /// Of an address, the MD5 in lower case; anything else is a key already.
+    /// The key of an address is the MD5 of its lower-case form. Any other name is a key already.
     fn key(&self, name: &str) -> String {
         match name.trim() {
             address if address.contains('@') => format!("{:x}", md5::compute(address.to_lowercase())),
@@ -225,7 +230,7 @@ impl Rows for Mailchimp {
             for (index, record) in page.records.iter_mut().enumerate() {
                 if let Some(why) = &mut record.unreadable {
                     let of = if window.sweep == Sweep::Archived { " of the archived members" } else { "" };
-                    *why += &format!("; row {} of the answer from row {}{of}", index + 1, span.offset);
+                    *why += &format!("; row {} of the page at offset {}{of}", index + 1, span.offset);
                 }
             }
             Ok(page)
@@ -243,17 +248,17 @@ impl Rows for Mailchimp {
     }
 }
 
-/// Attempts to get the same total twice. Between two requests a member may leave the window.
+/// Attempts to get the same total twice in a row. A member may leave the window between two requests.
 const COUNTS: usize = 4;
 
 impl Mailchimp {
-    /// Counts the members of a status. Returns an error if the rows at the end of the listing contradict the total.
+    /// Counts the members of a status. Fails if the rows at the end of the listing contradict the total.
     async fn count(&self, status: &str, until: DateTime<Utc>) -> Result<u64, Fault> {
         let list = self.list_id.escape_debug();
         let doing = format!("could not count the members of list `{list}`");
         let wrong = |why: String| {
-            Fault::list(format!("{doing}: its totals can't be right: {why}"))
-                .hint("compare them with the number that mailchimp itself shows for the list")
+            Fault::list(format!("{doing}: its totals are inconsistent: {why}"))
+                .hint("compare them with the number of members that Mailchimp shows for the list")
         };
         let mut why = String::new();
         for _ in 0..COUNTS {
@@ -261,7 +266,7 @@ impl Mailchimp {
             let total = first.total;
             if first.records.len() as u64 != total.min(1) {
                 return Err(wrong(format!(
-                    "an answer to a request for 1 row has {} rows and a total of {total} {status}",
+                    "a response to a request for 1 row has {} rows and a total of {total} {status}",
                     first.records.len()
                 )));
             }
@@ -273,7 +278,7 @@ impl Mailchimp {
                 return Ok(total);
             }
             why = format!(
-                "one answer has a total of {total} {status}, the next one a total of {} and {} rows from row {} on",
+                "one response has a total of {total} {status}, the next one a total of {} and {} rows from row {} on",
                 last.total,
                 last.records.len(),
                 total - 1
@@ -304,7 +309,7 @@ impl Mailchimp {
     }
 }
 
-/// Keeps every member as the text that it is; a page is millions of bytes, and the mapping reads a few fields.
+/// Reads a page. Members stay unparsed: a page has millions of bytes, and the mapping reads a few fields.
 fn page(response: &Response) -> Result<Page, Fault> {
     #[derive(Deserialize)]
     struct Members {
@@ -320,14 +325,15 @@ fn page(response: &Response) -> Result<Page, Fault> {
     let (Members { members, total_items: total, error, errors, success }, repaired) =
         unreadable::read(response.body()).map_err(broken)?;
     if reports_error(&error, &errors, &success) {
-        return Err(Fault::retry("mailchimp's answer reports an error"));
+        return Err(Fault::retry("mailchimp's response reports an error"));
     }
     let records = members.into_iter().map(|body| record(body, repaired.as_ref())).collect();
     let at = dated(response, SERVICE, "MAILCHIMP_URL")?;
     Ok(Page { records, total, at })
 }
 
-/// The fields that identify a member, and those that the engine uses. Each field is read leniently.
+/// The fields that identify a member, and those that the engine uses. A field of an unexpected type is no
+/// error here.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Member {
@@ -340,8 +346,8 @@ struct Member {
 }
 
 impl Member {
-    /// Returns the member's id if that is the MD5 of its address. Several members may share any other id; their key is then the
-    /// id that their contact gets.
+    /// Returns the member's id if that is the MD5 of its address. Several members may share any other id; the
+    /// key is then the id that the contact gets.
     fn key(&self) -> Option<&str> {
         let id = self.id.as_str()?;
         let filled = |value: &'_ Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
@@ -361,8 +367,8 @@ fn record(body: Box<RawValue>, repaired: Option<&Repaired>) -> Record {
     let is_object = body.get().starts_with('{');
     let member = serde_json::from_str::<Member>(body.get()).ok().filter(|_| is_object);
     let shape = |field: &str| match unreadable::shape(body.get(), field) {
-        shape if shape.ends_with(" a text") => {
-            format!("`{field}` is no {}", if field == "id" { "id" } else { "time" })
+        shape if shape.ends_with(" a string") => {
+            format!("`{field}` is not a valid {}", if field == "id" { "id" } else { "time" })
         }
         shape => shape,
     };
@@ -373,7 +379,7 @@ fn record(body: Box<RawValue>, repaired: Option<&Repaired>) -> Record {
     let unreadable = match (fault(body.get()), key, changed) {
         (Some(fault), ..) => Some(fault.to_owned()),
         (None, None, _) => Some(shape("id")),
-        // The engine reads a list by times, so a member without a time has no place in it.
+        // The engine reads a list by time, so a member without a time can't be read.
         (None, Some(_), None) => Some(shape("last_changed")),
         (None, Some(_), Some(_)) => None,
     };
@@ -382,9 +388,9 @@ fn record(body: Box<RawValue>, repaired: Option<&Repaired>) -> Record {
     Record { key, changed, status, deleted: false, unreadable, body }
 }
 
-const UNREAD: &str = "mailchimp's answer can't be read";
+const UNREAD: &str = "mailchimp's response can't be read";
 
-/// The error's own text may quote a value, so only its place is told.
+/// The error's own text may quote a value, so the message contains only its position.
 fn broken(error: serde_json::Error) -> Fault {
     Fault::retry(UNREAD).because(format!(
         "unexpected JSON at line {} column {}",

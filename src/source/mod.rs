@@ -1,5 +1,5 @@
-//! Where records come from. A source answers one question, "this page, please"; it holds no position, never
-//! retries and never waits: the engine does.
+//! Sources: where records come from. A source reads one page per call. It keeps no position, and neither
+//! retries nor sleeps.
 
 pub mod mailchimp;
 pub mod when_i_work;
@@ -21,7 +21,7 @@ use crate::{
 
 /// The types of sources.
 pub const TYPES: [&str; 2] = [USUAL, when_i_work::SPEC.kind];
-/// That of an entry which names none.
+/// Default of an entry that names no source.
 pub const USUAL: &str = "mailchimp";
 
 pub const CATALOG: Catalog = Catalog {
@@ -37,22 +37,27 @@ pub const CATALOG: Catalog = Catalog {
 const MIN_INTERVAL: &str = "min_interval";
 const RETRY: &str = "retry";
 
-/// What is to be read.
+/// What a source may know of its entry.
 pub struct Wanted<'a> {
     pub list_id: &'a str,
-    /// The top-level fields of a record that the mapping reads; nothing: all of them.
+    /// Top-level fields of a record that the mapping reads. `None` means all of them.
     pub fields: Option<Vec<String>>,
+    /// Sender of the requests.
     pub caller: Caller,
 }
 
-/// A source, and how it wants to be treated.
+/// A source, and the settings that the engine needs.
 pub struct Opened {
     pub source: Box<dyn Source>,
-    /// Whether a run that has failed is tried again before its next turn.
+    /// Whether a failed run is repeated before its next turn.
     pub retry: bool,
 }
 
-/// Opens what an entry says of its source. Asks nobody.
+/// Opens the source that an entry chose. Sends no request.
+///
+/// # Errors
+///
+/// The type is unknown, a setting is invalid, or the environment has no valid settings for the account.
 pub fn open(mut chosen: Chosen, mut wanted: Wanted, doors: &Doors) -> Result<Opened, Unopened> {
     if let Some(adapter::Span(distance)) = chosen.take(MIN_INTERVAL)? {
         wanted.caller.distance = distance.to_std().unwrap_or_default();
@@ -68,49 +73,97 @@ pub fn open(mut chosen: Chosen, mut wanted: Wanted, doors: &Doors) -> Result<Ope
 }
 
 /// The records of one list.
+///
+/// A source has one of two kinds of paging, and [`pages`](Source::pages) returns the matching trait: [`Rows`]
+/// for offset paging, where the engine requests the changes of a window of time in any order and in parallel,
+/// and [`Chain`] for cursor paging, where every run reads the whole list page by page. The engine plans the
+/// pages, detects gaps between them, and stores the position of an interrupted run.
+///
+/// A source neither retries nor sleeps: [`Http`](crate::net::Http) repeats failed requests and keeps the
+/// limits of the account. It may be used from several tasks at once.
+///
+/// A record that can't be read is no error. The source marks it as [`Record::unreadable`], and the engine
+/// rejects it and reads on.
 pub trait Source: Send + Sync {
-    /// The time by the source's own clock, which sets the time stamps of its records, as far as its answers have told
-    /// it; until the first one, our own time. Asks nobody.
+    /// Returns the time by the source's clock, the one that stamps its records, as its last response reported
+    /// it. Before the first response, returns our own time. Sends no request.
+    ///
+    /// A window ends at the earlier of this time and that of this machine.
     fn now(&self) -> DateTime<Utc>;
 
-    /// How its records are read.
+    /// Returns the kind of paging. Every call has to return the same kind.
     fn pages(&self) -> Pages<'_>;
 
-    /// The record with this key as it is now, archived or not; nothing if there is none any more.
-    fn find<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>>;
-
-    /// The key of the record that people know by this name: by its address, or by the key itself.
-    fn key(&self, name: &str) -> String;
-}
-
-/// How the records of a source are laid out.
-#[derive(Clone, Copy)]
-pub enum Pages<'a> {
-    /// Rows that can be asked for by their place, in several pages at once.
-    Rows(&'a dyn Rows),
-    /// Each page names the next one.
-    Chain(&'a dyn Chain),
-}
-
-/// A list whose rows are in the order of their last change and can be asked for by offset.
-pub trait Rows: Send + Sync {
-    /// Reads the rows of `span`, oldest change first. The source may answer with fewer, never with more.
-    /// A row without a readable time of its last change is marked as [`Record::unreadable`].
-    /// [`Fault::TooLarge`]: it could not make so large a page in time.
-    fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>>;
-
-    /// Returns the number of records of each status, archived ones included, that last changed up to `until`.
+    /// Returns the current version of a record, archived or not, or `None` if the list no longer contains it.
+    ///
+    /// Called by `importer replay` for each dead letter and by `importer preview`, never by a run.
     ///
     /// # Errors
     ///
-    /// [`Fault::List`]: also if the source's totals contradict the rows that it lists.
+    /// The record could not be read. If the list itself does not exist, that is an error too, not `None`.
+    fn find<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>>;
+
+    /// Returns the key of a record that a person names, by email address or by key. Sends no request.
+    ///
+    /// Called for the arguments of commands such as `importer why`. The record may not exist.
+    fn key(&self, name: &str) -> String;
+}
+
+/// The paging of a source.
+#[derive(Clone, Copy)]
+pub enum Pages<'a> {
+    /// Offset paging: rows are requested by their position, several pages at once.
+    Rows(&'a dyn Rows),
+    /// Cursor paging: each page names the next one.
+    Chain(&'a dyn Chain),
+}
+
+/// A source with offset paging: the service filters its list by the time of the last change, sorts it by that
+/// time, and serves any range of rows.
+pub trait Rows: Send + Sync {
+    /// Reads the rows of `window` in the range `span`, oldest change first.
+    ///
+    /// Called for several ranges in parallel, in any order; ranges overlap, and a range may be read again.
+    /// The page may contain fewer rows than `span.count`, never more. Its `total` is what the service
+    /// reports; the engine verifies it. A window without an end is used for counts only. A row without a
+    /// readable time of its last change is marked as [`Record::unreadable`].
+    ///
+    /// # Errors
+    ///
+    /// * [`Fault::TooLarge`]: the service did not finish so large a page in time. The engine requests smaller
+    ///   pages, then splits the window by time.
+    /// * [`Fault::List`]: the list can't be read at present. The run ends, and the next one continues it.
+    fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>>;
+
+    /// Counts the records by status, including archived ones, whose last change is not after `until`.
+    ///
+    /// Called by `importer verify` only.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: the records could not be counted, or the service's totals contradict its rows.
     fn census(&self, until: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>>;
 }
 
-/// A source that is read from its beginning to its end. It can't be asked for what has changed: every run reads all that there is
-/// to read, so that a full load and a sync differ only in what is held back as unchanged.
+/// A source with cursor paging. The service can't filter by change: every run reads the whole list, so that a
+/// full load and an incremental sync differ only in whether unchanged records are sent.
 pub trait Chain: Send + Sync {
-    /// Reads the page at `cursor`, the first one without; about `count` records. `at`: when the run began, by the source's clock.
+    /// Reads the page at `cursor`, or the first page without one.
+    ///
+    /// Called for one page after the other. `count` is the number of records to request; the page may contain
+    /// fewer or more. `at` is the start of the run by the source's clock, the same for all of its pages. The
+    /// engine stores the cursor of each settled page, so `cursor` may come from an earlier process and has to
+    /// remain valid. The engine does not interpret it, but a cursor that repeats an earlier one ends the run
+    /// with a fault.
+    ///
+    /// A record that the service reports as deleted has [`Record::deleted`] set. A record that is merely
+    /// missing is counted as no longer listed, and not deleted at the sink.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: the page can't be read at present. The run ends, and the next one continues at this
+    /// page. An adapter divides a page that is too large itself; [`Fault::TooLarge`] has no special meaning
+    /// here.
     fn follow<'a>(
         &'a self,
         at: DateTime<Utc>,

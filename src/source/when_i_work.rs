@@ -1,5 +1,5 @@
-//! Shifts of one When I Work account: a window of days around today, read whole every time. A source that can't tell what has
-//! changed: what is the same is held back by the memory of what was sent.
+//! The shifts of one When I Work account: the days around today, read as a whole in every run. The service
+//! can't filter by change, so the delivery cache decides which shifts are unchanged and not sent.
 //!
 //! <https://apis.apis.io/apis/when-i-work/when-i-work-api/>,
 //! <https://help.wheniwork.com/articles/getting-access-to-the-when-i-work-api-computer/>.
@@ -51,19 +51,19 @@ pub const SPEC: Spec = Spec {
     ],
 };
 
-/// What an entry can set.
+/// Settings of an entry.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Settings {
-    /// Days after today.
+    /// Number of days after today.
     days_ahead: u16,
-    /// Days before today.
+    /// Number of days before today.
     days_prior: u16,
-    /// In which a day begins, such as `Europe/London`.
+    /// Time zone in which a day begins, such as `Europe/London`.
     time_zone: String,
-    /// Drafts too.
+    /// Whether to read drafts.
     unpublished: bool,
-    /// Shifts that nobody has taken, of all schedules; needs the rights of a manager.
+    /// Whether to read the open shifts of all schedules. Requires the permissions of a manager.
     open_shifts: bool,
 }
 
@@ -74,14 +74,16 @@ impl Default for Settings {
     }
 }
 
-/// What is read when it is not one location.
+/// `list_id` of an entry that reads all locations.
 const ALL: &str = "shifts";
+/// Status of a draft.
 const UNPUBLISHED: &str = "unpublished";
+/// Status of a shift that no person has taken.
 const OPEN: &str = "open";
-/// Days around today, at most: a year and a day each way.
+/// Upper bound of the days before today, and of those after it: a year and a day.
 const MOST_DAYS: u16 = 366;
 
-/// The shifts of an account, or of one location of it.
+/// The shifts of an account, or of one of its locations.
 pub struct WhenIWork {
     accounts: Accounts,
     location: Option<u64>,
@@ -96,14 +98,19 @@ impl WhenIWork {
         let number = wanted.list_id.parse().ok().filter(|number: &u64| *number > 0);
         let location = number.filter(|number| number.to_string() == wanted.list_id);
         if location.is_none() && wanted.list_id != ALL {
-            let why = "when_i_work: `list_id` must be \"shifts\" for all of them, or the number of a location (schedule)";
+            let why = "when_i_work: `list_id` must be \"shifts\" for all shifts, or the number of a location (schedule)";
             return Err(why.to_owned().into());
         }
         if settings.days_ahead.max(settings.days_prior) > MOST_DAYS {
-            return Err(format!("when_i_work: `days_ahead` and `days_prior` are {MOST_DAYS} at most").into());
+            return Err(
+                format!("when_i_work: `days_ahead` and `days_prior` must be at most {MOST_DAYS}").into()
+            );
         }
         let zone: Tz = settings.time_zone.parse().map_err(|_| {
-            format!("when_i_work: `time_zone` {:?} is none such as \"Europe/London\"", settings.time_zone)
+            format!(
+                "when_i_work: unknown `time_zone` {:?}; use a name such as \"Europe/London\"",
+                settings.time_zone
+            )
         })?;
         Ok(WhenIWork {
             accounts: Accounts::open(doors, wanted.caller)?,
@@ -114,7 +121,7 @@ impl WhenIWork {
         })
     }
 
-    /// Whether the listing would have it.
+    /// Whether the listing would contain this shift.
     fn is_wanted(&self, record: &Record) -> bool {
         #[derive(Deserialize)]
         struct Place {
@@ -127,6 +134,7 @@ impl WhenIWork {
             && (self.open_shifts || record.status != OPEN)
     }
 
+    /// Returns the parameters of a request for the shifts that begin in `slice`.
     fn query(&self, slice: Slice, limit: usize) -> Vec<(&'static str, String)> {
         let mut query = vec![
             ("start", time::wire(slice.from)),
@@ -164,7 +172,7 @@ impl Source for WhenIWork {
                 let (One { shift }, repaired) = unreadable::read(response.body()).map_err(broken)?;
                 let record = record(shift, repaired.as_ref());
                 match record.unreadable {
-                    // An answer without a key is not the shift.
+                    // A response without a key is not the shift.
                     Some(why) if is_nameless(&record.key) => Err(Fault::retry(UNREAD).because(why)),
                     _ => Ok(record),
                 }
@@ -183,8 +191,9 @@ impl Source for WhenIWork {
 }
 
 impl Chain for WhenIWork {
-    /// One slice of the days; if its answer may be cut off, the slice is read again in halves. Of the day before, deletions alone: the
-    /// service is said to tell those *made* in a time, and one may be made a moment before midnight.
+    /// Reads one slice of the days. If the response may be cut off, the page is empty, and the next one is
+    /// the first half of the slice. Of the day before all others only the deletions are read: reportedly the
+    /// service lists the deletions *made* in the slice, and one may be made a moment before midnight.
     fn follow<'a>(
         &'a self,
         at: DateTime<Utc>,
@@ -218,8 +227,8 @@ impl Chain for WhenIWork {
                 let (rows, from) = (records.len(), time::spoken(slice.from));
                 ONCE.call_once(|| {
                     warn!(
-                        "just {rows} shifts begin within a minute of {from}; if the service cuts answers off there, some are \
-                         missing."
+                        "exactly {rows} shifts begin within a minute of {from}; if the service cuts responses off there, some \
+                         shifts are missing."
                     );
                 });
             }
@@ -230,27 +239,28 @@ impl Chain for WhenIWork {
     }
 }
 
-/// Services cut answers off at round numbers.
+/// A number of rows that is a multiple of this may be a limit of the service.
 const ROUND: usize = 50;
 
-/// Told once: what is so is so every few seconds.
+/// Logs the warning once per process; the runs that would repeat it are seconds apart.
 static ONCE: Once = Once::new();
 
-/// Whether there may be more than was answered. It is told nowhere how many rows an answer holds at most: one that is as full as it
-/// was asked to be may be cut off, and one of a round number of rows by a limit of the service's own.
+/// Whether the response may be cut off. The service does not document the maximum number of rows. A response
+/// with as many rows as requested may be cut off, and so may one with a round number of rows, by a limit of
+/// the service's own.
 fn is_cut_off(rows: usize, count: usize) -> bool {
     rows >= count || (rows > 0 && rows.is_multiple_of(ROUND))
 }
 
-/// An answer.
+/// A response.
 struct Page {
     records: Vec<Record>,
-    /// Those that were deleted.
+    /// Deleted shifts.
     gone: Vec<Record>,
     at: DateTime<Utc>,
 }
 
-/// Reads a page. `from` is the start of its slice, for messages.
+/// Reads a response. `from` is the start of its slice, for messages.
 fn page(response: &Response, from: &str) -> Result<Page, Fault> {
     #[derive(Deserialize)]
     struct Shifts {
@@ -267,7 +277,7 @@ fn page(response: &Response, from: &str) -> Result<Page, Fault> {
     let (Shifts { shifts, deleted_ids, error, errors, success }, repaired) =
         unreadable::read(response.body()).map_err(broken)?;
     if reports_error(&error, &errors, &success) {
-        return Err(Fault::retry("when_i_work's answer reports an error"));
+        return Err(Fault::retry("when_i_work's response reports an error"));
     }
     let mut records: Vec<Record> = shifts.into_iter().map(|body| record(body, repaired.as_ref())).collect();
     let gone: Result<_, _> = deleted_ids.unwrap_or_default().into_iter().map(gone).collect();
@@ -275,7 +285,7 @@ fn page(response: &Response, from: &str) -> Result<Page, Fault> {
     for (kind, records) in [("shift", &mut records), ("deleted shift", &mut gone)] {
         for (index, record) in records.iter_mut().enumerate() {
             if let Some(why) = &mut record.unreadable {
-                *why += &format!("; {kind} {} of the answer from {from} on", index + 1);
+                *why += &format!("; {kind} {} of the page from {from} on", index + 1);
             }
         }
     }
@@ -289,7 +299,7 @@ fn record(body: Box<RawValue>, repaired: Option<&Repaired>) -> Record {
     struct Shift {
         id: Value,
         updated_at: Value,
-        /// May come as 1 or 0.
+        /// The service may send 1 or 0 instead of a boolean.
         published: Value,
         user_id: Value,
     }
@@ -323,14 +333,14 @@ fn gone(id: Value) -> Result<Record, serde_json::Error> {
     })
 }
 
-/// The documents say ISO 8601, the answers RFC 2822.
+/// Reads a time. The documentation says ISO 8601, the responses contain RFC 2822.
 fn lenient(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc2822(text.trim()).ok().map(|time| time.to_utc()).or_else(|| time::parse(text))
 }
 
-const UNREAD: &str = "when_i_work's answer can't be read";
+const UNREAD: &str = "when_i_work's response can't be read";
 
-/// The error's own text may quote a value, so only its place is told.
+/// The error's own text may quote a value, so the message contains only its position.
 fn broken(error: serde_json::Error) -> Fault {
     Fault::retry(UNREAD).because(format!(
         "unexpected JSON at line {} column {}",
@@ -350,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_may_be_cut_off_if_it_is_full_or_round() {
+    fn a_response_may_be_cut_off_if_its_number_of_rows_is_full_or_round() {
         for (rows, count, cut_off) in [
             (0, 100, false),
             (99, 100, false),
@@ -364,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn times_come_in_two_spellings_and_flags_as_numbers() {
+    fn times_are_read_in_two_formats_and_booleans_also_as_numbers() {
         let changed = time::parse("2023-05-08T14:30:00Z");
         for text in ["Mon, 08 May 2023 08:30:00 -0600", "2023-05-08T08:30:00-06:00", "2023-05-08 14:30:00"] {
             assert_eq!(shift(json!({"updated_at": text})).changed, changed, "{text}");

@@ -172,7 +172,8 @@ async fn a_list_whose_pushes_are_answered_with_an_error_is_not_recorded_as_deliv
         assert_eq!(world.once().await.unwrap(), Verdict::Failed, "{body}");
         assert_eq!(world.field("latest_timestamp"), Value::Null, "{body}");
         assert_eq!(world.logged("5 sent"), 0);
-        let words = if body == "{}" { "does not say that it took the contacts" } else { "quota used up" };
+        let words =
+            if body == "{}" { "does not confirm that it accepted the contacts" } else { "quota used up" };
         assert!(world.logged(words) > 0, "{body}");
         assert!(!world.folder.path().join("dead-letter").exists(), "nobody is at fault");
     }

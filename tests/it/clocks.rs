@@ -232,7 +232,10 @@ async fn an_answer_without_a_readable_date_fails_the_list_and_says_what_to_look_
     for date in [None, Some("soon".to_owned())] {
         let world = dated("dates2", move |_| date.clone());
         assert_eq!(world.once().await.unwrap(), Verdict::Failed);
-        assert_eq!(world.logged("answered without a readable `Date` header (check `MAILCHIMP_URL`"), 1);
+        assert_eq!(
+            world.logged("sent a response without a readable `Date` header (check `MAILCHIMP_URL`"),
+            1
+        );
     }
 }
 

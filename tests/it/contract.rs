@@ -408,19 +408,19 @@ async fn mailchimp_failures_are_classed_and_told_without_secrets() {
             (0, "connection reset by peer"),
         ],
         expect![[r#"
-            list: could not read the members of list `a` from row 200 on: mailchimp answered 401 unauthorized: api key invalid: your key *** of <address> is invalid (check the key in `MAILCHIMP_APIKEY`)
-            list: could not read the members of list `a` from row 200 on: mailchimp answered 403 forbidden: user disabled: this account has been disabled (check the rights of the key in `MAILCHIMP_APIKEY`)
-            retry: could not read the members of list `a` from row 200 on: mailchimp answered 403 forbidden (tried 6 times in … s)
-            list: could not read the members of list `a` from row 200 on: mailchimp answered 404 not found: resource not found: the requested resource could not be found (check `list_id`: is it a list of this account?)
-            list: could not read the members of list `a` from row 200 on: mailchimp answered 400 bad request: invalid resource: status is required
-            retry: could not read the members of list `a` from row 200 on: mailchimp answered 408 request timeout (tried 6 times in … s)
-            retry: could not read the members of list `a` from row 200 on: mailchimp answered 429 too many requests: too many requests: you have exceeded the limit of 10 simultaneous connections (tried 6 times in … s)
-            retry: could not read the members of list `a` from row 200 on: mailchimp answered 500 internal server error (tried 6 times in … s)
-            too large: could not read the members of list `a` from row 200 on: mailchimp answered 504 gateway timeout
-            list: could not read the members of list `a` from row 200 on: mailchimp answered 301 moved permanently (redirects are not followed with a key; check `MAILCHIMP_URL`)
-            retry: could not read the members of list `a` from row 200 on: mailchimp's answer can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
-            retry: could not read the members of list `a` from row 200 on: mailchimp's answer can't be read: unexpected JSON at line 1 column 70 (tried 6 times in … s)
-            retry: could not read the members of list `a` from row 200 on: no whole answer from mailchimp at https://us1.api.mailchimp.com: connection reset by peer (tried 6 times in … s; if this lasts, check the network and `MAILCHIMP_URL`)
+            list: could not read the members of list `a` from row 200 on: mailchimp returned 401 unauthorized: api key invalid: your key *** of <address> is invalid (check the key in `MAILCHIMP_APIKEY`)
+            list: could not read the members of list `a` from row 200 on: mailchimp returned 403 forbidden: user disabled: this account has been disabled (check the permissions of the key in `MAILCHIMP_APIKEY`)
+            retry: could not read the members of list `a` from row 200 on: mailchimp returned 403 forbidden (tried 6 times in … s)
+            list: could not read the members of list `a` from row 200 on: mailchimp returned 404 not found: resource not found: the requested resource could not be found (check that `list_id` is a list of this account)
+            list: could not read the members of list `a` from row 200 on: mailchimp returned 400 bad request: invalid resource: status is required
+            retry: could not read the members of list `a` from row 200 on: mailchimp returned 408 request timeout (tried 6 times in … s)
+            retry: could not read the members of list `a` from row 200 on: mailchimp returned 429 too many requests: too many requests: you have exceeded the limit of 10 simultaneous connections (tried 6 times in … s)
+            retry: could not read the members of list `a` from row 200 on: mailchimp returned 500 internal server error (tried 6 times in … s)
+            too large: could not read the members of list `a` from row 200 on: mailchimp returned 504 gateway timeout
+            list: could not read the members of list `a` from row 200 on: mailchimp returned 301 moved permanently (redirects are not followed, to protect the key; check `MAILCHIMP_URL`)
+            retry: could not read the members of list `a` from row 200 on: mailchimp's response can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
+            retry: could not read the members of list `a` from row 200 on: mailchimp's response can't be read: unexpected JSON at line 1 column 70 (tried 6 times in … s)
+            retry: could not read the members of list `a` from row 200 on: no complete response from mailchimp at https://us1.api.mailchimp.com: connection reset by peer (tried 6 times in … s; if this persists, check the network and `MAILCHIMP_URL`)
         "#]],
     )
     .await;
@@ -440,19 +440,19 @@ async fn ometria_failures_are_classed_and_told_without_secrets() {
             (200, "<html>maintenance</html>"),
             (202, r#"{"status": "OK", "request_id": "r-1", "accepted": 1, "rejected": 1}"#),
             (200, r#"{"status": "OK", "accepted": 0}"#),
-            (0, "no answer in time"),
+            (0, "no response in time"),
         ],
         expect![[r#"
-            list: could not push 2 contacts of list `a` to ometria: ometria answered 401 unauthorized (check the key in `OMETRIA_APIKEY`)
-            list: could not push 2 contacts of list `a` to ometria: ometria answered 403 forbidden: api key is not authorised to access this resource (check the rights of the key in `OMETRIA_APIKEY`)
-            too large: could not push 2 contacts of list `a` to ometria: ometria answered 400 bad request: payload invalid: <address> is bad
-            too large: could not push 2 contacts of list `a` to ometria: ometria answered 413 payload too large
-            retry: could not push 2 contacts of list `a` to ometria: ometria answered 429 too many requests (tried 6 times in … s)
-            retry: could not push 2 contacts of list `a` to ometria: ometria answered 503 service unavailable (tried 6 times in … s)
-            retry: could not push 2 contacts of list `a` to ometria: ometria's answer can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
+            list: could not push 2 contacts of list `a` to ometria: ometria returned 401 unauthorized (check the key in `OMETRIA_APIKEY`)
+            list: could not push 2 contacts of list `a` to ometria: ometria returned 403 forbidden: api key is not authorised to access this resource (check the permissions of the key in `OMETRIA_APIKEY`)
+            too large: could not push 2 contacts of list `a` to ometria: ometria returned 400 bad request: payload invalid: <address> is bad
+            too large: could not push 2 contacts of list `a` to ometria: ometria returned 413 payload too large
+            retry: could not push 2 contacts of list `a` to ometria: ometria returned 429 too many requests (tried 6 times in … s)
+            retry: could not push 2 contacts of list `a` to ometria: ometria returned 503 service unavailable (tried 6 times in … s)
+            retry: could not push 2 contacts of list `a` to ometria: ometria's response can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
             too large: could not push 2 contacts of list `a` to ometria: ometria rejected 1 of 2 contacts
             too large: could not push 2 contacts of list `a` to ometria: ometria rejected 2 of 2 contacts
-            retry: could not push 2 contacts of list `a` to ometria: no whole answer from ometria at https://api.ometria.com: no answer in time (tried 6 times in … s; if this lasts, check the network and `OMETRIA_URL`)
+            retry: could not push 2 contacts of list `a` to ometria: no complete response from ometria at https://api.ometria.com: no response in time (tried 6 times in … s; if this persists, check the network and `OMETRIA_URL`)
         "#]],
     )
     .await;
@@ -476,17 +476,17 @@ async fn when_i_work_failures_are_classed_and_told_without_secrets() {
             (0, "connection reset by peer"),
         ],
         expect![[r#"
-            list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 401 unauthorized: user login required with *** of <address> (the token in `WHEN_I_WORK_TOKEN` is over or wrong; set a new one, or `WHEN_I_WORK_KEY`, `WHEN_I_WORK_EMAIL` and `WHEN_I_WORK_PASSWORD`)
-            list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 403 forbidden: you are not allowed to see this (check the rights of the key in `WHEN_I_WORK_TOKEN`)
-            list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 404 not found (check `WHEN_I_WORK_URL`)
-            list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 400 bad request: end is before start
-            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 429 too many requests (tried 6 times in … s)
-            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 500 internal server error (tried 6 times in … s)
-            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 504 gateway timeout (tried 6 times in … s)
-            list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work answered 301 moved permanently (redirects are not followed with a key; check `WHEN_I_WORK_URL`)
-            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work's answer can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
-            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work's answer can't be read: unexpected JSON at line 1 column 11 (tried 6 times in … s)
-            retry: could not read the shifts from 2026-11-20 00:00:00 on: no whole answer from when_i_work at https://api.wheniwork.com: connection reset by peer (tried 6 times in … s; if this lasts, check the network and `WHEN_I_WORK_URL`)
+            list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work returned 401 unauthorized: user login required with *** of <address> (the token in `WHEN_I_WORK_TOKEN` has expired or is wrong; set a new one, or `WHEN_I_WORK_KEY`, `WHEN_I_WORK_EMAIL` and `WHEN_I_WORK_PASSWORD`)
+            list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work returned 403 forbidden: you are not allowed to see this (check the permissions of the key in `WHEN_I_WORK_TOKEN`)
+            list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work returned 404 not found (check `WHEN_I_WORK_URL`)
+            list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work returned 400 bad request: end is before start
+            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work returned 429 too many requests (tried 6 times in … s)
+            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work returned 500 internal server error (tried 6 times in … s)
+            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work returned 504 gateway timeout (tried 6 times in … s)
+            list: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work returned 301 moved permanently (redirects are not followed, to protect the key; check `WHEN_I_WORK_URL`)
+            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work's response can't be read: unexpected JSON at line 1 column 1 (tried 6 times in … s)
+            retry: could not read the shifts from 2026-11-20 00:00:00 on: when_i_work's response can't be read: unexpected JSON at line 1 column 11 (tried 6 times in … s)
+            retry: could not read the shifts from 2026-11-20 00:00:00 on: no complete response from when_i_work at https://api.wheniwork.com: connection reset by peer (tried 6 times in … s; if this persists, check the network and `WHEN_I_WORK_URL`)
         "#]],
     )
     .await;

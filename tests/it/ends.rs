@@ -50,15 +50,13 @@ async fn what_is_wrong_with_an_end_is_told_with_its_place_and_needs_no_key() {
     assert_eq!(code, 2);
     let jq = match cfg!(feature = "jq") {
         true => "9:31: `mapping`: jq: either `expression` or `file` is needed",
-        false => {
-            "9:31: `mapping`: jq is not in this build, but with the feature `jq`: IMPORTER_FEATURES=jq ./run.sh go"
-        }
+        false => "9:31: `mapping`: this build has no `jq`; run IMPORTER_FEATURES=jq ./run.sh go",
     };
     for problem in [
-        "2:28: `sink`: there is no type \"kafka\", only ometria, ndjson, stdout",
-        "3:30: `source`: when_i_work: `list_id` must be \"shifts\" for all of them, or the number of a location (schedule)",
-        "4:35: `source`: when_i_work: `days`: unknown field `days`, expected one of `days_ahead`, `days_prior`, `time_zone`, `unpublished`, `open_shifts`; and, as every type, min_interval, retry",
-        "5:31: `source`: `min_interval`: \"soon\" is no length of time such as \"60s\" or \"5m\"",
+        "2:28: `sink`: unknown type \"kafka\", expected one of ometria, ndjson, stdout",
+        "3:30: `source`: when_i_work: `list_id` must be \"shifts\" for all shifts, or the number of a location (schedule)",
+        "4:35: `source`: when_i_work: `days`: unknown field `days`, expected one of `days_ahead`, `days_prior`, `time_zone`, `unpublished`, `open_shifts`; every type also takes min_interval, retry",
+        "5:31: `source`: `min_interval`: invalid duration \"soon\"; use a number and a unit, such as \"60s\" or \"5m\"",
         "`sink`: ometria takes contacts, and as_is makes none; choose another mapping or another sink",
         "7:57: `mapping`: ometria_contact makes contacts of members, which this source has not; choose another mapping",
         "8:31: `mapping`: fields: `fields.a`: either `from`",
@@ -68,9 +66,9 @@ async fn what_is_wrong_with_an_end_is_told_with_its_place_and_needs_no_key() {
         "`unchanged` knows only `store` and `expire`",
         "`unchanged` must be one of embedded, off, or an object with one as `store`",
         "11:3: `full_load` changed_only holds back what is remembered, and nothing is: set `unchanged` to \"embedded\"",
-        "12:31: `source`: `min_interval`: 60 is no length of time such as \"60s\" or \"5m\"",
+        "12:31: `source`: `min_interval`: invalid duration 60; use a number and a unit, such as \"60s\" or \"5m\"",
         "13:31: `mapping`: `consent`, `collection`, `default_country`,",
-        "`sink`: ndjson: `path` state.json is a place of importer's own; choose another, such as out/",
+        "`sink`: ndjson: `path` state.json is reserved for importer; choose another, such as out/",
         "`a` stands twice here; remove one of them",
         "`retry` is not used here; it belongs into the object of `source`: warning",
         "state.json: 1 entry can run; 17 problems, 1 warning.",
@@ -91,7 +89,7 @@ async fn keys_are_needed_by_the_entries_that_use_them_and_by_no_other() {
     let mut command = with_login(&loopback, &["go", "--once"]);
     command.env_remove("WHEN_I_WORK_PASSWORD");
     let (code, _, log) = finish(command).await;
-    assert!(code == 77 && log.contains("`WHEN_I_WORK_PASSWORD` is not set; put it into .env"), "{log}");
+    assert!(code == 77 && log.contains("`WHEN_I_WORK_PASSWORD` is not set; set it in .env"), "{log}");
     // A paused entry needs none.
     fs::write(
         loopback.folder.path().join("state.json"),
@@ -105,7 +103,7 @@ async fn keys_are_needed_by_the_entries_that_use_them_and_by_no_other() {
     let mut running = Running::start(running);
     running.wait_for("is paused").await;
     fs::write(loopback.folder.path().join("state.json"), SHIFTS).unwrap();
-    running.wait_for("state.json:1:34: `source`: `WHEN_I_WORK_KEY` is not set; put it into .env").await;
+    running.wait_for("state.json:1:34: `source`: `WHEN_I_WORK_KEY` is not set; set it in .env").await;
     running.signal("TERM");
     assert!(running.end().await.success());
 }

@@ -79,7 +79,7 @@ async fn a_key_without_the_right_to_read_errors_still_delivers() {
         let refused = Trouble::Status(403, None);
         world.sandbox.trouble(Service::Ometria, refused);
         sleep(minutes(2)).await;
-        assert_eq!(world.logged("could not read ometria's validation errors: ometria answered 403"), 1);
+        assert_eq!(world.logged("could not read ometria's validation errors: ometria returned 403"), 1);
         world.save(r#"[{"list_id": "lat3", "latest_timestamp": null}]"#);
         sleep(minutes(1)).await;
         assert_eq!(world.logged("updated, latest timestamp"), 2, "the account is not parked for it");

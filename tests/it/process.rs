@@ -87,7 +87,7 @@ async fn a_second_ctrl_c_stops_at_once() {
         loopback.sandbox.trouble(importer::sandbox::Service::Ometria, down);
     }
     let mut running = Running::start(loopback.command(&["go"]));
-    running.wait_for("trying again in").await;
+    running.wait_for("attempt 2 of 6 in").await;
     running.signal("INT");
     running.wait_for("stopping: ").await;
     // The same signal at the same moment is no second one.
@@ -131,7 +131,7 @@ async fn exit_codes_are_as_the_help_says() {
         (
             with("MAILCHIMP_APIKEY", ""),
             77,
-            "`MAILCHIMP_APIKEY` is not set; put it into .env or the environment, or try importer without keys: ./run.sh demo",
+            "`MAILCHIMP_APIKEY` is not set; set it in .env or the environment, or try importer without keys: ./run.sh demo",
         ),
         (with("OMETRIA_APIKEY", ""), 77, "`OMETRIA_APIKEY` is not set"),
         (with("OMETRIA_RATE", "fast"), 2, "`OMETRIA_RATE` must be"),

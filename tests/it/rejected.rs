@@ -168,7 +168,7 @@ async fn counts_that_contradict_the_rows_are_no_counts() {
     for (lie, change) in lies {
         let found = census(change).await;
         assert!(
-            found.as_ref().is_err_and(|why| why.contains("its totals can't be right")),
+            found.as_ref().is_err_and(|why| why.contains("its totals are inconsistent")),
             "{lie}: {found:?}"
         );
     }

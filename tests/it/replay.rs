@@ -211,7 +211,7 @@ async fn a_list_that_is_gone_makes_nobody_gone() {
     let (loopback, _) = with_refused(2).await;
     loopback.sandbox.mailchimp().remove_list("rep1");
     let (code, told) = replayed(&loopback, &["rep1"]).await;
-    assert!(code == 1 && told.contains("404") && told.contains("check `list_id`"), "{told}");
+    assert!(code == 1 && told.contains("404") && told.contains("check that `list_id`"), "{told}");
     assert_eq!(letters(&loopback).len(), 2);
 }
 

@@ -39,7 +39,7 @@ async fn transient_failures_are_tried_again_and_nothing_is_lost_or_sent_twice() 
             world.assert_delivered("flaky1");
             assert_eq!(world.field("total_updates"), world.contacts());
             // A page that takes too long is not asked for again as it is.
-            let again = world.logged("trying again in")
+            let again = world.logged(" of 6 in ")
                 + world.logged("requesting smaller pages")
                 + world.logged("splitting the window in two by time");
             assert_eq!(again, 4, "{service:?} {trouble:?}");
@@ -68,13 +68,13 @@ async fn a_server_that_does_not_recover_ends_the_list_with_the_tries_and_the_oth
     }
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
     assert_eq!(world.state(), text);
-    let told = "ometria answered 503 service unavailable (tried 6 times in";
+    let told = "ometria returned 503 service unavailable (tried 6 times in";
     assert_eq!(world.logged(told), 1);
     assert_eq!(
         world.logged(
-            "ERROR list \"gone1\" failed: could not read the members of list `gone1` from row 0 on: mailchimp answered 404 not \
-             found: resource not found: the requested resource could not be found (check `list_id`: is it a list of \
-             this account?). Its entry is left as it was; its next run goes on from what is delivered."
+            "ERROR list \"gone1\" failed: could not read the members of list `gone1` from row 0 on: mailchimp returned 404 not \
+             found: resource not found: the requested resource could not be found (check that `list_id` is a list of \
+             this account). Its entry is left as it was; its next run goes on from what is delivered."
         ),
         1
     );
@@ -93,9 +93,9 @@ async fn a_failed_list_leaves_its_entry_and_the_other_lists_finish() {
 async fn a_refused_key_is_not_tried_again_and_names_its_variable() {
     for (service, status, variable) in [
         (Service::Mailchimp, 401, "check the key in `MAILCHIMP_APIKEY`"),
-        (Service::Mailchimp, 403, "check the rights of the key in `MAILCHIMP_APIKEY`"),
+        (Service::Mailchimp, 403, "check the permissions of the key in `MAILCHIMP_APIKEY`"),
         (Service::Ometria, 401, "check the key in `OMETRIA_APIKEY`"),
-        (Service::Ometria, 403, "check the rights of the key in `OMETRIA_APIKEY`"),
+        (Service::Ometria, 403, "check the permissions of the key in `OMETRIA_APIKEY`"),
     ] {
         let world = World::new().list("key1", 10).with_state(r#"[{"list_id": "key1"}]"#);
         world.sandbox.trouble(service, Trouble::Status(status, None));
@@ -175,5 +175,5 @@ async fn a_redirect_is_refused_rather_than_followed_with_the_key() {
     let world = World::new().list("moved1", 10).with_state(r#"[{"list_id": "moved1"}]"#);
     world.sandbox.trouble(Service::Mailchimp, Trouble::Status(302, None));
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
-    assert_eq!(world.logged("redirects are not followed with a key"), 1);
+    assert_eq!(world.logged("redirects are not followed, to protect the key"), 1);
 }

@@ -231,7 +231,7 @@ async fn where_nothing_is_to_be_retried_a_failed_run_waits_for_its_next_turn() {
     let (ended, ()) = tokio::join!(world.go(), story);
     assert_eq!(ended.unwrap(), Verdict::Done);
     assert_eq!(requests(), 8);
-    assert_eq!(world.logged("500 internal server error (`retry` is false: the next run asks again)"), 2);
+    assert_eq!(world.logged("500 internal server error (`retry` is false; the next run tries again)"), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,8 +247,9 @@ async fn a_token_that_is_given_needs_no_login_and_says_when_it_is_over() {
     sleep(minutes(1)).await;
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
     assert_eq!(
-        world
-            .logged("the token in `WHEN_I_WORK_TOKEN` is over or wrong; set a new one, or `WHEN_I_WORK_KEY`"),
+        world.logged(
+            "the token in `WHEN_I_WORK_TOKEN` has expired or is wrong; set a new one, or `WHEN_I_WORK_KEY`"
+        ),
         1
     );
     assert!(world.logged(token) == 0);

@@ -87,7 +87,7 @@ const SPOILS: [(&str, Spoil); 12] = [
         spoil_field(response, member, "last_changed", &json!("(none)"))
     }),
     ("`last_changed` is blank", |response, member| spoil_field(response, member, "last_changed", &json!(""))),
-    ("`last_changed` is no time", |response, member| {
+    ("`last_changed` is not a valid time", |response, member| {
         spoil_field(response, member, "last_changed", &json!("yesterday"))
     }),
     ("the record is null, not an object", |response, member| {
@@ -144,7 +144,7 @@ async fn one_member_that_cannot_be_read_is_kept_and_all_others_are_delivered() {
         assert_eq!(found.len(), 1, "{index} {what}: {found:?}");
         let reason = found[0]["reason"].as_str().unwrap();
         assert!(reason.starts_with(&format!("unreadable: {what}; row ")), "{index}: {reason}");
-        assert!(reason.contains(" of the answer from row "), "{reason}");
+        assert!(reason.contains(" of the page at offset "), "{reason}");
         assert!(
             !reason.contains('@') && !reason.contains("yesterday") && !reason.contains("123456"),
             "{reason}"
@@ -344,7 +344,7 @@ async fn a_broken_envelope_is_no_page() {
             })
         });
         assert_eq!(world.once().await.unwrap(), Verdict::Failed);
-        assert!(world.logged("mailchimp's answer can't be read: unexpected JSON at line 1 column ") > 0);
+        assert!(world.logged("mailchimp's response can't be read: unexpected JSON at line 1 column ") > 0);
         assert_eq!((world.contacts(), letters(&world, "unr6").len()), (0, 0));
     }
 }
@@ -355,14 +355,14 @@ const SHIFTS: &str = r#"[{"list_id": "shifts", "source": "when_i_work", "sink": 
 async fn one_shift_that_cannot_be_read_is_kept_and_all_others_are_passed_on() {
     type Spoil = fn(&mut Value);
     let spoils: [(&str, Spoil); 6] = [
-        ("`id` is null; shift 3 of the answer", |body| body["shifts"][2]["id"] = Value::Null),
-        ("`id` is a negative number; shift 3 of the answer", |body| body["shifts"][2]["id"] = json!(-1)),
-        ("`id` is a text; shift 3 of the answer", |body| body["shifts"][2]["id"] = json!("x")),
-        ("the record is null, not an object; shift 3 of the answer", |body| body["shifts"][2] = Value::Null),
-        ("`id` is missing; shift 3 of the answer", |body| {
+        ("`id` is null; shift 3 of the page", |body| body["shifts"][2]["id"] = Value::Null),
+        ("`id` is a negative number; shift 3 of the page", |body| body["shifts"][2]["id"] = json!(-1)),
+        ("`id` is a string; shift 3 of the page", |body| body["shifts"][2]["id"] = json!("x")),
+        ("the record is null, not an object; shift 3 of the page", |body| body["shifts"][2] = Value::Null),
+        ("`id` is missing; shift 3 of the page", |body| {
             _ = body["shifts"][2].as_object_mut().unwrap().remove("id")
         }),
-        ("`id` is null; deleted shift 1 of the answer", |body| body["deleted_ids"] = json!([null])),
+        ("`id` is null; deleted shift 1 of the page", |body| body["deleted_ids"] = json!([null])),
     ];
     for (index, (what, spoil)) in spoils.into_iter().enumerate() {
         let world = World::new().with_state(SHIFTS);
@@ -479,7 +479,7 @@ async fn a_replay_keeps_the_letter_of_a_record_that_nobody_can_ask_for_and_says_
         mailchimp.members("unr7").find(|member| member.status == "subscribed").unwrap().id()
     };
     let letter = |key: &str| {
-        json!({"key": key, "entry": "unr7", "reason": "unreadable: `id` is null; row 17 of the answer from row 300",
+        json!({"key": key, "entry": "unr7", "reason": "unreadable: `id` is null; row 17 of the page at offset 300",
             "request_id": null, "time": "2026-11-21T12:00:00Z", "payload": null})
     };
     let file = loopback.folder.path().join("dead-letter/unr7.ndjson");

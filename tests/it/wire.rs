@@ -46,8 +46,8 @@ async fn answers_that_stall_or_are_cut_off_are_asked_for_again_and_the_list_is_d
     }
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     assert_eq!(world.sandbox.seen().troubles.len(), 4);
-    for told in ["mailchimp", "ometria"].map(|service| format!("no whole answer from {service} at ")) {
-        for why in ["no answer in time", "end of file before message length reached"] {
+    for told in ["mailchimp", "ometria"].map(|service| format!("no complete response from {service} at ")) {
+        for why in ["no response in time", "end of file before message length reached"] {
             assert!(world.lines(&told).iter().any(|line| line.contains(why)), "{told}: {why}");
         }
     }

@@ -1,5 +1,5 @@
-//! What Ometria takes of a contact, as far as it tells. Checked before sending: its own validation comes after the answer,
-//! and names no record.
+//! Rules of Ometria for a contact, as far as they are documented. Checked before sending, because Ometria
+//! validates contacts after its response, and names no record.
 //!
 //! <https://support.ometria.com/hc/en-gb/articles/360011617238-Push-API>,
 //! <https://support.ometria.com/hc/en-gb/articles/360011284598-CSV-Upload>.
@@ -8,12 +8,13 @@ use serde_json::{Map, Value};
 
 use crate::base::{record::Reason, time};
 
-/// The most bytes of a record: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
+/// Upper bound of a record, in bytes: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
 const MAX_BYTES: usize = 60_000;
-/// All properties together, as JSON, stay below: <https://docs.ometria.com/docs/ometria-data-architecture>.
+/// Upper bound (exclusive) of all properties together, in bytes of JSON:
+/// <https://docs.ometria.com/docs/ometria-data-architecture>.
 const MAX_PROPERTIES: usize = 1000;
 
-/// A field, what is said of a record that breaks its rule, and the rule.
+/// A field, the reason for rejecting a record that breaks its rule, and the rule.
 type Rule = (&'static str, Reason, fn(&Value) -> bool);
 
 const RULES: [Rule; 20] = [
@@ -38,11 +39,11 @@ const RULES: [Rule; 20] = [
     ("timestamp_unsubscribed", "invalid_timestamp_unsubscribed", is_time),
     ("properties", "invalid_properties", are_properties),
 ];
-/// Without these a contact can't be told from others, or would be merged where it does not belong.
+/// Required fields. Without them Ometria could not identify the contact, or would merge it into another one.
 const REQUIRED: [&str; 5] = ["@type", "@collection", "@merge", "id", "email"];
 
-/// Why Ometria would not take this record, if it would not. What it does not know is refused as well: above all an
-/// `@force_optin`.
+/// Returns why Ometria would refuse a record, or `None` if it would accept it. Unknown fields are refused
+/// too, above all `@force_optin`.
 pub fn refusal(record: &str) -> Option<Reason> {
     if record.len() > MAX_BYTES {
         return Some("too_large");
@@ -59,12 +60,12 @@ pub fn refusal(record: &str) -> Option<Reason> {
     missing.map(|(_, reason, _)| *reason)
 }
 
-/// Whether the record withdraws somebody's consent.
+/// Whether the record withdraws a person's consent.
 pub fn opts_out(record: &str) -> bool {
     says(record, "EXPLICITLY_OPTEDOUT")
 }
 
-/// Whether the record passes on somebody's consent.
+/// Whether the record passes on a person's consent.
 pub fn opts_in(record: &str) -> bool {
     says(record, "EXPLICITLY_OPTEDIN")
 }
@@ -98,7 +99,7 @@ fn is_country(value: &Value) -> bool {
     rust_iso3166::from_alpha2(text(value)).is_some_and(|country| country.alpha2 == text(value))
 }
 
-/// E.164: up to 15 digits, the first of a country code.
+/// Whether a value is a phone number in E.164: up to 15 digits, beginning with a country code.
 fn is_phone(value: &Value) -> bool {
     let digits = text(value).strip_prefix('+').unwrap_or_default();
     (7..=15).contains(&digits.len()) && digits.bytes().all(|c| c.is_ascii_digit()) && !digits.starts_with('0')
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_contact_that_keeps_the_rules_is_not_refused() {
+    fn a_contact_that_follows_the_rules_is_not_refused() {
         for (field, value) in [
             ("email", json!("ada@example.com")),
             ("gender", json!("f")),

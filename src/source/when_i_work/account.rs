@@ -1,4 +1,5 @@
-//! The account: a developer key and a login give a token, or a token is given; it is renewed before it ends.
+//! The account: a token, either configured or fetched with a developer key and a login, and then renewed
+//! before it expires.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -20,22 +21,26 @@ const EMAIL: &str = "WHEN_I_WORK_EMAIL";
 const PASSWORD: &str = "WHEN_I_WORK_PASSWORD";
 const TOKEN: &str = "WHEN_I_WORK_TOKEN";
 
-/// A token lives seven days from its `iat` on and is to be renewed two days before:
+/// Age at which a token is renewed. A token is valid for seven days from its `iat` on, and should be renewed
+/// two days before it expires:
 /// <https://github.com/api-evangelist/when-i-work/blob/main/rate-limits/when-i-work-rate-limits.yml>.
 const LIFE: TimeDelta = TimeDelta::days(5);
-/// Of the hundred requests a minute that older documents allow, so many a second are asked for: <http://dev.wheniwork.com/>.
+/// Requests per second. Older documentation allows 100 per minute: <http://dev.wheniwork.com/>.
 const RATE: f64 = 1.0;
+/// Simultaneous requests.
 const CONNECTIONS: usize = 2;
-/// With fewer requests left than this in the service's minute the pace goes down.
+/// Remaining requests of the service's minute below which the rate falls.
 const PLENTY: f64 = 30.0;
 
-/// How the token is had.
+/// Where the token comes from.
 enum Login {
+    /// The environment contains a token.
     Given(Secret),
+    /// A login returns the token.
     By { http: Http, email: Secret, password: Secret },
 }
 
-/// The door to the shifts, and the one to the login.
+/// The client for the shifts, and the one for the login.
 pub struct Accounts {
     http: Http,
     login: Login,
@@ -61,7 +66,7 @@ impl Accounts {
         self.http.now()
     }
 
-    /// Reads from the account. A token that is refused before its time is fetched anew once.
+    /// Reads from the account. If the service rejects a fetched token, tries once more with another one.
     pub async fn get<T>(
         &self,
         doing: &str,
@@ -74,7 +79,7 @@ impl Accounts {
         let Login::By { .. } = self.login else {
             return self.http.call(doing, request, read).await.map_err(|fault| match fault.problem().status {
                 Some(401) => fault.hint(format!(
-                    "the token in `{TOKEN}` is over or wrong; set a new one, or `{KEY}`, `{EMAIL}` and `{PASSWORD}`"
+                    "the token in `{TOKEN}` has expired or is wrong; set a new one, or `{KEY}`, `{EMAIL}` and `{PASSWORD}`"
                 )),
                 _ => fault,
             });
@@ -91,8 +96,9 @@ impl Accounts {
 
     fn request(&self, path: &[&str], query: &[(&str, String)], token: &Secret) -> Result<Request, Fault> {
         let mut request = self.http.get(path, query);
-        let value = credentials(TOKEN, token.reveal())
-            .map_err(|_| Fault::list("when_i_work's token holds a character that no header has"))?;
+        let value = credentials(TOKEN, token.reveal()).map_err(|_| {
+            Fault::list("when_i_work's token contains a character that is invalid in a header")
+        })?;
         request.headers_mut().insert(HeaderName::from_static("w-token"), value);
         Ok(request)
     }
@@ -129,13 +135,13 @@ fn token(response: &Response, now: DateTime<Utc>) -> Result<Token, Fault> {
     let person: Option<Person> = serde_json::from_slice(response.body()).ok();
     let Some(Person { token }) = person.filter(|person| !person.token.trim().is_empty()) else {
         let hint = format!("check `{KEY}`, `{EMAIL}` and `{PASSWORD}`");
-        return Err(Fault::retry("when_i_work's answer to the login has no token").hint(hint));
+        return Err(Fault::retry("when_i_work's response to the login has no token").hint(hint));
     };
     let issued = issued(&token).unwrap_or(now).min(now);
     Ok(Token { secret: Secret::new(token), renew: issued + LIFE })
 }
 
-/// When a token was issued, as it says itself (RFC 7519, section 4.1.6).
+/// Returns the time at which a token was issued, from its `iat` claim (RFC 7519, section 4.1.6).
 fn issued(token: &str) -> Option<DateTime<Utc>> {
     #[derive(Deserialize)]
     struct Claims {

@@ -1,21 +1,21 @@
-//! The days around today, in slices: one for each day, smaller ones where a day holds more than an answer. Pure.
+//! The days around today in slices: one per day, or smaller ones if a response can't hold a day. Pure.
 
 use chrono::{DateTime, Days as CalendarDays, NaiveDate, NaiveTime, SubsecRound, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use crate::base::{fault::Fault, time, window::Cursor};
 
-/// What can't be read in slices of this length can't be read.
+/// Shortest slice. A slice of this length that does not fit a response can't be read.
 const SHORTEST: TimeDelta = TimeDelta::minutes(1);
 
-/// A stretch of time, its end not included.
+/// A period of time that excludes its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slice {
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
 }
 
-/// Days around today, where they begin at the midnights of this zone.
+/// The days around today. A day begins at midnight in `zone`.
 #[derive(Debug, Clone, Copy)]
 pub struct Days {
     pub zone: Tz,
@@ -24,22 +24,23 @@ pub struct Days {
 }
 
 impl Days {
-    /// The first slice when it is now `at`: the day before all others, of which only deletions are wanted.
+    /// Returns the first slice of a run that began at `at`: the day before all others, of which only
+    /// deletions are read.
     pub fn first(&self, at: DateTime<Utc>) -> Slice {
         self.day(self.begin(at) - CalendarDays::new(1))
     }
 
-    /// Whether a slice lies before all days whose shifts are wanted.
+    /// Whether a slice lies before all days whose shifts are read.
     pub fn is_before(&self, at: DateTime<Utc>, slice: Slice) -> bool {
         slice.to <= self.midnight(self.begin(at))
     }
 
-    /// The first day whose shifts are wanted.
+    /// Returns the first day whose shifts are read.
     fn begin(&self, at: DateTime<Utc>) -> NaiveDate {
         self.today(at) - CalendarDays::new(self.prior.into())
     }
 
-    /// The slice after this one, up to the end of its day; none when all days are read.
+    /// Returns the next slice, up to the end of its day. `None` after the last day.
     pub fn after(&self, at: DateTime<Utc>, slice: Slice) -> Option<Slice> {
         let end = self.midnight(self.today(at) + CalendarDays::new(u64::from(self.ahead) + 1));
         let next = self.day(slice.to.with_timezone(&self.zone).date_naive());
@@ -54,7 +55,7 @@ impl Days {
         Slice { from: self.midnight(date), to: self.midnight(date + CalendarDays::new(1)) }
     }
 
-    /// Where the clock skips midnight, the day begins an hour later.
+    /// Returns the start of a day. Where the clock skips midnight, the day begins an hour later.
     fn midnight(&self, date: NaiveDate) -> DateTime<Utc> {
         let local =
             |hour| self.zone.from_local_datetime(&date.and_time(NaiveTime::MIN + TimeDelta::hours(hour)));
@@ -64,23 +65,29 @@ impl Days {
 }
 
 impl Slice {
-    /// Its first half; none when it is as short as it can be.
+    /// Returns the first half of the slice. `None` if the slice can't be shorter.
     pub fn half(self) -> Option<Slice> {
         let half = ((self.to - self.from) / 2).max(SHORTEST);
         let to = (self.from + half).trunc_subsecs(0);
         (to < self.to).then_some(Slice { to, ..self })
     }
 
+    /// Formats the slice as a cursor: `2026-11-21T00:00:00Z/2026-11-22T00:00:00Z`.
     pub fn cursor(self) -> Cursor {
         Cursor(format!("{}/{}", time::wire(self.from), time::wire(self.to)))
     }
 
+    /// Reads a cursor that [`Slice::cursor`] formatted.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: the cursor in the checkpoint is damaged.
     pub fn read(cursor: &Cursor) -> Result<Slice, Fault> {
         let parts =
             cursor.0.split_once('/').and_then(|(from, to)| Some((time::parse(from)?, time::parse(to)?)));
         let (from, to) = parts.ok_or_else(|| {
-            Fault::list("the place where the run was interrupted can't be read")
-                .hint("drop it with `importer go --fresh`")
+            Fault::list("the position of the interrupted run can't be read")
+                .hint("discard it with `importer go --fresh`")
         })?;
         Ok(Slice { from, to })
     }
@@ -98,7 +105,7 @@ mod tests {
         Days { zone: zone.parse().unwrap(), prior, ahead }
     }
 
-    /// All slices; those that begin at a full one are halved so often.
+    /// Returns all slices. `full`: starts of slices that are full, and how often each is halved.
     fn walk(days: Days, now: &str, full: &[(&str, u32)]) -> Vec<Slice> {
         let (now, mut slices) = (at(now), vec![]);
         let before = days.first(now);
@@ -127,7 +134,7 @@ mod tests {
                 "2026-11-21T05:00:00",
                 1,
             ),
-            // The clock goes back an hour: a day of 25 hours.
+            // The clock goes back an hour, so that the day has 25 hours.
             (
                 days("Europe/London", 0, 0),
                 "2026-10-25T12:00:00",
@@ -135,7 +142,7 @@ mod tests {
                 "2026-10-26T00:00:00",
                 1,
             ),
-            // It goes forward at midnight, so that this day begins at one.
+            // The clock goes forward at midnight, so that the day begins at 01:00.
             (
                 days("America/Sao_Paulo", 0, 0),
                 "2018-11-04T12:00:00",
