@@ -1,4 +1,4 @@
-//! Ends a run whose entry was paused or removed in the state file. Pure, except that it cancels the run.
+//! Ends runs whose entries were paused or removed in the state file. Pure, except that it cancels the runs.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub enum Pause {
     Removed,
 }
 
-/// The active runs, each with its entry as it is in the file now.
+/// The active runs, each with the current version of its entry.
 #[derive(Default)]
 pub struct Pauses {
     runs: Vec<Run>,
@@ -35,14 +35,14 @@ struct Run {
 }
 
 impl Pauses {
-    /// Adds a run that has begun. `stop` ends this run alone.
+    /// Adds a run that has begun. `stop` is its own token and ends no other run.
     pub fn begin(&mut self, task: AbortHandle, stop: CancellationToken, id: EntryId, mentions: &[Mention]) {
         let entry = Tracked::new(id, mentions);
         self.runs.push(Run { task, stop, entry, paused: None });
     }
 
-    /// Stops the runs whose entries are paused or removed according to `mentions`, the elements of the file. Returns the lists of
-    /// the runs that it stopped.
+    /// Stops the runs whose entries are paused or removed according to `mentions`, the elements of the file. Returns
+    /// the lists of the runs that it stopped.
     pub fn follow(&mut self, mentions: &[Mention], now: Instant) -> Vec<(String, Pause)> {
         let mut ending = Vec::new();
         for run in &mut self.runs {
@@ -56,7 +56,7 @@ impl Pauses {
         ending
     }
 
-    /// Aborts the stopped runs that have not ended within the grace.
+    /// Aborts the stopped runs that have not ended within [`GRACE`].
     pub fn cut_overdue(&self, now: Instant) {
         let overdue = |run: &&Run| run.paused.is_some_and(|(_, since)| now.duration_since(since) >= GRACE);
         self.runs.iter().filter(overdue).for_each(|run| run.task.abort());
@@ -69,9 +69,9 @@ impl Pauses {
     }
 }
 
-/// An entry, followed over the edits of the file.
+/// An entry that is tracked across edits of the file.
 struct Tracked {
-    /// The entry as it is in the file now, as far as that is certain.
+    /// The last version of the entry that was certain.
     now: EntryId,
     /// The other entries of its list.
     others: Vec<EntryId>,
@@ -84,7 +84,7 @@ impl Tracked {
         Tracked { others: others.collect(), now: id }
     }
 
-    /// Finds the entry in the file. Returns `None` while the entry may still be there and enabled.
+    /// Finds the entry in the file. Returns `None` while the entry may still be in it and enabled.
     fn follow(&mut self, mentions: &[Mention]) -> Option<Pause> {
         let of_list: Vec<(&EntryId, bool)> = mentions
             .iter()
@@ -107,9 +107,9 @@ impl Tracked {
         (certain || !unreadable).then_some(Pause::Disabled)
     }
 
-    /// Returns the entries that may be this one after the edit, and whether they are certain. An entry with the same fields is
-    /// preferred, then one with the same settings for what is delivered, then any that was not among the others before. The
-    /// last choice is certain only for a list with a single entry before and after the edit.
+    /// Returns the entries that may be this one after the edit, and whether they are certain. It prefers an entry with
+    /// the same fields, then one with the same settings for what is delivered, then any that was not among the others
+    /// before. The last choice is certain only for a list with a single entry before and after the edit.
     fn candidates<'a>(&self, of_list: &[(&'a EntryId, bool)]) -> (Vec<(&'a EntryId, bool)>, bool) {
         let chosen = |wanted: &dyn Fn(&EntryId) -> bool| -> Vec<_> {
             of_list.iter().copied().filter(|(id, _)| wanted(id)).collect()
@@ -130,7 +130,7 @@ impl Tracked {
     }
 }
 
-/// Whether two entries are equal apart from `enabled`.
+/// Returns whether two entries are equal apart from `enabled`.
 fn is_same(a: &EntryId, b: &EntryId) -> bool {
     let without = |id: &EntryId| {
         let mut others = id.others.clone();
