@@ -1,4 +1,4 @@
-//! Polls sinks, beside the runs, for deferred errors: errors that a sink finds after it has accepted the records.
+//! Polls a sink, beside the runs, for deferred errors: those that it finds after it has accepted records.
 
 use std::{
     path::{Path, PathBuf},
@@ -27,7 +27,7 @@ use crate::{
 /// Maximum time that `go --once` waits for its last poll.
 const LAST: Duration = Duration::from_secs(10);
 
-/// The poll for deferred errors. It polls the sink of the run that started last, at most once per [`BETWEEN`].
+/// Polls the sink of the run that started last, at most once per [`BETWEEN`].
 pub struct Late {
     path: PathBuf,
     clock: Arc<dyn Clock>,
@@ -44,8 +44,8 @@ impl Late {
         Late { path, clock, account: None, taken: Arc::default(), looked: None, looks: JoinSet::new() }
     }
 
-    /// Prepares polls for a run that begins, and returns the flag that the run sets when the sink accepts records.
-    /// The first poll is due [`BETWEEN`] after the first run, since a sink needs time to find errors.
+    /// Prepares polls for a run that begins, and returns the flag that the run sets when the sink accepts
+    /// records. The first poll is due [`BETWEEN`] after the first run, since a sink needs time for its check.
     pub fn begins(&mut self, ends: &Ends) -> Arc<AtomicBool> {
         if !ends.sink.has_late_errors() {
             return Arc::default();

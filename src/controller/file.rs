@@ -1,4 +1,4 @@
-//! The controller's view of the state file: the last readable version, and the results that still have to be written.
+//! The controller's view of the state file: its last readable version, and the results not yet written to it.
 
 use std::{path::Path, sync::Arc};
 
@@ -20,8 +20,7 @@ pub struct File {
     told: Option<String>,
     /// The error of the last read, if it failed.
     broken: Option<String>,
-    /// Results of runs that could not be written to the file yet, with the tasks that ran them. The journal has them
-    /// too.
+    /// Results of runs that could not be written yet, with the tasks that ran them. The journal has them too.
     pub unwritten: Vec<(task::Id, Edit)>,
 }
 
@@ -62,8 +61,8 @@ impl File {
         self.snapshot.is_some()
     }
 
-    /// Reads the file, logs its problems and warnings, and returns the number of entries that can't run. The warnings
-    /// of a text are logged once, its problems at every read.
+    /// Reads the file, logs its problems and warnings, and returns the number of entries that can't run. The
+    /// warnings of a text are logged once, its problems at every read.
     ///
     /// # Errors
     ///
@@ -106,8 +105,8 @@ impl File {
         snapshot
     }
 
-    /// Returns whether the text, or the error of reading it, differs from the last read. importer's own writes do not
-    /// count as changes.
+    /// Returns whether the text, or the error of reading it, differs from the last read. importer's own
+    /// writes do not count as changes.
     pub async fn changed(&self) -> bool {
         match self.blocking(StateFile::load).await {
             Ok(new) => self.broken.is_some() || self.told.as_ref() != Some(&new.text),
@@ -115,8 +114,8 @@ impl File {
         }
     }
 
-    /// Writes a pending edit to the journal. From then on it can't be lost: [`write`](Self::write) or the next start
-    /// applies it.
+    /// Writes a pending edit to the journal. From then on it can't be lost: [`write`](Self::write) or the
+    /// next start applies it.
     ///
     /// # Errors
     ///
@@ -126,7 +125,7 @@ impl File {
         self.blocking(move |state| state.wish(&edit)).await
     }
 
-    /// Writes the result of a run into its entry. Returns the reason if an edit by hand has overruled the result.
+    /// Writes the result of a run into its entry. Returns the reason if an edit by hand has overruled it.
     ///
     /// # Errors
     ///
@@ -142,7 +141,7 @@ impl File {
         Ok(applied.overruled)
     }
 
-    /// Recovers edits that an editor saved to a text after importer had replaced it. Logs an error if that fails.
+    /// Recovers edits that an editor saved to a text that importer had replaced. Logs an error if that fails.
     pub async fn look_back(&self) {
         if let Err(fault) = self.blocking(StateFile::look_back).await {
             error!("{fault}");

@@ -1,5 +1,5 @@
-//! Computes the keys that identify a run, its checkpoint and its baselines across edits of the state file and updates
-//! of importer. Pure.
+//! Computes the keys that identify a run, its checkpoint and its baselines across edits of the state file and
+//! updates of importer. Pure.
 
 use crate::{
     engine::plan::Ends,
@@ -10,9 +10,9 @@ use crate::{
     },
 };
 
-/// Returns the run fingerprint: everything that the result of an entry's run depends on. If it changes, an interrupted
-/// run starts again. It includes the program's version, since another version may read the same settings differently,
-/// but not the settings that change only the pace (such as `worker_count`).
+/// Returns the run fingerprint: everything that the result of an entry's run depends on. If it changes, an
+/// interrupted run starts again. It includes the program's version, since another version may read the same
+/// settings differently, but not the settings that change only the pace (such as `worker_count`).
 pub fn origin(entry: &Entry) -> String {
     // The order of properties matters: a contact without room for all of them omits the last ones.
     let properties: Vec<&str> =
@@ -28,15 +28,15 @@ fn former_origin(entry: &Entry) -> String {
     format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Returns the consent scope: the delivery and the entry's consent settings. The opt-outs of two full loads are
-/// compared only within one scope.
+/// Returns the consent scope: the delivery and the entry's consent settings. The opt-outs of two full loads
+/// are compared only within one scope.
 pub fn audience(entry: &Entry, ends: &Ends) -> String {
     let consent = serde_json::to_string(&(entry.contact.policy, &entry.contact.marketing_permission));
     format!("{DELIVERY}{} {}", ends.delivery, consent.unwrap_or_default())
 }
 
-/// Returns where older versions of importer kept the checkpoints and dead letters of the entry and of the other
-/// entries of its list. `all` has the entries of the state file, or is `None` if one of them can't be read.
+/// Returns where older versions of importer kept the checkpoints and dead letters of the entry and of the
+/// other entries of its list. `all`: the entries of the state file, or `None` if one of them can't be read.
 pub fn past(entry: &Entry, all: Option<&[Entry]>, folders: &Folders) -> Past {
     let relative = |entry: &Entry| {
         let [own, list] = entry.id.former_folders();

@@ -41,8 +41,8 @@ impl Pauses {
         self.runs.push(Run { task, stop, entry, paused: None });
     }
 
-    /// Stops the runs whose entries are paused or removed according to `mentions`, the elements of the file. Returns
-    /// the lists of the runs that it stopped.
+    /// Stops the runs whose entries are paused or removed according to `mentions`, the elements of the file.
+    /// Returns the lists of the runs that it stopped.
     pub fn follow(&mut self, mentions: &[Mention], now: Instant) -> Vec<(String, Pause)> {
         let mut ending = Vec::new();
         for run in &mut self.runs {
@@ -107,9 +107,10 @@ impl Tracked {
         (certain || !unreadable).then_some(Pause::Disabled)
     }
 
-    /// Returns the entries that may be this one after the edit, and whether they are certain. It prefers an entry with
-    /// the same fields, then one with the same settings for what is delivered, then any that was not among the others
-    /// before. The last choice is certain only for a list with a single entry before and after the edit.
+    /// Returns the entries that may be this one after the edit, and whether they are certain. It prefers an
+    /// entry with the same fields, then one with the same settings for what is delivered, then any that was
+    /// not among the others before. The last choice is certain only for a list with a single entry before and
+    /// after the edit.
     fn candidates<'a>(&self, of_list: &[(&'a EntryId, bool)]) -> (Vec<(&'a EntryId, bool)>, bool) {
         let chosen = |wanted: &dyn Fn(&EntryId) -> bool| -> Vec<_> {
             of_list.iter().copied().filter(|(id, _)| wanted(id)).collect()
@@ -149,7 +150,7 @@ mod tests {
         schema::read(text).unwrap().mentions
     }
 
-    /// Follows the first entry of the first text through the other texts. Returns the result for each of them.
+    /// Follows the first entry of the first text through the other texts. Returns the result for each.
     fn found(texts: &[&str]) -> Vec<Option<Pause>> {
         let first = mentions(texts[0]);
         let mut tracked = Tracked::new(first[0].id.clone().unwrap(), &first);

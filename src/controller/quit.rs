@@ -8,7 +8,8 @@ use tokio::fs;
 /// File name of the quit file.
 pub const NAME: &str = "controller.quit";
 
-/// The paths of the quit file: in the folder that the operator named and, if the state file is a link, beside its target.
+/// The paths of the quit file: in the folder that the operator named and, if the state file is a link, beside
+/// its target.
 pub struct QuitFile(Vec<PathBuf>);
 
 impl QuitFile {

@@ -1,5 +1,5 @@
-//! Notifies the controller when the state file may have changed. It watches the folder, not the file: a save by
-//! rename replaces the file, and a watch on the replaced file would report nothing more.
+//! Notifies the controller when the state file may have changed. It watches the folder, not the file: a save
+//! by rename replaces the file, and a watch on the replaced file would report nothing more.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,9 @@ use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::state::disk::OURS;
 
-/// Reports events in the folder of the state file. Events that arrive before the controller waits again count as one.
-/// The controller has to compare the text itself, since an event can concern another file or a link to the state file.
+/// Reports events in the folder of the state file. Events that arrive before the controller waits again count
+/// as one. The controller has to compare the text itself, since an event can concern another file or a link
+/// to the state file.
 pub struct Watch {
     changes: Receiver<()>,
     watcher: Option<RecommendedWatcher>,
@@ -18,8 +19,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches the folder of `path`. If the file system reports no events, it logs a warning and reports no change;
-    /// the controller also reads the file once a minute.
+    /// Watches the folder of `path`. If the file system reports no events, it logs a warning and reports no
+    /// change; the controller also reads the file once a minute.
     pub fn file(path: &Path) -> Self {
         let (sender, changes) = channel(1);
         let hear = move |event: notify::Result<Event>| {
@@ -46,8 +47,8 @@ impl Watch {
         Watch { changes, watcher: None, watched: vec![] }
     }
 
-    /// Watches the folder of the file and, if it is a link, the folder of its target. Call it again after an edit,
-    /// which may have changed the link. Folders that are watched already stay watched.
+    /// Watches the folder of the file and, if it is a link, the folder of its target. Call it again after an
+    /// edit, which may have changed the link. Folders that are watched already stay watched.
     pub fn follow(&mut self, path: &Path) {
         let Some(watcher) = &mut self.watcher else { return };
         let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());

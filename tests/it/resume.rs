@@ -20,7 +20,7 @@ async fn stopped(text: &str) -> World {
         world.stop();
     });
     assert_eq!(verdict.unwrap(), Verdict::Done);
-    assert_eq!(world.logged("Its entry is left as it was; its next run goes on from here."), 1);
+    assert_eq!(world.logged("Its entry is unchanged; the next run continues from here."), 1);
     assert!(world.contacts() > 2000 && world.contacts() < 5000, "{}", world.contacts());
     assert!(world.own(CHECKPOINT).is_some());
     world

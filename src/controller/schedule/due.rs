@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Maximum lead of a timestamp over this machine's clock. Clocks differ by minutes; a larger lead is a mistake.
+/// Maximum lead of a timestamp over this machine's clock. Clocks differ by minutes; more is a mistake.
 pub const AHEAD: TimeDelta = TimeDelta::hours(1);
 
 /// What an entry has to run now. `since` is its `latest_timestamp`.
@@ -14,12 +14,12 @@ pub enum Due {
     Incremental { since: DateTime<Utc> },
     /// Nothing: `every` has not passed yet.
     UpToDate { since: DateTime<Utc> },
-    /// Nothing: the timestamp is more than [`AHEAD`] in the future. The entry waits until a person corrects it.
+    /// Nothing, until a person corrects the timestamp: it is more than [`AHEAD`] in the future.
     Future { since: DateTime<Utc> },
 }
 
-/// Returns what an entry has to run at `now`. It is due when more than `every` has passed after `from`: the end of
-/// its last run, or `latest_timestamp` if `from` is `None`.
+/// Returns what an entry has to run at `now`. It is due when more than `every` has passed after `from`: the
+/// end of its last run, or `latest_timestamp` if `from` is `None`.
 pub fn decide(
     latest_timestamp: Option<DateTime<Utc>>,
     from: Option<DateTime<Utc>>,

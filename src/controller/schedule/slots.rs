@@ -6,7 +6,7 @@ use tokio::{task, time::Instant};
 
 use crate::state::identity::EntryId;
 
-/// Delay before a failed entry runs again. It doubles with each further failure in a row, up to [`LONGEST_REST`].
+/// Delay before a failed entry runs again. It doubles with each further failure, up to [`LONGEST_REST`].
 const REST: Duration = Duration::from_secs(60);
 const LONGEST_REST: Duration = Duration::from_secs(3600);
 
@@ -19,7 +19,7 @@ pub enum Slot {
     Running,
     /// Another entry of the same list is running.
     Waiting,
-    /// The entry failed and is delayed. An edit of the entry ends the delay, since it changes the entry's identity.
+    /// The entry failed and is delayed. An edit of the entry ends the delay, since it changes its identity.
     Resting { left: Duration },
     /// The entry has had the only run that `go --once` gives it.
     Settled,
@@ -63,7 +63,7 @@ impl Slots {
         self.running.push((task, id));
     }
 
-    /// Frees the list of the entry that `task` ran, and returns the entry. Returns `None` for an unknown task.
+    /// Frees the list of the entry that `task` ran, and returns the entry; `None` if the task is unknown.
     pub fn free(&mut self, task: task::Id) -> Option<EntryId> {
         let index = self.running.iter().position(|(running, _)| *running == task)?;
         Some(self.running.swap_remove(index).1)
@@ -77,8 +77,8 @@ impl Slots {
         self.failed.push(Failed { id, times: times + 1, until: now + rest });
     }
 
-    /// Returns the end of the delay that ends first after `seen`, the time of the last check. Earlier ends are over:
-    /// an entry that was not started at that check does not wait for its delay.
+    /// Returns the end of the delay that ends first after `seen`, the time of the last check. Earlier ends
+    /// are over: an entry that was not started at that check does not wait for its delay.
     pub fn next_rest_end(&self, seen: Instant) -> Option<Instant> {
         self.failed.iter().map(|failed| failed.until).filter(|until| *until > seen).min()
     }

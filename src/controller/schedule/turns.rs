@@ -1,4 +1,4 @@
-//! Computes when an entry's next run is due: `every` after the end of its last run. Pure: callers pass the time in.
+//! Computes when an entry's next run is due: `every` after the end of its last one. Pure.
 
 use std::time::Duration;
 
@@ -31,8 +31,9 @@ impl Turns {
         self.turns.push(Turn { id: id.clone(), stamp, ended: now });
     }
 
-    /// Returns the time from which `every` counts: the end of the entry's last run, if this process ran it and the
-    /// timestamp was not edited since; otherwise the timestamp. Returns `None` if the entry has no timestamp.
+    /// Returns the time from which `every` counts: the end of the entry's last run, if this process ran it
+    /// and the timestamp was not edited since; otherwise the timestamp. Returns `None` if the entry has no
+    /// timestamp.
     pub fn since(&self, entry: &Entry, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let stamp = entry.latest_timestamp?;
         let turn =
@@ -42,8 +43,8 @@ impl Turns {
         Some(turn.map_or(stamp, |turn| turn.ended))
     }
 
-    /// Returns the time until the first of the `due` times that had not passed at the last check (`looked`). Returns
-    /// zero if one has passed since that check, and `None` if there is none.
+    /// Returns the time until the first of the `due` times that had not passed at the last check (`looked`).
+    /// Returns zero if one has passed since that check, and `None` if there is none.
     pub fn next(
         due: impl Iterator<Item = DateTime<Utc>>,
         looked: DateTime<Utc>,
@@ -54,7 +55,7 @@ impl Turns {
         due.filter(|at| *at >= looked).map(left).min()
     }
 
-    /// Returns whether the entry's last message differs from `told`, or is older than [`OLD`]. Remembers `told` if so.
+    /// Returns whether the entry's last message differs from `told` or is older than [`OLD`]; then stores it.
     pub fn is_news(&mut self, id: &EntryId, told: &str, now: DateTime<Utc>) -> bool {
         // Digits are ignored, since counts and remaining seconds change from run to run.
         let told: String = told.chars().filter(|c| !c.is_ascii_digit()).collect();
