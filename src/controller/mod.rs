@@ -114,7 +114,9 @@ pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
     controller.quit.clear().await;
     if fresh {
         let dropped = Checkpoint::discard_all(&controller.file.folders().all()).await?;
-        info!("checkpoints dropped: {dropped}; interrupted runs start from their beginning.");
+        info!(
+            "checkpoints dropped: {dropped}; interrupted runs start from their beginning, and all holds are lifted."
+        );
     }
     let ended = controller.turn().await;
     let saved = controller.wind_up().await;

@@ -101,7 +101,12 @@ async fn fresh_drops_what_an_interrupted_run_has_left() {
     let before = pushed(&world);
     world.fresh();
     world.once().await.unwrap();
-    assert_eq!(world.logged("checkpoints dropped: 1; interrupted runs start from their beginning."), 1);
+    assert_eq!(
+        world.logged(
+            "checkpoints dropped: 1; interrupted runs start from their beginning, and all holds are lifted."
+        ),
+        1
+    );
     assert_eq!(world.logged("the interrupted run goes on"), 0);
     assert_eq!(pushed(&world) - before, world.contacts());
     world.assert_delivered("long1");
