@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_with_one_entry_goes_by_its_list_id() {
+    fn a_list_with_one_entry_is_found_by_its_list_id() {
         let one = r#"[{"list_id": "a", "consent": "none"}]"#;
         let after = |text: &str| found(&[one, text])[0];
         assert_eq!(after(r#"[{"list_id": "a"}]"#), None);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_several_entries_of_a_list_goes_by_its_fields() {
+    fn one_of_several_entries_is_found_by_its_fields() {
         let both = r#"[{"list_id": "a", "collection": "x"}, {"list_id": "a", "collection": "y"}]"#;
         let after = |text: &str| found(&[both, text])[0];
         assert_eq!(after(r#"[{"list_id": "a", "collection": "y"}]"#), Some(Pause::Removed));

@@ -242,7 +242,7 @@ impl Controller {
         id
     }
 
-    /// Logs a failed run and delays the entry's next run by `rest`; `None` stands for the growing delay.
+    /// Logs a failed run and delays the entry's next run by `rest`, or, with `None`, by the growing delay.
     fn fail(&mut self, task: task::Id, why: &str, rest: Option<TimeDelta>) {
         self.failed = true;
         if let Some(id) = self.slots.free(task) {

@@ -61,7 +61,7 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     if ledger.summary.totals_wrong {
         writeln!(
             stdout(),
-            "list {list:?}: verify can't tell whether records are missing: a run found that the source's totals contradict \
+            "list {list:?}: verify can't check whether records are missing: a run found that the source's totals contradict \
              the rows that it lists. A full load checks the totals again; set latest_timestamp to null to start one."
         )?;
         return Ok(exit::FAILED);
@@ -70,7 +70,7 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     let (letters, _) = dead_letter::read(&file).await?;
     let compared = compare(ends.rows()?, &ledger, &keys(&letters))
         .await
-        .with_context(|| format!("list {list:?}: verify can't tell whether records are missing"))?;
+        .with_context(|| format!("list {list:?}: verify can't check whether records are missing"))?;
     writeln!(stdout(), "list {list:?}\n\n{compared}")?;
     let (missing, rejected) = (compared.missing(), compared.rejected());
     if rejected > 0 {

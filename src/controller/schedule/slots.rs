@@ -69,7 +69,7 @@ impl Slots {
         Some(self.running.swap_remove(index).1)
     }
 
-    /// Records a failure of the entry and delays its next run by `rest`; `None` stands for the growing delay.
+    /// Records a failure of the entry and delays its next run by `rest`, or, with `None`, by the growing delay.
     pub fn rest(&mut self, id: EntryId, now: Instant, rest: Option<Duration>) {
         let index = self.failed.iter().position(|failed| failed.id == id);
         let times = index.map_or(0, |index| self.failed.swap_remove(index).times);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_entry_is_free_unless_its_list_runs_it_rests_or_it_has_had_its_turn() {
+    async fn an_entry_is_free_unless_its_list_runs_or_it_is_delayed_or_has_had_its_run() {
         let (a, edited, b) = (
             id(r#"{"list_id": "a"}"#),
             id(r#"{"list_id": "a", "worker_count": 1}"#),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_a_failed_run_waits_for_its_turn_every_rest_is_as_long() {
+    async fn a_fixed_delay_does_not_grow() {
         let (a, now, turn) = (id(r#"{"list_id": "a"}"#), Instant::now(), Duration::from_secs(5));
         let mut slots = Slots::default();
         for _ in 0..3 {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_rest_ends_once() {
+    async fn each_delay_ends_once() {
         let (a, b) = (id(r#"{"list_id": "a"}"#), id(r#"{"list_id": "b"}"#));
         let now = Instant::now();
         let mut slots = Slots::default();
