@@ -51,8 +51,8 @@ const GLANCE: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_secs(5);
 /// Delay between a file event and the read that follows, since an editor causes several events with one save.
 const SETTLE: Duration = Duration::from_millis(200);
-/// Maximum time that runs may go on delivering after a stop. It is less than the 10 s after which `docker
-/// stop` kills a container.
+/// Maximum time that runs may go on delivering after a stop: less than the 10 s after which Docker kills a
+/// container that it stops (`docker stop`, default of `--timeout`).
 const GRACE: Duration = Duration::from_secs(8);
 
 /// Maximum time, after the grace, that aborted runs may take to end.
