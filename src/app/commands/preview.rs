@@ -73,8 +73,7 @@ async fn latest(ends: &Ends, count: u64) -> anyhow::Result<Vec<Record>> {
     Ok(page.records)
 }
 
-/// Minimum page size, in records. Fewer records than that are shown, but a page of a few would take many
-/// requests.
+/// Minimum page size, in records. A source may take a full page for one that was cut off, and read it in parts.
 const PAGE: usize = 100;
 
 /// Reads the first `count` records of a source that is read from its beginning.
