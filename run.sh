@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds, tests and runs importer: in Docker where an engine answers, otherwise with cargo on this machine.
+# Builds, tests and runs importer: in Docker if it is running, otherwise with cargo on this machine.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -12,18 +12,18 @@ usage() {
   cat <<'TEXT'
 Usage: ./run.sh COMMAND
 
-  demo      show a whole import; needs no account. ./run.sh demo shifts shows another one
-  go        import the lists of state/state.json; further words go to the program: ./run.sh go --once
+  demo      show a whole import; needs no account; ./run.sh demo shifts shows another one
+  go        import the lists of state/state.json; options go to the program: ./run.sh go --once
   check, preview, replay, release, verify, why, schema, state, sandbox
-            as the program's commands of these names: ./run.sh verify 1a2d7ebf82
+            run the program's command of that name: ./run.sh verify 1a2d7ebf82
   build     build the program
   test      check the format, lint, run all tests
-  soak      try many more worlds in which members change and services fail: ./run.sh soak 5000; needs cargo
+  soak      simulate many imports with random changes and faults: ./run.sh soak 5000; needs cargo
   version   print the version
 
-API keys come from the environment or from a file .env (lines NAME=value); see README.md.
-IMPORTER_RUNTIME=docker|cargo decides where it runs; without it Docker does where an engine answers.
-IMPORTER_FEATURES=jq builds what cargo leaves out otherwise; the Docker image has all of it.
+API keys come from the environment or from the file .env (lines NAME=value); see README.md.
+IMPORTER_RUNTIME=docker|cargo selects the runtime; the default is Docker if it is running, else cargo.
+IMPORTER_FEATURES=jq enables optional features of a cargo build; the Docker image has all of them.
 TEXT
 }
 
@@ -50,8 +50,8 @@ runtime() {
   fi
 }
 
-# Reads .env: lines NAME=value, as `export` or not, the value in quotes or not; nothing in it is executed. What the
-# environment holds already wins.
+# Reads .env: lines NAME=value, with or without `export` and quotes. Nothing in it is executed. Variables that the
+# environment has already take precedence.
 load_env_file() {
   local line name value number=0
   [ -f .env ] || return 0
@@ -74,7 +74,8 @@ docker_build() {
   docker build --tag "$IMAGE" . >&2
 }
 
-# The container stops at ctrl-c like the program itself: --init hands signals on, -it takes them from a terminal.
+# --init forwards signals to the program and -it connects the terminal, so Ctrl-C stops the container as it stops the
+# program.
 docker_run() {
   local options=(--rm --init)
   if [ -t 0 ] && [ -t 1 ]; then options+=(--interactive --tty); fi
@@ -89,7 +90,7 @@ docker_command() {
     case "$argument" in --state | --state=*) fail "in Docker the state folder is always ./state; leave --state out" ;; esac
   done
   load_env_file
-  # By name only: a value in the arguments would show in the list of processes.
+  # Only the names are passed: a value in the arguments would be visible in the process list.
   for name in "${SETTINGS[@]}"; do
     if [ -n "${!name:-}" ]; then options+=(--env "$name"); fi
   done
@@ -105,7 +106,7 @@ cargo_build() {
   cargo build --release --locked "${features[@]}"
 }
 
-# A key of the sandbox, which no output may hold.
+# Prints a key of the sandbox, which no output may contain.
 sandbox_key() {
   sed -n "s/^pub const $1_KEY: &str = \"\(.*\)\";/\1/p" src/sandbox/mod.rs | grep .
 }
@@ -119,9 +120,9 @@ cargo_test() {
     cargo nextest run --locked --no-fail-fast
     if grep --fixed-strings --max-count=3 --regexp='@example.com' --regexp="$(sandbox_key MAILCHIMP)" \
       --regexp="$(sandbox_key OMETRIA)" target/nextest/default/junit.xml; then
-      fail "an address or a key is in what the tests print"
+      fail "the output of the tests contains an address or a key"
     fi
-    # What only the features bring.
+    # The tests that need optional features.
     cargo nextest run --locked --all-features --no-fail-fast jq contract
   else
     cargo test --locked --lib --bins --tests
@@ -129,10 +130,10 @@ cargo_test() {
   fi
 }
 
-# Other worlds each time; the test names the seed of one that fails, and SOAK_FROM tries it again.
+# Simulates different worlds each time. A failing test names its seed; SOAK_FROM repeats it.
 cargo_soak() {
   export SOAK_SEEDS="${1:-1000}" SOAK_FROM="${SOAK_FROM:-$((RANDOM * 32768 + RANDOM))}"
-  [[ "$SOAK_SEEDS" =~ ^[0-9]+$ ]] || fail "soak takes the number of worlds; found '$SOAK_SEEDS'"
+  [[ "$SOAK_SEEDS" =~ ^[0-9]+$ ]] || fail "soak needs a number of worlds; found '$SOAK_SEEDS'"
   echo "run.sh: $SOAK_SEEDS worlds, seeds from $SOAK_FROM"
   cargo test --locked --release --test it -- soak_of
 }

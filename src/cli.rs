@@ -1,18 +1,18 @@
-//! The words of the command line.
+//! Defines the command line: commands, options, help and exit codes.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
-/// Exit codes; the text of `--help` repeats them.
+/// Exit codes. The text of `--help` lists them too.
 pub mod exit {
-    /// Everything due is delivered, or a stop was asked for and all is saved.
+    /// Everything due is delivered, or importer was stopped and all results are saved.
     pub const DONE: u8 = 0;
-    /// With `--once`: at least one entry failed.
+    /// With `--once`: at least one entry failed. For other commands, see the help.
     pub const FAILED: u8 = 1;
-    /// `verify` and `go --once --strict`: nothing is missing, but rejected records wait.
+    /// `verify` and `go --once --strict`: nothing is missing, but rejected records wait in dead letters.
     pub const REJECTED: u8 = 3;
-    /// Usage, settings or the state file.
+    /// The command line, the settings or the state file are unusable.
     pub const UNUSABLE: u8 = 2;
     /// A bug.
     pub const BUG: u8 = 70;
@@ -20,40 +20,42 @@ pub mod exit {
     pub const TAKEN: u8 = 75;
     /// API keys are missing or malformed.
     pub const NO_KEY: u8 = 77;
-    /// Stopped at once by a second ctrl-c.
+    /// Stopped at once by a second Ctrl-C.
     pub const INTERRUPTED: u8 = 130;
 }
 
 const AFTER_HELP: &str = "\
-Settings, by environment:
-  MAILCHIMP_APIKEY       the key of the Mailchimp account; its suffix names the data center (…-us21)
-  OMETRIA_APIKEY         the key of the Ometria account
-  MAILCHIMP_URL          the whole base address [default: https://<data center>.api.mailchimp.com/3.0]
-  OMETRIA_URL            the whole base address [default: https://api.ometria.com/v2]
-  MAILCHIMP_CONNECTIONS  requests to Mailchimp at once, over all lists, at most 10 [default: 8]
-  OMETRIA_RATE           requests to Ometria a second, 0 for no limit [default: 8]
-  WHEN_I_WORK_KEY        the developer key of When I Work, with …
-  WHEN_I_WORK_EMAIL      … the address and
-  WHEN_I_WORK_PASSWORD   … the password of a person of the account
-  WHEN_I_WORK_TOKEN      or a ready token instead of these three
-  WHEN_I_WORK_URL        the whole base address [default: https://api.wheniwork.com/2]
-  WHEN_I_WORK_LOGIN_URL  that of the login [default: https://api.login.wheniwork.com]
+Environment variables:
+  MAILCHIMP_APIKEY       API key of the Mailchimp account; its suffix names the data center (…-us21)
+  OMETRIA_APIKEY         API key of the Ometria account
+  MAILCHIMP_URL          base URL [default: https://<data center>.api.mailchimp.com/3.0]
+  OMETRIA_URL            base URL [default: https://api.ometria.com/v2]
+  MAILCHIMP_CONNECTIONS  simultaneous requests to Mailchimp, over all lists, at most 10 [default: 8]
+  OMETRIA_RATE           requests per second to Ometria, 0 for no limit [default: 8]
+  WHEN_I_WORK_KEY        developer key of When I Work
+  WHEN_I_WORK_EMAIL      email address of a user of the account
+  WHEN_I_WORK_PASSWORD   password of that user
+  WHEN_I_WORK_TOKEN      access token, instead of these three
+  WHEN_I_WORK_URL        base URL [default: https://api.wheniwork.com/2]
+  WHEN_I_WORK_LOGIN_URL  base URL of the login [default: https://api.login.wheniwork.com]
   RUST_LOG               error, warn, info or debug [default: info]
 
 Exit codes:
-  0    everything due is delivered, or a stop was asked for and all is saved
-  1    with --once: at least one entry failed; verify: records are missing, or it can't tell;
-       replay: records are still rejected; why: nothing is known; release: no hold; a service failed
-  2    usage, settings, or the state file (go without --once waits for it to be mended)
+  0    everything due is delivered, or importer was stopped and all results are saved
+  1    go --once: at least one entry failed; verify: records are missing, or the check was not possible;
+       replay: records are still rejected; why: the record is unknown; release: the list is not on hold;
+       a service failed
+  2    the command line, the settings or the state file are unusable (go without --once waits until the
+       state file is corrected)
   3    verify, go --once --strict: nothing is missing, but rejected records wait in dead letters
   70   a bug
   75   another importer works on the state folder
   77   an API key is missing or malformed
-  130  stopped at once by a second ctrl-c
+  130  stopped at once by a second Ctrl-C
 
-Stop it with ctrl-c, SIGTERM, SIGHUP, or a file named controller.quit in the state folder.";
+To stop importer, press Ctrl-C, send SIGTERM or SIGHUP, or create controller.quit in the state folder.";
 
-/// Keeps people's lists in step between services, Mailchimp and Ometria above all, driven by one editable file.
+/// Syncs lists between services, such as Mailchimp and Ometria, as one editable file describes.
 #[derive(Debug, Parser)]
 #[command(version, after_long_help = AFTER_HELP, after_help = "Settings and exit codes: importer --help")]
 pub struct Cli {
@@ -65,23 +67,23 @@ pub struct Cli {
 pub enum Command {
     /// Import every list of the state file when it is due
     Go(Go),
-    /// Show a whole import without any account
+    /// Show a whole import against emulated services; needs no account
     Demo(Demo),
-    /// Read the state file and tell every problem
+    /// Report every problem of the state file
     Check(Check),
-    /// Show records of a list, what is sent for them, and what is left out and why
+    /// Show records of a list, what would be sent for them, and what is left out and why
     Preview(Preview),
-    /// Send rejected records once more, as they are now
+    /// Read rejected records from the source again and send them as they are now
     Replay(Replay),
-    /// Lift the hold of a list that the safety brake has stopped
+    /// Lift the hold of a list that the safety brake stopped
     Release(Release),
-    /// Count a list's members at the source and compare with what was delivered and rejected
+    /// Compare the source's counts of a list with the records that were delivered and rejected
     Verify(Verify),
-    /// Say what is known of one record: when it was last seen and sent, and if not, why
+    /// Show when a record was last seen and sent, or why it was not
     Why(Why),
     /// Print the JSON Schema of the state file, for editors
     Schema,
-    /// Look at the last versions of the state file, or go back to one
+    /// List the last versions of the state file, or go back to one
     State(State),
     /// Serve emulators of Mailchimp, Ometria and When I Work on this machine
     Sandbox(Sandbox),
@@ -93,7 +95,7 @@ pub struct Go {
     /// The folder of state.json
     #[arg(long, value_name = "DIR", default_value = "state")]
     pub state: PathBuf,
-    /// Look at every entry once, then exit
+    /// Run every due entry once, then exit
     #[arg(long)]
     pub once: bool,
     /// Start first loads at once, without waiting for Enter on a terminal
@@ -102,14 +104,14 @@ pub struct Go {
     /// With --once: exit with 3 if rejected records wait in dead letters
     #[arg(long, requires = "once")]
     pub strict: bool,
-    /// Start interrupted runs from their beginning, not from where they were
+    /// Start interrupted runs from their beginning; lifts all holds
     #[arg(long)]
     pub fresh: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Which one
+    /// The demo to show
     #[arg(value_enum, default_value_t = Story::Members)]
     pub story: Story,
 }
@@ -118,16 +120,16 @@ pub struct Demo {
 pub enum Story {
     /// The members of a Mailchimp list become contacts in Ometria
     Members,
-    /// When I Work shifts become lines of a file, and unchanged ones are held back
+    /// Shifts from When I Work become lines of a file, without the unchanged ones
     Shifts,
 }
 
 #[derive(Debug, Args)]
 pub struct Why {
-    /// The list of one or more entries
+    /// The `list_id` of one or more entries
     #[arg(value_name = "LIST")]
     pub list_id: String,
-    /// The record's key, as in a dead letter or a preview, or a member's address
+    /// The record's key, as in a dead letter or a preview, or a member's email address
     #[arg(value_name = "KEY|EMAIL")]
     pub record: String,
     /// The folder of state.json
@@ -148,7 +150,7 @@ pub struct Check {
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP, after_help = "Settings and exit codes: importer verify --help")]
 pub struct Verify {
-    /// The list of one or more entries
+    /// The `list_id` of one or more entries
     #[arg(value_name = "LIST")]
     pub list_id: String,
     /// The folder of state.json
@@ -159,14 +161,14 @@ pub struct Verify {
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP, after_help = "Shows personal data. Settings and exit codes: importer preview --help")]
 pub struct Preview {
-    /// The list of one or more entries
+    /// The `list_id` of one or more entries
     #[arg(value_name = "LIST")]
     pub list_id: String,
-    /// The address of a member, or the key of a record, as in a dead letter; else those that changed last are shown, or the first of a
-    /// source that is read from its beginning
+    /// The email address of a member, or the key of a record as in a dead letter; without it, the records
+    /// that changed last are shown, or the first ones of a source that is read from its beginning
     #[arg(long, value_name = "EMAIL", conflicts_with = "count")]
     pub member: Option<String>,
-    /// How many records are shown, at most 1000
+    /// Number of records to show, at most 1000
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..=1000))]
     pub count: u64,
     /// The folder of state.json
@@ -177,10 +179,10 @@ pub struct Preview {
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP, after_help = "Settings and exit codes: importer replay --help")]
 pub struct Replay {
-    /// The list of one or more entries; all lists if absent
+    /// The `list_id` of one or more entries; all lists if absent
     #[arg(value_name = "LIST")]
     pub list_id: Option<String>,
-    /// Send nothing, and tell what would become of the members
+    /// Send nothing; report what would be sent, skipped and rejected
     #[arg(long)]
     pub dry_run: bool,
     /// The folder of state.json
@@ -190,8 +192,8 @@ pub struct Replay {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "First correct the mistake at the source. The command drops the hold and the interrupted run, and the next run\n\
-    reads the list as it is then. If the change is intended, put \"allow_mass_change\": true into the entry instead."
+    after_help = "First correct the mistake at the source. The command removes the hold and the interrupted run, and the next\n\
+    run reads the list as it is then. If the change is intended, set \"allow_mass_change\": true in the entry instead."
 )]
 pub struct Release {
     /// The `list_id` of the list
@@ -213,33 +215,33 @@ pub struct State {
 
 #[derive(Debug, Subcommand)]
 pub enum StateCommand {
-    /// What changed in the state file, when, and by whom
+    /// Show what changed in the state file, when, and by whom
     Log,
-    /// Give the state file the text of an older version
+    /// Restore an older version of the state file
     Revert {
-        /// The number that the log shows
+        /// The number of the version in the log
         number: u64,
     },
 }
 
 #[derive(Debug, Args)]
 pub struct Sandbox {
-    /// The port on 127.0.0.1; 0 takes a free one
+    /// The port on 127.0.0.1; 0 selects a free one
     #[arg(long, default_value_t = 9001)]
     pub port: u16,
-    /// The id of the list; several may be given
+    /// The id of a list; repeat the option for several lists
     #[arg(long, value_name = "ID", default_values_t = ["1a2d7ebf82".to_owned()])]
     pub list: Vec<String>,
     /// Members of each list
     #[arg(long, value_name = "N", default_value_t = 2500)]
     pub members: u64,
-    /// Requests a second that the emulated Ometria takes, 0 for no limit
+    /// Requests per second that the emulated Ometria accepts, 0 for no limit
     #[arg(long, value_name = "N", default_value_t = 8.0)]
     pub ometria_rate: f64,
-    /// The same seed invents the same members, and the same faults
+    /// Seed of the invented members and faults; the same seed gives the same ones
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Misbehave by chance: failed requests, changes while they are read, late and stale answers
+    /// Inject faults at random: failed requests, edits while a list is read, late and stale responses
     #[arg(long)]
     pub faults: bool,
 }

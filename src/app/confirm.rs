@@ -1,4 +1,4 @@
-//! Asks on a terminal before a first load starts.
+//! Asks an operator on the terminal before a first load starts.
 
 use std::{
     future::{Future, pending},
@@ -20,13 +20,13 @@ use tokio::{
 
 use crate::engine::confirm::Confirm;
 
-/// How long a first load waits for Enter.
+/// Maximum time that a first load waits for Enter.
 const WAIT: Duration = Duration::from_secs(30);
-/// How often the terminal is polled meanwhile.
+/// Interval at which the terminal is polled.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Returns the question, or `None` if `yes` skips it or no person can answer: the program has no terminal, or runs in the
-/// background. Two lists ask one after the other.
+/// Returns the question, or `None` if `yes` skips it or nobody can answer: the program has no terminal, or
+/// runs in the background. If several lists ask, the questions appear one after the other.
 pub fn on_terminal(yes: bool) -> Option<Confirm> {
     let asks = !yes && stdin().is_terminal() && stderr().is_terminal() && in_foreground();
     let turn = Arc::new(Mutex::new(()));
@@ -41,7 +41,7 @@ pub fn on_terminal(yes: bool) -> Option<Confirm> {
     })
 }
 
-/// Asks, and waits for the answer for at most [`WAIT`].
+/// Prints the question and waits for the answer, for at most [`WAIT`].
 async fn ask(list: &str, answer: impl Future<Output = ()>) {
     let seconds = WAIT.as_secs();
     let _ = writeln!(
@@ -51,7 +51,8 @@ async fn ask(list: &str, answer: impl Future<Output = ()>) {
     let _ = timeout(WAIT, answer).await;
 }
 
-/// Completes when Enter was pressed. It polls the terminal: a blocking read would keep the program from ending.
+/// Completes when Enter is pressed. It polls the terminal, since a blocking read would keep the program from
+/// ending.
 async fn enter() {
     let input = stdin();
     loop {
@@ -61,14 +62,15 @@ async fn enter() {
         if in_foreground() && poll(&mut terminal, Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
             match stdin().read_line(&mut String::new()) {
                 Ok(count) if count > 0 => return,
-                // The terminal has ended or is gone, so no answer can come.
+                // The terminal is closed, so no answer can come.
                 _ => pending().await,
             }
         }
     }
 }
 
-/// Whether this program runs in the terminal's foreground. The system suspends a background program that reads.
+/// Returns whether the program runs in the terminal's foreground. The system suspends a background program
+/// that reads.
 fn in_foreground() -> bool {
     tcgetpgrp(stdin()).is_ok_and(|group| group == getpgrp())
 }

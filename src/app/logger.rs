@@ -1,4 +1,4 @@
-//! The log: one line each on stderr, in the shape that people's tools know.
+//! Writes the log to stderr, one line per message, in a fixed format that operators' tools parse.
 
 use std::io::Write;
 
@@ -12,8 +12,9 @@ use crate::base::{
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// `2019-10-21 10:51:16 INFO |controller|186| list "1a2d7ebf82" up to date.` Times are UTC. The level comes from
-/// `RUST_LOG`; without it, `info`.
+/// Installs the logger. A line is `2019-10-21 10:51:16 INFO |controller|186| list "1a2d7ebf82" up to date.`:
+/// time (UTC), level, top-level module, line of the code, text. The level comes from `RUST_LOG`, `info` by
+/// default.
 pub fn start() {
     let asked = std::env::var("RUST_LOG").unwrap_or_default();
     let filter = filter(&asked);
@@ -23,10 +24,10 @@ pub fn start() {
             let now = time::spoken(SystemClock.now());
             let module = record.module_path().unwrap_or("");
             let module = module.strip_prefix(concat!(env!("CARGO_PKG_NAME"), "::")).unwrap_or(module);
-            // The floor, as people know it: `controller`, `sync`, `net`.
+            // The top-level module, such as `controller`, `engine` or `net`.
             let place = module.split("::").next().unwrap_or(module);
             let line = record.line().unwrap_or(0);
-            // A text of several lines is several lines of the log, each in the same shape.
+            // A text of several lines becomes several log lines, each in the same format.
             record.args().to_string().lines().try_for_each(|text| {
                 let text = text.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}");
                 writeln!(out, "{now} {} |{place}|{line}| {text}", record.level())
@@ -34,12 +35,13 @@ pub fn start() {
         })
         .init();
     if filter.is_none() {
-        warn!("`RUST_LOG` must be one of {}; info is used.", LEVELS.join(", "));
+        warn!("`RUST_LOG` must be one of {}; using info.", LEVELS.join(", "));
     }
 }
 
-/// A bare level is ours; the libraries below speak of what goes wrong only, unless they are named. Nothing if it is
-/// neither a level nor a list of `target=level`, with which nothing at all would be logged.
+/// Returns the filter for the value of `RUST_LOG`. A bare level applies to importer; libraries log only
+/// warnings and errors then. Returns `None` if the value is neither a level nor a list of `target=level`,
+/// since such a filter would silence the log.
 fn filter(asked: &str) -> Option<String> {
     let asked = asked.trim().to_lowercase();
     if asked.is_empty() {

@@ -1,4 +1,4 @@
-//! `importer go --once --strict`: reports rejected records at the end of a pass.
+//! `importer go --once --strict`: reports rejected records before the program exits.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -11,7 +11,11 @@ use crate::{
     store::dead_letter,
 };
 
-/// Logs the files with dead letters of the lists in the state file. Returns the exit code.
+/// Logs the dead-letter files of the lists in the state file and returns the exit code.
+///
+/// # Errors
+///
+/// The state file or a dead-letter file can't be read.
 pub async fn exit_code(folder: &Path) -> anyhow::Result<u8> {
     let (snapshot, folders) = (read::load(&folder.join(NAME), VOCABULARY)?, Folders::of(&home::of(folder)?));
     let lists: BTreeMap<_, _> = snapshot

@@ -1,4 +1,4 @@
-//! Looks now and then, beside the runs, for errors that a sink has found after it had taken the records.
+//! Polls a sink, beside the runs, for deferred errors: those that it finds after it has accepted records.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,26 +24,28 @@ use crate::{
     },
 };
 
-/// How long the end of a single pass waits for the look after it.
+/// Maximum time that `go --once` waits for its last poll.
 const LAST: Duration = Duration::from_secs(10);
 
+/// Polls the sink of the run that started last, at most once per [`BETWEEN`].
 pub struct Late {
     path: PathBuf,
     clock: Arc<dyn Clock>,
     account: Option<Account>,
-    /// Something was taken since the last look.
+    /// Whether the sink has accepted records since the last poll.
     taken: Arc<AtomicBool>,
     looked: Option<Instant>,
     looks: JoinSet<()>,
 }
 
 impl Late {
-    /// `path` is where the last look is kept.
+    /// Returns a poll that keeps the last result in the file `path`.
     pub fn new(path: PathBuf, clock: Arc<dyn Clock>) -> Self {
         Late { path, clock, account: None, taken: Arc::default(), looked: None, looks: JoinSet::new() }
     }
 
-    /// A run begins. A sink does not look at once at what it takes. Answers the flag that the run sets when something was taken.
+    /// Prepares polls for a run that begins, and returns the flag that the run sets when the sink accepts
+    /// records. The first poll is due [`BETWEEN`] after the first run, since a sink needs time for its check.
     pub fn begins(&mut self, ends: &Ends) -> Arc<AtomicBool> {
         if !ends.sink.has_late_errors() {
             return Arc::default();
@@ -53,7 +55,7 @@ impl Late {
         Arc::clone(&self.taken)
     }
 
-    /// Looks when it is time and there is a reason to.
+    /// Starts a poll in the background if one is due and the sink has accepted records since the last one.
     pub fn glance(&mut self) {
         while self.looks.try_join_next().is_some() {}
         let between = BETWEEN.to_std().unwrap_or_default();
@@ -67,13 +69,13 @@ impl Late {
         self.looks.spawn(async move { look(&path, &account, true, clock.as_ref()).await });
     }
 
-    /// Looks once more before the program ends, if something was sent and the sink answers soon.
+    /// Polls once more before the program ends, for at most [`LAST`], if records were sent.
     pub async fn last_look(&mut self) {
         if let Some(account) = self.account.take() {
             let taken = self.taken.load(Ordering::Relaxed);
             let look = look(&self.path, &account, taken, self.clock.as_ref());
             if timeout(LAST, look).await.is_err() {
-                debug!("no late errors were told in time.");
+                debug!("the sink did not report its deferred errors in time.");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The state file as the controller sees it: as last read, and with what is still to be written.
+//! The controller's view of the state file: its last readable version, and the results not yet written to it.
 
 use std::{path::Path, sync::Arc};
 
@@ -11,32 +11,36 @@ use crate::{
     state::{Edit, Entry, Mention, Snapshot, StateFile, document::Overruled, folders::Folders},
 };
 
+/// The state file, with what was read from it and logged about it.
 pub struct File {
     state: Arc<StateFile>,
     open: Arc<Open>,
     snapshot: Option<Snapshot>,
-    /// The text whose findings were told.
+    /// The text whose warnings were logged.
     told: Option<String>,
-    /// Why it could not be read the last time.
+    /// The error of the last read, if it failed.
     broken: Option<String>,
-    /// Results of runs that the file could not take yet, with the task that ran them. The journal has them too.
+    /// Results of runs that could not be written yet, with the tasks that ran them. The journal has them too.
     pub unwritten: Vec<(task::Id, Edit)>,
 }
 
 impl File {
+    /// Returns the view of `state` before the first read. `open` checks the settings of each entry.
     pub fn new(state: StateFile, open: Arc<Open>) -> Self {
         File { state: Arc::new(state), open, snapshot: None, told: None, broken: None, unwritten: vec![] }
     }
 
+    /// Returns the path of the state file.
     pub fn path(&self) -> &Path {
         self.state.path()
     }
 
+    /// Returns the folders of importer's own files.
     pub fn folders(&self) -> Folders {
         self.state.folders()
     }
 
-    /// The entries as last read; none before the first reading.
+    /// Returns the entries that can run, as last read; none before the first read.
     pub fn entries(&self) -> Vec<Entry> {
         self.snapshot.as_ref().map(|snapshot| snapshot.entries.clone()).unwrap_or_default()
     }
@@ -52,12 +56,17 @@ impl File {
         self.snapshot.as_ref().map_or(&[], |snapshot| &snapshot.mentions)
     }
 
+    /// Returns whether the file was readable at least once.
     pub fn was_read(&self) -> bool {
         self.snapshot.is_some()
     }
 
-    /// Reads the file and tells what is wrong with it; answers the number of entries that can't run. What was told of the
-    /// same text before is not told again, but for the problems.
+    /// Reads the file, logs its problems and warnings, and returns the number of entries that can't run. The
+    /// warnings of a text are logged once, its problems at every read.
+    ///
+    /// # Errors
+    ///
+    /// The file as a whole can't be read. The entries as last read stay valid.
     pub async fn read(&mut self) -> Result<usize, Fault> {
         let snapshot = match self.blocking(StateFile::load).await {
             Ok(snapshot) => self.examined(snapshot),
@@ -77,7 +86,7 @@ impl File {
                 warn!("{}.", warning.at(self.path()));
             }
             if snapshot.entries.is_empty() && snapshot.problems.is_empty() {
-                warn!("the state file holds no entry; add `{{\"list_id\": \"…\"}}` to it.");
+                warn!("the state file has no entry; add one, such as `{{\"list_id\": \"…\"}}`.");
             }
         }
         let problems = snapshot.problems.len();
@@ -86,17 +95,18 @@ impl File {
         Ok(problems)
     }
 
-    /// Without the entries whose ends can't be opened.
+    /// Turns entries whose source, mapping or sink can't be opened into problems.
     fn examined(&self, mut snapshot: Snapshot) -> Snapshot {
         snapshot.examine(|entry| match (self.open)(Wanted { entry, urgent: false }) {
-            // It may wait for its key.
+            // A paused entry needs no API key.
             Err(unfit) if unfit.environment && !entry.enabled => Ok(()),
             opened => opened.map(|_| ()),
         });
         snapshot
     }
 
-    /// Whether the file says something else than when it was last read or written; our own writes are no news.
+    /// Returns whether the text, or the error of reading it, differs from the last read. importer's own
+    /// writes do not count as changes.
     pub async fn changed(&self) -> bool {
         match self.blocking(StateFile::load).await {
             Ok(new) => self.broken.is_some() || self.told.as_ref() != Some(&new.text),
@@ -104,17 +114,26 @@ impl File {
         }
     }
 
-    /// Puts an edit into the journal: from here on it is made, now or after the next start.
+    /// Writes a pending edit to the journal. From then on it can't be lost: [`write`](Self::write) or the
+    /// next start applies it.
+    ///
+    /// # Errors
+    ///
+    /// The journal can't be written.
     pub async fn wish(&self, edit: &Edit) -> Result<(), Fault> {
         let edit = edit.clone();
         self.blocking(move |state| state.wish(&edit)).await
     }
 
-    /// Stamps an entry; answers why not, if the user has overruled it.
+    /// Writes the result of a run into its entry. Returns the reason if an edit by hand has overruled it.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be read or written at the moment; the edit can be repeated.
     pub async fn write(&mut self, edit: &Edit) -> Result<Option<Overruled>, Fault> {
         let edit = edit.clone();
         let applied = self.blocking(move |state| state.apply(&edit)).await?;
-        // Our stamp is no news; an edit that it was put into is.
+        // importer's own write is no change, but an edit by hand that it was written into is.
         if self.told.as_ref() == Some(&applied.before) {
             self.told = Some(applied.snapshot.text.clone());
         }
@@ -122,14 +141,14 @@ impl File {
         Ok(applied.overruled)
     }
 
-    /// Takes over what was saved to a text that has been replaced meanwhile.
+    /// Recovers edits that an editor saved to a text that importer had replaced. Logs an error if that fails.
     pub async fn look_back(&self) {
         if let Err(fault) = self.blocking(StateFile::look_back).await {
             error!("{fault}");
         }
     }
 
-    /// Runs file work on a thread of its own. It doesn't panic; if it did, this would fail.
+    /// Runs blocking file work on its own thread. A panic of `work`, which would be a bug, returns an error.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&StateFile) -> Result<T, Fault> + Send + 'static,
@@ -137,7 +156,7 @@ impl File {
         let state = Arc::clone(&self.state);
         match spawn_blocking(move || work(&state)).await {
             Ok(result) => result,
-            Err(error) => Err(Fault::process("the state file could not be handled").because(error)),
+            Err(error) => Err(Fault::process("the work on the state file ended unexpectedly").because(error)),
         }
     }
 }

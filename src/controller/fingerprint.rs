@@ -1,5 +1,5 @@
-//! Names by which a run, its checkpoint and its baselines are found again after edits of the state file and updates of
-//! importer. Pure.
+//! Computes the keys that identify a run, its checkpoint and its baselines across edits of the state file and
+//! updates of importer. Pure.
 
 use crate::{
     engine::plan::Ends,
@@ -10,29 +10,31 @@ use crate::{
     },
 };
 
-/// Returns everything that the result of an entry's run depends on. If any of it changes, an interrupted run starts again.
-/// The program's version is included, since another version may read the same settings differently. The pace of the entry
-/// is not included.
+/// Returns the run fingerprint: everything that the result of an entry's run depends on. If it changes, an
+/// interrupted run starts again. It includes the program's version, since another version may read the same
+/// settings differently, but not the settings that change only the pace (such as `worker_count`).
 pub fn origin(entry: &Entry) -> String {
+    // The order of names matters: a contact without room for all of its properties omits the last ones.
     let was = serde_json::to_string(&(entry.was, &entry.settings, &entry.names.order)).unwrap_or_default();
     format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Returns the origin in the form that older versions of importer wrote.
+/// Returns the run fingerprint in the form that older versions of importer wrote.
 fn former_origin(entry: &Entry) -> String {
     let said = [&entry.source, &entry.mapping, &entry.sink].map(|said| &said.value);
     let was = serde_json::to_string(&(entry.was, &entry.names.former, said)).unwrap_or_default();
     format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Returns the name under which the opt-outs of full loads are compared: the delivery and the entry's consent settings.
+/// Returns the consent scope: the delivery and the entry's consent settings. The opt-outs of two full loads
+/// are compared only within one scope.
 pub fn audience(entry: &Entry, ends: &Ends) -> String {
     let consent = serde_json::to_string(&(entry.policy, &entry.names.consent));
     format!("{DELIVERY}{} {}", ends.delivery, consent.unwrap_or_default())
 }
 
-/// Returns where older versions of importer kept the records of the entry, and the entries of its list. `all` has the entries
-/// of the state file, or is `None` if one of them can't be read.
+/// Returns where older versions of importer kept the checkpoints and dead letters of the entry and of the
+/// other entries of its list. `all`: the entries of the state file, or `None` if one of them can't be read.
 pub fn past(entry: &Entry, all: Option<&[Entry]>, folders: &Folders) -> Past {
     let relative = |entry: &Entry| {
         let [own, list] = entry.id.former_folders();

@@ -1,5 +1,5 @@
-//! Decides what runs and writes what came of it. One task owns all of it, so nothing is locked; it is the only one
-//! that writes the state file.
+//! Decides which entries run and writes their results. One task owns all of its state, so it needs no locks,
+//! and only that task writes the state file.
 
 mod deferred;
 mod file;
@@ -43,63 +43,70 @@ use crate::{
     store::checkpoint::Checkpoint,
 };
 
-/// How often the state file is read when nobody tells of a change.
+/// Interval at which the controller checks all lists, also if the watch reports no change.
 const LOOK: Duration = Duration::from_secs(60);
-/// How often the quit file is looked for, and whatever else is cheap to look at.
+/// Interval of the tick, which does the cheap checks, such as the one for the quit file.
 const GLANCE: Duration = Duration::from_secs(1);
-/// How long after a write a late save to the text before it is looked for every second.
+/// Time after a write during which every tick looks for edits that an editor saved to the replaced text.
 const LATE: Duration = Duration::from_secs(5);
-/// An editor makes several events of one save.
+/// Delay between a file event and the read that follows, since an editor causes several events with one save.
 const SETTLE: Duration = Duration::from_millis(200);
-/// How long runs may go on delivering after a stop: under the ten seconds that Docker gives.
+/// Maximum time that runs may go on delivering after a stop: less than the 10 s after which Docker kills a
+/// container that it stops (`docker stop`, default of `--timeout`).
 const GRACE: Duration = Duration::from_secs(8);
 
-/// How long after that runs may take to be dropped.
+/// Maximum time, after the grace, that aborted runs may take to end.
 const LAST: Duration = Duration::from_secs(1);
 
-/// Whether to go on after all entries were looked at.
+/// How long the controller runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Every entry once, then the end.
+    /// Until every entry that is due has run once (`go --once`).
     Once,
-    /// Until stopped.
+    /// Until it is stopped.
     Loop,
 }
 
 /// How the controller ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// All that was due is delivered, or a stop was asked for and all is saved.
+    /// Everything due is delivered, or the controller was stopped and all results are saved.
     Done,
     /// At least one entry failed.
     Failed,
 }
 
-/// Whose ends are wanted.
+/// The arguments of [`Open`].
 pub struct Wanted<'a> {
     pub entry: &'a Entry,
-    /// Its requests go before those that are not.
+    /// Whether requests of the entry take precedence over those of entries that are not urgent.
     pub urgent: bool,
 }
 
-/// Opens the ends of an entry. Asks nobody.
+/// Opens the source, the mapping and the sink of an entry. It sends no request, so an error is one of the
+/// entry's settings or of the environment.
 pub type Open = Box<dyn Fn(Wanted) -> Result<Ends, Unfit> + Send + Sync>;
 
-/// What the controller works with.
+/// The dependencies and options of the controller.
 pub struct Tools {
     pub state: StateFile,
     pub clock: Arc<dyn Clock>,
     pub open: Open,
     pub watch: Watch,
-    /// Interrupted runs start from their beginning.
+    /// Whether interrupted runs start from their beginning.
     pub fresh: bool,
     /// The question before a first load; `None`: a first load starts without one.
     pub confirm: Option<Confirm>,
-    /// Cancelled by whoever wants the program to stop; by the controller itself when it finds the quit file.
+    /// Stops the program when it is cancelled. The controller cancels it itself when it finds the quit file.
     pub stop: CancellationToken,
 }
 
-/// Runs until every entry was looked at once, or until stopped. A [`Fault`] means that the state file can't be used.
+/// Runs the due entries, once or until the controller is stopped, depending on `mode`.
+///
+/// # Errors
+///
+/// The state file or importer's own files beside it can't be used. Faults of single entries are logged, not
+/// returned; with [`Mode::Once`] they result in [`Verdict::Failed`].
 pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
     info!("starting, state file {:?}.", tools.state.path().display().to_string());
     let fresh = tools.fresh;
@@ -107,7 +114,9 @@ pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
     controller.quit.clear().await;
     if fresh {
         let dropped = Checkpoint::discard_all(&controller.file.folders().all()).await?;
-        info!("checkpoints dropped: {dropped}; interrupted runs start from their beginning.");
+        info!(
+            "checkpoints dropped: {dropped}; interrupted runs start from their beginning, and all holds are lifted."
+        );
     }
     let ended = controller.turn().await;
     let saved = controller.wind_up().await;
@@ -118,16 +127,16 @@ pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
     Ok(if mode == Mode::Once && controller.failed { Verdict::Failed } else { Verdict::Done })
 }
 
-/// Why the entries are looked at.
+/// Reason for which the controller checks the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
-    /// In its turn: every entry is told.
+    /// The regular check: logs the state of every entry.
     Regular,
-    /// A run or a rest has ended: only what starts is told.
+    /// A run or a delay has ended: logs only the entries that start.
     After,
 }
 
-/// An entry, whether its source wants a failed run tried again, and how it ended.
+/// An entry, whether its source permits retries, and the result of its run.
 type Ran = (Entry, bool, Result<Ended, Fault>);
 
 struct Controller {
@@ -142,15 +151,17 @@ struct Controller {
     slots: Slots,
     pauses: Pauses,
     turns: Turns,
-    /// When the entries were last looked at.
+    /// Time of the last check of the entries.
     considered: Instant,
-    /// The same by the wall clock.
+    /// The same time by the wall clock.
     looked: DateTime<Utc>,
     quit: QuitFile,
     late: Late,
-    /// The lists that were enabled when a single pass began.
+    /// The lists that were enabled when the controller started; `go --once` runs no others.
     once: Vec<String>,
+    /// Time of the last write of the state file.
     written: Option<Instant>,
+    /// Whether an entry has failed.
     failed: bool,
 }
 
@@ -181,6 +192,7 @@ impl Controller {
         }
     }
 
+    /// Runs the loop until the controller is stopped or, with [`Mode::Once`], until all runs have ended.
     async fn turn(&mut self) -> Result<(), Fault> {
         let mut look = interval_at(Instant::now() + LOOK, LOOK);
         let mut glance = interval(GLANCE);
@@ -191,7 +203,7 @@ impl Controller {
         let enabled = self.file.entries().into_iter().filter(|entry| entry.enabled);
         self.once = enabled.map(|entry| entry.id.list_id).collect();
         while self.mode == Mode::Loop || !self.jobs.is_empty() {
-            // Also one that has ended by now, while something else was done.
+            // It may have passed already, while another branch was busy.
             let turn = self.slots.next_rest_end(self.considered).into_iter().chain(self.next_turn()).min();
             tokio::select! {
                 biased;
@@ -216,6 +228,7 @@ impl Controller {
         Ok(())
     }
 
+    /// Does the checks of a tick: the quit file, late saves, and runs that have to be aborted.
     async fn glance(&self) {
         if self.quit.found().await {
             self.stop.cancel();
@@ -226,7 +239,7 @@ impl Controller {
         self.pauses.cut_overdue(Instant::now());
     }
 
-    /// Reads the file again. A single pass then only ends the runs of paused or removed entries; it starts no new list.
+    /// Reads the file again. With [`Mode::Once`] it ends runs of paused or removed entries and starts no list.
     async fn look_again(&mut self) -> Result<(), Fault> {
         if self.mode == Mode::Loop {
             return self.look().await;
@@ -240,14 +253,15 @@ impl Controller {
         }
         for entry in self.file.entries().iter().filter(|entry| entry.enabled && !self.has_turn(entry)) {
             info!(
-                "list {:?}: its entry is new and is not part of this pass; start importer again to run it.",
+                "list {:?}: its entry was added or enabled after the start and does not run now; start importer \
+                 again to run it.",
                 entry.id.list_id
             );
         }
         Ok(())
     }
 
-    /// Reads the file and starts what is due. While the file is unusable the last good one stays in force.
+    /// Reads the file and starts the due entries: those as last read while the file can't be read.
     async fn look(&mut self) -> Result<(), Fault> {
         info!("checking all lists.");
         self.file.look_back().await;
@@ -269,23 +283,24 @@ impl Controller {
         Ok(())
     }
 
+    /// Logs that the state file can't be read.
     fn is_broken(&self, fault: &Fault) {
         error!("{fault}");
-        let until = "the file is read again as soon as it is saved";
+        let until = "importer reads the state file again as soon as it is saved";
         match self.file.was_read() {
             true => info!("{until}; until then the lists as last read stay in force."),
             false => info!("{until}."),
         }
     }
 
-    /// After a stop: what was read is delivered and saved, for as long as the grace lasts.
+    /// Ends the runs after a stop, and saves their results. They deliver what they have read within [`GRACE`].
     async fn wind_up(&mut self) -> Result<(), Fault> {
         let mut saved = Ok(());
-        // These lists have finished; only their results wait.
+        // These runs have finished; only their results are not written yet.
         for (task, edit) in &self.file.unwritten {
             self.slots.free(*task);
             info!(
-                "list {:?}: the result of its run is in the journal, the next start writes it.",
+                "list {:?}: the result of its run is in the journal; the next start writes it to the state file.",
                 edit.entry.list_id
             );
         }
@@ -294,22 +309,22 @@ impl Controller {
             return saved;
         }
         self.stop.cancel();
-        info!("stopping: what was read is being delivered; ctrl-c stops at once.");
+        info!("stopping: delivering the records that were read; Ctrl-C stops at once.");
         let deadline = Instant::now() + GRACE;
         while let Ok(Some(ran)) = timeout_at(deadline, self.jobs.join_next_with_id()).await {
             saved = saved.and(self.ended(ran).await);
         }
         for list in self.slots.running() {
-            warn!("list {list:?} was cut short; what it had left is sent by its next run.");
+            warn!("list {list:?} was cut short; its next run delivers the rest.");
         }
-        // A run that never yields can't be cut short; the end of the process does it.
+        // A run that never yields can't be aborted; the end of the process ends it.
         let _ = timeout_at(deadline + LAST, self.jobs.shutdown()).await;
         self.file.look_back().await;
         saved
     }
 }
 
-/// Waits until then; `None` if there is nothing to wait for.
+/// Waits until `time`. Returns `None` at once if there is no time to wait for.
 async fn reached(time: Option<Instant>) -> Option<()> {
     sleep_until(time?).await;
     Some(())

@@ -1,4 +1,4 @@
-//! Ends a run whose entry was paused or removed in the state file. Pure, except that it cancels the run.
+//! Ends runs whose entries were paused or removed in the state file. Pure, except that it cancels the runs.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub enum Pause {
     Removed,
 }
 
-/// The active runs, each with its entry as it is in the file now.
+/// The active runs, each with the current version of its entry.
 #[derive(Default)]
 pub struct Pauses {
     runs: Vec<Run>,
@@ -35,14 +35,14 @@ struct Run {
 }
 
 impl Pauses {
-    /// Adds a run that has begun. `stop` ends this run alone.
+    /// Adds a run that has begun. `stop` is its own token and ends no other run.
     pub fn begin(&mut self, task: AbortHandle, stop: CancellationToken, entry: Named, mentions: &[Mention]) {
         let entry = Tracked::new(entry, mentions);
         self.runs.push(Run { task, stop, entry, paused: None });
     }
 
-    /// Stops the runs whose entries are paused or removed according to `mentions`, the elements of the file. Returns the lists of
-    /// the runs that it stopped.
+    /// Stops the runs whose entries are paused or removed according to `mentions`, the elements of the file.
+    /// Returns the lists of the runs that it stopped.
     pub fn follow(&mut self, mentions: &[Mention], now: Instant) -> Vec<(String, Pause)> {
         let mut ending = Vec::new();
         for run in &mut self.runs {
@@ -56,7 +56,7 @@ impl Pauses {
         ending
     }
 
-    /// Aborts the stopped runs that have not ended within the grace.
+    /// Aborts the stopped runs that have not ended within [`GRACE`].
     pub fn cut_overdue(&self, now: Instant) {
         let overdue = |run: &&Run| run.paused.is_some_and(|(_, since)| now.duration_since(since) >= GRACE);
         self.runs.iter().filter(overdue).for_each(|run| run.task.abort());
@@ -86,9 +86,9 @@ impl Named {
     }
 }
 
-/// An entry, followed over the edits of the file.
+/// An entry that is tracked across edits of the file.
 struct Tracked {
-    /// The entry as it is in the file now, as far as that is certain.
+    /// The last version of the entry that was certain.
     now: Named,
     /// The other entries of its list.
     others: Vec<Named>,
@@ -101,7 +101,7 @@ impl Tracked {
         Tracked { others: others.collect(), now: entry }
     }
 
-    /// Finds the entry in the file. Returns `None` while the entry may still be there and enabled.
+    /// Finds the entry in the file. Returns `None` while the entry may still be in it and enabled.
     fn follow(&mut self, mentions: &[Mention]) -> Option<Pause> {
         let of_list: Vec<(Named, bool)> = mentions
             .iter()
@@ -124,9 +124,10 @@ impl Tracked {
         (certain || !unreadable).then_some(Pause::Disabled)
     }
 
-    /// Returns the entries that may be this one after the edit, and whether they are certain. An entry with the same fields is
-    /// preferred, then one with the same settings for what is delivered, then any that was not among the others before. The
-    /// last choice is certain only for a list with a single entry before and after the edit.
+    /// Returns the entries that may be this one after the edit, and whether they are certain. It prefers an
+    /// entry with the same fields, then one with the same settings for what is delivered, then any that was
+    /// not among the others before. The last choice is certain only for a list with a single entry before and
+    /// after the edit.
     fn candidates<'a>(&self, of_list: &'a [(Named, bool)]) -> (Vec<&'a (Named, bool)>, bool) {
         let chosen = |wanted: &dyn Fn(&Named) -> bool| -> Vec<_> {
             of_list.iter().filter(|(entry, _)| wanted(entry)).collect()
@@ -146,7 +147,7 @@ impl Tracked {
     }
 }
 
-/// Whether two entries are equal apart from `enabled`.
+/// Returns whether two entries are equal apart from `enabled`.
 fn is_same(a: &Named, b: &Named) -> bool {
     let without = |entry: &Named| {
         let mut others = entry.id.others.clone();
@@ -165,7 +166,7 @@ mod tests {
         schema::read(text, &SAMPLE).unwrap().mentions
     }
 
-    /// Follows the first entry of the first text through the other texts. Returns the result for each of them.
+    /// Follows the first entry of the first text through the other texts. Returns the result for each.
     fn found(texts: &[&str]) -> Vec<Option<Pause>> {
         let first = mentions(texts[0]);
         let mut tracked = Tracked::new(Named::mentioned(&first[0]).unwrap(), &first);
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_with_one_entry_goes_by_its_list_id() {
+    fn a_list_with_one_entry_is_found_by_its_list_id() {
         let one = r#"[{"list_id": "a", "consent": "none"}]"#;
         let after = |text: &str| found(&[one, text])[0];
         assert_eq!(after(r#"[{"list_id": "a"}]"#), None);
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_several_entries_of_a_list_goes_by_its_fields() {
+    fn one_of_several_entries_is_found_by_its_fields() {
         let both = r#"[{"list_id": "a", "collection": "x"}, {"list_id": "a", "collection": "y"}]"#;
         let after = |text: &str| found(&[both, text])[0];
         assert_eq!(after(r#"[{"list_id": "a", "collection": "y"}]"#), Some(Pause::Removed));

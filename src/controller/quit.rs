@@ -1,21 +1,24 @@
-//! The file whose appearance stops the program.
+//! Stops the program when an operator creates the quit file.
 
 use std::path::{Path, PathBuf};
 
 use log::{info, warn};
 use tokio::fs;
 
+/// File name of the quit file.
 pub const NAME: &str = "controller.quit";
 
-/// Quit files: one in the named folder, and one beside the state file if that is a link.
+/// The paths of the quit file: in the folder that the operator named and, if the state file is a link, beside
+/// its target.
 pub struct QuitFile(Vec<PathBuf>);
 
 impl QuitFile {
+    /// Returns the quit files of both folders. Does no I/O.
     pub fn in_folders(folders: [&Path; 2]) -> Self {
         QuitFile(folders.map(|folder| folder.join(NAME)).to_vec())
     }
 
-    /// Removes one from before the start: it was meant for another run.
+    /// Removes quit files from before the start, since they were meant for an earlier process.
     pub async fn clear(&self) {
         for path in &self.0 {
             if fs::remove_file(path).await.is_ok() {
@@ -24,7 +27,7 @@ impl QuitFile {
         }
     }
 
-    /// Whether it has appeared; it is removed then.
+    /// Returns whether a quit file exists, and removes it.
     pub async fn found(&self) -> bool {
         let mut found = false;
         for path in &self.0 {
@@ -34,7 +37,10 @@ impl QuitFile {
             found = true;
             info!("found {:?}.", path.display().to_string());
             if let Err(error) = fs::remove_file(path).await {
-                warn!("{:?} could not be removed: {error}.", path.display().to_string());
+                warn!(
+                    "could not remove {:?}: {error}; remove it before the next start.",
+                    path.display().to_string()
+                );
             }
         }
         found

@@ -1,4 +1,4 @@
-//! What the controller says of an entry, in the words that people know.
+//! The controller's log messages about entries. Operators search for some of them, so those texts are fixed.
 
 use std::{cmp::Reverse, path::Path};
 
@@ -13,7 +13,7 @@ use crate::{
     state::{Edit, Entry},
 };
 
-/// Why an entry runs, or does not.
+/// Says why an entry runs or does not run.
 pub fn due(entry: &Entry, due: Due) -> String {
     let list = name(entry);
     match due {
@@ -27,8 +27,8 @@ pub fn due(entry: &Entry, due: Due) -> String {
         }
         Due::UpToDate { since } => format!("{list} up to date, last updated on {:?}.", spoken(since)),
         Due::Future { since } => format!(
-            "list {:?} (entry at {}) has the latest timestamp {:?}, which is in the future; it does not run. \
-             Set it to an earlier time, or to null for a full load.",
+            "list {:?} (entry at {}) has the latest timestamp {:?}, which is in the future, so the entry does not \
+             run. Set `latest_timestamp` to an earlier time, or to null for a full load.",
             entry.id.list_id,
             entry.place,
             spoken(since)
@@ -36,23 +36,28 @@ pub fn due(entry: &Entry, due: Due) -> String {
     }
 }
 
-/// `rereads`: the source has no rows that could be counted.
+/// Warns that a run ignores `start_offset`. `rereads`: every run reads the source whole, without offsets.
 pub fn offset_ignored(entry: &Entry, rereads: bool) -> String {
     let (list, offset) = (name(entry), entry.start_offset);
     match rereads {
-        true => format!("{list}: start_offset {offset} is ignored, this source is always read whole."),
+        true => {
+            format!(
+                "{list}: start_offset {offset} is ignored, since every run reads this source whole; remove it."
+            )
+        }
         false => {
-            format!("{list}: start_offset {offset} bounds full loads only, this incremental sync ignores it.")
+            format!("{list}: start_offset {offset} bounds full loads only; this incremental sync ignores it.")
         }
     }
 }
 
-/// The list, and where others have it too the entry.
+/// Returns the name of the list, with the place of the entry if the list has several entries.
 fn name(entry: &Entry) -> String {
     let list = &entry.id.list_id;
     if entry.alone { format!("list {list:?}") } else { format!("list {list:?} (entry at {})", entry.place) }
 }
 
+/// Accounts for every record of a finished run.
 pub fn finished(entry: &Entry, outcome: &Outcome) -> String {
     let (list, seconds) = (name(entry), outcome.elapsed.as_secs_f64());
     format!("{list} finished in {seconds:.1} seconds: {}.", outcome.counts)
@@ -62,14 +67,14 @@ pub fn finished(entry: &Entry, outcome: &Outcome) -> String {
 pub fn totals_wrong(entry: &Entry, counts: &Counts) -> Option<String> {
     counts.totals_wrong.then(|| {
         format!(
-            "{}: the source's totals are wrong: it listed more records than it counts. The listing was read to its end, but \
-             no count can show whether records are missing.",
+            "{}: the source's totals are wrong: it listed more records than it counts. The run read the listing to its \
+             end, but no count can show whether records are missing.",
             name(entry)
         )
     })
 }
 
-/// Warns that the source's clock and ours differ.
+/// Warns that the clocks of the source and of this machine differ.
 pub fn clocks_apart(entry: &Entry, noticed: &Noticed) -> Option<String> {
     let (list, clocks) = (name(entry), noticed.apart?);
     let (source, ours) = (spoken(clocks.source), spoken(clocks.ours));
@@ -87,17 +92,20 @@ pub fn rows_after_end(entry: &Entry, noticed: &Noticed) -> Option<String> {
     let (changed, until) = (spoken(changed), spoken(until));
     Some(format!(
         "{list}: {records} changed after the end of the window ({until}), the last at {changed}; the next run reads them \
-         again. If this lasts, compare the clocks of the source and of this machine."
+         again. If this warning persists, compare the clocks of the source and of this machine."
     ))
 }
 
-/// Something that the entry names is not there.
+/// Warns that no record has something that the entry names.
 pub fn unknown(entry: &Entry, what: &str) -> String {
     let list = name(entry);
-    format!("{list}: no record has {what}; is it spelled as at the source, capitals included?")
+    format!(
+        "{list}: no record has {what}; check that the entry spells it as the source does, capitals included."
+    )
 }
 
-/// The most frequent of them, those that nothing is wrong with last.
+/// Counts the fields left out of payloads, most frequent first; `not_mapped` fields, which need no
+/// correction, come last.
 pub fn fields_left_out(entry: &Entry, counts: &Counts) -> Option<String> {
     const TOLD: usize = 12;
     let list = &entry.id.list_id;
@@ -107,47 +115,51 @@ pub fn fields_left_out(entry: &Entry, counts: &Counts) -> Option<String> {
     let told: Vec<String> =
         fields.iter().take(TOLD).map(|(name, count)| format!("{count} {}", name.escape_debug())).collect();
     let more = if more > 0 { format!(", and {more} other kinds") } else { String::new() };
-    let hint = format!("`importer preview {list}` shows what becomes of a record");
-    (!told.is_empty()).then(|| format!("{}: left out: {}{more} ({hint}).", name(entry), told.join(", ")))
+    let hint = format!("`importer preview {list}` shows them for single records");
+    (!told.is_empty())
+        .then(|| format!("{}: fields left out: {}{more} ({hint}).", name(entry), told.join(", ")))
 }
 
-/// The sink's validation is of the whole account and names no record.
+/// Warns of errors that a sink found after it had accepted records. They cover the account and name no record.
 pub fn late_errors(news: &News) -> String {
     let told: Vec<String> = news.kinds.iter().map(|(kind, count)| format!("{count} {kind:?}")).collect();
     let count: u64 = news.kinds.values().sum();
-    let since = news.since.map_or("up to now".into(), |since| format!("since {}", spoken(since)));
+    let since = news.since.map_or("so far".into(), |since| format!("since {}", spoken(since)));
     format!(
-        "the sink has found {}{count} errors {since} in records that it had taken, from importer or from elsewhere, and \
-         does not say in which: {}.",
+        "the sink has found {}{count} errors {since} in records that it had accepted, from importer or from other \
+         programs; it does not name the records: {}.",
         if news.at_least { "at least " } else { "" },
         told.join(", ")
     )
 }
 
+/// Warns that records were rejected, and names the file that keeps them.
 pub fn rejected(entry: &Entry, counts: &Counts, file: &Path) -> Option<String> {
     let (list, rejected) = (name(entry), counts.rejected.values().sum::<u64>());
     let members =
         if rejected == 1 { "1 rejected record".into() } else { format!("{rejected} rejected records") };
     (rejected > 0).then(|| {
         format!(
-            "{list}: {members} can't be sent as they are; {} keeps them, with the reason. When it is mended, \
-             `importer replay` sends them.",
+            "{list}: {members} can't be sent as they are; {} lists them with the reasons. Correct the cause, then run \
+             `importer replay`.",
             file.display()
         )
     })
 }
 
+/// Warns that `start_offset` is larger than the list.
 pub fn nothing_left(entry: &Entry, counts: &Counts) -> Option<String> {
     let (list, offset) = (name(entry), entry.start_offset);
     (counts.left_out > 0 && counts.window == 0)
-        .then(|| format!("{list}: start_offset {offset} leaves out the whole list; is that meant?"))
+        .then(|| format!("{list}: start_offset {offset} leaves out the whole list; lower or remove it."))
 }
 
+/// Reports that a run was stopped: with the program, or by a `pause`.
 pub fn stopped(entry: &Entry, counts: &Counts, pause: Option<Pause>) -> String {
     let list = name(entry);
     let Some(pause) = pause else {
         return format!(
-            "{list} stopped: {counts}. Its entry is left as it was; its next run goes on from here."
+            "{list} stopped: {counts}. Its entry is unchanged; the next run continues from here."
         );
     };
     format!(
@@ -158,10 +170,11 @@ pub fn stopped(entry: &Entry, counts: &Counts, pause: Option<Pause>) -> String {
     )
 }
 
+/// Warns that a first load waits for a person.
 pub fn first_load_waits(entry: &Entry) -> String {
     format!(
-        "{}: its first load waits, since its entry says `\"first_load\": \"ask\"`. Pause everything that new records start at \
-         the sink, such as a welcome campaign; then set `first_load` to \"confirmed\".",
+        "{}: the first load waits for a confirmation, since the entry has `\"first_load\": \"ask\"`. Pause everything \
+         at the sink that new records start, such as a welcome campaign; then set `first_load` to \"confirmed\".",
         name(entry)
     )
 }
@@ -172,21 +185,23 @@ pub fn pausing(list: &str, pause: Pause) -> String {
         Pause::Disabled => "its entry is paused",
         Pause::Removed => "the state file has no entry for it anymore",
     };
-    format!("list {list:?}: {why}; its run delivers what it has read and ends.")
+    format!("list {list:?}: {why}; its run delivers the records that it has read, then ends.")
 }
 
+/// Reports that a run failed after its entry was paused or removed.
 pub fn failed_at_pause(entry: &Entry, pause: Pause, fault: &Fault) -> String {
     let (list, why) = (name(entry), why(pause));
     format!(
-        "{list}: {why}; the run failed while it was ending: {fault}. Its delivered records stay on record, and {}.",
+        "{list}: {why}; the run failed while it was ending: {fault}. The delivered records stay recorded, and {}.",
         resumes(entry, pause)
     )
 }
 
+/// Reports that a run was aborted, since it had not ended within the grace after a pause.
 pub fn cut_at_pause(list: &str, pause: Pause) -> String {
     let why = why(pause);
     format!(
-        "list {list:?}: {why}; the run was cut short, and the next run sends the records again that are not on record as delivered."
+        "list {list:?}: {why}; the run was cut short. The next run repeats the deliveries that were not confirmed."
     )
 }
 
@@ -215,17 +230,21 @@ fn grouped(number: u64) -> String {
     places.collect()
 }
 
+/// Reports that the result of a run is in the state file.
 pub fn written(edit: &Edit) -> String {
     let (list, until) = (&edit.entry.list_id, spoken(edit.stamp.latest_timestamp));
     format!("list {list:?} updated, latest timestamp {until:?}.")
 }
 
+/// Warns that an edit by hand overruled the result of a run.
 pub fn overruled_by_hand(list: &str) -> String {
     format!(
-        "list {list:?}: latest_timestamp or start_offset was changed by hand during the run and is kept as it is."
+        "list {list:?}: latest_timestamp or start_offset was changed by hand during the run; the edit is kept and the \
+         result of the run is not written."
     )
 }
 
+/// Warns that the entry of a finished run is not in the state file anymore.
 pub fn entry_gone(list: &str) -> String {
-    format!("list {list:?}: its entry is no longer in the state file as it was, nothing is written.")
+    format!("list {list:?}: its entry was removed or changed during the run, so the result is not written.")
 }

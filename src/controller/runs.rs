@@ -1,4 +1,4 @@
-//! Which entries start, and what is done with what came of their runs.
+//! Starts the due entries and handles the results of their runs.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ use crate::{
 };
 
 impl Controller {
-    /// Starts every entry that is due and free.
+    /// Checks all entries and starts those that are due and free.
     pub(super) fn consider(&mut self, look: Look) {
         if self.stop.is_cancelled() {
             return;
@@ -49,42 +49,42 @@ impl Controller {
             match self.slots.of(&entry.id, now) {
                 Slot::Free if entry.enabled && self.has_turn(&entry) => self.decide(entry, look),
                 Slot::Free if look == Look::Regular => {
-                    info!("list {list:?} is paused, its entry is not enabled.")
+                    info!("list {list:?} is paused (`enabled` is false).")
                 }
-                Slot::Running if look == Look::Regular => info!("list {list:?} is being imported."),
+                Slot::Running if look == Look::Regular => info!("list {list:?} is running."),
                 Slot::Waiting if look == Look::Regular && entry.alone => {
                     info!(
-                        "list {list:?} is being imported as its entry was; what was changed counts from the next run on."
+                        "list {list:?} is running with its previous settings; the change applies from the next run."
                     );
                 }
                 Slot::Waiting if look == Look::Regular => {
                     info!(
-                        "list {list:?} (entry at {}) waits for the run of the list's other entry.",
+                        "list {list:?} (entry at {}) waits until the run of another entry of the list has ended.",
                         entry.place
                     );
                 }
                 Slot::Resting { left } if look == Look::Regular => {
                     let seconds = left.as_secs_f64().ceil();
-                    info!("list {list:?} has failed and rests for {seconds} more seconds.");
+                    info!("list {list:?}: the last run failed; the next attempt starts in {seconds} s.");
                 }
                 _ => {}
             }
         }
     }
 
-    /// Stops the runs whose entries are paused or removed in the file as last read.
+    /// Stops the runs whose entries are paused or removed in the state file as last read.
     fn end_paused(&mut self) {
         for (list, pause) in self.pauses.follow(self.file.mentions(), Instant::now()) {
             info!("{}", report::pausing(&list, pause));
         }
     }
 
-    /// Whether the entry may start: a single pass runs only the lists that were enabled when it began.
+    /// Returns whether the entry may start: with `go --once`, only lists that were enabled at its start may.
     pub(super) fn has_turn(&self, entry: &Entry) -> bool {
         self.mode == Mode::Loop || self.once.is_empty() || self.once.contains(&entry.id.list_id)
     }
 
-    /// When the next entry is due of those that are free and not due yet.
+    /// Returns when the next of the free entries is due, or `None` if none is or the mode is [`Mode::Once`].
     pub(super) fn next_turn(&self) -> Option<Instant> {
         if self.mode == Mode::Once {
             return None;
@@ -96,12 +96,15 @@ impl Controller {
         Turns::next(due, self.looked, now).map(|left| instant + left)
     }
 
-    /// How loud it is told what an entry does that brings nothing. What somebody has asked for is told.
+    /// Returns the log level for a run. A run without changes (`nothing`) of an entry that runs more than
+    /// once a minute is logged at `debug`, unless an operator asked for it: with `go --once` or a missing
+    /// timestamp.
     fn level(&self, entry: &Entry, nothing: bool) -> Level {
         let asked = self.mode == Mode::Once || entry.latest_timestamp.is_none();
         if nothing && !asked && entry.every < OFTEN { Level::Debug } else { Level::Info }
     }
 
+    /// Starts the entry if it is due, and logs why it runs or does not run.
     fn decide(&mut self, entry: Entry, look: Look) {
         let from = self.turns.since(&entry, self.clock.now());
         let due = due::decide(entry.latest_timestamp, from, entry.every, self.clock.now());
@@ -129,8 +132,9 @@ impl Controller {
         }
     }
 
-    /// Whether the entry waits for its first load to be confirmed. A list is loaded for the first time as long as it has no
-    /// ledger, since a run writes the ledger before its first delivery, and the entry has no checkpoint.
+    /// Returns whether the first load of the entry waits until a person confirms it. A load is a first load
+    /// if the list has no ledger, which a run writes before its first delivery, and the entry has no
+    /// checkpoint.
     fn waits_for_a_person(&self, entry: &Entry) -> bool {
         let folders = self.file.folders();
         entry.first_load == FirstLoad::Ask
@@ -138,19 +142,20 @@ impl Controller {
             && !Checkpoint::path(&folders.entry(entry)).exists()
     }
 
-    /// A single pass gives every entry one turn.
+    /// With `go --once`, lets the entry not run again.
     fn settle(&mut self, id: EntryId) {
         if self.mode == Mode::Once {
             self.slots.settle(id);
         }
     }
 
+    /// Starts a run of the entry: a full load if `since` is `None`. Logs `told`, the reason of the run.
     fn start(&mut self, entry: Entry, since: Option<DateTime<Utc>>, told: &str) {
         log!(self.level(&entry, true), "{told}");
         self.settle(entry.id.clone());
         let ends = match (self.open)(Wanted { entry: &entry, urgent: since.is_some() }) {
             Ok(ends) => ends,
-            // It could be opened when the file was read.
+            // Rare, since the entry could be opened when the file was read.
             Err(unfit) => {
                 error!("list {:?}: {}", entry.id.list_id, unfit.text);
                 self.failed = true;
@@ -193,6 +198,11 @@ impl Controller {
         self.pauses.begin(task, stop, named, self.file.mentions());
     }
 
+    /// Handles the end of a run, then starts the entries that waited for it.
+    ///
+    /// # Errors
+    ///
+    /// With [`Mode::Once`]: the result can't be written to the state file.
     pub(super) async fn ended(&mut self, ran: Result<(task::Id, Ran), JoinError>) -> Result<(), Fault> {
         let task = ran.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
         let pause = self.pauses.ended(task);
@@ -209,9 +219,9 @@ impl Controller {
             Ok((_, (entry, retry, Err(fault)))) => {
                 self.fail(task, &fault.to_string(), (!retry).then_some(entry.every));
             }
-            // A panic has printed its own text; a task that was cut short at the end of a stop is no failure.
+            // The panic hook has printed the cause. A run that was aborted after a stop is not a failure.
             Err(error) if error.is_panic() => {
-                self.fail(task, "this is a bug in importer, please report the text above", None);
+                self.fail(task, "a bug in importer ended the run; please report the lines above", None);
             }
             Err(_) => {
                 if let Some((id, pause)) = self.give_back(task, pause).zip(pause) {
@@ -223,7 +233,7 @@ impl Controller {
         Ok(())
     }
 
-    /// Frees the list of a run that did not finish. An entry that was paused may go on in the same pass.
+    /// Frees the list of a run that did not finish. A paused entry may continue, with `go --once` too.
     fn give_back(&mut self, task: task::Id, pause: Option<Pause>) -> Option<EntryId> {
         let id = self.slots.free(task);
         if let Some(id) = id.as_ref().filter(|_| pause.is_some()) {
@@ -232,11 +242,11 @@ impl Controller {
         id
     }
 
-    /// `rest`: how long the entry waits now, if not for longer each time.
+    /// Logs a failed run and delays the entry's next run by `rest`, or, with `None`, by the growing delay.
     fn fail(&mut self, task: task::Id, why: &str, rest: Option<TimeDelta>) {
         self.failed = true;
         if let Some(id) = self.slots.free(task) {
-            // Without growing rests it may fail the same way every few seconds.
+            // With a fixed delay an entry may fail every few seconds: a repeated failure is logged at `debug`.
             let often = rest.is_some_and(|rest| rest < OFTEN);
             let level = if often && !self.turns.is_news(&id, why, self.clock.now()) {
                 Level::Debug
@@ -245,13 +255,14 @@ impl Controller {
             };
             log!(
                 level,
-                "list {:?} failed: {why}. Its entry is left as it was; its next run goes on from what is delivered.",
+                "list {:?} failed: {why}. Its entry is unchanged; the next run continues after the delivered records.",
                 id.list_id
             );
             self.slots.rest(id, Instant::now(), rest.and_then(|rest| rest.to_std().ok()));
         }
     }
 
+    /// Logs the outcome of a finished run, puts its result into the journal and writes it to the state file.
     async fn save(&mut self, task: task::Id, entry: Entry, outcome: Outcome) -> Result<(), Fault> {
         let level = self.level(&entry, outcome.counts.brought_nothing());
         log!(level, "{}", report::finished(&entry, &outcome));
@@ -263,7 +274,7 @@ impl Controller {
         warnings.extend(report::rows_after_end(&entry, &outcome.noticed));
         warnings.extend(report::rejected(&entry, counts, &dead_letter));
         warnings.extend(report::nothing_left(&entry, counts));
-        // What is so every few seconds is told once.
+        // An entry that runs more than once a minute logs unchanged warnings only every ten minutes.
         if entry.every >= OFTEN || self.turns.is_news(&entry.id, &warnings.join("\n"), self.clock.now()) {
             warnings.iter().for_each(|told| warn!("{told}"));
         }
@@ -277,7 +288,7 @@ impl Controller {
         };
         let folder = self.file.folders().entry(&entry);
         let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
-        // Only when the result can't be lost any more: until then it is the checkpoint that keeps it.
+        // The checkpoint is needed until the journal has the result: a crash before that would lose the run.
         match self.file.wish(&edit).await {
             Ok(()) => drop_checkpoint(&folder).await,
             Err(fault) => warn!("list {:?}: {fault}", edit.entry.list_id),
@@ -285,13 +296,18 @@ impl Controller {
         let held = self.file.unwritten.len();
         self.write(task, edit, level).await?;
         if self.file.unwritten.len() == held {
-            // It is recorded, also if the journal could not take it before.
+            // The state file has the result now, also if the write to the journal failed.
             drop_checkpoint(&folder).await;
         }
         Ok(())
     }
 
-    /// The list is free again when its result is written, or overruled.
+    /// Writes the result of a run to the state file. The list stays taken until the result is written or
+    /// overruled by an edit; if the write fails, a later check repeats it.
+    ///
+    /// # Errors
+    ///
+    /// With [`Mode::Once`]: the state file can't be written. The result stays in the journal.
     pub(super) async fn write(&mut self, task: task::Id, edit: Edit, level: Level) -> Result<(), Fault> {
         let list = &edit.entry.list_id;
         match self.file.write(&edit).await {
@@ -308,7 +324,9 @@ impl Controller {
             }
             Err(fault) => {
                 error!("list {list:?}: {fault}");
-                info!("the result of the run is kept and written as soon as the file can be.");
+                info!(
+                    "the result of the run is kept; importer writes it as soon as the state file is usable."
+                );
                 self.failed = true;
                 self.file.unwritten.push((task, edit));
                 if self.mode == Mode::Once {
@@ -320,20 +338,21 @@ impl Controller {
     }
 }
 
-/// Every few seconds the same is no news: of an entry that runs so often only what runs bring is told.
+/// Entries with a shorter `every` log only runs with changes.
 const OFTEN: TimeDelta = TimeDelta::seconds(60);
 
-/// What is remembered of what the entry's sink has accepted: usual where everything is read every time. The entries of a list share
-/// it.
+/// Returns the delivery cache of the entry: digests of what its sink has accepted. It is on by default for
+/// sources that are read whole in every run. The entries of a list that use the same sink share it.
 pub fn unchanged(entry: &Entry, ends: &Ends, folders: &Folders) -> Unchanged {
     Unchanged::new(&folders.list(entry), &ends.held_by, ends.mapping.version(), expire(entry, ends))
 }
 
-/// Whether it is remembered what the sink has accepted.
+/// Returns whether the delivery cache of the entry is on.
 pub fn remembers(entry: &Entry, ends: &Ends) -> bool {
     expire(entry, ends).is_some()
 }
 
+/// Returns the time after which a cached delivery expires, or `None` if the cache is off.
 fn expire(entry: &Entry, ends: &Ends) -> Option<TimeDelta> {
     let usual = || if ends.rereads() { Remember::usual() } else { Remember::Off };
     match entry.unchanged.unwrap_or_else(usual) {
@@ -342,6 +361,7 @@ fn expire(entry: &Entry, ends: &Ends) -> Option<TimeDelta> {
     }
 }
 
+/// Removes the checkpoint of a run whose result is saved. Logs a warning if that fails.
 async fn drop_checkpoint(folder: &Path) {
     if let Err(fault) = Checkpoint::discard(folder).await {
         warn!("{fault}");

@@ -1,5 +1,5 @@
-//! Tells when the state file may have changed. Watches the folder, not the file: a save by rename gives the name to
-//! another file, and a watch on the old one would never speak again.
+//! Notifies the controller when the state file may have changed. It watches the folder, not the file: a save
+//! by rename replaces the file, and a watch on the replaced file would report nothing more.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,9 @@ use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::state::disk::OURS;
 
-/// Speaks when something happened beside the state file; several events before it is heard are one. Whether the file
-/// says something new is for the listener to see: a link on the way to it may have been changed as well.
+/// Reports events in the folder of the state file. Events that arrive before the controller waits again count
+/// as one. The controller has to compare the text itself, since an event can concern another file or a link
+/// to the state file.
 pub struct Watch {
     changes: Receiver<()>,
     watcher: Option<RecommendedWatcher>,
@@ -18,7 +19,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Where the file system gives no events, says so and never speaks: the controller also looks every minute.
+    /// Watches the folder of `path`. If the file system reports no events, it logs a warning and reports no
+    /// change; the controller also reads the file once a minute.
     pub fn file(path: &Path) -> Self {
         let (sender, changes) = channel(1);
         let hear = move |event: notify::Result<Event>| {
@@ -27,25 +29,26 @@ impl Watch {
                 !matches!(event.kind, EventKind::Access(_)) && !event.paths.iter().all(ours)
             });
             if concerns_us {
-                // Full: a change is waiting to be heard already.
+                // If the channel is full, an unread notification is already waiting.
                 let _ = sender.try_send(());
             }
         };
         let watcher = notify::recommended_watcher(hear);
         if let Err(error) = &watcher {
-            warn!("{error}: edits of the state file are seen once a minute.");
+            warn!("can't watch the state file ({error}); edits take effect within a minute.");
         }
         let mut watch = Watch { changes, watcher: watcher.ok(), watched: vec![] };
         watch.follow(path);
         watch
     }
 
-    /// A watch that another end speaks for.
+    /// Returns a watch that reports what arrives on `changes`, for tests.
     pub fn manual(changes: Receiver<()>) -> Self {
         Watch { changes, watcher: None, watched: vec![] }
     }
 
-    /// Watches the folder of the file, and the folder of what it is a link to: that may be another one after an edit.
+    /// Watches the folder of the file and, if it is a link, the folder of its target. Call it again after an
+    /// edit, which may have changed the link. Folders that are watched already stay watched.
     pub fn follow(&mut self, path: &Path) {
         let Some(watcher) = &mut self.watcher else { return };
         let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -55,13 +58,13 @@ impl Watch {
                 continue;
             }
             if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
-                warn!("{error}: edits of the state file are seen once a minute.");
+                warn!("can't watch the state file ({error}); edits take effect within a minute.");
             }
             self.watched.push(folder.to_owned());
         }
     }
 
-    /// Waits for the next change; for ever if none can be heard of.
+    /// Waits for the next change. Never completes if there is no watcher.
     pub async fn changed(&mut self) {
         if self.changes.recv().await.is_none() {
             std::future::pending().await

@@ -136,7 +136,10 @@ async fn one_record_can_be_asked_about() {
     running.signal("TERM");
     assert!(running.end().await.success());
     let (code, told, _) = why(&["shifts", "1"]).await;
-    assert!(code == 1 && told.contains("nothing          is known of this record"), "{told}");
+    assert!(
+        code == 1 && told.contains("unknown          no run of this entry has a trace of this record"),
+        "{told}"
+    );
     let (code, _, log) = why(&["other", "1"]).await;
     assert!(code == 2 && log.contains("no entry of the state file has the list \"other\""), "{log}");
 }
@@ -162,7 +165,7 @@ async fn a_member_can_be_asked_about_by_address_with_the_request_and_the_reason(
     let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
     assert_eq!(code, 0, "{log}");
     for (email, lines) in [
-        (&sent, &["last sent        20", "request ", "by our record    settled as subscribed"][..]),
+        (&sent, &["last sent        20", "request ", "ledger           settled as subscribed"][..]),
         (&pending, &["skipped pending", "last sent        never"]),
         (
             &odd,

@@ -81,7 +81,7 @@ async fn only_a_first_load_that_is_not_confirmed_yet_waits() {
 async fn a_first_load_that_is_to_be_asked_for_starts_only_when_it_is_confirmed() {
     let ask = r#"[{"list_id": "ask1", "first_load": "ask"}]"#;
     let world = World::new().list("ask1", 150).with_state(ask);
-    let told = "WARN list \"ask1\": its first load waits, since its entry says `\"first_load\": \"ask\"`";
+    let told = "WARN list \"ask1\": the first load waits for a confirmation, since the entry has `\"first_load\": \"ask\"`";
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
     assert_eq!((world.logged(told), world.reads().len()), (1, 0));
     assert!(world.lines(told)[0].contains("set `first_load` to \"confirmed\""), "{:?}", world.lines(told));

@@ -25,8 +25,8 @@ async fn errors_that_are_found_later_are_told_with_their_count_once_and_asked_fo
         assert_eq!(world.sandbox.seen().looks, 0);
         sleep(minutes(2)).await;
         assert_eq!(world.sandbox.seen().looks, 1);
-        let told = "found 3 errors up to now in records that it had taken, from importer or from elsewhere, and does not say \
-                    in which: 3 \"root > lastname: not a valid value\".";
+        let told = "found 3 errors so far in records that it had accepted, from importer or from other programs; it \
+                    does not name the records: 3 \"root > lastname: not a valid value\".";
         assert_eq!(world.logged(told), 1);
         // Nothing more was sent, so nobody asks.
         sleep(minutes(60)).await;

@@ -101,7 +101,7 @@ async fn a_list_id_that_is_changed_stops_the_old_list_and_a_single_pass_does_not
         let new = world.sandbox.ometria().contacts().keys().any(|key| key.0 == "mailchimp_new1");
         assert_eq!(new, !once);
         assert_eq!(
-            world.logged("list \"new1\": its entry is new and is not part of this pass"),
+            world.logged("list \"new1\": its entry was added or enabled after the start"),
             usize::from(once)
         );
     }

@@ -20,7 +20,7 @@ async fn stopped(text: &str) -> World {
         world.stop();
     });
     assert_eq!(verdict.unwrap(), Verdict::Done);
-    assert_eq!(world.logged("Its entry is left as it was; its next run goes on from here."), 1);
+    assert_eq!(world.logged("Its entry is unchanged; the next run continues from here."), 1);
     assert!(world.contacts() > 2000 && world.contacts() < 5000, "{}", world.contacts());
     assert!(world.own(CHECKPOINT).is_some());
     world
@@ -101,7 +101,9 @@ async fn fresh_drops_what_an_interrupted_run_has_left() {
     let before = pushed(&world);
     world.fresh();
     world.once().await.unwrap();
-    assert_eq!(world.logged("checkpoints dropped: 1; interrupted runs start from their beginning."), 1);
+    let dropped =
+        "checkpoints dropped: 1; interrupted runs start from their beginning, and all holds are lifted.";
+    assert_eq!(world.logged(dropped), 1);
     assert_eq!(world.logged("resuming the interrupted run"), 0);
     assert_eq!(pushed(&world) - before, world.contacts());
     world.assert_delivered("long1");

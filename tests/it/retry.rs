@@ -74,7 +74,7 @@ async fn a_server_that_does_not_recover_ends_the_list_with_the_tries_and_the_oth
         world.logged(
             "ERROR list \"gone1\" failed: could not read the members of list `gone1` from row 0 on: mailchimp returned 404 not \
              found: resource not found: the requested resource could not be found (check that `list_id` is a list of \
-             this account). Its entry is left as it was; its next run goes on from what is delivered."
+             this account). Its entry is unchanged; the next run continues after the delivered records."
         ),
         1
     );
@@ -119,7 +119,7 @@ async fn in_the_loop_a_failed_list_rests_and_then_runs_again() {
     };
     let (verdict, ()) = tokio::join!(world.go(), look);
     assert_eq!(verdict.unwrap(), Verdict::Done);
-    assert_eq!(world.logged("list \"rest1\" has failed and rests for"), 1);
+    assert_eq!(world.logged("list \"rest1\": the last run failed; the next attempt starts in"), 1);
 }
 
 /// A service that finds nothing, and takes so long to say so. It notes when it was asked.

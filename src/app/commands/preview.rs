@@ -1,5 +1,5 @@
-//! `importer preview LIST`: records as they are read, what is sent for them, and what is left out and why. The one command
-//! that shows personal data, to whoever asks for it, on stdout.
+//! `importer preview LIST`: shows records as they are read, what would be sent for them, and what is left out
+//! and why. It prints personal data, on stdout only.
 
 use std::io::{Write, stdout};
 
@@ -22,7 +22,11 @@ use crate::{
     store::ledger,
 };
 
-/// Answers the exit code.
+/// Prints the records for each entry of the list and returns the exit code.
+///
+/// # Errors
+///
+/// The state file has no such list, the source can't be read, or it has no record with the given key.
 pub async fn run(options: &cli::Preview) -> anyhow::Result<u8> {
     let lists = Lists::open(&options.state, Keys::SourceOnly)?;
     for entry in lists.of(&options.list_id)? {
@@ -34,23 +38,26 @@ pub async fn run(options: &cli::Preview) -> anyhow::Result<u8> {
             None => latest(&ends, options.count).await?,
         };
         let told: Vec<String> = records.iter().map(|record| told(&ends, record)).collect();
-        let told = if told.is_empty() { "There is no record to show.\n".to_owned() } else { told.join("\n") };
+        let told =
+            if told.is_empty() { "The list has no record to show.\n".to_owned() } else { told.join("\n") };
         write!(stdout(), "{}{told}", head(entry))?;
     }
     Ok(exit::DONE)
 }
 
+/// Returns the heading of an entry, or nothing if the list has only one.
 fn head(entry: &Entry) -> String {
     if entry.alone { String::new() } else { format!("\nEntry at {}\n\n", entry.place) }
 }
 
+/// Reads the record with this key or address.
 async fn one(ends: &Ends, member: &str) -> anyhow::Result<Record> {
     let found = ends.source.find(&ends.source.key(member)).await?;
-    let hint = "give the address as it is there, or the key of a dead letter";
+    let hint = "use the address as the source has it, or the key of a dead letter";
     Ok(found.ok_or_else(|| Fault::list("the list has no such record").hint(hint))?)
 }
 
-/// The records that changed last.
+/// Reads the `count` records that changed last, or the first ones of a source that can't list them by change.
 async fn latest(ends: &Ends, count: u64) -> anyhow::Result<Vec<Record>> {
     let rows = match ends.source.pages() {
         Pages::Rows(rows) => rows,
@@ -66,10 +73,10 @@ async fn latest(ends: &Ends, count: u64) -> anyhow::Result<Vec<Record>> {
     Ok(page.records)
 }
 
-/// Records of a page, where more than that is to be asked for than is shown.
+/// Minimum page size, in records. A source may take a full page for one that was cut off, and read it in parts.
 const PAGE: usize = 100;
 
-/// The first records of a source that is read from its beginning.
+/// Reads the first `count` records of a source that is read from its beginning.
 async fn first(ends: &Ends, chain: &dyn Chain, count: usize) -> anyhow::Result<Vec<Record>> {
     let (at, mut next, mut records) = (ends.source.now(), None, vec![]);
     loop {
@@ -83,10 +90,10 @@ async fn first(ends: &Ends, chain: &dyn Chain, count: usize) -> anyhow::Result<V
     }
 }
 
-/// These are opted out, but not on a first load.
+/// Status of archived records. They are opted out after a delivery of the list, but not sent by a first load.
 const ARCHIVED: &str = "archived";
 
-/// One member, in three parts.
+/// Formats a record in three parts: as read, as sent, and what is left out.
 fn told(ends: &Ends, record: &Record) -> String {
     let mut told = format!("Record {}\n{}\n\n", record.key, pretty(&record.body));
     if let Some(why) = &record.unreadable {
@@ -95,7 +102,7 @@ fn told(ends: &Ends, record: &Record) -> String {
     if record.deleted {
         return told
             + match ends.sink.deletion() {
-                Deletion::Sent => "Sent: that it is deleted\n",
+                Deletion::Sent => "Sent: a deletion\n",
                 Deletion::Ignored => "Not sent: skipped, deleted\n",
             };
     }
@@ -121,6 +128,7 @@ fn told(ends: &Ends, record: &Record) -> String {
     told
 }
 
+/// Indents JSON text; returns it as it is if it can't be parsed.
 fn pretty(json: &RawValue) -> String {
     let value: Result<Value, _> = serde_json::from_str(json.get());
     value.and_then(|value| serde_json::to_string_pretty(&value)).unwrap_or_else(|_| json.get().to_owned())

@@ -1,5 +1,5 @@
-//! `importer release LIST`: lifts the hold of a list that the safety brake has stopped, once the mistake is corrected at the
-//! source.
+//! `importer release LIST`: lifts the hold of a list that the safety brake stopped, once a person has
+//! corrected the mistake at the source.
 
 use std::{
     io::{Write, stdout},
@@ -21,15 +21,19 @@ use crate::{
 
 /// Lifts the holds of a list and returns the exit code.
 ///
-/// The command takes no lock, so that it works while importer runs. No run of the delivery begins while the hold exists.
-/// The command therefore removes the checkpoint first and the hold last, so that no run can continue from rows that were
-/// read before the mistake was corrected.
+/// The command takes no lock, so it works while importer runs. No run of the delivery begins while the hold
+/// exists. The command therefore removes the checkpoint first and the hold last, so that no run can continue
+/// from rows that were read before the mistake was corrected.
+///
+/// # Errors
+///
+/// An entry of the state file has a problem, or importer's own files can't be read or removed.
 pub async fn run(options: &cli::Release) -> anyhow::Result<u8> {
     let list_id = &options.list_id;
     let lists = Lists::open(&options.state, Keys::None)?;
     if lists.problems > 0 {
         bail!(
-            "an entry of the state file has a problem; run `importer check`, correct the entry, then release the list"
+            "an entry of the state file has a problem; run `importer check`, correct the entry, and release the list again"
         );
     }
     let entries: Vec<&Entry> = lists.entries.iter().filter(|entry| entry.id.list_id == *list_id).collect();
@@ -48,15 +52,15 @@ pub async fn run(options: &cli::Release) -> anyhow::Result<u8> {
     };
     writeln!(
         stdout(),
-        "list {list_id:?} is released: the hold is lifted, and {run}. The next run starts from the list's latest_timestamp and reads \
-         the list as it is then. A running importer tries the list again within an hour, or at its next turn if its source has \
-         \"retry\": false; to try it at once, restart importer."
+        "list {list_id:?} is released: the hold is lifted, and {run}. The next run starts from the list's \
+         latest_timestamp and reads the list as it is then. A running importer starts it within an hour, or after \
+         `every` if its source has \"retry\": false; to start it at once, restart importer."
     )?;
     Ok(exit::DONE)
 }
 
-/// Returns the folders of the entries that no hold stops; their checkpoints stay. Returns none if a hold belongs to a delivery
-/// that no entry has today: any entry may then be the one that was stopped.
+/// Returns the folders of the entries that no hold stops; their checkpoints stay. Returns none if a hold
+/// belongs to a delivery that no current entry has: any entry may then be the one that was stopped.
 fn kept(lists: &Lists, entries: &[&Entry], holds: &[Hold]) -> anyhow::Result<Vec<PathBuf>> {
     let mut deliveries = vec![];
     for entry in entries {

@@ -1,4 +1,5 @@
-//! `importer verify LIST`: counts at the source against what our runs have delivered.
+//! `importer verify LIST`: compares the source's counts with the records that runs have delivered and
+//! rejected.
 
 use std::{
     collections::HashSet,
@@ -21,7 +22,11 @@ use crate::{
     store::{dead_letter, ledger::Ledger},
 };
 
-/// Answers the exit code.
+/// Compares the counts of a list, prints the result and returns the exit code.
+///
+/// # Errors
+///
+/// There is no ledger to compare with, or the source could not be read.
 pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     let lists = Lists::open(&options.state, Keys::SourceOnly)?;
     let list = &options.list_id;
@@ -30,22 +35,24 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     if ends.rereads() {
         writeln!(
             stdout(),
-            "list {list:?}: its source counts nothing, so there is nothing to compare; every run reads all that there is, and its \
-             last line accounts for it."
+            "list {list:?}: verify can't compare it, since its source reports no counts. Every run reads the source whole, \
+             and the last line of the run accounts for every record."
         )?;
         return Ok(exit::FAILED);
     }
     let Some(ledger) = Ledger::load(&lists.folders.list(entries[0])).await? else {
         bail!(
-            "no run of list {list:?} is on record; set its latest_timestamp to null, let it load, and verify again"
+            "no run of list {list:?} is on record; set its latest_timestamp to null, wait until the list is loaded, and verify again"
         );
     };
     if !ledger.summary.whole {
         let told = match entries.iter().any(|entry| lists.is_unfinished(entry)) {
-            true => "a run of it is not finished: start importer, let it end, and verify again",
+            true => {
+                "its last run is not finished; start importer, wait until the run has ended, and verify again"
+            }
             false => {
-                "the record does not begin with a full load, so it can't account for everybody: set its \
-                 latest_timestamp to null, let it load, and verify again"
+                "its ledger does not begin with a full load, so verify can't account for every record; set its \
+                 latest_timestamp to null, wait until the list is loaded, and verify again"
             }
         };
         writeln!(stdout(), "list {list:?}: {told}.")?;
@@ -54,8 +61,8 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     if ledger.summary.totals_wrong {
         writeln!(
             stdout(),
-            "list {list:?}: verify can't tell whether records are missing: a run found that the source's totals contradict the rows \
-             that it lists. A full load checks the totals again; set latest_timestamp to null to start one."
+            "list {list:?}: verify can't check whether records are missing: a run found that the source's totals contradict \
+             the rows that it lists. A full load checks the totals again; set latest_timestamp to null to start one."
         )?;
         return Ok(exit::FAILED);
     }
@@ -63,15 +70,15 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     let (letters, _) = dead_letter::read(&file).await?;
     let compared = compare(ends.rows()?, &ledger, &keys(&letters))
         .await
-        .with_context(|| format!("list {list:?}: verify can't tell whether records are missing"))?;
+        .with_context(|| format!("list {list:?}: verify can't check whether records are missing"))?;
     writeln!(stdout(), "list {list:?}\n\n{compared}")?;
     let (missing, rejected) = (compared.missing(), compared.rejected());
     if rejected > 0 {
         let nothing = if missing == 0 { "Nothing is missing, but " } else { "" };
         writeln!(
             stdout(),
-            "{nothing}{rejected} records are rejected: {} lists them with the reasons. Correct the cause, then run `importer replay \
-             {list}`.",
+            "{nothing}{rejected} records are rejected: {} lists them with the reasons. Correct the cause, then run \
+             `importer replay {list}`.",
             file.display()
         )?;
     }
@@ -82,16 +89,17 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     })
 }
 
-/// Asks the source, in this order: whoever changes in between is counted as both, which hides nobody.
+/// Requests the source's counts and compares them with the ledger. The order of the requests matters: a
+/// record that changes between them is counted by both, so that it can't hide a missing one.
 async fn compare(source: &dyn Rows, ledger: &Ledger, letters: &HashSet<u128>) -> anyhow::Result<Comparison> {
-    // What changed within the last seconds of the window may have become visible after it was read.
+    // A change in the last seconds of the window may have become visible only after the window was read.
     let until = ledger.summary.until - TimeDelta::from_std(LAG).unwrap_or_default();
-    let counted = source.census(until).await.context("could not count at the source")?;
+    let counted = source.census(until).await.context("could not count the records at the source")?;
     let mut since = 0;
     for sweep in [Sweep::Listed, Sweep::Archived] {
         let window = Window { sweep, since: Some(until), until: None };
         let page = source.read(&window, Span { offset: 0, count: 1 }).await;
-        since += page.context("could not count at the source")?.total;
+        since += page.context("could not count the records at the source")?.total;
     }
     Ok(Comparison::new(ledger, until, counted, since, letters))
 }

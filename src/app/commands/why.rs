@@ -1,4 +1,5 @@
-//! `importer why LIST KEY`: what is known of one record, from files of ours alone. Nobody is asked.
+//! `importer why LIST KEY`: explains one record from importer's own files alone. The command sends no
+//! request.
 
 use std::io::{Write, stdout};
 
@@ -24,7 +25,12 @@ use crate::{
     },
 };
 
-/// Answers the exit code: whether something is known.
+/// Prints what the entries of the list know about a record. Returns [`exit::DONE`] if any of them knows it,
+/// otherwise [`exit::FAILED`].
+///
+/// # Errors
+///
+/// The state file has no such list, or importer's own files can't be read.
 pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
     let lists = Lists::open(&options.state, Keys::None)?;
     let now = SystemClock.now();
@@ -50,7 +56,7 @@ pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
     Ok(if known { exit::DONE } else { exit::FAILED })
 }
 
-/// The letter that the entry's next replay would take.
+/// Returns the dead letter of the record that a replay of the entry would use: the last one with its key.
 async fn letter(lists: &Lists, entry: &Entry, key: &str) -> anyhow::Result<Option<DeadLetter>> {
     let (letters, _) = dead_letter::read(&lists.folders.dead_letter(entry)).await?;
     let (name, renamed) = (entry.folder.clone(), lists.past(entry).renamed());
@@ -58,11 +64,11 @@ async fn letter(lists: &Lists, entry: &Entry, key: &str) -> anyhow::Result<Optio
     Ok(letters.into_iter().rfind(|letter| letter.key == key && is_its(letter)))
 }
 
-/// What there is about one record.
+/// What importer's files say about one record of an entry.
 struct Found {
     kept: Option<Kept>,
     letter: Option<DeadLetter>,
-    /// Why nothing is sent for the entry.
+    /// The reason for which the entry is on hold.
     held: Option<String>,
     ledger: Option<Ledger>,
 }
@@ -76,6 +82,7 @@ impl Found {
         self.ledger.as_ref()?.settled(key)
     }
 
+    /// Formats the findings as indented lines, each with a label.
     fn told(&self, entry: &Entry, key: &str, remembers: bool, now: DateTime<Utc>) -> String {
         let mut lines: Vec<(&str, String)> = vec![];
         if let Some(kept) = &self.kept {
@@ -89,12 +96,15 @@ impl Found {
                 id => format!(", request {id}"),
             };
             let sent = kept.sent.map(|sent| format!("{} UTC{request}", spoken(sent)));
-            lines.push(("last sent", sent.unwrap_or_else(|| "never, as far as is remembered".into())));
+            lines.push((
+                "last sent",
+                sent.unwrap_or_else(|| "never, as far as the delivery cache shows".into()),
+            ));
         }
         if let (Some(Settled { status, rejected }), Some(ledger)) = (self.settled(key), &self.ledger) {
             let until = spoken(ledger.summary.until);
             let fate = if rejected { "rejected" } else { "settled" };
-            lines.push(("by our record", format!("{fate} as {status}; all up to {until} UTC are settled")));
+            lines.push(("ledger", format!("{fate} as {status}; every change up to {until} UTC is settled")));
         }
         if let Some(letter) = &self.letter {
             lines.push(("rejected", format!("{}, {}", letter.time, letter.reason)));
@@ -103,31 +113,33 @@ impl Found {
             }
         }
         if lines.is_empty() {
-            lines.push(("nothing", "is known of this record: no run of this entry has read it".into()));
+            lines.push(("unknown", "no run of this entry has a trace of this record; check the key".into()));
         }
         if !remembers {
-            let hint = "set `unchanged` to \"embedded\" to have it remembered when each record is sent";
-            lines.push(("not remembered", hint.into()));
+            let hint = "no send times: `unchanged` is off; set it to \"embedded\" to record them";
+            lines.push(("not recorded", hint.into()));
         }
         lines.push(("next attempt", self.next(entry, now)));
         let line = |(name, text): (&str, String)| format!("  {name:<16} {text}\n");
         lines.into_iter().map(line).collect()
     }
 
-    /// Whether the first load of the entry waits to be confirmed.
+    /// Returns whether the first load of the entry waits for a confirmation.
     fn waits(&self, entry: &Entry) -> bool {
         entry.first_load == FirstLoad::Ask && self.ledger.is_none()
     }
 
+    /// Says when importer reads the record next, or why it does not.
     fn next(&self, entry: &Entry, now: DateTime<Utc>) -> String {
         let every = lasting(entry.every);
         let run = match due::decide(entry.latest_timestamp, None, entry.every, now) {
             _ if self.held.is_some() => return format!("none: {}", self.held.as_deref().unwrap_or_default()),
             _ if !entry.enabled => return "none: the entry is paused (`enabled` is false)".into(),
             Due::Full if self.waits(entry) => {
-                return "none: the first load waits until `first_load` is \"confirmed\"".into();
+                return "none: the first load waits for a confirmation; set `first_load` to \"confirmed\""
+                    .into();
             }
-            Due::Future { .. } => return "none: `latest_timestamp` is in the future".into(),
+            Due::Future { .. } => return "none: `latest_timestamp` is in the future; correct it".into(),
             Due::Full => "with the full load that is due".to_owned(),
             Due::Incremental { since } => {
                 format!("with the sync that is due: the last one was {}, over {every} ago", spoken(since))

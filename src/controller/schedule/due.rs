@@ -1,23 +1,25 @@
-//! Decides whether a list is due. Pure: knows a timestamp and the time, nothing else.
+//! Decides whether a list is due, from its timestamp and the current time alone. Pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How far ahead of our clock a timestamp may be: clocks differ, years don't.
+/// Maximum lead of a timestamp over this machine's clock. Clocks differ by minutes; more is a mistake.
 pub const AHEAD: TimeDelta = TimeDelta::hours(1);
 
+/// What an entry has to run now. `since` is its `latest_timestamp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// Everything, since nothing was delivered yet or a reload is asked for.
+    /// A full load: nothing was delivered yet, or an operator wants a reload.
     Full,
-    /// What changed since.
+    /// A sync of the records that changed after `since`.
     Incremental { since: DateTime<Utc> },
-    /// Nothing yet.
+    /// Nothing: `every` has not passed yet.
     UpToDate { since: DateTime<Utc> },
-    /// A timestamp that can't be: nothing runs until a person mends it.
+    /// Nothing, until a person corrects the timestamp: it is more than [`AHEAD`] in the future.
     Future { since: DateTime<Utc> },
 }
 
-/// `from`: when the time to the next run began to count, not before `latest_timestamp`; `every`: how long it is.
+/// Returns what an entry has to run at `now`. It is due when more than `every` has passed after `from`: the
+/// end of its last run, or `latest_timestamp` if `from` is `None`.
 pub fn decide(
     latest_timestamp: Option<DateTime<Utc>>,
     from: Option<DateTime<Utc>>,

@@ -1,4 +1,4 @@
-//! When each entry runs. Pure.
+//! Decides when each entry runs. Pure.
 
 pub mod due;
 pub mod slots;

@@ -1,4 +1,4 @@
-//! Which entries are taken, and why. Pure: the time is handed in.
+//! Tracks which entries can't run now, and why. Pure: callers pass the time in.
 
 use std::time::Duration;
 
@@ -6,27 +6,26 @@ use tokio::{task, time::Instant};
 
 use crate::state::identity::EntryId;
 
-/// How long an entry that has failed waits for its next run; after each further failure twice as long, up to an hour.
+/// Delay before a failed entry runs again. It doubles with each further failure, up to [`LONGEST_REST`].
 const REST: Duration = Duration::from_secs(60);
 const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 /// Whether an entry can run now.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Slot {
+    /// The entry can start.
     Free,
-    /// It is being run.
+    /// The entry is running.
     Running,
-    /// Another entry of its list is being run.
+    /// Another entry of the same list is running.
     Waiting,
-    /// It has failed; an edit of the entry ends the rest, since the entry is then another one.
-    Resting {
-        left: Duration,
-    },
-    /// It has had its only turn.
+    /// The entry failed and is delayed. An edit of the entry ends the delay, since it changes its identity.
+    Resting { left: Duration },
+    /// The entry has had the only run that `go --once` gives it.
     Settled,
 }
 
-/// An entry that has failed so many times in a row.
+/// An entry that failed `times` times in a row.
 struct Failed {
     id: EntryId,
     times: u32,
@@ -42,6 +41,7 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// Returns whether the entry can run at `now`.
     pub fn of(&self, id: &EntryId, now: Instant) -> Slot {
         if self.settled.contains(id) {
             return Slot::Settled;
@@ -53,22 +53,23 @@ impl Slots {
         resting.map_or(Slot::Free, |failed| Slot::Resting { left: failed.until - now })
     }
 
-    /// The lists that are being run.
+    /// Returns the ids of the lists that are running.
     pub fn running(&self) -> impl Iterator<Item = &str> {
         self.running.iter().map(|(_, id)| id.list_id.as_str())
     }
 
+    /// Records that `task` runs the entry. Its list is taken until [`free`](Self::free).
     pub fn run(&mut self, task: task::Id, id: EntryId) {
         self.running.push((task, id));
     }
 
-    /// The entry that this task ran; its list is free again.
+    /// Frees the list of the entry that `task` ran, and returns the entry; `None` if the task is unknown.
     pub fn free(&mut self, task: task::Id) -> Option<EntryId> {
         let index = self.running.iter().position(|(running, _)| *running == task)?;
         Some(self.running.swap_remove(index).1)
     }
 
-    /// It has failed, perhaps once more. `rest`: how long it rests, if not for longer each time.
+    /// Records a failure of the entry and delays its next run by `rest`, or, with `None`, by the growing delay.
     pub fn rest(&mut self, id: EntryId, now: Instant, rest: Option<Duration>) {
         let index = self.failed.iter().position(|failed| failed.id == id);
         let times = index.map_or(0, |index| self.failed.swap_remove(index).times);
@@ -76,23 +77,23 @@ impl Slots {
         self.failed.push(Failed { id, times: times + 1, until: now + rest });
     }
 
-    /// When the first rest ends of those that end after `seen`. Earlier ends are past, also those of entries that were not
-    /// started then: they wait for nothing.
+    /// Returns the end of the delay that ends first after `seen`, the time of the last check. Earlier ends
+    /// are over: an entry that was not started at that check does not wait for its delay.
     pub fn next_rest_end(&self, seen: Instant) -> Option<Instant> {
         self.failed.iter().map(|failed| failed.until).filter(|until| *until > seen).min()
     }
 
-    /// It has succeeded.
+    /// Forgets the entry's failures, since it has succeeded.
     pub fn recovered(&mut self, id: &EntryId) {
         self.failed.retain(|failed| failed.id != *id);
     }
 
-    /// No further turn.
+    /// Lets the entry not run again in this process (`go --once`).
     pub fn settle(&mut self, id: EntryId) {
         self.settled.push(id);
     }
 
-    /// Lets an entry run again in this pass.
+    /// Takes [`settle`](Self::settle) back.
     pub fn unsettle(&mut self, id: &EntryId) {
         self.settled.retain(|settled| settled != id);
     }
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_entry_is_free_unless_its_list_runs_it_rests_or_it_has_had_its_turn() {
+    async fn an_entry_is_free_unless_its_list_runs_or_it_is_delayed_or_has_had_its_run() {
         let (a, edited, b) = (
             id(r#"{"list_id": "a"}"#),
             id(r#"{"list_id": "a", "worker_count": 1}"#),
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_a_failed_run_waits_for_its_turn_every_rest_is_as_long() {
+    async fn a_fixed_delay_does_not_grow() {
         let (a, now, turn) = (id(r#"{"list_id": "a"}"#), Instant::now(), Duration::from_secs(5));
         let mut slots = Slots::default();
         for _ in 0..3 {
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_rest_ends_once() {
+    async fn each_delay_ends_once() {
         let (a, b) = (id(r#"{"list_id": "a"}"#), id(r#"{"list_id": "b"}"#));
         let now = Instant::now();
         let mut slots = Slots::default();

@@ -1,4 +1,4 @@
-//! When an entry's next run is due: so long after the end of its last one. Pure: the time is handed in.
+//! Computes when an entry's next run is due: `every` after the end of its last one. Pure.
 
 use std::time::Duration;
 
@@ -6,56 +6,58 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::state::{Entry, identity::EntryId};
 
-/// After so long the same is said again.
+/// Time after which an unchanged message is logged again.
 const OLD: TimeDelta = TimeDelta::minutes(10);
 
-/// The ends of the last runs.
+/// The ends of the last runs, and the last message of each entry.
 #[derive(Default)]
 pub struct Turns {
     turns: Vec<Turn>,
-    /// What was said last of entries that have something to be seen to.
+    /// The last warning or error of an entry, without digits, and the time when it was logged.
     told: Vec<(EntryId, String, DateTime<Utc>)>,
 }
 
 struct Turn {
     id: EntryId,
-    /// What the run has left as `latest_timestamp`; another one is somebody's wish.
+    /// The `latest_timestamp` that the run wrote. A different one in the file was set by hand.
     stamp: DateTime<Utc>,
     ended: DateTime<Utc>,
 }
 
 impl Turns {
-    /// A run has ended and left this timestamp.
+    /// Records the end of a run that wrote the timestamp `stamp`.
     pub fn ended(&mut self, id: &EntryId, stamp: DateTime<Utc>, now: DateTime<Utc>) {
         self.turns.retain(|turn| turn.id != *id);
         self.turns.push(Turn { id: id.clone(), stamp, ended: now });
     }
 
-    /// From when on the time to an entry's next run counts: the end of its last one, if it was in this process and nobody has
-    /// touched the timestamp since; else the timestamp.
+    /// Returns the time from which `every` counts: the end of the entry's last run, if this process ran it
+    /// and the timestamp was not edited since; otherwise the timestamp. Returns `None` if the entry has no
+    /// timestamp.
     pub fn since(&self, entry: &Entry, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let stamp = entry.latest_timestamp?;
         let turn =
             self.turns.iter().find(|turn| turn.id == entry.id && turn.stamp.timestamp() == stamp.timestamp());
-        // The timestamp is by the source's clock, the end by ours; that may have been set back.
+        // The end of the run is by this machine's clock. If that was set back, the timestamp counts.
         let turn = turn.filter(|turn| turn.ended <= now);
         Some(turn.map_or(stamp, |turn| turn.ended))
     }
 
-    /// How long until the first of these moments that had not passed at the last look; nothing to wait for one that has passed since.
+    /// Returns the time until the first of the `due` times that had not passed at the last check (`looked`).
+    /// Returns zero if one has passed since that check, and `None` if there is none.
     pub fn next(
         due: impl Iterator<Item = DateTime<Utc>>,
         looked: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Option<Duration> {
-        // A moment later it is over.
+        // An entry is due only when its time is over, hence the millisecond.
         let left = |at: DateTime<Utc>| (at + TimeDelta::milliseconds(1) - now).to_std().unwrap_or_default();
         due.filter(|at| *at >= looked).map(left).min()
     }
 
-    /// Whether this was not what was said of the entry the last time, a while ago at most.
+    /// Returns whether the entry's last message differs from `told` or is older than [`OLD`]; then stores it.
     pub fn is_news(&mut self, id: &EntryId, told: &str, now: DateTime<Utc>) -> bool {
-        // Seconds and the like count down.
+        // Digits are ignored, since counts and remaining seconds change from run to run.
         let told: String = told.chars().filter(|c| !c.is_ascii_digit()).collect();
         let old = |at: &DateTime<Utc>| (now - at).abs() >= OLD;
         let known = self.told.iter().any(|(of, known, at)| of == id && *known == told && !old(at));
@@ -66,7 +68,7 @@ impl Turns {
         !known
     }
 
-    /// When the entry is due; nothing for one that asks for a full load.
+    /// Returns when the entry is due, or `None` for an entry without a timestamp, which is always due.
     pub fn due_at(&self, entry: &Entry, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.since(entry, now).map(|since| since + entry.every)
     }
@@ -102,8 +104,8 @@ mod tests {
             Turns::next(millis.iter().map(|millis| stamp + TimeDelta::milliseconds(*millis)), looked, now)
         };
         assert_eq!(next(&[-1, 10, 20]), Some(Duration::from_millis(6)));
-        assert_eq!(next(&[2, 10]), Some(Duration::ZERO), "it has passed since the look");
-        assert_eq!(next(&[-1]), None, "it was seen to");
+        assert_eq!(next(&[2, 10]), Some(Duration::ZERO), "it has passed since the check");
+        assert_eq!(next(&[-1]), None, "the check has seen it");
         let before = ended - TimeDelta::minutes(1);
         assert_eq!(turns.due_at(&run, before), Some(stamp + TimeDelta::seconds(5)), "the clock was set back");
         let mut news =
