@@ -16,10 +16,11 @@ use crate::{
     state::{
         disk::Disk,
         fields,
-        file::NAME,
-        finding::Finding,
-        history, read,
-        schema::{self, Snapshot},
+        finding::{self, Finding},
+        history,
+        layout::NAME,
+        model::Snapshot,
+        read,
     },
 };
 
@@ -65,7 +66,7 @@ pub fn check(options: &cli::Check) -> anyhow::Result<u8> {
 /// Entries that could run, but for a timestamp that lies too far ahead.
 fn future(snapshot: &Snapshot) -> Vec<Finding> {
     let now = SystemClock.now();
-    let text = snapshot.text.strip_prefix(schema::BOM).unwrap_or(&snapshot.text);
+    let text = snapshot.text.strip_prefix(finding::BOM).unwrap_or(&snapshot.text);
     let ahead = snapshot.entries.iter().filter_map(|entry| {
         match due::decide(entry.latest_timestamp, None, entry.every, now) {
             Due::Future { since } => Some((entry.place, since)),

@@ -1,5 +1,8 @@
 //! Reads one entry of the state file: every field, and all that is wrong with it.
 
+mod adapters;
+mod declared;
+
 use chrono::{DateTime, Utc};
 use jsonc_parser::{
     ast::{Object, ObjectProp, Value},
@@ -15,7 +18,7 @@ use super::{
     },
     finding::{Finding, Place},
     identity::{EntryId, identify, was},
-    schema::{Entry, kind},
+    model::Entry,
     vocabulary::Vocabulary,
 };
 use crate::base::{consent::Policy, declared::is_name, time};
@@ -196,4 +199,16 @@ impl<'a> Reader<'a> {
 fn whole(digits: &str) -> Option<u64> {
     let ordinary = digits.bytes().all(|digit| digit.is_ascii_digit());
     ordinary.then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+/// What a value is, in words.
+pub fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::StringLit(_) => "a string",
+        Value::NumberLit(_) => "a number",
+        Value::BooleanLit(_) => "a boolean",
+        Value::Object(_) => "an object",
+        Value::Array(_) => "an array",
+        Value::NullKeyword(_) => "null",
+    }
 }
