@@ -16,6 +16,7 @@ pub mod identity;
 mod journal;
 #[cfg(test)]
 mod journal_tests;
+pub mod json_schema;
 pub mod layout;
 mod linger;
 pub mod lock;

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     fields::{
-        self, ALLOW_MASS_CHANGE, ARCHIVED, CONSENT, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD, Field,
+        ALLOW_MASS_CHANGE, ARCHIVED, CONSENT, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD, Field,
         ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID, MAPPING, OVERLAP, SINK, SOURCE, START_OFFSET,
         TOTAL_UPDATES, WORKER_COUNT,
     },
@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
         };
         self.refuse_repeated_keys(object);
         for prop in &object.properties {
-            if let Some(text) = fields::unknown(prop.name.as_str(), self.vocabulary) {
+            if let Some(text) = self.vocabulary.unknown(prop.name.as_str()) {
                 self.warning(prop, text);
             }
         }

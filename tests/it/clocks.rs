@@ -10,7 +10,7 @@ use importer::{
     controller::Verdict,
     net::{Request, Response, Transport, TransportError},
     sandbox::{Faults, Sandbox, clocks::Jump},
-    state::fields,
+    state::json_schema,
 };
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
@@ -293,7 +293,7 @@ async fn another_overlap_lets_an_interrupted_run_go_on() {
 
 #[test]
 fn overlap_is_from_a_second_to_a_day_for_importer_and_for_editors() {
-    let validator = jsonschema::validator_for(&fields::json_schema(VOCABULARY)).unwrap();
+    let validator = jsonschema::validator_for(&json_schema::json_schema(VOCABULARY)).unwrap();
     let (mut taken, mut refused) = (0, 0);
     for value in [
         "1s", "9s", "60s", "9999s", "79999s", "80000s", "85999s", "86000s", "86399s", "86400s", "86401s",

@@ -15,9 +15,8 @@ use crate::{
     controller::schedule::due::{self, Due},
     state::{
         disk::Disk,
-        fields,
         finding::{self, Finding},
-        history,
+        history, json_schema,
         layout::NAME,
         model::Snapshot,
         read,
@@ -92,7 +91,7 @@ fn count(number: usize, word: &str) -> String {
 
 /// `importer schema`
 pub fn schema() -> anyhow::Result<u8> {
-    writeln!(stdout(), "{:#}", fields::json_schema(VOCABULARY))?;
+    writeln!(stdout(), "{:#}", json_schema::json_schema(VOCABULARY))?;
     Ok(exit::DONE)
 }
 
