@@ -1,5 +1,5 @@
-//! Reduces an entry to the settings that change what is delivered. After an edit of any other setting, the entry keeps its
-//! checkpoint and its dead letters. Pure.
+//! Reduces an entry to the settings that change what is delivered. After an edit of any other setting, the
+//! entry keeps its checkpoint and its dead letters. Pure.
 
 use serde_json::{Map, Value};
 
@@ -25,8 +25,9 @@ pub const PACE: [&str; 9] = [
     OVERLAP.name,
 ];
 
-/// Returns the settings of an entry that change what is delivered, each in one spelling. Notes, unknown fields, the fields
-/// that importer writes, the fields of [`PACE`], explicit defaults and the order of keys make no difference.
+/// Returns the settings of an entry that change what is delivered, each in one spelling. Notes, unknown
+/// fields, the fields that importer writes, the fields of [`PACE`], explicit defaults and the order of keys
+/// make no difference.
 pub fn settings(list_id: &str, fields: &Map<String, Value>, vocabulary: &Vocabulary) -> Map<String, Value> {
     let counts = |name: &str| {
         name != LIST_ID.name
@@ -54,12 +55,14 @@ pub fn settings(list_id: &str, fields: &Map<String, Value>, vocabulary: &Vocabul
     sorted(Value::Object(settings)).as_object().cloned().unwrap_or_default()
 }
 
-/// Returns an adapter in one spelling: `{"type": "a"}` becomes `"a"`. Notes and settings without effect are removed.
+/// Returns an adapter in one spelling: `{"type": "a"}` becomes `"a"`. Notes and settings without effect are
+/// removed.
 fn adapter(said: &Value, catalog: &Catalog) -> Value {
     let Value::Object(object) = said else { return said.clone() };
     let kind = object.get("type").cloned().unwrap_or_default();
     let mut object = object.clone();
-    // Notes exist only at this level: in nested objects, a name that begins like a note may be a field of the payload.
+    // Notes exist only at this level: in nested objects, a name that begins like a note may be a field of the
+    // payload.
     object.retain(|name, value| {
         !NOTES.iter().any(|note| name.starts_with(note)) && !catalog.is_idle(&kind, name, value)
     });

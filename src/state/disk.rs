@@ -1,8 +1,8 @@
 //! Reads the bytes of the state file as a whole, and exchanges them in one step. Knows nothing of entries.
 //!
-//! A program that reads, changes and replaces a file loses a save that happens in between, even if it compares before it
-//! replaces. `renameat2(RENAME_EXCHANGE)` closes that gap: the call hands back the file that had the name at the moment
-//! of the exchange, so that its content can be checked.
+//! A program that reads, changes and replaces a file loses a save that happens in between, even if it
+//! compares before it replaces. `renameat2(RENAME_EXCHANGE)` closes that gap: the call hands back the file
+//! that had the name at the moment of the exchange, so that its content can be checked.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,7 +17,8 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{home, layout::OURS};
 
-/// The moments of a write at which a crash or another program's save can happen. Tests stop the write or save there.
+/// The moments of a write at which a crash or another program's save can happen. Tests stop the write or save
+/// there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// The pending edit is in the journal.
@@ -44,8 +45,8 @@ pub type Hook = Box<dyn Fn(Step) -> io::Result<()> + Send + Sync>;
 pub enum Means {
     /// Both files exchange their names in one step.
     Exchange,
-    /// The replaced file gets a second name, then a rename replaces it. A save by rename in the microseconds in between is
-    /// lost.
+    /// The replaced file gets a second name, then a rename replaces it. A save by rename in the microseconds
+    /// in between is lost.
     Replace,
 }
 
@@ -53,7 +54,8 @@ pub enum Means {
 pub struct Disk {
     /// The path as the user named it.
     pub path: PathBuf,
-    /// The folder of the file itself when this was opened. Files can be exchanged within one file system only.
+    /// The folder of the file itself when this was opened. Files can be exchanged within one file system
+    /// only.
     pub home: PathBuf,
     /// importer's own folder in `home`.
     ours: PathBuf,
@@ -104,7 +106,8 @@ impl Disk {
         (self.hook)(step)
     }
 
-    /// Writes a file in importer's folder. The file gets its name only when its content is complete and on disk.
+    /// Writes a file in importer's folder. The file gets its name only when its content is complete and on
+    /// disk.
     #[expect(clippy::disallowed_methods, reason = "one of the two places that may replace a file")]
     pub fn write_own(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let new = self.own(&format!("{name}.new"));
@@ -159,8 +162,9 @@ impl Disk {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Makes the file at `slot` the state file; afterwards the replaced file is at `slot`. Does nothing slow, because a
-    /// user's save may be hidden meanwhile. Only after [`Self::sync`] does the exchange survive a power failure.
+    /// Makes the file at `slot` the state file; afterwards the replaced file is at `slot`. Does nothing slow,
+    /// because a user's save may be hidden meanwhile. Only after [`Self::sync`] does the exchange survive a
+    /// power failure.
     #[expect(clippy::disallowed_methods, reason = "one of the two places that may replace a file")]
     pub fn swap(&self, slot: &Path) -> io::Result<()> {
         let target = self.target()?;
@@ -177,7 +181,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Syncs the folders, so that the names of the state file and of importer's files survive a power failure.
+    /// Syncs the folders, so that the names of the state file and of importer's files survive a power
+    /// failure.
     pub fn sync(&self) -> io::Result<()> {
         sync_folder(self.target()?.parent().unwrap_or(Path::new(".")))?;
         sync_folder(&self.ours)
@@ -192,16 +197,16 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Time between two readings of a text that is not whole. Some editors truncate a file and write it tens of milliseconds
-/// later.
+/// Time between two readings of a text that is not whole. Some editors truncate a file and write it tens of
+/// milliseconds later.
 const AGAIN: Duration = Duration::from_millis(5);
 /// Time without a change after which a text counts as saved.
 const STILL: Duration = Duration::from_secs(1);
 /// Longest wait for a text that keeps changing and is never whole.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Reads a file until it is `whole`. Otherwise returns the last reading, once it has not changed for [`STILL`] or after
-/// [`LONGEST`].
+/// Reads a file until it is `whole`. Otherwise returns the last reading, once it has not changed for
+/// [`STILL`] or after [`LONGEST`].
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
-//! Applies an edit to the text of the state file. Only the bytes of importer's three fields change. The rest is copied
-//! and never printed from parsed values, so comments, key order, unknown fields, spelling and layout stay as they are.
-//! Pure.
+//! Applies an edit to the text of the state file. Only the bytes of importer's three fields change. The rest
+//! is copied and never printed from parsed values, so comments, key order, unknown fields, spelling and
+//! layout stay as they are. Pure.
 
 use chrono::{DateTime, Utc};
 use jsonc_parser::{
@@ -24,8 +24,8 @@ pub struct Edit {
     pub entry: EntryId,
     /// Whether no other entry had the same list when the run started.
     pub alone: bool,
-    /// The base version: what the run read from the entry at its start. If the entry differs by now, the user has changed
-    /// it, and the user's version wins.
+    /// The base version: what the run read from the entry at its start. If the entry differs by now, the user
+    /// has changed it, and the user's version wins.
     pub was: Was,
     pub stamp: Stamp,
 }
@@ -117,8 +117,8 @@ struct Splice {
     text: String,
 }
 
-/// Finds the object of an entry: by its `list_id` if that was unique at the start of the run and still is, otherwise by
-/// every field that importer does not write.
+/// Finds the object of an entry: by its `list_id` if that was unique at the start of the run and still is,
+/// otherwise by every field that importer does not write.
 fn locate<'a, 'b>(array: &'b Array<'a>, edit: &Edit) -> Option<&'b Object<'a>> {
     let id = &edit.entry;
     let entries = || array.elements.iter().filter_map(Value::as_object);
@@ -134,8 +134,8 @@ fn locate<'a, 'b>(array: &'b Array<'a>, edit: &Edit) -> Option<&'b Object<'a>> {
     of_list().find(|(_, it)| it == id).map(|(object, _)| object)
 }
 
-/// Inserts new fields after the last one, in its layout: each on its own line if the last field has its own line,
-/// otherwise on the same line. A comment after the last field stays directly after it.
+/// Inserts new fields after the last one, in its layout: each on its own line if the last field has its own
+/// line, otherwise on the same line. A comment after the last field stays directly after it.
 fn insert(text: &str, object: &Object, last: &ObjectProp, fields: &[(&str, String)]) -> Vec<Splice> {
     let brace = object.end() - 1;
     let comma = comma(text, last.end(), brace);
@@ -180,7 +180,8 @@ fn comma(text: &str, from: usize, brace: usize) -> Option<usize> {
     None
 }
 
-/// Returns the offset after the comments that begin on this line, and whether the last one extends to the end of the line.
+/// Returns the offset after the comments that begin on this line, and whether the last one extends to the end
+/// of the line.
 fn comments(text: &str, from: usize, brace: usize) -> (usize, bool) {
     let (mut end, mut line_comment) = (from, false);
     loop {
@@ -200,8 +201,8 @@ fn comment(text: &str) -> Option<usize> {
     text.starts_with("//").then(|| text.find(['\n', '\r']).unwrap_or(text.len()))
 }
 
-/// Parses the new text and compares it, by value, with the expected one. A text that differs in any other value is never
-/// written.
+/// Parses the new text and compares it, by value, with the expected one. A text that differs in any other
+/// value is never written.
 fn verify(array: &Array, object: &Object, stamp: &Stamp, result: &str) -> Result<(), Finding> {
     let index = array.elements.iter().position(|element| element.start() == object.start());
     let mut expected: serde_json::Value = Value::Array(array.clone()).into();
@@ -362,7 +363,8 @@ mod tests {
         assert!(matches!(result, Stamped::Overruled(Overruled::NoSuchEntry)));
     }
 
-    /// Generates documents of one to four entries, in any layout that the grammar allows around importer's fields.
+    /// Generates documents of one to four entries, in any layout that the grammar allows around importer's
+    /// fields.
     fn documents() -> impl Strategy<Value = String> {
         let space = prop::sample::select(vec!["", " ", "\n", "\r\n  ", "\t", " /* c, } */ ", " // l ,]\n  "]);
         let field = prop::sample::select(vec![
@@ -416,7 +418,8 @@ mod tests {
                 for (name, value) in OWNED.into_iter().zip(edit("a", "").stamp.values()) {
                     prop_assert_eq!(new.get(name).unwrap().value.text(&result), value);
                 }
-                // Without importer's fields, the names that the user wrote remain in their order, and so do the comments.
+                // Without importer's fields, the names that the user wrote remain in their order, and so do
+                // the comments.
                 let left = |object: &Object, text: &str| {
                     let names: Vec<String> = object.properties.iter().map(|prop| prop.name.as_str().to_owned()).collect();
                     let comments = text.matches(" c, } ").count() + text.matches(" l ,]").count();

@@ -1,4 +1,5 @@
-//! Tests layouts in which a new field could end up in the wrong place, and the check that nothing else has changed.
+//! Tests layouts in which a new field could end up in the wrong place, and the check that nothing else has
+//! changed.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! The fields of an entry that belong to no adapter. Reading, the JSON Schema and the hints for unknown names all use this
-//! list.
+//! The fields of an entry that belong to no adapter. Reading, the JSON Schema and the hints for unknown names
+//! all use this list.
 
 use serde_json::Value;
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 pub struct Field {
     pub name: &'static str,
     pub kind: Kind,
-    /// The value that counts when the field is absent, as JSON. `None` if the field is required, only written by importer, or
-    /// has a default that the adapters declare or that depends on the rest of the entry.
+    /// The value that counts when the field is absent, as JSON. `None` if the field is required, only written
+    /// by importer, or has a default that the adapters declare or that depends on the rest of the entry.
     pub default: Option<&'static str>,
     /// The description in the JSON Schema.
     pub about: &'static str,
@@ -26,10 +26,7 @@ pub enum Kind {
     /// One of these words.
     Word(&'static [&'static str]),
     /// A whole number. Less than `least` is a problem; more than `most` counts as `most`, with a warning.
-    Whole {
-        least: u64,
-        most: Option<u64>,
-    },
+    Whole { least: u64, most: Option<u64> },
     /// Any number, or null.
     Number,
     /// A source, mapping or sink: its type, or an object with the type and its settings.

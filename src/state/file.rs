@@ -1,7 +1,7 @@
 //! The state file on disk. The functions block; callers use `spawn_blocking`.
 //!
-//! A lost edit of importer costs a repeated run. A lost edit of the user is never acceptable. In every conflict the
-//! user's edit wins.
+//! A lost edit of importer costs a repeated run. A lost edit of the user is never acceptable. In every
+//! conflict the user's edit wins.
 
 use std::{
     fs::{self, File},
@@ -65,7 +65,8 @@ pub struct Applied {
 }
 
 impl StateFile {
-    /// Opens the state file of a folder and finishes a write that a crash interrupted. The caller holds the folder's lock.
+    /// Opens the state file of a folder and finishes a write that a crash interrupted. The caller holds the
+    /// folder's lock.
     ///
     /// # Errors
     ///
@@ -98,8 +99,8 @@ impl StateFile {
         &self.disk.home
     }
 
-    /// Follows a link that was changed since the start: locks the folder that it leads to now. importer's own files stay
-    /// where they are until the next start.
+    /// Follows a link that was changed since the start: locks the folder that it leads to now. importer's own
+    /// files stay where they are until the next start.
     fn follow(&self) -> Result<(), Fault> {
         let folder = self.path().parent().unwrap_or(Path::new("."));
         // A link that leads nowhere is reported when the file is read.
@@ -112,7 +113,7 @@ impl StateFile {
             Fault::process(format!("can't access `{}`", self.path().display())).because(why)
         })?;
         warn!(
-            "`{}` leads to `{}` now, and the file there is in effect. importer's own files stay in `{}`; before the next start, stop \
+            "`{}` leads to `{}` now, and the file there is in force. importer's own files stay in `{}`; before the next start, stop \
              importer and move `{OURS}` and `{DEAD_LETTER}` to the new folder.",
             self.path().display(),
             home.display(),
@@ -126,8 +127,9 @@ impl StateFile {
     ///
     /// # Errors
     ///
-    /// A [`Fault::Process`] with place and reason if the file is missing, unreadable or no array of entries, or if another
-    /// importer uses the folder that a changed link leads to. A pending edit that fails is only logged.
+    /// A [`Fault::Process`] with place and reason if the file is missing, unreadable or no array of entries,
+    /// or if another importer uses the folder that a changed link leads to. A pending edit that fails is only
+    /// logged.
     pub fn load(&self) -> Result<Snapshot, Fault> {
         self.follow()?;
         let mut snapshot = read::load(self.path(), self.vocabulary)?;
@@ -141,7 +143,8 @@ impl StateFile {
         Ok(snapshot)
     }
 
-    /// Saves an edit in the journal. From here on it survives a crash: [`Self::apply`] or the next start applies it.
+    /// Saves an edit in the journal. From here on it survives a crash: [`Self::apply`] or the next start
+    /// applies it.
     ///
     /// # Errors
     ///
@@ -155,13 +158,13 @@ impl StateFile {
         self.save(&held.journal, Step::Wished)
     }
 
-    /// Writes a run stamp into the current text of the file. The edit stays in the journal until it is applied, by this
-    /// process or a later one.
+    /// Writes a run stamp into the current text of the file. The edit stays in the journal until it is
+    /// applied, by this process or a later one.
     ///
     /// # Errors
     ///
-    /// A [`Fault::Process`] if the file or the journal can't be read or written. The edit may still be pending then:
-    /// [`Self::load`] tries again.
+    /// A [`Fault::Process`] if the file or the journal can't be read or written. The edit may still be
+    /// pending then: [`Self::load`] tries again.
     pub fn apply(&self, edit: &Edit) -> Result<Applied, Fault> {
         let applied = self.apply_now(edit)?;
         disk::pause(SOON);
@@ -214,7 +217,10 @@ impl StateFile {
                 return self.applied(&before, &ours, None);
             }
         }
-        Err(Fault::process(format!("could not write `{}`: another program keeps saving it; importer will try again", self.path().display())))
+        Err(Fault::process(format!(
+            "could not write `{}`: another program keeps saving it; importer will try again",
+            self.path().display()
+        )))
     }
 
     fn applied(&self, before: &str, text: &str, overruled: Option<Overruled>) -> Result<Applied, Fault> {
@@ -222,8 +228,8 @@ impl StateFile {
         Ok(Applied { snapshot, before: before.to_owned(), overruled })
     }
 
-    /// Exchanges the state file for `ours`. Returns false if the replaced text is not `before`: another program saved in
-    /// between, and its save is put back.
+    /// Exchanges the state file for `ours`. Returns false if the replaced text is not `before`: another
+    /// program saved in between, and its save is put back.
     pub(super) fn replace(&self, held: &mut Held, before: &str, ours: &str, edit: &Edit) -> io::Result<bool> {
         let slot = self.disk.own(SLOT);
         self.settle_slot(held.journal.exchange.take())?;
@@ -248,7 +254,8 @@ impl StateFile {
                 if !same {
                     self.put_back(&slot, out, ours.as_bytes())?;
                 }
-                // An editor may even have opened importer's text in the moment in which it was the state file.
+                // An editor may even have opened importer's text in the moment in which it was the state
+                // file.
                 if slot.exists() {
                     let displaced = if same { before } else { ours };
                     held.displaced.keep(&self.disk, &slot, displaced, ours, edit)?;
@@ -266,9 +273,9 @@ impl StateFile {
         Ok(replaced)
     }
 
-    /// Exchanges the user's save in the swap file for the state file, which should have importer's text. If another text
-    /// comes out, it is a newer save: that one is put back in turn, and the older save is kept aside. Afterwards the swap
-    /// file has importer's text or does not exist.
+    /// Exchanges the user's save in the swap file for the state file, which should have importer's text. If
+    /// another text comes out, it is a newer save: that one is put back in turn, and the older save is kept
+    /// aside. Afterwards the swap file has importer's text or does not exist.
     pub(super) fn put_back(&self, slot: &Path, save: Vec<u8>, ours: &[u8]) -> io::Result<()> {
         let (mut back, mut there) = (save, ours.to_owned());
         loop {
@@ -286,7 +293,8 @@ impl StateFile {
         if there == ours { Ok(()) } else { self.set_aside(slot) }
     }
 
-    /// Adds a version to the history. The history is a convenience: if it can't be written, the run continues.
+    /// Adds a version to the history. The history is a convenience: if it can't be written, the run
+    /// continues.
     pub(super) fn remember(&self, text: &str, by: By) {
         if let Err(error) = history::record(&self.disk, text, by, self.clock.now()) {
             warn!("could not write the history of the state file: {error}.");

@@ -1,4 +1,5 @@
-//! Tests of one process and one user: what a write keeps, and what remains after a crash or a save at any of its steps.
+//! Tests of one process and one user: what a write keeps, and what remains after a crash or a save at any of
+//! its steps.
 #![expect(clippy::disallowed_methods, reason = "the tests act as the user, who may save in any way")]
 
 use std::{
@@ -257,8 +258,8 @@ fn a_save_at_any_step_is_kept_and_so_is_ours() {
     }
 }
 
-/// After a crash, no process knows which stamps to add to a save that went to a displaced text. Such a save may be kept
-/// aside, but it is kept.
+/// After a crash, no process knows which stamps to add to a save that went to a displaced text. Such a save
+/// may be kept aside, but it is kept.
 #[test]
 fn a_save_and_a_crash_at_any_steps_lose_no_edit_of_the_users() {
     for how in [Save::Rename, Save::InPlace, Save::Late] {

@@ -22,7 +22,7 @@ impl Folders {
         self.0.join(OURS).join("lists")
     }
 
-    /// Returns the file with the last check for deferred errors.
+    /// Returns the file that records the last check for deferred errors.
     pub fn late(&self) -> PathBuf {
         self.0.join(OURS).join("late-errors.json")
     }

@@ -50,7 +50,7 @@ impl Version {
     ///
     /// # Errors
     ///
-    /// The file of the version can't be read; a later version may have replaced it.
+    /// The file of the version can't be read; it may have been removed since.
     pub fn text(&self) -> io::Result<String> {
         fs::read_to_string(&self.path)
     }
@@ -87,7 +87,8 @@ fn kept(home: &Path) -> io::Result<Vec<Version>> {
     Ok(versions)
 }
 
-/// Adds a version, unless the newest version has the same text. Removes the most expendable one above 20 versions.
+/// Adds a version, unless the newest version has the same text. Keeps at most 20 versions; see
+/// [`expendable`].
 ///
 /// # Errors
 ///
@@ -103,7 +104,7 @@ pub fn record(disk: &Disk, text: &str, by: By, now: DateTime<Utc>) -> io::Result
     let folder = disk.home.join(OURS).join(FOLDER);
     fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{number:06}-{}-{by}.json", now.format("%Y%m%dT%H%M%S")));
-    #[expect(clippy::disallowed_methods, reason = "a new file; an incomplete version is worth no more than a missing one")]
+    #[expect(clippy::disallowed_methods, reason = "a new file; an incomplete one equals a missing one")]
     fs::write(&path, text)?;
     if let Ok(like) = fs::metadata(&disk.path) {
         fs::set_permissions(&path, like.permissions())?;
@@ -116,8 +117,9 @@ pub fn record(disk: &Disk, text: &str, by: By, now: DateTime<Utc>) -> io::Result
     Ok(())
 }
 
-/// Returns the index of the version to remove first: the oldest version of importer that is followed by another one of
-/// importer, otherwise the oldest of all. So importer's frequent writes do not push out what people have written.
+/// Returns the index of the version to remove first: the oldest version of importer that is followed by
+/// another one of importer, otherwise the oldest of all. So importer's frequent writes do not push out what
+/// people have written.
 fn expendable(versions: &[Version]) -> usize {
     let ours = |version: &Version| version.by == By::Importer;
     versions.windows(2).position(|pair| pair.iter().all(ours)).unwrap_or(0)
@@ -155,8 +157,8 @@ fn entries(text: &str) -> Option<Vec<Entry>> {
     Some(entries.collect())
 }
 
-/// Removes from `left` the earlier version of an entry, and returns it: of the entries of its list, the one that differs
-/// in the fewest fields.
+/// Removes from `left` the earlier version of an entry, and returns it: of the entries of its list, the one
+/// that differs in the fewest fields.
 fn take_like(left: &mut Vec<Entry>, entry: &Entry) -> Option<Entry> {
     let of_list = |other: &&(usize, &Entry)| other.1.get("list_id") == entry.get("list_id");
     let nearest = left
@@ -185,8 +187,8 @@ fn fields(old: &Entry, new: &Entry) -> Vec<String> {
         .collect()
 }
 
-/// Replaces the text of the state file with that of an older version. The replaced text and the new text are added to the
-/// history, in this order.
+/// Replaces the text of the state file with that of an older version. The replaced text and the new text are
+/// added to the history, in this order.
 ///
 /// # Errors
 ///

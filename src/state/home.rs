@@ -1,5 +1,5 @@
-//! The folder of all of importer's own files: that of the state file itself, with links followed. Every command and the
-//! lock use this module, so that all paths to one state file lead to one folder.
+//! The folder of all of importer's own files: that of the state file itself, with links followed. Every
+//! command and the lock use this module, so that all paths to one state file lead to one folder.
 
 use std::{
     fs, io,
@@ -8,15 +8,16 @@ use std::{
 
 use super::layout::{DEAD_LETTER, NAME, OURS};
 
-/// Length at which a chain of links counts as a loop. Linux follows at most 40 links (path_resolution(7)).
+/// Length at which a chain of links counts as a loop. Linux follows at most 40 links (`path_resolution(7)`).
 const LINKS: usize = 40;
 /// Name of the note beside a link: it has the folder in which the state file was at the last start.
 const LAST: &str = "home";
-/// Files and folders that older versions stored beside the link. The first two contain records and must not be lost.
+/// Files and folders that older versions stored beside the link. The first two contain records and must not
+/// be lost.
 const MOVED: [&str; 5] = ["lists", DEAD_LETTER, "late-errors.json", "history", "journal.json"];
 
-/// Returns the folder of importer's own files. `folder` is the one that the user names. Its state file may be a link, be
-/// reached over links, or be missing.
+/// Returns the folder of importer's own files. `folder` is the one that the user names. Its state file may be
+/// a link, be reached over links, or be missing.
 ///
 /// # Errors
 ///
@@ -62,8 +63,8 @@ pub fn left_beside_link(folder: &Path, home: &Path) -> Option<PathBuf> {
     matters.into_iter().find(|path| is_elsewhere(folder, home) && path.exists())
 }
 
-/// Moves the files that an older version left beside a link into the folder of the state file, and notes that folder. The
-/// caller holds both locks.
+/// Moves the files that an older version left beside a link into the folder of the state file, and notes that
+/// folder. The caller holds both locks.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! The identity of an entry, which stays the same while people edit the file, and the base version of a run. Pure.
+//! The identity of an entry, which stays the same while people edit the file, and the base version of a run.
+//! Pure.
 
 use chrono::{DateTime, Utc};
 use jsonc_parser::ast::{Object, Value};
@@ -13,8 +14,8 @@ use super::{
 };
 use crate::base::time;
 
-/// The identity of an entry while people reorder, insert and delete entries: its list and, if several entries have that
-/// list, every field that importer does not write.
+/// The identity of an entry while people reorder, insert and delete entries: its list and, if several entries
+/// have that list, every field that importer does not write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryId {
     pub list_id: String,
@@ -33,15 +34,16 @@ impl EntryId {
         delivered::settings(&self.list_id, &self.others, vocabulary)
     }
 
-    /// Returns the name of the folder of the entry's checkpoint, which its dead letters contain too. The name depends only
-    /// on the list and on the settings that change what is delivered: notes and other entries do not change it.
+    /// Returns the name of the folder of the entry's checkpoint, which its dead letters contain too. The name
+    /// depends only on the list and on the settings that change what is delivered: notes and other entries do
+    /// not change it.
     pub fn folder(&self, vocabulary: &Vocabulary) -> String {
         let settings = digest(serde_json::Value::from(self.settings(vocabulary)).to_string().as_bytes());
         format!("{}-{}", self.list_folder(), &settings[..12])
     }
 
-    /// Returns the names that older versions gave this folder: first the name for an entry whose list has other entries,
-    /// then the name for the only entry of a list.
+    /// Returns the names that older versions gave this folder: first the name for an entry whose list has
+    /// other entries, then the name for the only entry of a list.
     pub fn former_folders(&self) -> [String; 2] {
         let list = self.list_folder();
         let others: Map<_, _> =
@@ -51,9 +53,9 @@ impl EntryId {
     }
 }
 
-/// Returns the name of the folder of a list: the id itself, or its digest if the id is longer than 64 bytes or has
-/// characters other than ASCII letters, digits and `_`. The name has no hyphen. The folders of entries have one, so no
-/// folder of an entry belongs to two lists.
+/// Returns the name of the folder of a list: the id itself, or its digest if the id is longer than 64 bytes
+/// or has characters other than ASCII letters, digits and `_`. The name has no hyphen. The folders of entries
+/// have one, so no folder of an entry belongs to two lists.
 pub fn list_folder(list_id: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let readable = list_id.chars().all(plain) && list_id.len() <= 64;
@@ -72,13 +74,10 @@ pub fn identify(object: &Object) -> Option<EntryId> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Was {
     /// No `latest_timestamp`: a full load from this `start_offset` on.
-    Absent {
-        start_offset: u64,
-    },
-    /// `latest_timestamp` is null: a full load too. Writing or removing the null during a run requests a reload.
-    Null {
-        start_offset: u64,
-    },
+    Absent { start_offset: u64 },
+    /// `latest_timestamp` is null: a full load too. Writing or removing the null during a run requests a
+    /// reload.
+    Null { start_offset: u64 },
     /// A sync of the changes since this time.
     At(DateTime<Utc>),
 }

@@ -1,5 +1,5 @@
-//! The journal: what importer will do to the state file. It is on disk before importer acts, so that a crash loses
-//! neither an edit of importer nor one of the user.
+//! The journal: what importer will do to the state file. It is on disk before importer acts, so that a crash
+//! loses neither an edit of importer nor one of the user.
 
 use std::{fs, io};
 
@@ -27,7 +27,8 @@ pub struct Exchange {
 }
 
 impl Journal {
-    /// Reads the journal of the last process. A missing or unreadable journal counts as empty and does not prevent a start.
+    /// Reads the journal of the last process. A missing or unreadable journal counts as empty and does not
+    /// prevent a start.
     pub fn load(disk: &Disk) -> Self {
         let bytes = fs::read(disk.own(NAME)).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()

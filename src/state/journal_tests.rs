@@ -1,5 +1,5 @@
-//! Tests with journals of an earlier build that was interrupted within a write: the current build finishes the write. With
-//! `FIXTURES=write` the tests write the journals again; see `tests/fixtures/README.md`.
+//! Tests with journals of an earlier build that was interrupted within a write: the current build finishes
+//! the write. With `FIXTURES=write` the tests write the journals again; see `tests/fixtures/README.md`.
 #![expect(clippy::disallowed_methods, reason = "the tests act as the user, who may save in any way")]
 
 use std::{
@@ -49,8 +49,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Interrupts a write at a step; if `saves`, the user saves before the exchange. Stores the files that remain as the
-/// fixture, or compares them with it. Returns a copy of the fixture.
+/// Interrupts a write at a step; if `saves`, the user saves before the exchange. Stores the files that remain
+/// as the fixture, or compares them with it. Returns a copy of the fixture.
 fn cut_off(name: &str, crash: Step, saves: bool) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(NAME);

@@ -1,5 +1,6 @@
-//! Displaced texts: the files that importer's writes have replaced. An editor that opened the old file before the exchange
-//! may still save to it afterwards. This module finds such a save; `recover` moves it into the state file.
+//! Displaced texts: the files that importer's writes have replaced. An editor that opened the old file before
+//! the exchange may still save to it afterwards. This module keeps these files; `recover` finds such a save
+//! and moves it into the state file.
 
 use std::{
     fs, io,
@@ -9,13 +10,15 @@ use std::{
 use super::{disk::Disk, document::Edit, layout::digest};
 
 const PREFIX: &str = "displaced-";
-/// Number of displaced texts that are kept. No editor is expected to be slower than 8 writes.
+/// Number of displaced texts that are kept. No editor is expected to keep a file open for longer than 8
+/// writes.
 const KEPT: usize = 8;
 
 /// One displaced text.
 pub struct Lingering {
     pub path: PathBuf,
-    /// Digest of the text when it was last checked. The file name ends with it, so that a start after a crash can compare.
+    /// Digest of the text when it was last checked. The file name ends with it, so that a start after a crash
+    /// can compare.
     pub digest: String,
     /// Digest of the text that replaced it.
     pub ours: String,

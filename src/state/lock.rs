@@ -1,5 +1,5 @@
-//! Locks a state file for one process. One lock is beside the file itself, and a second one beside a link to it. The
-//! kernel releases the locks of a process that crashed.
+//! Locks a state file for one process. One lock is beside the file itself, and a second one beside a link to
+//! it. The kernel releases the locks of a process that crashed.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -39,16 +39,19 @@ pub enum NotLocked {
     NoFolder(String),
     #[error("can't access the state file: {0}")]
     Link(io::Error),
-    #[error("could not write to the state folder: {0} (check the folder's permissions and the free disk space)")]
+    #[error(
+        "could not write to the state folder: {0} (check the folder's permissions and the free disk space)"
+    )]
     Io(#[from] io::Error),
 }
 
-/// Locks the folder of the state file for this process, and also the named folder if the file is a link. The second lock
-/// keeps another importer out while the link is being changed.
+/// Locks the folder of the state file for this process, and also the named folder if the file is a link. The
+/// second lock keeps another importer out while the link is being changed.
 ///
 /// # Errors
 ///
-/// Another importer holds a lock, the folder is missing or not writable, or [`home::settle`] refuses to start.
+/// Another importer holds a lock, the folder is missing or not writable, or [`home::settle`] refuses to
+/// start.
 pub fn take(folder: &Path, now: DateTime<Utc>) -> Result<Lock, NotLocked> {
     if !folder.is_dir() {
         return Err(NotLocked::NoFolder(folder.display().to_string()));

@@ -56,7 +56,7 @@ pub struct Entry {
     pub start_offset: u64,
     pub items_per_request: usize,
     pub worker_count: usize,
-    /// The raw settings of source, mapping and sink; only `app::wiring` interprets them.
+    /// The raw settings of source, mapping and sink; the wiring interprets them.
     pub source: Said,
     pub mapping: Said,
     pub sink: Said,

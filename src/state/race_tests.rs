@@ -87,7 +87,7 @@ struct Race {
     writes: u64,
     /// Saves that an exchange had replaced and that were put back.
     crossed: u64,
-    /// Saves that are kept aside because a newer one is in effect.
+    /// Saves that are kept aside because a newer one is in force.
     aside: usize,
 }
 

@@ -15,7 +15,8 @@ use crate::base::fault::Fault;
 ///
 /// # Errors
 ///
-/// A [`Fault::Process`], with the place if the text is no array of entries. A bad entry is no error; see [`schema::read`].
+/// A [`Fault::Process`], with the place if the text is no array of entries. A bad entry is no error; see
+/// [`schema::read`].
 pub fn load(path: &Path, vocabulary: &'static Vocabulary) -> Result<Snapshot, Fault> {
     inspect(path, vocabulary)?.map_err(|finding| finding.fault(path))
 }
@@ -43,7 +44,8 @@ pub fn text(path: &Path) -> Result<String, Fault> {
     })
 }
 
-/// Returns whether a text is a whole state file, and not the part that an editor has written so far: UTF-8 that parses.
+/// Returns whether a text is a whole state file, and not the part that an editor has written so far: UTF-8
+/// that parses.
 pub fn is_whole(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| schema::parse(text).is_ok())
 }

@@ -50,8 +50,8 @@ impl<'a> Reader<'a> {
         Finding::new(self.text, Place::of(self.text, at.start()), text)
     }
 
-    /// Reads an element of the file. Returns `None` if it is no entry or its identity can't be read; even if it returns an
-    /// entry, `problems` decides whether the entry may run.
+    /// Reads an element of the file. Returns `None` if it is no entry or its identity can't be read; even if
+    /// it returns an entry, `problems` decides whether the entry may run.
     pub fn entry(&mut self, element: &Value) -> Option<Entry> {
         let Value::Object(object) = element else {
             self.problem(element, format!("expected an entry `{{ … }}`, found {}", kind(element)));
@@ -109,6 +109,7 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Reads the identity. Returns `None`, with a problem, if `list_id` is missing or invalid.
     fn id(&mut self, object: &Object) -> Option<EntryId> {
         let id = identify(object).filter(|id| is_name(&id.list_id));
         if id.is_none() {
@@ -132,6 +133,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads true or false. Returns the default if the field is absent, or with a problem if it is invalid.
     fn flag(&mut self, object: &Object, field: &Field) -> bool {
         let default = field.default == Some("true");
         let Some(prop) = object.get(field.name) else { return default };
@@ -142,7 +144,8 @@ impl<'a> Reader<'a> {
         flag.unwrap_or(default)
     }
 
-    /// Reads one of the field's words. Returns the default if the field is absent, or with a problem if it is invalid.
+    /// Reads one of the field's words. Returns the default if the field is absent, or with a problem if it is
+    /// invalid.
     pub(super) fn word<T: Default + DeserializeOwned>(&mut self, object: &Object, field: &Field) -> T {
         let (Some(prop), Kind::Word(words)) = (object.get(field.name), field.kind) else {
             return T::default();
@@ -154,8 +157,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Reads a whole number within the field's bounds. Returns the default if the field is absent, or with a problem if it is
-    /// invalid.
+    /// Reads a whole number within the field's bounds. Returns the default if the field is absent, or with a
+    /// problem if it is invalid.
     fn whole(&mut self, object: &Object, field: &Field) -> u64 {
         let Kind::Whole { least, most } = field.kind else { return 0 };
         let default = field.default.and_then(|text| text.parse().ok()).unwrap_or(least);
@@ -201,7 +204,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Parses a whole number without sign, fraction or exponent. A number above 64 bits counts as the largest one.
+/// Parses a whole number without sign, fraction or exponent. A number above 64 bits counts as the largest
+/// one.
 fn whole(digits: &str) -> Option<u64> {
     let ordinary = digits.bytes().all(|digit| digit.is_ascii_digit());
     ordinary.then(|| digits.parse().unwrap_or(u64::MAX))

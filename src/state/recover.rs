@@ -1,5 +1,5 @@
-//! Handles what a crash or a late save has left: an unfinished write is finished or undone, and a user's save becomes the
-//! state file or is kept aside. No save is ever dropped.
+//! Handles what a crash or a late save has left: an unfinished write is finished or undone, and a user's save
+//! becomes the state file or is kept aside. No save is ever dropped.
 
 use std::{
     fs, io,
@@ -31,9 +31,9 @@ impl StateFile {
         Ok(())
     }
 
-    /// Handles a late save to the displaced text at `index`. If the state file still has importer's last text, the save
-    /// replaces it, with all stamps that were written since. If the user has saved the state file too, the late save is
-    /// kept aside.
+    /// Handles a late save to the displaced text at `index`. If the state file still has importer's last
+    /// text, the save replaces it, with all stamps that were written since. If the user has saved the state
+    /// file too, the late save is kept aside.
     fn take_over(&self, held: &mut Held, index: usize) -> io::Result<()> {
         let displaced = &held.displaced.0;
         let path = displaced[index].path.clone();
@@ -41,7 +41,8 @@ impl StateFile {
         if digest(&bytes) == displaced[index].digest {
             return Ok(());
         }
-        // An incomplete save is checked again later. If it never becomes whole, the next start keeps it aside.
+        // An incomplete save is checked again later. If it never becomes whole, the next start keeps it
+        // aside.
         let Some(late) = read::text(&path).ok().filter(|late| schema::parse(late).is_ok()) else {
             return Ok(());
         };
@@ -72,14 +73,15 @@ impl StateFile {
         let conflict =
             self.disk.move_to_free(path, &target.with_file_name(format!("{NAME}.conflict-{now}")))?;
         warn!(
-            "two saves of the state file conflict: one is in effect, the other is kept as {:?}; compare the two files.",
+            "two saves of the state file conflict: one is in force, the other is kept as {:?}; compare the two files.",
             conflict.display().to_string()
         );
         Ok(())
     }
 
-    /// Removes the swap file after an exchange that a crash or an error interrupted. A user's save in it becomes the state
-    /// file again if the save is whole and the state file still has importer's text; otherwise it is kept aside.
+    /// Removes the swap file after an exchange that a crash or an error interrupted. A user's save in it
+    /// becomes the state file again if the save is whole and the state file still has importer's text;
+    /// otherwise it is kept aside.
     pub(super) fn settle_slot(&self, exchange: Option<Exchange>) -> io::Result<()> {
         let slot = self.disk.own(SLOT);
         if !slot.exists() {
@@ -106,8 +108,9 @@ impl StateFile {
         let mut journal = Journal::load(&self.disk);
         self.recover_aside(&self.disk.own(SLOT))?;
         if let Some(exchange) = journal.exchange.take() {
-            // If the replaced text was the expected one, the exchange was made: its edit is in the file, unless the user
-            // has removed it since. That removal counts, so the edit must not be applied again.
+            // If the replaced text was the expected one, the exchange was made: its edit is in the file,
+            // unless the user has removed it since. That removal counts, so the edit must not be applied
+            // again.
             let before = fs::read(self.disk.own(SLOT)).map(|text| digest(&text) == exchange.before);
             if before.unwrap_or_else(|_| linger::path(&self.disk, &exchange.before).exists()) {
                 journal.wishes.retain(|wish| *wish != exchange.edit);
@@ -147,7 +150,9 @@ impl StateFile {
             }
             // It was written before, or the user has changed the entry since.
             Ok(_) => {}
-            Err(fault) => warn!("list {list:?}: could not write the result of an earlier run, up to {until:?}, yet: {fault}"),
+            Err(fault) => warn!(
+                "list {list:?}: could not write the result of an earlier run, up to {until:?}, yet: {fault}"
+            ),
         }
     }
 }

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::base::declared::is_name;
 
-/// Allows comments and trailing commas, and no other extension of JSON: other tools must be able to read the file.
+/// Allows comments and trailing commas, and no other extension of JSON: other tools must be able to read the
+/// file.
 const OPTIONS: ParseOptions = ParseOptions {
     allow_comments: true,
     allow_trailing_commas: true,
@@ -71,8 +72,7 @@ pub fn read(text: &str, vocabulary: &'static Vocabulary) -> Result<Snapshot, Fin
         snapshot.warnings.append(&mut reader.warnings);
         if let Some(first) = entry.as_ref().and_then(|new| snapshot.entries.iter().find(|e| e.id == new.id)) {
             let first = first.place.line;
-            reader
-                .problem(element, format!("duplicate of the entry at line {first}; remove one"));
+            reader.problem(element, format!("duplicate of the entry at line {first}; remove one"));
         }
         if reader.problems.is_empty() {
             snapshot.entries.extend(entry);
@@ -100,7 +100,8 @@ fn mention(element: &Value, vocabulary: &Vocabulary) -> Mention {
     Mention { id, folder, disabled: once(ENABLED.name) && enabled.is_some_and(|enabled| !enabled.value) }
 }
 
-/// Makes a finding from an error of the parser. The parser names what it found, the finding names what was expected.
+/// Makes a finding from an error of the parser. The parser names what it found, the finding names what was
+/// expected.
 fn broken(text: &str, error: &ParseError) -> Finding {
     use ParseErrorKind::*;
     let what = match error.kind() {

@@ -1,5 +1,5 @@
-//! The vocabulary of the state file: what the adapters add to it, defaults and fields of an entry. `state` knows no adapter;
-//! `app::wiring` passes the declarations in.
+//! The vocabulary of the state file: what the adapters add to it, defaults and fields of an entry. `state`
+//! knows no adapter; the wiring passes the declarations in.
 
 use serde_json::Value;
 

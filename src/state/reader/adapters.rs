@@ -1,5 +1,5 @@
-//! Reads the raw settings of source, mapping and sink, the durations, and `unchanged`. The types of adapters are not known
-//! here.
+//! Reads the raw settings of source, mapping and sink, the durations, and `unchanged`. The types of adapters
+//! are not known here.
 
 use chrono::TimeDelta;
 use jsonc_parser::{
@@ -53,8 +53,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a duration within the field's bounds. Returns the default if the field is absent, or with a problem if it is
-    /// invalid.
+    /// Reads a duration within the field's bounds. Returns the default if the field is absent, or with a
+    /// problem if it is invalid.
     pub fn span(&mut self, object: &Object, field: &Field) -> TimeDelta {
         let default = field.default.and_then(|text| time::span(text.trim_matches('"'))).unwrap_or_default();
         let Some(prop) = object.get(field.name) else { return default };
@@ -75,7 +75,10 @@ impl Reader<'_> {
                 let stranger =
                     inner.properties.iter().find(|prop| !["store", "expire"].contains(&prop.name.as_str()));
                 if let Some(stranger) = stranger {
-                    self.problem(stranger, "unknown setting of `unchanged`; expected `store` or `expire`".into());
+                    self.problem(
+                        stranger,
+                        "unknown setting of `unchanged`; expected `store` or `expire`".into(),
+                    );
                 }
                 (inner.get("store").map(|prop| &prop.value), inner.get("expire"))
             }

@@ -1,5 +1,5 @@
-//! Reads the fields of an entry that an adapter declares. The adapter checks the values; this module adds the place of a
-//! problem.
+//! Reads the fields of an entry that an adapter declares. The adapter checks the values; this module adds the
+//! place of a problem.
 
 use jsonc_parser::ast::{Object, ObjectProp};
 use serde_json::Value;
@@ -8,7 +8,8 @@ use super::Reader;
 use crate::base::declared::{Check, EntryField, Raw, Values, Wrong};
 
 impl Reader<'_> {
-    /// Reads the declared fields of an entry and returns their values unchanged. Fields with a problem are left out.
+    /// Reads the declared fields of an entry and returns their values unchanged. Leaves out values with a
+    /// problem.
     pub fn declared(&mut self, object: &Object) -> Values {
         let fields = self.vocabulary.declared.fields.iter();
         let values = fields.filter_map(|field| {
