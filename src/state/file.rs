@@ -1,6 +1,6 @@
 //! The state file on disk. The functions block; callers use `spawn_blocking`.
 //!
-//! A lost edit of importer costs a repeated run. A lost edit of the user is never acceptable. In every
+//! A lost edit of importer costs a repeated run. An edit of the user must never be lost. In every
 //! conflict the user's edit wins.
 
 use std::{

@@ -46,7 +46,7 @@ pub enum NotLocked {
 }
 
 /// Locks the folder of the state file for this process, and also the named folder if the file is a link. The
-/// second lock keeps another importer out while the link is being changed.
+/// second lock keeps another importer out of the named folder even after the link is changed.
 ///
 /// # Errors
 ///

@@ -79,7 +79,7 @@ pub struct Entry {
     /// Whether an unusual share of opt-outs or opt-ins is intended.
     pub allow_mass_change: bool,
     pub latest_timestamp: Option<DateTime<Utc>>,
-    /// Whether the entry has the result of an earlier run, with any `latest_timestamp`.
+    /// Whether the entry has a `total_updates`: an earlier run succeeded, whatever `latest_timestamp` is.
     pub delivered_before: bool,
     /// The base version of the next run.
     pub was: Was,

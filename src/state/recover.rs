@@ -19,7 +19,7 @@ use super::{
 };
 use crate::base::{fault::Fault, time};
 
-/// Name of the second name for the replaced file, used where files can't be exchanged.
+/// The second name of the replaced file, in importer's folder. Used only where files can't be exchanged.
 pub const ASIDE: &str = "aside";
 
 impl StateFile {
@@ -81,7 +81,7 @@ impl StateFile {
 
     /// Removes the swap file after an exchange that a crash or an error interrupted. A user's save in it
     /// becomes the state file again if the save is whole and the state file still has importer's text;
-    /// otherwise it is kept aside.
+    /// otherwise it is kept aside. Without an `exchange`, the swap file has nothing to keep.
     pub(super) fn settle_slot(&self, exchange: Option<Exchange>) -> io::Result<()> {
         let slot = self.disk.own(SLOT);
         if !slot.exists() {
