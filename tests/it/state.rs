@@ -150,8 +150,7 @@ async fn an_unknown_field_is_warned_of_once_with_the_nearest_name_and_kept() {
     let world = World::new().list("typo1", 10).with_state(text);
     world.go_for(minutes(5)).await.unwrap();
     assert_eq!(
-        world
-            .logged("state.json:1:23: unknown field `worker_cout` is ignored; did you mean `worker_count`?"),
+        world.logged("state.json:1:23: unknown field `worker_cout` is ignored; did you mean `worker_count`?"),
         1
     );
     assert_eq!(world.logged("unknown field `owner` is ignored; for a note"), 1);
