@@ -118,7 +118,7 @@ async fn a_link_that_leads_nowhere_is_told_and_its_file_may_come_later() {
     assert!(code == 2 && log.contains("leads to the folder `") && log.contains("/no`"), "{log}");
     put(link.clone());
     let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
-    assert!(code == 2 && log.contains("leads in a circle"), "{log}");
+    assert!(code == 2 && log.contains("is part of a loop"), "{log}");
 }
 
 /// Does the work of `go`, without its runs.

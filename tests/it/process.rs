@@ -215,7 +215,7 @@ async fn a_folder_without_the_right_to_write_is_told_before_anything_is_imported
     }
     let (code, _, log) = finish(command).await;
     assert_eq!(code, 2, "{log}");
-    assert!(log.contains("could not write in the state folder"), "{log}");
+    assert!(log.contains("could not write to the state folder"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
