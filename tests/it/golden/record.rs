@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jsonc_parser::{CollectOptions, ParseOptions};
 use serde_json::Value;
 
 use super::{
@@ -77,8 +78,8 @@ fn stamps(state: &str) -> Vec<String> {
 }
 
 fn jsonc(text: &str) -> Option<Value> {
-    let parsed = jsonc_parser::parse_to_value(text, &jsonc_parser::ParseOptions::default());
-    parsed.ok()?.map(Value::from)
+    let parsed = jsonc_parser::parse_to_ast(text, &CollectOptions::default(), &ParseOptions::default());
+    parsed.ok()?.value.map(Value::from)
 }
 
 /// The lines of the log, reduced, each with its number.

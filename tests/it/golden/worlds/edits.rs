@@ -6,7 +6,7 @@ use clap::Parser;
 use importer::{app, cli::Cli};
 use tokio::time::sleep;
 
-use super::{LIST, members, rename, stories, turn, with, world};
+use super::{LIST, members, past, rename, stories, turn, with, world};
 use crate::support::{World, hours, minutes};
 
 stories![
@@ -40,7 +40,7 @@ async fn edited_while_loading(edit: &str) -> World {
         sleep(Duration::from_secs(1)).await;
         world.save(edit);
     };
-    tokio::join!(world.go_for(minutes(2)), save).0.unwrap();
+    tokio::join!(world.go_for(past(2)), save).0.unwrap();
     world.save(&before);
     world.once().await.unwrap();
     world
@@ -84,10 +84,10 @@ async fn two_lists() -> World {
 async fn entry_added_in_the_loop() -> World {
     let world = with(20, "").list("list2", 20);
     let save = async {
-        sleep(minutes(2)).await;
+        sleep(past(2)).await;
         world.save(&world.state().replace(']', r#", {"list_id": "list2"}]"#));
     };
-    tokio::join!(world.go_for(minutes(5)), save).0.unwrap();
+    tokio::join!(world.go_for(past(5)), save).0.unwrap();
     world
 }
 
@@ -118,20 +118,20 @@ async fn null_while_syncing() -> World {
         sleep(Duration::from_millis(100)).await;
         world.save(&world.state().replace("\"2026-11-21T09:00:00\"", "null"));
     };
-    tokio::join!(world.go_for(minutes(5)), save).0.unwrap();
+    tokio::join!(world.go_for(past(5)), save).0.unwrap();
     world
 }
 
 async fn file_broken_in_the_loop() -> World {
     let world = with(20, "");
     let save = async {
-        sleep(minutes(2)).await;
+        sleep(past(2)).await;
         let whole = world.state();
         world.save("[{oops");
-        sleep(minutes(2)).await;
+        sleep(past(2)).await;
         world.save(&whole);
     };
-    tokio::join!(world.go_for(minutes(6)), save).0.unwrap();
+    tokio::join!(world.go_for(past(6)), save).0.unwrap();
     world
 }
 
@@ -160,23 +160,23 @@ async fn first_load_asked_for() -> World {
     let world = with(20, r#", "first_load": "ask""#);
     world.once().await.unwrap();
     let confirm = async {
-        sleep(minutes(2)).await;
+        sleep(past(2)).await;
         world.save(&world.state().replace("ask", "confirmed"));
     };
-    tokio::join!(world.go_for(minutes(5)), confirm).0.unwrap();
+    tokio::join!(world.go_for(past(5)), confirm).0.unwrap();
     world
 }
 
 async fn loop_of_five_hours() -> World {
     let world = with(30, "");
     let change = async {
-        sleep(hours(1)).await;
+        sleep(past(60)).await;
         let subscribed = members(&world, "subscribed");
         rename(&world, &subscribed[..2]);
         sleep(hours(2)).await;
         turn(&world, &subscribed[2..4], "cleaned");
     };
-    tokio::join!(world.go_for(hours(5)), change).0.unwrap();
+    tokio::join!(world.go_for(past(300)), change).0.unwrap();
     world
 }
 

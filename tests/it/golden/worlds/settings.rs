@@ -5,7 +5,7 @@ use std::time::Duration;
 use importer::sandbox::{Service, Trouble};
 use tokio::time::sleep;
 
-use super::{LIST, members, rename, stories, turn, with, world};
+use super::{LIST, members, past, rename, stories, turn, with, world};
 use crate::support::{World, at, hours, minutes};
 
 stories![
@@ -141,7 +141,7 @@ async fn shifts_changed_and_deleted() -> World {
         world.sandbox.when_i_work().edit(ids[0], now, |shift| shift.notes = "Moved.".into());
         world.sandbox.when_i_work().delete(ids[1]);
     };
-    tokio::join!(world.go_for(minutes(1)), change).0.unwrap();
+    tokio::join!(world.go_for(past(1)), change).0.unwrap();
     world
 }
 
@@ -166,7 +166,7 @@ async fn shifts_not_retried() -> World {
     for _ in 0..2 {
         world.sandbox.trouble(Service::WhenIWork, Trouble::Status(500, None));
     }
-    world.go_for(minutes(1)).await.unwrap();
+    world.go_for(past(1)).await.unwrap();
     world
 }
 

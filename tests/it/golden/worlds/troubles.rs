@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use importer::sandbox::{Faults, Service, Trouble, clocks::Jump, quirks::Quirks};
 use tokio::time::sleep;
 
-use super::{LIST, members, rename, stories, turn, with};
+use super::{LIST, members, past, rename, stories, turn, with};
 use crate::support::{World, hours, minutes};
 
 stories![
@@ -62,7 +62,7 @@ async fn key_refused() -> World {
 async fn key_refused_in_the_loop() -> World {
     let world = with(20, "");
     world.sandbox.trouble(Service::Ometria, Trouble::Status(403, None));
-    world.go_for(minutes(10)).await.unwrap();
+    world.go_for(past(10)).await.unwrap();
     world
 }
 
@@ -165,7 +165,7 @@ async fn errors_found_later() -> World {
     for member in &members(&world, "subscribed")[..2] {
         world.sandbox.ometria().disbelieve(&member.contact_id(LIST));
     }
-    world.go_for(minutes(30)).await.unwrap();
+    world.go_for(past(30)).await.unwrap();
     world.sandbox.ometria().forget_errors();
     world
 }
