@@ -15,6 +15,7 @@
 //! * bodies of pushes but for their number of records: what was delivered is what the sink holds;
 //! * the crate's version, and the path of the state folder.
 
+mod baton;
 mod files;
 mod kinds;
 mod line;
@@ -24,13 +25,8 @@ mod worlds;
 
 use std::collections::BTreeMap;
 
-use tokio::runtime::Builder;
-
 use self::record::Record;
-use crate::{
-    soak::life::Life,
-    support::{World, lines, log_into},
-};
+use crate::{soak::life::Life, support::World};
 
 /// Bounds of the size of a list: smaller than in the soak, since each seed is lived through in every run of the tests.
 const MEMBERS: std::ops::Range<u64> = 50..130;
@@ -38,21 +34,9 @@ const SEEDS: u64 = 200;
 /// Tests that share the seeds.
 const PARTS: u64 = 8;
 
-/// Lives through a world under a paused clock, and records it. One thread does all file work, in the order of the requests for it,
-/// and logs into the log of this test.
+/// Lives through a world under a paused clock, and records it.
 fn recorded(story: impl Future<Output = World>) -> Record {
-    let log = lines();
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .max_blocking_threads(1)
-        .on_thread_start(move || log_into(&log))
-        .build()
-        .unwrap();
-    let world = runtime.block_on(story);
-    // What is still at work on files ends before they are looked at.
-    drop(runtime);
-    Record::of(&world)
+    Record::of(&baton::run(story))
 }
 
 /// Compares one part of the seeds with what is kept of them.
