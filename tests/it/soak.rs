@@ -1,201 +1,22 @@
 //! Lists that people change while they are read, from services that misbehave, by a program that is cut off: by seed.
 //! `./run.sh soak` tries more of them.
 
-use std::{env, time::Duration};
+pub mod life;
 
-use chrono::TimeDelta;
+use std::{env, ops::Range};
+
 use fastrand::Rng;
 use futures::TryStreamExt;
 use importer::{
-    controller::Verdict,
     net::Transport,
-    sandbox::{
-        Faults, MAILCHIMP_KEY,
-        clocks::Jump,
-        people::Member,
-        quirks::{Quirks, Totals},
-    },
+    sandbox::{Faults, MAILCHIMP_KEY, quirks::Quirks},
 };
-use tokio::time::sleep;
 
-use crate::support::{World, hours};
+use self::life::{LIST, Life, Odds};
+use crate::support::World;
 
-const LIST: &str = "soak1";
-
-/// Disturbances of a world besides its faults. Each occurs in some worlds.
-struct Odds {
-    entry: String,
-    /// Another entry of the list, which writes lines into a file.
-    second: Option<&'static str>,
-    /// Pauses or removes the entry while it runs, and puts it back.
-    pauses: bool,
-    /// Rows that a full load leaves out.
-    start_offset: u64,
-}
-
-impl Odds {
-    /// Every other pair of seeds leaves out what Ometria has accepted already, also in full loads.
-    fn of(seed: u64, edits_per_second: f64, random: &mut Rng) -> Self {
-        // Pages of seven rows take hours while twenty rows a second leave.
-        let sizes = if edits_per_second > 5.0 { [20, 20, 50, 100, 1000] } else { [7, 20, 50, 100, 1000] };
-        let (items, workers) = (sizes[random.usize(..5)], random.u32(1..=10));
-        let unchanged = match seed % 4 {
-            0 | 1 => "",
-            _ => r#""unchanged": "embedded", "full_load": "changed_only", "#,
-        };
-        let start_offset = if one_in(random, 8) { random.u64(1..200) } else { 0 };
-        // In these worlds all members of a list may leave at once.
-        let entry = format!(
-            r#"{{"list_id": "{LIST}", {unchanged}"items_per_request": {items}, "worker_count": {workers}, "start_offset": {start_offset}, "allow_mass_change": true}}"#
-        );
-        let second = format!(r#"{{"list_id": "{LIST}", "sink": "ndjson", "allow_mass_change": true}}"#);
-        let second = one_in(random, 5).then(|| &*second.leak());
-        Odds { entry, second, pauses: one_in(random, 4), start_offset }
-    }
-
-    fn state(&self) -> String {
-        format!(
-            "[{}]",
-            [Some(self.entry.as_str()), self.second].into_iter().flatten().collect::<Vec<_>>().join(", ")
-        )
-    }
-
-    /// Returns the state file with the entry paused or removed for a while.
-    fn edited(&self, world: &World, random: &mut Rng) -> String {
-        let text = world.state();
-        let paused = text.replacen("\"list_id\"", "\"enabled\": false, \"list_id\"", 1);
-        if random.bool() { paused } else { r#"[{"list_id": "another", "enabled": false}]"#.to_owned() }
-    }
-}
-
-fn one_in(random: &mut Rng, many: u32) -> bool {
-    random.u32(..many) == 0
-}
-
-/// Adds a server that caps its answers, has wrong totals or rows that can't be read, and clocks that are wrong or jump.
-fn quirks(random: &mut Rng, members: u64, faults: &mut Faults) -> Quirks {
-    let numbers = |random: &mut Rng| (0..random.usize(1..4)).map(|_| random.u64(..members)).collect();
-    let mut quirks = Quirks::default();
-    if one_in(random, 4) {
-        quirks.cap = Some([100, 50, 10][random.usize(..3)]);
-    }
-    if one_in(random, 6) {
-        quirks.total = [Totals::Fixed(0), Totals::OfPage][random.usize(..2)];
-    }
-    if quirks.cap.is_some() || quirks.total != Totals::Right {
-        // Pages never meet if more rows leave meanwhile than a page has.
-        faults.edits_per_second = faults.edits_per_second.min(1.0);
-    }
-    if one_in(random, 5) {
-        quirks.without_id = numbers(random);
-    }
-    if one_in(random, 5) {
-        quirks.without_time = numbers(random);
-    }
-    let minutes = |random: &mut Rng| TimeDelta::seconds(random.i64(-300..300));
-    if one_in(random, 5) {
-        faults.date_ahead = minutes(random);
-    }
-    for jump in [&mut faults.date_jump, &mut faults.our_jump] {
-        if one_in(random, 6) {
-            *jump = Some(Jump { after: Duration::from_millis(random.u64(..20_000)), by: minutes(random) });
-        }
-    }
-    keep_one_clock_behind_the_rows(faults);
-    quirks
-}
-
-/// Where both clocks are ahead of the one that stamps the rows, no end is early enough, and nothing can show it.
-fn keep_one_clock_behind_the_rows(faults: &mut Faults) {
-    let ours = faults.our_jump.map_or(TimeDelta::zero(), |jump| jump.by).max(TimeDelta::zero());
-    if ours > faults.ahead {
-        faults.date_ahead = -faults.date_ahead.abs();
-        faults.date_jump = faults.date_jump.map(|jump| Jump { by: -jump.by.abs(), ..jump });
-    }
-}
-
-/// Imports until it has come to its end; with a chance of `cuts` each attempt is cut off at some moment.
-async fn import(world: &World, random: &mut Rng, odds: &Odds, cuts: f64, seed: u64) {
-    for _ in 0..200 {
-        let cut = Duration::from_millis(random.u64(100..8000));
-        let pause = (odds.pauses && cuts > 0.0 && random.bool()).then(|| random.u64(100..4000));
-        let edited = odds.edited(world, random);
-        let run = async {
-            if random.f64() < cuts {
-                tokio::select! {
-                    verdict = world.once() => Some(verdict),
-                    () = sleep(cut) => None,
-                }
-            } else {
-                Some(world.once().await)
-            }
-        };
-        let edit = async {
-            let Some(after) = pause else { return };
-            sleep(Duration::from_millis(after)).await;
-            let before = world.state();
-            world.save(&edited);
-            sleep(Duration::from_secs(12)).await;
-            // `before` has every write of importer that still matters.
-            world.save(&before);
-        };
-        let (ended, ()) = tokio::join!(run, edit);
-        match ended {
-            // A paused list waits for the next start.
-            Some(Ok(Verdict::Done)) if pause.is_none() => return,
-            Some(Err(fault)) => panic!("seed {seed}: {fault}"),
-            // The run was cut off or paused, or the services did not recover in time.
-            Some(Ok(_)) | None => sleep(Duration::from_secs(random.u64(1..90))).await,
-        }
-    }
-    panic!("seed {seed}: never comes to its end");
-}
-
-/// A load and an incremental sync while people change the list, then, when all is quiet, one more sync: nobody is missing,
-/// nobody is as they were.
-async fn live_through(world: World, faults: &Faults, odds: &Odds, quirks: Quirks, cuts: f64) -> World {
-    let seed = faults.seed;
-    let mut random = Rng::with_seed(seed);
-    // The program's own chance, too: the waits before it tries again.
-    fastrand::seed(seed);
-    world.save(&odds.state());
-    let now = world.clock.now();
-    world.sandbox.mailchimp().add_list(LIST, random.u64(300..1200), seed, now);
-    twins(&world, &mut random, seed);
-    world.sandbox.mailchimp().set_quirks(quirks);
-    for _ in 0..2 {
-        world.sandbox.misbehave(faults.clone());
-        import(&world, &mut random, odds, cuts, seed).await;
-        world.sandbox.behave();
-        sleep(hours(3)).await;
-    }
-    import(&world, &mut random, odds, 0.0, seed).await;
-    // No alarm is false: in these worlds everything has its explanation.
-    let alarms = world.lines("reading the window again");
-    assert!(alarms.is_empty(), "seed {seed}: {alarms:?}");
-    match odds.start_offset {
-        0 => world.assert_delivered(LIST),
-        left_out => {
-            let missing = |member: &Member| world.contact(LIST, member).is_none();
-            let missing = world.expected(LIST).into_iter().filter(missing).count() as u64;
-            assert!(missing <= left_out, "seed {seed}: {missing} are missing, {left_out} were left out");
-        }
-    }
-    world
-}
-
-/// Removes the addresses of some members in some worlds, so that they share an id.
-fn twins(world: &World, random: &mut Rng, seed: u64) {
-    if !seed.is_multiple_of(5) {
-        return;
-    }
-    let members: Vec<_> =
-        world.sandbox.mailchimp().members(LIST).map(|m| (m.number, m.last_changed)).collect();
-    for _ in 0..3 {
-        let (number, changed) = members[random.usize(..members.len())];
-        world.sandbox.mailchimp().edit(LIST, number, changed, |member| member.email = String::new());
-    }
-}
+/// Bounds of the size of a list.
+const MEMBERS: Range<u64> = 300..1200;
 
 /// Changes of every kind: members are renamed, join, are deleted, archived, taken back, unsubscribe and subscribe.
 #[tokio::test(start_paused = true)]
@@ -212,7 +33,8 @@ async fn while_members_change_nobody_is_missed_and_nobody_stays_as_they_were() {
                 ..Odds::of(seed, 1.0, &mut Rng::with_seed(seed))
             };
             let odds = Odds { entry: odds.entry.replace("\"start_offset\"", "\"x-start\""), ..odds };
-            let world = live_through(World::new(), &faults, &odds, Quirks::default(), 0.0).await;
+            let life = Life { faults, odds, quirks: Quirks::default(), cuts: 0.0, members: MEMBERS };
+            let world = life.live().await;
             kinds.extend(world.sandbox.mailchimp().edits().keys().copied());
         }
     }
@@ -264,15 +86,7 @@ async fn soak(half: u64) {
     let from = number("SOAK_FROM", 1);
     for seed in (from..from + number("SOAK_SEEDS", 24)).filter(|seed| seed % 2 == half) {
         println!("seed {seed}");
-        let mut random = Rng::with_seed(seed);
-        let mut faults = Faults {
-            edits_per_second: [0.2, 1.0, 5.0, 20.0][random.usize(..4)],
-            troubles: 0.15 * random.f64(),
-            ..Faults::usual(seed)
-        };
-        let odds = Odds::of(seed, faults.edits_per_second, &mut random);
-        let quirks = quirks(&mut random, 300, &mut faults);
-        live_through(World::new(), &faults, &odds, quirks, 0.7).await;
+        Life::of(seed, MEMBERS).live().await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fs,
     sync::{Arc, Mutex, Once},
     time::Duration,
@@ -29,7 +29,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::privacy;
+use crate::{
+    privacy,
+    witness::{Runs, Witness},
+};
 
 /// Where sinks that write files do so.
 pub const OUT: &str = "out";
@@ -75,6 +78,9 @@ pub struct World {
     fresh: bool,
     variables: Vec<(&'static str, &'static str)>,
     confirm: Option<Confirm>,
+    /// Sees every request of the program.
+    witness: Arc<Witness>,
+    runs: Runs,
     log: Log,
 }
 
@@ -89,6 +95,8 @@ impl World {
         let clock = sandbox.our_clock(Arc::new(TokioClock::at(NOON)));
         World {
             clock,
+            witness: Arc::default(),
+            runs: Runs::default(),
             transport: sandbox.clone(),
             sandbox,
             fresh: false,
@@ -158,7 +166,8 @@ impl World {
             let found = variables.iter().rev().chain(&KEYS).find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        let (transport, clock) = (self.transport.clone(), self.clock.clone());
+        let transport = self.witness.before(self.transport.clone());
+        let clock = self.clock.clone();
         let adapters = Adapters::new(settings, Keys::Both, transport, clock, self.folder.path());
         let (sender, changes) = channel(1);
         *self.changes.lock().unwrap() = Some(sender);
@@ -177,12 +186,12 @@ impl World {
 
     /// `importer go --once`.
     pub async fn once(&self) -> Result<Verdict, Fault> {
-        controller::run(self.tools(), Mode::Once).await
+        self.runs.noted("once", controller::run(self.tools(), Mode::Once)).await
     }
 
     /// `importer go` until somebody stops it.
     pub async fn go(&self) -> Result<Verdict, Fault> {
-        controller::run(self.tools(), Mode::Loop).await
+        self.runs.noted("loop", controller::run(self.tools(), Mode::Loop)).await
     }
 
     pub fn stop(&self) {
@@ -281,6 +290,21 @@ impl World {
         self.sandbox.seen().pushes.into()
     }
 
+    /// The program's requests so far, each with its number.
+    pub fn requests(&self) -> BTreeMap<String, u64> {
+        self.witness.requests()
+    }
+
+    /// How each run of the program has ended so far.
+    pub fn ended(&self) -> Vec<String> {
+        self.runs.ended()
+    }
+
+    /// All lines logged so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lines()
+    }
+
     /// The lines logged so far that contain `text`.
     pub fn lines(&self, text: &str) -> Vec<String> {
         self.log.lines().into_iter().filter(|line| line.contains(text)).collect()
@@ -335,7 +359,20 @@ struct Log {
 }
 
 thread_local! {
-    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static LINES: RefCell<Lines> = RefCell::default();
+}
+
+/// The log of one test.
+pub type Lines = Arc<Mutex<Vec<String>>>;
+
+/// Returns the log of this thread's test.
+pub fn lines() -> Lines {
+    LINES.with_borrow(Arc::clone)
+}
+
+/// Makes this thread log into `lines`: a thread for files belongs to the test whose runtime has started it.
+pub fn log_into(lines: &Lines) {
+    LINES.with_borrow_mut(|own| *own = Arc::clone(lines));
 }
 
 impl Log {
@@ -348,7 +385,7 @@ impl Log {
             fn log(&self, record: &log::Record) {
                 if self.enabled(record.metadata()) {
                     let line = format!("{} {}", record.level(), record.args());
-                    LINES.with_borrow_mut(|lines| lines.push(line));
+                    lines().lock().unwrap().push(line);
                 }
             }
             fn flush(&self) {}
@@ -358,11 +395,11 @@ impl Log {
             log::set_boxed_logger(Box::new(Memory)).unwrap();
             log::set_max_level(log::LevelFilter::Trace);
         });
-        Log { from: LINES.with_borrow(Vec::len) }
+        Log { from: lines().lock().unwrap().len() }
     }
 
     fn lines(&self) -> Vec<String> {
-        LINES.with_borrow(|lines| lines[self.from..].to_vec())
+        lines().lock().unwrap()[self.from..].to_vec()
     }
 }
 

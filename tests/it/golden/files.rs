@@ -1,0 +1,163 @@
+//! The files that a world leaves behind, read by their format alone, so that code may move without touching this module.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use importer::state::layout::{DEAD_LETTER, OURS};
+use serde_json::Value;
+
+use super::line::numbers;
+
+/// Bytes of a row of the ledger: fingerprint, status.
+const ROW: usize = 16 + 1;
+/// Stands in for the version of the program.
+const VERSION: &str = "VERSION";
+
+/// Returns the paths of all files below a folder, sorted.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(files) = fs::read_dir(folder) else { return vec![] };
+    let mut paths: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    paths.sort();
+    paths.into_iter().flat_map(|path| if path.is_dir() { below(&path) } else { vec![path] }).collect()
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Returns the names of all files in the state folder. A `.new` is a write that was cut off, and the digest in the
+/// name of a hold depends on nothing else that is recorded.
+pub fn names(folder: &Path) -> Vec<String> {
+    let paths = below(folder);
+    let names = paths.iter().map(|path| path.strip_prefix(folder).unwrap().display().to_string());
+    names.filter(|name| !name.ends_with(".new")).collect()
+}
+
+/// Returns the fate of every record that the program's files know: ledgers, checkpoints, dead letters and holds.
+pub fn fates(folder: &Path) -> Vec<String> {
+    let mut fates = vec![];
+    for path in below(&folder.join(OURS).join("lists")) {
+        let list = name(path.parent().unwrap());
+        let bytes = fs::read(&path).unwrap();
+        match name(&path).as_str() {
+            "ledger" => fates.extend(ledger(&bytes).into_iter().map(|line| format!("ledger {list} {line}"))),
+            "checkpoint.ndjson" => {
+                fates.extend(checkpoint(&bytes).into_iter().map(|line| format!("checkpoint {list} {line}")));
+            }
+            hold if hold.starts_with("held") => fates.push(format!("hold {list} {}", held(&bytes))),
+            _ => {}
+        }
+    }
+    for path in below(&folder.join(DEAD_LETTER)) {
+        let mut lines: Vec<String> =
+            fs::read_to_string(&path).unwrap().lines().map(|line| letter(&name(&path), line)).collect();
+        lines.sort();
+        fates.extend(lines);
+    }
+    fates
+}
+
+/// The head of a ledger, and a line for each record.
+fn ledger(bytes: &[u8]) -> Vec<String> {
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+    let mut head: Value = serde_json::from_slice(&bytes[..end]).unwrap();
+    // The order of the names is that in which records of a pass come out of a map.
+    let names = head["names"].take();
+    head.as_object_mut().unwrap().remove("names");
+    // A file's sink is named by a digest of its path, which is in a folder of this world alone.
+    if let Some(opt_outs) = head["opt_outs"].as_object_mut() {
+        let known = std::mem::take(opt_outs);
+        opt_outs.extend(known.into_iter().map(|(to, count)| {
+            let consent = to.split_once(' ').map_or("", |(_, consent)| consent);
+            (format!("to a sink {consent}"), count)
+        }));
+    }
+    let mut rows: Vec<String> = bytes[end + 1..]
+        .chunks(ROW)
+        .map(|row| {
+            let key: String = row[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{key} {}", names[usize::from(row[16])].as_str().unwrap_or("?"))
+        })
+        .collect();
+    rows.sort();
+    [vec![canonical(&head)], rows].concat()
+}
+
+/// Without the words of names and without the times that pages took.
+fn checkpoint(bytes: &[u8]) -> Vec<String> {
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let lines = lines.map(|line| match serde_json::from_slice::<Value>(line) {
+        Ok(line) => line,
+        Err(_) => Value::String("half a line".into()),
+    });
+    let reduced = lines.map(|mut line| {
+        if let Some(line) = line.as_object_mut() {
+            let (names, rows) = (line.remove("names"), line.remove("rows"));
+            let rows = rows.as_ref().and_then(Value::as_str).map(|rows| rows.len());
+            line.remove("seconds");
+            if let Some(rows) = rows {
+                let names: Vec<Value> = names.and_then(|names| names.as_array().cloned()).unwrap_or_default();
+                let mut names: Vec<String> = names.iter().map(canonical).collect();
+                names.sort();
+                line.insert("settled".into(), format!("{rows} bytes, {}", names.join(" ")).into());
+            }
+        }
+        canonical(&line).replace(env!("CARGO_PKG_VERSION"), VERSION)
+    });
+    reduced.collect()
+}
+
+/// Of a hold the entry and the numbers.
+fn held(bytes: &[u8]) -> String {
+    let hold: Value = serde_json::from_slice(bytes).unwrap();
+    let texts = ["what", "why"].map(|name| hold[name].as_str().unwrap_or_default());
+    format!("{} {:?}", hold["entry"], numbers(&texts.join(" ")))
+}
+
+/// Of a dead letter all but personal data and words.
+fn letter(file: &str, line: &str) -> String {
+    let letter: Value = serde_json::from_str(line).unwrap();
+    let field = |name: &str| letter[name].to_string();
+    let reason = letter["reason"].as_str().unwrap();
+    let reason = match reason.contains(' ') {
+        true => format!("a sentence {:?}", numbers(reason)),
+        false => reason.to_owned(),
+    };
+    let payload = if letter["payload"].is_null() { "none".into() } else { digest(&letter["payload"]) };
+    let fields = ["time", "changed", "opts_out", "deleted"].map(|name| field(name)).join(" ");
+    format!("dead letter {file} {} {} {reason} {fields} {payload}", field("key"), field("entry"))
+}
+
+/// Returns the lines of the files that sinks have written, in their order: the key or a digest of each.
+pub fn written(folder: &Path) -> Vec<String> {
+    let mut written = vec![];
+    for path in below(folder) {
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            let value: Value = serde_json::from_str(line).unwrap();
+            let deleted = if value["deleted"] == true { " deleted" } else { "" };
+            written.push(format!("{} {}{deleted}", name(&path), digest(&value)));
+        }
+    }
+    written
+}
+
+/// Returns the MD5 of a value, whatever the order of its keys is.
+pub fn digest(value: &Value) -> String {
+    format!("{:x}", md5::compute(canonical(value)))
+}
+
+/// Returns a value as JSON with its keys in order, also where another crate turns on `preserve_order`.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let sorted: BTreeMap<&String, &Value> = fields.iter().collect();
+            let fields = sorted.iter().map(|(key, value)| format!("{:?}:{}", key, canonical(value)));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+        }
+        Value::Array(values) => format!("[{}]", values.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        value => value.to_string(),
+    }
+}
