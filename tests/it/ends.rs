@@ -49,7 +49,7 @@ async fn what_is_wrong_with_an_end_is_told_with_its_place_and_needs_no_key() {
     let (code, told, _) = finish(check).await;
     assert_eq!(code, 2);
     let jq = match cfg!(feature = "jq") {
-        true => "9:31: `mapping`: jq: either `expression` or `file` is needed",
+        true => "9:31: `mapping`: jq: set exactly one of `expression` and `file`",
         false => "9:31: `mapping`: this build has no `jq`; run IMPORTER_FEATURES=jq ./run.sh go",
     };
     for problem in [
@@ -59,7 +59,7 @@ async fn what_is_wrong_with_an_end_is_told_with_its_place_and_needs_no_key() {
         "5:31: `source`: `min_interval`: invalid duration \"soon\"; use a number and a unit, such as \"60s\" or \"5m\"",
         "`sink`: ometria takes contacts, and as_is makes none; choose another mapping or another sink",
         "7:57: `mapping`: ometria_contact makes contacts of members, which this source has not; choose another mapping",
-        "8:31: `mapping`: fields: `fields.a`: either `from`",
+        "8:31: `mapping`: fields: `fields.a`: use either `from`",
         jq,
         "10:28: `sink` must be a type, or an object with a `type`; found 5",
         "`every` must be a length of time of at least a second, such as \"30s\"",
