@@ -189,7 +189,7 @@ async fn what_an_older_version_has_kept_beside_the_link_is_told_and_then_moved()
     fs::rename(named.join("state.json"), real.join("state.json")).unwrap();
     symlink(real.join("state.json"), named.join("state.json")).unwrap();
     let (code, _, log) = finish(loopback.command(&["verify", "link2"])).await;
-    assert!(code == 2 && log.contains("`importer go --once` moves it there"), "{log}");
+    assert!(code == 2 && log.contains("run `importer go --once` to move it there"), "{log}");
     // Records exist in both places: a person has to decide which ones count.
     fs::create_dir_all(real.join(".importer/lists")).unwrap();
     let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;

@@ -228,7 +228,7 @@ async fn nothing_is_replayed_beside_a_running_importer_into_a_pause_or_over_an_u
     fs::create_dir_all(checkpoint.parent().unwrap()).unwrap();
     fs::write(&checkpoint, "{}\n").unwrap();
     let (code, told) = replayed(&loopback, &["rep1"]).await;
-    assert!(code == 1 && told.contains("a run of it is not finished"), "{told}");
+    assert!(code == 1 && told.contains("its last run is not finished"), "{told}");
     fs::remove_file(checkpoint).unwrap();
     fs::write(loopback.folder.path().join("state.json"), r#"[{"list_id": "rep1", "enabled": false}]"#)
         .unwrap();
