@@ -1,5 +1,5 @@
-//! Entries that choose their ends, through the real program: what is wrong is told, keys are needed by those who use them, and one
-//! record can be asked about.
+//! Entries that choose a source, a mapping and a sink, through the real program: errors are reported, only
+//! the entries that use a key need it, and `why` explains one record.
 
 use std::{fs, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::loopback::{Loopback, Running, finish, importer, output};
 
 const SHIFTS: &str = r#"[{"list_id": "shifts", "source": "when_i_work", "mapping": "as_is", "sink": "ndjson", "every": "1s"}]"#;
 
-/// `importer go --once` against the sandbox, its account of When I Work included.
+/// Returns a command against the sandbox, with its account of When I Work.
 fn with_login(loopback: &Loopback, arguments: &[&str]) -> tokio::process::Command {
     let mut command = loopback.command(arguments);
     command
@@ -81,7 +81,7 @@ async fn what_is_wrong_with_an_end_is_told_with_its_place_and_needs_no_key() {
 async fn keys_are_needed_by_the_entries_that_use_them_and_by_no_other() {
     let loopback = Loopback::start(Duration::ZERO, SHIFTS).await;
     loopback.sandbox.when_i_work().invent(50, 1, chrono::Utc::now());
-    // Nothing of Mailchimp's and Ometria's.
+    // No key of Mailchimp or Ometria.
     let mut command = with_login(&loopback, &["go", "--once"]);
     command.env_remove("MAILCHIMP_APIKEY").env_remove("OMETRIA_APIKEY");
     let (code, _, log) = finish(command).await;
@@ -90,7 +90,7 @@ async fn keys_are_needed_by_the_entries_that_use_them_and_by_no_other() {
     command.env_remove("WHEN_I_WORK_PASSWORD");
     let (code, _, log) = finish(command).await;
     assert!(code == 77 && log.contains("`WHEN_I_WORK_PASSWORD` is not set; set it in .env"), "{log}");
-    // A paused entry needs none.
+    // A paused entry needs no key.
     fs::write(
         loopback.folder.path().join("state.json"),
         SHIFTS.replace("\"every\"", "\"enabled\": false, \"every\""),
@@ -98,7 +98,7 @@ async fn keys_are_needed_by_the_entries_that_use_them_and_by_no_other() {
     .unwrap();
     let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
     assert!(code == 0 && log.contains("is paused"), "{log}");
-    // Once it runs, a missing key is the problem of one entry.
+    // While importer runs, a missing key is an error of one entry.
     let running = loopback.command(&["go"]);
     let mut running = Running::start(running);
     running.wait_for("is paused").await;
@@ -183,7 +183,7 @@ async fn a_member_can_be_asked_about_by_address_with_the_request_and_the_reason(
         assert_eq!(code, 0, "{log}");
         assert!(lines.iter().all(|line| told.contains(line)), "{told}");
     }
-    // With nothing changed a second load of changes only sends nothing.
+    // Without a change, a second load with `changed_only` sends nothing.
     let reload = state.replace("\"unchanged\"", "\"full_load\": \"changed_only\", \"unchanged\"");
     fs::write(loopback.folder.path().join("state.json"), reload).unwrap();
     let (_, _, log) = finish(loopback.command(&["go", "--once"])).await;

@@ -1,4 +1,4 @@
-//! The emulators misbehave as they are told, and stop when they are told.
+//! The emulators inject the faults that a test sets, and stop when it clears them.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -48,7 +48,7 @@ async fn send(sandbox: &Sandbox, service: Service) -> Result<Response, Transport
         .await
 }
 
-/// The rows of a listing, up to a thousand.
+/// Returns the rows of a listing, up to a thousand.
 async fn rows(sandbox: &Sandbox, query: &str) -> Vec<Value> {
     let address = format!("/3.0/lists/l/members?count=1000&{query}");
     let response = sandbox.handle(request(Method::GET, &address, String::new())).await.unwrap();
@@ -71,7 +71,7 @@ async fn first_name(sandbox: &Sandbox, of: u64) -> Option<String> {
     Some(row["merge_fields"]["FNAME"].as_str().unwrap().to_owned())
 }
 
-/// The troubles that so many requests to each service meet.
+/// Returns the troubles that `requests` requests to each service meet.
 async fn troubles(seed: u64, requests: usize) -> Vec<(Service, Trouble)> {
     let sandbox = sandbox(5, Faults { seed, troubles: 0.5, ..Faults::default() });
     for service in [Service::Mailchimp, Service::Ometria].repeat(requests) {
@@ -255,7 +255,7 @@ async fn members_of_one_second_come_in_another_order_with_every_answer_and_all_o
         let moved = one.iter().zip(&other).filter(|(one, other)| one != other);
         let tied = |row: &Value| one.iter().filter(|other| stamp(other) == stamp(row)).count() > 1;
         assert!(moved.clone().all(|(row, _)| tied(row)));
-        // A small page shows any of a second's members, also those whose place is on another page.
+        // A small page lists any members of a second, also some that belong to another page.
         let start = one.iter().position(tied).unwrap();
         let mut shown = HashSet::new();
         for _ in 0..60 {

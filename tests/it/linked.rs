@@ -1,4 +1,4 @@
-//! State files behind links: all of importer's own files are beside the file itself, for every command and for the lock.
+//! State files behind links: every command and the lock use importer's own files beside the file itself.
 
 use std::{
     fs,
@@ -36,7 +36,7 @@ fn place() -> (tempfile::TempDir, PathBuf, PathBuf) {
     (place, real, named)
 }
 
-/// Makes paths that lead to `real/state.json`, each as a folder to name.
+/// Makes folders through which a command reaches `real/state.json`.
 fn ways(place: &Path, real: &Path) -> Vec<PathBuf> {
     let folders = ["link", "chain", "relative", "other-name"].map(|name| place.join(name));
     folders.iter().for_each(|folder| fs::create_dir(folder).unwrap());
@@ -121,7 +121,7 @@ async fn a_link_that_leads_nowhere_is_told_and_its_file_may_come_later() {
     assert!(code == 2 && log.contains("leads in a circle"), "{log}");
 }
 
-/// Does the work of `go`, without its runs.
+/// Opens the state file as `go` does, without runs.
 fn open(folder: &Path) -> StateFile {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     StateFile::open(folder, clock, VOCABULARY).unwrap()

@@ -1,4 +1,4 @@
-//! Pausing or removing an entry while its list is being imported: the run ends within seconds, like a stop.
+//! An entry that is paused or removed while its list runs: the run ends within seconds, as for a stop.
 
 use std::{fs, time::Duration};
 
@@ -16,7 +16,8 @@ const SOON: Duration = Duration::from_secs(9);
 const SIZE: u64 = 5000;
 /// Time of the edit, from the start.
 const EDITED: Duration = Duration::from_secs(4);
-/// Records that were read before the edit and are still delivered: two rounds of deliveries and a few pages.
+/// Upper bound of the records that were read before the edit and are still delivered: two rounds of
+/// deliveries and a few pages.
 const UNDER_WAY: usize = 2500;
 
 fn world(list: &str, text: &str) -> World {
@@ -36,7 +37,8 @@ async fn edited(world: &World, edit: &str) -> (usize, usize) {
     (before, world.contacts())
 }
 
-/// Imports one list whose entry is edited while it loads, and checks that the run ends soon and can go on later.
+/// Runs one list whose entry is edited during the load, and checks that the run ends soon and can continue
+/// later.
 async fn assert_stops(list: &str, edit: &str, once: bool) -> World {
     let text = format!(r#"[{{"list_id": "{list}"}}]"#);
     let world = world(list, &text);
@@ -50,7 +52,7 @@ async fn assert_stops(list: &str, edit: &str, once: bool) -> World {
     let sent = of_list(&world);
     assert!(sent <= soon, "{sent} were sent in the end, {soon} soon after the edit");
     assert_eq!(world.state(), edit, "nothing is recorded as delivered");
-    // With the former entry, the load goes on from where it was.
+    // With the former entry, the load continues where it ended.
     world.save(&text);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     assert_eq!(world.logged("resuming the interrupted run"), 1);
@@ -151,7 +153,7 @@ async fn of_two_entries_of_a_list_only_the_one_that_is_gone_stops() {
             );
             assert_eq!(held(&world, "second"), expected);
         }
-        // The waiting entry is removed; the running one goes on.
+        // The waiting entry is removed; the running one continues.
         let world = world("two1", &both);
         let first = format!("[{}]", entry("first"));
         let (verdict, _) = tokio::join!(import(&world, once), edited(&world, &first));

@@ -1,4 +1,4 @@
-//! `importer preview`: what becomes of a member.
+//! `importer preview`: shows the payload of a member, and what is left out.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The real binary over loopback, in real time. Waits have a limit so that a failure ends; no result depends on it.
+//! The real binary over loopback, in real time. Waits have a limit so that a failing test ends; no result
+//! depends on it.
 
 use std::{
     fs,
@@ -90,7 +91,7 @@ async fn a_second_ctrl_c_stops_at_once() {
     running.wait_for("attempt 2 of 6 in").await;
     running.signal("INT");
     running.wait_for("stopping: ").await;
-    // The same signal at the same moment is no second one.
+    // The same signal at the same moment does not count as a second signal.
     running.signal("INT");
     tokio::time::sleep(Duration::from_millis(1100)).await;
     running.signal("INT");

@@ -1,4 +1,4 @@
-//! Members that Ometria refuses: the others are delivered, and those are kept.
+//! Members that Ometria refuses become dead letters; all others are delivered.
 
 use importer::{controller::Verdict, sandbox::people::Member};
 use serde_json::Value;
@@ -11,7 +11,7 @@ fn subscribed(world: &World, list_id: &str) -> Vec<Member> {
     mailchimp.members(list_id).filter(|member| member.status == "subscribed").cloned().collect()
 }
 
-/// The letters of a list.
+/// Returns the dead letters of a list.
 fn letters(world: &World, list_id: &str) -> Vec<Value> {
     let path = world.folder.path().join("dead-letter").join(format!("{list_id}.ndjson"));
     let text = std::fs::read_to_string(path).unwrap_or_default();

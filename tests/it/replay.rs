@@ -1,4 +1,4 @@
-//! `importer replay`: rejected members once more, as they are now.
+//! `importer replay`: delivers rejected members as they are now.
 
 use std::{fs, time::Duration};
 
@@ -29,7 +29,7 @@ fn contact(loopback: &Loopback, member: &Member) -> Option<Map<String, Value>> {
     loopback.sandbox.ometria().contacts().get(&key).cloned()
 }
 
-/// A list that was loaded but for some subscribers, whom Ometria has refused then and would take now.
+/// Makes a loaded list with some subscribers that Ometria refused and would accept now.
 async fn with_refused(count: usize) -> (Loopback, Vec<Member>) {
     let loopback = Loopback::start(Duration::ZERO, TEXT).await.list("rep1", 200);
     let (code, told) = replayed(&loopback, &[]).await;
@@ -107,7 +107,7 @@ async fn rejected_members_are_sent_as_they_are_now_and_never_as_they_were() {
     assert!(loopback.sandbox.ometria().errors().is_empty());
 }
 
-/// One subscriber is refused in both entries of a list, and would be taken now.
+/// Makes a list in whose two entries Ometria refused one subscriber that it would accept now.
 async fn refused_in_both() -> (Loopback, Member) {
     let text = r#"[{"list_id": "rep1"}, {"list_id": "rep1", "collection": "other", "properties": {"mc_vip": "vip"}}]"#;
     let loopback = Loopback::start(Duration::ZERO, text).await.list("rep1", 200);
@@ -151,7 +151,7 @@ async fn the_letters_of_a_paused_entry_stay_whatever_the_other_entry_does() {
     let (code, told) = replayed(&loopback, &["rep1"]).await;
     assert!(code == 1 && told.contains("0 dead letters: 0 sent") && told.contains("is paused"), "{told}");
     assert_eq!(letters(&loopback).len(), 1);
-    // An entry with a mistake in it is not gone.
+    // An entry with a mistake does not count as removed.
     state[1]["enabled"] = "yes".into();
     fs::write(&path, state.to_string()).unwrap();
     let (code, told) = replayed(&loopback, &["rep1"]).await;

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-/// A copy of what `run.sh` needs, and a PATH that holds the stand-ins and the plain tools only.
+/// A copy of the files that `run.sh` needs, and a PATH with only the stand-ins and the standard tools.
 struct Place {
     folder: tempfile::TempDir,
 }
@@ -36,7 +36,7 @@ impl Place {
         self.folder.path().join("bin")
     }
 
-    /// A program that notes its name and arguments, one call a line, then does `also`.
+    /// Adds a program that records its name and arguments, one call per line, and then runs `also`.
     fn stand_in(&self, name: &str, also: &str) {
         let calls = self.folder.path().join("calls");
         let script = format!("#!/usr/bin/env bash\necho \"{name} $*\" >>{}\n{also}\n", calls.display());

@@ -1,5 +1,5 @@
-//! Lists that people change while they are read, from services that misbehave, by a program that is cut off: by seed.
-//! `./run.sh soak` tries more of them.
+//! Random worlds by seed: lists change while they are read, services have faults, and the program is cut off.
+//! `./run.sh soak` runs more seeds.
 
 use std::{env, time::Duration};
 
@@ -72,7 +72,8 @@ fn one_in(random: &mut Rng, many: u32) -> bool {
     random.u32(..many) == 0
 }
 
-/// Adds a server that caps its answers, has wrong totals or rows that can't be read, and clocks that are wrong or jump.
+/// Adds a server that caps its responses, has wrong totals or rows that can't be read, and clocks that are
+/// wrong or jump.
 fn quirks(random: &mut Rng, members: u64, faults: &mut Faults) -> Quirks {
     let numbers = |random: &mut Rng| (0..random.usize(1..4)).map(|_| random.u64(..members)).collect();
     let mut quirks = Quirks::default();
@@ -105,7 +106,8 @@ fn quirks(random: &mut Rng, members: u64, faults: &mut Faults) -> Quirks {
     quirks
 }
 
-/// Where both clocks are ahead of the one that stamps the rows, no end is early enough, and nothing can show it.
+/// Keeps one clock behind the clock that stamps the rows: if both are ahead, no window ends early enough, and
+/// nothing shows it.
 fn keep_one_clock_behind_the_rows(faults: &mut Faults) {
     let ours = faults.our_jump.map_or(TimeDelta::zero(), |jump| jump.by).max(TimeDelta::zero());
     if ours > faults.ahead {
@@ -114,7 +116,8 @@ fn keep_one_clock_behind_the_rows(faults: &mut Faults) {
     }
 }
 
-/// Imports until it has come to its end; with a chance of `cuts` each attempt is cut off at some moment.
+/// Runs importer until a run completes. Each attempt is cut off at a random moment with the probability
+/// `cuts`.
 async fn import(world: &World, random: &mut Rng, odds: &Odds, cuts: f64, seed: u64) {
     for _ in 0..200 {
         let cut = Duration::from_millis(random.u64(100..8000));
@@ -151,12 +154,12 @@ async fn import(world: &World, random: &mut Rng, odds: &Odds, cuts: f64, seed: u
     panic!("seed {seed}: never comes to its end");
 }
 
-/// A load and an incremental sync while people change the list, then, when all is quiet, one more sync: nobody is missing,
-/// nobody is as they were.
+/// A load and an incremental sync run while the list changes, then one more sync without changes. Afterwards
+/// no member is missing or outdated.
 async fn live_through(world: World, faults: &Faults, odds: &Odds, quirks: Quirks, cuts: f64) -> World {
     let seed = faults.seed;
     let mut random = Rng::with_seed(seed);
-    // The program's own chance, too: the waits before it tries again.
+    // Also seeds the program's own randomness: the waits before a retry.
     fastrand::seed(seed);
     world.save(&odds.state());
     let now = world.clock.now();
@@ -170,7 +173,7 @@ async fn live_through(world: World, faults: &Faults, odds: &Odds, quirks: Quirks
         sleep(hours(3)).await;
     }
     import(&world, &mut random, odds, 0.0, seed).await;
-    // No alarm is false: in these worlds everything has its explanation.
+    // There is no false alarm: in these worlds every row is explained.
     let alarms = world.lines("reading the window again");
     assert!(alarms.is_empty(), "seed {seed}: {alarms:?}");
     match odds.start_offset {
@@ -197,7 +200,8 @@ fn twins(world: &World, random: &mut Rng, seed: u64) {
     }
 }
 
-/// Changes of every kind: members are renamed, join, are deleted, archived, taken back, unsubscribe and subscribe.
+/// Changes of every kind: members are renamed, join, are deleted, archived, taken back, unsubscribe and
+/// subscribe.
 #[tokio::test(start_paused = true)]
 async fn while_members_change_nobody_is_missed_and_nobody_stays_as_they_were() {
     let mut kinds = std::collections::BTreeSet::new();
@@ -219,7 +223,7 @@ async fn while_members_change_nobody_is_missed_and_nobody_stays_as_they_were() {
     assert_eq!(kinds.len(), importer::sandbox::edits::Edit::ALL.len(), "{kinds:?}");
 }
 
-/// So that we know that such a world can lose members: the way everybody pages.
+/// Proves that such a world can lose members: by plain offset paging.
 #[tokio::test(start_paused = true)]
 async fn rising_offsets_lose_members_in_the_same_worlds() {
     let mut lost = 0;
@@ -259,7 +263,7 @@ fn number(name: &str, default: u64) -> u64 {
     env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
 }
 
-/// Everything at once. Half of the seeds, so that both cores have work.
+/// All disturbances at once. Half of the seeds, so that both cores are used.
 async fn soak(half: u64) {
     let from = number("SOAK_FROM", 1);
     for seed in (from..from + number("SOAK_SEEDS", 24)).filter(|seed| seed % 2 == half) {

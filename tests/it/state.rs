@@ -1,4 +1,4 @@
-//! The state file as people use it: edited during a run, saved by their editors, checked, described, reverted.
+//! The state file in use: edited during a run, saved by editors, checked, described, reverted.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::support::{World, at, entries, minutes, read};
 
-/// A full load that takes some seconds, during which the file is edited.
+/// Starts a full load that takes some seconds, during which the file is edited.
 async fn edited_during_a_run(before: &str, edit: impl Fn(&str) -> String) -> World {
     let world = World::new().list("during", 2500).list("other", 10).with_state(before);
     let edits = async {
@@ -159,7 +159,8 @@ async fn an_unknown_field_is_warned_of_once_with_the_nearest_name_and_kept() {
     assert!(world.state().starts_with(text.trim_end_matches("}]")));
 }
 
-/// What an editor's save does to the file, by the program itself or as it is documented to.
+/// Returns commands that save a file as editors do: the editor itself, or the steps that its documentation
+/// describes.
 fn saves() -> Vec<(&'static str, &'static str)> {
     vec![
         ("redirect", "cat new >state.json"),
@@ -196,7 +197,7 @@ async fn the_saves_of_all_usual_editors_are_seen_and_kept() {
         world.once().await.unwrap();
         let stamped = world.state();
         fs::write(world.folder.path().join("new"), stamped.replace("\"x-n\": 0", "\"x-n\": 1")).unwrap();
-        // In nano: type, leave; -t saves without asking.
+        // In nano: type and exit; -t saves without a question.
         fs::write(world.folder.path().join("keys"), "/* nano */\u{18}").unwrap();
         let saved = Command::new("sh")
             .args(["-c", script])

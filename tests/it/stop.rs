@@ -1,4 +1,4 @@
-//! Stopping: what was read is delivered, what is finished is saved, and it takes a few seconds.
+//! A stop takes a few seconds: records that were read are delivered, and finished results are saved.
 
 use std::{fs, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Rows of a list that share an `id`, such as members without an address: they are distinguished, or counted as one record.
+//! Rows of a list that share an `id`, such as members without an address: importer distinguishes them, or
+//! counts them as one record.
 
 use http::Method;
 use importer::{
@@ -51,7 +52,8 @@ async fn members_without_an_address_are_told_apart_and_kept_one_by_one() {
                     return response;
                 }
                 each_member(response, |member| {
-                    // The real service has another one for each address; the sandbox derives it from the address.
+                    // The real service has another one for each address; the sandbox derives it from the
+                    // address.
                     if member["email_address"] == "" && member.get("contact_id").is_some() {
                         let contact = member["contact_id"].as_str().unwrap().to_owned();
                         member["unique_email_id"] = contact[..10].into();
@@ -232,7 +234,7 @@ async fn a_member_is_found_by_the_id_of_its_address_as_well() {
 #[tokio::test(start_paused = true)]
 async fn a_run_that_was_interrupted_still_knows_which_rows_repeat_another_one() {
     let world = World::new().list("twi5", 700).with_state(r#"[{"list_id": "twi5", "worker_count": 1}]"#);
-    // In the page that is settled first.
+    // On the page that is settled first.
     let members: Vec<Member> = {
         let mailchimp = world.sandbox.mailchimp();
         mailchimp

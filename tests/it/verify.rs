@@ -1,4 +1,4 @@
-//! `importer verify`: what the source counts against what was delivered.
+//! `importer verify`: compares the source's counts with the delivered records.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ async fn a_list_that_was_loaded_is_found_whole_also_when_members_have_changed_si
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_never_delivered_is_told_with_what_to_do() {
     let loopback = loaded().await;
-    // As if the load had stepped over two of them: they stand where it must have seen them.
+    // Two members that the load seems to have skipped, at positions that it must have read.
     for _ in 0..2 {
         let long_ago = SystemClock.now() - TimeDelta::days(3);
         loopback.sandbox.mailchimp().insert("sum1", long_ago);
