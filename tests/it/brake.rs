@@ -88,7 +88,7 @@ async fn fewer_opt_outs_than_a_fifth_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_load_is_held_against_the_last_one() {
+async fn a_full_load_is_compared_with_the_last_one() {
     let world = loaded("brk4").await;
     let before = opted_out(&world);
     // Fewer than a fifth each time.
@@ -140,7 +140,7 @@ async fn a_small_list_may_change_as_it_likes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_is_held_against_loads_of_the_same_delivery_and_consent_that_left_out_nobody() {
+async fn a_load_is_compared_with_complete_loads_of_the_same_delivery_and_consent() {
     let world = loaded("brk9").await;
     turn(&world, "brk9", 380, "unsubscribed");
     sleep(minutes(10)).await;
@@ -156,7 +156,7 @@ async fn a_load_is_held_against_loads_of_the_same_delivery_and_consent_that_left
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_archived_counts_as_a_member_when_shares_are_taken() {
+async fn archived_members_count_in_the_size_of_a_list() {
     let world = World::new().list("brk10", 1400).with_state(r#"[{"list_id": "brk10"}]"#);
     world.once().await.unwrap();
     sleep(hours(3)).await;
@@ -173,7 +173,7 @@ async fn who_is_archived_counts_as_a_member_when_shares_are_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_cut_off_and_goes_on_is_held_against_all_of_it() {
+async fn an_interrupted_run_counts_its_earlier_opt_outs_when_it_continues() {
     let world = loaded("brk11").await;
     turn(&world, "brk11", 900, "unsubscribed");
     let slow =
@@ -193,7 +193,7 @@ async fn a_run_that_is_cut_off_and_goes_on_is_held_against_all_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_changes_during_a_full_load_is_held_like_an_incremental() {
+async fn the_brake_treats_changes_during_a_full_load_like_an_incremental_sync() {
     let world = World::new().list("brk12", SIZE);
     let world = world.with_state(r#"[{"list_id": "brk12", "items_per_request": 20, "worker_count": 1}]"#);
     let leave = async {
@@ -206,7 +206,7 @@ async fn what_changes_during_a_full_load_is_held_like_an_incremental() {
 
 /// Requests the size of a list while its pages use all connections.
 #[tokio::test(start_paused = true)]
-async fn asking_for_the_size_of_a_list_waits_for_nobody_who_waits_for_it() {
+async fn requesting_the_size_of_a_list_causes_no_deadlock_with_its_pages() {
     let world = World::new().set("MAILCHIMP_CONNECTIONS", "2").list("brk8", 3000);
     let world = world.with_state(r#"[{"list_id": "brk8", "items_per_request": 20}]"#);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);

@@ -49,7 +49,7 @@ impl<F: Fn(&Request, &mut Value) + Send + Sync> Transport for Changed<F> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_archived_long_ago_is_opted_out_also_when_the_first_run_without_a_record_fails() {
+async fn members_archived_long_ago_are_opted_out_even_if_the_first_run_without_a_record_fails() {
     for text in [
         r#"[{"list_id": "record1", "latest_timestamp": "2026-11-21T09:00:00"}]"#,
         r#"[{"list_id": "record1", "latest_timestamp": null, "total_updates": 250}]"#,
@@ -145,7 +145,7 @@ async fn nobody_above_a_start_offset_slips_below_it() {
 /// importer's clock is ahead, the first attempt counts a member who is not listed, and meanwhile a delivered
 /// member is archived.
 #[tokio::test(start_paused = true)]
-async fn who_is_archived_between_two_attempts_is_opted_out() {
+async fn members_archived_between_two_attempts_are_opted_out() {
     for server in ["2026-11-21T11:50:00", "2026-11-21T12:00:00"] {
         let lies = Arc::new(AtomicBool::new(true));
         let lying = Arc::clone(&lies);

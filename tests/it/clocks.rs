@@ -133,7 +133,7 @@ async fn a_window_that_would_end_before_the_timestamp_fails_the_run() {
 
 /// An interrupted run continues with its own window, which may end later than the current time of all clocks.
 #[tokio::test(start_paused = true)]
-async fn an_interrupted_run_whose_window_has_not_ended_yet_does_not_go_on() {
+async fn an_interrupted_run_whose_window_has_not_ended_yet_does_not_continue() {
     let text = r#"[{"list_id": "back3", "items_per_request": 20, "worker_count": 1}]"#;
     let world = World::new().list("back3", 1500).with_state(text);
     assert!(timeout(Duration::from_secs(12), world.once()).await.is_err());
@@ -183,7 +183,7 @@ fn with_a_row_after_the_end(list_id: &'static str, seconds: i64) -> World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_a_moment_after_the_end_is_told_once_a_run() {
+async fn a_row_a_moment_after_the_end_is_logged_once_per_run() {
     let world = with_a_row_after_the_end("after1", 30);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     let told = world.lines("after the end of the window");

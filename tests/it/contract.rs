@@ -151,7 +151,7 @@ async fn read_all(source: &dyn Source, count: usize) -> Vec<Record> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_tells_every_record_once_whatever_the_size_of_a_page() {
+async fn a_source_returns_every_record_once_whatever_the_page_size() {
     for (kind, list_id, held) in SOURCES {
         let sandbox = sandbox(Duration::ZERO);
         let doors = sandbox_doors(&sandbox);
@@ -206,7 +206,7 @@ pub fn payloads(count: usize) -> Vec<Payload> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_takes_as_many_as_it_says_and_the_same_once_more() {
+async fn a_sink_accepts_batches_up_to_its_limit_and_the_same_batch_again() {
     for (kind, _) in SINKS {
         let (sandbox, folder) = (sandbox(Duration::ZERO), tempfile::tempdir().unwrap());
         let sink = sink(kind, folder.path(), &sandbox_doors(&sandbox));
@@ -281,7 +281,7 @@ fn told(mapped: Mapped) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mapping_makes_the_same_of_the_same_and_reads_only_what_it_asks_for() {
+async fn equal_records_map_to_equal_payloads_and_a_mapping_reads_only_its_fields() {
     let sandbox = sandbox(Duration::ZERO);
     let records = read_all(source("mailchimp", "a", &sandbox_doors(&sandbox)).as_ref(), 100).await;
     for (kind, said) in mappings() {
@@ -317,7 +317,7 @@ async fn a_mapping_makes_the_same_of_the_same_and_reads_only_what_it_asks_for() 
 }
 
 #[test]
-fn a_mapping_takes_whatever_comes_and_says_why_not_in_a_word() {
+fn a_mapping_survives_any_record_and_gives_a_one_word_reason() {
     let strange = [
         "null",
         "[]",
@@ -389,7 +389,7 @@ async fn check(kind: &str, answers: &[(u16, &'static str)], expected: Expect) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn mailchimp_failures_are_classed_and_told_without_secrets() {
+async fn mailchimp_failures_are_classified_and_reported_without_secrets() {
     check(
         "mailchimp",
         &[
@@ -427,7 +427,7 @@ async fn mailchimp_failures_are_classed_and_told_without_secrets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ometria_failures_are_classed_and_told_without_secrets() {
+async fn ometria_failures_are_classified_and_reported_without_secrets() {
     check(
         "ometria",
         &[
@@ -459,7 +459,7 @@ async fn ometria_failures_are_classed_and_told_without_secrets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_i_work_failures_are_classed_and_told_without_secrets() {
+async fn when_i_work_failures_are_classified_and_reported_without_secrets() {
     check(
         "when_i_work",
         &[

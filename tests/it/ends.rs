@@ -24,7 +24,7 @@ fn with_login(loopback: &Loopback, arguments: &[&str]) -> tokio::process::Comman
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_an_end_is_told_with_its_place_and_needs_no_key() {
+async fn errors_of_adapters_are_reported_with_their_position_and_without_keys() {
     let folder = tempfile::tempdir().unwrap();
     let state = r#"[
   {"list_id": "a", "sink": "kafka"},
@@ -109,7 +109,7 @@ async fn keys_are_needed_by_the_entries_that_use_them_and_by_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_record_can_be_asked_about() {
+async fn why_explains_one_record() {
     let loopback = Loopback::start(Duration::ZERO, SHIFTS).await;
     loopback.sandbox.when_i_work().invent(50, 1, chrono::Utc::now());
     let (code, _, log) = finish(with_login(&loopback, &["go", "--once"])).await;
@@ -145,7 +145,7 @@ async fn one_record_can_be_asked_about() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_can_be_asked_about_by_address_with_the_request_and_the_reason() {
+async fn why_finds_a_member_by_address_with_its_request_and_reason() {
     let state = r#"[{"list_id": "why1", "unchanged": "embedded"}]"#;
     let loopback = Loopback::start(Duration::ZERO, state).await.list("why1", 60);
     let (sent, pending, odd) = {
@@ -191,7 +191,7 @@ async fn a_member_can_be_asked_about_by_address_with_the_request_and_the_reason(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_second_demo_tells_the_second_pipeline() {
+async fn the_second_demo_shows_the_second_pipeline() {
     let (code, story, log) = output(importer(&["demo", "shifts"])).await;
     assert_eq!(code, 0, "{log}");
     for words in [

@@ -100,7 +100,7 @@ async fn the_same_seed_gives_the_same_troubles_and_edits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_kind_of_trouble_meets_each_service_about_as_often_as_was_told() {
+async fn every_kind_of_trouble_meets_each_service_about_as_often_as_configured() {
     let met = troubles(1, 500).await;
     assert!((400..600).contains(&met.len()), "{}", met.len());
     for service in [Service::Mailchimp, Service::Ometria] {
@@ -209,7 +209,7 @@ async fn a_late_change_shows_the_old_version_until_it_becomes_visible() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stale_answer_shows_the_past_and_never_more_than_was_told() {
+async fn a_stale_response_is_never_older_than_configured() {
     let stale = Duration::from_secs(5);
     let sandbox = sandbox(20, Faults { stale, ..Faults::default() });
     let clock = TokioClock::at(NOON);
@@ -342,7 +342,7 @@ async fn once_it_behaves_nothing_goes_wrong_and_what_was_changed_shows_in_its_ti
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_services_clock_is_off_as_was_told_and_stays_so_when_they_behave() {
+async fn the_services_clock_is_off_as_configured_and_stays_so_without_faults() {
     let usual: BTreeSet<TimeDelta> = (0..20).map(|seed| Faults::usual(seed).ahead).collect();
     assert_eq!(Vec::from_iter(usual), [-10, 0, 10].map(TimeDelta::minutes));
     for ahead in [-10, 0, 10].map(TimeDelta::minutes) {

@@ -149,7 +149,7 @@ async fn a_timestamp_far_in_the_future_runs_nothing_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_entry_is_told_and_the_others_run() {
+async fn a_bad_entry_is_reported_and_the_others_run() {
     let text = r#"[{"list_id": "bad1", "worker_count": 0}, {"list_id": "good1"}, {"lst_id": "bad2"}]"#;
     let world = World::new().list("good1", 10).list("bad1", 10).with_state(text);
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
@@ -257,7 +257,7 @@ async fn pushes_keep_to_the_rate_of_the_account() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_fields_that_the_mapping_uses_are_asked_for() {
+async fn only_fields_that_the_mapping_uses_are_requested() {
     let world = World::new().list("fields1", 10).with_state(r#"[{"list_id": "fields1"}]"#);
     world.once().await.unwrap();
     let reads = world.reads();
@@ -298,7 +298,7 @@ async fn a_start_offset_bounds_a_full_load_and_an_incremental_sync_ignores_it() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stranger_among_the_statuses_is_counted_and_warned_of() {
+async fn an_unknown_status_is_counted_and_causes_a_warning() {
     let world = World::new().list("odd1", 50).with_state(r#"[{"list_id": "odd1"}]"#);
     world.sandbox.mailchimp().edit("odd1", 3, at("2026-11-01T00:00:00"), |member| member.status = "vip");
     world.once().await.unwrap();

@@ -215,7 +215,7 @@ async fn an_allowance_a_fresh_start_and_a_release_lift_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_without_the_mistake_mended_is_stopped_again_and_one_without_a_hold_says_so() {
+async fn a_release_before_the_correction_is_stopped_again_and_one_without_a_hold_says_so() {
     let (world, _) = held("hold4").await;
     let before = opted_out(&world);
     assert_eq!(release(&world, "other").await, 1);

@@ -130,7 +130,7 @@ fn a_file_stays_small_enough_to_read_and_says_what_it_is() {
 }
 
 #[test]
-fn every_setting_and_exit_code_of_the_help_stands_in_the_readme() {
+fn the_readme_lists_every_setting_and_exit_code_of_the_help() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let cli = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli.rs")).unwrap();
     let mut found = 0;
@@ -164,7 +164,7 @@ fn every_state_file_in_the_documents_can_be_read() {
 }
 
 #[test]
-fn every_field_stands_in_the_reference_with_its_default_and_its_range() {
+fn the_reference_lists_every_field_with_its_default_and_its_range() {
     let reference =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/state-file.md")).unwrap();
     for name in VOCABULARY.fields() {
@@ -227,7 +227,7 @@ fn a_third_party_would_be_found_wherever_a_file_of_the_engine_names_it() {
 }
 
 #[test]
-fn every_type_stands_in_the_documents_with_what_can_be_set() {
+fn the_documents_list_every_type_with_its_settings() {
     let text = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
     let (readme, reference) = (text("README.md"), text("docs/adapters.md"));
     for kind in source::TYPES.iter().chain(&mapping::TYPES).chain(&sink::TYPES) {
@@ -252,7 +252,7 @@ fn every_type_stands_in_the_documents_with_what_can_be_set() {
 }
 
 #[test]
-fn every_reason_of_the_mapping_stands_in_the_documents() {
+fn the_documents_list_every_reason_of_the_mapping() {
     let pages = ["docs/mapping.md", "docs/adapters.md"];
     let pages =
         pages.map(|page| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap());

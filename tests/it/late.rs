@@ -16,8 +16,7 @@ fn disbelieve(world: &World, list_id: &str, from: usize, count: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_that_are_found_later_are_told_with_their_count_once_and_asked_for_every_ten_minutes_at_most()
-{
+async fn late_errors_are_reported_once_with_their_count_and_polled_every_ten_minutes_at_most() {
     let world = World::new().list("lat1", 300).with_state(r#"[{"list_id": "lat1"}]"#);
     disbelieve(&world, "lat1", 0, 3);
     let look = async {

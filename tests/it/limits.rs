@@ -125,7 +125,7 @@ async fn a_queue_that_fills_up_slows_the_pushes_down_before_it_refuses_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_key_is_not_tried_by_every_list_and_all_go_on_when_it_is_mended() {
+async fn a_refused_key_is_not_tried_by_every_list_and_all_continue_once_it_is_valid() {
     let lists: Vec<String> = (0..6).map(|n| format!("key{n}")).collect();
     let mut world = World::new().set("MAILCHIMP_CONNECTIONS", "1");
     for list_id in &lists {

@@ -99,7 +99,7 @@ fn two_ways_to_one_state_file_are_one_lock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_leads_nowhere_is_told_and_its_file_may_come_later() {
+async fn a_dangling_link_is_reported_and_its_file_may_come_later() {
     let loopback = Loopback::start(Duration::ZERO, "[]").await;
     let (_place, real, _) = place();
     let link = loopback.folder.path().join("state.json");
@@ -167,7 +167,7 @@ fn a_link_that_is_changed_while_importer_runs_is_followed_and_lets_no_second_one
 }
 
 #[test]
-fn a_file_that_becomes_a_link_takes_the_records_along() {
+fn a_file_replaced_by_a_link_keeps_its_records() {
     let (_place, real, named) = place();
     fs::write(named.join("state.json"), r#"[{"list_id": "a"}]"#).unwrap();
     drop((take(&named).unwrap(), open(&named)));
@@ -181,7 +181,7 @@ fn a_file_that_becomes_a_link_takes_the_records_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_older_version_has_kept_beside_the_link_is_told_and_then_moved() {
+async fn files_of_an_older_version_beside_the_link_are_reported_and_then_moved() {
     let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "link2"}]"#).await.list("link2", 10);
     let (_place, real, _) = place();
     let named = loopback.folder.path();

@@ -105,7 +105,7 @@ async fn what_one_account_has_accepted_says_nothing_of_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_letter_of_an_opt_out_says_that_it_is_one_whoever_has_mapped_it() {
+async fn the_dead_letter_of_an_opt_out_says_so_for_every_mapping() {
     let refused =
         CONTACT.replace(r#""marketing_optin""#, r#""phone_number": {"value": "123"}, "marketing_optin""#);
     let world = World::new().with_state(&format!("[{}]", due(&refused)));
@@ -119,7 +119,7 @@ async fn the_letter_of_an_opt_out_says_that_it_is_one_whoever_has_mapped_it() {
 /// Cursor paging reports no size: the size of the list is that of the last run, or the number of records
 /// read.
 #[tokio::test(start_paused = true)]
-async fn a_mass_of_opt_outs_is_stopped_also_where_nobody_counts_the_list() {
+async fn mass_opt_outs_are_stopped_even_if_the_source_reports_no_size() {
     let opted_in = CONTACT.replace("EXPLICITLY_OPTEDOUT", "EXPLICITLY_OPTEDIN");
     // Small pages, so that some opt-outs are sent before the brake stops the run.
     let entry = |mapping: &str| format!("[{}]", due(&format!(r#""items_per_request": 220, {mapping}"#)));

@@ -150,7 +150,7 @@ async fn new_members_fewer_than_a_fifth_and_small_lists_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn opt_ins_of_an_interrupted_run_count_when_it_goes_on() {
+async fn opt_ins_of_an_interrupted_run_count_when_it_continues() {
     let world = known("in9", 900, "unsubscribed", "").await;
     turn(&world, "in9", 900, "unsubscribed", "subscribed");
     world.save(&with(&world, r#""items_per_request": 20, "worker_count": 1, "#));

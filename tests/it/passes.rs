@@ -59,7 +59,7 @@ async fn an_incremental_sync_with_little_to_do_costs_one_read_a_listing_and_one_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_load_leaves_the_archived_out_and_who_is_archived_later_is_opted_out() {
+async fn a_first_load_skips_archived_members_and_later_archived_ones_are_opted_out() {
     let world = loaded("arch1", 300).await;
     let archived = with_status(&world, "arch1", "archived");
     assert!(!archived.is_empty() && archived.iter().all(|number| optin(&world, "arch1", *number).is_none()));
@@ -82,7 +82,7 @@ async fn a_first_load_leaves_the_archived_out_and_who_is_archived_later_is_opted
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_archived_before_a_reload_was_asked_for_by_hand_is_opted_out_too() {
+async fn members_archived_before_a_reload_by_hand_are_opted_out_too() {
     let world = loaded("arch2", 300).await;
     let leaves = with_status(&world, "arch2", "subscribed")[0];
     world
@@ -101,7 +101,7 @@ async fn who_was_archived_before_a_reload_was_asked_for_by_hand_is_opted_out_too
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_delivered_by_a_first_load_that_never_ended_and_was_archived_then_is_opted_out() {
+async fn members_delivered_by_an_unfinished_first_load_and_archived_then_are_opted_out() {
     let mut world = World::new().list("arch4", 3000).with_state(r#"[{"list_id": "arch4"}]"#);
     let first = tokio::time::timeout(std::time::Duration::from_secs(3), world.once()).await;
     assert!(first.is_err(), "it is cut off");
@@ -243,7 +243,7 @@ impl Transport for Heavy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pages_that_are_too_heavy_are_asked_for_in_smaller_ones() {
+async fn pages_that_are_too_slow_are_requested_in_smaller_ones() {
     let world =
         World::new().list("heavy1", 2000).with_state(r#"[{"list_id": "heavy1", "items_per_request": 500}]"#);
     let world =

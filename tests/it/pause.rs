@@ -63,7 +63,7 @@ async fn assert_stops(list: &str, edit: &str, once: bool) -> World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_is_paused_while_it_loads_stops_soon_and_goes_on_when_it_is_enabled_again() {
+async fn a_list_paused_during_a_load_stops_soon_and_continues_when_enabled_again() {
     for once in [false, true] {
         let world = assert_stops("pause1", r#"[{"list_id": "pause1", "enabled": false}]"#, once).await;
         let told = "records were delivered, and the load continues when the entry is enabled again";
@@ -110,7 +110,7 @@ async fn a_list_id_that_is_changed_stops_the_old_list_and_a_single_pass_does_not
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_that_is_enabled_again_while_its_run_still_stops_goes_on_from_there() {
+async fn an_entry_enabled_again_while_its_run_still_stops_continues_from_there() {
     for once in [false, true] {
         let text = r#"[{"list_id": "again1"}, {"list_id": "other1"}]"#;
         let world = world("again1", text).list("other1", SIZE);

@@ -191,7 +191,7 @@ async fn an_opt_out_that_cannot_be_delivered_and_an_older_picture_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_replay_cannot_read_is_told_and_stays() {
+async fn lines_that_replay_cannot_read_are_reported_and_stay() {
     let (loopback, _) = with_refused(1).await;
     let folder = loopback.folder.path().join("dead-letter");
     let text = fs::read_to_string(folder.join("rep1.ndjson")).unwrap();
@@ -207,7 +207,7 @@ async fn what_replay_cannot_read_is_told_and_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_that_is_gone_makes_nobody_gone() {
+async fn a_missing_list_does_not_make_its_members_missing() {
     let (loopback, _) = with_refused(2).await;
     loopback.sandbox.mailchimp().remove_list("rep1");
     let (code, told) = replayed(&loopback, &["rep1"]).await;
@@ -238,7 +238,7 @@ async fn nothing_is_replayed_beside_a_running_importer_into_a_pause_or_over_an_u
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_replayed_keeps_the_id_that_the_list_has_chosen() {
+async fn replayed_members_keep_the_id_that_the_list_has_chosen() {
     let (loopback, members) = with_refused(1).await;
     let ledger = loopback.folder.path().join(".importer/lists/rep1/ledger");
     let bytes = fs::read(&ledger).unwrap();

@@ -34,7 +34,7 @@ fn pushed(world: &World) -> usize {
 const PLAIN: &str = r#"[{"list_id": "long1", "items_per_request": 100}]"#;
 
 #[tokio::test(start_paused = true)]
-async fn a_stopped_load_goes_on_and_counts_its_parts_together() {
+async fn a_stopped_load_continues_and_counts_its_parts_together() {
     let world = stopped(PLAIN).await;
     let before = world.contacts();
     sleep(hours(30)).await;
@@ -78,7 +78,7 @@ async fn what_changed_while_it_was_stopped_is_delivered_as_it_is_now() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reload_that_was_asked_for_meanwhile_starts_from_the_beginning() {
+async fn a_reload_requested_meanwhile_starts_from_the_beginning() {
     for text in [
         // A new null, an offset, and a first timestamp.
         r#"[{"list_id": "long1", "latest_timestamp": null}]"#,
@@ -121,7 +121,7 @@ async fn a_reload_after_a_finished_load_does_not_go_on_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_failed_in_the_middle_goes_on_after_its_rest() {
+async fn a_list_that_failed_in_the_middle_continues_after_its_cool_down() {
     let world = World::new().list("long1", 3000).with_state(PLAIN);
     let fail = async {
         sleep(Duration::from_secs(3)).await;

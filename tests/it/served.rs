@@ -60,7 +60,7 @@ async fn heard(
 
 /// The same requests go to emulators in this process, with faults from the same seed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sandbox_that_misbehaves_tells_the_seed_and_what_goes_wrong_and_then_does_so() {
+async fn a_sandbox_with_faults_prints_its_seed_and_faults_and_then_injects_them() {
     let (_sandbox, header, variables) = sandbox(&["--faults", "--seed", "3"], "the clock of").await;
     for told in [
         "seed 3: 5 % of the requests fail",

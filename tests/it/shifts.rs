@@ -33,7 +33,7 @@ fn wanted(world: &World) -> Vec<u64> {
     wanted.map(|shift| shift.id).collect()
 }
 
-/// Returns the last line of each shift in the file.
+/// Returns the ids of the shifts in the file, without those that were deleted later.
 fn held(world: &World) -> Vec<u64> {
     let mut held = std::collections::BTreeMap::new();
     for line in world.out(FILE) {
@@ -258,7 +258,7 @@ async fn a_token_that_is_given_needs_no_login_and_says_when_it_is_over() {
 
 /// The first source with the second sink: members unchanged, also those that were archived after a delivery.
 #[tokio::test(start_paused = true)]
-async fn members_as_they_are_become_lines_and_who_has_not_changed_none_more() {
+async fn members_are_written_as_lines_and_unchanged_ones_are_not_written_again() {
     let state = r#"[{"list_id": "as1", "mapping": "as_is", "sink": "ndjson", "unchanged": "embedded"}]"#;
     let world = World::new().list("as1", 250).with_state(state);
     let listed: Vec<u64> = {

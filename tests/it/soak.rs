@@ -203,7 +203,7 @@ fn twins(world: &World, random: &mut Rng, seed: u64) {
 /// Changes of every kind: members are renamed, join, are deleted, archived, taken back, unsubscribe and
 /// subscribe.
 #[tokio::test(start_paused = true)]
-async fn while_members_change_nobody_is_missed_and_nobody_stays_as_they_were() {
+async fn while_members_change_none_is_missed_and_none_stays_outdated() {
     let mut kinds = std::collections::BTreeSet::new();
     for edits_per_second in [1.0, 5.0, 50.0] {
         for seed in 0..4 {

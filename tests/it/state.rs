@@ -77,7 +77,7 @@ async fn a_timestamp_moved_back_during_a_run_is_kept_and_synced_from() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_broken_while_a_run_ends_gets_its_result_when_it_is_mended() {
+async fn a_file_broken_while_a_run_ends_gets_its_result_once_corrected() {
     let world = World::new().list("late1", 450).with_state(r#"[{"list_id": "late1"}]"#);
     let edits = async {
         sleep(Duration::from_millis(500)).await;
@@ -95,7 +95,7 @@ async fn a_file_broken_while_a_run_ends_gets_its_result_when_it_is_mended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mended_file_is_taken_within_a_second() {
+async fn a_corrected_file_is_used_within_a_second() {
     let world = World::new().list("mended1", 10).with_state("[{");
     let edits = async {
         sleep(Duration::from_secs(70)).await;
@@ -109,7 +109,7 @@ async fn a_mended_file_is_taken_within_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broken_file_is_told_once_however_much_happens_beside_it() {
+async fn a_broken_file_is_reported_once_whatever_else_happens() {
     let world = World::new().list("noise1", 10).with_state(r#"[{"list_id": "noise1"}]"#);
     let edits = async {
         sleep(Duration::from_secs(5)).await;
@@ -124,7 +124,7 @@ async fn a_broken_file_is_told_once_however_much_happens_beside_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn warnings_of_an_edit_made_during_a_run_are_told_when_it_has_ended() {
+async fn warnings_of_an_edit_during_a_run_are_logged_when_the_run_has_ended() {
     let edit = |text: &str| text.replace("\"during\"", "\"during\", \"worker_cout\": 2");
     let world = edited_during_a_run(ONE, edit).await;
     assert_eq!(world.logged("did you mean `worker_count`?"), 1);
@@ -230,7 +230,7 @@ fn importer(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn check_tells_all_problems_at_once_and_answers_with_its_exit_code() {
+fn check_reports_all_problems_at_once_and_by_its_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let check = |text: &str, arguments: &[&str]| {
         fs::write(folder.path().join("state.json"), text).unwrap();
@@ -340,7 +340,7 @@ fn the_json_schema_accepts_what_importer_accepts_and_refuses_what_it_refuses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_tells_who_changed_what_and_a_revert_undoes_a_mistake() {
+async fn the_log_shows_who_changed_what_and_a_revert_undoes_a_mistake() {
     let world = World::new().list("undo1", 10).with_state("[\n  {\"list_id\": \"undo1\"} // mine\n]\n");
     let edits = async {
         sleep(minutes(2)).await;

@@ -41,7 +41,7 @@ fn reads(request: &Request) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_without_an_address_are_told_apart_and_kept_one_by_one() {
+async fn members_without_an_address_are_distinguished_and_kept_one_by_one() {
     for (list, missing) in [("twi1", vec![]), ("twi2", vec!["contact_id"])] {
         let world = World::new().list(list, 350).with_state(&format!(r#"[{{"list_id": "{list}"}}]"#));
         let members = without_address(&world, list, 4);
@@ -89,7 +89,7 @@ async fn members_without_an_address_are_told_apart_and_kept_one_by_one() {
 
 /// All rows without an address are in one page and have no other id: they count as one contact.
 #[tokio::test(start_paused = true)]
-async fn rows_that_nothing_tells_apart_are_one_record_and_the_run_ends() {
+async fn indistinguishable_rows_are_one_record_and_the_run_ends() {
     let world = World::new().list("twi3", 350).with_state(r#"[{"list_id": "twi3"}]"#);
     without_address(&world, "twi3", 3);
     let world = world.through(|sandbox| {
@@ -117,7 +117,7 @@ async fn rows_that_nothing_tells_apart_are_one_record_and_the_run_ends() {
 
 /// A second with more rows than an answer is read repeatedly until all of its rows were seen.
 #[tokio::test(start_paused = true)]
-async fn rows_that_nothing_tells_apart_may_stand_in_a_second_that_is_bigger_than_an_answer() {
+async fn indistinguishable_rows_may_be_in_a_second_that_exceeds_a_response() {
     let world = World::new().list("twi4", 1500).with_state(r#"[{"list_id": "twi4"}]"#);
     let numbers: Vec<u64> = world.sandbox.mailchimp().members("twi4").map(|member| member.number).collect();
     for (index, number) in numbers.iter().enumerate() {
@@ -266,7 +266,7 @@ async fn a_run_that_was_interrupted_still_knows_which_rows_repeat_another_one() 
 
 /// The changes are years apart, so that no page shows two of the rows; the list fits into one answer.
 #[tokio::test(start_paused = true)]
-async fn rows_that_nothing_tells_apart_may_stand_in_different_pages_of_a_list_that_one_answer_holds() {
+async fn indistinguishable_rows_may_be_on_different_pages_of_a_list_that_fits_one_response() {
     let world = World::new().list("twi6", 350).with_state(r#"[{"list_id": "twi6"}]"#);
     let members: Vec<Member> = {
         let mailchimp = world.sandbox.mailchimp();

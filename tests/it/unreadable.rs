@@ -61,7 +61,7 @@ fn replaced(response: Response, from: &[u8], to: &[u8]) -> Response {
     with_body(response, out)
 }
 
-/// Ways to damage one member of a response, each with the reported fault.
+/// Damages one member of a response.
 type Spoil = fn(Response, &Member) -> Response;
 
 fn spoil_field(response: Response, member: &Member, field: &str, value: &Value) -> Response {
@@ -444,7 +444,7 @@ async fn a_shift_may_hold_bytes_that_are_not_utf_8() {
 
 /// Requests one record by its key, as a replay does.
 #[tokio::test(start_paused = true)]
-async fn a_record_that_is_asked_for_by_its_key_is_told_to_be_unreadable() {
+async fn a_record_requested_by_its_key_is_reported_as_unreadable() {
     let sandbox = sandbox(Default::default());
     let member = sandbox.mailchimp().members("a").find(|m| m.status == "subscribed").unwrap().clone();
     for (what, spoil) in [SPOILS[5], SPOILS[8]] {
@@ -471,7 +471,7 @@ fn doors(transport: Arc<dyn Transport>) -> importer::net::Doors {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_keeps_the_letter_of_a_record_that_nobody_can_ask_for_and_says_so() {
+async fn a_replay_keeps_the_letter_of_a_record_that_cannot_be_requested_and_says_so() {
     let state = r#"[{"list_id": "unr7"}]"#;
     let loopback = Loopback::start(Duration::ZERO, state).await.list("unr7", 50);
     assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0);

@@ -270,7 +270,7 @@ async fn what_a_source_counts_and_does_not_list_fails_the_list_with_the_numbers(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_that_would_end_before_it_begins_is_told_rather_than_read() {
+async fn a_window_that_would_end_before_it_begins_is_reported_and_not_read() {
     let ends = ends(honest());
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(&folder, Some(at("2026-11-21T12:30:00")));

@@ -33,7 +33,7 @@ impl Transport for Wire {
 }
 
 #[tokio::test]
-async fn answers_that_stall_or_are_cut_off_are_asked_for_again_and_the_list_is_delivered_whole() {
+async fn stalled_or_truncated_responses_are_requested_again_and_the_list_is_complete() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     // Far above the time of a response here; a later response would only cause one more request.
     let web = Web::within(Limits { stall: Duration::from_secs(2), ..LIMITS }).unwrap();
