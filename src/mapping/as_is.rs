@@ -14,7 +14,7 @@ impl AsIs {
     ///
     /// # Errors
     ///
-    /// The entry gives the mapping a setting; there is none.
+    /// The entry gives the mapping a setting; it has none.
     pub fn open(chosen: &Chosen) -> Result<Self, String> {
         let NoSettings {} = chosen.settings()?;
         Ok(AsIs)

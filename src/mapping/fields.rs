@@ -1,8 +1,9 @@
 //! The mapping `fields`: the payload has the fields that the entry declares. Each is a constant, or copied
-//! from the record, if need be under another name or as another type.
+//! from the record, optionally under another name or as another type.
 //!
-//! `{"type": "fields", "fields": {"id": "id", "start": {"from": "start_time", "as": "time"}, "kind":
-//! {"value": "shift"}}}`
+//! ```json
+//! {"type": "fields", "fields": {"id": "id", "start": {"from": "start_time", "as": "time"}, "kind": {"value": "shift"}}}
+//! ```
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -20,7 +21,7 @@ use crate::base::{
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
-    /// Declarations by name of the field in the payload.
+    /// Declarations by the name of the field in the payload.
     fields: Map<String, Value>,
 }
 

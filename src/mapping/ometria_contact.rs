@@ -45,7 +45,7 @@ impl OmetriaContact {
     ///
     /// # Errors
     ///
-    /// The mapping has settings of its own; those of the contacts belong into the entry.
+    /// The mapping has a setting; it takes none, as those of the contacts belong into the entry.
     pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Self, String> {
         let NoSettings {} = chosen.settings()?;
         Ok(OmetriaContact::new(wanted.list_id, ContactSettings::read(wanted.policy, wanted.declared)))
