@@ -36,7 +36,7 @@ use crate::{
     sandbox::{self, Faults, MAILCHIMP_KEY, OMETRIA_KEY, serve::serve, when_i_work},
     state::{
         StateFile,
-        file::NAME,
+        layout::NAME,
         lock::{self, NotLocked},
         read, schema,
     },

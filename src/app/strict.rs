@@ -7,7 +7,7 @@ use log::{error, info};
 use super::wiring::VOCABULARY;
 use crate::{
     cli::exit,
-    state::{file::NAME, folders::Folders, home, read},
+    state::{folders::Folders, home, layout::NAME, read},
     store::dead_letter,
 };
 

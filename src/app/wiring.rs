@@ -18,9 +18,8 @@ use crate::{
     sink,
     source::{self, Opened},
     state::{
-        Entry, Snapshot, Unfit, Vocabulary,
-        ends::{FullLoad, Said},
-        home,
+        Entry, Snapshot, Unfit, Vocabulary, home,
+        model::{FullLoad, Said},
     },
 };
 

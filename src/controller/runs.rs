@@ -28,9 +28,9 @@ use crate::{
     state::{
         Edit, Entry, Stamp,
         document::Overruled,
-        ends::{FirstLoad, FullLoad, Remember},
         folders::Folders,
         identity::EntryId,
+        model::{FirstLoad, FullLoad, Remember},
     },
     store::{cache::Unchanged, checkpoint::Checkpoint, ledger},
 };

@@ -7,7 +7,7 @@ use log::warn;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{Receiver, channel};
 
-use crate::state::disk::OURS;
+use crate::state::layout::OURS;
 
 /// Reports events in the folder of the state file. Events that arrive before the controller waits again count
 /// as one. The controller has to compare the text itself, since an event can concern another file or a link

@@ -163,6 +163,6 @@ fn unexplained_rows_are_named_with_what_the_source_counts_and_lists() {
     let mut rows = Rows { window: 10, held: 10, seen: 10, growth: 3, ..Rows::default() };
     assert_eq!(
         rows.unexplained(2, 0).as_deref(),
-        Some("the source's count grew by 3 in a window whose end is past: it does not keep to the bounds")
+        Some("the source's count grew by 3 in a window that has ended: it ignores the window's bounds")
     );
 }

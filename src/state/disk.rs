@@ -15,10 +15,7 @@ use std::{
 use log::warn;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::home;
-
-/// The folder of our own files, beside the state file.
-pub const OURS: &str = ".importer";
+use super::{home, layout::OURS};
 
 /// The moments of a write at which a crash or another's save may come. Tests stop or save there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,11 +57,6 @@ pub struct Disk {
     ours: PathBuf,
     pub means: Means,
     pub hook: Hook,
-}
-
-/// The digest by which texts are told apart.
-pub fn digest(bytes: &[u8]) -> String {
-    format!("{:x}", md5::compute(bytes))
 }
 
 impl Disk {

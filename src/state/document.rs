@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     fields::OWNED,
-    finding::{Finding, Place},
+    finding::{BOM, Finding, Place},
     identity::{self, EntryId, Was},
-    schema::{self, BOM},
+    schema,
 };
 use crate::base::time;
 

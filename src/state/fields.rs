@@ -1,14 +1,7 @@
-//! The fields of an entry that belong to no adapter: the one list that reading, the JSON Schema and the hints for unknown names
-//! come from.
+//! The fields of an entry that belong to no adapter: the one list from which reading, the JSON Schema and the hints for unknown
+//! names come.
 
-use serde_json::{Value, json};
-
-use super::vocabulary::Vocabulary;
-use crate::base::{
-    adapter::NOTES,
-    declared::{EntryField, NAME},
-    time,
-};
+use serde_json::Value;
 
 /// What may stand in an entry.
 pub struct Field {
@@ -198,88 +191,5 @@ pub fn default(name: &str) -> Option<Value> {
     serde_json::from_str(field.default?).ok()
 }
 
-/// What belongs into an object of the entry, whatever the types of its ends.
-const WITHIN: [(&str, &str); 4] =
-    [("min_interval", "source"), ("retry", "source"), ("store", "unchanged"), ("expire", "unchanged")];
-
-/// What to say of a field that is none of ours; nothing when it is a note.
-pub fn unknown(name: &str, vocabulary: &Vocabulary) -> Option<String> {
-    if vocabulary.fields().any(|field| field == name) || NOTES.iter().any(|note| name.starts_with(note)) {
-        return None;
-    }
-    if let Some((_, within)) = WITHIN.iter().find(|(known, _)| *known == name) {
-        return Some(format!("`{name}` is not used here; it belongs into the object of `{within}`"));
-    }
-    let distance = |field: &&str| strsim::damerau_levenshtein(field, &name.to_lowercase());
-    let nearest = vocabulary.fields().min_by_key(distance);
-    Some(match nearest.filter(|field| distance(field) <= 1 + field.len() / 4) {
-        Some(field) => format!("unknown field `{name}` is not used; did you mean `{field}`?"),
-        None => format!(
-            "unknown field `{name}` is kept, but not used (a note of your own may be named `x-{name}`)"
-        ),
-    })
-}
-
-/// The JSON Schema of the state file, draft 2020-12. Editors complete and check by it.
-pub fn json_schema(vocabulary: &Vocabulary) -> Value {
-    let own = ALL.iter().map(|field| (field.name.to_owned(), field.json_schema(vocabulary)));
-    let declared = vocabulary.declared.fields.iter();
-    let properties = own.chain(declared.map(|field| (field.name.to_owned(), declared_schema(field))));
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "The state file of importer",
-        "description": "One entry for each list. Comments and trailing commas are allowed.",
-        "type": "array",
-        "items": {
-            "type": "object",
-            "required": [LIST_ID.name],
-            "properties": properties.collect::<serde_json::Map<_, _>>(),
-        },
-    })
-}
-
-impl Field {
-    fn json_schema(&self, vocabulary: &Vocabulary) -> Value {
-        let mut schema = match self.kind {
-            Kind::Name => json!({"type": "string", "pattern": NAME}),
-            Kind::Time => json!({"type": ["string", "null"],
-                "pattern": "^\\s*\\d{4}-\\d{2}-\\d{2}([Tt ]\\d{2}:\\d{2}(:\\d{2}([.,]\\d+)?)?([Zz]|[+-]\\d{2}(:?\\d{2})?)?)?\\s*$"}),
-            Kind::Flag => json!({"type": "boolean"}),
-            Kind::Word(words) => json!({"enum": words}),
-            Kind::Whole { least, .. } => json!({"type": "integer", "minimum": least}),
-            Kind::Number => json!({"type": ["number", "null"]}),
-            Kind::Adapter => json!({"anyOf": [{"type": "string", "pattern": NAME},
-                {"type": "object", "required": ["type"], "properties": {"type": {"type": "string", "pattern": NAME}}}]}),
-            Kind::Span => span_schema(),
-            Kind::SpanOfADay => json!({"type": "string", "pattern": time::SPAN_OF_A_DAY}),
-            Kind::Unchanged => {
-                json!({"anyOf": [{"enum": STORES}, {"type": "object", "additionalProperties": false,
-                "properties": {"store": {"enum": STORES}, "expire": span_schema()}}]})
-            }
-        };
-        if let Kind::Whole { most: Some(most), .. } = self.kind {
-            schema["maximum"] = most.into();
-        }
-        if let Some(default) = vocabulary.default(self.name) {
-            schema["default"] = default;
-        }
-        let more =
-            vocabulary.catalog(self.name).map(|catalog| catalog.about).filter(|about| !about.is_empty());
-        schema["description"] =
-            [Some(self.about), more].into_iter().flatten().collect::<Vec<_>>().join(" ").into();
-        schema
-    }
-}
-
-fn declared_schema(field: &EntryField) -> Value {
-    let mut schema = (field.schema)();
-    schema["description"] = field.about.into();
-    schema
-}
-
 /// Where it can be remembered what was sent.
 pub const STORES: [&str; 2] = ["embedded", "off"];
-
-fn span_schema() -> Value {
-    json!({"type": "string", "pattern": time::SPAN})
-}

@@ -14,21 +14,21 @@ use std::{
 use log::warn;
 
 use super::{
-    disk::{self, Disk, OURS, Step, digest},
+    disk::{self, Disk, Step},
     document::{self, Edit, Overruled, Stamped},
-    folders::{DEAD_LETTER, Folders},
+    folders::Folders,
     history::{self, By},
     home,
     journal::{Exchange, Journal},
+    layout::{DEAD_LETTER, NAME, OURS, digest},
     linger::Displaced,
-    lock, read,
-    schema::{self, Snapshot},
+    lock,
+    model::Snapshot,
+    read, schema,
     vocabulary::Vocabulary,
 };
 use crate::base::{clock::Clock, fault::Fault};
 
-/// The name of the state file in its folder.
-pub const NAME: &str = "state.json";
 /// Of ours: the text that is to take the file's name, and after the exchange the one that had it.
 pub(super) const SLOT: &str = "slot";
 /// How often a write gives way to somebody's save before it is given up.

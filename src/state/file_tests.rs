@@ -10,9 +10,10 @@ use std::{
 };
 
 use super::{
-    disk::{Means, OURS, Step},
+    disk::{Means, Step},
     document::{Edit, Overruled, Stamp},
-    file::{NAME, StateFile},
+    file::StateFile,
+    layout::{NAME, OURS},
     vocabulary::SAMPLE,
 };
 use crate::base::{clock::SystemClock, time};

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::base::fault::Fault;
 
+/// A byte-order mark, which some editors write and no parser wants.
+pub const BOM: &str = "\u{feff}";
+
 /// Both count from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {

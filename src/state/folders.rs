@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Entry, disk::OURS, identity};
-
-/// The folder of rejected records, for people to look at.
-pub const DEAD_LETTER: &str = "dead-letter";
+use super::{
+    Entry, identity,
+    layout::{DEAD_LETTER, OURS},
+};
 
 /// The folders beside the state file itself, with links followed.
 #[derive(Debug, Clone)]

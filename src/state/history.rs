@@ -9,8 +9,10 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::{
-    disk::{self, Disk, OURS, digest},
-    home, read, schema,
+    disk::{self, Disk},
+    home,
+    layout::{OURS, digest},
+    read, schema,
 };
 
 /// Versions that are kept.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{disk::OURS, file::NAME, folders::DEAD_LETTER};
+use super::layout::{DEAD_LETTER, NAME, OURS};
 
 /// Length of the longest chain of links that is followed; Linux has the same limit.
 const LINKS: usize = 40;

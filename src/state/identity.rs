@@ -7,8 +7,8 @@ use serde_json::Map;
 
 use super::{
     delivered::{self, PACE},
-    disk::digest,
     fields::{LATEST_TIMESTAMP, LIST_ID, OWNED, START_OFFSET},
+    layout::digest,
     vocabulary::Vocabulary,
 };
 use crate::base::time;

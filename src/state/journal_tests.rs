@@ -11,9 +11,10 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::{
-    disk::{Means, OURS, Step},
+    disk::{Means, Step},
     document::{Edit, Stamp},
-    file::{NAME, SLOT, StateFile},
+    file::{SLOT, StateFile},
+    layout::{NAME, OURS},
 };
 use crate::base::{clock::Clock, time};
 

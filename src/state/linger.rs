@@ -6,10 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    disk::{Disk, digest},
-    document::Edit,
-};
+use super::{disk::Disk, document::Edit, layout::digest};
 
 const PREFIX: &str = "displaced-";
 /// How many of them are kept: an editor that is slower than so many of our writes is not to be expected.

@@ -10,7 +10,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{disk::OURS, home};
+use super::{home, layout::OURS};
 use crate::base::time;
 
 /// Held until dropped.

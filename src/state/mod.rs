@@ -1,12 +1,9 @@
 //! The user's file, in which we are a guest: read for what is to be done, changed in three fields and nowhere else.
 //! Knows no third party and no run.
 
-mod declared;
 pub mod delivered;
 pub mod disk;
 pub mod document;
-pub mod ends;
-mod entry;
 pub mod fields;
 pub mod file;
 #[cfg(test)]
@@ -19,16 +16,20 @@ pub mod identity;
 mod journal;
 #[cfg(test)]
 mod journal_tests;
+pub mod json_schema;
+pub mod layout;
 mod linger;
 pub mod lock;
+pub mod model;
 #[cfg(test)]
 mod race_tests;
 pub mod read;
+mod reader;
 mod recover;
 pub mod schema;
 pub mod vocabulary;
 
 pub use document::{Edit, Stamp};
 pub use file::{Applied, StateFile};
-pub use schema::{Entry, Mention, Snapshot, Unfit};
+pub use model::{Entry, Mention, Snapshot, Unfit};
 pub use vocabulary::Vocabulary;

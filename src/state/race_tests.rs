@@ -18,7 +18,8 @@ use chrono::TimeDelta;
 use super::{
     disk::{Means, Step},
     document::{Edit, Stamp},
-    file::{NAME, StateFile},
+    file::StateFile,
+    layout::NAME,
     schema,
     vocabulary::SAMPLE,
 };

@@ -5,7 +5,8 @@ use std::{io, path::Path};
 use super::{
     disk,
     finding::{Finding, Place},
-    schema::{self, Snapshot},
+    model::Snapshot,
+    schema,
     vocabulary::Vocabulary,
 };
 use crate::base::fault::Fault;

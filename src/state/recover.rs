@@ -8,11 +8,12 @@ use std::{
 use log::{info, warn};
 
 use super::{
-    disk::{self, digest},
+    disk,
     document::{self, Edit, Stamped},
-    file::{Applied, Held, NAME, SLOT, StateFile},
+    file::{Applied, Held, SLOT, StateFile},
     history::By,
     journal::{Exchange, Journal},
+    layout::{NAME, digest},
     linger, read, schema,
 };
 use crate::base::{fault::Fault, time};

@@ -1,6 +1,5 @@
 //! What the text of the state file says: its entries, and every problem with its place. Pure.
 
-use chrono::{DateTime, TimeDelta, Utc};
 use jsonc_parser::{
     CollectOptions, ParseOptions,
     ast::{Array, Value},
@@ -8,114 +7,16 @@ use jsonc_parser::{
     errors::{ParseError, ParseErrorKind},
     parse_to_ast,
 };
-use serde_json::Map;
 
 use super::{
-    ends::{FirstLoad, FullLoad, Remember, Said},
-    entry::Reader,
     fields::{ENABLED, LIST_ID},
-    finding::{Finding, Place},
-    identity::{EntryId, Was, identify},
+    finding::{BOM, Finding, Place},
+    identity::{EntryId, identify},
+    model::{Mention, Snapshot},
+    reader::{Reader, kind},
     vocabulary::Vocabulary,
 };
-use crate::base::{
-    consent::Policy,
-    declared::{Names, Values, is_name},
-};
-
-/// The file as it was at one moment.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    pub text: String,
-    /// The entries that can run, in file order.
-    pub entries: Vec<Entry>,
-    /// What keeps the other entries from running.
-    pub problems: Vec<Finding>,
-    /// What was read differently from how it was written.
-    pub warnings: Vec<Finding>,
-    /// Every element of the file, including those with a problem.
-    pub mentions: Vec<Mention>,
-}
-
-/// Identity and pause of an element of the file, whatever else is wrong with it.
-#[derive(Debug, Clone)]
-pub struct Mention {
-    /// `None` if its `list_id` can't be read.
-    pub id: Option<EntryId>,
-    /// The name of its folder; empty without an `id`.
-    pub folder: String,
-    /// Whether it says `"enabled": false`.
-    pub disabled: bool,
-}
-
-/// One list to import.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    pub id: EntryId,
-    /// The name of its folder, which depends only on the list and `settings`.
-    pub folder: String,
-    /// The settings that change what is delivered, each in one spelling.
-    pub settings: Map<String, serde_json::Value>,
-    /// Whether no other entry has its list.
-    pub alone: bool,
-    pub place: Place,
-    /// Whether it runs at all.
-    pub enabled: bool,
-    pub start_offset: u64,
-    pub items_per_request: usize,
-    pub worker_count: usize,
-    /// What is said of the ends; others know what it means.
-    pub source: Said,
-    pub mapping: Said,
-    pub sink: Said,
-    /// How long after the end of a run the next one is due.
-    pub every: TimeDelta,
-    /// Length of the part of the last window that is read again.
-    pub overlap: TimeDelta,
-    /// Whether it is remembered what the sink holds, and for how long; nothing: as is usual for the source.
-    pub unchanged: Option<Remember>,
-    /// Whether a full load, too, leaves out what the sink holds.
-    pub full_load: FullLoad,
-    /// Whether the first load starts by itself.
-    pub first_load: FirstLoad,
-    /// What of people's consent is passed on.
-    pub policy: Policy,
-    /// The fields that belong to an adapter; adapters know what they mean.
-    pub declared: Values,
-    /// What those fields contribute to the names of runs and baselines.
-    pub names: Names,
-    /// Whether an unusual share of opt-outs is meant.
-    pub allow_mass_change: bool,
-    pub latest_timestamp: Option<DateTime<Utc>>,
-    /// Whether a run of it was recorded before, whatever the timestamp says.
-    pub delivered_before: bool,
-    /// What a run's result will depend on.
-    pub was: Was,
-}
-
-/// Why an entry can't run although every field of it can be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unfit {
-    pub place: Place,
-    pub text: String,
-    /// The entry is right, and the environment is not.
-    pub environment: bool,
-}
-
-impl Snapshot {
-    /// Takes out the entries that can't run for other reasons than how they are written.
-    pub fn examine(&mut self, fit: impl Fn(&Entry) -> Result<(), Unfit>) {
-        let text = self.text.strip_prefix(BOM).unwrap_or(&self.text);
-        let problems = &mut self.problems;
-        self.entries.retain(|entry| match fit(entry) {
-            Ok(()) => true,
-            Err(Unfit { place, text: what, .. }) => {
-                problems.push(Finding::new(text, place, what));
-                false
-            }
-        });
-    }
-}
+use crate::base::declared::is_name;
 
 /// JSON with comments and trailing commas, and nothing looser: other tools must be able to read the file.
 const OPTIONS: ParseOptions = ParseOptions {
@@ -130,9 +31,6 @@ const OPTIONS: ParseOptions = ParseOptions {
     allow_non_finite_numbers: false,
     allow_extended_string_escapes: false,
 };
-
-/// A byte-order mark, which some editors write and no parser wants.
-pub const BOM: &str = "\u{feff}";
 
 /// The file's array. Ranges in it count from behind a byte-order mark.
 pub fn parse(text: &str) -> Result<Array<'_>, Finding> {
@@ -191,18 +89,6 @@ fn mention(element: &Value, vocabulary: &Vocabulary) -> Mention {
     let folder = id.as_ref().map(|id| id.folder(vocabulary)).unwrap_or_default();
     let enabled = object.get(ENABLED.name).and_then(|prop| prop.value.as_boolean_lit());
     Mention { id, folder, disabled: once(ENABLED.name) && enabled.is_some_and(|enabled| !enabled.value) }
-}
-
-/// What a value is, in words.
-pub fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::StringLit(_) => "a string",
-        Value::NumberLit(_) => "a number",
-        Value::BooleanLit(_) => "a boolean",
-        Value::Object(_) => "an object",
-        Value::Array(_) => "an array",
-        Value::NullKeyword(_) => "null",
-    }
 }
 
 /// The parser says what it found; people need to know what should have stood there.

@@ -4,7 +4,11 @@
 use serde_json::Value;
 
 use super::fields::{self, MAPPING, SINK, SOURCE};
-use crate::base::{declared::Declared, spec::Catalog};
+use crate::base::{adapter::NOTES, declared::Declared, spec::Catalog};
+
+/// Settings that belong into the object of another field, whatever its type.
+const WITHIN: [(&str, &str); 4] =
+    [("min_interval", "source"), ("retry", "source"), ("store", "unchanged"), ("expire", "unchanged")];
 
 /// The declarations of all adapters.
 pub struct Vocabulary {
@@ -30,6 +34,24 @@ impl Vocabulary {
             Some(catalog) => catalog.default(),
             None => fields::default(field),
         }
+    }
+
+    /// Returns the hint for a field that importer does not know; `None` for a note.
+    pub fn unknown(&self, name: &str) -> Option<String> {
+        if self.fields().any(|field| field == name) || NOTES.iter().any(|note| name.starts_with(note)) {
+            return None;
+        }
+        if let Some((_, within)) = WITHIN.iter().find(|(known, _)| *known == name) {
+            return Some(format!("`{name}` is not used here; it belongs into the object of `{within}`"));
+        }
+        let distance = |field: &&str| strsim::damerau_levenshtein(field, &name.to_lowercase());
+        let nearest = self.fields().min_by_key(distance);
+        Some(match nearest.filter(|field| distance(field) <= 1 + field.len() / 4) {
+            Some(field) => format!("unknown field `{name}` is not used; did you mean `{field}`?"),
+            None => format!(
+                "unknown field `{name}` is kept, but not used (a note of your own may be named `x-{name}`)"
+            ),
+        })
     }
 
     /// Returns the names of all fields of an entry.

@@ -10,7 +10,7 @@ use importer::{
     controller::Verdict,
     net::{Request, Response, Transport, TransportError},
     sandbox::{Faults, Sandbox, clocks::Jump},
-    state::fields,
+    state::json_schema,
 };
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
@@ -127,7 +127,7 @@ async fn a_window_that_would_end_before_the_timestamp_fails_the_run() {
     let world = World::new().list("back2", 300).with_state(text);
     world.sandbox.misbehave(date_ahead(TimeDelta::hours(-4)));
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
-    assert_eq!(world.logged("would end at 2026-11-21 07:59:59, before 2026-11-21 09:00:00"), 1);
+    assert_eq!(world.logged("would end at 2026-11-21 07:59:59, but the list was already read up to 2026-11-21 09:00:00"), 1);
     assert_eq!(world.state(), text);
 }
 
@@ -293,7 +293,7 @@ async fn another_overlap_lets_an_interrupted_run_go_on() {
 
 #[test]
 fn overlap_is_from_a_second_to_a_day_for_importer_and_for_editors() {
-    let validator = jsonschema::validator_for(&fields::json_schema(VOCABULARY)).unwrap();
+    let validator = jsonschema::validator_for(&json_schema::json_schema(VOCABULARY)).unwrap();
     let (mut taken, mut refused) = (0, 0);
     for value in [
         "1s", "9s", "60s", "9999s", "79999s", "80000s", "85999s", "86000s", "86399s", "86400s", "86401s",

@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use importer::state::{disk::OURS, folders::DEAD_LETTER};
+use importer::state::layout::{DEAD_LETTER, OURS};
 use serde_json::{Map, Value};
 
 use crate::support::{OUT, World};

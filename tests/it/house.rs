@@ -1,6 +1,10 @@
 //! Rules for the source code and the documents that a test can check.
 
-use std::{fs, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::Path,
+};
 
 use importer::{
     app::wiring::{VOCABULARY, examine},
@@ -41,7 +45,7 @@ const FLOORS: [(&str, &[&str]); 11] = [
 ];
 
 /// Returns every source file as its path below `src` and its text.
-fn sources() -> Vec<(String, String)> {
+pub fn sources() -> Vec<(String, String)> {
     fn visit(folder: &Path, found: &mut Vec<(String, String)>) {
         for file in fs::read_dir(folder).unwrap() {
             let path = file.unwrap().path();
@@ -117,6 +121,135 @@ fn an_import_that_points_up_would_be_found() {
         imports("use crate::{\n    base::{a, b},\n    controller,\n};\nlet x = crate::app::run();"),
         ["base", "controller", "app"]
     );
+}
+
+/// The module path of a source file: `engine/pass.rs` is `[engine, pass]`.
+fn module_of(name: &str) -> Vec<String> {
+    let path = name.trim_end_matches(".rs").trim_end_matches("/mod");
+    path.split('/').map(str::to_owned).collect()
+}
+
+/// A use tree as single paths: `a::{b, c::d}` is `a::b` and `a::c::d`.
+fn paths(tree: &str) -> Vec<String> {
+    let Some(open) = tree.find('{') else { return vec![tree.trim().to_owned()] };
+    let inner = &tree[open + 1..tree.rfind('}').unwrap_or(tree.len())];
+    let (mut parts, mut depth) = (vec![String::new()], 0);
+    for c in inner.chars() {
+        match c {
+            ',' if depth == 0 => parts.push(String::new()),
+            _ => {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                parts.last_mut().unwrap().push(c);
+            }
+        }
+    }
+    let parts = parts.iter().filter(|part| !part.trim().is_empty());
+    parts.flat_map(|part| paths(part)).map(|path| format!("{}{path}", tree[..open].trim())).collect()
+}
+
+/// The trees of all use statements.
+fn use_trees(text: &str) -> Vec<String> {
+    let mut lines = text.lines();
+    let mut trees = Vec::new();
+    while let Some(line) = lines.next() {
+        let Some((before, tree)) = line.split_once("use ") else { continue };
+        let before = before.trim();
+        if !before.is_empty() && !before.starts_with("pub") {
+            continue;
+        }
+        let mut tree = tree.to_owned();
+        while !tree.contains(';') {
+            let Some(line) = lines.next() else { break };
+            tree.push_str(line.trim());
+        }
+        trees.push(tree.split(';').next().unwrap().to_owned());
+    }
+    trees
+}
+
+/// Paths from the root of the crate outside use statements.
+fn inline_paths(text: &str) -> Vec<String> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let inline = |line: &str| {
+        let end = |rest: &str| {
+            rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(rest.len())
+        };
+        line.match_indices("crate::")
+            .map(|(at, _)| line[at..at + end(&line[at..])].to_owned())
+            .collect::<Vec<_>>()
+    };
+    code.flat_map(inline).collect()
+}
+
+/// The files that a file imports, by module path. Its own ancestors do not count: a parent declares its parts, and parts use
+/// the words of their parent.
+fn imported(module: &[String], text: &str, modules: &HashSet<Vec<String>>) -> HashSet<Vec<String>> {
+    let mut found = HashSet::new();
+    for path in use_trees(text).iter().flat_map(|tree| paths(tree)).chain(inline_paths(text)) {
+        let mut words: Vec<&str> = path.split("::").map(str::trim).collect();
+        let mut at: Vec<String> = match words[0] {
+            "crate" => vec![],
+            "super" | "self" => module.to_vec(),
+            _ => continue,
+        };
+        while words.first() == Some(&"super") {
+            at.pop();
+            words.remove(0);
+        }
+        let words = words.into_iter().filter(|word| !["crate", "self"].contains(word));
+        let mut best = None;
+        for word in words {
+            at.push(word.to_owned());
+            if modules.contains(&at) {
+                best = Some(at.clone());
+            }
+        }
+        found.extend(best.filter(|other| !module.starts_with(other)));
+    }
+    found
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let sources: Vec<_> = sources().into_iter().filter(|(name, _)| !name.ends_with("_tests.rs")).collect();
+    let modules: HashSet<Vec<String>> = sources.iter().map(|(name, _)| module_of(name)).collect();
+    let mut imports: HashMap<Vec<String>, HashSet<Vec<String>>> = HashMap::new();
+    for (name, text) in &sources {
+        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        imports.insert(module_of(name), imported(&module_of(name), text, &modules));
+    }
+    assert!(imports.values().map(HashSet::len).sum::<usize>() > 300, "imports were not found");
+    // Files without imports are taken away until only circles are left.
+    loop {
+        let free: Vec<_> =
+            imports.iter().filter(|(_, of)| of.is_empty()).map(|(file, _)| file.clone()).collect();
+        if free.is_empty() {
+            break;
+        }
+        free.iter().for_each(|file| _ = imports.remove(file));
+        imports.values_mut().for_each(|of| of.retain(|file| !free.contains(file)));
+    }
+    let mut left: Vec<String> = imports
+        .iter()
+        .map(|(file, of)| {
+            format!(
+                "{} -> {}",
+                file.join("/"),
+                of.iter().map(|of| of.join("/")).collect::<Vec<_>>().join(", ")
+            )
+        })
+        .collect();
+    left.sort();
+    assert!(left.is_empty(), "files in a circle, or above one:\n{}", left.join("\n"));
+}
+
+#[test]
+fn a_circle_would_be_found() {
+    let module = |path: &str| path.split('/').map(str::to_owned).collect::<Vec<_>>();
+    let modules = HashSet::from([module("a"), module("a/b"), module("a/c"), module("d")]);
+    let text = "use std::fmt;\nuse super::{self, c::{X, Y}};\nuse crate::{\n    a::b::Z,\n    d,\n};\n";
+    let found = imported(&module("a/b"), text, &modules);
+    assert_eq!(found, HashSet::from([module("a/c"), module("d")]));
 }
 
 #[test]

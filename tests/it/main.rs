@@ -51,3 +51,4 @@ mod unreadable;
 mod verify;
 mod walk;
 mod wire;
+mod words;

@@ -71,7 +71,7 @@ async fn an_unknown_member_and_an_unknown_list_are_distinguished() {
     let (code, _, log) = previewed(&loopback, &["pre1", "--member", "nobody@example.org"]).await;
     assert!(code == 1 && log.contains("the list has no such record"), "{log}");
     let (code, _, log) = previewed(&loopback, &["gone", "--member", "nobody@example.org"]).await;
-    assert!(code == 1 && log.contains("is it a list of this account?"), "{log}");
+    assert!(code == 1 && log.contains("check that `list_id` is a list of this account"), "{log}");
     assert!(!log.contains("nobody@example.org"));
     let (code, _, log) = previewed(&loopback, &["other"]).await;
     assert!(code == 2 && log.contains("no entry of the state file has the list \"other\""), "{log}");

@@ -7,7 +7,7 @@ use crate::support::OUT;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use importer::{
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, when_i_work},
-    state::folders::DEAD_LETTER,
+    state::layout::DEAD_LETTER,
 };
 
 /// Data of the invented people: the ends of their addresses, names, a part of their numbers, an IP address.

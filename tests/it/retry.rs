@@ -100,7 +100,7 @@ async fn a_refused_key_is_not_tried_again_and_names_its_variable() {
         let world = World::new().list("key1", 10).with_state(r#"[{"list_id": "key1"}]"#);
         world.sandbox.trouble(service, Trouble::Status(status, None));
         assert_eq!(world.once().await.unwrap(), Verdict::Failed);
-        assert_eq!((world.logged(variable), world.logged("trying again")), (1, 0), "{service:?} {status}");
+        assert_eq!((world.logged(variable), world.logged(" of 6 in ")), (1, 0), "{service:?} {status}");
     }
 }
 

@@ -17,7 +17,11 @@ use importer::{
     engine::confirm::Confirm,
     net::Transport,
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member, when_i_work},
-    state::{Snapshot, StateFile, disk::OURS, file::NAME, folders::DEAD_LETTER, schema},
+    state::{
+        Snapshot, StateFile,
+        layout::{DEAD_LETTER, NAME, OURS},
+        schema,
+    },
 };
 use serde_json::{Map, Value};
 use tokio::{

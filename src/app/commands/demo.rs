@@ -24,7 +24,7 @@ use crate::{
     cli::{self, exit},
     controller::{self, Mode, Tools, Verdict, watch::Watch},
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, when_i_work},
-    state::{StateFile, file},
+    state::{StateFile, layout},
 };
 
 /// Runs a story and returns the exit code of its imports.
@@ -66,7 +66,7 @@ impl Stage {
             .tempdir()
             .context("could not make a temporary folder for the demo")?;
         #[expect(clippy::disallowed_methods, reason = "the folder is new and has no reader yet")]
-        std::fs::write(folder.path().join(file::NAME), state)
+        std::fs::write(folder.path().join(layout::NAME), state)
             .context("could not write the demo's state file")?;
         let clock = Arc::new(StoryClock { ahead_seconds: AtomicI64::new(0) });
         let sandbox = Arc::new(Sandbox::new(clock.clone(), Duration::from_millis(100)));
@@ -107,7 +107,7 @@ impl Stage {
             state: StateFile::open(self.folder.path(), self.clock.clone(), VOCABULARY)?,
             clock: self.clock.clone(),
             open: Adapters::new(settings, Keys::Both, transport, clock, self.folder.path()).opener(),
-            watch: Watch::file(&self.path(file::NAME)),
+            watch: Watch::file(&self.path(layout::NAME)),
             confirm: None,
             fresh: false,
             stop: CancellationToken::new(),

@@ -14,7 +14,7 @@ use crate::{
     controller,
     engine::plan::Ends,
     net::transport::Web,
-    state::{Entry, file::NAME, folders::Folders, home, read},
+    state::{Entry, folders::Folders, home, layout::NAME, read},
     store::{
         checkpoint::Checkpoint,
         hold::{self, Hold},

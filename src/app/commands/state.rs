@@ -15,11 +15,11 @@ use crate::{
     controller::schedule::due::{self, Due},
     state::{
         disk::Disk,
-        fields,
-        file::NAME,
-        finding::Finding,
-        history, read,
-        schema::{self, Snapshot},
+        finding::{self, Finding},
+        history, json_schema,
+        layout::NAME,
+        model::Snapshot,
+        read,
     },
 };
 
@@ -69,7 +69,7 @@ pub fn check(options: &cli::Check) -> anyhow::Result<u8> {
 /// Returns a problem for each entry that can't run only because its timestamp is too far in the future.
 fn future(snapshot: &Snapshot) -> Vec<Finding> {
     let now = SystemClock.now();
-    let text = snapshot.text.strip_prefix(schema::BOM).unwrap_or(&snapshot.text);
+    let text = snapshot.text.strip_prefix(finding::BOM).unwrap_or(&snapshot.text);
     let ahead = snapshot.entries.iter().filter_map(|entry| {
         match due::decide(entry.latest_timestamp, None, entry.every, now) {
             Due::Future { since } => Some((entry.place, since)),
@@ -95,7 +95,7 @@ fn count(number: usize, word: &str) -> String {
 
 /// `importer schema`: prints the JSON Schema of the state file.
 pub fn schema() -> anyhow::Result<u8> {
-    writeln!(stdout(), "{:#}", fields::json_schema(VOCABULARY))?;
+    writeln!(stdout(), "{:#}", json_schema::json_schema(VOCABULARY))?;
     Ok(exit::DONE)
 }
 

@@ -17,7 +17,7 @@ use crate::{
         schedule::due::{self, Due},
         unchanged,
     },
-    state::{Entry, ends::FirstLoad},
+    state::{Entry, model::FirstLoad},
     store::{
         cache::{Kept, look},
         dead_letter::{self, DeadLetter},

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::{Stage, indented, say};
-use crate::{base::clock::Clock, state::file};
+use crate::{base::clock::Clock, state::layout};
 
 const LIST_ID: &str = "1a2d7ebf82";
 const MEMBERS: u64 = 2500;
@@ -33,7 +33,7 @@ pub async fn tell() -> anyhow::Result<bool> {
     ));
     let synced = stage.import().await?;
     say(&contacts(&stage));
-    let state = stage.text(file::NAME).await?;
+    let state = stage.text(layout::NAME).await?;
     say(
         "\n3. The state file afterwards. The comment and the layout are unchanged; importer has written its three \
          fields:\n",

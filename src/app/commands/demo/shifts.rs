@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::{Stage, indented, say};
-use crate::{base::clock::Clock, state::file};
+use crate::{base::clock::Clock, state::layout};
 
 const SHIFTS: u64 = 60;
 const STATE: &str = r#"[
@@ -54,7 +54,7 @@ pub async fn tell() -> anyhow::Result<bool> {
     let new: Vec<&str> = all.lines().skip(first.lines().count()).collect();
     say(&format!("\n   What was added to the file:\n\n{}", indented(&new.join("\n"))));
     say("3. The state file afterwards; importer has written its three fields:\n");
-    say(&indented(&stage.text(file::NAME).await?));
+    say(&indented(&stage.text(layout::NAME).await?));
     say(
         "To try your own account, set WHEN_I_WORK_KEY, WHEN_I_WORK_EMAIL and WHEN_I_WORK_PASSWORD, and put this entry into \
          state/state.json.\ndocs/adapters.md describes all sources, mappings and sinks.",

@@ -34,7 +34,7 @@ fn a_page_and_its_overlap_fit_into_one_answer() {
 #[test]
 fn a_server_that_gives_one_row_in_an_answer_cannot_be_walked() {
     let walk = fitted(100, 5, 1);
-    assert_eq!(walk.failed(), Some("gives one row in an answer, so that no two pages can overlap"));
+    assert_eq!(walk.failed(), Some("returns only one row per answer, so pages can't overlap"));
     assert_eq!(fitted(100, 5, 0).failed(), walk.failed());
 }
 

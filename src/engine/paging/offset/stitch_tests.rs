@@ -144,7 +144,7 @@ fn failed_after(readings: &[u128]) -> Option<usize> {
     readings.iter().position(|first| {
         walk.pages[0].state = State::Read(read(10, rows(*first..first + 10)));
         walk.join();
-        let failed = walk.failed() == Some("gives its records other ids in every answer");
+        let failed = walk.failed() == Some("returns different record ids in every answer");
         assert!(failed == walk.failed().is_some());
         failed
     })

@@ -287,7 +287,7 @@ fn a_search_gives_up_beyond_the_end_of_any_list_and_after_120_answers() {
         ask(&mut search);
         assert_eq!(name(search.answered(offset, read(rows(offset..offset + 15), PAGE), 0)), outcome);
     }
-    for (answers, outcome) in [(119, "searching"), (120, "found no end of the listing in 121 answers")] {
+    for (answers, outcome) in [(119, "searching"), (120, "showed no end of the listing in 121 answers")] {
         let mut search = Search { answers, ..begun(0) };
         let (offset, wanted) = ask(&mut search);
         assert_eq!(name(search.answered(offset, read(rows(10..25), wanted), 0)), outcome);

@@ -3,7 +3,7 @@
 use jsonc_parser::ast::{Object, ObjectProp};
 use serde_json::Value;
 
-use super::entry::Reader;
+use super::Reader;
 use crate::base::declared::{Check, EntryField, Raw, Values, Wrong};
 
 impl Reader<'_> {

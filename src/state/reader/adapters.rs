@@ -6,65 +6,20 @@ use jsonc_parser::{
     ast::{Object, Value},
     common::Ranged,
 };
-use serde::{Deserialize, Serialize};
 
-use super::{
-    entry::Reader,
-    fields::{Field, Kind, STORES, UNCHANGED},
-    finding::Place,
+use super::Reader;
+use crate::{
+    base::{declared::is_name, time},
+    state::{
+        fields::{Field, Kind, STORES, UNCHANGED},
+        finding::Place,
+        model::{EXPIRE, Remember, Said},
+    },
 };
-use crate::base::{declared::is_name, time};
-
-/// How long it is remembered what was sent, if nothing else is said.
-const EXPIRE: &str = "7d";
 
 const A_SPAN: &str = "a length of time of at least a second, such as \"30s\", \"5m\", \"2h\" or \"7d\"";
 
 const A_SHORT_SPAN: &str = "a length of time from a second to a day, such as \"60s\" or \"2h\"";
-
-/// What an entry says of one of its ends, as it stands there: a text, an object, or null if it is not mentioned.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Said {
-    pub value: serde_json::Value,
-    /// Of the value; of the entry if it is not mentioned.
-    pub place: Place,
-}
-
-/// For how long it is remembered what the sink holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Remember {
-    Off,
-    For(TimeDelta),
-}
-
-impl Remember {
-    /// Where nothing else is said.
-    pub fn usual() -> Self {
-        time::span(EXPIRE).map_or(Remember::Off, Remember::For)
-    }
-}
-
-/// What a full load sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FullLoad {
-    #[default]
-    All,
-    ChangedOnly,
-}
-
-/// Whether the first load of a list starts by itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FirstLoad {
-    /// It starts by itself; on a terminal it waits up to half a minute for Enter.
-    #[default]
-    Go,
-    /// It waits until the entry says `confirmed`.
-    Ask,
-    /// It starts at once.
-    Confirmed,
-}
 
 impl Reader<'_> {
     /// A text or an object with a `type`; what it means is not ours to say.

@@ -1,5 +1,8 @@
 //! Reads one entry of the state file: every field, and all that is wrong with it.
 
+mod adapters;
+mod declared;
+
 use chrono::{DateTime, Utc};
 use jsonc_parser::{
     ast::{Object, ObjectProp, Value},
@@ -9,13 +12,13 @@ use serde::de::DeserializeOwned;
 
 use super::{
     fields::{
-        self, ALLOW_MASS_CHANGE, ARCHIVED, CONSENT, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD, Field,
+        ALLOW_MASS_CHANGE, ARCHIVED, CONSENT, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD, Field,
         ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID, MAPPING, OVERLAP, SINK, SOURCE, START_OFFSET,
         TOTAL_UPDATES, WORKER_COUNT,
     },
     finding::{Finding, Place},
     identity::{EntryId, identify, was},
-    schema::{Entry, kind},
+    model::Entry,
     vocabulary::Vocabulary,
 };
 use crate::base::{consent::Policy, declared::is_name, time};
@@ -53,7 +56,7 @@ impl<'a> Reader<'a> {
         };
         self.refuse_repeated_keys(object);
         for prop in &object.properties {
-            if let Some(text) = fields::unknown(prop.name.as_str(), self.vocabulary) {
+            if let Some(text) = self.vocabulary.unknown(prop.name.as_str()) {
                 self.warning(prop, text);
             }
         }
@@ -196,4 +199,16 @@ impl<'a> Reader<'a> {
 fn whole(digits: &str) -> Option<u64> {
     let ordinary = digits.bytes().all(|digit| digit.is_ascii_digit());
     ordinary.then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+/// What a value is, in words.
+pub fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::StringLit(_) => "a string",
+        Value::NumberLit(_) => "a number",
+        Value::BooleanLit(_) => "a boolean",
+        Value::Object(_) => "an object",
+        Value::Array(_) => "an array",
+        Value::NullKeyword(_) => "null",
+    }
 }
