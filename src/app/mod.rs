@@ -140,9 +140,9 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
     })
 }
 
-/// Returns the first missing or malformed key that an enabled entry needs; without a state file, that an
-/// entry of defaults needs. At the start such a key ends the program, because an operator is watching. Later
-/// it is an error of its entry.
+/// Returns the first missing or malformed variable, mostly an API key, that an enabled entry needs; without a
+/// state file, that an entry of defaults needs. At the start it ends the program, because an operator is
+/// watching. Later it is an error of its entry.
 fn missing_key(adapters: &Adapters, folder: &Path) -> Option<Refused> {
     let path = folder.join(NAME);
     let snapshot = match path.exists() {

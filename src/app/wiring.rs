@@ -55,7 +55,7 @@ pub enum Keys {
 /// Why an entry can't be opened.
 pub struct Closed {
     pub unfit: Unfit,
-    /// The missing or malformed key, if the entry is valid and the environment is not.
+    /// The missing or malformed variable, if the entry is valid and the environment is not.
     pub refused: Option<Refused>,
 }
 
@@ -84,8 +84,8 @@ impl Adapters {
     ///
     /// # Errors
     ///
-    /// A type or a setting of the entry is invalid, its parts do not fit together, or a key is missing or
-    /// malformed.
+    /// A type or a setting of the entry is invalid, its parts do not fit together, or a variable of the
+    /// environment is missing or malformed.
     pub fn open(&self, entry: &Entry, urgent: bool) -> Result<Ends, Closed> {
         let (list_id, folder) = (entry.id.list_id.as_str(), self.folder.as_path());
         let caller = Caller::new(list_id, urgent);
@@ -157,7 +157,7 @@ impl Kinds {
 }
 
 /// Removes the entries that can't be opened because of what the state file says, and records their problems.
-/// Ignores missing keys.
+/// Ignores errors of the environment, such as missing keys.
 ///
 /// # Errors
 ///

@@ -27,7 +27,8 @@ pub struct Catalog {
     pub about: &'static str,
     /// Settings that every type has.
     pub common: &'static [Setting],
-    /// Declarations of the types that have such settings.
+    /// Declarations of the types that have settings with a default, or settings that do not change what is
+    /// delivered.
     pub specs: &'static [&'static Spec],
 }
 

@@ -127,7 +127,12 @@ async fn a_window_that_would_end_before_the_timestamp_fails_the_run() {
     let world = World::new().list("back2", 300).with_state(text);
     world.sandbox.misbehave(date_ahead(TimeDelta::hours(-4)));
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
-    assert_eq!(world.logged("would end at 2026-11-21 07:59:59, but the list was already read up to 2026-11-21 09:00:00"), 1);
+    assert_eq!(
+        world.logged(
+            "would end at 2026-11-21 07:59:59, but the list was already read up to 2026-11-21 09:00:00"
+        ),
+        1
+    );
     assert_eq!(world.state(), text);
 }
 

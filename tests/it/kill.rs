@@ -62,7 +62,7 @@ async fn a_load_of_100_000_that_is_killed_200_times_goes_on_each_time_and_misses
     let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
     assert_eq!(code, 0, "{log}");
     assert!(log.contains("resuming the interrupted run"), "{log}");
-    assert_eq!(loopback.sandbox.ometria().contacts().len(), expected, "seed {seed}: somebody is missing");
+    assert_eq!(loopback.sandbox.ometria().contacts().len(), expected, "seed {seed}: members are missing");
     let entry: Value = serde_json::from_str(&loopback.state()).unwrap();
     assert_eq!(entry[0]["total_updates"], expected, "every contact once, over all parts");
     assert!(!path.join(CHECKPOINT).exists());

@@ -76,7 +76,7 @@ impl Lists {
     ///
     /// # Errors
     ///
-    /// A key is missing or malformed, or the entry can't be opened.
+    /// A variable of the environment is missing or malformed, or the entry can't be opened.
     pub fn ends(&self, entry: &Entry) -> anyhow::Result<Ends> {
         self.adapters.open(entry, true).map_err(|closed| match closed.refused {
             Some(refused) => refused.into(),

@@ -89,7 +89,8 @@ fn tag(field: &str, value: &Value) -> Result<Option<String>, Wrong> {
         Value::String(tag) if is_tag(tag) => Ok(Some(tag.clone())),
         _ => {
             let expected =
-                "a merge tag without prefix, such as \"FNAME\", or null to leave the field out".to_owned();
+                "a merge tag without `merge_fields.`, such as \"FNAME\", or null to leave the field out"
+                    .to_owned();
             Err(Wrong::Value { within: None, expected })
         }
     }
