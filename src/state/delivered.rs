@@ -1,5 +1,5 @@
-//! Reduces an entry to the settings that change what is delivered. An edit of any other setting keeps the checkpoint and the
-//! dead letters of the entry. Pure.
+//! Reduces an entry to the settings that change what is delivered. After an edit of any other setting, the
+//! entry keeps its checkpoint and its dead letters. Pure.
 
 use serde_json::{Map, Value};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::base::{adapter::NOTES, spec::Catalog};
 
-/// Fields that change how an entry runs, but not which payloads a run from the beginning makes.
+/// Fields that change how an entry runs, but not which payloads a complete run produces.
 pub const PACE: [&str; 9] = [
     ENABLED.name,
     ITEMS_PER_REQUEST.name,
@@ -25,8 +25,9 @@ pub const PACE: [&str; 9] = [
     OVERLAP.name,
 ];
 
-/// Returns the settings of an entry that change what is delivered, each in one spelling. Notes, unknown fields, fields that
-/// importer writes, the pace, spelled-out defaults and the order of keys make no difference.
+/// Returns the settings of an entry that change what is delivered, each in one spelling. Notes, unknown
+/// fields, the fields that importer writes, the fields of [`PACE`], explicit defaults and the order of keys
+/// make no difference.
 pub fn settings(list_id: &str, fields: &Map<String, Value>, vocabulary: &Vocabulary) -> Map<String, Value> {
     let counts = |name: &str| {
         name != LIST_ID.name
@@ -54,19 +55,21 @@ pub fn settings(list_id: &str, fields: &Map<String, Value>, vocabulary: &Vocabul
     sorted(Value::Object(settings)).as_object().cloned().unwrap_or_default()
 }
 
-/// Writes an adapter in one spelling: `{"type": "a"}` and `"a"` are the same.
+/// Returns an adapter in one spelling: `{"type": "a"}` becomes `"a"`. Notes and settings without effect are
+/// removed.
 fn adapter(said: &Value, catalog: &Catalog) -> Value {
     let Value::Object(object) = said else { return said.clone() };
     let kind = object.get("type").cloned().unwrap_or_default();
     let mut object = object.clone();
-    // Only at this level: deeper down, a name that begins like a note may name a field of the payload.
+    // Notes exist only at this level: in nested objects, a name that begins like a note may be a field of the
+    // payload.
     object.retain(|name, value| {
         !NOTES.iter().any(|note| name.starts_with(note)) && !catalog.is_idle(&kind, name, value)
     });
     if object.len() == 1 && object.contains_key("type") { kind } else { Value::Object(object) }
 }
 
-/// Sorts the keys of every object.
+/// Sorts the keys of every object, at any depth.
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(object) => {

@@ -1,8 +1,8 @@
-//! The state file's bytes: read whole, exchanged in one step. Knows nothing of entries.
+//! Reads the bytes of the state file as a whole, and exchanges them in one step. Knows nothing of entries.
 //!
-//! A program that reads, changes and replaces a file loses what was saved in between, even if it compares before it
-//! replaces. `renameat2(RENAME_EXCHANGE)` closes the gap: whatever the file was at the moment of the swap comes out of
-//! it and can be looked at.
+//! A program that reads, changes and replaces a file loses a save that happens in between, even if it
+//! compares before it replaces. `renameat2(RENAME_EXCHANGE)` closes that gap: the call hands back the file
+//! that had the name at the moment of the exchange, so that its content can be checked.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,50 +17,58 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{home, layout::OURS};
 
-/// The moments of a write at which a crash or another's save may come. Tests stop or save there.
+/// The moments of a write at which a crash or another program's save can happen. Tests stop the write or save
+/// there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The wish is in the journal.
+    /// The pending edit is in the journal.
     Wished,
-    /// Our text is on disk, under a name of ours.
+    /// importer's text is on disk, in the swap file.
     Written,
-    /// The journal says what is to be exchanged.
+    /// The journal has the digests of both texts of the exchange.
     Prepared,
-    /// Our text has the state file's name; what had it before has ours.
+    /// importer's text is the state file; the replaced text is in the swap file.
     Exchanged,
-    /// Someone's save came out of the exchange and has its name back.
+    /// The replaced text was another program's save, and is the state file again.
     PutBack,
-    /// The text before ours is kept aside.
+    /// The replaced text is kept as a displaced text.
     Kept,
-    /// The journal is empty again.
+    /// The edit is removed from the journal.
     Done,
 }
 
-/// What happens at a step; an error stops the write there.
+/// Called at each step of a write; an error stops the write there.
 pub type Hook = Box<dyn Fn(Step) -> io::Result<()> + Send + Sync>;
 
-/// How a file takes another's name.
+/// How a file takes the name of another file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Means {
-    /// In one step, and what was there comes out.
+    /// Both files exchange their names in one step.
     Exchange,
-    /// By a rename over it, with a second name for what was there: a save by rename within a few microseconds is lost.
+    /// The replaced file gets a second name, then a rename replaces it. A save by rename in the microseconds
+    /// in between is lost.
     Replace,
 }
 
-/// The state file, through a symlink if it is one, and our folder beside it.
+/// The state file, with symlinks followed, and importer's folder beside it.
 pub struct Disk {
-    /// As the user named it.
+    /// The path as the user named it.
     pub path: PathBuf,
-    /// The folder of the file itself when this was opened. Names can be exchanged within one file system only.
+    /// The folder of the file itself when this was opened. Files can be exchanged within one file system
+    /// only.
     pub home: PathBuf,
+    /// importer's own folder in `home`.
     ours: PathBuf,
     pub means: Means,
     pub hook: Hook,
 }
 
 impl Disk {
-    /// Makes our folder if it is missing, and tries what the file system can do.
+    /// Creates importer's folder if it is missing, and tests whether the file system can exchange two files.
+    ///
+    /// # Errors
+    ///
+    /// The folder can't be created or written, or a link leads to a missing folder or is part of a loop.
     pub fn open(path: PathBuf) -> io::Result<Self> {
         let home = home::of(path.parent().unwrap_or(Path::new(".")))?;
         let ours = home.join(OURS);
@@ -73,8 +81,8 @@ impl Disk {
         if let Err(error) = exchange(&probes[0], &probes[1]) {
             disk.means = Means::Replace;
             warn!(
-                "this file system can't exchange two files ({error}): a save by rename in the very moment in which importer \
-                 writes the state file would be lost; everything else is kept."
+                "this file system can't exchange two files ({error}): a save by rename in the microseconds in which importer \
+                 writes the state file would be lost; every other save is kept."
             );
         }
         for probe in &probes {
@@ -83,22 +91,24 @@ impl Disk {
         Ok(disk)
     }
 
-    /// The file behind a symlink.
+    /// Returns the path of the file itself, with symlinks followed.
     pub fn target(&self) -> io::Result<PathBuf> {
         fs::canonicalize(&self.path)
     }
 
-    /// A file of ours.
+    /// Returns the path of a file in importer's folder.
     pub fn own(&self, name: &str) -> PathBuf {
         self.ours.join(name)
     }
 
+    /// Calls the hook.
     pub fn step(&self, step: Step) -> io::Result<()> {
         (self.hook)(step)
     }
 
-    /// Writes a file of ours, whole and on disk before it has its name.
-    #[expect(clippy::disallowed_methods, reason = "one of the two places that give a file its name")]
+    /// Writes a file in importer's folder. The file gets its name only when its content is complete and on
+    /// disk.
+    #[expect(clippy::disallowed_methods, reason = "one of the two places that may replace a file")]
     pub fn write_own(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let new = self.own(&format!("{name}.new"));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -108,11 +118,11 @@ impl Disk {
         sync_folder(&self.ours)
     }
 
-    /// Writes `text` under a name of ours, with the mode and the owner of the state file.
-    #[expect(clippy::disallowed_methods, reason = "what the slot held is settled")]
+    /// Writes `text` into a file of importer, with the mode and the owner of the state file.
+    #[expect(clippy::disallowed_methods, reason = "the earlier content of the swap file is settled")]
     pub fn write_slot(&self, slot: &Path, text: &str) -> io::Result<()> {
         let like = fs::metadata(self.target()?)?;
-        // The slot never holds half a text: after a crash it could be taken for somebody's save.
+        // The swap file never has an incomplete text: after a crash, that could be taken for a user's save.
         let new = slot.with_extension("new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(text.as_bytes())?;
@@ -120,7 +130,7 @@ impl Disk {
         if (ours.uid(), ours.gid()) != (like.uid(), like.gid())
             && fchown(&file, Some(like.uid()), Some(like.gid())).is_err()
         {
-            // Only root gives files away; the group at least can be kept by its members.
+            // Only root can change the owner of a file, but any member of the group can set the group.
             let _ = fchown(&file, None, Some(like.gid()));
         }
         file.set_permissions(like.permissions())?;
@@ -128,8 +138,8 @@ impl Disk {
         fs::rename(new, slot)
     }
 
-    /// Moves a file to a name that nothing has yet: `name`, or with a number behind it.
-    #[expect(clippy::disallowed_methods, reason = "only to a name that is free")]
+    /// Moves a file to a free name, `name` or `name` with a number appended, and returns that name.
+    #[expect(clippy::disallowed_methods, reason = "the name is free")]
     pub fn move_to_free(&self, from: &Path, name: &Path) -> io::Result<PathBuf> {
         for number in 0.. {
             let free = if number == 0 {
@@ -140,7 +150,7 @@ impl Disk {
             match renameat_with(CWD, from, CWD, &free, RenameFlags::NOREPLACE) {
                 Ok(()) => return Ok(free),
                 Err(rustix::io::Errno::EXIST) => {}
-                // Where the file system knows no such rename, looking first has to do.
+                // The file system does not support this kind of rename: check first instead.
                 Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if !free.exists() => {
                     fs::rename(from, &free)?;
                     return Ok(free);
@@ -152,9 +162,10 @@ impl Disk {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Gives the slot's file the state file's name; what had it before is in the slot afterwards. Nothing slow is done
-    /// here: while it lasts, somebody's save may be hidden. [`Self::sync`] makes it last.
-    #[expect(clippy::disallowed_methods, reason = "one of the two places that give a file its name")]
+    /// Makes the file at `slot` the state file; afterwards the replaced file is at `slot`. Does nothing slow,
+    /// because a user's save may be hidden meanwhile. Only after [`Self::sync`] does the exchange survive a
+    /// power failure.
+    #[expect(clippy::disallowed_methods, reason = "one of the two places that may replace a file")]
     pub fn swap(&self, slot: &Path) -> io::Result<()> {
         let target = self.target()?;
         match self.means {
@@ -170,7 +181,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes the names of the state file and of ours last over a loss of power.
+    /// Syncs the folders, so that the names of the state file and of importer's files survive a power
+    /// failure.
     pub fn sync(&self) -> io::Result<()> {
         sync_folder(self.target()?.parent().unwrap_or(Path::new(".")))?;
         sync_folder(&self.ours)
@@ -185,20 +197,25 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Time between two readings of a text that is not whole. Some editors truncate a file and write it tens of milliseconds later.
+/// Time between two readings of a text that is not whole. Some editors truncate a file and write it tens of
+/// milliseconds later.
 const AGAIN: Duration = Duration::from_millis(5);
 /// Time without a change after which a text counts as saved.
 const STILL: Duration = Duration::from_secs(1);
 /// Longest wait for a text that keeps changing and is never whole.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Reads a file until it is `whole`. Returns the last reading, whole or not, once it has not changed for [`STILL`], and after
-/// [`LONGEST`] in any case.
+/// Reads a file until it is `whole`. Otherwise returns the last reading, once it has not changed for
+/// [`STILL`] or after [`LONGEST`].
+///
+/// # Errors
+///
+/// The file can't be read, or is still missing at the end of that time.
 pub fn read_whole(path: &Path, whole: impl Fn(&[u8]) -> bool) -> io::Result<Vec<u8>> {
     read_until(|| fs::read(path), whole, pause)
 }
 
-/// Does the work of [`read_whole`]: `read` reads the file, `wait` waits. Only the waits count as time.
+/// Does the work of [`read_whole`]: `read` reads the file, `wait` waits. Only the time of the waits counts.
 fn read_until(
     mut read: impl FnMut() -> io::Result<Vec<u8>>,
     whole: impl Fn(&[u8]) -> bool,
@@ -208,7 +225,7 @@ fn read_until(
     loop {
         let text = match read() {
             Ok(bytes) => Some(bytes),
-            // An editor may have moved the file away before it writes a new one.
+            // An editor may move the file away before it writes a new one.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
@@ -226,7 +243,7 @@ fn read_until(
     }
 }
 
-/// File work has threads of its own, which may wait.
+/// Blocks the thread. Work on files runs on threads where that is allowed.
 pub fn pause(time: Duration) {
     #[expect(clippy::disallowed_methods, reason = "never on a thread that runs tasks")]
     std::thread::sleep(time);
@@ -250,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_text_that_is_truncated_again_and_again_is_read_in_the_moment_in_which_it_is_whole() {
-        // The file is whole for 10 ms of every 200 ms; a reading every 200 ms would always miss that.
+        // The file is whole for 10 ms of every 200 ms; a reading every 200 ms would always miss it.
         let (text, after) = read(|now| Some(if (30..40).contains(&(now % 200)) { "[]" } else { "" }));
         assert_eq!((text.unwrap(), after), (b"[]".to_vec(), 30));
     }

@@ -1,5 +1,6 @@
-//! Text and edits in, text out. Only the bytes of our three fields differ: the text is never printed anew, so comments,
-//! key order, unknown fields, spelling and layout outlive us by construction. Pure.
+//! Applies an edit to the text of the state file. Only the bytes of importer's three fields change. The rest
+//! is copied and never printed from parsed values, so comments, key order, unknown fields, spelling and
+//! layout stay as they are. Pure.
 
 use chrono::{DateTime, Utc};
 use jsonc_parser::{
@@ -17,18 +18,19 @@ use super::{
 };
 use crate::base::time;
 
-/// A wish to stamp one entry after a run.
+/// A pending edit: the run stamp of one entry, and how to find the entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Edit {
     pub entry: EntryId,
-    /// Whether no other entry had its list when the run started.
+    /// Whether no other entry had the same list when the run started.
     pub alone: bool,
-    /// What the entry said when the run started. If it no longer does, the user has changed it and wins.
+    /// The base version: what the run read from the entry at its start. If the entry differs by now, the user
+    /// has changed it, and the user's version wins.
     pub was: Was,
     pub stamp: Stamp,
 }
 
-/// What a successful run leaves in its entry.
+/// The run stamp: the three values that a successful run writes into its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Stamp {
     pub latest_timestamp: DateTime<Utc>,
@@ -37,7 +39,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Whether the entry says all of this already.
+    /// Returns whether the entry already has these three values.
     fn is_in(&self, object: &Object) -> bool {
         OWNED.into_iter().zip(self.values()).all(|(name, value)| {
             let said = object.get(name).map(|prop| serde_json::Value::from(prop.value.clone()));
@@ -45,7 +47,7 @@ impl Stamp {
         })
     }
 
-    /// The fields as JSON text, in the order of [`OWNED`].
+    /// Returns the values as JSON text, in the order of [`OWNED`].
     fn values(&self) -> [String; 3] {
         [
             format!("\"{}\"", time::plain(self.latest_timestamp)),
@@ -55,23 +57,27 @@ impl Stamp {
     }
 }
 
-/// Why an edit was not made.
+/// Why an edit was not applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overruled {
-    /// The entry is gone, or can't be told from another one.
+    /// The entry was removed, or can't be distinguished from another entry of its list.
     NoSuchEntry,
-    /// Its `latest_timestamp`, or the `start_offset` of a full load, was changed by hand.
+    /// The user changed its `latest_timestamp`, or its `start_offset` during a full load.
     ByHand,
 }
 
-/// The outcome of [`stamp`].
+/// The result of [`stamp`]: the new text of the file, or why the edit does not apply.
 #[derive(Debug)]
 pub enum Stamped {
     Text(String),
     Overruled(Overruled),
 }
 
-/// Makes one edit.
+/// Applies one edit and returns the new text; the same text if the entry already has these values.
+///
+/// # Errors
+///
+/// The text is not a state file, or the result failed [`verify`]. Nothing may be written then.
 pub fn stamp(text: &str, edit: &Edit) -> Result<Stamped, Finding> {
     let array = schema::parse(text)?;
     let Some(object) = locate(&array, edit) else {
@@ -105,12 +111,14 @@ pub fn stamp(text: &str, edit: &Edit) -> Result<Stamped, Finding> {
     Ok(Stamped::Text(result))
 }
 
+/// A range of bytes of the text, and what replaces it.
 struct Splice {
     at: Range,
     text: String,
 }
 
-/// The object of an entry. By its `list_id` where only one has it, then and now, else by every field that is not ours.
+/// Finds the object of an entry: by its `list_id` if that was unique at the start of the run and still is,
+/// otherwise by every field that importer does not write.
 fn locate<'a, 'b>(array: &'b Array<'a>, edit: &Edit) -> Option<&'b Object<'a>> {
     let id = &edit.entry;
     let entries = || array.elements.iter().filter_map(Value::as_object);
@@ -122,12 +130,12 @@ fn locate<'a, 'b>(array: &'b Array<'a>, edit: &Edit) -> Option<&'b Object<'a>> {
     if edit.alone && of_list().count() == 1 {
         return of_list().next().map(|(object, _)| object);
     }
-    // Of entries that are the same but for our fields only the first one runs.
+    // If entries differ only in importer's fields, only the first one runs.
     of_list().find(|(_, it)| it == id).map(|(object, _)| object)
 }
 
-/// New fields behind the last one, laid out like it: on lines of their own if it has one, else on its line. A comment
-/// behind the last field stays behind that field.
+/// Inserts new fields after the last one, in its layout: each on its own line if the last field has its own
+/// line, otherwise on the same line. A comment after the last field stays directly after it.
 fn insert(text: &str, object: &Object, last: &ObjectProp, fields: &[(&str, String)]) -> Vec<Splice> {
     let brace = object.end() - 1;
     let comma = comma(text, last.end(), brace);
@@ -140,7 +148,7 @@ fn insert(text: &str, object: &Object, last: &ObjectProp, fields: &[(&str, Strin
     let colon = if colon.trim() == ":" && !colon.contains('\n') { colon } else { ": " };
     let gap = match own_line || line_comment {
         true => format!("{newline}{indent}"),
-        // A text without any space gets none.
+        // The text has no space after the colon, so it gets none after the comma.
         false if colon == ":" => String::new(),
         false => " ".into(),
     };
@@ -159,7 +167,7 @@ fn insert(text: &str, object: &Object, last: &ObjectProp, fields: &[(&str, Strin
     splices
 }
 
-/// Behind the comma that follows the last field, if one does before the brace.
+/// Returns the offset after the first comma between `from` and the brace, outside comments, if there is one.
 fn comma(text: &str, from: usize, brace: usize) -> Option<usize> {
     let mut at = from;
     while at < brace {
@@ -172,7 +180,8 @@ fn comma(text: &str, from: usize, brace: usize) -> Option<usize> {
     None
 }
 
-/// Behind the comments that begin on this line, and whether the last of them lasts to the line's end.
+/// Returns the offset after the comments that begin on this line, and whether the last one extends to the end
+/// of the line.
 fn comments(text: &str, from: usize, brace: usize) -> (usize, bool) {
     let (mut end, mut line_comment) = (from, false);
     loop {
@@ -183,17 +192,17 @@ fn comments(text: &str, from: usize, brace: usize) -> (usize, bool) {
     }
 }
 
-/// The length of the comment at the start of this text, if one is there.
+/// Returns the length in bytes of the comment at the start of the text, if there is one.
 fn comment(text: &str) -> Option<usize> {
     if let Some(rest) = text.strip_prefix("/*") {
-        // `/*/` begins a comment and does not end it.
+        // `/*/` begins a comment but does not end it.
         return rest.find("*/").map(|end| end + 4);
     }
     text.starts_with("//").then(|| text.find(['\n', '\r']).unwrap_or(text.len()))
 }
 
-/// Reads the new text again and compares it, by value, with what it should say. What can't be shown to be right is
-/// not written.
+/// Parses the new text and compares it, by value, with the expected one. A text that differs in any other
+/// value is never written.
 fn verify(array: &Array, object: &Object, stamp: &Stamp, result: &str) -> Result<(), Finding> {
     let index = array.elements.iter().position(|element| element.start() == object.start());
     let mut expected: serde_json::Value = Value::Array(array.clone()).into();
@@ -206,7 +215,7 @@ fn verify(array: &Array, object: &Object, stamp: &Stamp, result: &str) -> Result
     if actual == expected {
         return Ok(());
     }
-    let what = "importer can't write into this entry without changing more than its own fields; this is a bug, please report it";
+    let what = "can't update this entry without changing more than importer's own fields; this is a bug, please report it";
     let body = result.strip_prefix(BOM).unwrap_or(result);
     Err(Finding::new(body, Place::of(body, object.start()), what))
 }
@@ -354,7 +363,8 @@ mod tests {
         assert!(matches!(result, Stamped::Overruled(Overruled::NoSuchEntry)));
     }
 
-    /// Documents of one to four entries in any layout that the grammar allows around our fields.
+    /// Generates documents of one to four entries, in any layout that the grammar allows around importer's
+    /// fields.
     fn documents() -> impl Strategy<Value = String> {
         let space = prop::sample::select(vec!["", " ", "\n", "\r\n  ", "\t", " /* c, } */ ", " // l ,]\n  "]);
         let field = prop::sample::select(vec![
@@ -408,7 +418,8 @@ mod tests {
                 for (name, value) in OWNED.into_iter().zip(edit("a", "").stamp.values()) {
                     prop_assert_eq!(new.get(name).unwrap().value.text(&result), value);
                 }
-                // Taking our fields' text away again leaves what the user wrote, in its order.
+                // Without importer's fields, the names that the user wrote remain in their order, and so do
+                // the comments.
                 let left = |object: &Object, text: &str| {
                     let names: Vec<String> = object.properties.iter().map(|prop| prop.name.as_str().to_owned()).collect();
                     let comments = text.matches(" c, } ").count() + text.matches(" l ,]").count();

@@ -1,10 +1,11 @@
-//! Layouts in which a new field could land in the wrong place, and the check that nothing else has changed.
+//! Tests layouts in which a new field could end up in the wrong place, and the check that nothing else has
+//! changed.
 
 use super::*;
 
 const NEW: &str = r#""latest_timestamp": "2019-10-21T10:00:00", "elapsed_seconds": 12.3, "total_updates": 7"#;
 
-/// A stamp for the only entry of this text, as it is now.
+/// Returns a stamp for the first entry of this text, with its present content as the base version.
 fn edit(text: &str) -> Edit {
     let array = schema::parse(text).unwrap();
     let object = array.elements[0].as_object().unwrap();
@@ -32,7 +33,7 @@ fn new_fields_stay_on_the_line_of_a_last_field_that_shares_it() {
     assert_eq!(stamped(text), text.replace("\"a\"", &format!("\"a\", {NEW}")));
 }
 
-/// The colon is copied with the spaces around it, but not with what is no part of the layout.
+/// New fields copy the colon with the spaces around it, but no line break and no comment.
 #[test]
 fn a_line_break_or_a_comment_beside_the_colon_is_not_repeated() {
     for colon in [":\n", " /* of us */ : ", ": // of us\n", ": /* of us */\n"] {
@@ -59,7 +60,7 @@ fn a_comma_in_a_comment_is_no_comma() {
     }
 }
 
-/// The check itself, on texts that a faulty edit would have made.
+/// Tests the check itself, on texts that a faulty edit could produce.
 #[test]
 fn a_text_in_which_anything_else_has_changed_is_not_written() {
     let text = r#"[{"list_id": "b", "x": 1}, {"list_id": "a", "x": [1, 2]}]"#;
@@ -69,7 +70,7 @@ fn a_text_in_which_anything_else_has_changed_is_not_written() {
     let good = text.replace("[1, 2]", &format!("[1, 2], {NEW}"));
     for (from, to, kept) in [
         ("", "", true),
-        // Another layout is no other value.
+        // A different layout does not change a value.
         (r#""x": 1"#, r#""x" : 1 /* mine */"#, true),
         (r#""x": 1"#, r#""x": 2"#, false),
         (r#""x": 1}"#, r#""x": 1, "y": 2}"#, false),
@@ -83,7 +84,7 @@ fn a_text_in_which_anything_else_has_changed_is_not_written() {
         assert!(from.is_empty() || result != good, "{from}");
         assert_eq!(verify(&array, object, &stamp, &result).is_ok(), kept, "{result}");
     }
-    // The stamp of one entry in another one.
+    // The stamp of one entry in another entry.
     let other = text.replace(r#""x": 1"#, &format!(r#""x": 1, {NEW}"#));
     assert!(verify(&array, object, &stamp, &other).is_err());
 }

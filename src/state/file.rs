@@ -1,7 +1,7 @@
-//! The state file on disk. Blocking on purpose; callers use `spawn_blocking`.
+//! The state file on disk. The functions block; callers use `spawn_blocking`.
 //!
-//! Losing one of our edits costs a repeated run, losing one of the user's is never acceptable: every tie is broken that
-//! way.
+//! A lost edit of importer costs a repeated run. An edit of the user must never be lost. In every
+//! conflict the user's edit wins.
 
 use std::{
     fs::{self, File},
@@ -29,14 +29,14 @@ use super::{
 };
 use crate::base::{clock::Clock, fault::Fault};
 
-/// Of ours: the text that is to take the file's name, and after the exchange the one that had it.
+/// Name of the swap file: it has importer's new text before the exchange, and the replaced text after it.
 pub(super) const SLOT: &str = "slot";
-/// How often a write gives way to somebody's save before it is given up.
+/// Attempts of one write. Each attempt fails if another program saves the file at the same time.
 const TRIES: usize = 100;
-/// After so long an editor that had the old file open has saved.
+/// Time after a write in which an editor that had the old file open finishes its save.
 const SOON: Duration = Duration::from_millis(50);
 
-/// One folder's state file.
+/// The state file of one folder.
 pub struct StateFile {
     pub(super) disk: Disk,
     pub(super) clock: Arc<dyn Clock>,
@@ -44,6 +44,7 @@ pub struct StateFile {
     held: Mutex<Held>,
 }
 
+/// The part of a [`StateFile`] that changes, behind its mutex.
 #[derive(Default)]
 pub(super) struct Held {
     /// Folders that a changed link has led to since the start, with their locks.
@@ -52,61 +53,68 @@ pub(super) struct Held {
     pub displaced: Displaced,
 }
 
-/// What became of an edit.
+/// The outcome of an edit.
 #[derive(Debug)]
 pub struct Applied {
-    /// The file as it is now.
+    /// The file after the edit.
     pub snapshot: Snapshot,
-    /// What it said before.
+    /// The text before the edit.
     pub before: String,
-    /// Why the edit was not made, if it was not.
+    /// Why the edit was not applied; `None` if it was.
     pub overruled: Option<Overruled>,
 }
 
 impl StateFile {
-    /// Opens a folder's state file and finishes what a crash has left undone. The caller holds the folder's lock.
+    /// Opens the state file of a folder and finishes a write that a crash interrupted. The caller holds the
+    /// folder's lock.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault::Process`] if importer can't access its own folder, or can't finish the write.
     pub fn open(
         folder: &Path,
         clock: Arc<dyn Clock>,
         vocabulary: &'static Vocabulary,
     ) -> Result<Self, Fault> {
         let disk = Disk::open(folder.join(NAME)).map_err(|error| {
-            Fault::process(format!("could not use the state folder `{}`", folder.display())).because(error)
+            Fault::process(format!("can't access the state folder `{}`", folder.display())).because(error)
         })?;
         let file = StateFile { disk, clock, vocabulary, held: Mutex::default() };
         file.recover().map_err(|error| file.unwritable(&error))?;
         Ok(file)
     }
 
+    /// Returns the path as the user named it.
     pub fn path(&self) -> &Path {
         &self.disk.path
     }
 
+    /// Returns the paths of importer's own files.
     pub fn folders(&self) -> Folders {
         Folders::of(self.home())
     }
 
-    /// Returns the folder of our own files: that of the state file when this was opened.
+    /// Returns the folder that contains importer's own folder: that of the state file when this was opened.
     pub fn home(&self) -> &Path {
         &self.disk.home
     }
 
-    /// Follows a link that was changed since the start: locks the folder of the file that it leads to now. Our own files stay
-    /// where they are until the next start.
+    /// Follows a link that was changed since the start: locks the folder that it leads to now. importer's own
+    /// files stay where they are until the next start.
     fn follow(&self) -> Result<(), Fault> {
         let folder = self.path().parent().unwrap_or(Path::new("."));
-        // Reading the file reports a link that leads nowhere.
+        // A link that leads nowhere is reported when the file is read.
         let Ok(home) = home::of(folder) else { return Ok(()) };
         let mut held = self.held();
         if home == self.disk.home || held.followed.iter().any(|(followed, _)| *followed == home) {
             return Ok(());
         }
         let lock = lock::one(&home, self.clock.now()).map_err(|why| {
-            Fault::process(format!("`{}` can't be used", self.path().display())).because(why)
+            Fault::process(format!("can't access `{}`", self.path().display())).because(why)
         })?;
         warn!(
-            "`{}` leads to `{}` now; the file there is in force. importer's own files stay in `{}`; stop importer and move `{OURS}` and \
-             `{DEAD_LETTER}` to the new folder before the next start.",
+            "`{}` leads to `{}` now, and the file there is in force. importer's own files stay in `{}`; before the next start, stop \
+             importer and move `{OURS}` and `{DEAD_LETTER}` to the new folder.",
             self.path().display(),
             home.display(),
             self.disk.home.display()
@@ -115,8 +123,13 @@ impl StateFile {
         Ok(())
     }
 
-    /// Reads the file, and makes the edits that it could not take before. A hand edit that is seen becomes a version of
-    /// the history.
+    /// Reads the file and applies the pending edits. A text that the user has edited is added to the history.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault::Process`] with place and reason if the file is missing, unreadable or no array of entries,
+    /// or if another importer uses the folder that a changed link leads to. A pending edit that fails is only
+    /// logged.
     pub fn load(&self) -> Result<Snapshot, Fault> {
         self.follow()?;
         let mut snapshot = read::load(self.path(), self.vocabulary)?;
@@ -130,7 +143,12 @@ impl StateFile {
         Ok(snapshot)
     }
 
-    /// Puts an edit into the journal: from here on it is made, by [`Self::apply`] or by the next start.
+    /// Saves an edit in the journal. From here on it survives a crash: [`Self::apply`] or the next start
+    /// applies it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault::Process`] if the journal can't be written.
     pub fn wish(&self, edit: &Edit) -> Result<(), Fault> {
         let mut held = self.held();
         if held.journal.wishes.contains(edit) {
@@ -140,8 +158,13 @@ impl StateFile {
         self.save(&held.journal, Step::Wished)
     }
 
-    /// Stamps one entry in the file as it is at this moment. Until that is done, now or in a later process, the edit
-    /// is in the journal.
+    /// Writes a run stamp into the current text of the file. The edit stays in the journal until it is
+    /// applied, by this process or a later one.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault::Process`] if the file or the journal can't be read or written. The edit may still be
+    /// pending then: [`Self::load`] tries again.
     pub fn apply(&self, edit: &Edit) -> Result<Applied, Fault> {
         let applied = self.apply_now(edit)?;
         disk::pause(SOON);
@@ -151,7 +174,7 @@ impl StateFile {
         Ok(applied)
     }
 
-    /// As [`Self::apply`], without waiting for late saves.
+    /// Does the work of [`Self::apply`] without waiting for late saves.
     pub(super) fn apply_now(&self, edit: &Edit) -> Result<Applied, Fault> {
         self.wish(edit)?;
         self.follow()?;
@@ -162,7 +185,11 @@ impl StateFile {
         Ok(applied)
     }
 
-    /// Looks for saves that went to a displaced text, and takes them over.
+    /// Looks for saves that went to a displaced text, and moves them into the state file.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault::Process`] if the state file can't be written; the save stays in the displaced text.
     pub fn look_back(&self) -> Result<(), Fault> {
         self.look_back_at(&mut self.held())
     }
@@ -175,6 +202,7 @@ impl StateFile {
         journal.save(&self.disk).and_then(|()| self.disk.step(step)).map_err(|error| self.unwritable(&error))
     }
 
+    /// Applies an edit and starts over if another program saves the file meanwhile.
     fn write(&self, held: &mut Held, edit: &Edit) -> Result<Applied, Fault> {
         for _ in 0..TRIES {
             let before = read::text(self.path())?;
@@ -189,7 +217,10 @@ impl StateFile {
                 return self.applied(&before, &ours, None);
             }
         }
-        Err(Fault::process(format!("`{}` is saved faster than it can be written", self.path().display())))
+        Err(Fault::process(format!(
+            "could not write `{}`: another program keeps saving it; importer will try again",
+            self.path().display()
+        )))
     }
 
     fn applied(&self, before: &str, text: &str, overruled: Option<Overruled>) -> Result<Applied, Fault> {
@@ -197,14 +228,14 @@ impl StateFile {
         Ok(Applied { snapshot, before: before.to_owned(), overruled })
     }
 
-    /// Exchanges the file for `ours`. If what comes out is not `before`, a save came in between: it gets its name back,
-    /// and the answer is false.
+    /// Exchanges the state file for `ours`. Returns false if the replaced text is not `before`: another
+    /// program saved in between, and its save is put back.
     pub(super) fn replace(&self, held: &mut Held, before: &str, ours: &str, edit: &Edit) -> io::Result<bool> {
         let slot = self.disk.own(SLOT);
         self.settle_slot(held.journal.exchange.take())?;
         held.journal.save(&self.disk)?;
         match self.disk.write_slot(&slot, ours) {
-            // An editor has moved the file away and is about to write a new one.
+            // An editor has moved the file away and will write a new one.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             written => written?,
         }
@@ -223,7 +254,8 @@ impl StateFile {
                 if !same {
                     self.put_back(&slot, out, ours.as_bytes())?;
                 }
-                // Also a text of ours that had the name for a moment may have been opened by an editor.
+                // An editor may even have opened importer's text in the moment in which it was the state
+                // file.
                 if slot.exists() {
                     let displaced = if same { before } else { ours };
                     held.displaced.keep(&self.disk, &slot, displaced, ours, edit)?;
@@ -241,8 +273,9 @@ impl StateFile {
         Ok(replaced)
     }
 
-    /// Gives the save in the slot its name back. What comes out must be what we had put there; if not, it is a still newer
-    /// save, which gets the name in turn, and the older one is kept aside. Leaves our text in the slot, or nothing.
+    /// Exchanges the user's save in the swap file for the state file, which should have importer's text. If
+    /// another text comes out, it is a newer save: that one is put back in turn, and the older save is kept
+    /// aside. Afterwards the swap file has importer's text or does not exist.
     pub(super) fn put_back(&self, slot: &Path, save: Vec<u8>, ours: &[u8]) -> io::Result<()> {
         let (mut back, mut there) = (save, ours.to_owned());
         loop {
@@ -260,20 +293,22 @@ impl StateFile {
         if there == ours { Ok(()) } else { self.set_aside(slot) }
     }
 
-    /// The history is a convenience: if it can't be written, the run goes on.
+    /// Adds a version to the history. The history is a convenience: if it can't be written, the run
+    /// continues.
     pub(super) fn remember(&self, text: &str, by: By) {
         if let Err(error) = history::record(&self.disk, text, by, self.clock.now()) {
-            warn!("the history of the state file could not be written: {error}.");
+            warn!("could not write the history of the state file: {error}.");
         }
     }
 
+    /// Makes the fault for a state file, or a file of importer beside it, that can't be written.
     pub(super) fn unwritable(&self, error: &io::Error) -> Fault {
         Fault::process(format!("could not write `{}`", self.path().display()))
             .because(error)
-            .hint("check the folder's rights and the free space; nothing is lost")
+            .hint("check the folder's permissions and the free disk space; nothing is lost")
     }
 
-    /// What happens at each step, and by which means.
+    /// Sets the means of an exchange, and a hook for each step.
     #[cfg(test)]
     pub fn with(mut self, means: disk::Means, hook: disk::Hook) -> Self {
         self.disk.means = means;

@@ -1,5 +1,6 @@
-//! One process and one user: what a write keeps, and what a crash or a save at any of its steps leaves.
-#![expect(clippy::disallowed_methods, reason = "the tests play the user, who saves as he likes")]
+//! Tests of one process and one user: what a write keeps, and what remains after a crash or a save at any of
+//! its steps.
+#![expect(clippy::disallowed_methods, reason = "the tests act as the user, who may save in any way")]
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -70,7 +71,7 @@ fn a_write_keeps_the_owner() {
     let folder = folder(TEXT);
     let path = folder.path().join(NAME);
     if chown(&path, Some(1234), Some(4321)).is_err() {
-        println!("skipped: only root gives files away");
+        println!("skipped: only root can change the owner of a file");
         return;
     }
     let file = open(folder.path());
@@ -97,7 +98,7 @@ fn an_unusable_file_says_where_shows_the_line_and_says_what_to_do() {
     let told = file.load().unwrap_err().to_string().replace(folder.path().to_str().unwrap(), "state");
     assert_eq!(
         told,
-        "state/state.json:2:12: expected a colon after the key (mend the file)\n \
+        "state/state.json:2:12: expected a colon after the key (fix the file)\n \
          2 | {\"list_id\" \"a\"}]\n   |            ^"
     );
     fs::write(file.path(), b"[\n \xff]").unwrap();
@@ -112,7 +113,7 @@ fn a_missing_file_says_where_it_should_be_and_how_to_get_one() {
     let told = || file.load().unwrap_err().to_string().replace(folder.path().to_str().unwrap(), "state");
     assert_eq!(
         told(),
-        "there is no state file `state/state.json` (write `[{\"list_id\": \"…\"}]` into it, with the id of your list)"
+        "there is no state file `state/state.json` (create it with `[{\"list_id\": \"…\"}]` and the id of your list)"
     );
     fs::write(folder.path().join("state.example.json"), "[]").unwrap();
     assert!(told().contains("copy state/state.example.json there"), "{}", told());
@@ -153,7 +154,7 @@ fn a_result_waits_in_the_journal_until_the_file_is_mended_even_over_a_restart() 
     let file = open(folder.path());
     assert_eq!(read(folder.path()), "[{");
     fs::write(file.path(), TEXT).unwrap();
-    // Without another restart: the mended file is read.
+    // Reading the repaired file is enough; no other restart is needed.
     assert!(file.load().unwrap().text.contains(STAMPED));
     assert!(read(folder.path()).contains(STAMPED));
 }
@@ -163,18 +164,18 @@ fn a_result_waits_in_the_journal_until_the_file_is_mended_even_over_a_restart() 
 enum Save {
     Rename,
     InPlace,
-    /// Through a descriptor from before the write began.
+    /// Through a descriptor that was opened before the write began.
     Late,
 }
 
-/// The user's edit, made to whatever he sees at that moment.
+/// The user's edit, applied to the text that the user sees at that moment.
 const BEFORE: &str = "\"worker_count\": 1";
 const AFTER: &str = "\"worker_count\": 2";
 
 fn save(path: &Path, how: Save, late: &mut File) {
     let seen = fs::read_to_string(path).unwrap();
     let saved = match how {
-        // He opened the file before we wrote.
+        // The user opened the file before importer wrote it.
         Save::Late => TEXT.replace(BEFORE, AFTER),
         _ => seen.replace(BEFORE, AFTER),
     };
@@ -195,11 +196,11 @@ fn save(path: &Path, how: Save, late: &mut File) {
 const STEPS: [Step; 6] =
     [Step::Wished, Step::Written, Step::Prepared, Step::Exchanged, Step::Kept, Step::Done];
 
-/// A write during which the user saves at one step, and that may be stopped at one; then a new start.
+/// The state after a write during which the user saved at one step, a crash at one step, and a new start.
 struct Left {
     text: String,
     conflicts: Vec<String>,
-    /// Whether the write came as far as the user's save.
+    /// Whether the write reached the step of the user's save.
     saved: bool,
 }
 
@@ -257,8 +258,8 @@ fn a_save_at_any_step_is_kept_and_so_is_ours() {
     }
 }
 
-/// A crash leaves nobody who remembers what to add to a save that went to a displaced text: it may be kept aside then,
-/// but it is kept.
+/// After a crash, no process knows which stamps to add to a save that went to a displaced text. Such a save
+/// may be kept aside, but it is kept.
 #[test]
 fn a_save_and_a_crash_at_any_steps_lose_no_edit_of_the_users() {
     for how in [Save::Rename, Save::InPlace, Save::Late] {

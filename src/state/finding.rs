@@ -1,13 +1,13 @@
-//! Something to say about a place in the file.
+//! Findings: problems and warnings, each with its place in the file.
 
 use std::fmt;
 
 use crate::base::fault::Fault;
 
-/// A byte-order mark, which some editors write and no parser wants.
+/// The byte-order mark. Some editors write it, but JSON parsers reject it.
 pub const BOM: &str = "\u{feff}";
 
-/// Both count from 1; columns count characters.
+/// A place in a text. Lines and columns count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub line: usize,
@@ -15,7 +15,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Where a byte offset of a text is.
+    /// Returns the place of a byte offset in a text.
     pub fn of(text: &str, offset: usize) -> Self {
         let before = &text[..offset];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -29,25 +29,26 @@ impl fmt::Display for Place {
     }
 }
 
+/// A problem or a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub place: Place,
     /// What is wrong and what was expected.
     pub text: String,
-    /// The line itself, or what of it is near the place, with a caret below.
+    /// The line, or the part of it near the place, with a caret below the place.
     pub excerpt: String,
 }
 
-/// Characters of a line that are shown before and after the place.
+/// Number of characters of the line that are shown before and after the place.
 const NEAR: usize = 60;
 
 impl Finding {
-    /// `text`: the whole file, without a byte-order mark.
+    /// Makes a finding. `text` is the whole file without a byte-order mark.
     pub fn new(text: &str, place: Place, what: impl Into<String>) -> Self {
         let line = text.lines().nth(place.line - 1).unwrap_or("").trim_end_matches('\r');
         let from = place.column.saturating_sub(NEAR + 1);
         let shown: String = line.chars().skip(from).take(2 * NEAR).collect();
-        // A tab stays a tab below, so that the caret stands where it should.
+        // Tabs are repeated, so that the caret is below the place.
         let pad: String =
             shown.chars().take(place.column - 1 - from).map(|c| if c == '\t' { c } else { ' ' }).collect();
         let gutter = place.line.to_string();
@@ -56,14 +57,14 @@ impl Finding {
         Finding { place, text: what.into(), excerpt }
     }
 
-    /// `path:line:column: text`, as compilers write it.
+    /// Returns `path:line:column: text`, the format of compilers.
     pub fn at(&self, path: &std::path::Path) -> String {
         format!("{}:{}:{}: {}", path.display(), self.place.line, self.place.column, self.text)
     }
 
-    /// The file can't be used because of it.
+    /// Makes the fault for a file that is unusable as a whole because of this finding.
     pub fn fault(&self, path: &std::path::Path) -> Fault {
-        Fault::process(self.at(path)).hint("mend the file").excerpt(&self.excerpt)
+        Fault::process(self.at(path)).hint("fix the file").excerpt(&self.excerpt)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The last versions of the state file, so that a mistaken edit costs one command.
+//! The history: the last 20 versions of the state file. One command undoes a mistaken edit.
 
 use std::{
     fmt, fs, io,
@@ -15,11 +15,11 @@ use super::{
     read, schema,
 };
 
-/// Versions that are kept.
+/// Number of versions that are kept.
 const KEPT: usize = 20;
 const FOLDER: &str = "history";
 
-/// Who made a version.
+/// The author of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     Importer,
@@ -38,7 +38,7 @@ impl fmt::Display for By {
 /// The state file as it was after one change.
 #[derive(Debug, Clone)]
 pub struct Version {
-    /// Counts up and is never given twice.
+    /// Increases by one with each version and is never reused.
     pub number: u64,
     pub at: DateTime<Utc>,
     pub by: By,
@@ -46,11 +46,16 @@ pub struct Version {
 }
 
 impl Version {
+    /// Returns the text of the state file in this version.
+    ///
+    /// # Errors
+    ///
+    /// The file of the version can't be read; it may have been removed since.
     pub fn text(&self) -> io::Result<String> {
         fs::read_to_string(&self.path)
     }
 
-    /// `000042-20191021T105116-hand.json`
+    /// Parses a file name such as `000042-20191021T105116-hand.json`. Returns `None` for any other name.
     fn named(path: PathBuf) -> Option<Self> {
         let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
         let mut parts = name.split('-');
@@ -61,7 +66,11 @@ impl Version {
     }
 }
 
-/// The kept versions of a folder's state file, oldest first.
+/// Returns the versions of a folder's state file, oldest first; none if there is no history yet.
+///
+/// # Errors
+///
+/// The folder of the history can't be found or read.
 pub fn versions(folder: &Path) -> io::Result<Vec<Version>> {
     kept(&home::of(folder)?)
 }
@@ -78,7 +87,12 @@ fn kept(home: &Path) -> io::Result<Vec<Version>> {
     Ok(versions)
 }
 
-/// Adds a version, unless it is the newest one already.
+/// Adds a version, unless the newest version has the same text. Keeps at most 20 versions; see
+/// [`expendable`].
+///
+/// # Errors
+///
+/// The history can't be read or written.
 pub fn record(disk: &Disk, text: &str, by: By, now: DateTime<Utc>) -> io::Result<()> {
     let mut versions = kept(&disk.home)?;
     let newest = versions.last();
@@ -90,7 +104,7 @@ pub fn record(disk: &Disk, text: &str, by: By, now: DateTime<Utc>) -> io::Result
     let folder = disk.home.join(OURS).join(FOLDER);
     fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{number:06}-{}-{by}.json", now.format("%Y%m%dT%H%M%S")));
-    #[expect(clippy::disallowed_methods, reason = "a new file; half of it is worth no more than none")]
+    #[expect(clippy::disallowed_methods, reason = "a new file; an incomplete one equals a missing one")]
     fs::write(&path, text)?;
     if let Ok(like) = fs::metadata(&disk.path) {
         fs::set_permissions(&path, like.permissions())?;
@@ -103,17 +117,18 @@ pub fn record(disk: &Disk, text: &str, by: By, now: DateTime<Utc>) -> io::Result
     Ok(())
 }
 
-/// The version to drop first: the oldest one of ours that another one of ours follows, so that what we write every few seconds does
-/// not push out what people have written; else the oldest.
+/// Returns the index of the version to remove first: the oldest version of importer that is followed by
+/// another one of importer, otherwise the oldest of all. So importer's frequent writes do not push out what
+/// people have written.
 fn expendable(versions: &[Version]) -> usize {
     let ours = |version: &Version| version.by == By::Importer;
     versions.windows(2).position(|pair| pair.iter().all(ours)).unwrap_or(0)
 }
 
-/// What differs between two texts, by entry and field.
+/// Describes the differences between two texts, by entry and field.
 pub fn changes(old: &str, new: &str) -> Vec<String> {
     let (Some(old_entries), Some(new_entries)) = (entries(old), entries(new)) else {
-        return vec!["the text, which could not be read".into()];
+        return vec!["the text (one of the two versions can't be parsed)".into()];
     };
     let mut changes = Vec::new();
     let mut left = old_entries.clone();
@@ -142,7 +157,8 @@ fn entries(text: &str) -> Option<Vec<Entry>> {
     Some(entries.collect())
 }
 
-/// The entry that this one was: the same, or else the one of its list that differs in the fewest fields.
+/// Removes from `left` the earlier version of an entry, and returns it: of the entries of its list, the one
+/// that differs in the fewest fields.
 fn take_like(left: &mut Vec<Entry>, entry: &Entry) -> Option<Entry> {
     let of_list = |other: &&(usize, &Entry)| other.1.get("list_id") == entry.get("list_id");
     let nearest = left
@@ -154,10 +170,12 @@ fn take_like(left: &mut Vec<Entry>, entry: &Entry) -> Option<Entry> {
     Some(left.remove(index))
 }
 
+/// Returns the `list_id` of an entry as text.
 fn name(entry: &Entry) -> String {
     entry.get("list_id").map_or("(no list_id)".into(), |id| id.as_str().map_or(id.to_string(), str::to_owned))
 }
 
+/// Describes each field that differs between two versions of an entry.
 fn fields(old: &Entry, new: &Entry) -> Vec<String> {
     let shown = |value: Option<&Value>| value.map_or("(absent)".into(), Value::to_string);
     let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
@@ -169,14 +187,19 @@ fn fields(old: &Entry, new: &Entry) -> Vec<String> {
         .collect()
 }
 
-/// Gives the state file the text of an older version. What it said until then is the newest version afterwards but one.
+/// Replaces the text of the state file with that of an older version. The replaced text and the new text are
+/// added to the history, in this order.
+///
+/// # Errors
+///
+/// The version can't be read, or the state file or the history can't be written.
 pub fn revert(disk: &Disk, version: &Version, now: DateTime<Utc>) -> io::Result<()> {
     let text = version.text()?;
     let slot = disk.own(&format!("revert-{}", digest(text.as_bytes())));
     if !disk.path.exists() {
-        #[expect(clippy::disallowed_methods, reason = "a file of ours, and nobody reads it yet")]
+        #[expect(clippy::disallowed_methods, reason = "a file of importer that no process reads yet")]
         fs::write(&slot, &text)?;
-        // Also if the state file is a link to a missing file.
+        // The state file may be a link to a missing file.
         disk.move_to_free(&slot, &home::target(&disk.path)?)?;
         return record(disk, &text, By::Hand, now);
     }
@@ -219,6 +242,6 @@ mod tests {
             changes(r#"[{"list_id":"a"},{"list_id":"b"}]"#, r#"[{"list_id":"b"},{"list_id":"a"}]"#),
             ["the order of the entries"]
         );
-        assert_eq!(changes("[", "[]"), ["the text, which could not be read"]);
+        assert_eq!(changes("[", "[]"), ["the text (one of the two versions can't be parsed)"]);
     }
 }

@@ -1,5 +1,5 @@
-//! The folder of all of importer's own files: that of the state file itself, with links followed. Every command and the lock use
-//! this module, so that all paths to one state file lead to one folder.
+//! The folder of all of importer's own files: that of the state file itself, with links followed. Every
+//! command and the lock use this module, so that all paths to one state file lead to one folder.
 
 use std::{
     fs, io,
@@ -8,19 +8,20 @@ use std::{
 
 use super::layout::{DEAD_LETTER, NAME, OURS};
 
-/// Length of the longest chain of links that is followed; Linux has the same limit.
+/// Length at which a chain of links counts as a loop. Linux follows at most 40 links (`path_resolution(7)`).
 const LINKS: usize = 40;
-/// Name of the note in the folder of a link that says where the state file was at the last start.
+/// Name of the note beside a link: it has the folder in which the state file was at the last start.
 const LAST: &str = "home";
-/// Files and folders that older versions kept beside the link. The first two must not be lost.
+/// Files and folders that older versions stored beside the link. The first two contain records and must not
+/// be lost.
 const MOVED: [&str; 5] = ["lists", DEAD_LETTER, "late-errors.json", "history", "journal.json"];
 
-/// Returns the folder of importer's own files. `folder` is the one that the user names; its state file may be a link, be reached
-/// over links, or be missing.
+/// Returns the folder of importer's own files. `folder` is the one that the user names. Its state file may be
+/// a link, be reached over links, or be missing.
 ///
 /// # Errors
 ///
-/// If the folder does not exist, or the folder that a link leads to, or if links lead in a circle.
+/// `folder` or the folder that a link leads to does not exist, or the links form a loop.
 pub fn of(folder: &Path) -> io::Result<PathBuf> {
     let target = target(&folder.join(NAME))?;
     let home = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -32,38 +33,43 @@ pub fn of(folder: &Path) -> io::Result<PathBuf> {
 }
 
 /// Returns the path of the file that a path leads to over links. The file may be missing.
+///
+/// # Errors
+///
+/// The chain has [`LINKS`] links or more, or a link can't be read.
 pub fn target(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..LINKS {
         match fs::read_link(&path) {
             Ok(link) => path = path.parent().unwrap_or(Path::new(".")).join(link),
-            // The path is no link, or nothing is there.
+            // The path is not a link, or does not exist.
             Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound) => {
                 return Ok(path);
             }
             Err(error) => return Err(error),
         }
     }
-    Err(io::Error::other(format!("`{}` is a link that leads in a circle", path.display())))
+    Err(io::Error::other(format!("the link `{}` is part of a loop; point it at a file", path.display())))
 }
 
-/// Whether the state file in this folder is a link into another folder.
+/// Returns whether the state file in this folder is a link into another folder.
 pub fn is_elsewhere(folder: &Path, home: &Path) -> bool {
     folder.canonicalize().is_ok_and(|folder| folder != home)
 }
 
-/// Returns the records that an older version left beside a link, if there are any.
+/// Returns the path of records that an older version left beside a link; `None` if there are none.
 pub fn left_beside_link(folder: &Path, home: &Path) -> Option<PathBuf> {
     let matters = [MOVED[0], MOVED[1]].map(|name| beside(folder, name));
     matters.into_iter().find(|path| is_elsewhere(folder, home) && path.exists())
 }
 
-/// Moves the files that an older version left beside a link to the state file, and notes its folder. The caller holds both locks.
+/// Moves the files that an older version left beside a link into the folder of the state file, and notes that
+/// folder. The caller holds both locks.
 ///
 /// # Errors
 ///
-/// If records remain in a former folder: a person has to decide which ones count.
-#[expect(clippy::disallowed_methods, reason = "only to a name that is free, under both locks")]
+/// Records are in a former folder and can't be moved: a person has to decide which records count.
+#[expect(clippy::disallowed_methods, reason = "the new name is free, and both locks are held")]
 pub fn settle(folder: &Path, home: &Path) -> io::Result<()> {
     if !is_elsewhere(folder, home) {
         return Ok(());
@@ -88,7 +94,7 @@ pub fn settle(folder: &Path, home: &Path) -> io::Result<()> {
     if last.is_absolute() && last != home && from.exists() && !to.exists() {
         return Err(io::Error::other(format!(
             "the link `{}` led to `{}` before and leads to `{}` now, but importer's records are still in the former folder: move `{OURS}` \
-             and `{DEAD_LETTER}` from there, or remove `{}` to start without them",
+             and `{DEAD_LETTER}` to the new folder, or remove `{}` to start without these records",
             folder.join(NAME).display(),
             last.display(),
             home.display(),
@@ -100,8 +106,8 @@ pub fn settle(folder: &Path, home: &Path) -> io::Result<()> {
 
 fn at_two_places(from: &Path, to: &Path, why: &str) -> io::Error {
     io::Error::other(format!(
-        "an older version of importer kept `{}` beside the link, but its place is now `{}` ({why}): keep the one that counts in the second \
-         place, and move the other one away",
+        "an older version of importer left `{}` beside the link, but it belongs at `{}` now ({why}): put the one that counts at the \
+         second path, and move the other one away",
         from.display(),
         to.display()
     ))

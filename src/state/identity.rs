@@ -1,4 +1,5 @@
-//! What an entry is known by over edits of the file, and what a run took from it. Pure.
+//! The identity of an entry, which stays the same while people edit the file, and the base version of a run.
+//! Pure.
 
 use chrono::{DateTime, Utc};
 use jsonc_parser::ast::{Object, Value};
@@ -13,16 +14,17 @@ use super::{
 };
 use crate::base::time;
 
-/// What an entry is known by while people reorder, insert and delete entries: its list, and where that stands in
-/// the file more than once, also every field that is not ours.
+/// The identity of an entry while people reorder, insert and delete entries: its list and, if several entries
+/// have that list, every field that importer does not write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryId {
     pub list_id: String,
+    /// All fields except those that importer writes.
     pub others: Map<String, serde_json::Value>,
 }
 
 impl EntryId {
-    /// The name of the folder in which what is to be remembered of the list is kept.
+    /// Returns the name of the folder that contains the ledger of the list.
     pub fn list_folder(&self) -> String {
         list_folder(&self.list_id)
     }
@@ -32,15 +34,16 @@ impl EntryId {
         delivered::settings(&self.list_id, &self.others, vocabulary)
     }
 
-    /// Returns the name of the folder of the entry's checkpoint; dead letters carry it as well. The name depends only on the list
-    /// and on the settings that change what is delivered: no note and no neighboring entry changes it.
+    /// Returns the name of the folder of the entry's checkpoint, which its dead letters contain too. The name
+    /// depends only on the list and on the settings that change what is delivered: notes and other entries do
+    /// not change it.
     pub fn folder(&self, vocabulary: &Vocabulary) -> String {
         let settings = digest(serde_json::Value::from(self.settings(vocabulary)).to_string().as_bytes());
         format!("{}-{}", self.list_folder(), &settings[..12])
     }
 
-    /// Returns the names that older versions gave this folder: first that of an entry whose list has other entries, then that of a
-    /// list's only entry.
+    /// Returns the names that older versions gave this folder: first the name for an entry whose list has
+    /// other entries, then the name for the only entry of a list.
     pub fn former_folders(&self) -> [String; 2] {
         let list = self.list_folder();
         let others: Map<_, _> =
@@ -50,15 +53,16 @@ impl EntryId {
     }
 }
 
-/// Returns the name of the folder of a list. The name contains no hyphen, so that the folders of its entries, which do, belong to
-/// no other list.
+/// Returns the name of the folder of a list: the id itself, or its digest if the id is longer than 64 bytes
+/// or has characters other than ASCII letters, digits and `_`. The name has no hyphen. The folders of entries
+/// have one, so no folder of an entry belongs to two lists.
 pub fn list_folder(list_id: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let readable = list_id.chars().all(plain) && list_id.len() <= 64;
     if readable { list_id.to_owned() } else { digest(list_id.as_bytes()) }
 }
 
-/// The identity of an entry, if it has a `list_id`.
+/// Returns the identity of an entry; `None` if it has no `list_id` or one that is not a string.
 pub fn identify(object: &Object) -> Option<EntryId> {
     let list_id = object.get(LIST_ID.name)?.value.as_string_lit()?.value.to_string();
     let theirs = object.properties.iter().filter(|prop| !OWNED.contains(&prop.name.as_str()));
@@ -66,21 +70,19 @@ pub fn identify(object: &Object) -> Option<EntryId> {
     Some(EntryId { list_id, others })
 }
 
-/// What a run took from its entry and what its result therefore depends on.
+/// The base version of a run: the part of its entry that the result depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Was {
-    /// No `latest_timestamp`: a full load from this `start_offset` up.
-    Absent {
-        start_offset: u64,
-    },
-    /// A null; who writes one during a run, or takes it away, asks for a reload.
-    Null {
-        start_offset: u64,
-    },
+    /// No `latest_timestamp`: a full load from this `start_offset` on.
+    Absent { start_offset: u64 },
+    /// `latest_timestamp` is null: a full load too. Writing or removing the null during a run requests a
+    /// reload.
+    Null { start_offset: u64 },
+    /// A sync of the changes since this time.
     At(DateTime<Utc>),
 }
 
-/// What the entry says now; nothing if it says something unreadable.
+/// Returns the base version that the entry has now; `None` if a field of it can't be read.
 pub fn was(object: &Object) -> Option<Was> {
     let start_offset = || match object.get(START_OFFSET.name) {
         None => Some(0),

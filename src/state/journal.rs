@@ -1,4 +1,5 @@
-//! What we are about to do to the state file, on disk before it is done, so that a crash loses neither side's edit.
+//! The journal: what importer will do to the state file. It is on disk before importer acts, so that a crash
+//! loses neither an edit of importer nor one of the user.
 
 use std::{fs, io};
 
@@ -8,15 +9,16 @@ use super::{disk::Disk, document::Edit};
 
 const NAME: &str = "journal.json";
 
+/// The content of the journal.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Journal {
-    /// Edits that are not in the file yet.
+    /// Pending edits: those not in the state file yet.
     pub wishes: Vec<Edit>,
-    /// The exchange that is under way.
+    /// The exchange in progress.
     pub exchange: Option<Exchange>,
 }
 
-/// Digests of the two texts that change places, and the edit that is made so.
+/// Digests of the two texts of an exchange, and the edit that it applies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Exchange {
     pub before: String,
@@ -25,12 +27,14 @@ pub struct Exchange {
 }
 
 impl Journal {
-    /// The journal as the last process left it; one that can't be read is no reason not to start.
+    /// Reads the journal of the last process. A missing or unreadable journal counts as empty and does not
+    /// prevent a start.
     pub fn load(disk: &Disk) -> Self {
         let bytes = fs::read(disk.own(NAME)).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
+    /// Writes the journal to disk.
     pub fn save(&self, disk: &Disk) -> io::Result<()> {
         disk.write_own(NAME, &serde_json::to_vec(self)?)
     }

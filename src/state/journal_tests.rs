@@ -1,6 +1,6 @@
-//! Journals that an earlier build left when it was cut off within a write: today's build finishes the write. With `FIXTURES=write`
-//! the tests write the journals again; see `tests/fixtures/README.md`.
-#![expect(clippy::disallowed_methods, reason = "the tests play the user, who saves as he likes")]
+//! Tests with journals of an earlier build that was interrupted within a write: the current build finishes
+//! the write. With `FIXTURES=write` the tests write the journals again; see `tests/fixtures/README.md`.
+#![expect(clippy::disallowed_methods, reason = "the tests act as the user, who may save in any way")]
 
 use std::{
     env, fs, io,
@@ -22,7 +22,7 @@ const TEXT: &str = "[\n  {\"list_id\": \"a\", \"consent\": \"full\"}, // ours\n 
 const BEFORE: &str = "\"worker_count\": 1";
 const AFTER: &str = "\"worker_count\": 2";
 const STAMPED: &str = "\"latest_timestamp\": \"2026-11-21T12:00:00\"";
-/// The files of a fixture. Displaced texts and versions of the history are not part of it.
+/// The files of a fixture. Displaced texts and the history are not part of it.
 const FILES: [&str; 3] = [NAME, ".importer/journal.json", ".importer/slot"];
 
 struct Noon;
@@ -49,8 +49,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Cuts a write off at a step; the user saves before the exchange if he `saves`. Keeps what is left, or compares it with the fixture.
-/// Returns a copy of the fixture.
+/// Interrupts a write at a step; if `saves`, the user saves before the exchange. Stores the files that remain
+/// as the fixture, or compares them with it. Returns a copy of the fixture.
 fn cut_off(name: &str, crash: Step, saves: bool) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(NAME);
@@ -74,7 +74,7 @@ fn cut_off(name: &str, crash: Step, saves: bool) -> tempfile::TempDir {
     for file in FILES {
         let [written, kept] =
             [folder.path(), &kept(name)].map(|folder| fs::read_to_string(folder.join(file)).unwrap());
-        assert_eq!(written, kept, "{file} as this build writes it, and as the fixture {name} has it");
+        assert_eq!(written, kept, "{file}: this build and the fixture {name} differ");
     }
     let copied = tempfile::tempdir().unwrap();
     copy(&kept(name), copied.path());

@@ -11,7 +11,7 @@ use crate::base::{
     time,
 };
 
-/// Returns the JSON Schema of the state file, draft 2020-12. Editors complete and check by it.
+/// Returns the JSON Schema of the state file, draft 2020-12. Editors use it for completion and checks.
 pub fn json_schema(vocabulary: &Vocabulary) -> Value {
     let own = ALL.iter().map(|field| (field.name.to_owned(), field.json_schema(vocabulary)));
     let declared = vocabulary.declared.fields.iter();

@@ -1,5 +1,6 @@
-//! The texts that our writes have displaced. An editor that opened the old file before the exchange may still write to
-//! it afterwards; its save is found here and taken over.
+//! Displaced texts: the files that importer's writes have replaced. An editor that opened the old file before
+//! the exchange may still save to it afterwards. This module keeps these files; `recover` finds such a save
+//! and moves it into the state file.
 
 use std::{
     fs, io,
@@ -9,27 +10,29 @@ use std::{
 use super::{disk::Disk, document::Edit, layout::digest};
 
 const PREFIX: &str = "displaced-";
-/// How many of them are kept: an editor that is slower than so many of our writes is not to be expected.
+/// Number of displaced texts that are kept. No editor is expected to keep a file open for longer than 8
+/// writes.
 const KEPT: usize = 8;
 
 /// One displaced text.
 pub struct Lingering {
     pub path: PathBuf,
-    /// Of the text as it was when last looked at; it is also the end of its name, for whoever finds it after a crash.
+    /// Digest of the text when it was last checked. The file name ends with it, so that a start after a crash
+    /// can compare.
     pub digest: String,
-    /// Of the text that has taken its place.
+    /// Digest of the text that replaced it.
     pub ours: String,
-    /// What our text says besides.
+    /// The edit by which that text differs.
     pub edit: Edit,
 }
 
-/// Oldest first.
+/// The displaced texts of this process, oldest first.
 #[derive(Default)]
 pub struct Displaced(pub Vec<Lingering>);
 
 impl Displaced {
-    /// Keeps the file in the slot.
-    #[expect(clippy::disallowed_methods, reason = "the new name is made for it")]
+    /// Keeps the swap file as a displaced text. `before` is its text, `ours` the text that replaced it.
+    #[expect(clippy::disallowed_methods, reason = "the name contains the digest of the text")]
     pub fn keep(
         &mut self,
         disk: &Disk,
@@ -47,8 +50,8 @@ impl Displaced {
         Ok(())
     }
 
-    /// What was saved to a displaced text is taken care of; it is looked at for still later saves.
-    #[expect(clippy::disallowed_methods, reason = "the new name is made for it")]
+    /// Records that a save to a displaced text is handled. Later checks look for the next save.
+    #[expect(clippy::disallowed_methods, reason = "the name contains the digest of the text")]
     pub fn renew(&mut self, disk: &Disk, path: &Path, text: &str) -> io::Result<()> {
         let Some(lingering) = self.0.iter_mut().find(|lingering| lingering.path == path) else {
             return Ok(());
@@ -68,12 +71,12 @@ impl Displaced {
     }
 }
 
-/// Where a displaced text of this digest is kept.
+/// Returns the path of the displaced text with this digest.
 pub fn path(disk: &Disk, digest: &str) -> PathBuf {
     disk.own(&format!("{PREFIX}{digest}"))
 }
 
-/// The files that an earlier process has left, and whether each was written to after that process looked last.
+/// Returns the displaced texts of an earlier process, and for each whether it was saved after the last check.
 pub fn left(disk: &Disk) -> io::Result<Vec<(PathBuf, bool)>> {
     let mut left = Vec::new();
     for file in fs::read_dir(disk.own(""))? {

@@ -1,5 +1,5 @@
-//! Locks a state file for one process: one lock is beside the file itself, and one more beside a link to it. The kernel frees the
-//! locks of a process that crashed.
+//! Locks a state file for one process. One lock is beside the file itself, and a second one beside a link to
+//! it. The kernel releases the locks of a process that crashed.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use super::{home, layout::OURS};
 use crate::base::time;
 
-/// Held until dropped.
+/// The locks of one process; dropping them releases them.
 #[derive(Debug)]
 pub struct Lock {
     _files: Vec<File>,
 }
 
-/// Who holds a lock.
+/// The process that holds a lock, as its lock file names it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Holder {
     pub pid: u32,
@@ -27,22 +27,31 @@ pub struct Holder {
     pub since: String,
 }
 
+/// Why a state file could not be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum NotLocked {
+    /// Another importer holds the lock.
     #[error("{0}")]
     Taken(String),
     #[error(
-        "there is no folder `{0}` (make it and put a state.json into it, or name another one with --state)"
+        "there is no folder `{0}` (create it with a state.json in it, or name another folder with --state)"
     )]
     NoFolder(String),
-    #[error("the state file can't be used: {0}")]
+    #[error("can't access the state file: {0}")]
     Link(io::Error),
-    #[error("could not write in the state folder: {0} (importer needs the right to write there)")]
+    #[error(
+        "could not write to the state folder: {0} (check the folder's permissions and the free disk space)"
+    )]
     Io(#[from] io::Error),
 }
 
-/// Locks the folder of the state file for this process, and the named folder if the file is a link. The second lock keeps another
-/// importer out when the link is changed.
+/// Locks the folder of the state file for this process, and also the named folder if the file is a link. The
+/// second lock keeps another importer out of the named folder even after the link is changed.
+///
+/// # Errors
+///
+/// Another importer holds a lock, the folder is missing or not writable, or [`home::settle`] refuses to
+/// start.
 pub fn take(folder: &Path, now: DateTime<Utc>) -> Result<Lock, NotLocked> {
     if !folder.is_dir() {
         return Err(NotLocked::NoFolder(folder.display().to_string()));
@@ -51,7 +60,7 @@ pub fn take(folder: &Path, now: DateTime<Utc>) -> Result<Lock, NotLocked> {
     let mut files = vec![];
     if home::is_elsewhere(folder, &home) {
         match one(folder, now) {
-            // Without the right to write there, this user's importer has kept nothing in that folder.
+            // The process can't write to that folder, so no importer of this user has stored files in it.
             Err(NotLocked::Io(error)) if is_forbidden(&error) => {}
             taken => files.push(taken?),
         }
@@ -67,7 +76,11 @@ fn is_forbidden(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
-/// Locks one folder, without following its state file.
+/// Locks one folder, without following its state file. The lock lasts until the returned file is dropped.
+///
+/// # Errors
+///
+/// Another importer holds the lock, or the lock file can't be written.
 pub fn one(folder: &Path, now: DateTime<Utc>) -> Result<File, NotLocked> {
     fs::create_dir_all(folder.join(OURS))?;
     let path = folder.join(OURS).join("lock");
@@ -84,7 +97,7 @@ pub fn one(folder: &Path, now: DateTime<Utc>) -> Result<File, NotLocked> {
             });
             let folder = folder.display();
             return Err(NotLocked::Taken(format!(
-                "{holder} works on the folder `{folder}` (stop it with `touch {folder}/controller.quit`, or use another folder)"
+                "{holder} is using the folder `{folder}` (stop it with `touch {folder}/controller.quit`, or use another folder)"
             )));
         }
         Err(TryLockError::Error(error)) => return Err(error.into()),

@@ -1,5 +1,5 @@
-//! The user's file, in which we are a guest: read for what is to be done, changed in three fields and nowhere else.
-//! Knows no third party and no run.
+//! The state file. It belongs to the user: importer reads all of it and writes three fields of an entry,
+//! nothing else. These modules know no third party and no run.
 
 pub mod delivered;
 pub mod disk;

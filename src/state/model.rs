@@ -1,4 +1,4 @@
-//! The state file as it was read: its entries and what is wrong with it. Pure.
+//! The content of the state file: its entries, problems and warnings. Pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,28 +14,28 @@ use crate::base::{
     time,
 };
 
-/// The file as it was at one moment.
+/// The content of the file at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub text: String,
     /// The entries that can run, in file order.
     pub entries: Vec<Entry>,
-    /// What keeps the other entries from running.
+    /// The problems that prevent the other entries from running.
     pub problems: Vec<Finding>,
-    /// What was read differently from how it was written.
+    /// Fields that are ignored, and values that are replaced by a maximum.
     pub warnings: Vec<Finding>,
     /// Every element of the file, including those with a problem.
     pub mentions: Vec<Mention>,
 }
 
-/// Identity and pause of an element of the file, whatever else is wrong with it.
+/// Identity and pause of an element of the file. They are known even if the element has a problem.
 #[derive(Debug, Clone)]
 pub struct Mention {
     /// `None` if its `list_id` can't be read.
     pub id: Option<EntryId>,
     /// The name of its folder; empty without an `id`.
     pub folder: String,
-    /// Whether it says `"enabled": false`.
+    /// Whether it has `"enabled": false`.
     pub disabled: bool,
 }
 
@@ -47,54 +47,55 @@ pub struct Entry {
     pub folder: String,
     /// The settings that change what is delivered, each in one spelling.
     pub settings: Map<String, serde_json::Value>,
-    /// Whether no other entry has its list.
+    /// Whether no other entry has the same list.
     pub alone: bool,
+    /// The place of its opening brace.
     pub place: Place,
-    /// Whether it runs at all.
+    /// Whether it may run; false pauses it.
     pub enabled: bool,
     pub start_offset: u64,
     pub items_per_request: usize,
     pub worker_count: usize,
-    /// What is said of the ends; others know what it means.
+    /// The raw settings of source, mapping and sink; the wiring interprets them.
     pub source: Said,
     pub mapping: Said,
     pub sink: Said,
-    /// How long after the end of a run the next one is due.
+    /// Time from the end of a run to the next one.
     pub every: TimeDelta,
     /// Length of the part of the last window that is read again.
     pub overlap: TimeDelta,
-    /// Whether it is remembered what the sink holds, and for how long; nothing: as is usual for the source.
+    /// Whether and for how long deliveries are cached; `None` for the default of the source.
     pub unchanged: Option<Remember>,
-    /// Whether a full load, too, leaves out what the sink holds.
+    /// Whether a full load skips the records that the sink already has.
     pub full_load: FullLoad,
     /// Whether the first load starts by itself.
     pub first_load: FirstLoad,
-    /// What of people's consent is passed on.
+    /// Which statements on consent are passed on.
     pub policy: Policy,
-    /// The fields that belong to an adapter; adapters know what they mean.
+    /// The fields that belong to an adapter; only the adapters interpret them.
     pub declared: Values,
     /// What those fields contribute to the names of runs and baselines.
     pub names: Names,
-    /// Whether an unusual share of opt-outs is meant.
+    /// Whether an unusual share of opt-outs or opt-ins is intended.
     pub allow_mass_change: bool,
     pub latest_timestamp: Option<DateTime<Utc>>,
-    /// Whether a run of it was recorded before, whatever the timestamp says.
+    /// Whether the entry has a `total_updates`: an earlier run succeeded, whatever `latest_timestamp` is.
     pub delivered_before: bool,
-    /// What a run's result will depend on.
+    /// The base version of the next run.
     pub was: Was,
 }
 
-/// Why an entry can't run although every field of it can be read.
+/// Why an entry can't run although all of its fields are valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfit {
     pub place: Place,
     pub text: String,
-    /// The entry is right, and the environment is not.
+    /// Whether the cause is the environment and not the entry.
     pub environment: bool,
 }
 
 impl Snapshot {
-    /// Takes out the entries that can't run for other reasons than how they are written.
+    /// Removes the entries for which `fit` returns an error, and adds that error to the problems.
     pub fn examine(&mut self, fit: impl Fn(&Entry) -> Result<(), Unfit>) {
         let text = self.text.strip_prefix(BOM).unwrap_or(&self.text);
         let problems = &mut self.problems;
@@ -108,18 +109,18 @@ impl Snapshot {
     }
 }
 
-/// How long it is remembered what was sent, if nothing else is said.
+/// The default of `unchanged.expire`.
 pub const EXPIRE: &str = "7d";
 
-/// What an entry says of one of its ends, as it stands there: a text, an object, or null if it is not mentioned.
+/// The raw setting of a source, mapping or sink: a text, an object, or null if the entry has none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Said {
     pub value: serde_json::Value,
-    /// Of the value; of the entry if it is not mentioned.
+    /// The place of the value; that of the entry if it has none.
     pub place: Place,
 }
 
-/// For how long it is remembered what the sink holds.
+/// Whether and for how long deliveries are cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remember {
     Off,
@@ -127,7 +128,7 @@ pub enum Remember {
 }
 
 impl Remember {
-    /// Where nothing else is said.
+    /// Returns the default: on, for [`EXPIRE`].
     pub fn usual() -> Self {
         time::span(EXPIRE).map_or(Remember::Off, Remember::For)
     }
@@ -146,10 +147,10 @@ pub enum FullLoad {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FirstLoad {
-    /// It starts by itself; on a terminal it waits up to half a minute for Enter.
+    /// It starts by itself; on a terminal it waits up to 30 s for Enter.
     #[default]
     Go,
-    /// It waits until the entry says `confirmed`.
+    /// It waits until the value is `confirmed`.
     Ask,
     /// It starts at once.
     Confirmed,

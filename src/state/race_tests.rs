@@ -1,5 +1,5 @@
-//! The real writer against users who save thousands of times, and against a reader who never stops.
-#![expect(clippy::disallowed_methods, reason = "the tests play the user, who saves as he likes")]
+//! Tests the real writer against users who save thousands of times, and against a reader that never stops.
+#![expect(clippy::disallowed_methods, reason = "the tests act as the user, who may save in any way")]
 
 use std::{
     fs::{self, OpenOptions},
@@ -32,9 +32,9 @@ enum Save {
     Truncate,
 }
 
-/// Saves of each kind of user, at least.
+/// Least number of saves for each kind of save.
 const SAVES: u64 = 1_000;
-/// Saves that must have crossed with a write of ours: without them there was no race.
+/// Least number of saves that must coincide with a write of importer. With fewer, there was no race.
 const CROSSED: u64 = 10;
 
 fn counter(text: &str) -> Option<u64> {
@@ -43,7 +43,7 @@ fn counter(text: &str) -> Option<u64> {
     rest.split(',').next()?.trim().parse().ok()
 }
 
-/// What the user sees, if his last save is in it; he looks for as long as a person takes to wonder.
+/// Returns the text once it contains the user's last save; `None` if it does not within 2 s.
 fn see(path: &Path, expected: u64) -> Option<String> {
     for _ in 0..400 {
         let text = fs::read_to_string(path).unwrap_or_default();
@@ -62,7 +62,7 @@ fn save(path: &Path, text: &str, how: Save) {
             fs::rename(path.with_file_name("new"), path).unwrap();
         }
         Save::InPlace => {
-            // The new text is never shorter: spaces at the end make it so.
+            // Overwrites the text first, then cuts off what remains of a longer one.
             let mut file = OpenOptions::new().write(true).open(path).unwrap();
             file.write_all(text.as_bytes()).unwrap();
             file.set_len(text.len() as u64).unwrap();
@@ -77,17 +77,17 @@ fn save(path: &Path, text: &str, how: Save) {
     }
 }
 
-/// What came of a race.
+/// The result of a race.
 #[derive(Debug)]
 struct Race {
     saves: u64,
-    /// Edits that the user made and could not find again.
+    /// Edits that the user made and that are missing afterwards.
     lost: u64,
-    /// Writes of ours.
+    /// Writes of importer.
     writes: u64,
-    /// Saves that came out of an exchange and were given their name back.
+    /// Saves that an exchange had replaced and that were put back.
     crossed: u64,
-    /// Saves that are kept aside, since a newer one was in force.
+    /// Saves that are kept aside because a newer one is in force.
     aside: usize,
 }
 
@@ -115,7 +115,7 @@ fn race(how: Save) -> Race {
                 let stamp = Stamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
                 let edit = Edit { entry: entry.id.clone(), alone: entry.alone, was: entry.was, stamp };
                 if let Ok(applied) = file.apply_now(&edit) {
-                    // A user who saves what he read before our last write takes our stamp back; that is his right.
+                    // A save of a text from before the last write removes its stamp. The user's edit wins.
                     entry =
                         applied.snapshot.entries.into_iter().find(|entry| entry.id.list_id == "a").unwrap();
                     writes.fetch_add(1, Ordering::Relaxed);
@@ -153,7 +153,7 @@ fn not_one_edit_is_lost_in_a_race() {
         let race = race(how);
         let Race { saves, lost, writes, crossed, aside } = race;
         println!(
-            "{saves} saves {how:?}: {lost} lost, {writes} writes of ours, {crossed} crossed, {aside} kept aside"
+            "{saves} saves {how:?}: {lost} lost, {writes} writes of importer, {crossed} coincided, {aside} kept aside"
         );
         assert!(crossed >= CROSSED, "there was no race");
         assert_eq!(lost, 0);

@@ -1,4 +1,4 @@
-//! Reading the state file, without being part of its writing.
+//! Reads the state file, for commands and for the writer.
 
 use std::{io, path::Path};
 
@@ -11,18 +11,30 @@ use super::{
 };
 use crate::base::fault::Fault;
 
-/// Reads a state file, waiting a moment for one that is just being saved. A [`Fault::Process`] says what is wrong with
-/// it and where.
+/// Reads a state file. If an editor is saving it, waits up to 10 s until the text is whole.
+///
+/// # Errors
+///
+/// A [`Fault::Process`], with the place if the text is no array of entries. A bad entry is no error; see
+/// [`schema::read`].
 pub fn load(path: &Path, vocabulary: &'static Vocabulary) -> Result<Snapshot, Fault> {
     inspect(path, vocabulary)?.map_err(|finding| finding.fault(path))
 }
 
-/// As [`load`], with a finding where the text as a whole is no array of entries.
+/// Does the work of [`load`], but returns a [`Finding`] if the text as a whole is no array of entries.
+///
+/// # Errors
+///
+/// A [`Fault::Process`] if the file is missing, unreadable or not UTF-8.
 pub fn inspect(path: &Path, vocabulary: &'static Vocabulary) -> Result<Result<Snapshot, Finding>, Fault> {
     Ok(schema::read(&text(path)?, vocabulary))
 }
 
-/// The whole text of a state file, or of a copy of it.
+/// Returns the whole text of a state file, or of a copy of it.
+///
+/// # Errors
+///
+/// A [`Fault::Process`] if the file is missing, unreadable or not UTF-8.
 pub fn text(path: &Path) -> Result<String, Fault> {
     let bytes = disk::read_whole(path, is_whole).map_err(|error| unreadable(path, &error))?;
     String::from_utf8(bytes).map_err(|error| {
@@ -32,7 +44,8 @@ pub fn text(path: &Path) -> Result<String, Fault> {
     })
 }
 
-/// Whether a text is a whole state file, not a part that an editor has written so far: valid UTF-8 that parses.
+/// Returns whether a text is a whole state file, and not the part that an editor has written so far: UTF-8
+/// that parses.
 pub fn is_whole(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| schema::parse(text).is_ok())
 }
@@ -44,8 +57,8 @@ fn unreadable(path: &Path, error: &io::Error) -> Fault {
     }
     let example = path.with_file_name("state.example.json");
     Fault::process(format!("there is no state file `{shown}`")).hint(if example.exists() {
-        format!("copy {} there and put your lists into it", example.display())
+        format!("copy {} there and add your lists", example.display())
     } else {
-        "write `[{\"list_id\": \"…\"}]` into it, with the id of your list".into()
+        "create it with `[{\"list_id\": \"…\"}]` and the id of your list".into()
     })
 }

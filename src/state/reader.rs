@@ -1,4 +1,4 @@
-//! Reads one entry of the state file: every field, and all that is wrong with it.
+//! Reads one entry of the state file: every field, and every problem.
 
 mod adapters;
 mod declared;
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::base::{consent::Policy, declared::is_name, time};
 
-/// What is found while one entry is read.
+/// Reads one entry and collects its problems and warnings.
 pub struct Reader<'a> {
     pub(super) text: &'a str,
     pub(super) vocabulary: &'static Vocabulary,
@@ -32,11 +32,12 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// `text` is the whole file's.
+    /// Makes a reader. `text` is the whole file without a byte-order mark.
     pub fn new(text: &'a str, vocabulary: &'static Vocabulary) -> Self {
         Reader { text, vocabulary, problems: vec![], warnings: vec![] }
     }
 
+    /// Adds a problem, at the beginning of `at`.
     pub fn problem(&mut self, at: &impl Ranged, text: String) {
         self.problems.push(self.finding(at, text));
     }
@@ -49,6 +50,8 @@ impl<'a> Reader<'a> {
         Finding::new(self.text, Place::of(self.text, at.start()), text)
     }
 
+    /// Reads an element of the file. Returns `None` if it is no entry or its identity can't be read; even if
+    /// it returns an entry, `problems` decides whether the entry may run.
     pub fn entry(&mut self, element: &Value) -> Option<Entry> {
         let Value::Object(object) = element else {
             self.problem(element, format!("expected an entry `{{ … }}`, found {}", kind(element)));
@@ -60,7 +63,7 @@ impl<'a> Reader<'a> {
                 self.warning(prop, text);
             }
         }
-        // All fields are read before any is missed, so that all problems are told.
+        // All fields are read before a missing one ends the reading, so that all problems are reported.
         let id = self.id(object);
         let enabled = self.flag(object, &ENABLED);
         let start_offset = self.whole(object, &START_OFFSET);
@@ -106,6 +109,7 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Reads the identity. Returns `None`, with a problem, if `list_id` is missing or invalid.
     fn id(&mut self, object: &Object) -> Option<EntryId> {
         let id = identify(object).filter(|id| is_name(&id.list_id));
         if id.is_none() {
@@ -119,16 +123,17 @@ impl<'a> Reader<'a> {
         id
     }
 
-    /// Of two equal keys some tools read the first and some the last, so neither is taken.
+    /// Reports duplicate keys. Some tools read the first one and some the last, so neither counts.
     pub(super) fn refuse_repeated_keys(&mut self, object: &Object) {
         for (index, prop) in object.properties.iter().enumerate() {
             let name = prop.name.as_str();
             if object.properties[..index].iter().any(|earlier| earlier.name.as_str() == name) {
-                self.problem(prop, format!("`{name}` stands twice here; remove one of them"));
+                self.problem(prop, format!("duplicate key `{name}`; remove one"));
             }
         }
     }
 
+    /// Reads true or false. Returns the default if the field is absent, or with a problem if it is invalid.
     fn flag(&mut self, object: &Object, field: &Field) -> bool {
         let default = field.default == Some("true");
         let Some(prop) = object.get(field.name) else { return default };
@@ -139,7 +144,8 @@ impl<'a> Reader<'a> {
         flag.unwrap_or(default)
     }
 
-    /// One of the field's words; its default when absent or, with a problem, when it is something else.
+    /// Reads one of the field's words. Returns the default if the field is absent, or with a problem if it is
+    /// invalid.
     pub(super) fn word<T: Default + DeserializeOwned>(&mut self, object: &Object, field: &Field) -> T {
         let (Some(prop), Kind::Word(words)) = (object.get(field.name), field.kind) else {
             return T::default();
@@ -151,7 +157,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A whole number within the field's bounds; its default when absent or, with a problem, when it is something else.
+    /// Reads a whole number within the field's bounds. Returns the default if the field is absent, or with a
+    /// problem if it is invalid.
     fn whole(&mut self, object: &Object, field: &Field) -> u64 {
         let Kind::Whole { least, most } = field.kind else { return 0 };
         let default = field.default.and_then(|text| text.parse().ok()).unwrap_or(least);
@@ -163,13 +170,14 @@ impl<'a> Reader<'a> {
             return default;
         };
         if let Some(most) = most.filter(|&most| number > most) {
-            let text = format!("`{}` is {number}, the maximum of {most} is used", field.name);
+            let text = format!("`{}` is {number}; using the maximum of {most}", field.name);
             self.warning(&prop.value, text);
             return most;
         }
         number
     }
 
+    /// Reads a time. Returns `None` if it is null or absent, or with a problem if it is invalid.
     fn time(&mut self, object: &Object, field: &Field) -> Option<DateTime<Utc>> {
         let prop = object.get(field.name)?;
         if prop.value.as_null_keyword().is_some() {
@@ -189,19 +197,21 @@ impl<'a> Reader<'a> {
         self.unlike(prop.name.as_str(), &prop.value, expected);
     }
 
+    /// Adds the problem that a value is not as expected; shows its first 40 characters.
     pub(super) fn unlike(&mut self, name: &str, value: &Value, expected: &str) {
         let found: String = value.text(self.text).chars().take(40).collect();
         self.problem(value, format!("`{name}` must be {expected}; found {found}"));
     }
 }
 
-/// More digits than any list has members are as many as there can be.
+/// Parses a whole number without sign, fraction or exponent. A number above 64 bits counts as the largest
+/// one.
 fn whole(digits: &str) -> Option<u64> {
     let ordinary = digits.bytes().all(|digit| digit.is_ascii_digit());
     ordinary.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
-/// What a value is, in words.
+/// Returns the type of a value, in words.
 pub fn kind(value: &Value) -> &'static str {
     match value {
         Value::StringLit(_) => "a string",

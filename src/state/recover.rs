@@ -1,4 +1,5 @@
-//! What a crash or a late save has left: finished, taken over, or kept aside, but never dropped.
+//! Handles what a crash or a late save has left: an unfinished write is finished or undone, and a user's save
+//! becomes the state file or is kept aside. No save is ever dropped.
 
 use std::{
     fs, io,
@@ -18,10 +19,11 @@ use super::{
 };
 use crate::base::{fault::Fault, time};
 
-/// Of ours, where files can't be exchanged.
+/// The second name of the replaced file, in importer's folder. Used only where files can't be exchanged.
 pub const ASIDE: &str = "aside";
 
 impl StateFile {
+    /// Checks every displaced text for a late save.
     pub(super) fn look_back_at(&self, held: &mut Held) -> Result<(), Fault> {
         for index in 0..held.displaced.0.len() {
             self.take_over(held, index).map_err(|error| self.unwritable(&error))?;
@@ -29,8 +31,9 @@ impl StateFile {
         Ok(())
     }
 
-    /// If the displaced text at `index` was written to: its save, stamped as ours were since, becomes the file, provided
-    /// that nobody saved there as well.
+    /// Handles a late save to the displaced text at `index`. If the state file still has importer's last
+    /// text, the save replaces it, with all stamps that were written since. If the user has saved the state
+    /// file too, the late save is kept aside.
     fn take_over(&self, held: &mut Held, index: usize) -> io::Result<()> {
         let displaced = &held.displaced.0;
         let path = displaced[index].path.clone();
@@ -38,7 +41,8 @@ impl StateFile {
         if digest(&bytes) == displaced[index].digest {
             return Ok(());
         }
-        // Half saved, it is looked at again; the next start keeps it aside if it never becomes whole.
+        // An incomplete save is checked again later. If it never becomes whole, the next start keeps it
+        // aside.
         let Some(late) = read::text(&path).ok().filter(|late| schema::parse(late).is_ok()) else {
             return Ok(());
         };
@@ -52,7 +56,7 @@ impl StateFile {
         }
         let edit = displaced[index].edit.clone();
         if in_force && self.replace(held, &now, &merged, &edit)? {
-            info!("an edit that was saved while importer wrote the state file has been taken over.");
+            info!("applied an edit that was saved while importer was writing the state file.");
             self.remember(&merged, By::Hand);
         } else {
             let copy = self.disk.own("late");
@@ -62,21 +66,22 @@ impl StateFile {
         held.displaced.renew(&self.disk, &path, &late)
     }
 
-    /// Keeps a user's text that has no place beside the one in force.
+    /// Keeps a user's text that conflicts with the state file, as `state.json.conflict-TIME` beside it.
     pub(super) fn set_aside(&self, path: &Path) -> io::Result<()> {
         let target = self.disk.target().unwrap_or_else(|_| self.path().to_owned());
         let now = self.clock.now().format("%Y%m%dT%H%M%S");
         let conflict =
             self.disk.move_to_free(path, &target.with_file_name(format!("{NAME}.conflict-{now}")))?;
         warn!(
-            "two saves of the state file crossed; one is in force, the other one is kept as {:?}: compare them.",
+            "two saves of the state file conflict: one is in force, the other is kept as {:?}; compare the two files.",
             conflict.display().to_string()
         );
         Ok(())
     }
 
-    /// Empties the slot after an exchange that a crash or an error has cut short: a user's save that is in it gets its
-    /// name back, if ours still has it and the save is whole, or else is kept aside.
+    /// Removes the swap file after an exchange that a crash or an error interrupted. A user's save in it
+    /// becomes the state file again if the save is whole and the state file still has importer's text;
+    /// otherwise it is kept aside. Without an `exchange`, the swap file has nothing to keep.
     pub(super) fn settle_slot(&self, exchange: Option<Exchange>) -> io::Result<()> {
         let slot = self.disk.own(SLOT);
         if !slot.exists() {
@@ -98,13 +103,14 @@ impl StateFile {
         if slot.exists() { fs::remove_file(slot) } else { Ok(()) }
     }
 
-    /// Finishes or undoes the exchange that a crash has cut short, then makes the edits that were still wished for.
+    /// Finishes or undoes the exchange that a crash interrupted, then applies the pending edits.
     pub(super) fn recover(&self) -> io::Result<()> {
         let mut journal = Journal::load(&self.disk);
         self.recover_aside(&self.disk.own(SLOT))?;
         if let Some(exchange) = journal.exchange.take() {
-            // The exchange was made if the text before ours came out of it: its wish is in the file, or was until the
-            // user took it out again, which is then his wish.
+            // If the replaced text was the expected one, the exchange was made: its edit is in the file,
+            // unless the user has removed it since. That removal counts, so the edit must not be applied
+            // again.
             let before = fs::read(self.disk.own(SLOT)).map(|text| digest(&text) == exchange.before);
             if before.unwrap_or_else(|_| linger::path(&self.disk, &exchange.before).exists()) {
                 journal.wishes.retain(|wish| *wish != exchange.edit);
@@ -124,8 +130,8 @@ impl StateFile {
         Ok(())
     }
 
-    /// Where files can't be exchanged, a crash may have come between the two renames.
-    #[expect(clippy::disallowed_methods, reason = "the slot is empty")]
+    /// Finishes a replacement without exchange that a crash interrupted between its two renames.
+    #[expect(clippy::disallowed_methods, reason = "there is no swap file")]
     fn recover_aside(&self, slot: &Path) -> io::Result<()> {
         let aside: PathBuf = self.disk.own(ASIDE);
         match (aside.exists(), slot.exists()) {
@@ -135,15 +141,18 @@ impl StateFile {
         }
     }
 
+    /// Applies a pending edit and logs the result. An edit that fails stays pending.
     pub(super) fn redo(&self, edit: &Edit) {
         let (list, until) = (&edit.entry.list_id, time::spoken(edit.stamp.latest_timestamp));
         match self.apply(edit) {
             Ok(Applied { overruled: None, .. }) => {
-                info!("list {list:?}: the run up to {until:?} had ended before, and is written now.");
+                info!("list {list:?}: wrote the result of an earlier run, up to {until:?}.");
             }
-            // Written already, or changed by hand since.
+            // It was written before, or the user has changed the entry since.
             Ok(_) => {}
-            Err(fault) => warn!("list {list:?}: the run up to {until:?} can't be written yet: {fault}"),
+            Err(fault) => warn!(
+                "list {list:?}: could not write the result of an earlier run, up to {until:?}, yet: {fault}"
+            ),
         }
     }
 }

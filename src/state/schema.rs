@@ -1,4 +1,4 @@
-//! What the text of the state file says: its entries, and every problem with its place. Pure.
+//! Parses the text of the state file: its entries, and every problem with its place. Pure.
 
 use jsonc_parser::{
     CollectOptions, ParseOptions,
@@ -18,7 +18,8 @@ use super::{
 };
 use crate::base::declared::is_name;
 
-/// JSON with comments and trailing commas, and nothing looser: other tools must be able to read the file.
+/// Allows comments and trailing commas, and no other extension of JSON: other tools must be able to read the
+/// file.
 const OPTIONS: ParseOptions = ParseOptions {
     allow_comments: true,
     allow_trailing_commas: true,
@@ -32,7 +33,11 @@ const OPTIONS: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-/// The file's array. Ranges in it count from behind a byte-order mark.
+/// Parses the text and returns its array. Ranges in the array start after a byte-order mark.
+///
+/// # Errors
+///
+/// The text is not valid JSON of this kind, or not an array.
 pub fn parse(text: &str) -> Result<Array<'_>, Finding> {
     let text = text.strip_prefix(BOM).unwrap_or(text);
     let root =
@@ -50,7 +55,11 @@ pub fn parse(text: &str) -> Result<Array<'_>, Finding> {
     }
 }
 
-/// Reads a whole file. Only a text that is no array fails as a whole; a bad entry is that entry's problem.
+/// Reads a whole file. A bad entry is a problem of that entry only; the others can run.
+///
+/// # Errors
+///
+/// The text is no array of entries; see [`parse`].
 pub fn read(text: &str, vocabulary: &'static Vocabulary) -> Result<Snapshot, Finding> {
     let array = parse(text)?;
     let body = text.strip_prefix(BOM).unwrap_or(text);
@@ -63,8 +72,7 @@ pub fn read(text: &str, vocabulary: &'static Vocabulary) -> Result<Snapshot, Fin
         snapshot.warnings.append(&mut reader.warnings);
         if let Some(first) = entry.as_ref().and_then(|new| snapshot.entries.iter().find(|e| e.id == new.id)) {
             let first = first.place.line;
-            reader
-                .problem(element, format!("this entry repeats the one at line {first}; remove one of them"));
+            reader.problem(element, format!("duplicate of the entry at line {first}; remove one"));
         }
         if reader.problems.is_empty() {
             snapshot.entries.extend(entry);
@@ -80,6 +88,7 @@ pub fn read(text: &str, vocabulary: &'static Vocabulary) -> Result<Snapshot, Fin
     Ok(snapshot)
 }
 
+/// Returns identity and pause of an element, as far as they can be read.
 fn mention(element: &Value, vocabulary: &Vocabulary) -> Mention {
     let Value::Object(object) = element else {
         return Mention { id: None, folder: String::new(), disabled: false };
@@ -91,7 +100,8 @@ fn mention(element: &Value, vocabulary: &Vocabulary) -> Mention {
     Mention { id, folder, disabled: once(ENABLED.name) && enabled.is_some_and(|enabled| !enabled.value) }
 }
 
-/// The parser says what it found; people need to know what should have stood there.
+/// Makes a finding from an error of the parser. The parser names what it found, the finding names what was
+/// expected.
 fn broken(text: &str, error: &ParseError) -> Finding {
     use ParseErrorKind::*;
     let what = match error.kind() {
@@ -213,10 +223,10 @@ mod tests {
                 line 5 column 84: `latest_timestamp` must be a time such as "2019-10-21T09:50:54" (UTC unless it names a zone), or null for a full load; found "soon"
                 line 6 column 41: `items_per_request` must be a whole number from 1 to 1000; found 0
                 line 6 column 60: `worker_count` must be a whole number from 1 to 10; found 1.5
-                line 7 column 39: `worker_count` stands twice here; remove one of them
+                line 7 column 39: duplicate key `worker_count`; remove one
                 line 8 column 3: expected an entry `{ … }`, found a string
-                line 10 column 3: this entry repeats the one at line 2; remove one of them
-                line 9 column 23: unknown field `note` is kept, but not used (a note of your own may be named `x-note`)"#]],
+                line 10 column 3: duplicate of the entry at line 2; remove one
+                line 9 column 23: unknown field `note` is ignored; for a note of your own, use a name such as `x-note`"#]],
         );
         let lists: Vec<String> =
             read(text, &SAMPLE).unwrap().entries.into_iter().map(|entry| entry.id.list_id).collect();
@@ -231,8 +241,8 @@ mod tests {
         check(
             text,
             expect![[r#"
-                line 1 column 40: `items_per_request` is 5000, the maximum of 1000 is used
-                line 1 column 62: `worker_count` is 11, the maximum of 10 is used"#]],
+                line 1 column 40: `items_per_request` is 5000; using the maximum of 1000
+                line 1 column 62: `worker_count` is 11; using the maximum of 10"#]],
         );
     }
 }

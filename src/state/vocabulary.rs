@@ -1,12 +1,12 @@
-//! What the adapters add to the state file: defaults, and fields of an entry. This floor knows no adapter; it is handed their
-//! declarations.
+//! The vocabulary of the state file: what the adapters add to it, defaults and fields of an entry. `state`
+//! knows no adapter; the wiring passes the declarations in.
 
 use serde_json::Value;
 
 use super::fields::{self, MAPPING, SINK, SOURCE};
 use crate::base::{adapter::NOTES, declared::Declared, spec::Catalog};
 
-/// Settings that belong into the object of another field, whatever its type.
+/// Settings, each with the field whose object it belongs in.
 const WITHIN: [(&str, &str); 4] =
     [("min_interval", "source"), ("retry", "source"), ("store", "unchanged"), ("expire", "unchanged")];
 
@@ -15,20 +15,20 @@ pub struct Vocabulary {
     pub source: &'static Catalog,
     pub mapping: &'static Catalog,
     pub sink: &'static Catalog,
-    /// Returns the mapping of an entry that names none, by the type of its source.
+    /// Returns the default mapping for a type of source.
     pub default_mapping: fn(source: &str) -> &'static str,
     /// Fields of an entry that belong to an adapter.
     pub declared: &'static Declared,
 }
 
 impl Vocabulary {
-    /// Returns the adapters that a field of an entry chooses from.
+    /// Returns the catalog from which a field chooses; `None` if the field chooses no adapter.
     pub fn catalog(&self, field: &str) -> Option<&'static Catalog> {
         let catalogs = [(&SOURCE, self.source), (&MAPPING, self.mapping), (&SINK, self.sink)];
         catalogs.into_iter().find(|(choice, _)| choice.name == field).map(|(_, catalog)| catalog)
     }
 
-    /// Returns the value that counts when a field is absent; `None` where there is no such value.
+    /// Returns the value that counts when a field is absent; `None` if there is no such value.
     pub fn default(&self, field: &str) -> Option<Value> {
         match self.catalog(field) {
             Some(catalog) => catalog.default(),
@@ -36,20 +36,20 @@ impl Vocabulary {
         }
     }
 
-    /// Returns the hint for a field that importer does not know; `None` for a note.
+    /// Returns the warning for an unknown field; `None` if the field is known or a note.
     pub fn unknown(&self, name: &str) -> Option<String> {
         if self.fields().any(|field| field == name) || NOTES.iter().any(|note| name.starts_with(note)) {
             return None;
         }
         if let Some((_, within)) = WITHIN.iter().find(|(known, _)| *known == name) {
-            return Some(format!("`{name}` is not used here; it belongs into the object of `{within}`"));
+            return Some(format!("`{name}` is ignored here; move it into the object of `{within}`"));
         }
         let distance = |field: &&str| strsim::damerau_levenshtein(field, &name.to_lowercase());
         let nearest = self.fields().min_by_key(distance);
         Some(match nearest.filter(|field| distance(field) <= 1 + field.len() / 4) {
-            Some(field) => format!("unknown field `{name}` is not used; did you mean `{field}`?"),
+            Some(field) => format!("unknown field `{name}` is ignored; did you mean `{field}`?"),
             None => format!(
-                "unknown field `{name}` is kept, but not used (a note of your own may be named `x-{name}`)"
+                "unknown field `{name}` is ignored; for a note of your own, use a name such as `x-{name}`"
             ),
         })
     }
@@ -61,7 +61,7 @@ impl Vocabulary {
     }
 }
 
-/// Declarations of no real adapter, for the tests of this floor and of those above that know no adapter either.
+/// Declarations of invented adapters, for the tests of `state` and of other modules that know no adapter.
 #[cfg(test)]
 pub const SAMPLE: Vocabulary = Vocabulary {
     source: &Catalog { default: Some("rows"), about: "", common: &[], specs: &[] },
@@ -125,7 +125,7 @@ mod tests {
                 "line 2 column 24: `-b` begins with a hyphen",
                 "line 2 column 38: `labels.c` must be a number; found true",
                 "line 2 column 55: `labels.d` must be a number; found \"x\"",
-                "line 2 column 69: `e` stands twice here; remove one of them",
+                "line 2 column 69: duplicate key `e`; remove one",
             ]
         );
         assert_eq!(

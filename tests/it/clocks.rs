@@ -313,7 +313,7 @@ fn overlap_is_from_a_second_to_a_day_for_importer_and_for_editors() {
             None => taken += 1,
             Some(problem) => {
                 refused += 1;
-                assert!(problem.text.contains("`overlap` must be a length of time from a second to a day"));
+                assert!(problem.text.contains("`overlap` must be a duration from one second to one day"));
             }
         }
     }

@@ -118,7 +118,7 @@ async fn a_dangling_link_is_reported_and_its_file_may_come_later() {
     assert!(code == 2 && log.contains("leads to the folder `") && log.contains("/no`"), "{log}");
     put(link.clone());
     let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
-    assert!(code == 2 && log.contains("leads in a circle"), "{log}");
+    assert!(code == 2 && log.contains("is part of a loop"), "{log}");
 }
 
 /// Opens the state file as `go` does, without runs.

@@ -216,7 +216,7 @@ async fn a_read_only_folder_is_reported_before_anything_is_imported() {
     }
     let (code, _, log) = finish(command).await;
     assert_eq!(code, 2, "{log}");
-    assert!(log.contains("could not write in the state folder"), "{log}");
+    assert!(log.contains("could not write to the state folder"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

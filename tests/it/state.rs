@@ -150,11 +150,10 @@ async fn an_unknown_field_is_warned_of_once_with_the_nearest_name_and_kept() {
     let world = World::new().list("typo1", 10).with_state(text);
     world.go_for(minutes(5)).await.unwrap();
     assert_eq!(
-        world
-            .logged("state.json:1:23: unknown field `worker_cout` is not used; did you mean `worker_count`?"),
+        world.logged("state.json:1:23: unknown field `worker_cout` is ignored; did you mean `worker_count`?"),
         1
     );
-    assert_eq!(world.logged("unknown field `owner` is kept, but not used"), 1);
+    assert_eq!(world.logged("unknown field `owner` is ignored; for a note"), 1);
     assert_eq!(world.logged("unknown field"), 2);
     assert!(world.state().starts_with(text.trim_end_matches("}]")));
 }
@@ -244,7 +243,7 @@ fn check_reports_all_problems_at_once_and_by_its_exit_code() {
     for expected in [
         "state/state.json:2:36: `worker_count` must be a whole number from 1 to 10; found 0: problem\n 2 |   {\"list_id\"",
         "state/state.json:3:3: `latest_timestamp` 2999-01-01T00:00:00 is more than an hour in the future, so the entry does not run: problem",
-        "state/state.json:2:39: unknown field `start_ofset` is not used; did you mean `start_offset`?: warning",
+        "state/state.json:2:39: unknown field `start_ofset` is ignored; did you mean `start_offset`?: warning",
         "1 entry can run; 2 problems, 1 warning.",
     ] {
         assert!(told.contains(expected), "{told}");
@@ -398,7 +397,7 @@ fn one_process_works_on_a_folder_and_a_second_one_names_it() {
     let told = lock::take(folder.path(), at("2026-11-21T12:00:00")).unwrap_err().to_string();
     let expected = format!("another importer (pid {} on ", std::process::id());
     assert!(
-        told.starts_with(&expected) && told.contains(", since 2026-11-21 12:00:00 UTC) works on the folder"),
+        told.starts_with(&expected) && told.contains(", since 2026-11-21 12:00:00 UTC) is using the folder"),
         "{told}"
     );
     drop(held);

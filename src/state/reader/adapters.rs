@@ -1,5 +1,5 @@
-//! Reads what an entry says of its ends: where records come from, what becomes of them, where they go, how often, and whether
-//! unchanged ones are held back. Which types there are is not known here.
+//! Reads the raw settings of source, mapping and sink, the durations, and `unchanged`. The types of adapters
+//! are not known here.
 
 use chrono::TimeDelta;
 use jsonc_parser::{
@@ -17,12 +17,12 @@ use crate::{
     },
 };
 
-const A_SPAN: &str = "a length of time of at least a second, such as \"30s\", \"5m\", \"2h\" or \"7d\"";
+const A_SPAN: &str = "a duration of at least one second, such as \"30s\", \"5m\", \"2h\" or \"7d\"";
 
-const A_SHORT_SPAN: &str = "a length of time from a second to a day, such as \"60s\" or \"2h\"";
+const A_SHORT_SPAN: &str = "a duration from one second to one day, such as \"60s\" or \"2h\"";
 
 impl Reader<'_> {
-    /// A text or an object with a `type`; what it means is not ours to say.
+    /// Reads a raw setting: a text, or an object with a `type`. Does not check whether the type exists.
     pub fn said(&mut self, object: &Object, field: &Field) -> Said {
         let Some(prop) = object.get(field.name) else {
             return Said { value: serde_json::Value::Null, place: Place::of(self.text, object.start()) };
@@ -41,7 +41,7 @@ impl Reader<'_> {
         Said { value: prop.value.clone().into(), place: Place::of(self.text, prop.value.start()) }
     }
 
-    /// At any depth.
+    /// Reports duplicate keys at any depth.
     pub(super) fn refuse_repeats_within(&mut self, value: &Value) {
         match value {
             Value::Object(object) => {
@@ -53,8 +53,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a length of time within the field's bounds. Returns the default if the field is absent or invalid; an invalid one is
-    /// a problem of the entry.
+    /// Reads a duration within the field's bounds. Returns the default if the field is absent, or with a
+    /// problem if it is invalid.
     pub fn span(&mut self, object: &Object, field: &Field) -> TimeDelta {
         let default = field.default.and_then(|text| time::span(text.trim_matches('"'))).unwrap_or_default();
         let Some(prop) = object.get(field.name) else { return default };
@@ -66,6 +66,7 @@ impl Reader<'_> {
         })
     }
 
+    /// Reads `unchanged`. Returns `None` if it is absent or, with a problem, if its duration is invalid.
     pub fn remember(&mut self, object: &Object) -> Option<Remember> {
         let prop = object.get(UNCHANGED.name)?;
         let (store, expire) = match &prop.value {
@@ -74,7 +75,10 @@ impl Reader<'_> {
                 let stranger =
                     inner.properties.iter().find(|prop| !["store", "expire"].contains(&prop.name.as_str()));
                 if let Some(stranger) = stranger {
-                    self.problem(stranger, "`unchanged` knows only `store` and `expire`".into());
+                    self.problem(
+                        stranger,
+                        "unknown setting of `unchanged`; expected `store` or `expire`".into(),
+                    );
                 }
                 (inner.get("store").map(|prop| &prop.value), inner.get("expire"))
             }

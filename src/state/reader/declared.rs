@@ -1,4 +1,5 @@
-//! Reads the fields of an entry that an adapter declares: what is wrong with a value, the adapter says; where, is known here.
+//! Reads the fields of an entry that an adapter declares. The adapter checks the values; this module adds the
+//! place of a problem.
 
 use jsonc_parser::ast::{Object, ObjectProp};
 use serde_json::Value;
@@ -7,7 +8,8 @@ use super::Reader;
 use crate::base::declared::{Check, EntryField, Raw, Values, Wrong};
 
 impl Reader<'_> {
-    /// Reads the declared fields that the entry sets, each as it stands there.
+    /// Reads the declared fields of an entry and returns their values unchanged. Leaves out values with a
+    /// problem.
     pub fn declared(&mut self, object: &Object) -> Values {
         let fields = self.vocabulary.declared.fields.iter();
         let values = fields.filter_map(|field| {
@@ -31,7 +33,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads an object member by member. A member with a problem is left out.
+    /// Reads an object member by member. Leaves out members with a problem.
     fn members(
         &mut self,
         prop: &ObjectProp,
