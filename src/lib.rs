@@ -1,19 +1,19 @@
-//! Keeps people's lists in step between the services that hold them: the members of Mailchimp lists become contacts
-//! in Ometria, driven by one file that people edit while it runs.
+//! Syncs lists between services, such as Mailchimp and Ometria, as one file describes. People may edit the
+//! file while importer runs.
 //!
-//! The house has floors, and every import points down; a test holds that.
+//! The modules form floors: each floor imports only lower ones. A test checks this.
 //!
 //! ```text
-//! 6  cli · app · main        words from the shell; wiring; exit codes
-//! 4  controller              what is due, what is running, who writes the state file
+//! 6  cli · app · main        command line; wiring; exit codes
+//! 4  controller              schedules and runs entries; writes the state file
 //! 3  engine                  one run of one list: pages, batches, outcome
 //! 2  source  mapping  sink   the adapters, by kind
-//!    sandbox                 emulators of the third parties
-//! 1  net  state  store       the one way out; the user's file; what outlives a run
-//! 0  base                    words: record, window, fault, clock. No I/O
+//!    sandbox                 emulators of the services
+//! 1  net  state  store       HTTP; the state file; data that outlives a run
+//! 0  base                    shared types: record, window, fault, clock. No I/O
 //! ```
 //!
-//! `ARCHITECTURE.md` is the map.
+//! `ARCHITECTURE.md` describes them.
 
 pub mod app;
 pub mod base;

@@ -1,4 +1,4 @@
-//! Parses, starts the log, runs, and turns the outcome into an exit code.
+//! Parses the command line, starts the log, runs the command, and returns its exit code.
 
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         }
     };
     let ended = std::panic::catch_unwind(|| runtime.block_on(app::run(cli)));
-    // Work that a stop has cut short must not hold up the exit.
+    // Tasks that a stop interrupted must not delay the exit.
     runtime.shutdown_background();
     match ended {
         Ok(Ok(code)) => ExitCode::from(code),

@@ -1,5 +1,5 @@
-//! Wiring: settings to adapters to controller, signals to the stop token, outcomes to exit codes. The one place that
-//! knows every floor.
+//! Runs the commands: opens the adapters, starts the controller, stops it at a signal, and turns outcomes
+//! into exit codes. The only module that knows every floor.
 
 pub mod commands;
 mod confirm;
@@ -42,13 +42,17 @@ use crate::{
     },
 };
 
-/// Shifts that the sandbox serves.
+/// Number of shifts that the sandbox serves.
 const SHIFTS: u64 = 300;
 
-/// Within so long a second signal is the first one once more.
+/// Time in which a second signal counts as a repetition of the first.
 const TWICE: Duration = Duration::from_secs(1);
 
-/// Runs one command; answers its exit code.
+/// Runs one command and returns its exit code.
+///
+/// # Errors
+///
+/// The command could not do its work; [`exit_code`] returns the exit code of the error.
 pub async fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Go(go) => self::go(go).await,
@@ -65,7 +69,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
     }
 }
 
-/// What a command that could not do its work exits with.
+/// Returns the exit code of a command that could not do its work.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref() {
         Some(Refused::Key { .. }) => return exit::NO_KEY,
@@ -79,11 +83,12 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// A setting of the environment.
+/// Returns a variable of the environment; `None` if it is not set or not Unicode.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// `importer go`: syncs the lists until it is stopped, or once.
 async fn go(go: cli::Go) -> anyhow::Result<u8> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let adapters = Adapters::new(variable, Keys::Both, Arc::new(Web::new()?), Arc::clone(&clock), &go.state);
@@ -125,7 +130,7 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
             exit::DONE
         }
         Ok(Verdict::Failed) => {
-            error!("done, but not everything: see the errors above.");
+            error!("done, but at least one entry failed; see the errors above.");
             exit::FAILED
         }
         Err(fault) => {
@@ -135,8 +140,9 @@ async fn go(go: cli::Go) -> anyhow::Result<u8> {
     })
 }
 
-/// Which key is missing that an enabled entry needs; without a state file, that of an entry which says nothing of its ends. Later
-/// on a missing key is one entry's problem; now somebody is watching.
+/// Returns the first missing or malformed variable, mostly an API key, that an enabled entry needs; without a
+/// state file, that an entry of defaults needs. At the start it ends the program, because an operator is
+/// watching. Later it is an error of its entry.
 fn missing_key(adapters: &Adapters, folder: &Path) -> Option<Refused> {
     let path = folder.join(NAME);
     let snapshot = match path.exists() {
@@ -147,17 +153,17 @@ fn missing_key(adapters: &Adapters, folder: &Path) -> Option<Refused> {
     enabled.filter_map(|entry| adapters.open(entry, false).err()?.refused).next()
 }
 
-/// An entry that says nothing of its ends.
+/// An entry with the default source, mapping and sink.
 const PLAIN: &str = r#"[{"list_id": "any"}]"#;
 
-/// The first ctrl-c, SIGTERM or SIGHUP asks for a stop; when one is asked for already, also by the quit file, the next
-/// signal stops at once. The state file is whole at any moment.
+/// Stops the controller at the first ctrl-c, SIGTERM or SIGHUP. If a stop was requested before, also by the
+/// quit file, the next signal ends the program at once. The state file is complete at any moment.
 async fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("no handler for ctrl-c")?;
-    let mut terminate = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("could not handle ctrl-c")?;
+    let mut terminate = signal(SignalKind::terminate()).context("could not handle SIGTERM")?;
     let mut hang_up = match ignores_hang_up() {
         true => None,
-        false => Some(signal(SignalKind::hangup()).context("no handler for SIGHUP")?),
+        false => Some(signal(SignalKind::hangup()).context("could not handle SIGHUP")?),
     };
     let mut asked = None;
     loop {
@@ -171,9 +177,7 @@ async fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
             continue;
         }
         if stop.is_cancelled() {
-            warn!(
-                "{name} again: stopped at once; what was not recorded as delivered is sent by the next run."
-            );
+            warn!("{name} again: stopped at once; the next run sends all records not recorded as delivered.");
             std::process::exit(exit::INTERRUPTED.into());
         }
         info!("{name}: stopping.");
@@ -182,14 +186,16 @@ async fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
     }
 }
 
-/// Whether we were started by `nohup` or the like: then the end of the terminal must not stop us. Linux tells the
-/// ignored signals as a mask whose lowest bit is SIGHUP; elsewhere SIGHUP stops.
+/// Returns whether SIGHUP is ignored because importer was started by `nohup` or a similar command. The end of
+/// the terminal must not stop importer then. Linux reports ignored signals as a mask whose lowest bit is
+/// SIGHUP (`SigIgn` in proc(5)). On other systems SIGHUP always stops importer.
 fn ignores_hang_up() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
+/// `importer sandbox`: serves the emulators until it is stopped.
 async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {
     let clock = Arc::new(SystemClock);
     let sandbox = sandbox::Sandbox::new(clock.clone(), Duration::ZERO);
@@ -202,13 +208,13 @@ async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {
     if let Some(faults) = &faults {
         sandbox.misbehave(faults.clone());
     }
-    let listener = TcpListener::bind(("127.0.0.1", options.port))
-        .await
-        .with_context(|| format!("port {} can't be had (choose another one with --port)", options.port))?;
+    let listener = TcpListener::bind(("127.0.0.1", options.port)).await.with_context(|| {
+        format!("could not listen on port {} (choose another one with --port)", options.port)
+    })?;
     let address = listener.local_addr()?;
     writeln!(
         stdout(),
-        "# Mailchimp, Ometria and When I Work, emulated at {address}. In another shell, or in .env:\n\
+        "# Mailchimp, Ometria and When I Work are emulated at {address}. Set these variables in another shell, or in .env:\n\
          export MAILCHIMP_URL=http://{address}/3.0\n\
          export MAILCHIMP_APIKEY={MAILCHIMP_KEY}\n\
          export OMETRIA_URL=http://{address}/v2\n\
@@ -218,7 +224,7 @@ async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {
          export WHEN_I_WORK_KEY={}\n\
          export WHEN_I_WORK_EMAIL={}\n\
          export WHEN_I_WORK_PASSWORD={}\n\
-         # Lists of {} members: {}; {SHIFTS} shifts. Stop with ctrl-c.",
+         # Lists of {} members each: {}; {SHIFTS} shifts. Stop with ctrl-c.",
         when_i_work::KEY,
         when_i_work::EMAIL,
         when_i_work::PASSWORD,
@@ -228,25 +234,25 @@ async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {
     if let Some(faults) = faults {
         writeln!(stdout(), "{}", misbehaviour(&faults))?;
     }
-    let mut terminate = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
+    let mut terminate = signal(SignalKind::terminate()).context("could not handle SIGTERM")?;
     tokio::select! {
-        served = serve(listener, Arc::new(sandbox)) => served.context("the sandbox can't go on")?,
-        pressed = tokio::signal::ctrl_c() => pressed.context("no handler for ctrl-c")?,
+        served = serve(listener, Arc::new(sandbox)) => served.context("the sandbox failed")?,
+        pressed = tokio::signal::ctrl_c() => pressed.context("could not handle ctrl-c")?,
         _ = terminate.recv() => {}
     }
     Ok(exit::DONE)
 }
 
+/// Describes the faults of a sandbox.
 fn misbehaviour(faults: &Faults) -> String {
     let clock = match faults.ahead.num_minutes() {
-        0 => "right".to_owned(),
+        0 => "correct".to_owned(),
         ahead @ 1.. => format!("{ahead} minutes ahead"),
         behind => format!("{} minutes behind", -behind),
     };
     format!(
-        "# Things go wrong by chance, seed {}: {} % of the requests fail, stall or are slow; people make {} change a second \
-         to each list;\n\
-         # a change shows up to {} s late, an answer may be {} s old, members of one second come in any order,\n\
+        "# Random faults, seed {}: {} % of the requests fail, stall or are slow; each list has {} changes per second;\n\
+         # a change becomes visible up to {} s late, a response may be {} s old, members of one second are in any order,\n\
          # and the clock of both services is {clock}.",
         faults.seed,
         faults.troubles * 100.0,

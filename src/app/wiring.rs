@@ -1,5 +1,5 @@
-//! What opens the ends of an entry: its source, its mapping and its sink, by what the entry says of them. The accounts of the
-//! environment have one door each, shared by all entries.
+//! Opens the source, the mapping and the sink of an entry as the entry configures them. The environment names
+//! the accounts; all entries share one client per account.
 
 use std::{
     path::{Path, PathBuf},
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// What the adapters declare, for the readers of the state file.
+/// Declarations of the adapters, for the reader of the state file.
 pub const VOCABULARY: &Vocabulary = &Vocabulary {
     source: &source::CATALOG,
     mapping: &mapping::CATALOG,
@@ -32,34 +32,35 @@ pub const VOCABULARY: &Vocabulary = &Vocabulary {
     declared: &mapping::DECLARED,
 };
 
-/// The adapters, with the accounts that they share.
+/// Opens adapters, with the account clients that they share.
 pub struct Adapters {
     sources: Arc<Doors>,
     sinks: Arc<Doors>,
     clock: Arc<dyn Clock>,
-    /// The folder of the state file, with links followed.
+    /// Folder of the state file, with links resolved.
     folder: PathBuf,
 }
 
-/// Which keys are needed.
+/// Keys that a command needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keys {
+    /// Keys of sources and sinks.
     Both,
-    /// Nothing is sent.
+    /// Keys of sources: the command sends nothing to a sink.
     SourceOnly,
-    /// Nobody is asked.
+    /// No keys: the command sends no request.
     None,
 }
 
 /// Why an entry can't be opened.
 pub struct Closed {
     pub unfit: Unfit,
-    /// If the entry is right, and the environment is not.
+    /// The missing or malformed variable, if the entry is valid and the environment is not.
     pub refused: Option<Refused>,
 }
 
 impl Adapters {
-    /// `get` reads the environment.
+    /// Makes the clients of the accounts. `get` reads a variable of the environment.
     pub fn new(
         get: impl Fn(&str) -> Option<String> + Send + Sync + Clone + 'static,
         keys: Keys,
@@ -74,11 +75,17 @@ impl Adapters {
         };
         let sources = doors(keys != Keys::None);
         let sinks = if keys == Keys::SourceOnly { doors(false) } else { Arc::clone(&sources) };
-        // The same folder for every spelling and every link.
+        // Every spelling of the path and every link results in the same folder.
         let folder = home::of(folder).unwrap_or_else(|_| folder.to_owned());
         Adapters { sources, sinks, clock, folder }
     }
 
+    /// Opens the source, the mapping and the sink of an entry. If `urgent`, their requests precede others.
+    ///
+    /// # Errors
+    ///
+    /// A type or a setting of the entry is invalid, its parts do not fit together, or a variable of the
+    /// environment is missing or malformed.
     pub fn open(&self, entry: &Entry, urgent: bool) -> Result<Ends, Closed> {
         let (list_id, folder) = (entry.id.list_id.as_str(), self.folder.as_path());
         let caller = Caller::new(list_id, urgent);
@@ -97,20 +104,20 @@ impl Adapters {
         let delivery = format!("{:x}", md5::compute(format!("{} {}", chosen.sink.kind, sink.address())));
         let ends = Ends { source, mapping, sink, clock: Arc::clone(&self.clock), retry, held_by, delivery };
         if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &ends) {
-            let text = "`full_load` changed_only holds back what is remembered, and nothing is: set `unchanged` to \"embedded\"";
+            let text = "`full_load` \"changed_only\" needs the delivery cache, which is off; set `unchanged` to \"embedded\"";
             let unfit = Unfit { place: entry.place, text: text.to_owned(), environment: false };
             return Err(Closed { unfit, refused: None });
         }
         Ok(ends)
     }
 
-    /// For the controller.
+    /// Returns the function by which the controller opens an entry.
     pub fn opener(self) -> Open {
         Box::new(move |Wanted { entry, urgent }| self.open(entry, urgent).map_err(|closed| closed.unfit))
     }
 }
 
-/// What an entry has chosen, where it says nothing what is usual.
+/// The types that an entry chose, or their defaults, with the settings.
 struct Kinds {
     source: Chosen,
     mapping: Chosen,
@@ -124,29 +131,37 @@ impl Kinds {
         Kinds { source, mapping, sink: Chosen::of(&entry.sink.value, sink::USUAL) }
     }
 
-    /// Contacts are made of members, and contacts are what the usual sink takes.
+    /// Checks that the types fit together: contacts are made of members only, and the default sink accepts
+    /// contacts only.
     fn fit(&self, entry: &Entry) -> Result<(), Closed> {
         if self.mapping.kind == mapping::CONTACT && self.source.kind != source::USUAL {
-            let why = "ometria_contact makes contacts of members, which this source has not; choose another mapping";
+            let why =
+                "ometria_contact needs members, which this source does not list; choose another mapping";
             return Err(closed("mapping", &entry.mapping, why.to_owned().into()));
         }
         if self.mapping.kind != mapping::CONTACT && mapping::is_for_contacts(entry.policy, &entry.declared) {
             let why = format!(
-                "`consent`, `collection`, `default_country`, `marketing_permission`, `fields` and `properties` of the entry are for \
-                 ometria_contact, and {} passes on what it makes of a record whatever they say; take them out",
+                "`consent`, `collection`, `default_country`, `marketing_permission`, `fields` and `properties` of the entry apply to \
+                 ometria_contact only, and {} ignores them; remove them",
                 self.mapping.kind
             );
             return Err(closed("mapping", &entry.mapping, why.into()));
         }
         if self.mapping.kind == mapping::PLAIN && self.sink.kind == sink::USUAL {
-            let why = "ometria takes contacts, and as_is makes none; choose another mapping or another sink";
+            let why =
+                "ometria accepts contacts only, and as_is makes none; choose another mapping or another sink";
             return Err(closed("sink", &entry.sink, why.to_owned().into()));
         }
         Ok(())
     }
 }
 
-/// Takes out the entries whose ends can't be opened for what the file says of them; keys do not matter.
+/// Removes the entries that can't be opened because of what the state file says, and records their problems.
+/// Ignores errors of the environment, such as missing keys.
+///
+/// # Errors
+///
+/// The HTTP client could not be made.
 pub fn examine(snapshot: &mut Snapshot, folder: &Path) -> anyhow::Result<()> {
     let adapters =
         Adapters::new(super::variable, Keys::None, Arc::new(Web::new()?), Arc::new(SystemClock), folder);
@@ -157,6 +172,7 @@ pub fn examine(snapshot: &mut Snapshot, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Makes the error of one field of an entry.
 fn closed(field: &'static str, said: &Said, why: Unopened) -> Closed {
     let (place, text) = (said.place, format!("`{field}`: {why}"));
     let refused = if let Unopened::Account(refused) = why { Some(refused) } else { None };

@@ -1,5 +1,5 @@
-//! Fields of an entry that belong to an adapter. The adapter declares them; whoever reads the state file knows only the
-//! declaration, and keeps the values as they stand there.
+//! Fields of an entry that belong to an adapter. The adapter declares them. The reader of the state file
+//! knows only the declaration, and stores the values as the file spells them.
 
 use std::collections::BTreeMap;
 
@@ -7,54 +7,58 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::consent::Policy;
 
-/// What an adapter declares of its fields.
+/// Declaration of an adapter's fields.
 pub struct Declared {
     pub fields: &'static [EntryField],
-    /// Brings the fields among the settings of an entry of the list into one spelling and takes out defaults. The folder of the
-    /// entry is named by the result, so that a change of this function loses the checkpoints of all entries.
+    /// Brings the declared fields among an entry's settings into one spelling and removes defaults. The
+    /// result determines the name of the entry's folder, so a change of this function loses the checkpoints
+    /// of all entries.
     pub normalize: fn(list_id: &str, &mut Map<String, Value>),
+    /// Returns what the values contribute to the names of the entry.
     pub names: fn(Policy, &Values) -> Names,
 }
 
 /// A field of an entry.
 pub struct EntryField {
     pub name: &'static str,
+    /// Description for the JSON Schema.
     pub about: &'static str,
+    /// Returns the JSON Schema of the value.
     pub schema: fn() -> Value,
     pub check: Check,
 }
 
 /// How a value is checked.
 pub enum Check {
-    /// As a whole. An error says what the value must be.
+    /// Checks the value as a whole. An error says what the value has to be: it completes "`name` must be …".
     Whole(fn(&Value) -> Result<(), String>),
-    /// As an object whose members are checked one by one, by name and value.
+    /// Checks each member of an object by its name and value.
     Members(fn(&str, &Value) -> Result<(), Wrong>),
 }
 
 /// What is wrong with a member of an object.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wrong {
-    /// Its name, for the reason given.
+    /// The name. The text is the whole message.
     Name(String),
-    /// Its value.
+    /// The value.
     Value {
-        /// The key of the part that is wrong, if the value is an object and not wrong as a whole.
+        /// Key of the wrong part if the value is an object; `None` if the value is wrong as a whole.
         within: Option<&'static str>,
-        /// What the part must be.
+        /// What the part has to be: completes "`name` must be …".
         expected: String,
     },
 }
 
-/// The values that an entry gives to declared fields, each of which has passed its check.
+/// Values of the declared fields of an entry. Each has passed its check.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Values(pub BTreeMap<&'static str, Raw>);
 
-/// A value as it stands in the state file.
+/// A value as the state file spells it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Raw {
     Whole(Value),
-    /// In the order of the file.
+    /// Members of an object, in the order of the file.
     Members(Vec<(String, Value)>),
 }
 
@@ -76,18 +80,18 @@ impl Values {
     }
 }
 
-/// What the values contribute to the names under which runs and their baselines are kept.
+/// Contribution of the values to the names under which runs and their baselines are stored.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     /// Keys whose order changes what is delivered, in the order of the file.
     pub order: Vec<String>,
-    /// What decides besides the [`Policy`] whose consent is passed on.
+    /// Settings that, besides the [`Policy`], decide which consent claims are sent.
     pub consent: Value,
     /// The settings in the form that older versions wrote.
     pub former: Box<RawValue>,
 }
 
-/// The pattern of a name without spaces, such as an id.
+/// Pattern of a name without spaces, such as an id.
 pub const NAME: &str = "^[^\\s\\p{Cc}]+$";
 
 /// Returns whether a text is a name as in [`NAME`].

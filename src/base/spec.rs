@@ -1,37 +1,39 @@
-//! What adapters declare of themselves, as data: their types, and which of their settings change what is delivered.
+//! Declarations of the adapters, as data: their types, and which of their settings change what is delivered.
 
 use serde_json::{Value, json};
 
-/// What one adapter declares.
+/// Declaration of one adapter.
 pub struct Spec {
-    /// The name by which an entry chooses it.
+    /// Name of the type, by which an entry chooses the adapter.
     pub kind: &'static str,
+    /// Settings with a default, and settings that change only how the adapter works.
     pub settings: &'static [Setting],
 }
 
 /// A setting of an adapter.
 pub struct Setting {
     pub name: &'static str,
-    /// The value that counts when the setting is absent, as JSON; `None` where there is no such value.
+    /// Default value as JSON text; `None` if the setting has no default.
     pub default: Option<&'static str>,
-    /// Whether it changes how the adapter works, but not what is delivered.
+    /// Whether the setting changes only how the adapter works, not what it delivers.
     pub pace: bool,
 }
 
 /// The adapters of one kind.
 pub struct Catalog {
-    /// The type of an entry that names none; `None` where that depends on the rest of the entry.
+    /// Default type; `None` if the default depends on the rest of the entry.
     pub default: Option<&'static str>,
-    /// A sentence for the JSON Schema about what is chosen by default, where the default alone does not tell; else empty.
+    /// Sentence about the default for the JSON Schema; empty if `default` alone explains it.
     pub about: &'static str,
     /// Settings that every type has.
     pub common: &'static [Setting],
-    /// The types with settings that have a default or concern the pace.
+    /// Declarations of the types that have settings with a default, or settings that do not change what is
+    /// delivered.
     pub specs: &'static [&'static Spec],
 }
 
 impl Catalog {
-    /// Returns whether `value` makes no difference to what an adapter of type `kind` delivers.
+    /// Returns whether this setting with this value has no effect on what an adapter of type `kind` delivers.
     pub fn is_idle(&self, kind: &Value, name: &str, value: &Value) -> bool {
         let spec = self.specs.iter().find(|spec| kind == spec.kind);
         let own = spec.map_or(&[][..], |spec| spec.settings);
@@ -39,7 +41,7 @@ impl Catalog {
         setting.is_some_and(|setting| setting.pace || setting.has_default(value))
     }
 
-    /// Returns the default as it stands in a state file.
+    /// Returns the default type as the JSON value of a state file.
     pub fn default(&self) -> Option<Value> {
         self.default.map(|kind| json!(kind))
     }

@@ -1,4 +1,4 @@
-//! Records as the source tells them.
+//! The mapping `as_is`: the payload is the record as the source sent it.
 
 use super::Mapping;
 use crate::base::{
@@ -6,9 +6,15 @@ use crate::base::{
     record::{Mapped, Outgoing, Record},
 };
 
+/// Mapping that passes records on unchanged.
 pub struct AsIs;
 
 impl AsIs {
+    /// Returns the mapping.
+    ///
+    /// # Errors
+    ///
+    /// The entry gives the mapping a setting; it has none.
     pub fn open(chosen: &Chosen) -> Result<Self, String> {
         let NoSettings {} = chosen.settings()?;
         Ok(AsIs)

@@ -1,6 +1,9 @@
-//! A payload of fields that an entry declares: picked, renamed, cast, or constant.
+//! The mapping `fields`: the payload has the fields that the entry declares. Each is a constant, or copied
+//! from the record, optionally under another name or as another type.
 //!
-//! `{"type": "fields", "fields": {"id": "id", "start": {"from": "start_time", "as": "time"}, "kind": {"value": "shift"}}}`
+//! ```json
+//! {"type": "fields", "fields": {"id": "id", "start": {"from": "start_time", "as": "time"}, "kind": {"value": "shift"}}}
+//! ```
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -18,11 +21,11 @@ use crate::base::{
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
-    /// By the name in the payload.
+    /// Declarations by the name of the field in the payload.
     fields: Map<String, Value>,
 }
 
-/// What a field of the payload is made of.
+/// Declaration of a field of the payload.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "the path of a field, or an object")]
 struct Declared {
@@ -32,43 +35,51 @@ struct Declared {
     value: Option<Value>,
 }
 
-/// As what a value is sent.
+/// Type to which a value is converted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Cast {
     Text,
-    /// A number, also if it arrives as a text.
+    /// A number, or a text that contains one.
     Number,
-    /// true or false, also if it arrives as 1 or 0, or as a text of these.
+    /// `true` or `false`. Accepts 1 and 0, and each of these as text.
     Flag,
-    /// ISO 8601 in UTC, from that or RFC 2822, or from seconds since 1970.
+    /// A time in ISO 8601, in UTC. Accepts ISO 8601, RFC 2822, and seconds since 1970.
     Time,
-    /// The day of such a time, in its own zone.
+    /// The date of such a time, in the time zone that the value states.
     Date,
 }
 
+/// Where the value of a field comes from.
 enum Origin {
-    /// The names on the way to the value.
+    /// The keys that lead to the value, and its type if one is declared.
     Path(Vec<String>, Option<Cast>),
     Constant(Value),
 }
 
-/// A few records may well lack a field.
+/// Records of a run before it reports a field that none of them has. A few records may lack a field by
+/// chance.
 const ENOUGH: usize = 10;
 
-/// The fields of one entry.
+/// Mapping with the fields of one entry.
 pub struct Fields {
     fields: Vec<(String, Origin)>,
-    /// Which of them some record has had, and how many records there were.
+    /// Whether any record of the run had the field, in the order of `fields`.
     found: Vec<AtomicBool>,
+    /// Records of the run so far.
     records: AtomicUsize,
 }
 
 impl Fields {
+    /// Returns the mapping of an entry.
+    ///
+    /// # Errors
+    ///
+    /// No field is declared, or a declaration is invalid. The message names the field.
     pub fn open(chosen: &Chosen) -> Result<Self, String> {
         let Settings { fields } = chosen.settings()?;
         if fields.is_empty() {
-            return Err("fields: `fields` names no field".into());
+            return Err("fields: `fields` is empty; declare at least one field".into());
         }
         let fields = fields.into_iter().map(|(name, said)| {
             let origin = origin(said).map_err(|why| format!("fields: `fields.{name}`: {why}"))?;
@@ -91,7 +102,7 @@ fn origin(said: Value) -> Result<Origin, String> {
         }
         Declared { from: None, cast: None, value: Some(value) } => Ok(Origin::Constant(value)),
         _ => {
-            Err("either `from`, the path of a field such as \"position.name\", and perhaps `as`; or `value`"
+            Err("use either `from`, the path of a field such as \"position.name\", optionally with `as`; or `value`"
                 .into())
         }
     }
@@ -141,7 +152,7 @@ impl Mapping for Fields {
     }
 }
 
-/// Nothing: the record has no such field.
+/// Returns the value of a field, `None` if the record lacks the field, or why the value can't be converted.
 fn value(origin: &Origin, body: &Value) -> Result<Option<Value>, Reason> {
     let (path, cast) = match origin {
         Origin::Constant(value) => return Ok(Some(value.clone())),
@@ -233,7 +244,7 @@ mod tests {
         }
     }
 
-    /// The payload, and what is left out with the reasons.
+    /// Returns the payload, and the fields that are left out with their reasons.
     fn mapped(fields: &Value, body: &Value) -> (Value, Vec<String>) {
         let chosen = Chosen::of(&json!({"type": "fields", "fields": fields}), "");
         match Fields::open(&chosen).unwrap().map(&record(body)) {
@@ -246,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_picked_renamed_and_constant_and_what_is_not_there_is_not_sent() {
+    fn fields_are_copied_renamed_or_constant_and_absent_ones_are_not_sent() {
         let fields = json!({"id": "id", "who": "user.name", "first": "breaks.0.id", "kind": {"value": "shift"},
             "gone": "nothing.here", "notes": "notes"});
         let body = json!({"id": 7, "user": {"name": "Ada"}, "breaks": [{"id": 1}, {"id": 2}], "notes": null, "more": 1});
@@ -257,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_cast_and_what_can_not_be_is_left_out_with_its_reason() {
+    fn values_are_converted_or_left_out_with_a_reason() {
         for (value, cast, expected) in [
             (json!(7), "text", Ok(json!("7"))),
             (json!({}), "text", Err("a not_a_text")),
@@ -283,24 +294,24 @@ mod tests {
     }
 
     #[test]
-    fn a_declaration_that_means_nothing_is_named() {
+    fn an_invalid_declaration_is_reported_with_its_field() {
         let told = |fields: Value| {
             Fields::open(&Chosen::of(&json!({"type": "fields", "fields": fields}), "")).err().unwrap()
         };
-        assert_eq!(told(json!({})), "fields: `fields` names no field");
+        assert_eq!(told(json!({})), "fields: `fields` is empty; declare at least one field");
         for wrong in [
             json!({"from": "a", "value": 1}),
             json!({}),
             json!({"from": "a..b"}),
             json!({"value": 1, "as": "text"}),
         ] {
-            assert!(told(json!({"a": wrong})).starts_with("fields: `fields.a`: either `from`"));
+            assert!(told(json!({"a": wrong})).starts_with("fields: `fields.a`: use either `from`"));
         }
         assert!(told(json!({"a": {"from": "a", "as": "int"}})).contains("unknown variant `int`"));
     }
 
     #[test]
-    fn a_path_that_no_record_has_is_told_once_there_were_some() {
+    fn a_path_that_no_record_has_is_reported_after_ten_records() {
         let chosen = Chosen::of(
             &json!({"type": "fields", "fields": {"a": "x", "b": "tpyo.y", "c": {"value": 1}}}),
             "",
@@ -314,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn the_source_is_asked_for_what_is_used_only() {
+    fn only_the_fields_in_use_are_requested() {
         let chosen = Chosen::of(&json!({"type": "fields", "fields": {"a": "x.y", "b": {"value": 1}}}), "");
         assert_eq!(Fields::open(&chosen).unwrap().fields(), Some(vec!["x".to_owned()]));
     }

@@ -1,7 +1,8 @@
-//! A payload by a jq expression: what it makes of the record. No result (`empty`) holds the record back; an error, or more than one
-//! result, rejects it. Nothing else can be reached by an expression: neither the environment, nor the clock, nor the log.
+//! The mapping `jq`: the payload is the result of a jq expression for the record. Without a result (`empty`),
+//! the record is skipped; an error or a second result rejects it. An expression has no access to the
+//! environment, the clock or the log.
 //!
-//! The language: <https://gedenkt.at/jaq/manual/>.
+//! Manual of the language: <https://gedenkt.at/jaq/manual/>.
 
 use std::{fs, path::PathBuf};
 
@@ -26,14 +27,20 @@ type Data = data::JustLut<Val>;
 #[serde(deny_unknown_fields, default)]
 struct Settings {
     expression: Option<String>,
-    /// A relative path begins in the folder of the state file.
+    /// File with the expression. A relative path is relative to the folder of the state file.
     file: Option<PathBuf>,
 }
 
-/// A compiled expression.
+/// Mapping with a compiled expression.
 pub struct Jq(jaq_core::compile::Filter<jaq_core::Native<Data>>);
 
 impl Jq {
+    /// Reads and compiles the expression of an entry.
+    ///
+    /// # Errors
+    ///
+    /// The settings do not contain exactly one of `expression` and `file`, the file can't be read, or the
+    /// expression is invalid.
     pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Self, String> {
         let code = match chosen.settings()? {
             Settings { expression: Some(expression), file: None } => expression,
@@ -42,7 +49,7 @@ impl Jq {
                 fs::read_to_string(&path)
                     .map_err(|error| format!("jq: could not read `{}`: {error}", path.display()))?
             }
-            _ => return Err("jq: either `expression` or `file` is needed, such as {\"type\": \"jq\", \"expression\": \"{id, email}\"}".into()),
+            _ => return Err("jq: set exactly one of `expression` and `file`, such as {\"type\": \"jq\", \"expression\": \"{id, email}\"}".into()),
         };
         compile(&code).map(Jq)
     }
@@ -69,7 +76,8 @@ impl Mapping for Jq {
     }
 }
 
-/// What would make a mapping depend on more than the record, print it, or end the program.
+/// Functions that would let a payload depend on more than the record, print the record, or end the program. A
+/// mapping that calls one of them fails.
 const BARRED: [&str; 5] = ["env", "now", "halt", "debug_empty", "stderr_empty"];
 
 fn functions() -> impl Iterator<Item = Fun<Data>> {
@@ -81,6 +89,7 @@ fn functions() -> impl Iterator<Item = Fun<Data>> {
     all.filter(|(name, ..)| !BARRED.contains(name)).chain(barred)
 }
 
+/// Compiles an expression, or returns the first error with its position.
 fn compile(code: &str) -> Result<jaq_core::compile::Filter<jaq_core::Native<Data>>, String> {
     let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
     let arena = Arena::default();
@@ -90,14 +99,15 @@ fn compile(code: &str) -> Result<jaq_core::compile::Filter<jaq_core::Native<Data
     Compiler::default().with_funs(functions()).compile(modules).map_err(|errors| {
         let first = errors.first().and_then(|(file, errors)| Some((file, errors.first()?)));
         first.map_or_else(String::new, |(file, (name, kind))| {
-            at(file.code, name, &format!("there is no {} `{name}`", kind.as_str()))
+            at(file.code, name, &format!("unknown {} `{name}`", kind.as_str()))
         })
     })
 }
 
+/// Formats the first of the parser's errors.
 fn told(code: &str, error: &load::Error<&str>) -> String {
     match error {
-        load::Error::Io(_) => "jq: modules can't be loaded".into(),
+        load::Error::Io(_) => "jq: modules can't be loaded; put the definitions into the expression".into(),
         load::Error::Lex(errors) => errors.first().map_or_else(String::new, |(expected, found)| {
             at(code, found, &format!("expected {}", expected.as_str()))
         }),
@@ -107,7 +117,7 @@ fn told(code: &str, error: &load::Error<&str>) -> String {
     }
 }
 
-/// `found` is a part of `code`; nothing of it stands for its end.
+/// Formats an error with its position. `found` is a slice of `code`; an empty one means the end of `code`.
 fn at(code: &str, found: &str, what: &str) -> String {
     let offset = if found.is_empty() { code.len() } else { load::span(code, found).start.min(code.len()) };
     let before = code.get(..offset).unwrap_or(code);
@@ -175,29 +185,29 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_reaches_nothing_but_the_record() {
+    fn an_expression_can_access_only_the_record() {
         for code in ["env", "$ENV", "now", "halt", "halt_error", "debug", "stderr", "input"] {
             match expression(code) {
                 Ok(_) => assert_eq!(mapped(code, &json!({})), "reject jq_failed", "{code}"),
-                Err(why) => assert!(why.contains("there is no"), "{code}: {why}"),
+                Err(why) => assert!(why.contains(": unknown "), "{code}: {why}"),
             }
         }
     }
 
     #[test]
-    fn what_is_wrong_with_an_expression_is_told_with_its_place() {
+    fn an_error_in_an_expression_is_reported_with_its_position() {
         for (code, expected) in [
             ("{id", "jq: line 1 column 4 of the expression: expected closing brace"),
-            (".a |\n  nofilter", "jq: line 2 column 3 of the expression: there is no filter `nofilter`"),
+            (".a |\n  nofilter", "jq: line 2 column 3 of the expression: unknown filter `nofilter`"),
             (".a +", "jq: line 1 column 5 of the expression: expected term"),
-            ("$x", "jq: line 1 column 1 of the expression: there is no variable `$x`"),
+            ("$x", "jq: line 1 column 1 of the expression: unknown variable `$x`"),
         ] {
             assert_eq!(expression(code).err().unwrap(), expected, "{code}");
         }
     }
 
     #[test]
-    fn a_file_stands_beside_the_state_file() {
+    fn a_relative_file_is_in_the_folder_of_the_state_file() {
         let folder = tempfile::tempdir().unwrap();
         #[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
         fs::write(folder.path().join("shift.jq"), "# one\n{id}").unwrap();
@@ -205,7 +215,7 @@ mod tests {
         let why = open(&json!({"type": "jq", "file": "none.jq"}), folder.path()).err().unwrap();
         assert!(why.starts_with("jq: could not read `") && why.contains("none.jq"), "{why}");
         for said in [json!("jq"), json!({"type": "jq", "file": "a", "expression": "."})] {
-            assert!(open(&said, folder.path()).err().unwrap().starts_with("jq: either"));
+            assert!(open(&said, folder.path()).err().unwrap().starts_with("jq: set exactly one of"));
         }
     }
 }

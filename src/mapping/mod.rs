@@ -28,6 +28,7 @@ pub const CONTACT: &str = "ometria_contact";
 /// Default of an entry that names a source other than the default one.
 pub const PLAIN: &str = "as_is";
 
+/// The mappings, as the reader of the state file needs them.
 pub const CATALOG: Catalog = Catalog {
     default: None,
     about: "If absent, ometria_contact for members of Mailchimp, else as_is.",
@@ -42,12 +43,12 @@ pub fn default(source: &str) -> &'static str {
     if source == ometria_contact::SOURCE { CONTACT } else { PLAIN }
 }
 
-/// Whether an entry has a setting that applies to contacts only.
+/// Returns whether an entry has a setting that applies to contacts only.
 pub fn is_for_contacts(policy: Policy, declared: &Values) -> bool {
     policy.consent != Consent::default() || settings::ContactSettings::read(policy, declared).is_set()
 }
 
-/// What a mapping may know of its entry.
+/// What a mapping needs from its entry.
 pub struct Wanted<'a> {
     pub list_id: &'a str,
     pub policy: Policy,
@@ -76,50 +77,50 @@ pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Box<dyn Mapping>, String
     })
 }
 
-/// Makes payloads of records: one record in, at most one payload out.
+/// Turns records into payloads: one record in, at most one payload out.
 ///
 /// Each run opens a mapping of its own and calls [`choose`](Mapping::choose) before the first record. It then
-/// calls [`map`](Mapping::map) for each record that it reads, in any order and several times for some. The
-/// payloads of equal records have to be equal, because an unchanged payload is not sent again. A mapping
-/// raises no fault: it rejects a record that it can't map, and the run goes on.
+/// calls [`map`](Mapping::map) for each record that it reads, in any order and for some records several
+/// times. Equal records have to produce equal payloads, because an unchanged payload is not sent again. A
+/// mapping raises no fault: it rejects a record that it can't map, and the run continues.
 ///
-/// An implementer has to write `map` alone; the defaults of the other methods suit a mapping without state.
+/// An implementer has to write `map` only; the defaults of the other methods suit a mapping without state.
 pub trait Mapping: Send + Sync {
     /// Returns the top-level fields of a record that this mapping reads. `None` means all of them.
     ///
     /// Called when the source is opened, which then requests only these fields if the service supports that.
-    /// The record may contain other fields all the same.
+    /// The record may nevertheless contain other fields.
     fn fields(&self) -> Option<Vec<String>> {
         None
     }
 
     /// Maps a record.
     ///
-    /// Called for every record of a pass, but for those that were deleted at the source, which the sink alone
-    /// handles, and those that can't be read.
+    /// Called for every record of a pass, except for records that were deleted at the source, which only the
+    /// sink handles, and for records that can't be read.
     ///
-    /// * [`Mapped::Send`]: the payload goes to the sink, unless that has accepted an equal payload before.
+    /// * [`Mapped::Send`]: the payload goes to the sink, unless the sink has accepted an equal payload before.
     /// * [`Mapped::Skip`]: the record is counted by the reason.
     /// * [`Mapped::Reject`]: the record is counted by the reason and becomes a dead letter.
     fn map(&self, record: &Record) -> Mapped;
 
     /// Returns the version of the mapping's rules.
     ///
-    /// Raise it when a change of the code makes another payload of the same record with the same settings.
-    /// Payloads that were accepted under the former version no longer count as unchanged then.
+    /// Increase it when a change of the code makes a different payload of the same record with the same
+    /// settings. Payloads that were accepted under the former version then no longer count as unchanged.
     fn version(&self) -> u32 {
         1
     }
 
-    /// Returns a choice that the mapping made once for the whole list and has to keep in later runs, as text.
-    /// `None` before the choice is made, and for mappings that make none.
+    /// Returns a choice, as text, that the mapping makes once for the whole list and keeps in later runs.
+    /// `None` before the choice, and for mappings that make none.
     ///
     /// Called when a page is settled and when a run ends; the checkpoint and the ledger store the text.
     fn choice(&self) -> Option<String> {
         None
     }
 
-    /// Returns what the settings name but no record of the run had, such as "the field `FNAM`". Empty before
+    /// Returns what the settings name but no record of the run has, such as "the field `FNAM`". Empty before
     /// the first record.
     ///
     /// Called at the end of a run. Each text completes the warning "no record has …".

@@ -1,8 +1,9 @@
-//! Mailchimp member to Ometria contact. Every doubt is decided so that a mistake costs a message not sent, never
-//! one sent without consent: only `subscribed` opts in, and nothing ever forces an opt-in.
+//! The mapping `ometria_contact`: makes an Ometria contact of a Mailchimp member. In doubt it prefers a
+//! message that is not sent to one that is sent without consent: only `subscribed` opts in, and no contact
+//! forces an opt-in.
 //!
-//! The member: <https://mailchimp.com/developer/marketing/api/list-members/>.
-//! The contact: <https://support.ometria.com/hc/en-gb/articles/360011617238-Push-API>.
+//! Fields of a member: <https://mailchimp.com/developer/marketing/api/list-members/>.
+//! Fields of a contact: <https://support.ometria.com/hc/en-gb/articles/360011617238-Push-API>.
 
 mod consent;
 mod fields;
@@ -28,10 +29,10 @@ use crate::base::{
     record::{LeftOut, Mapped, Outgoing, Reason, Record},
 };
 
-/// The source of the members.
+/// Type of the source that lists members.
 pub const SOURCE: &str = "mailchimp";
 
-/// The mapping of one list.
+/// Mapping of the members of one list.
 pub struct OmetriaContact {
     collection: String,
     settings: ContactSettings,
@@ -40,24 +41,31 @@ pub struct OmetriaContact {
 }
 
 impl OmetriaContact {
+    /// Returns the mapping of an entry.
+    ///
+    /// # Errors
+    ///
+    /// The mapping has a setting; it takes none, as those of the contacts belong into the entry.
     pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Self, String> {
         let NoSettings {} = chosen.settings()?;
         Ok(OmetriaContact::new(wanted.list_id, ContactSettings::read(wanted.policy, wanted.declared)))
     }
 
-    /// Unless the settings name another, the collection is `mailchimp_<list_id>`: contact ids are unique within one.
+    /// Returns the mapping of a list. Contact ids are unique within a collection, so each list has its own by
+    /// default: `mailchimp_<list_id>`.
     pub fn new(list_id: &str, settings: ContactSettings) -> Self {
         let collection = settings.collection.clone().unwrap_or_else(|| default_collection(list_id));
         OmetriaContact { collection, names: Names::new(&settings), settings, identity: OnceLock::new() }
     }
 
-    /// The contact's id. Which field gives it is decided once, by the first member: were it decided for each, one
-    /// person could become two contacts.
+    /// Returns the contact's id. The first member of the list decides which field contains the id: a decision
+    /// for each member could make two contacts of one person.
     fn id(&self, member: &Member) -> Option<String> {
         let first = Identity::ORDER.into_iter().find(|identity| identity.of(member).is_some())?;
         self.identity.get_or_init(|| first).of(member)
     }
 
+    /// Makes the contact of a member, or returns why none is sent.
     fn outgoing(&self, member: &Member, record: &Record) -> Result<Outgoing, Refusal> {
         let permission = self.settings.marketing_permission.as_deref();
         let (said, silent) = Said::of(member)?.permitted(member, permission);
@@ -134,7 +142,7 @@ impl OmetriaContact {
 
 impl Mapping for OmetriaContact {
     fn fields(&self) -> Option<Vec<String>> {
-        // Two levels at most: deeper paths are not documented to work.
+        // Two levels at most: Mailchimp's documentation does not promise that deeper paths work.
         let mut fields = vec![
             "contact_id",
             "unique_email_id",
@@ -185,16 +193,18 @@ impl Mapping for OmetriaContact {
     }
 }
 
+/// Why no contact is sent for a member.
 enum Refusal {
     Skip(Reason),
     Reject(Reason),
 }
 
-/// Collects what is left out.
+/// Fields that are left out of a contact.
 struct LeftOuts(Vec<LeftOut>);
 
 impl LeftOuts {
-    /// What a field is read as, if it is read at all.
+    /// Reads a field from the merge field `tag`. Returns `None` without a tag or without a value that can be
+    /// sent.
     fn take<T>(
         &mut self,
         field: &'static str,
@@ -204,6 +214,7 @@ impl LeftOuts {
         self.note(field, tag.map_or(Ok(None), read))
     }
 
+    /// Returns the value, or notes why the field is left out.
     fn note<T>(&mut self, field: &'static str, value: fields::Value<T>) -> Option<T> {
         value.unwrap_or_else(|reason| {
             self.0.push(LeftOut { field: Cow::Borrowed(field), reason });
@@ -212,8 +223,8 @@ impl LeftOuts {
     }
 }
 
-/// Which field of a member is the contact's id. `contact_id` survives a change of address and holds no personal
-/// data; `id`, the MD5 of the address, is the last resort.
+/// Field of a member that gives the contact's id. `contact_id` survives a change of address and contains no
+/// personal data; `id`, the MD5 digest of the address, is the last resort.
 #[derive(Clone, Copy)]
 enum Identity {
     ContactId,
@@ -222,6 +233,7 @@ enum Identity {
 }
 
 impl Identity {
+    /// The fields in order of preference.
     const ORDER: [Identity; 3] = [Identity::ContactId, Identity::UniqueEmailId, Identity::Id];
 
     fn field(self) -> &'static str {
@@ -237,6 +249,7 @@ impl Identity {
     }
 }
 
+/// A contact as Ometria's Push API accepts it.
 #[derive(Serialize)]
 struct Contact<'a> {
     #[serde(rename = "@type")]
@@ -275,7 +288,8 @@ struct Contact<'a> {
     properties: Map<String, Value>,
 }
 
-/// Exactly one `@` with something on both sides, and nothing in it that a mail header would break at.
+/// Returns whether a text has exactly one `@`, with text on both sides, and no white space or control
+/// character, at which a mail header would break.
 fn is_address(text: &str) -> bool {
     let breaks = |c: char| c.is_whitespace() || c.is_control();
     matches!(text.split('@').collect::<Vec<_>>()[..], [user, host] if !user.is_empty() && !host.is_empty())

@@ -1,4 +1,4 @@
-//! The whole mapping, row by row.
+//! Tests of the whole mapping, most of them as tables.
 
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
@@ -87,7 +87,7 @@ fn a_subscriber_is_opted_in_since_the_opt_in() {
 }
 
 #[test]
-fn whoever_left_is_opted_out_at_the_latest_when_last_changed() {
+fn an_unsubscribed_member_is_opted_out_at_its_last_change() {
     check(
         json!({"status": "unsubscribed", "timestamp_opt": ""}),
         expect!["marketing_optin=EXPLICITLY_OPTEDOUT timestamp_unsubscribed=2026-07-02T18:19:54Z"],
@@ -100,7 +100,7 @@ fn a_bouncing_address_is_opted_out_without_a_time_of_unsubscribing() {
 }
 
 #[test]
-fn the_consent_of_whoever_was_never_asked_is_left_alone() {
+fn the_consent_of_a_transactional_member_stays_unchanged() {
     check(
         json!({"status": "transactional", "timestamp_opt": "", "merge_fields": {"ADDRESS": {"country": "US"}}}),
         expect![""],
@@ -108,12 +108,12 @@ fn the_consent_of_whoever_was_never_asked_is_left_alone() {
 }
 
 #[test]
-fn whoever_was_archived_is_opted_out_without_a_time_of_unsubscribing() {
+fn an_archived_member_is_opted_out_without_a_time_of_unsubscribing() {
     check(json!({"status": "archived", "timestamp_opt": ""}), expect!["marketing_optin=EXPLICITLY_OPTEDOUT"]);
 }
 
 #[test]
-fn what_is_said_of_consent_keeps_to_the_policy_of_the_entry() {
+fn the_consent_claim_follows_the_policy_of_the_entry() {
     let said = |status: &str, consent, archived| {
         let mapping = OmetriaContact::new(
             "a1b2",
@@ -153,7 +153,7 @@ fn what_is_said_of_consent_keeps_to_the_policy_of_the_entry() {
 }
 
 #[test]
-fn the_field_of_the_id_stays_what_an_earlier_run_has_chosen() {
+fn the_id_field_that_an_earlier_run_chose_is_kept() {
     let first = OmetriaContact::new("a1b2", ContactSettings::default());
     assert_eq!(first.choice(), None);
     map_with(&first, &member(json!({"contact_id": ""})));
@@ -212,7 +212,7 @@ fn the_field_that_gives_the_id_is_chosen_once_for_the_list() {
 }
 
 #[test]
-fn an_address_that_is_none_rejects_the_record() {
+fn an_invalid_address_rejects_the_record() {
     for email in ["", "ada", "@example.com", "ada@", "a@b@c", "ada @example.com", "ada@exa\nmple.com"] {
         assert!(matches!(map(json!({"email_address": email})), Mapped::Reject("invalid_email")), "{email}");
     }
@@ -220,7 +220,7 @@ fn an_address_that_is_none_rejects_the_record() {
 }
 
 #[test]
-fn names_are_cleaned_and_an_address_is_no_name() {
+fn names_are_cleaned_and_an_address_is_not_sent_as_a_name() {
     let names = |first, last| {
         let contact = contact(json!({"merge_fields": {"FNAME": first, "LNAME": last}}));
         (contact.get("firstname").cloned(), contact.get("lastname").cloned())
@@ -254,7 +254,7 @@ fn the_country_comes_from_a_whole_address_or_else_the_location() {
 }
 
 #[test]
-fn a_record_that_is_no_member_is_rejected_not_a_crash() {
+fn a_record_that_is_not_a_member_is_rejected_without_a_crash() {
     for body in ["[]", "1", "\"x\"", "null"] {
         let record = record(RawValue::from_string(body.into()).unwrap());
         assert!(
@@ -264,7 +264,7 @@ fn a_record_that_is_no_member_is_rejected_not_a_crash() {
     }
 }
 
-/// What a member with these merge fields becomes, and what is left out of it.
+/// Returns the contact of a member with these merge fields, and the fields left out with their reasons.
 fn merged(settings: &ContactSettings, merge_fields: Value) -> (Value, Vec<String>) {
     whole(settings, &member(json!({"merge_fields": merge_fields})))
 }
@@ -288,7 +288,7 @@ fn tagged(field: &str, tag: &str) -> ContactSettings {
 }
 
 #[test]
-fn a_field_is_sent_as_the_sink_wants_it_or_left_out_with_its_reason() {
+fn a_field_is_sent_in_the_format_of_the_sink_or_left_out_with_a_reason() {
     let country =
         |code: &str| ContactSettings { default_country: Some(code.into()), ..ContactSettings::default() };
     let plain = ContactSettings::default();
@@ -306,7 +306,7 @@ fn a_field_is_sent_as_the_sink_wants_it_or_left_out_with_its_reason() {
         (&plain, "PHONE", json!("020 7946 0018"), "phone_number", Err("no_country_code")),
         (&country("GB"), "PHONE", json!("020 7946 0018 x12"), "phone_number", Err("has_an_extension")),
         (&country("US"), "PHONE", json!("(555) 123-4567"), "phone_number", Err("not_a_number")),
-        // Valid in Germany, and too long for E.164.
+        // Valid in Germany, but too long for E.164.
         (&country("DE"), "PHONE", json!("32450805655619"), "phone_number", Err("not_a_number")),
         (&country("GB"), "PHONE", json!("call me"), "phone_number", Err("not_a_number")),
         (&plain, "ADDRESS", city("XX"), "country_id", Err("unknown_country")),
@@ -340,7 +340,7 @@ fn a_field_is_sent_as_the_sink_wants_it_or_left_out_with_its_reason() {
 }
 
 #[test]
-fn what_is_not_set_is_left_out_without_a_word() {
+fn unset_fields_are_left_out_without_a_reason() {
     let unset = json!({"FNAME": "", "LNAME": " ", "ADDRESS": "", "PHONE": null, "BIRTHDAY": "", "COMPANY": "",
         "HOME": {}});
     let settings = ContactSettings {
@@ -364,7 +364,7 @@ fn what_is_not_set_is_left_out_without_a_word() {
 }
 
 #[test]
-fn a_merge_field_that_nothing_maps_is_named_and_a_field_can_be_turned_off() {
+fn an_unmapped_merge_field_is_reported_and_a_field_can_be_turned_off() {
     let (_, left_out) = merged(&ContactSettings::default(), json!({"COMPANY": "Acme", "POINTS": 0}));
     assert_eq!(left_out, ["merge_fields.COMPANY not_mapped", "merge_fields.POINTS not_mapped"]);
     let fields =
@@ -373,11 +373,11 @@ fn a_merge_field_that_nothing_maps_is_named_and_a_field_can_be_turned_off() {
     let (contact, left_out) =
         merged(&settings, json!({"PHONE": "+44 20 7946 0018", "VORNAME": "Ada", "FNAME": "x"}));
     assert_eq!((contact.get("phone_number"), &contact["firstname"]), (None, &json!("Ada")));
-    assert_eq!(left_out, ["merge_fields.FNAME not_mapped"], "who turns a field off knows");
+    assert_eq!(left_out, ["merge_fields.FNAME not_mapped"], "a field that is turned off is not reported");
 }
 
 #[test]
-fn what_the_settings_name_and_no_member_has_is_told_once_there_was_a_member() {
+fn a_name_in_the_settings_that_no_member_has_is_reported_after_the_first_member() {
     let fields = [("firstname".to_owned(), Some("VORNAME".to_owned())), ("lastname".to_owned(), None)].into();
     let properties = vec![
         property("a", "merge_fields.NOSUCH"),
@@ -411,7 +411,7 @@ fn what_the_settings_name_and_no_member_has_is_told_once_there_was_a_member() {
 }
 
 #[test]
-fn a_time_that_cannot_be_read_is_left_out_and_another_one_stands_for_it() {
+fn an_invalid_time_is_replaced_by_another_one_or_left_out() {
     let acquired = |signup: &str, opt: &str| {
         let member = member(json!({"timestamp_signup": signup, "timestamp_opt": opt}));
         let (contact, left_out) = whole(&ContactSettings::default(), &member);
@@ -477,7 +477,7 @@ fn with_properties(properties: Vec<Property>, changes: Value) -> (Value, Vec<Str
 }
 
 #[test]
-fn properties_are_what_the_entry_asks_for_and_nothing_else() {
+fn only_the_configured_properties_are_sent() {
     let wanted = [
         ("mc_language", "language"),
         ("mc_vip", "vip"),
@@ -504,7 +504,7 @@ fn properties_are_what_the_entry_asks_for_and_nothing_else() {
     let settings = ContactSettings { properties: wanted, ..ContactSettings::default() };
     let fields = OmetriaContact::new("a", settings).fields().unwrap();
     for field in ["language", "vip", "tags", "tags_count", "source", "status", "interests", "merge_fields"] {
-        assert!(fields.contains(&field.to_owned()), "{field} is not asked for");
+        assert!(fields.contains(&field.to_owned()), "{field} is not requested");
     }
 }
 
@@ -546,7 +546,7 @@ fn a_property_of_a_type_is_converted_or_left_out_and_the_contact_is_sent() {
 }
 
 #[test]
-fn properties_stay_within_their_room_tags_give_way_first_then_the_last_asked_for() {
+fn properties_stay_within_the_limit_by_dropping_tags_first_then_the_last_ones() {
     let tags = |count: usize| {
         let tags: Vec<Value> =
             (0..count).map(|id| json!({"id": id, "name": format!("{id:03}-{}", "x".repeat(16))})).collect();
@@ -564,7 +564,7 @@ fn properties_stay_within_their_room_tags_give_way_first_then_the_last_asked_for
     assert_eq!((&properties["a"], &properties["b"]), (&json!("a"), &json!("b")));
     assert!(properties["tags"].as_str().unwrap().starts_with("000-"));
     assert_eq!(left_out, ["properties.tags no_room"]);
-    // With one letter more nothing fits that did.
+    // One more tag would exceed the limit.
     let longer = format!("{}|{:03}-{}", properties["tags"].as_str().unwrap(), 99, "x".repeat(16));
     assert!(json!({"a": "a", "b": "b", "tags": longer}).to_string().len() >= 1000);
     let (properties, left_out) =
@@ -575,7 +575,7 @@ fn properties_stay_within_their_room_tags_give_way_first_then_the_last_asked_for
 }
 
 #[test]
-fn tags_that_did_not_come_with_the_member_are_told() {
+fn tags_missing_from_the_response_are_reported() {
     let (properties, left_out) = with_properties(
         vec![property("tags", "tags")],
         json!({"tags": [{"id": 1, "name": "a"}], "tags_count": 51}),

@@ -1,4 +1,5 @@
-//! Answers with a good status that report an error: none counts as a success, and the service's own words are reported.
+//! Responses with a success status that report an error: none counts as a success, and the log has the
+//! service's message.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::{
     twist::{Twist, with_body},
 };
 
-/// Bodies of answers, and the words that a log may show of each.
+/// Bodies of responses, each with the words that the log may contain.
 const ERRORS: [(&str, &str); 9] = [
     (r#"{"error": "Quota of ada@example.com is used up."}"#, "quota of <address> is used up"),
     (r#"{"error": {"message": "Quota used up", "code": 7}}"#, "quota used up"),
@@ -29,7 +30,7 @@ const ERRORS: [(&str, &str); 9] = [
     (r#"{"success": false}"#, "`success` is false"),
 ];
 
-/// Returns how an answer of Ometria to two contacts is classified: `ok`, or the class of the fault.
+/// Returns the class of Ometria's response to a push of two contacts: `ok`, or the class of the fault.
 async fn pushed(body: &'static str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let sink = sink("ometria", folder.path(), &doors(Arc::new(Always(200, body)), &[]));
@@ -85,7 +86,7 @@ async fn a_push_is_accepted_only_if_its_answer_says_so() {
     }
 }
 
-/// Returns the fault with which a reader of good answers meets an answer that reports an error.
+/// Reading a response with a success status that reports an error returns a fault.
 #[tokio::test(start_paused = true)]
 async fn an_error_in_a_good_answer_is_reported_in_the_services_own_words() {
     for (body, words) in ERRORS {
@@ -142,7 +143,7 @@ async fn a_login_without_a_token_reports_what_the_service_says() {
     read(source("when_i_work", "shifts", &doors).as_ref()).await.unwrap();
 }
 
-/// Makes the accounts of the sandbox behind another transport.
+/// Returns the clients of the sandbox's accounts, with another transport.
 fn with_transport(transport: Arc<dyn Transport>) -> importer::net::Doors {
     let known =
         |name: &str| crate::support::KEYS.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);

@@ -1,4 +1,5 @@
-//! A run that would opt out an unusual share of a list stops, says so, and waits for a word.
+//! The safety brake: a run that would opt out an unusual share of a list stops, logs why, and waits for a
+//! person.
 
 use importer::{
     controller::Verdict,
@@ -19,7 +20,7 @@ fn opted_out(world: &World) -> usize {
         .count()
 }
 
-/// So many of the subscribed become something else.
+/// Gives `count` of the subscribed members another status.
 fn turn(world: &World, list_id: &str, count: usize, status: &'static str) {
     let numbers: Vec<u64> = {
         let mailchimp = world.sandbox.mailchimp();
@@ -59,7 +60,7 @@ async fn an_incremental_that_would_opt_out_more_than_a_fifth_waits_for_allow_mas
         assert_eq!(world.field("latest_timestamp"), timestamp);
         let sent = opted_out(&world) - before;
         assert!(sent <= 420, "{sent} were opted out");
-        // No further try goes on by itself, also if something else of the entry is changed.
+        // No further run continues by itself, not even after another edit of the entry.
         let asked = (world.reads().len(), world.pushes().len());
         for _ in 0..3 {
             assert_eq!(world.once().await.unwrap(), Verdict::Failed);
@@ -87,10 +88,10 @@ async fn fewer_opt_outs_than_a_fifth_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_load_is_held_against_the_last_one() {
+async fn a_full_load_is_compared_with_the_last_one() {
     let world = loaded("brk4").await;
     let before = opted_out(&world);
-    // Each time fewer than a fifth.
+    // Fewer than a fifth each time.
     for _ in 0..2 {
         turn(&world, "brk4", 300, "unsubscribed");
         sleep(hours(3)).await;
@@ -104,7 +105,7 @@ async fn a_full_load_is_held_against_the_last_one() {
     assert_eq!(world.logged(&told), 1);
     world.save(r#"[{"list_id": "brk4", "allow_mass_change": true}]"#);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
-    // What passed then is what the next one is held against.
+    // The next load is compared with the load that passed.
     world.save(r#"[{"list_id": "brk4"}]"#);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     world.assert_delivered("brk4");
@@ -139,7 +140,7 @@ async fn a_small_list_may_change_as_it_likes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_is_held_against_loads_of_the_same_delivery_and_consent_that_left_out_nobody() {
+async fn a_load_is_compared_with_complete_loads_of_the_same_delivery_and_consent() {
     let world = loaded("brk9").await;
     turn(&world, "brk9", 380, "unsubscribed");
     sleep(minutes(10)).await;
@@ -155,7 +156,7 @@ async fn a_load_is_held_against_loads_of_the_same_delivery_and_consent_that_left
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_archived_counts_as_a_member_when_shares_are_taken() {
+async fn archived_members_count_in_the_size_of_a_list() {
     let world = World::new().list("brk10", 1400).with_state(r#"[{"list_id": "brk10"}]"#);
     world.once().await.unwrap();
     sleep(hours(3)).await;
@@ -172,7 +173,7 @@ async fn who_is_archived_counts_as_a_member_when_shares_are_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_cut_off_and_goes_on_is_held_against_all_of_it() {
+async fn an_interrupted_run_counts_its_earlier_opt_outs_when_it_continues() {
     let world = loaded("brk11").await;
     turn(&world, "brk11", 900, "unsubscribed");
     let slow =
@@ -192,7 +193,7 @@ async fn a_run_that_is_cut_off_and_goes_on_is_held_against_all_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_changes_during_a_full_load_is_held_like_an_incremental() {
+async fn the_brake_treats_changes_during_a_full_load_like_an_incremental_sync() {
     let world = World::new().list("brk12", SIZE);
     let world = world.with_state(r#"[{"list_id": "brk12", "items_per_request": 20, "worker_count": 1}]"#);
     let leave = async {
@@ -203,9 +204,9 @@ async fn what_changes_during_a_full_load_is_held_like_an_incremental() {
     assert_eq!(world.logged("would be opted out"), 1);
 }
 
-/// The size of a list is asked for while its pages hold all connections.
+/// Requests the size of a list while its pages use all connections.
 #[tokio::test(start_paused = true)]
-async fn asking_for_the_size_of_a_list_waits_for_nobody_who_waits_for_it() {
+async fn requesting_the_size_of_a_list_causes_no_deadlock_with_its_pages() {
     let world = World::new().set("MAILCHIMP_CONNECTIONS", "2").list("brk8", 3000);
     let world = world.with_state(r#"[{"list_id": "brk8", "items_per_request": 20}]"#);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
@@ -216,7 +217,8 @@ async fn asking_for_the_size_of_a_list_waits_for_nobody_who_waits_for_it() {
     world.assert_delivered("brk8");
 }
 
-/// Then a list counts as many as the ledger knows: a wrong total must not make it look too small to be stopped.
+/// With a wrong total, the number of known records counts, so that the list does not look too small for the
+/// brake.
 #[tokio::test(start_paused = true)]
 async fn wrong_totals_do_not_switch_the_brake_off() {
     for (total, status) in [

@@ -1,4 +1,4 @@
-//! What changes in the very moment in which it matters: while a big second is read, below a `start_offset`, between two
+//! Changes at the worst moment: while a second with many members is read, below a `start_offset`, between two
 //! attempts, on all connections at once.
 
 use std::{
@@ -27,7 +27,7 @@ fn listed(world: &World, list_id: &str) -> Vec<Member> {
     mailchimp.members(list_id).filter(|member| member.status != "archived").cloned().collect()
 }
 
-/// Changes the answers to requests for members.
+/// Changes the responses to requests for members.
 struct Changed<F> {
     sandbox: Arc<Sandbox>,
     change: F,
@@ -49,7 +49,7 @@ impl<F: Fn(&Request, &mut Value) + Send + Sync> Transport for Changed<F> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_archived_long_ago_is_opted_out_also_when_the_first_run_without_a_record_fails() {
+async fn members_archived_long_ago_are_opted_out_even_if_the_first_run_without_a_record_fails() {
     for text in [
         r#"[{"list_id": "record1", "latest_timestamp": "2026-11-21T09:00:00"}]"#,
         r#"[{"list_id": "record1", "latest_timestamp": null, "total_updates": 250}]"#,
@@ -67,8 +67,8 @@ async fn who_was_archived_long_ago_is_opted_out_also_when_the_first_run_without_
     }
 }
 
-/// Members of one second, in another order with every answer, while they change: the load may have to be made again when
-/// they are quiet, but it is not recorded without everybody.
+/// Members of one second change while they are read, and every response lists them in another order. The load
+/// may have to start again when the changes end, but it is not recorded before it has read all members.
 #[tokio::test(start_paused = true)]
 async fn a_big_second_in_disorder_is_not_recorded_before_all_of_it_was_seen() {
     for seed in 0..2 {
@@ -98,7 +98,7 @@ async fn a_big_second_in_disorder_is_not_recorded_before_all_of_it_was_seen() {
     }
 }
 
-/// A server that keeps an order: a bulk import is no trouble then, whoever changes meanwhile.
+/// If the server keeps an order, a bulk import is loaded whatever changes meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_big_second_in_order_is_loaded_while_its_members_change() {
     let world = World::new().with_state(r#"[{"list_id": "second2", "worker_count": 2}]"#);
@@ -116,8 +116,9 @@ async fn a_big_second_in_order_is_loaded_while_its_members_change() {
     assert_eq!(world.logged("reading the window again"), 0);
 }
 
-/// A row below the offset that becomes visible late leaves the bottom and comes in at the top, so that nobody counts it as
-/// gone; neither that nor a rest before the window is cut lets a row above the offset slip below it.
+/// A row below the offset that becomes visible late moves from the bottom to the top, so it does not count as
+/// delisted. Neither this move nor a cool-down before the window is split moves a row above the offset below
+/// it.
 #[tokio::test(start_paused = true)]
 async fn nobody_above_a_start_offset_slips_below_it() {
     let text = r#"[{"list_id": "offset2", "start_offset": 100, "items_per_request": 50, "worker_count": 1}]"#;
@@ -141,9 +142,10 @@ async fn nobody_above_a_start_offset_slips_below_it() {
     }
 }
 
-/// Our clock is ahead, the first attempt counts somebody who is not listed, and meanwhile one who was delivered is archived.
+/// importer's clock is ahead, the first attempt counts a member who is not listed, and meanwhile a delivered
+/// member is archived.
 #[tokio::test(start_paused = true)]
-async fn who_is_archived_between_two_attempts_is_opted_out() {
+async fn members_archived_between_two_attempts_are_opted_out() {
     for server in ["2026-11-21T11:50:00", "2026-11-21T12:00:00"] {
         let lies = Arc::new(AtomicBool::new(true));
         let lying = Arc::clone(&lies);
@@ -206,7 +208,8 @@ async fn one_blip_on_all_connections_is_one_blip() {
     }
 }
 
-/// Answers up to 5 s old, right after a quiet time: their totals are higher, and that is no growth.
+/// Responses are up to 5 s old, right after a time without changes. Their higher totals do not count as
+/// growth.
 #[tokio::test(start_paused = true)]
 async fn old_answers_after_a_quiet_time_raise_no_alarm() {
     for seed in 0..6 {

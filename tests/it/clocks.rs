@@ -1,4 +1,4 @@
-//! Wrong clocks: the source's `Date` and the program's own, and the effect of their difference on a window.
+//! Wrong clocks: the source's `Date`, importer's own clock, and the effect of their difference on a window.
 
 use std::{sync::Arc, time::Duration};
 
@@ -136,9 +136,9 @@ async fn a_window_that_would_end_before_the_timestamp_fails_the_run() {
     assert_eq!(world.state(), text);
 }
 
-/// An interrupted run goes on with its own window, which may end later than any clock says now.
+/// An interrupted run continues with its own window, which may end later than the current time of all clocks.
 #[tokio::test(start_paused = true)]
-async fn an_interrupted_run_whose_window_has_not_ended_yet_does_not_go_on() {
+async fn an_interrupted_run_whose_window_has_not_ended_yet_does_not_continue() {
     let text = r#"[{"list_id": "back3", "items_per_request": 20, "worker_count": 1}]"#;
     let world = World::new().list("back3", 1500).with_state(text);
     assert!(timeout(Duration::from_secs(12), world.once()).await.is_err());
@@ -152,7 +152,7 @@ async fn an_interrupted_run_whose_window_has_not_ended_yet_does_not_go_on() {
     world.assert_delivered("back3");
 }
 
-/// Changes answers on their way.
+/// Changes responses on their way.
 struct Altered<F> {
     sandbox: Arc<Sandbox>,
     alter: F,
@@ -169,7 +169,7 @@ impl<F: Fn(&Request, &mut Response) + Send + Sync> Transport for Altered<F> {
     }
 }
 
-/// Makes a world whose only list has one member. The member changed `seconds` after noon, and is listed nevertheless.
+/// Makes a world with one list of one member, which changed `seconds` after noon but is listed.
 fn with_a_row_after_the_end(list_id: &'static str, seconds: i64) -> World {
     let changed = (at(NOON) + TimeDelta::seconds(seconds)).to_rfc3339();
     let alter = move |request: &Request, response: &mut Response| {
@@ -188,7 +188,7 @@ fn with_a_row_after_the_end(list_id: &'static str, seconds: i64) -> World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_a_moment_after_the_end_is_told_once_a_run() {
+async fn a_row_a_moment_after_the_end_is_logged_once_per_run() {
     let world = with_a_row_after_the_end("after1", 30);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     let told = world.lines("after the end of the window");
@@ -211,7 +211,7 @@ async fn a_row_long_after_the_end_fails_the_run_but_is_delivered() {
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
 }
 
-/// Sets the `Date` of Mailchimp's answers.
+/// Sets the `Date` of Mailchimp's responses.
 fn dated(list_id: &str, date: impl Fn(DateTime<Utc>) -> Option<String> + Send + Sync + 'static) -> World {
     let began = Instant::now();
     let alter = move |_: &Request, response: &mut Response| {
@@ -320,7 +320,7 @@ fn overlap_is_from_a_second_to_a_day_for_importer_and_for_editors() {
     assert!(taken > 15 && refused > 8, "{taken} {refused}");
 }
 
-/// The passes that catch up read what changed since the pass before, not the whole overlap of two runs.
+/// A catch-up pass reads the changes since the pass before it, not the whole overlap of two runs.
 #[tokio::test(start_paused = true)]
 async fn a_long_overlap_does_not_repeat_a_list_that_was_filled_today() {
     let world = World::new().list("over9", 300).with_state(r#"[{"list_id": "over9", "overlap": "24h"}]"#);

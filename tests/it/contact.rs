@@ -1,4 +1,4 @@
-//! What the mapping makes is what the sink takes.
+//! The sink accepts every contact that the mapping makes.
 
 use importer::{
     base::record::{Mapped, Record},
@@ -19,7 +19,7 @@ fn property(from: &str) -> Property {
     Property { id: from.to_owned(), kind: source.kind(), from: source }
 }
 
-/// What people write into merge fields: anything.
+/// Arbitrary values of merge fields: people write anything into them.
 fn arbitrary() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
         "[+0-9 ().x-]{0,20}",
@@ -43,7 +43,7 @@ fn arbitrary() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// One field must not hold up a contact, and above all not an opt-out.
+    /// A single field must not prevent the delivery of a contact, above all not of an opt-out.
     #[test]
     fn whatever_people_write_the_contact_is_one_that_ometria_takes(
         values in prop::collection::vec(arbitrary(), 6),

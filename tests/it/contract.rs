@@ -1,7 +1,7 @@
-//! What every adapter owes the engine, shown on all there are: how failures are classed, what they say, that nothing secret is in it,
-//! that all records come and a repeat is harmless, and that a dropped call leaves nothing behind.
+//! The contract between adapters and engine, tested on every adapter: classes and texts of failures, no
+//! secret in a text, all records are read, a repeated delivery is harmless, and a dropped call leaks nothing.
 //!
-//! A new adapter adds a case to the list of its kind; `every_type_has_its_contract` asks for it.
+//! A new adapter adds a case to the list of its kind; `every_type_has_its_contract` fails without it.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -33,7 +33,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::support::{KEYS, NOON, TokioClock, at};
 
-/// In a place of each key.
+/// Value of every key.
 const SECRET: &str = "s3cr3t-us1";
 
 /// Answers every request with the same status and body.
@@ -61,7 +61,7 @@ impl Transport for Always {
     }
 }
 
-/// Accounts whose keys are all the secret, but for those that `variables` set.
+/// Returns account clients whose keys are the secret, except for those that `variables` set.
 pub fn doors(transport: Arc<dyn Transport>, variables: &'static [(&str, &str)]) -> Doors {
     let environment = Environment::new(move |name| {
         let set =
@@ -74,7 +74,7 @@ pub fn doors(transport: Arc<dyn Transport>, variables: &'static [(&str, &str)]) 
     Doors::new(environment, transport, clock)
 }
 
-/// The accounts of the sandbox.
+/// Returns the clients of the sandbox's accounts.
 pub fn sandbox_doors(sandbox: &Arc<Sandbox>) -> Doors {
     let environment = Environment::new(|name| {
         let key = KEYS.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
@@ -93,10 +93,10 @@ pub fn sandbox(latency: Duration) -> Arc<Sandbox> {
 
 // ---- Sources ----
 
-/// How many records the sandbox holds.
+/// Counts the records in the sandbox.
 type Held = fn(&Sandbox) -> usize;
 
-/// Each type, what it reads, and what of it the sandbox holds.
+/// Each type of source, the list that it reads, and the count of its records in the sandbox.
 const SOURCES: [(&str, &str, Held); 2] = [
     ("mailchimp", "a", |sandbox| sandbox.mailchimp().members("a").filter(|m| m.status != "archived").count()),
     ("when_i_work", "shifts", |sandbox| {
@@ -124,7 +124,7 @@ pub async fn read(source: &dyn Source) -> Result<(), Fault> {
     }
 }
 
-/// All records, page by page. A cursor is kept as text in between, as a checkpoint keeps it.
+/// Reads all records, page by page. Between two pages the cursor is stored as text, as in a checkpoint.
 async fn read_all(source: &dyn Source, count: usize) -> Vec<Record> {
     let mut records = vec![];
     match source.pages() {
@@ -151,7 +151,7 @@ async fn read_all(source: &dyn Source, count: usize) -> Vec<Record> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_tells_every_record_once_whatever_the_size_of_a_page() {
+async fn a_source_returns_every_record_once_whatever_the_page_size() {
     for (kind, list_id, held) in SOURCES {
         let sandbox = sandbox(Duration::ZERO);
         let doors = sandbox_doors(&sandbox);
@@ -192,7 +192,7 @@ async fn a_source_finds_a_record_by_its_key_and_says_when_there_is_none() {
 
 // ---- Sinks ----
 
-/// Each type, and whether it leaves the machine.
+/// Each type of sink, and whether it sends data off the machine.
 const SINKS: [(&str, bool); 3] = [("ometria", true), ("ndjson", false), ("stdout", false)];
 
 pub fn sink(kind: &str, folder: &Path, doors: &Doors) -> Arc<dyn Sink> {
@@ -206,13 +206,13 @@ pub fn payloads(count: usize) -> Vec<Payload> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_takes_as_many_as_it_says_and_the_same_once_more() {
+async fn a_sink_accepts_batches_up_to_its_limit_and_the_same_batch_again() {
     for (kind, _) in SINKS {
         let (sandbox, folder) = (sandbox(Duration::ZERO), tempfile::tempdir().unwrap());
         let sink = sink(kind, folder.path(), &sandbox_doors(&sandbox));
         let limits = sink.limits();
         assert!(limits.records >= 1 && limits.in_flight >= 1, "{kind}");
-        // To the standard output a line says as much as a thousand.
+        // For the standard output, one line tests as much as a thousand.
         let batch = payloads(if kind == "stdout" { 1 } else { limits.records });
         assert!(batch.iter().all(|payload| sink.refusal(payload).is_none()), "{kind}");
         sink.deliver(&batch).await.unwrap();
@@ -241,7 +241,7 @@ async fn a_sink_whose_file_can_not_be_written_names_it() {
 
 // ---- Mappings ----
 
-/// Each type with settings that read something.
+/// Each type of mapping, with settings that read a field.
 fn mappings() -> Vec<(&'static str, Value)> {
     let fields = json!({"type": "fields", "fields": {"mail": "email_address", "when": {"from": "last_changed", "as": "time"}}});
     let mut mappings =
@@ -281,7 +281,7 @@ fn told(mapped: Mapped) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mapping_makes_the_same_of_the_same_and_reads_only_what_it_asks_for() {
+async fn equal_records_map_to_equal_payloads_and_a_mapping_reads_only_its_fields() {
     let sandbox = sandbox(Duration::ZERO);
     let records = read_all(source("mailchimp", "a", &sandbox_doors(&sandbox)).as_ref(), 100).await;
     for (kind, said) in mappings() {
@@ -308,7 +308,7 @@ async fn a_mapping_makes_the_same_of_the_same_and_reads_only_what_it_asks_for() 
             let one = told(mapping.map(record));
             sent += usize::from(one.starts_with('{'));
             assert_eq!(one, told(again.map(record)), "{kind}");
-            // The order of the fields is the source's.
+            // The source chooses the order of the fields.
             let parsed = |text: String| serde_json::from_str::<Value>(&text).unwrap_or(Value::String(text));
             assert_eq!(parsed(one), parsed(told(mapping.map(&reduced))), "{kind}");
         }
@@ -317,7 +317,7 @@ async fn a_mapping_makes_the_same_of_the_same_and_reads_only_what_it_asks_for() 
 }
 
 #[test]
-fn a_mapping_takes_whatever_comes_and_says_why_not_in_a_word() {
+fn a_mapping_survives_any_record_and_gives_a_one_word_reason() {
     let strange = [
         "null",
         "[]",
@@ -351,7 +351,7 @@ fn every_type_has_its_contract() {
 
 // ---- Accounts ----
 
-/// What an answer becomes: `retry` was tried six times, `list` once.
+/// Returns the fault that a response causes: `retry` after six attempts, `list` after one.
 pub async fn classed(kind: &str, status: u16, body: &'static str) -> String {
     let doors = doors(Arc::new(Always(status, body)), &[]);
     let start = Instant::now();
@@ -372,7 +372,7 @@ pub async fn classed(kind: &str, status: u16, body: &'static str) -> String {
     format!("{class}: {shown}")
 }
 
-/// The seconds of the retries are by chance.
+/// Removes the seconds of the retries, which are random.
 fn without_seconds(text: &str) -> String {
     match text.split_once("tried 6 times in ") {
         Some((before, after)) => format!("{before}tried 6 times in … {}", after.split_once(' ').unwrap().1),
@@ -389,7 +389,7 @@ async fn check(kind: &str, answers: &[(u16, &'static str)], expected: Expect) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn mailchimp_failures_are_classed_and_told_without_secrets() {
+async fn mailchimp_failures_are_classified_and_reported_without_secrets() {
     check(
         "mailchimp",
         &[
@@ -427,7 +427,7 @@ async fn mailchimp_failures_are_classed_and_told_without_secrets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ometria_failures_are_classed_and_told_without_secrets() {
+async fn ometria_failures_are_classified_and_reported_without_secrets() {
     check(
         "ometria",
         &[
@@ -459,7 +459,7 @@ async fn ometria_failures_are_classed_and_told_without_secrets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_i_work_failures_are_classed_and_told_without_secrets() {
+async fn when_i_work_failures_are_classified_and_reported_without_secrets() {
     check(
         "when_i_work",
         &[
@@ -532,7 +532,7 @@ async fn a_list_id_may_hold_anything_without_leaving_its_place_in_the_address() 
     assert!(read.contains("/3.0/lists/..%2Fa%3Fb%23c%2Fd%20e/members?"), "{read}");
 }
 
-/// More calls are dropped than there are places.
+/// More calls are dropped than there are permits.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_call_leaks_no_permit() {
     const CALLS: u64 = 20;

@@ -1,5 +1,5 @@
-//! Entries that choose their ends, through the real program: what is wrong is told, keys are needed by those who use them, and one
-//! record can be asked about.
+//! Entries that choose a source, a mapping and a sink, through the real program: errors are reported, only
+//! the entries that use a key need it, and `why` explains one record.
 
 use std::{fs, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::loopback::{Loopback, Running, finish, importer, output};
 
 const SHIFTS: &str = r#"[{"list_id": "shifts", "source": "when_i_work", "mapping": "as_is", "sink": "ndjson", "every": "1s"}]"#;
 
-/// `importer go --once` against the sandbox, its account of When I Work included.
+/// Returns a command against the sandbox, with its account of When I Work.
 fn with_login(loopback: &Loopback, arguments: &[&str]) -> tokio::process::Command {
     let mut command = loopback.command(arguments);
     command
@@ -24,7 +24,7 @@ fn with_login(loopback: &Loopback, arguments: &[&str]) -> tokio::process::Comman
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_an_end_is_told_with_its_place_and_needs_no_key() {
+async fn errors_of_adapters_are_reported_with_their_position_and_without_keys() {
     let folder = tempfile::tempdir().unwrap();
     let state = r#"[
   {"list_id": "a", "sink": "kafka"},
@@ -49,7 +49,7 @@ async fn what_is_wrong_with_an_end_is_told_with_its_place_and_needs_no_key() {
     let (code, told, _) = finish(check).await;
     assert_eq!(code, 2);
     let jq = match cfg!(feature = "jq") {
-        true => "9:31: `mapping`: jq: either `expression` or `file` is needed",
+        true => "9:31: `mapping`: jq: set exactly one of `expression` and `file`",
         false => "9:31: `mapping`: this build has no `jq`; run IMPORTER_FEATURES=jq ./run.sh go",
     };
     for problem in [
@@ -57,15 +57,15 @@ async fn what_is_wrong_with_an_end_is_told_with_its_place_and_needs_no_key() {
         "3:30: `source`: when_i_work: `list_id` must be \"shifts\" for all shifts, or the number of a location (schedule)",
         "4:35: `source`: when_i_work: `days`: unknown field `days`, expected one of `days_ahead`, `days_prior`, `time_zone`, `unpublished`, `open_shifts`; every type also takes min_interval, retry",
         "5:31: `source`: `min_interval`: invalid duration \"soon\"; use a number and a unit, such as \"60s\" or \"5m\"",
-        "`sink`: ometria takes contacts, and as_is makes none; choose another mapping or another sink",
-        "7:57: `mapping`: ometria_contact makes contacts of members, which this source has not; choose another mapping",
-        "8:31: `mapping`: fields: `fields.a`: either `from`",
+        "`sink`: ometria accepts contacts only, and as_is makes none; choose another mapping or another sink",
+        "7:57: `mapping`: ometria_contact needs members, which this source does not list; choose another mapping",
+        "8:31: `mapping`: fields: `fields.a`: use either `from`",
         jq,
         "10:28: `sink` must be a type, or an object with a `type`; found 5",
         "`every` must be a duration of at least one second, such as \"30s\"",
         "unknown setting of `unchanged`; expected `store` or `expire`",
         "`unchanged` must be one of embedded, off, or an object with one as `store`",
-        "11:3: `full_load` changed_only holds back what is remembered, and nothing is: set `unchanged` to \"embedded\"",
+        "11:3: `full_load` \"changed_only\" needs the delivery cache, which is off; set `unchanged` to \"embedded\"",
         "12:31: `source`: `min_interval`: invalid duration 60; use a number and a unit, such as \"60s\" or \"5m\"",
         "13:31: `mapping`: `consent`, `collection`, `default_country`,",
         "`sink`: ndjson: `path` state.json is reserved for importer; choose another, such as out/",
@@ -81,7 +81,7 @@ async fn what_is_wrong_with_an_end_is_told_with_its_place_and_needs_no_key() {
 async fn keys_are_needed_by_the_entries_that_use_them_and_by_no_other() {
     let loopback = Loopback::start(Duration::ZERO, SHIFTS).await;
     loopback.sandbox.when_i_work().invent(50, 1, chrono::Utc::now());
-    // Nothing of Mailchimp's and Ometria's.
+    // No key of Mailchimp or Ometria.
     let mut command = with_login(&loopback, &["go", "--once"]);
     command.env_remove("MAILCHIMP_APIKEY").env_remove("OMETRIA_APIKEY");
     let (code, _, log) = finish(command).await;
@@ -90,7 +90,7 @@ async fn keys_are_needed_by_the_entries_that_use_them_and_by_no_other() {
     command.env_remove("WHEN_I_WORK_PASSWORD");
     let (code, _, log) = finish(command).await;
     assert!(code == 77 && log.contains("`WHEN_I_WORK_PASSWORD` is not set; set it in .env"), "{log}");
-    // A paused entry needs none.
+    // A paused entry needs no key.
     fs::write(
         loopback.folder.path().join("state.json"),
         SHIFTS.replace("\"every\"", "\"enabled\": false, \"every\""),
@@ -98,7 +98,7 @@ async fn keys_are_needed_by_the_entries_that_use_them_and_by_no_other() {
     .unwrap();
     let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
     assert!(code == 0 && log.contains("is paused"), "{log}");
-    // Once it runs, a missing key is the problem of one entry.
+    // While importer runs, a missing key is an error of one entry.
     let running = loopback.command(&["go"]);
     let mut running = Running::start(running);
     running.wait_for("is paused").await;
@@ -109,7 +109,7 @@ async fn keys_are_needed_by_the_entries_that_use_them_and_by_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_record_can_be_asked_about() {
+async fn why_explains_one_record() {
     let loopback = Loopback::start(Duration::ZERO, SHIFTS).await;
     loopback.sandbox.when_i_work().invent(50, 1, chrono::Utc::now());
     let (code, _, log) = finish(with_login(&loopback, &["go", "--once"])).await;
@@ -145,7 +145,7 @@ async fn one_record_can_be_asked_about() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_can_be_asked_about_by_address_with_the_request_and_the_reason() {
+async fn why_finds_a_member_by_address_with_its_request_and_reason() {
     let state = r#"[{"list_id": "why1", "unchanged": "embedded"}]"#;
     let loopback = Loopback::start(Duration::ZERO, state).await.list("why1", 60);
     let (sent, pending, odd) = {
@@ -183,7 +183,7 @@ async fn a_member_can_be_asked_about_by_address_with_the_request_and_the_reason(
         assert_eq!(code, 0, "{log}");
         assert!(lines.iter().all(|line| told.contains(line)), "{told}");
     }
-    // With nothing changed a second load of changes only sends nothing.
+    // Without a change, a second load with `changed_only` sends nothing.
     let reload = state.replace("\"unchanged\"", "\"full_load\": \"changed_only\", \"unchanged\"");
     fs::write(loopback.folder.path().join("state.json"), reload).unwrap();
     let (_, _, log) = finish(loopback.command(&["go", "--once"])).await;
@@ -191,7 +191,7 @@ async fn a_member_can_be_asked_about_by_address_with_the_request_and_the_reason(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_second_demo_tells_the_second_pipeline() {
+async fn the_second_demo_shows_the_second_pipeline() {
     let (code, story, log) = output(importer(&["demo", "shifts"])).await;
     assert_eq!(code, 0, "{log}");
     for words in [

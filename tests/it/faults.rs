@@ -1,4 +1,4 @@
-//! The emulators misbehave as they are told, and stop when they are told.
+//! The emulators inject the faults that a test sets, and stop when it clears them.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -48,7 +48,7 @@ async fn send(sandbox: &Sandbox, service: Service) -> Result<Response, Transport
         .await
 }
 
-/// The rows of a listing, up to a thousand.
+/// Returns the rows of a listing, up to a thousand.
 async fn rows(sandbox: &Sandbox, query: &str) -> Vec<Value> {
     let address = format!("/3.0/lists/l/members?count=1000&{query}");
     let response = sandbox.handle(request(Method::GET, &address, String::new())).await.unwrap();
@@ -71,7 +71,7 @@ async fn first_name(sandbox: &Sandbox, of: u64) -> Option<String> {
     Some(row["merge_fields"]["FNAME"].as_str().unwrap().to_owned())
 }
 
-/// The troubles that so many requests to each service meet.
+/// Returns the troubles that `requests` requests to each service meet.
 async fn troubles(seed: u64, requests: usize) -> Vec<(Service, Trouble)> {
     let sandbox = sandbox(5, Faults { seed, troubles: 0.5, ..Faults::default() });
     for service in [Service::Mailchimp, Service::Ometria].repeat(requests) {
@@ -100,7 +100,7 @@ async fn the_same_seed_gives_the_same_troubles_and_edits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_kind_of_trouble_meets_each_service_about_as_often_as_was_told() {
+async fn every_kind_of_trouble_meets_each_service_about_as_often_as_configured() {
     let met = troubles(1, 500).await;
     assert!((400..600).contains(&met.len()), "{}", met.len());
     for service in [Service::Mailchimp, Service::Ometria] {
@@ -209,7 +209,7 @@ async fn a_late_change_shows_the_old_version_until_it_becomes_visible() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stale_answer_shows_the_past_and_never_more_than_was_told() {
+async fn a_stale_response_is_never_older_than_configured() {
     let stale = Duration::from_secs(5);
     let sandbox = sandbox(20, Faults { stale, ..Faults::default() });
     let clock = TokioClock::at(NOON);
@@ -255,7 +255,7 @@ async fn members_of_one_second_come_in_another_order_with_every_answer_and_all_o
         let moved = one.iter().zip(&other).filter(|(one, other)| one != other);
         let tied = |row: &Value| one.iter().filter(|other| stamp(other) == stamp(row)).count() > 1;
         assert!(moved.clone().all(|(row, _)| tied(row)));
-        // A small page shows any of a second's members, also those whose place is on another page.
+        // A small page lists any members of a second, also some that belong to another page.
         let start = one.iter().position(tied).unwrap();
         let mut shown = HashSet::new();
         for _ in 0..60 {
@@ -342,7 +342,7 @@ async fn once_it_behaves_nothing_goes_wrong_and_what_was_changed_shows_in_its_ti
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_services_clock_is_off_as_was_told_and_stays_so_when_they_behave() {
+async fn the_services_clock_is_off_as_configured_and_stays_so_without_faults() {
     let usual: BTreeSet<TimeDelta> = (0..20).map(|seed| Faults::usual(seed).ahead).collect();
     assert_eq!(Vec::from_iter(usual), [-10, 0, 10].map(TimeDelta::minutes));
     for ahead in [-10, 0, 10].map(TimeDelta::minutes) {

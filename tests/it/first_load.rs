@@ -1,4 +1,5 @@
-//! First loads into a sink with a caution: a person can stop the load before anything is read or sent.
+//! First loads into a sink that asks for caution: an operator can stop the load before anything is read or
+//! sent.
 
 use std::{process::Stdio, sync::Arc, time::Duration};
 
@@ -17,7 +18,7 @@ use crate::{
 
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
 
-/// Delays the first load of `list` by half a minute, and no other.
+/// Delays the first load of `list`, and no other load, by half a minute.
 fn slow(list: &'static str) -> Confirm {
     Confirm::new(move |asked| {
         let waits = asked == list;
@@ -71,7 +72,7 @@ async fn only_a_first_load_that_is_not_confirmed_yet_waits() {
     let mut world = World::new().list("sure1", 150).with_state(confirmed).confirm(never());
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     world.assert_delivered("sure1");
-    // A reload is no first load.
+    // A reload is not a first load.
     world = world.with_state(r#"[{"list_id": "sure1", "latest_timestamp": null}]"#);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     assert_eq!(world.logged("list \"sure1\" finished"), 2);
@@ -94,7 +95,7 @@ async fn a_first_load_that_is_to_be_asked_for_starts_only_when_it_is_confirmed()
     let (verdict, ()) = tokio::join!(world.go_for(minutes(5)), confirm);
     assert_eq!(verdict.unwrap(), Verdict::Done);
     world.assert_delivered("ask1");
-    // A reload and a sync are no first loads.
+    // A reload and a sync are not first loads.
     world.save(r#"[{"list_id": "ask1", "first_load": "ask", "latest_timestamp": null}]"#);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     sleep(hours(3)).await;
@@ -113,7 +114,7 @@ async fn an_interrupted_first_load_goes_on_whatever_is_said_of_first_loads() {
     world.assert_delivered("half1");
 }
 
-/// The program, on a terminal of its own.
+/// The program on a terminal of its own.
 struct Terminal {
     child: Child,
     shown: String,
@@ -126,7 +127,8 @@ impl Terminal {
         for (name, value) in importer.as_std().get_envs() {
             command.env(name, value.unwrap_or_default());
         }
-        // Without `exec` some shells stay in between, and Ctrl-C ends them with a code of their own.
+        // Without `exec`, some shells stay the parent process, and Ctrl-C ends them with an exit code of
+        // their own.
         let line = format!(
             "exec {} go {options} --state {}",
             env!("CARGO_BIN_EXE_importer"),
@@ -138,7 +140,7 @@ impl Terminal {
         Terminal { child: command.spawn().unwrap(), shown: String::new() }
     }
 
-    /// Reads the shown text up to `text`, or to the end.
+    /// Reads the output up to `text`, or to the end.
     async fn wait_for(&mut self, text: Option<&str>) {
         let out = self.child.stdout.as_mut().unwrap();
         let wait = async {

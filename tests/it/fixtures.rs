@@ -1,6 +1,6 @@
-//! State folders that an earlier build wrote, kept as files. Each test writes the same folder again, compares its files and their
-//! JSON keys with the kept ones, and then continues from the kept folder. `tests/fixtures/README.md` says how to write the folders
-//! again, and when.
+//! State folders of an earlier build, stored as files. Each test writes the same folder again, compares its
+//! files and their JSON keys with the stored ones, and then continues from the stored folder.
+//! `tests/fixtures/README.md` says when and how to write the folders again.
 
 mod checkpoints;
 mod linked;
@@ -20,11 +20,12 @@ use serde_json::{Map, Value};
 
 use crate::support::{OUT, World};
 
-/// Names of the cache of the sink `ndjson`: the kept one, and the part before the digest of the path to which the sink writes.
+/// Names of the cache of the sink `ndjson`: the stored name, and the part before the digest of the sink's
+/// path.
 const KEPT_CACHE: &str = "unchanged-ndjson.redb";
 const CACHE: &str = "unchanged-";
 
-/// The contacts that Ometria holds, as `<collection> <id>`, with their consent and first name.
+/// The contacts of Ometria, as `<collection> <id>`, with their consent and first name.
 pub type Contacts = BTreeMap<String, String>;
 
 /// Returns the folder of one fixture.
@@ -32,8 +33,8 @@ pub fn kept(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state").join(name)
 }
 
-/// Keeps the folder of a world as a fixture if `FIXTURES` is `write` or the fixture's name. Otherwise compares its files and their
-/// keys with the fixture.
+/// Stores the folder of a world as a fixture if `FIXTURES` is `write` or the fixture's name. Otherwise
+/// compares its files and their keys with the fixture.
 pub fn keep_or_compare(world: &World, name: &str) {
     let folder = world.folder.path();
     keep_or_compare_folder(folder, folder, name, &contacts_of(world));
@@ -52,7 +53,8 @@ pub fn keep_or_compare_folder(folder: &Path, home: &Path, name: &str, contacts: 
     shape::assert_same(folder, home, name);
 }
 
-/// Returns a world whose state folder is a copy of the fixture, and the contacts that Ometria held when the fixture was made.
+/// Returns a world whose state folder is a copy of the fixture, and the contacts of Ometria at the time of
+/// the fixture.
 pub fn restore(world: World, name: &str) -> (World, Contacts) {
     let contacts = restore_folder(world.folder.path(), world.folder.path(), name);
     (world, contacts)
@@ -78,12 +80,13 @@ pub fn restore_folder(folder: &Path, home: &Path, name: &str) -> Contacts {
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// Whether this fixture is to be written again.
+/// Returns whether this fixture is to be written again.
 fn is_written(name: &str) -> bool {
     env::var("FIXTURES").is_ok_and(|wanted| wanted == "write" || wanted == name)
 }
 
-/// Returns the digest in the name of the cache of the sink `ndjson`: that of the absolute path to which the sink writes.
+/// Returns the digest in the name of the cache of the sink `ndjson`: that of the absolute path to which the
+/// sink writes.
 fn digest(home: &Path) -> String {
     let files = fs::read_dir(home.join(OUT)).into_iter().flatten();
     let file = files.map(|file| file.unwrap().path()).next().unwrap_or_default();
@@ -99,7 +102,8 @@ fn rename_caches(home: &Path, renamed: impl Fn(&str) -> Option<String>) {
     }
 }
 
-/// A checkpoint is valid only for the version that wrote it. The fixtures outlive new versions: they hold the format.
+/// Sets the version in checkpoints, which are valid only for the version that wrote them. The fixtures test
+/// the format and outlive versions.
 fn set_version(home: &Path) {
     for file in files(home).into_iter().filter(|file| file.ends_with("checkpoint.ndjson")) {
         let text = fs::read_to_string(&file).unwrap();
@@ -109,7 +113,7 @@ fn set_version(home: &Path) {
     }
 }
 
-/// Returns the files below a folder that a fixture keeps, sorted.
+/// Returns the files below a folder that belong into a fixture, sorted.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
     for path in fs::read_dir(folder).into_iter().flatten().map(|file| file.unwrap().path()) {
@@ -139,15 +143,15 @@ fn shown(contact: &Map<String, Value>) -> String {
     format!("{} {}", text("marketing_optin"), text("firstname"))
 }
 
-/// Returns the contacts that Ometria holds.
+/// Returns the contacts of Ometria.
 pub fn contacts_of(world: &World) -> Contacts {
     let ometria = world.sandbox.ometria();
     let contacts = ometria.contacts().iter();
     contacts.map(|((collection, id), contact)| (format!("{collection} {id}"), shown(contact))).collect()
 }
 
-/// Checks that the two runs together have delivered every member as it is now. Returns the number of contacts that the second run
-/// has sent again although they had not changed.
+/// Checks that the two runs together have delivered every member as it is now. Returns the number of contacts
+/// that the second run has sent again although they had not changed.
 pub fn assert_delivered(world: &World, list_id: &str, collection: &str, before: &Contacts) -> usize {
     let now = contacts_of(world);
     let again = now.iter().filter(|(key, value)| before.get(*key) == Some(value)).count();
@@ -176,7 +180,7 @@ pub fn assert_delivered(world: &World, list_id: &str, collection: &str, before: 
     again
 }
 
-/// Returns the path of a file in our own folder of a world.
+/// Returns the path of one of importer's own files in a world.
 pub fn own(world: &World, name: &str) -> PathBuf {
     world.folder.path().join(OURS).join(name)
 }

@@ -1,4 +1,4 @@
-//! What runs, when, and what is written: worlds under a paused clock.
+//! Which runs are due and what they write, in worlds with a paused clock.
 
 use importer::controller::Verdict;
 use tokio::time::{Instant, sleep};
@@ -55,7 +55,7 @@ async fn after_two_hours_what_changed_since_is_synced_and_nothing_else() {
     assert_eq!(world.logged("over 2 hours ago, firing incremental sync."), 1);
     assert_eq!(world.field("total_updates"), 2);
     let reads = world.reads();
-    // A minute and a second earlier than the load ended: changes may become visible late.
+    // A minute and a second before the end of the load, because changes may become visible late.
     for read in &reads[reads.len() - 2..] {
         assert!(read.contains("since_last_changed=2026-11-21T11%3A58%3A59Z"), "{read}");
         assert!(read.contains("before_last_changed=2026-11-21T14%3A00%3A01Z"), "{read}");
@@ -70,7 +70,7 @@ async fn the_timestamp_is_the_end_of_the_window_by_the_earlier_clock() {
     world.once().await.unwrap();
     assert_eq!(world.field("latest_timestamp"), "2026-11-21T11:50:30");
     let reads = world.reads();
-    // The first request only tells that the clocks differ.
+    // The first request only shows that the clocks differ.
     assert!(reads[0].contains("before_last_changed=2026-11-21T11%3A59%3A59Z"), "{reads:?}");
     let bounds = reads[1..].iter().filter(|read| read.contains("before_last_changed="));
     for read in bounds.filter(|read| !read.contains("count=1000")) {
@@ -91,7 +91,8 @@ async fn only_the_three_fields_are_written_and_all_else_stays() {
     let elapsed =
         state.split("\"elapsed_seconds\": ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
     assert!(elapsed.parse::<f64>().unwrap() > 1.5, "{elapsed}");
-    // The entry says that it was loaded before, and there is no record of it: all archived members are opted out.
+    // The entry says that it was loaded, but there is no record of the load: all archived members are opted
+    // out.
     let archived = world.sandbox.mailchimp().members("bytes1").filter(|m| m.status == "archived").count();
     let sent = (world.expected("bytes1").len() + archived).to_string();
     let expected =
@@ -105,7 +106,8 @@ async fn a_timestamp_set_to_null_during_a_run_is_kept_and_the_reload_follows() {
     let edit = async {
         sleep(minutes(10) + std::time::Duration::from_secs(5)).await;
         world.save(r#"[{"list_id": "reload1", "latest_timestamp": "2026-11-21T09:00:00"}]"#);
-        // The incremental sync begins when the file has settled for 200 ms, and ends with the answer 200 ms later.
+        // The incremental sync begins 200 ms after the edit of the file, and ends with the response 200 ms
+        // later.
         sleep(std::time::Duration::from_millis(300)).await;
         world.save(r#"[{"list_id": "reload1", "latest_timestamp": null}]"#);
         sleep(minutes(10)).await;
@@ -147,7 +149,7 @@ async fn a_timestamp_far_in_the_future_runs_nothing_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_entry_is_told_and_the_others_run() {
+async fn a_bad_entry_is_reported_and_the_others_run() {
     let text = r#"[{"list_id": "bad1", "worker_count": 0}, {"list_id": "good1"}, {"lst_id": "bad2"}]"#;
     let world = World::new().list("good1", 10).list("bad1", 10).with_state(text);
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
@@ -255,7 +257,7 @@ async fn pushes_keep_to_the_rate_of_the_account() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_fields_that_the_mapping_uses_are_asked_for() {
+async fn only_fields_that_the_mapping_uses_are_requested() {
     let world = World::new().list("fields1", 10).with_state(r#"[{"list_id": "fields1"}]"#);
     world.once().await.unwrap();
     let reads = world.reads();
@@ -296,7 +298,7 @@ async fn a_start_offset_bounds_a_full_load_and_an_incremental_sync_ignores_it() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stranger_among_the_statuses_is_counted_and_warned_of() {
+async fn an_unknown_status_is_counted_and_causes_a_warning() {
     let world = World::new().list("odd1", 50).with_state(r#"[{"list_id": "odd1"}]"#);
     world.sandbox.mailchimp().edit("odd1", 3, at("2026-11-01T00:00:00"), |member| member.status = "vip");
     world.once().await.unwrap();

@@ -1,4 +1,5 @@
-//! Holds of the safety brake: no edit except `allow_mass_change` lifts one, no neighboring entry and no update.
+//! Holds of the safety brake: no edit except `allow_mass_change` lifts one, nor do other entries of the list
+//! or updates.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -33,7 +34,7 @@ fn unsubscribe(world: &World, list_id: &str) -> Vec<u64> {
     numbers
 }
 
-/// Makes a list that the brake has stopped. Returns the unsubscribed members as well.
+/// Makes a list that the brake has stopped. Also returns the unsubscribed members.
 async fn held(list_id: &str) -> (World, Vec<u64>) {
     let world = World::new().list(list_id, SIZE).with_state(&format!(r#"[{{"list_id": "{list_id}"}}]"#));
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
@@ -53,7 +54,7 @@ async fn assert_held(world: &World, what: &str) {
     assert!(world.logged("would be opted out") > told, "{what}");
 }
 
-/// Returns our own files whose names begin with `name`.
+/// Returns importer's own files whose names begin with `name`.
 fn ours(world: &World, name: &str) -> Vec<PathBuf> {
     let lists = world.folder.path().join(".importer/lists");
     let folders = fs::read_dir(lists).unwrap().map(|folder| folder.unwrap().path());
@@ -214,7 +215,7 @@ async fn an_allowance_a_fresh_start_and_a_release_lift_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_without_the_mistake_mended_is_stopped_again_and_one_without_a_hold_says_so() {
+async fn a_release_before_the_correction_is_stopped_again_and_one_without_a_hold_says_so() {
     let (world, _) = held("hold4").await;
     let before = opted_out(&world);
     assert_eq!(release(&world, "other").await, 1);
@@ -282,7 +283,7 @@ async fn what_a_full_load_is_held_against_survives_a_neighbor_and_is_found_after
         let world = World::new().list("hold8", SIZE).with_state(r#"[{"list_id": "hold8"}]"#);
         assert_eq!(world.once().await.unwrap(), Verdict::Done);
         if former {
-            // The form of an older version: with the name of the entry.
+            // The format of an older version: with the name of the entry.
             let ledger = world.folder.path().join(".importer/lists/hold8/ledger");
             let bytes = fs::read(&ledger).unwrap();
             let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
@@ -301,7 +302,7 @@ async fn what_a_full_load_is_held_against_survives_a_neighbor_and_is_found_after
     }
 }
 
-/// Makes a full load that was stopped on its way and has a checkpoint.
+/// Makes a full load that was stopped and has a checkpoint.
 async fn interrupted(list_id: &str) -> World {
     let state = format!(
         r#"[{{"list_id": "{list_id}", "items_per_request": 20, "worker_count": 1, "consent": "full"}}]"#
@@ -331,7 +332,8 @@ async fn an_interrupted_run_survives_its_neighbors_notes_and_defaults() {
     world.assert_delivered("hold9");
 }
 
-/// A run with other settings has delivered differently in between, so the old run must not go on when they are changed back.
+/// A run with other settings delivered other payloads in between, so the old run must not continue when the
+/// settings are changed back.
 #[tokio::test(start_paused = true)]
 async fn an_interrupted_run_is_dropped_when_its_entry_was_another_one_in_between() {
     let world = interrupted("hold10").await;

@@ -1,4 +1,4 @@
-//! Rules of the house that a test can hold.
+//! Rules for the source code and the documents that a test can check.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,7 +14,7 @@ use importer::{
 
 use crate::support::read;
 
-/// What each floor may import of the crate.
+/// Floors of the crate that each floor may import.
 const FLOORS: [(&str, &[&str]); 11] = [
     ("base", &[]),
     ("net", &["base"]),
@@ -44,7 +44,7 @@ const FLOORS: [(&str, &[&str]); 11] = [
     ),
 ];
 
-/// Every source file, as its path below `src` and its text.
+/// Returns every source file as its path below `src` and its text.
 pub fn sources() -> Vec<(String, String)> {
     fn visit(folder: &Path, found: &mut Vec<(String, String)>) {
         for file in fs::read_dir(folder).unwrap() {
@@ -63,12 +63,12 @@ pub fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// The floors of the crate that a text names in its paths.
+/// Returns the floors of the crate that a text names in its paths.
 fn imports(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices("crate::") {
         let rest = &text[at + "crate::".len()..];
-        // `$crate::` and the like are no imports of ours; a group names a floor at the start of each member.
+        // `$crate::` and similar paths are not imports; in a group each member begins with a floor.
         let group = rest
             .strip_prefix('{')
             .and_then(|rest| rest.find("\n};").or(rest.find("};")).map(|end| &rest[..end]));
@@ -263,7 +263,7 @@ fn a_file_stays_small_enough_to_read_and_says_what_it_is() {
 }
 
 #[test]
-fn every_setting_and_exit_code_of_the_help_stands_in_the_readme() {
+fn the_readme_lists_every_setting_and_exit_code_of_the_help() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let cli = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli.rs")).unwrap();
     let mut found = 0;
@@ -297,7 +297,7 @@ fn every_state_file_in_the_documents_can_be_read() {
 }
 
 #[test]
-fn every_field_stands_in_the_reference_with_its_default_and_its_range() {
+fn the_reference_lists_every_field_with_its_default_and_its_range() {
     let reference =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/state-file.md")).unwrap();
     for name in VOCABULARY.fields() {
@@ -319,18 +319,18 @@ fn every_field_stands_in_the_reference_with_its_default_and_its_range() {
 
 /// Floors that work for any service.
 const NEUTRAL: [&str; 6] = ["base/", "state/", "store/", "engine/", "controller/", "net/"];
-/// Names of third parties and of the adapters that are none, in small letters.
+/// Names of third parties and of the other adapters, in lower case.
 const PARTIES: [&str; 6] = ["mailchimp", "ometria", "when_i_work", "wheniwork", "when i work", "ndjson"];
 
 /// Returns a third party that a source file names outside its tests.
 fn party(name: &str, text: &str) -> Option<&'static str> {
     let text = text.split("\n#[cfg(test)]\nmod tests").next().unwrap().to_lowercase();
-    // As the ending of a file it names a format.
+    // As a file extension it names a format.
     let text = text.replace(".ndjson", "");
     PARTIES.into_iter().find(|party| !name.ends_with("_tests.rs") && text.contains(party))
 }
 
-/// The engine works for any service: it names none, not even in a comment.
+/// The engine works for any service, so it names none, not even in a comment.
 #[test]
 fn the_engine_names_no_third_party() {
     let mut looked = 0;
@@ -360,7 +360,7 @@ fn a_third_party_would_be_found_wherever_a_file_of_the_engine_names_it() {
 }
 
 #[test]
-fn every_type_stands_in_the_documents_with_what_can_be_set() {
+fn the_documents_list_every_type_with_its_settings() {
     let text = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
     let (readme, reference) = (text("README.md"), text("docs/adapters.md"));
     for kind in source::TYPES.iter().chain(&mapping::TYPES).chain(&sink::TYPES) {
@@ -385,7 +385,7 @@ fn every_type_stands_in_the_documents_with_what_can_be_set() {
 }
 
 #[test]
-fn every_reason_of_the_mapping_stands_in_the_documents() {
+fn the_documents_list_every_reason_of_the_mapping() {
     let pages = ["docs/mapping.md", "docs/adapters.md"];
     let pages =
         pages.map(|page| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap());
@@ -410,7 +410,7 @@ fn every_reason_of_the_mapping_stands_in_the_documents() {
             for (at, _) in text.match_indices(before) {
                 let quote = at + before.find('"').unwrap() + 1;
                 let reason = text[quote..].split('"').next().unwrap();
-                // A sentence is no reason of a record.
+                // A sentence is not a reason of a record.
                 if reason.contains(' ') {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! kill -9 at any moment of a big load, again and again.
+//! `kill -9` at any moment of a big load, many times.
 
 use std::{fs, path::Path, process::Stdio, time::Duration};
 
@@ -14,7 +14,7 @@ const MEMBERS: u64 = 100_000;
 const KILLS: u32 = 200;
 const CHECKPOINT: &str = ".importer/lists/kill1-99914b932bd3/checkpoint.ndjson";
 
-/// The rows that a checkpoint holds to be settled; every line but one that was cut short must be readable.
+/// Returns the number of settled rows in a checkpoint. Every line except a truncated one has to be readable.
 fn settled(folder: &Path) -> usize {
     let Ok(text) = fs::read_to_string(folder.join(CHECKPOINT)) else { return 0 };
     let whole: Vec<&str> = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).collect();
@@ -34,11 +34,11 @@ async fn a_load_of_100_000_that_is_killed_200_times_goes_on_each_time_and_misses
     let loopback = Loopback::start(Duration::ZERO, &entry(&mut random)).await.list("kill1", MEMBERS);
     let path = loopback.folder.path();
     let (mut last, mut went_back, mut killed) = (0, 0, 0);
-    // A machine on which lives are too short for anything to be settled gets longer ones.
+    // If a machine settles nothing before the kill, the next processes live longer.
     let mut longest = 450;
     while killed < KILLS {
         let mut command = loopback.command(&["go", "--once"]);
-        // So slow that the load outlasts the kills: 200 lives of 0.45 s push some 74,000 contacts at most.
+        // Slow enough for the load to outlast the kills: 200 lives of 0.45 s push 74,000 contacts at most.
         let mut child = command.env("OMETRIA_RATE", "6").stderr(Stdio::null()).spawn().unwrap();
         sleep(Duration::from_millis(random.u64(20..longest))).await;
         child.start_kill().unwrap();
@@ -62,11 +62,12 @@ async fn a_load_of_100_000_that_is_killed_200_times_goes_on_each_time_and_misses
     let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
     assert_eq!(code, 0, "{log}");
     assert!(log.contains("resuming the interrupted run"), "{log}");
-    assert_eq!(loopback.sandbox.ometria().contacts().len(), expected, "seed {seed}: somebody is missing");
+    assert_eq!(loopback.sandbox.ometria().contacts().len(), expected, "seed {seed}: members are missing");
     let entry: Value = serde_json::from_str(&loopback.state()).unwrap();
     assert_eq!(entry[0]["total_updates"], expected, "every contact once, over all parts");
     assert!(!path.join(CHECKPOINT).exists());
-    // What was under way at a kill is sent again, and no more: up to eight batches of a hundred, and what waited for them.
+    // Only records in flight at a kill are sent again: up to eight batches of 100, and the records that
+    // waited for them.
     let sent: usize = loopback.sandbox.seen().pushes.iter().sum();
     let twice = sent - expected;
     println!("{killed} kills, {twice} members sent twice, of {expected}");

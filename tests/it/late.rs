@@ -1,11 +1,11 @@
-//! Errors that Ometria finds after it has taken a contact.
+//! Errors that Ometria finds after it has accepted a contact.
 
 use importer::controller::Verdict;
 use tokio::time::sleep;
 
 use crate::support::{World, hours, minutes};
 
-/// So many subscribers are found invalid after they were taken.
+/// Makes Ometria find `count` subscribers invalid after it has accepted them.
 fn disbelieve(world: &World, list_id: &str, from: usize, count: usize) {
     let ids: Vec<String> = {
         let mailchimp = world.sandbox.mailchimp();
@@ -16,8 +16,7 @@ fn disbelieve(world: &World, list_id: &str, from: usize, count: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_that_are_found_later_are_told_with_their_count_once_and_asked_for_every_ten_minutes_at_most()
-{
+async fn late_errors_are_reported_once_with_their_count_and_polled_every_ten_minutes_at_most() {
     let world = World::new().list("lat1", 300).with_state(r#"[{"list_id": "lat1"}]"#);
     disbelieve(&world, "lat1", 0, 3);
     let look = async {
@@ -28,7 +27,7 @@ async fn errors_that_are_found_later_are_told_with_their_count_once_and_asked_fo
         let told = "found 3 errors so far in records that it had accepted, from importer or from other programs; it \
                     does not name the records: 3 \"root > lastname: not a valid value\".";
         assert_eq!(world.logged(told), 1);
-        // Nothing more was sent, so nobody asks.
+        // Nothing more was sent, so importer does not poll.
         sleep(minutes(60)).await;
         assert_eq!(world.sandbox.seen().looks, 1);
         disbelieve(&world, "lat1", 3, 2);
@@ -57,7 +56,7 @@ async fn a_single_pass_looks_at_its_end_unless_another_has_a_moment_ago() {
     sleep(hours(3)).await;
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     assert_eq!(world.sandbox.seen().looks, 3, "nothing was sent");
-    // What was sent too soon after a look is looked at by the next run, also if that sends nothing.
+    // Records that were sent too soon after a poll are checked by the next run, even if it sends nothing.
     reload();
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     sleep(minutes(1)).await;

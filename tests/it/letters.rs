@@ -24,7 +24,7 @@ fn letters(loopback: &Loopback) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Writes letters again, each with another name.
+/// Writes letters again, each with another name of its entry.
 fn rename(loopback: &Loopback, letters: &[(Value, &str)]) {
     let lines = letters.iter().map(|(letter, name)| {
         let mut letter = letter.clone();
@@ -38,7 +38,7 @@ fn save(loopback: &Loopback, text: &str) {
     fs::write(loopback.folder.path().join("state.json"), text).unwrap();
 }
 
-/// Makes a list whose entries have each rejected the same member, which the sink would accept now.
+/// Makes a list whose entries have all rejected the same member, which the sink would accept now.
 async fn refused(state: &str) -> Loopback {
     let loopback = Loopback::start(Duration::ZERO, state).await.list("let1", 60);
     let id = {
@@ -113,7 +113,8 @@ async fn a_list_on_hold_is_not_replayed_and_why_names_the_three_ways() {
     assert!(code == 0 && told.contains("1 dead letter: 1 sent"), "{told}");
 }
 
-/// An adapter has its defaults in two places: in its settings, and in its declaration, which the name of an entry uses.
+/// An adapter has its defaults in two places: in its settings, and in its declaration, from which the entry's
+/// name is made.
 #[test]
 fn the_defaults_of_adapters_are_those_that_the_name_of_an_entry_knows() {
     let mut found = 0;

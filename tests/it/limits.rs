@@ -1,4 +1,4 @@
-//! What an account allows, shared fairly by its lists.
+//! The limits of an account, shared fairly by its lists.
 
 use std::time::Duration;
 
@@ -116,7 +116,7 @@ async fn a_queue_that_fills_up_slows_the_pushes_down_before_it_refuses_them() {
     let world = World::new()
         .list("queue1", 15_000)
         .with_state(r#"[{"list_id": "queue1", "items_per_request": 1000}]"#);
-    // Half of what eight pushes a second bring.
+    // Half the records of eight pushes per second.
     world.sandbox.ometria().set_queue(5_000.0, 400.0);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     world.assert_delivered("queue1");
@@ -125,7 +125,7 @@ async fn a_queue_that_fills_up_slows_the_pushes_down_before_it_refuses_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_key_is_not_tried_by_every_list_and_all_go_on_when_it_is_mended() {
+async fn a_refused_key_is_not_tried_by_every_list_and_all_continue_once_it_is_valid() {
     let lists: Vec<String> = (0..6).map(|n| format!("key{n}")).collect();
     let mut world = World::new().set("MAILCHIMP_CONNECTIONS", "1");
     for list_id in &lists {

@@ -1,4 +1,4 @@
-//! State files behind links: all of importer's own files are beside the file itself, for every command and for the lock.
+//! State files behind links: every command and the lock use importer's own files beside the file itself.
 
 use std::{
     fs,
@@ -36,7 +36,7 @@ fn place() -> (tempfile::TempDir, PathBuf, PathBuf) {
     (place, real, named)
 }
 
-/// Makes paths that lead to `real/state.json`, each as a folder to name.
+/// Makes folders through which a command reaches `real/state.json`.
 fn ways(place: &Path, real: &Path) -> Vec<PathBuf> {
     let folders = ["link", "chain", "relative", "other-name"].map(|name| place.join(name));
     folders.iter().for_each(|folder| fs::create_dir(folder).unwrap());
@@ -99,7 +99,7 @@ fn two_ways_to_one_state_file_are_one_lock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_leads_nowhere_is_told_and_its_file_may_come_later() {
+async fn a_dangling_link_is_reported_and_its_file_may_come_later() {
     let loopback = Loopback::start(Duration::ZERO, "[]").await;
     let (_place, real, _) = place();
     let link = loopback.folder.path().join("state.json");
@@ -121,7 +121,7 @@ async fn a_link_that_leads_nowhere_is_told_and_its_file_may_come_later() {
     assert!(code == 2 && log.contains("is part of a loop"), "{log}");
 }
 
-/// Does the work of `go`, without its runs.
+/// Opens the state file as `go` does, without runs.
 fn open(folder: &Path) -> StateFile {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     StateFile::open(folder, clock, VOCABULARY).unwrap()
@@ -167,7 +167,7 @@ fn a_link_that_is_changed_while_importer_runs_is_followed_and_lets_no_second_one
 }
 
 #[test]
-fn a_file_that_becomes_a_link_takes_the_records_along() {
+fn a_file_replaced_by_a_link_keeps_its_records() {
     let (_place, real, named) = place();
     fs::write(named.join("state.json"), r#"[{"list_id": "a"}]"#).unwrap();
     drop((take(&named).unwrap(), open(&named)));
@@ -181,7 +181,7 @@ fn a_file_that_becomes_a_link_takes_the_records_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_older_version_has_kept_beside_the_link_is_told_and_then_moved() {
+async fn files_of_an_older_version_beside_the_link_are_reported_and_then_moved() {
     let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "link2"}]"#).await.list("link2", 10);
     let (_place, real, _) = place();
     let named = loopback.folder.path();
@@ -189,7 +189,7 @@ async fn what_an_older_version_has_kept_beside_the_link_is_told_and_then_moved()
     fs::rename(named.join("state.json"), real.join("state.json")).unwrap();
     symlink(real.join("state.json"), named.join("state.json")).unwrap();
     let (code, _, log) = finish(loopback.command(&["verify", "link2"])).await;
-    assert!(code == 2 && log.contains("`importer go --once` moves it there"), "{log}");
+    assert!(code == 2 && log.contains("run `importer go --once` to move it there"), "{log}");
     // Records exist in both places: a person has to decide which ones count.
     fs::create_dir_all(real.join(".importer/lists")).unwrap();
     let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;

@@ -1,4 +1,4 @@
-//! The end of a listing: with wrong totals, with capped answers, and without any end.
+//! The end of a listing: with wrong totals, with capped responses, and without an end.
 
 use importer::{
     controller::Verdict,
@@ -7,7 +7,7 @@ use importer::{
 
 use crate::support::{World, at, hours};
 
-/// Makes a list of this number of members, none of them archived.
+/// Makes a list with this number of members, none of them archived.
 fn listed(list_id: &str, members: u64, entry: &str) -> World {
     let world = World::new().list(list_id, members);
     for number in 0..members {
@@ -57,8 +57,8 @@ async fn whatever_the_total_and_the_cap_every_member_is_delivered() {
     }
 }
 
-/// Search engines often count no further than some round number, and caps are round too: the answer that reaches the total
-/// is then also the one that is cut off.
+/// Search engines often stop counting at a round number, and caps are round too. The response that reaches
+/// the total may then be a truncated one.
 #[tokio::test(start_paused = true)]
 async fn a_total_that_stops_at_a_multiple_of_the_cap_ends_no_listing() {
     for cap in [100, 50, 20] {
@@ -70,7 +70,7 @@ async fn a_total_that_stops_at_a_multiple_of_the_cap_ends_no_listing() {
     }
 }
 
-/// That the server once gave more rows does not show that an answer is whole.
+/// A response with more rows in the past does not prove that this one is complete.
 #[tokio::test(start_paused = true)]
 async fn a_cap_that_is_lowered_later_loses_nobody_where_totals_are_those_of_the_page() {
     for (before, after, full) in
@@ -110,7 +110,7 @@ async fn a_cap_is_logged_once_and_costs_neither_waiting_nor_requests() {
     }
 }
 
-/// The order within a second is not guaranteed, so a second that lies across pages is read by itself.
+/// The order within a second is not guaranteed, so a second that spans pages is read separately.
 #[tokio::test(start_paused = true)]
 async fn many_members_of_one_second_are_all_delivered_whatever_the_total_and_the_cap() {
     for cap in [None, Some(100), Some(50)] {

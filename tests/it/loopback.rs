@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::privacy;
 
-/// Longer than anything here takes, and shorter than the minute after which the program looks by itself.
+/// Longer than any step here takes, and shorter than the minute after which the program polls by itself.
 pub const LIMIT: Duration = Duration::from_secs(45);
 
 /// The sandbox on loopback, and a state folder.
@@ -66,7 +66,7 @@ impl Loopback {
         fs::read_to_string(self.folder.path().join("state.json")).unwrap()
     }
 
-    /// Contacts that Ometria should hold.
+    /// Returns the number of contacts that Ometria should have.
     pub fn expected(&self, list_id: &str) -> usize {
         let mailchimp = self.sandbox.mailchimp();
         mailchimp.members(list_id).filter(|member| !["archived", "pending"].contains(&member.status)).count()
@@ -83,19 +83,19 @@ impl Drop for Loopback {
 
 pub fn importer(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_importer"));
-    // The most that can be said; a test that looks at the usual log asks for that.
+    // The most verbose log; a test of the default log sets its level.
     command.args(arguments).env_clear().env("RUST_LOG", "trace").stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
-/// Runs a command to its end. Nobody's data may be in what it says.
+/// Runs a command to its end. Its output must not contain personal data.
 pub async fn finish(command: Command) -> (i32, String, String) {
     let (code, told, log) = output(command).await;
     privacy::search(&told, "stdout");
     (code, told, log)
 }
 
-/// As [`finish`], for the one command that shows people's data on stdout.
+/// Works like [`finish`], for the commands that print personal data on stdout.
 pub async fn output(mut command: Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = timeout(LIMIT * 2, command.output()).await.unwrap().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -117,7 +117,7 @@ impl Running {
         Running { child, log }
     }
 
-    /// Reads the log up to a line that holds this text.
+    /// Reads the log up to a line that contains this text.
     pub async fn wait_for(&mut self, text: &str) -> String {
         let wait = async {
             loop {

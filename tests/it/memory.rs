@@ -1,4 +1,5 @@
-//! What is remembered of the sink, and when it must not count; clocks, rests and brakes of a source that is read whole every time.
+//! The delivery cache, and when it must not be used; clocks, cool-downs and the brake for a source that is
+//! read whole in every run.
 
 use std::{
     fs,
@@ -23,13 +24,13 @@ use crate::support::{World, at, minutes};
 
 const FILE: &str = "shifts.ndjson";
 
-/// What a reader of the file holds of a shift.
+/// Returns the last version of a shift in the file.
 fn last(world: &World, id: u64) -> Value {
     let of = |line: &Value| line["id"] == json!(id) || line["key"] == json!(id.to_string());
     world.out(FILE).into_iter().rfind(of).unwrap()
 }
 
-/// A shift that is read.
+/// Returns the id of a shift that is read.
 fn some_id(world: &World) -> u64 {
     let (from, to) = (at("2026-11-21"), at("2026-11-23"));
     let account = world.sandbox.when_i_work();
@@ -43,14 +44,14 @@ fn edit(world: &World, id: u64, notes: &str) {
     world.sandbox.when_i_work().edit(id, at("2026-11-21T11:00:00"), |shift| shift.notes = notes.to_owned());
 }
 
-/// An entry that is due, with more to it.
+/// Returns an entry that is due, with more settings.
 fn due(more: &str) -> String {
     format!(
         r#"{{"list_id": "shifts", "source": "when_i_work", {more}, "latest_timestamp": "2026-11-21T00:00:00"}}"#
     )
 }
 
-/// The sink gets other versions meanwhile, without a trace in the memory that is asked later.
+/// The sink receives other versions in between, without a trace in the cache that is used later.
 #[tokio::test(start_paused = true)]
 async fn a_memory_that_was_set_aside_counts_for_nothing_afterwards() {
     let plain = due(r#""sink": "ndjson""#);
@@ -82,7 +83,7 @@ async fn a_memory_that_was_set_aside_counts_for_nothing_afterwards() {
     }
 }
 
-/// A contact of a shift, as somebody might map it.
+/// A contact made of a shift, as a user might map it.
 const CONTACT: &str = r#""mapping": {"type": "fields", "fields": {"@type": {"value": "contact"}, "@collection": {"value": "c"},
     "@merge": {"value": true}, "id": {"from": "id", "as": "text"}, "email": {"value": "ada@example.org"},
     "marketing_optin": {"value": "EXPLICITLY_OPTEDOUT"}}}"#;
@@ -104,7 +105,7 @@ async fn what_one_account_has_accepted_says_nothing_of_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_letter_of_an_opt_out_says_that_it_is_one_whoever_has_mapped_it() {
+async fn the_dead_letter_of_an_opt_out_says_so_for_every_mapping() {
     let refused =
         CONTACT.replace(r#""marketing_optin""#, r#""phone_number": {"value": "123"}, "marketing_optin""#);
     let world = World::new().with_state(&format!("[{}]", due(&refused)));
@@ -115,11 +116,12 @@ async fn the_letter_of_an_opt_out_says_that_it_is_one_whoever_has_mapped_it() {
     assert_eq!((&letter["reason"], &letter["opts_out"]), (&json!("invalid_phone_number"), &json!(true)));
 }
 
-/// A chain does not tell its size: it is as many as in the run before, or as were read.
+/// Cursor paging reports no size: the size of the list is that of the last run, or the number of records
+/// read.
 #[tokio::test(start_paused = true)]
-async fn a_mass_of_opt_outs_is_stopped_also_where_nobody_counts_the_list() {
+async fn mass_opt_outs_are_stopped_even_if_the_source_reports_no_size() {
     let opted_in = CONTACT.replace("EXPLICITLY_OPTEDOUT", "EXPLICITLY_OPTEDIN");
-    // Small pages, so that some opt-outs go out before the brake is tripped.
+    // Small pages, so that some opt-outs are sent before the brake stops the run.
     let entry = |mapping: &str| format!("[{}]", due(&format!(r#""items_per_request": 220, {mapping}"#)));
     for ledger_is_lost in [false, true] {
         let mut world = World::new().with_state(&entry(&opted_in));
@@ -131,7 +133,7 @@ async fn a_mass_of_opt_outs_is_stopped_also_where_nobody_counts_the_list() {
         world.save(&entry(CONTACT));
         assert_eq!(world.once().await.unwrap(), Verdict::Failed);
         assert_eq!(world.logged("records would be opted out (up to "), 1);
-        // Nor do many tries get it through: who was opted out before counts each time.
+        // Repeated runs do not bypass the brake: earlier opt-outs count each time.
         world.fresh();
         for _ in 0..6 {
             assert_eq!(world.once().await.unwrap(), Verdict::Failed);
@@ -139,7 +141,8 @@ async fn a_mass_of_opt_outs_is_stopped_also_where_nobody_counts_the_list() {
     }
 }
 
-/// What expires together comes together: opt-outs that the sink has had long since are no news.
+/// Cached deliveries expire together and are sent together. Opt-outs that the sink already has do not count
+/// as new.
 #[tokio::test(start_paused = true)]
 async fn opt_outs_that_are_sent_once_more_trip_no_brake() {
     let state = format!(
@@ -172,7 +175,7 @@ async fn what_is_no_longer_listed_is_counted() {
     assert!(told.len() == 1 && told[0].starts_with("INFO"), "{told:?}");
 }
 
-/// Every third answer is of a server whose clock is ten seconds behind.
+/// Every third response is from a server whose clock is ten seconds behind.
 struct TwoClocks(Arc<Sandbox>, AtomicUsize);
 
 impl Transport for TwoClocks {
@@ -204,7 +207,7 @@ async fn no_clock_of_a_source_decides_how_often_it_is_read() {
     }
 }
 
-/// A single pass goes on where another was stopped two days ago, and then reads what counts now.
+/// A single pass continues one that was stopped two days ago, and then reads the current records.
 #[tokio::test(start_paused = true)]
 async fn an_interrupted_chain_ends_with_what_there_is_to_read_now() {
     let state = r#"[{"list_id": "shifts", "source": "when_i_work", "sink": "ndjson"}]"#;

@@ -1,4 +1,4 @@
-//! Names that importer gives to an entry on disk. A change of one loses checkpoints, so the texts are frozen here.
+//! Names of an entry on disk. A change of a name loses checkpoints, so this test freezes the texts.
 
 use std::{fmt::Write, fs, path::Path, time::Duration};
 

@@ -1,4 +1,5 @@
-//! A run stops and says so if it would opt in an unusual share of a list among records known with another status.
+//! The safety brake for opt-ins: a run stops if it would opt in an unusual share of the list's records that
+//! are known with another status.
 
 use std::{fs, time::Duration};
 
@@ -16,7 +17,7 @@ fn opted_in(world: &World) -> usize {
     contacts.filter(|contact| contact.get("marketing_optin") == Some(&"EXPLICITLY_OPTEDIN".into())).count()
 }
 
-/// Gives members of one status another one.
+/// Gives members with one status another status.
 fn turn(world: &World, list_id: &str, count: usize, from: &str, to: &'static str) {
     let numbers: Vec<u64> = {
         let mailchimp = world.sandbox.mailchimp();
@@ -39,7 +40,7 @@ async fn run(world: &World, text: &str) -> Verdict {
     world.once().await.unwrap()
 }
 
-/// Returns the state file's text with this in its only entry.
+/// Returns the state file's text with this setting in its only entry.
 fn with(world: &World, more: &str) -> String {
     let plain = world.state().replace(r#""allow_mass_change": true, "#, "");
     plain.replace("\"latest", &format!("{more}\"latest"))
@@ -79,7 +80,7 @@ async fn an_incremental_that_would_opt_in_more_than_a_fifth_of_a_list_waits_for_
         assert!(told[0].contains("more than a fifth of the list") && told[0].contains("welcome campaign"));
         assert!(told[0].contains("\"allow_mass_change\": true"), "{told:?}");
         assert_eq!(world.field("latest_timestamp"), stamp);
-        // Apart from a push or two, members that were pending or opted out are not opted in yet.
+        // Apart from one or two pushes, members that were pending or opted out are not opted in yet.
         let contacts = world.expected(list_id).len();
         assert!(opted_in(&world) <= before + 450, "{status}: {} {before} {contacts}", opted_in(&world));
         let asked = (world.reads().len(), world.pushes().len());
@@ -149,7 +150,7 @@ async fn new_members_fewer_than_a_fifth_and_small_lists_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn opt_ins_of_an_interrupted_run_count_when_it_goes_on() {
+async fn opt_ins_of_an_interrupted_run_count_when_it_continues() {
     let world = known("in9", 900, "unsubscribed", "").await;
     turn(&world, "in9", 900, "unsubscribed", "subscribed");
     world.save(&with(&world, r#""items_per_request": 20, "worker_count": 1, "#));
@@ -194,7 +195,8 @@ async fn an_opt_in_that_the_sink_is_known_to_hold_is_no_news() {
     }
 }
 
-/// The sink recognizes opt-ins in the contacts of a mapping that can't report them. Without a change of status, the cache does.
+/// The sink recognizes opt-ins in the contacts of a mapping that can't report them. Without a change of
+/// status, the cache does.
 #[tokio::test(start_paused = true)]
 async fn opt_ins_of_other_mappings_count_by_their_payloads() {
     let mapping = |said: &str| {

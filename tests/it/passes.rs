@@ -1,4 +1,5 @@
-//! What one run reads: both listings, from where to where, in how many requests, and that all of it is explained.
+//! What one run reads: both listings, their windows, the number of requests, and that every row is accounted
+//! for.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::support::{NOON, World, at, hours, minutes};
 
-/// A list that was loaded, three hours later.
+/// Returns the world of a list three hours after its load.
 async fn loaded(list_id: &str, members: u64) -> World {
     let text = format!(r#"[{{"list_id": "{list_id}"}}]"#);
     let world = World::new().list(list_id, members).with_state(&text);
@@ -23,7 +24,7 @@ async fn loaded(list_id: &str, members: u64) -> World {
     world
 }
 
-/// Numbers of members with this status.
+/// Returns the numbers of the members with this status.
 fn with_status(world: &World, list_id: &str, status: &str) -> Vec<u64> {
     let mailchimp = world.sandbox.mailchimp();
     mailchimp.members(list_id).filter(|member| member.status == status).map(|member| member.number).collect()
@@ -47,7 +48,7 @@ async fn an_incremental_sync_with_little_to_do_costs_one_read_a_listing_and_one_
         let (reads, pushed) = (world.reads().len(), world.pushes().len());
         assert_eq!(world.once().await.unwrap(), Verdict::Done);
         assert_eq!((world.reads().len() - reads, world.pushes().len() - pushed), (2, pushes), "{changed}");
-        // 200 ms for the reads, side by side, and as much for the push.
+        // 200 ms for the concurrent reads, and 200 ms for the push.
         let seconds = world.field("elapsed_seconds").as_f64().unwrap();
         assert!(seconds <= 0.2 + 0.2 * pushes as f64, "{seconds}");
         let all: Vec<String> = world.sandbox.seen().reads.into();
@@ -58,7 +59,7 @@ async fn an_incremental_sync_with_little_to_do_costs_one_read_a_listing_and_one_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_load_leaves_the_archived_out_and_who_is_archived_later_is_opted_out() {
+async fn a_first_load_skips_archived_members_and_later_archived_ones_are_opted_out() {
     let world = loaded("arch1", 300).await;
     let archived = with_status(&world, "arch1", "archived");
     assert!(!archived.is_empty() && archived.iter().all(|number| optin(&world, "arch1", *number).is_none()));
@@ -81,14 +82,14 @@ async fn a_first_load_leaves_the_archived_out_and_who_is_archived_later_is_opted
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_archived_before_a_reload_was_asked_for_by_hand_is_opted_out_too() {
+async fn members_archived_before_a_reload_by_hand_are_opted_out_too() {
     let world = loaded("arch2", 300).await;
     let leaves = with_status(&world, "arch2", "subscribed")[0];
     world
         .sandbox
         .mailchimp()
         .edit("arch2", leaves, at("2026-11-21T14:00:00"), |member| member.status = "archived");
-    // The file no longer says up to when the list was delivered; our own record does.
+    // The state file no longer says up to when the list was delivered; importer's own record does.
     world.save(r#"[{"list_id": "arch2", "latest_timestamp": null}]"#);
     world.once().await.unwrap();
     assert_eq!(optin(&world, "arch2", leaves).unwrap(), "EXPLICITLY_OPTEDOUT");
@@ -100,7 +101,7 @@ async fn who_was_archived_before_a_reload_was_asked_for_by_hand_is_opted_out_too
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_delivered_by_a_first_load_that_never_ended_and_was_archived_then_is_opted_out() {
+async fn members_delivered_by_an_unfinished_first_load_and_archived_then_are_opted_out() {
     let mut world = World::new().list("arch4", 3000).with_state(r#"[{"list_id": "arch4"}]"#);
     let first = tokio::time::timeout(std::time::Duration::from_secs(3), world.once()).await;
     assert!(first.is_err(), "it is cut off");
@@ -151,7 +152,8 @@ async fn a_list_that_was_filled_in_the_very_second_is_loaded_whole() {
     }
 }
 
-/// A window ends at the earlier time of both clocks. If the server's clock is ahead of ours, a later run reads its newest rows.
+/// A window ends at the earlier time of both clocks. If the server's clock is ahead of ours, a later run
+/// reads its newest rows.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_ten_minutes_off_loses_nobody() {
     for server in ["2026-11-21T11:50:00", "2026-11-21T12:10:00", NOON] {
@@ -213,7 +215,7 @@ async fn the_end_of_a_run_accounts_for_every_member() {
     assert_eq!(world.logged(" 0 left the window, 30 left out by start_offset, 2 passes, 0 unexplained."), 1);
 }
 
-/// A server that is slow with some requests, told by offset, count, and whether the window has a beginning.
+/// A server that is slow for some requests, chosen by offset, count, and whether the window has a start.
 struct Heavy {
     sandbox: Arc<Sandbox>,
     slow: fn(u64, u64, bool) -> bool,
@@ -241,7 +243,7 @@ impl Transport for Heavy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pages_that_are_too_heavy_are_asked_for_in_smaller_ones() {
+async fn pages_that_are_too_slow_are_requested_in_smaller_ones() {
     let world =
         World::new().list("heavy1", 2000).with_state(r#"[{"list_id": "heavy1", "items_per_request": 500}]"#);
     let world =
@@ -253,7 +255,7 @@ async fn pages_that_are_too_heavy_are_asked_for_in_smaller_ones() {
     assert_eq!(world.field("total_updates"), world.contacts());
 }
 
-/// A cut neither loses nor repeats anybody.
+/// A split window neither loses nor repeats a member.
 #[tokio::test(start_paused = true)]
 async fn a_window_whose_offsets_are_too_heavy_is_cut_in_two_by_time() {
     for start_offset in [0, 150] {
@@ -288,7 +290,8 @@ async fn a_server_for_which_every_page_is_too_heavy_fails_the_list_and_says_so()
     assert_eq!(world.logged("504 gateway timeout (the source is too slow even for small pages)"), 1);
 }
 
-/// Within a second nobody promises an order, and a bulk import is one second; more than one answer can hold.
+/// The order within a second is not guaranteed. A bulk import has more members in one second than fit one
+/// response.
 #[tokio::test(start_paused = true)]
 async fn members_of_one_second_are_all_delivered_in_whatever_order_they_come() {
     for (seed, members) in [(1, 700), (2, 1600)] {
@@ -305,7 +308,7 @@ async fn members_of_one_second_are_all_delivered_in_whatever_order_they_come() {
     }
 }
 
-/// It arrives with the next incremental sync, which begins before the last one ended.
+/// The change arrives with the next incremental sync, whose window begins before the end of the last one.
 #[tokio::test(start_paused = true)]
 async fn a_change_that_becomes_visible_after_the_window_was_read_arrives_with_the_next_sync() {
     for seed in 0..8 {

@@ -1,4 +1,4 @@
-//! Pausing or removing an entry while its list is being imported: the run ends within seconds, like a stop.
+//! An entry that is paused or removed while its list runs: the run ends within seconds, as for a stop.
 
 use std::{fs, time::Duration};
 
@@ -16,7 +16,8 @@ const SOON: Duration = Duration::from_secs(9);
 const SIZE: u64 = 5000;
 /// Time of the edit, from the start.
 const EDITED: Duration = Duration::from_secs(4);
-/// Records that were read before the edit and are still delivered: two rounds of deliveries and a few pages.
+/// Upper bound of the records that were read before the edit and are still delivered: two rounds of
+/// deliveries and a few pages.
 const UNDER_WAY: usize = 2500;
 
 fn world(list: &str, text: &str) -> World {
@@ -36,7 +37,8 @@ async fn edited(world: &World, edit: &str) -> (usize, usize) {
     (before, world.contacts())
 }
 
-/// Imports one list whose entry is edited while it loads, and checks that the run ends soon and can go on later.
+/// Runs one list whose entry is edited during the load, and checks that the run ends soon and can continue
+/// later.
 async fn assert_stops(list: &str, edit: &str, once: bool) -> World {
     let text = format!(r#"[{{"list_id": "{list}"}}]"#);
     let world = world(list, &text);
@@ -50,7 +52,7 @@ async fn assert_stops(list: &str, edit: &str, once: bool) -> World {
     let sent = of_list(&world);
     assert!(sent <= soon, "{sent} were sent in the end, {soon} soon after the edit");
     assert_eq!(world.state(), edit, "nothing is recorded as delivered");
-    // With the former entry, the load goes on from where it was.
+    // With the former entry, the load continues where it ended.
     world.save(&text);
     assert_eq!(world.once().await.unwrap(), Verdict::Done);
     assert_eq!(world.logged("resuming the interrupted run"), 1);
@@ -61,7 +63,7 @@ async fn assert_stops(list: &str, edit: &str, once: bool) -> World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_is_paused_while_it_loads_stops_soon_and_goes_on_when_it_is_enabled_again() {
+async fn a_list_paused_during_a_load_stops_soon_and_continues_when_enabled_again() {
     for once in [false, true] {
         let world = assert_stops("pause1", r#"[{"list_id": "pause1", "enabled": false}]"#, once).await;
         let told = "records were delivered, and the load continues when the entry is enabled again";
@@ -108,7 +110,7 @@ async fn a_list_id_that_is_changed_stops_the_old_list_and_a_single_pass_does_not
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_that_is_enabled_again_while_its_run_still_stops_goes_on_from_there() {
+async fn an_entry_enabled_again_while_its_run_still_stops_continues_from_there() {
     for once in [false, true] {
         let text = r#"[{"list_id": "again1"}, {"list_id": "other1"}]"#;
         let world = world("again1", text).list("other1", SIZE);
@@ -151,7 +153,7 @@ async fn of_two_entries_of_a_list_only_the_one_that_is_gone_stops() {
             );
             assert_eq!(held(&world, "second"), expected);
         }
-        // The waiting entry is removed; the running one goes on.
+        // The waiting entry is removed; the running one continues.
         let world = world("two1", &both);
         let first = format!("[{}]", entry("first"));
         let (verdict, _) = tokio::join!(import(&world, once), edited(&world, &first));

@@ -1,4 +1,4 @@
-//! `importer preview`: what becomes of a member.
+//! `importer preview`: shows the payload of a member, and what is left out.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ async fn a_member_is_shown_with_its_contact_and_what_was_left_out_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_name_the_members_that_changed_last_are_shown_and_who_is_not_sent_with_the_reason() {
+async fn without_a_key_the_latest_members_are_shown_and_the_unsent_with_the_reason() {
     let loopback = Loopback::start(Duration::ZERO, TEXT).await.list("pre1", 50);
     let listed: Vec<u64> = {
         let mailchimp = loopback.sandbox.mailchimp();
@@ -65,7 +65,7 @@ async fn without_a_name_the_members_that_changed_last_are_shown_and_who_is_not_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_and_a_list_that_is_none_are_told_apart() {
+async fn an_unknown_member_and_an_unknown_list_are_distinguished() {
     let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "pre1"}, {"list_id": "gone"}]"#).await;
     let loopback = loopback.list("pre1", 5);
     let (code, _, log) = previewed(&loopback, &["pre1", "--member", "nobody@example.org"]).await;

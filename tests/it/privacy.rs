@@ -1,4 +1,5 @@
-//! Nobody's data and no key in any output: what every world, and every run of the program, is searched for at its end.
+//! No output contains personal data or a key. Every world and every run of the program is searched for them
+//! at its end.
 
 use std::{fs, path::Path};
 
@@ -9,14 +10,14 @@ use importer::{
     state::layout::DEAD_LETTER,
 };
 
-/// Of the invented people: the ends of their addresses, names, a part of their numbers, an IP address.
+/// Data of the invented people: the ends of their addresses, names, a part of their numbers, an IP address.
 const PRIVATE: [&str; 8] =
     ["@example.com", "Lovelace", "Dijkstra", "Liskov", "McCarthy", "7946 0", "+4420794", "203.0.113.7"];
 
-/// The end of every token that the sandbox gives.
+/// The end of every token that the sandbox issues.
 const TOKEN: &str = ".sandbox";
 
-/// `what` names the text where something is found in it.
+/// Fails if the text contains such data; `what` names the text in the failure.
 pub fn search(text: &str, what: &str) {
     let basic = STANDARD.encode(format!("importer:{MAILCHIMP_KEY}"));
     for key in [MAILCHIMP_KEY, OMETRIA_KEY, when_i_work::KEY, when_i_work::PASSWORD, &basic, TOKEN] {
@@ -29,7 +30,8 @@ pub fn search(text: &str, what: &str) {
     }
 }
 
-/// All files of a state folder but the dead letters, which hold what was refused, and what sinks have written.
+/// Searches all files of a state folder except dead letters, which contain the rejected payloads, and the
+/// files of sinks.
 pub fn search_folder(folder: &Path) {
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();

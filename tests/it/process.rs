@@ -1,4 +1,5 @@
-//! The real binary over loopback, in real time. Waits have a limit so that a failure ends; no result depends on it.
+//! The real binary over loopback, in real time. Waits have a limit so that a failing test ends; no result
+//! depends on it.
 
 use std::{
     fs,
@@ -90,7 +91,7 @@ async fn a_second_ctrl_c_stops_at_once() {
     running.wait_for("attempt 2 of 6 in").await;
     running.signal("INT");
     running.wait_for("stopping: ").await;
-    // The same signal at the same moment is no second one.
+    // The same signal at the same moment does not count as a second signal.
     running.signal("INT");
     tokio::time::sleep(Duration::from_millis(1100)).await;
     running.signal("INT");
@@ -145,7 +146,7 @@ async fn exit_codes_are_as_the_help_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_tells_a_whole_import_without_any_setting() {
+async fn the_demo_shows_a_whole_import_without_any_setting() {
     let (code, story, log) = finish(importer(&["demo"])).await;
     assert_eq!(code, 0, "{log}");
     for words in [
@@ -196,7 +197,7 @@ async fn a_second_importer_of_the_folder_exits_75_and_a_killed_one_leaves_it_fre
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_without_the_right_to_write_is_told_before_anything_is_imported() {
+async fn a_read_only_folder_is_reported_before_anything_is_imported() {
     let place = tempfile::tempdir().unwrap();
     let program = place.path().join("importer");
     fs::copy(env!("CARGO_BIN_EXE_importer"), &program).unwrap();

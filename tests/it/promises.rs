@@ -1,4 +1,4 @@
-//! The table of promises in ARCHITECTURE.md: every test that it names exists, is compiled, and runs.
+//! Checks the table of promises in ARCHITECTURE.md: every test that it names exists, is compiled, and runs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -60,7 +60,8 @@ fn tests(file: &str, text: &str) -> Vec<Test> {
     found
 }
 
-/// Returns the files that the compiler reads: from the roots of the crates along the modules that they declare.
+/// Returns the files that the compiler reads: from the roots of the crates along the modules that they
+/// declare.
 fn compiled(sources: &Sources) -> BTreeSet<String> {
     let mut open: Vec<String> = ["src/lib.rs", "src/main.rs", "tests/it/main.rs"].map(str::to_owned).into();
     let mut found = BTreeSet::new();

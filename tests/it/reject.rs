@@ -1,4 +1,4 @@
-//! Members that Ometria refuses: the others are delivered, and those are kept.
+//! Members that Ometria refuses become dead letters; all others are delivered.
 
 use importer::{controller::Verdict, sandbox::people::Member};
 use serde_json::Value;
@@ -11,7 +11,7 @@ fn subscribed(world: &World, list_id: &str) -> Vec<Member> {
     mailchimp.members(list_id).filter(|member| member.status == "subscribed").cloned().collect()
 }
 
-/// The letters of a list.
+/// Returns the dead letters of a list.
 fn letters(world: &World, list_id: &str) -> Vec<Value> {
     let path = world.folder.path().join("dead-letter").join(format!("{list_id}.ndjson"));
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -45,7 +45,7 @@ async fn a_refused_contact_is_found_and_kept_and_the_rest_of_its_batch_is_delive
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_delivered_at_last_is_no_dead_letter_any_more() {
+async fn a_delivered_member_is_removed_from_the_dead_letters() {
     let world = World::new().list("ref2", 100).with_state(r#"[{"list_id": "ref2"}]"#);
     let members = subscribed(&world, "ref2");
     for member in &members[..2] {
@@ -67,7 +67,7 @@ async fn who_is_delivered_at_last_is_no_dead_letter_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_be_mapped_is_kept_without_a_payload() {
+async fn members_that_cannot_be_mapped_are_kept_without_a_payload() {
     let world = World::new().list("ref3", 50).with_state(r#"[{"list_id": "ref3"}]"#);
     world.sandbox.mailchimp().edit("ref3", 3, at("2026-11-01T00:00:00"), |member| member.status = "vip");
     world.once().await.unwrap();
@@ -120,7 +120,7 @@ async fn more_than_a_hundred_rejects_are_no_reason_to_stop_while_most_records_ar
 }
 
 #[tokio::test(start_paused = true)]
-async fn rejects_are_held_against_the_records_of_the_same_pass_also_after_an_interruption() {
+async fn rejects_are_compared_with_the_records_of_the_same_pass_also_after_an_interruption() {
     let world = World::new().list("ref6", 3000).with_state(r#"[{"list_id": "ref6"}]"#);
     broken(&world, "ref6", 0, 400);
     for _ in 0..30 {

@@ -72,7 +72,7 @@ fn key(loopback: &Loopback) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_that_are_missing_are_told_first_also_when_others_are_rejected() {
+async fn missing_records_are_reported_first_even_if_others_are_rejected() {
     let (loopback, _) = loaded(TEXT, "cleaned").await;
     let long_ago = importer::base::clock::SystemClock.now() - TimeDelta::days(3);
     loopback.sandbox.mailchimp().insert("rej1", long_ago);

@@ -1,4 +1,4 @@
-//! `importer replay`: rejected members once more, as they are now.
+//! `importer replay`: delivers rejected members as they are now.
 
 use std::{fs, time::Duration};
 
@@ -29,7 +29,7 @@ fn contact(loopback: &Loopback, member: &Member) -> Option<Map<String, Value>> {
     loopback.sandbox.ometria().contacts().get(&key).cloned()
 }
 
-/// A list that was loaded but for some subscribers, whom Ometria has refused then and would take now.
+/// Makes a loaded list with some subscribers that Ometria refused and would accept now.
 async fn with_refused(count: usize) -> (Loopback, Vec<Member>) {
     let loopback = Loopback::start(Duration::ZERO, TEXT).await.list("rep1", 200);
     let (code, told) = replayed(&loopback, &[]).await;
@@ -107,7 +107,7 @@ async fn rejected_members_are_sent_as_they_are_now_and_never_as_they_were() {
     assert!(loopback.sandbox.ometria().errors().is_empty());
 }
 
-/// One subscriber is refused in both entries of a list, and would be taken now.
+/// Makes a list in whose two entries Ometria refused one subscriber that it would accept now.
 async fn refused_in_both() -> (Loopback, Member) {
     let text = r#"[{"list_id": "rep1"}, {"list_id": "rep1", "collection": "other", "properties": {"mc_vip": "vip"}}]"#;
     let loopback = Loopback::start(Duration::ZERO, text).await.list("rep1", 200);
@@ -151,7 +151,7 @@ async fn the_letters_of_a_paused_entry_stay_whatever_the_other_entry_does() {
     let (code, told) = replayed(&loopback, &["rep1"]).await;
     assert!(code == 1 && told.contains("0 dead letters: 0 sent") && told.contains("is paused"), "{told}");
     assert_eq!(letters(&loopback).len(), 1);
-    // An entry with a mistake in it is not gone.
+    // An entry with a mistake does not count as removed.
     state[1]["enabled"] = "yes".into();
     fs::write(&path, state.to_string()).unwrap();
     let (code, told) = replayed(&loopback, &["rep1"]).await;
@@ -191,7 +191,7 @@ async fn an_opt_out_that_cannot_be_delivered_and_an_older_picture_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_replay_cannot_read_is_told_and_stays() {
+async fn lines_that_replay_cannot_read_are_reported_and_stay() {
     let (loopback, _) = with_refused(1).await;
     let folder = loopback.folder.path().join("dead-letter");
     let text = fs::read_to_string(folder.join("rep1.ndjson")).unwrap();
@@ -207,7 +207,7 @@ async fn what_replay_cannot_read_is_told_and_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_that_is_gone_makes_nobody_gone() {
+async fn a_missing_list_does_not_make_its_members_missing() {
     let (loopback, _) = with_refused(2).await;
     loopback.sandbox.mailchimp().remove_list("rep1");
     let (code, told) = replayed(&loopback, &["rep1"]).await;
@@ -228,7 +228,7 @@ async fn nothing_is_replayed_beside_a_running_importer_into_a_pause_or_over_an_u
     fs::create_dir_all(checkpoint.parent().unwrap()).unwrap();
     fs::write(&checkpoint, "{}\n").unwrap();
     let (code, told) = replayed(&loopback, &["rep1"]).await;
-    assert!(code == 1 && told.contains("a run of it is not finished"), "{told}");
+    assert!(code == 1 && told.contains("its last run is not finished"), "{told}");
     fs::remove_file(checkpoint).unwrap();
     fs::write(loopback.folder.path().join("state.json"), r#"[{"list_id": "rep1", "enabled": false}]"#)
         .unwrap();
@@ -238,7 +238,7 @@ async fn nothing_is_replayed_beside_a_running_importer_into_a_pause_or_over_an_u
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_replayed_keeps_the_id_that_the_list_has_chosen() {
+async fn replayed_members_keep_the_id_that_the_list_has_chosen() {
     let (loopback, members) = with_refused(1).await;
     let ledger = loopback.folder.path().join(".importer/lists/rep1/ledger");
     let bytes = fs::read(&ledger).unwrap();

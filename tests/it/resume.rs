@@ -1,4 +1,4 @@
-//! A run that was interrupted goes on where it was, unless somebody has asked for something else meanwhile.
+//! An interrupted run continues where it ended, unless an edit requests something else in between.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::{World, hours, minutes};
 
 const CHECKPOINT: &str = "lists/long1-99914b932bd3/checkpoint.ndjson";
 
-/// A load of 6,000 members that was stopped in its middle.
+/// Makes a load of 6,000 members that was stopped halfway.
 async fn stopped(text: &str) -> World {
     let world = World::new().list("long1", 6000).with_state(text);
     let (verdict, ()) = tokio::join!(world.once(), async {
@@ -26,7 +26,7 @@ async fn stopped(text: &str) -> World {
     world
 }
 
-/// Contacts that were pushed so far, the repeated ones too.
+/// Returns the number of contacts pushed so far, repetitions included.
 fn pushed(world: &World) -> usize {
     world.pushes().iter().sum()
 }
@@ -34,7 +34,7 @@ fn pushed(world: &World) -> usize {
 const PLAIN: &str = r#"[{"list_id": "long1", "items_per_request": 100}]"#;
 
 #[tokio::test(start_paused = true)]
-async fn a_stopped_load_goes_on_and_counts_its_parts_together() {
+async fn a_stopped_load_continues_and_counts_its_parts_together() {
     let world = stopped(PLAIN).await;
     let before = world.contacts();
     sleep(hours(30)).await;
@@ -78,9 +78,9 @@ async fn what_changed_while_it_was_stopped_is_delivered_as_it_is_now() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reload_that_was_asked_for_meanwhile_starts_from_the_beginning() {
+async fn a_reload_requested_meanwhile_starts_from_the_beginning() {
     for text in [
-        // A null where there was none, an offset, and a first timestamp.
+        // A new null, an offset, and a first timestamp.
         r#"[{"list_id": "long1", "latest_timestamp": null}]"#,
         r#"[{"list_id": "long1", "start_offset": 3}]"#,
         r#"[{"list_id": "long1", "latest_timestamp": "2020-01-01T00:00:00"}]"#,
@@ -121,7 +121,7 @@ async fn a_reload_after_a_finished_load_does_not_go_on_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_failed_in_the_middle_goes_on_after_its_rest() {
+async fn a_list_that_failed_in_the_middle_continues_after_its_cool_down() {
     let world = World::new().list("long1", 3000).with_state(PLAIN);
     let fail = async {
         sleep(Duration::from_secs(3)).await;
@@ -137,7 +137,7 @@ async fn a_list_that_failed_in_the_middle_goes_on_after_its_rest() {
     assert_eq!(world.field("total_updates"), world.contacts());
 }
 
-/// Dropped at any moment, as by kill -9, while the members change; over and over.
+/// The run is dropped at any moment, as by `kill -9`, many times, while members change.
 #[tokio::test(start_paused = true)]
 async fn a_load_that_is_cut_off_again_and_again_misses_nobody() {
     for seed in 0..6 {

@@ -1,4 +1,4 @@
-//! Failures: what passes by itself is tried again, what does not ends that list and says what to do.
+//! Failures: temporary ones are retried; others end the run of the list and say what to do.
 
 use std::{
     sync::{Arc, Mutex},
@@ -38,7 +38,7 @@ async fn transient_failures_are_tried_again_and_nothing_is_lost_or_sent_twice() 
             assert_eq!(world.once().await.unwrap(), Verdict::Done, "{service:?} {trouble:?}");
             world.assert_delivered("flaky1");
             assert_eq!(world.field("total_updates"), world.contacts());
-            // A page that takes too long is not asked for again as it is.
+            // A page that takes too long is not requested again at the same size.
             let again = world.logged(" of 6 in ")
                 + world.logged("requesting smaller pages")
                 + world.logged("splitting the window in two by time");
@@ -122,7 +122,7 @@ async fn in_the_loop_a_failed_list_rests_and_then_runs_again() {
     assert_eq!(world.logged("list \"rest1\": the last run failed; the next attempt starts in"), 1);
 }
 
-/// A service that finds nothing, and takes so long to say so. It notes when it was asked.
+/// A service that responds "not found" after a delay, and records the times of the requests.
 struct NotFound {
     after: Duration,
     asked: Arc<Mutex<Vec<Instant>>>,
@@ -140,7 +140,7 @@ impl Transport for NotFound {
     }
 }
 
-/// Seven seconds, so that no rest ends when the minute's look comes anyway.
+/// Seven seconds, so that no cool-down ends at the time of the poll that happens every minute.
 #[tokio::test(start_paused = true)]
 async fn in_the_loop_a_list_that_always_fails_rests_twice_as_long_each_time_and_an_edit_ends_the_rest() {
     let (after, asked) = (Duration::from_secs(7), Arc::new(Mutex::new(vec![])));
@@ -152,7 +152,7 @@ async fn in_the_loop_a_list_that_always_fails_rests_twice_as_long_each_time_and_
     let (verdict, ()) = tokio::join!(world.go(), async {
         sleep(edit).await;
         world.save(r#"[{"list_id": "gone2", "worker_count": 1}]"#);
-        // Meanwhile the rest of the entry as it was ends, which is of no interest any more.
+        // The cool-down of the former entry ends in between; it no longer matters.
         sleep(minutes(45)).await;
         world.stop();
     });

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-/// A copy of what `run.sh` needs, and a PATH that holds the stand-ins and the plain tools only.
+/// A copy of the files that `run.sh` needs, and a PATH with only the stand-ins and the standard tools.
 struct Place {
     folder: tempfile::TempDir,
 }
@@ -36,7 +36,7 @@ impl Place {
         self.folder.path().join("bin")
     }
 
-    /// A program that notes its name and arguments, one call a line, then does `also`.
+    /// Adds a program that records its name and arguments, one call per line, and then runs `also`.
     fn stand_in(&self, name: &str, also: &str) {
         let calls = self.folder.path().join("calls");
         let script = format!("#!/usr/bin/env bash\necho \"{name} $*\" >>{}\n{also}\n", calls.display());
@@ -126,7 +126,7 @@ fn the_runtime_can_be_chosen() {
 }
 
 #[test]
-fn in_docker_the_state_folder_is_mounted_the_caller_runs_and_no_key_stands_in_the_arguments() {
+fn in_docker_the_state_folder_is_mounted_the_caller_runs_and_no_key_is_in_the_arguments() {
     let place = Place::new(&["docker"]);
     fs::write(place.folder.path().join(".env"), "OMETRIA_APIKEY=from-the-file\n").unwrap();
     let output = place.run(
@@ -221,7 +221,7 @@ fn the_other_commands_of_the_program_are_handed_through() {
 }
 
 #[test]
-fn a_soak_tries_as_many_worlds_as_asked_for() {
+fn a_soak_runs_the_requested_number_of_worlds() {
     let place = Place::new(&[]);
     place.stand_in("cargo", "echo \"$SOAK_SEEDS from $SOAK_FROM\"");
     let output = place.run(&["soak", "30"], &[("IMPORTER_RUNTIME", "cargo"), ("SOAK_FROM", "7")]);

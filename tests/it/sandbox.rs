@@ -1,4 +1,4 @@
-//! The emulators are what the documents say of the real services.
+//! The emulators behave as the vendors' documentation describes the services.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! `importer sandbox`, as whoever tries it meets it: its header, and the services behind it.
+//! `importer sandbox` as a user runs it: the header that it prints, and the services that it emulates.
 
 use std::{collections::HashMap, fs, process::Stdio, sync::Arc, time::Duration};
 
@@ -17,7 +17,8 @@ use tokio::{
 
 use crate::loopback::{LIMIT, finish, importer};
 
-/// A sandbox that serves, its header up to the line that holds `last`, and the variables that it says to set.
+/// Starts a sandbox. Returns it with its header, up to the line that contains `last`, and the variables in
+/// the header.
 async fn sandbox(options: &[&str], last: &str) -> (Child, String, HashMap<String, String>) {
     let mut command = importer(&["sandbox", "--port", "0"]);
     let mut child = command.args(options).stdout(Stdio::piped()).spawn().unwrap();
@@ -44,12 +45,12 @@ async fn the_sandbox_prints_settings_with_which_an_import_runs() {
     assert!(log.contains(" 0 unexplained."), "{log}");
 }
 
-/// So many that they meet refusals, answers that are slow or cannot be read, and a connection that is reset.
+/// Enough requests to meet refusals, slow and unreadable responses, and a reset connection.
 const PINGS: usize = 210;
-/// Between a slow answer (3 s) and one that never comes (125 s).
+/// Timeout between a slow response (3 s) and a stalled one (125 s).
 const GIVE_UP: Duration = Duration::from_secs(15);
 
-/// The status and the body, if anything whole comes.
+/// Returns the status and the body of a complete response.
 async fn heard(
     answer: impl Future<Output = Result<Response, TransportError>>,
 ) -> Option<(StatusCode, Bytes)> {
@@ -57,9 +58,9 @@ async fn heard(
     Some((answer.status(), answer.into_body()))
 }
 
-/// The same requests go to services in this process that misbehave by the same seed.
+/// The same requests go to emulators in this process, with faults from the same seed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sandbox_that_misbehaves_tells_the_seed_and_what_goes_wrong_and_then_does_so() {
+async fn a_sandbox_with_faults_prints_its_seed_and_faults_and_then_injects_them() {
     let (_sandbox, header, variables) = sandbox(&["--faults", "--seed", "3"], "the clock of").await;
     for told in [
         "seed 3: 5 % of the requests fail",

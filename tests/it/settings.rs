@@ -41,13 +41,13 @@ fn a_bad_setting_of_the_contacts_is_named_with_what_was_expected() {
 ]"#,
         expect![[r#"
                 line 2 column 39: `default_country` must be a country's ISO 3166-1 alpha-2 code, such as "GB"; found "UK"
-                line 2 column 56: `fields` knows no `first_name`, only firstname, lastname, country_id, phone_number, date_of_birth, gender, customer_id
-                line 2 column 85: `fields.gender` must be a merge tag alone, such as "FNAME", or null to leave it out; found 1
-                line 3 column 40: `properties.a` must be read from one of language, vip, tags, source, status, interests.ID, merge_fields.TAG, or merge_fields.TAG and .PART, one of addr1, addr2, city, state, zip, country; found "email_address"
+                line 2 column 56: unknown field `first_name` in `fields`, expected one of firstname, lastname, country_id, phone_number, date_of_birth, gender, customer_id
+                line 2 column 85: `fields.gender` must be a merge tag without `merge_fields.`, such as "FNAME", or null to leave the field out; found 1
+                line 3 column 40: `properties.a` must be read from one of language, vip, tags, source, status, interests.ID, merge_fields.TAG, or merge_fields.TAG.PART with one of the parts addr1, addr2, city, state, zip, country; found "email_address"
                 line 3 column 57: duplicate key `a`; remove one
                 line 3 column 84: `collection` must be a name without spaces; found ""
-                line 4 column 65: `properties.a` must be read as one of text; found "number"
-                line 4 column 81: `properties.b` must be an object with `from` and perhaps `type`, and nothing else; found {"from": "vip", "typ": "flag"}"#]],
+                line 4 column 65: `properties.a` must be of a type that its source allows (text); found "number"
+                line 4 column 81: `properties.b` must be an object with `from`, optionally `type`, and nothing else; found {"from": "vip", "typ": "flag"}"#]],
     );
 }
 

@@ -1,4 +1,4 @@
-//! The second pipeline: shifts, read whole every time, of which only what has changed is passed on.
+//! The second pipeline: every run reads all shifts, and sends only those that have changed.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn world() -> World {
     world
 }
 
-/// The ids of the shifts of today and tomorrow that are published and taken.
+/// Returns the ids of today's and tomorrow's shifts that are published and assigned.
 fn wanted(world: &World) -> Vec<u64> {
     let (from, to) = (at("2026-11-21"), at("2026-11-23"));
     let account = world.sandbox.when_i_work();
@@ -33,7 +33,7 @@ fn wanted(world: &World) -> Vec<u64> {
     wanted.map(|shift| shift.id).collect()
 }
 
-/// What a reader of the file holds in the end: the last line of each shift.
+/// Returns the ids of the shifts in the file, without those that were deleted later.
 fn held(world: &World) -> Vec<u64> {
     let mut held = std::collections::BTreeMap::new();
     for line in world.out(FILE) {
@@ -66,9 +66,10 @@ async fn shifts_are_read_every_few_seconds_and_only_what_changed_is_passed_on() 
     assert_eq!((&new[0]["id"], &new[0]["notes"]), (&json!(ids[0]), &json!("Moved.")));
     assert_eq!(new[1], &json!({"key": ids[1].to_string(), "deleted": true}));
     assert_eq!(held(&world), wanted(&world));
-    // What happens every few seconds and brings nothing is not told.
+    // Runs every few seconds that change nothing are not logged.
     assert_eq!(world.logged("INFO list \"shifts\" finished in"), 2, "the load, and the two");
-    // Two days, and the one before for deletions, are three requests, and a run is due five seconds after the end of the last one.
+    // Two days, and the day before for deletions, are three requests. A run is due five seconds after the end
+    // of the last one.
     let requests = world.sandbox.seen().shifts.iter().filter(|request| request.contains("/2/shifts")).count();
     assert!((40..=60).contains(&requests), "{requests} requests in two minutes");
     assert_eq!(world.logged("1 of them"), 0);
@@ -131,7 +132,7 @@ async fn a_full_slice_is_read_in_halves_and_nothing_is_lost() {
     assert!(ids.len() > 60);
     world.once().await.unwrap();
     assert_eq!(held(&world), ids);
-    // More begin in one minute than an answer holds.
+    // More shifts begin in one minute than fit a response.
     for _ in 0..10 {
         let mut account = world.sandbox.when_i_work();
         let mut shift = account.shifts().find(|shift| shift.id == ids[0]).unwrap().clone();
@@ -164,7 +165,7 @@ async fn a_token_that_is_revoked_is_fetched_anew() {
     assert_eq!(world.logged("ERROR"), 0);
 }
 
-/// It lives seven days.
+/// A token is valid for seven days.
 #[tokio::test(start_paused = true)]
 async fn a_token_is_renewed_two_days_before_it_ends() {
     let sandbox = contract::sandbox(Duration::ZERO);
@@ -182,7 +183,7 @@ async fn the_request_limit_is_kept_and_a_429_is_waited_for() {
         &ENTRY.replace(r#""when_i_work""#, r#"{"type": "when_i_work", "days_prior": 60, "days_ahead": 60}"#),
     );
     world.sandbox.when_i_work().invent(300, 1, world.clock.now());
-    // These meet the login.
+    // These are responses to the login.
     for _ in 0..2 {
         world.sandbox.trouble(Service::WhenIWork, Trouble::Status(429, Some("30")));
     }
@@ -193,7 +194,7 @@ async fn the_request_limit_is_kept_and_a_429_is_waited_for() {
     assert!(world.field("elapsed_seconds").as_f64().unwrap() > 140.0, "one a second, and a rest");
 }
 
-/// A service that allows one call a minute.
+/// A service that allows one call per minute.
 #[tokio::test(start_paused = true)]
 async fn a_distance_is_kept_between_all_calls_of_an_account() {
     let source = r#"{"type": "when_i_work", "min_interval": "60s"}"#;
@@ -255,9 +256,9 @@ async fn a_token_that_is_given_needs_no_login_and_says_when_it_is_over() {
     assert!(world.logged(token) == 0);
 }
 
-/// The first source and the new sink: members as they are, those who were archived after a delivery too.
+/// The first source with the second sink: members unchanged, also those that were archived after a delivery.
 #[tokio::test(start_paused = true)]
-async fn members_as_they_are_become_lines_and_who_has_not_changed_none_more() {
+async fn members_are_written_as_lines_and_unchanged_ones_are_not_written_again() {
     let state = r#"[{"list_id": "as1", "mapping": "as_is", "sink": "ndjson", "unchanged": "embedded"}]"#;
     let world = World::new().list("as1", 250).with_state(state);
     let listed: Vec<u64> = {
@@ -283,13 +284,13 @@ async fn members_as_they_are_become_lines_and_who_has_not_changed_none_more() {
         new.iter().map(|line| (line["status"].clone(), line["merge_fields"]["FNAME"].clone())).collect();
     told.sort_by_key(|(status, _)| status == "archived");
     assert_eq!((told.len(), &told[0].1, &told[1].0), (2, &json!("Augusta"), &json!("archived")));
-    // The minute before is read once more, and everybody in it has arrived.
+    // The minute before is read again, and all its members were delivered.
     world.save(&world.state().replace("2026-11-21T15:0", "2026-11-21T14:0"));
     world.once().await.unwrap();
     assert_eq!(world.out("as1.ndjson").len(), lines.len() + 2);
 }
 
-/// Each of two entries of a list has its own turns.
+/// Two entries of a list have separate schedules.
 #[tokio::test(start_paused = true)]
 async fn a_fast_entry_does_not_wait_for_a_slow_one_of_its_list() {
     let entry = |every: &str, path: &str| {
@@ -305,6 +306,6 @@ async fn a_fast_entry_does_not_wait_for_a_slow_one_of_its_list() {
     world.sandbox.when_i_work().invent(50, 1, world.clock.now());
     world.go_for(minutes(10)).await.unwrap();
     let runs = world.lines("finished in").len();
-    // A run takes some two seconds.
+    // A run takes about two seconds.
     assert!(runs > 120, "{runs} runs in ten minutes");
 }

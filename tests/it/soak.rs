@@ -1,5 +1,5 @@
-//! Lists that people change while they are read, from services that misbehave, by a program that is cut off: by seed.
-//! `./run.sh soak` tries more of them.
+//! Random worlds by seed: lists change while they are read, services have faults, and the program is cut off.
+//! `./run.sh soak` runs more seeds.
 
 pub mod life;
 
@@ -18,9 +18,10 @@ use crate::support::World;
 /// Bounds of the size of a list.
 const MEMBERS: Range<u64> = 300..1200;
 
-/// Changes of every kind: members are renamed, join, are deleted, archived, taken back, unsubscribe and subscribe.
+/// Changes of every kind: members are renamed, join, are deleted, archived, taken back, unsubscribe and
+/// subscribe.
 #[tokio::test(start_paused = true)]
-async fn while_members_change_nobody_is_missed_and_nobody_stays_as_they_were() {
+async fn while_members_change_none_is_missed_and_none_stays_outdated() {
     let mut kinds = std::collections::BTreeSet::new();
     for edits_per_second in [1.0, 5.0, 50.0] {
         for seed in 0..4 {
@@ -41,7 +42,7 @@ async fn while_members_change_nobody_is_missed_and_nobody_stays_as_they_were() {
     assert_eq!(kinds.len(), importer::sandbox::edits::Edit::ALL.len(), "{kinds:?}");
 }
 
-/// So that we know that such a world can lose members: the way everybody pages.
+/// Proves that such a world can lose members: by plain offset paging.
 #[tokio::test(start_paused = true)]
 async fn rising_offsets_lose_members_in_the_same_worlds() {
     let mut lost = 0;
@@ -81,7 +82,7 @@ fn number(name: &str, default: u64) -> u64 {
     env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
 }
 
-/// Everything at once. Half of the seeds, so that both cores have work.
+/// All disturbances at once. Half of the seeds, so that both cores are used.
 async fn soak(half: u64) {
     let from = number("SOAK_FROM", 1);
     for seed in (from..from + number("SOAK_SEEDS", 24)).filter(|seed| seed % 2 == half) {

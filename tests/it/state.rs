@@ -1,4 +1,4 @@
-//! The state file as people use it: edited during a run, saved by their editors, checked, described, reverted.
+//! The state file in use: edited during a run, saved by editors, checked, described, reverted.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::support::{World, at, entries, minutes, read};
 
-/// A full load that takes some seconds, during which the file is edited.
+/// Starts a full load that takes some seconds, during which the file is edited.
 async fn edited_during_a_run(before: &str, edit: impl Fn(&str) -> String) -> World {
     let world = World::new().list("during", 2500).list("other", 10).with_state(before);
     let edits = async {
@@ -77,7 +77,7 @@ async fn a_timestamp_moved_back_during_a_run_is_kept_and_synced_from() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_broken_while_a_run_ends_gets_its_result_when_it_is_mended() {
+async fn a_file_broken_while_a_run_ends_gets_its_result_once_corrected() {
     let world = World::new().list("late1", 450).with_state(r#"[{"list_id": "late1"}]"#);
     let edits = async {
         sleep(Duration::from_millis(500)).await;
@@ -95,7 +95,7 @@ async fn a_file_broken_while_a_run_ends_gets_its_result_when_it_is_mended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mended_file_is_taken_within_a_second() {
+async fn a_corrected_file_is_used_within_a_second() {
     let world = World::new().list("mended1", 10).with_state("[{");
     let edits = async {
         sleep(Duration::from_secs(70)).await;
@@ -109,7 +109,7 @@ async fn a_mended_file_is_taken_within_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broken_file_is_told_once_however_much_happens_beside_it() {
+async fn a_broken_file_is_reported_once_whatever_else_happens() {
     let world = World::new().list("noise1", 10).with_state(r#"[{"list_id": "noise1"}]"#);
     let edits = async {
         sleep(Duration::from_secs(5)).await;
@@ -124,7 +124,7 @@ async fn a_broken_file_is_told_once_however_much_happens_beside_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn warnings_of_an_edit_made_during_a_run_are_told_when_it_has_ended() {
+async fn warnings_of_an_edit_during_a_run_are_logged_when_the_run_has_ended() {
     let edit = |text: &str| text.replace("\"during\"", "\"during\", \"worker_cout\": 2");
     let world = edited_during_a_run(ONE, edit).await;
     assert_eq!(world.logged("did you mean `worker_count`?"), 1);
@@ -158,7 +158,8 @@ async fn an_unknown_field_is_warned_of_once_with_the_nearest_name_and_kept() {
     assert!(world.state().starts_with(text.trim_end_matches("}]")));
 }
 
-/// What an editor's save does to the file, by the program itself or as it is documented to.
+/// Returns commands that save a file as editors do: the editor itself, or the steps that its documentation
+/// describes.
 fn saves() -> Vec<(&'static str, &'static str)> {
     vec![
         ("redirect", "cat new >state.json"),
@@ -195,7 +196,7 @@ async fn the_saves_of_all_usual_editors_are_seen_and_kept() {
         world.once().await.unwrap();
         let stamped = world.state();
         fs::write(world.folder.path().join("new"), stamped.replace("\"x-n\": 0", "\"x-n\": 1")).unwrap();
-        // In nano: type, leave; -t saves without asking.
+        // In nano: type and exit; -t saves without a question.
         fs::write(world.folder.path().join("keys"), "/* nano */\u{18}").unwrap();
         let saved = Command::new("sh")
             .args(["-c", script])
@@ -228,7 +229,7 @@ fn importer(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn check_tells_all_problems_at_once_and_answers_with_its_exit_code() {
+fn check_reports_all_problems_at_once_and_by_its_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let check = |text: &str, arguments: &[&str]| {
         fs::write(folder.path().join("state.json"), text).unwrap();
@@ -338,7 +339,7 @@ fn the_json_schema_accepts_what_importer_accepts_and_refuses_what_it_refuses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_tells_who_changed_what_and_a_revert_undoes_a_mistake() {
+async fn the_log_shows_who_changed_what_and_a_revert_undoes_a_mistake() {
     let world = World::new().list("undo1", 10).with_state("[\n  {\"list_id\": \"undo1\"} // mine\n]\n");
     let edits = async {
         sleep(minutes(2)).await;

@@ -70,7 +70,7 @@ async fn one_contact_that_is_refused_with_any_of_them_does_not_hold_up_the_other
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_of_the_account_or_the_address_makes_nobody_a_dead_letter() {
+async fn a_refusal_of_the_account_or_the_address_writes_no_dead_letter() {
     for status in [401, 402, 404, 405, 406, 410, 411, 414, 415, 426, 428, 431] {
         let world = World::new().list("sta2", 30).with_state(r#"[{"list_id": "sta2"}]"#);
         let world = world.through(|sandbox| {

@@ -1,4 +1,4 @@
-//! Stopping: what was read is delivered, what is finished is saved, and it takes a few seconds.
+//! A stop takes a few seconds: records that were read are delivered, and finished results are saved.
 
 use std::{fs, time::Duration};
 
@@ -46,7 +46,7 @@ async fn a_quit_file_stops_the_loop_and_is_removed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quit_file_from_before_the_start_is_removed_with_a_line_and_the_run_goes_on() {
+async fn a_quit_file_from_before_the_start_is_removed_with_a_log_line_and_the_run_continues() {
     let world = World::new().list("stale1", 50).with_state(r#"[{"list_id": "stale1"}]"#);
     fs::write(world.folder.path().join(quit::NAME), "").unwrap();
     assert_eq!(world.once().await.unwrap(), Verdict::Done);

@@ -1,4 +1,5 @@
-//! A world: the real program and adapters, the emulated services, a state folder, and a clock that moves with tokio's.
+//! A world: the real program and adapters, the emulated services, a state folder, and a clock that moves with
+//! tokio's.
 
 use std::{
     cell::RefCell,
@@ -34,13 +35,13 @@ use crate::{
     witness::{Runs, Witness},
 };
 
-/// Where sinks that write files do so.
+/// Folder to which sinks write files.
 pub const OUT: &str = "out";
 
-/// Noon of a day in the future of every invented member.
+/// A time later than every change of an invented member.
 pub const NOON: &str = "2026-11-21T12:00:00";
 
-/// A fixed start plus tokio's elapsed time.
+/// A clock that shows a fixed start plus tokio's elapsed time.
 pub struct TokioClock {
     start: Instant,
     noon: DateTime<Utc>,
@@ -58,7 +59,7 @@ impl Clock for TokioClock {
     }
 }
 
-/// What the sandbox lets in.
+/// Credentials that the sandbox accepts.
 pub const KEYS: [(&str, &str); 5] = [
     ("MAILCHIMP_APIKEY", MAILCHIMP_KEY),
     ("OMETRIA_APIKEY", OMETRIA_KEY),
@@ -73,7 +74,7 @@ pub struct World {
     pub folder: tempfile::TempDir,
     pub stop: Mutex<CancellationToken>,
     changes: Mutex<Option<Sender<()>>>,
-    /// Between the program and the sandbox.
+    /// Transport between the program and the sandbox.
     transport: Arc<dyn Transport>,
     fresh: bool,
     variables: Vec<(&'static str, &'static str)>,
@@ -89,7 +90,7 @@ impl World {
         Self::with_server_at(NOON)
     }
 
-    /// The services' clock shows `server` when ours shows noon.
+    /// Returns a world in which the services' clock shows `server` when importer's shows noon.
     pub fn with_server_at(server: &str) -> Self {
         let sandbox = Arc::new(Sandbox::new(Arc::new(TokioClock::at(server)), Duration::from_millis(200)));
         let clock = sandbox.our_clock(Arc::new(TokioClock::at(NOON)));
@@ -114,30 +115,30 @@ impl World {
         self
     }
 
-    /// The question before a first load.
+    /// Sets the confirmation of first loads.
     pub fn confirm(mut self, confirm: Confirm) -> Self {
         self.confirm = Some(confirm);
         self
     }
 
-    /// What stands between the program and the sandbox.
+    /// Sets the transport between the program and the sandbox.
     pub fn through<T: Transport + 'static>(mut self, transport: impl FnOnce(Arc<Sandbox>) -> T) -> Self {
         self.transport = Arc::new(transport(self.sandbox.clone()));
         self
     }
 
-    /// `--fresh`, from now on.
+    /// Runs importer with `--fresh` from now on.
     pub fn fresh(&mut self) {
         self.fresh = true;
     }
 
-    /// A list of invented members at Mailchimp.
+    /// Adds a list of invented members to Mailchimp.
     pub fn list(self, list_id: &str, size: u64) -> Self {
         self.sandbox.mailchimp().add_list(list_id, size, 1, self.clock.now());
         self
     }
 
-    /// Saves the state file as an editor would, and tells the controller as the file system would.
+    /// Saves the state file as an editor would, and notifies the controller as the file system would.
     pub fn save(&self, text: &str) {
         fs::write(self.folder.path().join("state.json"), text).unwrap();
         if let Some(changes) = &*self.changes.lock().unwrap() {
@@ -154,7 +155,7 @@ impl World {
         fs::read_to_string(self.folder.path().join("state.json")).unwrap()
     }
 
-    /// The value of a field of the only entry.
+    /// Returns the value of a field of the only entry.
     pub fn field(&self, name: &str) -> Value {
         let value: Value = serde_json::from_str(&self.state()).unwrap();
         value[0][name].clone()
@@ -184,12 +185,12 @@ impl World {
         }
     }
 
-    /// `importer go --once`.
+    /// Runs `importer go --once`.
     pub async fn once(&self) -> Result<Verdict, Fault> {
         self.runs.noted("once", controller::run(self.tools(), Mode::Once)).await
     }
 
-    /// `importer go` until somebody stops it.
+    /// Runs `importer go` until it is stopped.
     pub async fn go(&self) -> Result<Verdict, Fault> {
         self.runs.noted("loop", controller::run(self.tools(), Mode::Loop)).await
     }
@@ -198,7 +199,7 @@ impl World {
         self.stop.lock().unwrap().cancel();
     }
 
-    /// `importer go`, stopped after a while.
+    /// Runs `importer go` and stops it after a while.
     pub async fn go_for(&self, time: Duration) -> Result<Verdict, Fault> {
         let stop = async {
             sleep(time).await;
@@ -207,13 +208,13 @@ impl World {
         tokio::join!(self.go(), stop).0
     }
 
-    /// What a member of the list looks like at Ometria.
+    /// Returns the contact of a member at Ometria.
     pub fn contact(&self, list_id: &str, member: &Member) -> Option<Map<String, Value>> {
         let key = (format!("mailchimp_{list_id}"), member.contact_id(list_id));
         self.sandbox.ometria().contacts().get(&key).cloned()
     }
 
-    /// The members that should be at Ometria.
+    /// Returns the members that should be at Ometria.
     pub fn expected(&self, list_id: &str) -> Vec<Member> {
         let mailchimp = self.sandbox.mailchimp();
         let readable =
@@ -222,8 +223,8 @@ impl World {
         mailchimp.members(list_id).filter(sent).cloned().collect()
     }
 
-    /// Every member that should be at Ometria is there as it is now, and nobody else; whoever was archived after the
-    /// delivery has been opted out.
+    /// Checks that Ometria has exactly the contacts that it should have, all in their current version, and
+    /// that members archived after a delivery are opted out.
     pub fn assert_delivered(&self, list_id: &str) {
         let expected = self.expected(list_id);
         let collection = format!("mailchimp_{list_id}");
@@ -242,7 +243,7 @@ impl World {
             .filter(|key| key.0 == collection)
             .cloned()
             .collect::<Vec<_>>();
-        // Who was deleted for good is not noticed.
+        // importer does not notice members that were deleted permanently.
         let deleted = held.iter().filter(|key| !known.contains(&key.1)).count();
         let edits = self.sandbox.mailchimp().edits().get(&Edit::Delete).copied().unwrap_or(0);
         assert!(deleted <= edits, "{deleted} strangers in {list_id}");
@@ -266,7 +267,7 @@ impl World {
         }
     }
 
-    /// The lines of a file that a sink has written, each as JSON.
+    /// Returns the lines of a file that a sink has written, parsed as JSON.
     pub fn out(&self, name: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.folder.path().join(OUT).join(name)).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -276,12 +277,12 @@ impl World {
         self.sandbox.ometria().contacts().len()
     }
 
-    /// A file of ours, as it is.
+    /// Returns the bytes of one of importer's own files.
     pub fn own(&self, name: &str) -> Option<Vec<u8>> {
         fs::read(self.folder.path().join(OURS).join(name)).ok()
     }
 
-    /// Requests for members so far, as path and query.
+    /// Returns the requests for members so far, as path and query.
     pub fn reads(&self) -> Vec<String> {
         self.sandbox.seen().reads.into_iter().filter(|read| read.contains("/members")).collect()
     }
@@ -305,18 +306,19 @@ impl World {
         self.log.lines()
     }
 
-    /// The lines logged so far that contain `text`.
+    /// Returns the lines logged so far that contain `text`.
     pub fn lines(&self, text: &str) -> Vec<String> {
         self.log.lines().into_iter().filter(|line| line.contains(text)).collect()
     }
 
-    /// How many of the lines logged so far contain `text`.
+    /// Returns the number of lines logged so far that contain `text`.
     pub fn logged(&self, text: &str) -> usize {
         self.log.lines().iter().filter(|line| line.contains(text)).count()
     }
 }
 
-/// Whatever happened, the house is clean afterwards.
+/// Checks at the end of every test that nothing is left over: no strange file, no unexplained row, no
+/// personal data.
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -352,8 +354,8 @@ pub fn assert_adds_up(line: &str) {
     assert_eq!(versions, fates.iter().sum::<u64>(), "the fates do not add up: {line}");
 }
 
-/// The log of this test's thread since the world began: a paused runtime has one thread, and the tests of one process do
-/// not hear each other.
+/// The log of this test's thread since the start of the world. A paused runtime has one thread, so the logs
+/// of the tests in one process do not mix.
 struct Log {
     from: usize,
 }
@@ -403,12 +405,12 @@ impl Log {
     }
 }
 
-/// The entries of a state file's text.
+/// Returns the entries in the text of a state file.
 pub fn entries(text: &str) -> Vec<importer::state::Entry> {
     read(text).entries
 }
 
-/// A state file's text as the program reads it.
+/// Reads the text of a state file as the program does.
 pub fn read(text: &str) -> Snapshot {
     schema::read(text, VOCABULARY).unwrap()
 }

@@ -1,4 +1,5 @@
-//! Rows of a list that share an `id`, such as members without an address: they are distinguished, or counted as one record.
+//! Rows of a list that share an `id`, such as members without an address: importer distinguishes them, or
+//! counts them as one record.
 
 use http::Method;
 use importer::{
@@ -40,7 +41,7 @@ fn reads(request: &Request) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_without_an_address_are_told_apart_and_kept_one_by_one() {
+async fn members_without_an_address_are_distinguished_and_kept_one_by_one() {
     for (list, missing) in [("twi1", vec![]), ("twi2", vec!["contact_id"])] {
         let world = World::new().list(list, 350).with_state(&format!(r#"[{{"list_id": "{list}"}}]"#));
         let members = without_address(&world, list, 4);
@@ -51,7 +52,8 @@ async fn members_without_an_address_are_told_apart_and_kept_one_by_one() {
                     return response;
                 }
                 each_member(response, |member| {
-                    // The real service has another one for each address; the sandbox derives it from the address.
+                    // The real service has another one for each address; the sandbox derives it from the
+                    // address.
                     if member["email_address"] == "" && member.get("contact_id").is_some() {
                         let contact = member["contact_id"].as_str().unwrap().to_owned();
                         member["unique_email_id"] = contact[..10].into();
@@ -87,7 +89,7 @@ async fn members_without_an_address_are_told_apart_and_kept_one_by_one() {
 
 /// All rows without an address are in one page and have no other id: they count as one contact.
 #[tokio::test(start_paused = true)]
-async fn rows_that_nothing_tells_apart_are_one_record_and_the_run_ends() {
+async fn indistinguishable_rows_are_one_record_and_the_run_ends() {
     let world = World::new().list("twi3", 350).with_state(r#"[{"list_id": "twi3"}]"#);
     without_address(&world, "twi3", 3);
     let world = world.through(|sandbox| {
@@ -115,7 +117,7 @@ async fn rows_that_nothing_tells_apart_are_one_record_and_the_run_ends() {
 
 /// A second with more rows than an answer is read repeatedly until all of its rows were seen.
 #[tokio::test(start_paused = true)]
-async fn rows_that_nothing_tells_apart_may_stand_in_a_second_that_is_bigger_than_an_answer() {
+async fn indistinguishable_rows_may_be_in_a_second_that_exceeds_a_response() {
     let world = World::new().list("twi4", 1500).with_state(r#"[{"list_id": "twi4"}]"#);
     let numbers: Vec<u64> = world.sandbox.mailchimp().members("twi4").map(|member| member.number).collect();
     for (index, number) in numbers.iter().enumerate() {
@@ -232,7 +234,7 @@ async fn a_member_is_found_by_the_id_of_its_address_as_well() {
 #[tokio::test(start_paused = true)]
 async fn a_run_that_was_interrupted_still_knows_which_rows_repeat_another_one() {
     let world = World::new().list("twi5", 700).with_state(r#"[{"list_id": "twi5", "worker_count": 1}]"#);
-    // In the page that is settled first.
+    // On the page that is settled first.
     let members: Vec<Member> = {
         let mailchimp = world.sandbox.mailchimp();
         mailchimp
@@ -264,7 +266,7 @@ async fn a_run_that_was_interrupted_still_knows_which_rows_repeat_another_one() 
 
 /// The changes are years apart, so that no page shows two of the rows; the list fits into one answer.
 #[tokio::test(start_paused = true)]
-async fn rows_that_nothing_tells_apart_may_stand_in_different_pages_of_a_list_that_one_answer_holds() {
+async fn indistinguishable_rows_may_be_on_different_pages_of_a_list_that_fits_one_response() {
     let world = World::new().list("twi6", 350).with_state(r#"[{"list_id": "twi6"}]"#);
     let members: Vec<Member> = {
         let mailchimp = world.sandbox.mailchimp();

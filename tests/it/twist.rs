@@ -1,4 +1,4 @@
-//! A transport between the program and the sandbox that changes the answers of the sandbox.
+//! A transport between the program and the sandbox that changes the sandbox's responses.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use importer::{
 };
 use serde_json::Value;
 
-/// Passes every answer through a function.
+/// Passes every response through a function.
 pub struct Twist<F>(pub Arc<Sandbox>, pub F);
 
 impl<F: Fn(&Request, Response) -> Response + Send + Sync> Transport for Twist<F> {
@@ -21,13 +21,13 @@ impl<F: Fn(&Request, Response) -> Response + Send + Sync> Transport for Twist<F>
     }
 }
 
-/// Returns the same answer with another body.
+/// Returns the same response with another body.
 pub fn with_body(mut response: Response, body: impl Into<Vec<u8>>) -> Response {
     *response.body_mut() = body.into().into();
     response
 }
 
-/// Changes every member of a successful answer of Mailchimp: those of a page, or the only one.
+/// Changes every member in a successful response of Mailchimp: those of a page, or the only one.
 pub fn each_member(response: Response, change: impl Fn(&mut Value)) -> Response {
     let Ok(mut body) = serde_json::from_slice::<Value>(response.body()) else { return response };
     if !response.status().is_success() {

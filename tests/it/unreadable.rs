@@ -1,4 +1,4 @@
-//! Records that can't be read: each is kept as a dead letter, and all others are delivered.
+//! Records that can't be read become dead letters; all others are delivered.
 
 use std::{
     collections::HashMap,
@@ -39,12 +39,12 @@ fn victim(world: &World, list_id: &str) -> Member {
     members.nth(100).unwrap().clone()
 }
 
-/// Whether the request is for a page or a member of Mailchimp.
+/// Returns whether a request is for a page or a member of Mailchimp.
 fn reads(request: &Request) -> bool {
     request.method() == Method::GET && request.uri().path().contains("/members")
 }
 
-/// Replaces bytes anywhere in an answer.
+/// Replaces bytes anywhere in a response.
 fn replaced(response: Response, from: &[u8], to: &[u8]) -> Response {
     let body = response.body().to_vec();
     let mut out = vec![];
@@ -61,7 +61,7 @@ fn replaced(response: Response, from: &[u8], to: &[u8]) -> Response {
     with_body(response, out)
 }
 
-/// Ways to spoil one member of an answer, each with the reported fault.
+/// Damages one member of a response.
 type Spoil = fn(Response, &Member) -> Response;
 
 fn spoil_field(response: Response, member: &Member, field: &str, value: &Value) -> Response {
@@ -189,7 +189,8 @@ async fn a_member_that_can_be_read_at_the_next_full_load_is_no_dead_letter_any_m
     }
 }
 
-/// An archived member must not stay opted in. Its letter counts as an opt-out, and no load drops it without reading the member.
+/// An archived member must not stay opted in. Its letter counts as an opt-out, and no load drops it without
+/// reading the member.
 #[tokio::test(start_paused = true)]
 async fn the_letter_of_an_archived_member_that_cannot_be_read_stays() {
     let world = World::new().list("unr3", 350).with_state(r#"[{"list_id": "unr3"}]"#);
@@ -225,7 +226,7 @@ async fn the_letter_of_an_archived_member_that_cannot_be_read_stays() {
 struct Hiding {
     sandbox: Arc<Sandbox>,
     number: u64,
-    /// Whether these members stand before all others or after them.
+    /// Whether these members are listed before all others or after them.
     first: bool,
     /// Whether the listing shows them at all.
     shown: bool,
@@ -443,7 +444,7 @@ async fn a_shift_may_hold_bytes_that_are_not_utf_8() {
 
 /// Requests one record by its key, as a replay does.
 #[tokio::test(start_paused = true)]
-async fn a_record_that_is_asked_for_by_its_key_is_told_to_be_unreadable() {
+async fn a_record_requested_by_its_key_is_reported_as_unreadable() {
     let sandbox = sandbox(Default::default());
     let member = sandbox.mailchimp().members("a").find(|m| m.status == "subscribed").unwrap().clone();
     for (what, spoil) in [SPOILS[5], SPOILS[8]] {
@@ -470,7 +471,7 @@ fn doors(transport: Arc<dyn Transport>) -> importer::net::Doors {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_keeps_the_letter_of_a_record_that_nobody_can_ask_for_and_says_so() {
+async fn a_replay_keeps_the_letter_of_a_record_that_cannot_be_requested_and_says_so() {
     let state = r#"[{"list_id": "unr7"}]"#;
     let loopback = Loopback::start(Duration::ZERO, state).await.list("unr7", 50);
     assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0);

@@ -1,4 +1,4 @@
-//! `importer verify`: what the source counts against what was delivered.
+//! `importer verify`: compares the source's counts with the delivered records.
 
 use std::time::Duration;
 
@@ -47,9 +47,9 @@ async fn a_list_that_was_loaded_is_found_whole_also_when_members_have_changed_si
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_never_delivered_is_told_with_what_to_do() {
+async fn members_never_delivered_are_reported_with_what_to_do() {
     let loopback = loaded().await;
-    // As if the load had stepped over two of them: they stand where it must have seen them.
+    // Two members that the load seems to have skipped, at positions that it must have read.
     for _ in 0..2 {
         let long_ago = SystemClock.now() - TimeDelta::days(3);
         loopback.sandbox.mailchimp().insert("sum1", long_ago);
@@ -60,7 +60,7 @@ async fn who_was_never_delivered_is_told_with_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_deleted_for_good_is_told_but_nobody_is_missing() {
+async fn permanently_deleted_members_are_reported_but_not_as_missing() {
     let loopback = loaded().await;
     for number in numbers(&loopback, "subscribed").into_iter().take(2) {
         loopback.sandbox.mailchimp().delete("sum1", number, SystemClock.now());
@@ -74,7 +74,7 @@ async fn who_was_deleted_for_good_is_told_but_nobody_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_without_a_full_load_accounts_for_nobody() {
+async fn a_ledger_without_a_full_load_accounts_for_no_record() {
     let text = r#"[{"list_id": "sum1", "latest_timestamp": "2026-01-01T00:00:00"}]"#;
     let loopback = Loopback::start(Duration::ZERO, text).await.list("sum1", 400);
     assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0);

@@ -1,4 +1,4 @@
-//! Lists that people edit while they are read.
+//! Lists that change while they are read.
 
 use std::sync::{
     Arc,
@@ -30,7 +30,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{NOON, World, at, hours};
 
-/// Members change every 20 ms of a load, each at a random place; the next incremental sync brings what changed.
+/// During a load a member at a random position changes every 20 ms; the next incremental sync delivers the
+/// changes.
 #[tokio::test(start_paused = true)]
 async fn no_member_is_skipped_when_others_change_while_pages_are_read_side_by_side() {
     for (seed, workers) in (0..8).zip([1, 8].into_iter().cycle()) {
@@ -78,18 +79,18 @@ async fn a_member_that_is_listed_twice_is_sent_once_unless_it_changed_in_between
     timeout(hours(1), once).await.unwrap().unwrap();
     let pushed: usize = world.pushes().iter().sum();
     assert_eq!(world.field("total_updates"), pushed);
-    // Only who had changed meanwhile was sent again.
+    // Only the members that changed during the load were sent again.
     assert!(pushed <= world.contacts() + edited, "{pushed} {} {edited}", world.contacts());
     assert_eq!(world.logged(" 0 read twice"), 0);
 }
 
-/// A source of 30 rows that lies about some of them.
+/// A source with 30 rows, some of which it reports wrongly.
 struct Liar {
     /// Counted, but not listed.
     hidden: Option<u64>,
-    /// Rows without a time: no window holds them.
+    /// Rows without a time, which are in no window.
     timeless: u64,
-    /// Does not keep to the bounds of a window, while rows come in.
+    /// Whether it ignores the bounds of a window while rows are added.
     boundless: bool,
     reads: AtomicU64,
 }
@@ -116,7 +117,7 @@ impl Source for Liar {
     }
 }
 
-/// A clock that stands still, like the source's.
+/// A clock that does not move, like the source's.
 struct Noon;
 
 impl Clock for Noon {
@@ -134,7 +135,7 @@ impl Rows for Liar {
         let reads = self.reads.fetch_add(1, Ordering::Relaxed);
         // In the second half of the rows, the last hour and an hour to come.
         let after_noon = |row: u64| match TimeDelta::minutes(4 * row as i64 - 90) {
-            // A row that enters changed a moment ago.
+            // A row that enters the listing changed a moment ago.
             after if self.boundless => after.min(TimeDelta::seconds(30)),
             after => after,
         };
@@ -161,7 +162,7 @@ impl Rows for Liar {
         };
         let records = rows.filter(|row| Some(*row) != self.hidden).map(record).collect();
         let page = Page { records, total, at: at(NOON) };
-        // Only what is counted a minute after the opening can't be an older picture.
+        // Only a count from at least a minute after the opening can't come from a stale snapshot.
         let wait = std::time::Duration::from_secs(if self.boundless { 20 } else { 0 });
         Box::pin(async move {
             sleep(wait).await;
@@ -170,7 +171,7 @@ impl Rows for Liar {
     }
 }
 
-/// Sends every record as it is.
+/// Mapping that sends every record unchanged.
 struct AsItIs;
 
 impl Mapping for AsItIs {
@@ -184,7 +185,7 @@ impl Mapping for AsItIs {
     }
 }
 
-/// Accepts everything.
+/// Sink that accepts everything.
 struct Anywhere;
 
 impl Sink for Anywhere {
@@ -238,7 +239,7 @@ fn ends(source: Liar) -> Ends {
     }
 }
 
-/// What a full load of it comes to.
+/// Returns the outcome of a full load of the source.
 async fn load(source: Liar) -> Result<Ended, Fault> {
     let ends = ends(source);
     let folder = tempfile::tempdir().unwrap();
@@ -269,7 +270,7 @@ async fn what_a_source_counts_and_does_not_list_fails_the_list_with_the_numbers(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_that_would_end_before_it_begins_is_told_rather_than_read() {
+async fn a_window_that_would_end_before_it_begins_is_reported_and_not_read() {
     let ends = ends(honest());
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(&folder, Some(at("2026-11-21T12:30:00")));

@@ -1,4 +1,5 @@
-//! The whole program with its real client over real sockets, in real time: connections that go bad.
+//! The whole program with its real HTTP client over real sockets, in real time: connections that stall or
+//! break.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::support::World;
 
-/// Brings to loopback what is meant for the services.
+/// Redirects requests for the services to loopback.
 struct Wire {
     web: Web,
     host: SocketAddr,
@@ -32,9 +33,9 @@ impl Transport for Wire {
 }
 
 #[tokio::test]
-async fn answers_that_stall_or_are_cut_off_are_asked_for_again_and_the_list_is_delivered_whole() {
+async fn stalled_or_truncated_responses_are_requested_again_and_the_list_is_complete() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    // Well above what an answer takes here; were one late all the same, it would be asked for once more.
+    // Far above the time of a response here; a later response would only cause one more request.
     let web = Web::within(Limits { stall: Duration::from_secs(2), ..LIMITS }).unwrap();
     let wire = Wire { web, host: listener.local_addr().unwrap() };
     let world = World::new().list("wire1", 250).with_state(r#"[{"list_id": "wire1"}]"#).through(|_| wire);

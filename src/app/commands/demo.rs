@@ -1,4 +1,5 @@
-//! Whole imports that need no account: the real program against the emulators, on a state folder of its own.
+//! `importer demo`: complete imports without an account. Runs the real program against the emulators, with a
+//! state folder of its own.
 
 mod members;
 mod shifts;
@@ -26,7 +27,11 @@ use crate::{
     state::{StateFile, layout},
 };
 
-/// Tells a story; answers the exit code of the imports in it.
+/// Runs a story and returns the exit code of its imports.
+///
+/// # Errors
+///
+/// The temporary state folder could not be made, read or written.
 pub async fn run(story: cli::Story) -> anyhow::Result<u8> {
     let done = match story {
         cli::Story::Members => members::tell().await?,
@@ -35,7 +40,7 @@ pub async fn run(story: cli::Story) -> anyhow::Result<u8> {
     Ok(if done { exit::DONE } else { exit::FAILED })
 }
 
-/// The machine's clock, which a story can turn forward.
+/// The system clock, which a story can set forward.
 struct StoryClock {
     ahead_seconds: AtomicI64,
 }
@@ -46,7 +51,7 @@ impl Clock for StoryClock {
     }
 }
 
-/// Where a story takes place.
+/// Clock, emulators and state folder of a story.
 struct Stage {
     clock: Arc<StoryClock>,
     sandbox: Arc<Sandbox>,
@@ -54,14 +59,15 @@ struct Stage {
 }
 
 impl Stage {
-    /// With this state file.
+    /// Makes a state folder with this text as the state file.
     fn new(state: &str) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("importer-demo-")
             .tempdir()
-            .context("no temporary folder for the demo")?;
-        #[expect(clippy::disallowed_methods, reason = "the folder is new, nobody reads it yet")]
-        std::fs::write(folder.path().join(layout::NAME), state).context("the demo's state file")?;
+            .context("could not make a temporary folder for the demo")?;
+        #[expect(clippy::disallowed_methods, reason = "the folder is new and has no reader yet")]
+        std::fs::write(folder.path().join(layout::NAME), state)
+            .context("could not write the demo's state file")?;
         let clock = Arc::new(StoryClock { ahead_seconds: AtomicI64::new(0) });
         let sandbox = Arc::new(Sandbox::new(clock.clone(), Duration::from_millis(100)));
         Ok(Stage { clock, sandbox, folder })
@@ -71,16 +77,19 @@ impl Stage {
         self.folder.path().join(name)
     }
 
+    /// Returns the text of a file in the state folder.
     async fn text(&self, name: &str) -> anyhow::Result<String> {
-        tokio::fs::read_to_string(self.path(name)).await.with_context(|| format!("the demo's {name}"))
+        tokio::fs::read_to_string(self.path(name))
+            .await
+            .with_context(|| format!("could not read the demo's {name}"))
     }
 
-    /// Turns the clock forward.
+    /// Sets the clock forward.
     fn pass(&self, time: TimeDelta) {
         self.clock.ahead_seconds.fetch_add(time.num_seconds(), Ordering::Relaxed);
     }
 
-    /// `importer go --once`. Whether all went well.
+    /// Runs `importer go --once`. Returns whether no entry failed.
     async fn import(&self) -> anyhow::Result<bool> {
         let settings = |name: &str| {
             let value = match name {
@@ -107,7 +116,7 @@ impl Stage {
     }
 }
 
-/// A reader that has gone away is no reason to fail.
+/// Prints a text. A closed stdout is not an error.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }

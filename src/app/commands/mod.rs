@@ -1,4 +1,4 @@
-//! The commands besides `go`, a file each.
+//! The commands other than `go` and `sandbox`, one file each.
 
 pub mod demo;
 mod lists;

@@ -1,4 +1,4 @@
-//! `importer replay [LIST]`: rejected members once more, as they are now.
+//! `importer replay [LIST]`: reads rejected records again and delivers them as they are now.
 
 use std::{
     io::{Write, stdout},
@@ -17,17 +17,25 @@ use crate::{
     state::{Entry, lock},
 };
 
-/// Answers the exit code.
+/// Replays the dead letters of one list, or of all lists, and returns the exit code.
+///
+/// # Errors
+///
+/// An entry of the state file has a problem, the list is unknown, another importer works on the folder, or a
+/// replay could not be finished.
 pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
-    // A running importer could send a newer version of a member, and we an older one after it.
+    // Without the lock, a running importer could send a newer version of a record before the replay sends an
+    // older one.
     let _lock = match options.dry_run {
         true => None,
         false => Some(lock::take(&options.state, SystemClock.now())?),
     };
     let lists = Lists::open(&options.state, Keys::Both)?;
     if lists.problems > 0 {
-        // An entry that can't be read would look like one that is gone, and its letters go to others.
-        bail!("an entry of the state file has a problem; mend it first, importer check tells it");
+        // An entry that can't be read would look removed, and its letters would go to other entries.
+        bail!(
+            "an entry of the state file has a problem; run `importer check`, correct the entry, and replay again"
+        );
     }
     let mut ids: Vec<&str> = match &options.list_id {
         Some(list_id) => vec![lists.of(list_id)?[0].id.list_id.as_str()],
@@ -51,7 +59,7 @@ pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
         for file in strangers(&lists) {
             writeln!(
                 stdout(),
-                "{}: no entry of the state file has this list; it is left alone.",
+                "{}: no entry of the state file has this list; the file stays unchanged.",
                 file.display()
             )?;
         }
@@ -59,7 +67,7 @@ pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-/// Files of dead letters whose lists are in no entry.
+/// Returns the dead-letter files of lists that have no entry.
 fn strangers(lists: &Lists) -> Vec<PathBuf> {
     let known: Vec<PathBuf> = lists.entries.iter().map(|entry| lists.folders.dead_letter(entry)).collect();
     let files = std::fs::read_dir(lists.folders.dead_letters()).into_iter().flatten().flatten();
@@ -69,7 +77,7 @@ fn strangers(lists: &Lists) -> Vec<PathBuf> {
     files
 }
 
-/// Replays one list, each of its entries by itself.
+/// Replays each entry of a list separately.
 async fn list(lists: &Lists, entries: &[&Entry], dry_run: bool) -> anyhow::Result<u8> {
     let mut code = exit::DONE;
     for entry in entries {
@@ -84,7 +92,7 @@ async fn list(lists: &Lists, entries: &[&Entry], dry_run: bool) -> anyhow::Resul
         } else if lists.is_unfinished(entry) {
             writeln!(
                 stdout(),
-                "{name}: a run of it is not finished; start importer, let it end, and replay again."
+                "{name}: its last run is not finished; start importer, wait until the run has ended, and replay again."
             )?;
             code = exit::FAILED;
         } else {
@@ -94,6 +102,7 @@ async fn list(lists: &Lists, entries: &[&Entry], dry_run: bool) -> anyhow::Resul
     Ok(code)
 }
 
+/// Replays one entry.
 async fn one(
     lists: &Lists,
     entries: &[&Entry],
@@ -120,7 +129,7 @@ async fn one(
     let replayed = replay::run(&ends, &letters).await?;
     let then = match dry_run || replayed.rejected.is_empty() {
         true => String::new(),
-        false => format!("; who is rejected stays in {}", letters.file.display()),
+        false => format!("; the rejected records stay in {}", letters.file.display()),
     };
     writeln!(stdout(), "{name}: {replayed}{then}.")?;
     Ok(if replayed.rejected.is_empty() { exit::DONE } else { exit::FAILED })

@@ -1,4 +1,4 @@
-//! The commands about the state file: check it, describe it, look at its versions, go back to one.
+//! The commands for the state file: `check`, `schema`, `state log` and `state revert`.
 
 use std::io::{Write, stdout};
 
@@ -23,7 +23,11 @@ use crate::{
     },
 };
 
-/// `importer check`: every problem of the file at once.
+/// `importer check`: prints all problems of the state file at once, and returns the exit code.
+///
+/// # Errors
+///
+/// The state file can't be read at all.
 pub fn check(options: &cli::Check) -> anyhow::Result<u8> {
     let path = options.state.join(NAME);
     let (entries, problems, warnings) = match read::inspect(&path, VOCABULARY) {
@@ -62,7 +66,7 @@ pub fn check(options: &cli::Check) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-/// Entries that could run, but for a timestamp that lies too far ahead.
+/// Returns a problem for each entry that can't run only because its timestamp is too far in the future.
 fn future(snapshot: &Snapshot) -> Vec<Finding> {
     let now = SystemClock.now();
     let text = snapshot.text.strip_prefix(finding::BOM).unwrap_or(&snapshot.text);
@@ -89,19 +93,23 @@ fn count(number: usize, word: &str) -> String {
     }
 }
 
-/// `importer schema`
+/// `importer schema`: prints the JSON Schema of the state file.
 pub fn schema() -> anyhow::Result<u8> {
     writeln!(stdout(), "{:#}", json_schema::json_schema(VOCABULARY))?;
     Ok(exit::DONE)
 }
 
-/// `importer state log` and `importer state revert N`
+/// `importer state log` prints the versions of the state file; `importer state revert N` restores one.
+///
+/// # Errors
+///
+/// There is no history or no such version, or a file can't be read or written.
 pub fn versions(options: &cli::State) -> anyhow::Result<u8> {
     let folder = &options.state;
     let versions = history::versions(folder)
         .with_context(|| format!("the history of `{}` can't be read", folder.display()))?;
     if versions.is_empty() {
-        bail!("`{}` has no history yet: importer keeps one while it runs", folder.display());
+        bail!("`{}` has no history yet; importer records one while it runs", folder.display());
     }
     match options.command {
         StateCommand::Log => {
@@ -130,7 +138,7 @@ pub fn versions(options: &cli::State) -> anyhow::Result<u8> {
             history::revert(&disk, version, SystemClock.now()).context("the state file can't be written")?;
             writeln!(
                 stdout(),
-                "{} is as in version {number} again; what it was is a version too.",
+                "{} is version {number} again; the replaced text is kept as a version too.",
                 disk.path.display()
             )?;
         }

@@ -1,4 +1,5 @@
-//! What a member's status says about mailing this person, as far as it may be passed on.
+//! The consent claim of a contact: what the member's status says about consent, as far as the entry's policy
+//! lets it pass.
 
 use serde::Deserialize;
 
@@ -11,6 +12,7 @@ use crate::base::{
 const OPTED_IN: &str = "EXPLICITLY_OPTEDIN";
 const OPTED_OUT: &str = "EXPLICITLY_OPTEDOUT";
 
+/// Consent claim of a contact. An empty claim leaves the consent at Ometria unchanged.
 #[derive(Default)]
 pub struct Said {
     pub marketing_optin: Option<&'static str>,
@@ -20,6 +22,8 @@ pub struct Said {
 }
 
 impl Said {
+    /// Reads the claim from a member's status. Unconfirmed members are skipped, an unknown status is
+    /// rejected.
     pub fn of(member: &Member) -> Result<Self, Refusal> {
         let says = |optin| Said { marketing_optin: Some(optin), ..Said::default() };
         Ok(match member.text("status").as_deref().unwrap_or("") {
@@ -27,24 +31,25 @@ impl Said {
                 subscribed: first_time(member, &["timestamp_opt", "timestamp_signup"]).unwrap_or_default(),
                 ..says(OPTED_IN)
             },
-            // The member does not tell when; the last change is the latest it can have been.
+            // Mailchimp does not report when. The last change is the latest possible time.
             "unsubscribed" => Said {
                 unsubscribed: first_time(member, &["last_changed"]).unwrap_or_default(),
                 ..says(OPTED_OUT)
             },
-            // The address bounces; nobody unsubscribed, so there is no time of it.
+            // The address bounces. The person did not unsubscribe, so there is no time of unsubscribing.
             "cleaned" => says(OPTED_OUT),
-            // Known, never asked: consent is left as it is.
+            // The person was never asked, so the consent at Ometria stays unchanged.
             "transactional" => Said::default(),
             "pending" => return Err(Refusal::Skip("pending")),
-            // They left the audience, and nobody may stay opted in at the other end. Their earlier status is hidden, and
-            // nobody unsubscribed, so there is no time of it.
+            // Archived people have left the audience and must not stay opted in at Ometria. Mailchimp hides
+            // their earlier status. They did not unsubscribe, so there is no time of unsubscribing.
             "archived" => Said { archived: true, ..says(OPTED_OUT) },
             _ => return Err(Refusal::Reject("unknown_status")),
         })
     }
 
-    /// As much of it as may be passed on. Of the archived there is nothing else to say.
+    /// Returns the part of the claim that the policy lets pass. Skips an archived member whose opt-out does
+    /// not pass: the contact has nothing else to say.
     pub fn within(self, policy: Policy) -> Result<Self, Refusal> {
         let silent = match policy.consent {
             Consent::Full => false,
@@ -54,12 +59,14 @@ impl Said {
         if self.archived && !policy.reads_archived() {
             return Err(Refusal::Skip("archived"));
         }
-        // A time without its consent would move dates only.
+        // Without the claim, its times would only change dates.
         Ok(if silent { Said::default() } else { self })
     }
 
-    /// Without the marketing permission of this id nobody is opted in: who has not given it, or has taken it back, is opted
-    /// out; nobody knows when. Opt-outs need none.
+    /// Makes an opt-in depend on the marketing permission with this id. A person who has not given the
+    /// permission, or has withdrawn it, is opted out, without a time because Mailchimp reports none. A member
+    /// without this permission on record gets an empty claim, and the reason is returned. Opt-outs need no
+    /// permission.
     pub fn permitted(self, member: &Member, permission: Option<&str>) -> (Self, Option<Reason>) {
         #[derive(Deserialize)]
         struct Permission {

@@ -1,5 +1,5 @@
-//! How the values of a contact's fields are made. Each answers nothing where nothing was set, and why where what was set
-//! can't be sent.
+//! Values of a contact's fields. Each function returns `None` if the member's field is not set, and a reason
+//! if it is set but can't be sent.
 
 use std::ops::RangeInclusive;
 
@@ -9,14 +9,17 @@ use phonenumber::Mode;
 use super::member::Member;
 use crate::base::{record::Reason, time};
 
-/// No country has shorter numbers of people. Spares the library's work on what is plainly none.
+/// Fewest digits of a personal phone number in any country. Shorter texts are left out without calling the
+/// library.
 const FEWEST_DIGITS: usize = 5;
-/// Of E.164, the country code included; the library also knows longer ones: <https://www.itu.int/rec/T-REC-E.164>.
+/// Digits of a number in E.164, country code included. The library also accepts longer numbers.
+/// <https://www.itu.int/rec/T-REC-E.164>
 const E164_DIGITS: RangeInclusive<usize> = 7..=15;
 
+/// Value of a field, `None` if the field is not set, or why its value is left out.
 pub type Value<T> = Result<Option<T>, Reason>;
 
-/// The first of these times that is set and can be read.
+/// Returns the first of these times that is set and valid.
 pub fn first_time(member: &Member, names: &[&str]) -> Value<String> {
     let texts = names.iter().filter_map(|name| member.text(name));
     match texts.filter_map(|text| time::parse(&text)).next() {
@@ -25,7 +28,7 @@ pub fn first_time(member: &Member, names: &[&str]) -> Value<String> {
     }
 }
 
-/// A merge field's text without control characters.
+/// Returns the text of a merge field, trimmed and without control characters.
 pub fn text(merge_fields: &Member, tag: &str) -> Value<String> {
     if !merge_fields.is_filled(tag) {
         return Ok(None);
@@ -35,7 +38,7 @@ pub fn text(merge_fields: &Member, tag: &str) -> Value<String> {
     Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
 }
 
-/// An address that stands where a name should is none.
+/// Returns a name. An email address in place of a name is left out.
 pub fn name(merge_fields: &Member, tag: &str) -> Value<String> {
     match text(merge_fields, tag)? {
         Some(name) if name.contains('@') => Err("is_an_address"),
@@ -43,8 +46,9 @@ pub fn name(merge_fields: &Member, tag: &str) -> Value<String> {
     }
 }
 
-/// The address's country if there is more to the address (a lone country is mostly the list's default), or the text of a merge
-/// field of another type; else the one that Mailchimp located.
+/// Returns the country of a contact: the text of the merge field or, if the field is an address, its country.
+/// An address without other parts does not count, since its country is mostly the list's default. Otherwise
+/// the country is the one where Mailchimp located the member.
 pub fn country(member: &Member, merge_fields: &Member, tag: &str) -> Value<&'static str> {
     let address = merge_fields.inner(tag);
     let lone = address.filled().all(|part| part == "country");
@@ -60,15 +64,15 @@ pub fn country(member: &Member, merge_fields: &Member, tag: &str) -> Value<&'sta
     }
 }
 
-/// A known ISO 3166-1 alpha-2 code; `UK` is what many write for `GB`.
+/// Returns a known ISO 3166-1 alpha-2 code. Accepts `UK`, which many people write for `GB`.
 fn country_code(text: &str) -> Option<&'static str> {
     let code = text.trim().to_uppercase();
     let code = if code == "UK" { "GB" } else { &code };
     rust_iso3166::from_alpha2(code).map(|country| country.alpha2)
 }
 
-/// As E.164, if it is the number of one person: one with an extension is a company's. Without a country code it is one of
-/// `country`.
+/// Returns a phone number in E.164. `country` applies to numbers without a country code. A number with an
+/// extension is left out, because it belongs to a company and not to one person.
 pub fn phone(merge_fields: &Member, tag: &str, country: Option<&str>) -> Value<String> {
     let Some(text) = text(merge_fields, tag)? else { return Ok(None) };
     if text.chars().filter(char::is_ascii_digit).count() < FEWEST_DIGITS {
@@ -87,7 +91,8 @@ pub fn phone(merge_fields: &Member, tag: &str, country: Option<&str>) -> Value<S
     if fits && phonenumber::is_valid(&number) { Ok(Some(written)) } else { Err("not_a_number") }
 }
 
-/// A date from 1900 up to the member's last change: later it can't have been known.
+/// Returns a date of birth from 1900 up to the member's last change. A later date is wrong: it was in the
+/// future when it was entered.
 pub fn birth_date(merge_fields: &Member, tag: &str, changed: Option<chrono::DateTime<Utc>>) -> Value<String> {
     let Some(text) = text(merge_fields, tag)? else { return Ok(None) };
     let date = date(&text).ok_or("not_a_date")?;
@@ -97,12 +102,13 @@ pub fn birth_date(merge_fields: &Member, tag: &str, changed: Option<chrono::Date
     if possible { Ok(Some(date.to_string())) } else { Err("not_a_birth_date") }
 }
 
-/// `2026-05-15`, also with a time behind it.
+/// Reads a date such as `2026-05-15`, with or without a time after it.
 pub fn date(text: &str) -> Option<NaiveDate> {
     let ordinary = text.len() == 10 || (text.len() > 10 && time::parse(text).is_some());
     NaiveDate::parse_from_str(text.get(..10)?, "%Y-%m-%d").ok().filter(|_| ordinary)
 }
 
+/// Returns `f` or `m`.
 pub fn gender(merge_fields: &Member, tag: &str) -> Value<&'static str> {
     let Some(text) = text(merge_fields, tag)? else { return Ok(None) };
     match text.to_lowercase().as_str() {
@@ -112,7 +118,7 @@ pub fn gender(merge_fields: &Member, tag: &str) -> Value<&'static str> {
     }
 }
 
-/// The name of a zone in the time zone database.
+/// Returns the member's time zone, as the time zone database spells it.
 pub fn timezone(member: &Member) -> Value<&'static str> {
     let Some(text) = member.inner("location").text("timezone") else { return Ok(None) };
     let zone = chrono_tz::Tz::from_str_insensitive(text.trim()).map_err(|_| "unknown_timezone")?;

@@ -1,4 +1,5 @@
-//! What the settings name in a member, and whether any member has had it: a wrong name must not pass in silence.
+//! Names of merge fields, interests and permissions in the settings, and whether any member has them.
+//! importer warns of a name that no member has, because it is probably misspelled.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,14 +10,15 @@ use super::{
     settings::{ContactSettings, PropertySource},
 };
 
+/// Names in the settings of one entry.
 pub struct Names {
     names: Vec<Name>,
-    /// Whether there was a member at all.
+    /// Whether any member was read.
     asked: AtomicBool,
 }
 
 struct Name {
-    /// `the merge field "VORNAME", which `fields.firstname` names`
+    /// Description for the log, such as: the merge field "VORNAME", which `fields.firstname` names.
     told: String,
     what: What,
     found: AtomicBool,
@@ -54,7 +56,7 @@ impl Names {
         Names { names: tags.chain(properties).chain(permission).collect(), asked: AtomicBool::new(false) }
     }
 
-    /// Looks for what was not found yet.
+    /// Marks the names that this member has.
     pub fn look(&self, member: &Member) {
         self.asked.store(true, Ordering::Relaxed);
         for name in self.names.iter().filter(|name| !name.found.load(Ordering::Relaxed)) {
@@ -67,7 +69,7 @@ impl Names {
         }
     }
 
-    /// What no member has had.
+    /// Returns the names that no member has; none before the first member.
     pub fn unknown(&self) -> Vec<String> {
         let unknown = self.names.iter().filter(|name| !name.found.load(Ordering::Relaxed));
         let asked = self.asked.load(Ordering::Relaxed);

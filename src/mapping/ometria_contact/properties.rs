@@ -1,4 +1,4 @@
-//! The custom fields of a contact, as far as they are asked for and find room.
+//! The custom fields of a contact (properties): those that the entry configures, within Ometria's limit.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use super::{
 };
 use crate::base::record::{LeftOut, Reason};
 
-/// All properties of a contact together stay under so many bytes of JSON, names included:
-/// <https://docs.ometria.com/docs/ometria-data-architecture>.
+/// Limit for all properties of a contact together, in bytes of JSON with names; they have to stay below it.
+/// <https://docs.ometria.com/docs/ometria-data-architecture>
 const ROOM: usize = 1000;
 
-/// Joins the names of tags; Mailchimp allows commas in them.
+/// Separator of tag names. Not a comma, because Mailchimp allows commas in tag names.
 const BETWEEN_TAGS: &str = "|";
 
-/// The properties that are set, and in `left_out` what can't be sent of them.
+/// Returns the properties that are set. Adds those that can't be sent to `left_out`, with their reasons.
 pub fn properties(wanted: &[Property], member: &Member, left_out: &mut Vec<LeftOut>) -> Map<String, Value> {
     let mut found = Map::new();
     let mut leave = |property: &Property, reason| {
@@ -35,7 +35,7 @@ pub fn properties(wanted: &[Property], member: &Member, left_out: &mut Vec<LeftO
             leave(property, "not_all_tags");
         }
     }
-    // Tags give way first, then what was asked for last.
+    // Over the limit, tags are removed first, then properties from the last one on.
     for property in wanted.iter().filter(|property| property.from == PropertySource::Plain("tags")) {
         if shorten(&mut found, &property.id) {
             leave(property, "no_room");
@@ -49,11 +49,12 @@ pub fn properties(wanted: &[Property], member: &Member, left_out: &mut Vec<LeftO
     found
 }
 
+/// Returns whether the properties exceed the limit.
 fn too_long(properties: &Map<String, Value>) -> bool {
     json!(properties).to_string().len() >= ROOM
 }
 
-/// Takes tags off the end until all properties fit. Answers whether any was taken.
+/// Removes tags from the end until all properties fit. Returns whether it removed any.
 fn shorten(properties: &mut Map<String, Value>, id: &str) -> bool {
     let mut shortened = false;
     while too_long(properties) {
@@ -67,6 +68,7 @@ fn shorten(properties: &mut Map<String, Value>, id: &str) -> bool {
     shortened
 }
 
+/// Reads the value of a property, or returns why it is left out.
 fn value(property: &Property, member: &Member) -> Result<Option<Value>, Reason> {
     let merge_fields = || member.inner("merge_fields");
     let (holder, name) = match &property.from {
@@ -79,7 +81,7 @@ fn value(property: &Property, member: &Member) -> Result<Option<Value>, Reason> 
     read(&holder, name, property.kind)
 }
 
-/// The names of the tags, sorted.
+/// Returns the sorted names of the tags, as one text.
 fn tags(member: &Member) -> Option<Value> {
     #[derive(Deserialize)]
     struct Tag {
@@ -92,7 +94,7 @@ fn tags(member: &Member) -> Option<Value> {
     (!names.is_empty()).then(|| names.join(BETWEEN_TAGS).into())
 }
 
-/// A member comes with 50 tags at most.
+/// Returns whether the member has more tags than the response contains: Mailchimp sends 50 at most.
 /// <https://mailchimp.com/developer/marketing/api/list-members/list-members-info/>
 fn tags_missing(member: &Member) -> bool {
     let told: usize = member.get::<Vec<BTreeMap<String, Value>>>("tags").map_or(0, |tags| tags.len());
@@ -127,11 +129,11 @@ fn read(holder: &Member, name: &str, kind: PropertyKind) -> Result<Option<Value>
     }))
 }
 
-/// A day that there is in some year, as `05-15`.
+/// Returns a day of the year as `05-15`.
 fn month_day(text: &str, kind: PropertyKind) -> Option<String> {
     let (first, second) = text.split_once('/')?;
     let (month, day) = if kind == PropertyKind::MonthDay { (first, second) } else { (second, first) };
     let (month, day): (u32, u32) = (month.trim().parse().ok()?, day.trim().parse().ok()?);
-    // A leap year has all days.
+    // A leap year, because it has all days.
     chrono::NaiveDate::from_ymd_opt(2024, month, day).map(|date| date.format("%m-%d").to_string())
 }

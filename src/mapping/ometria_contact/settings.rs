@@ -1,4 +1,4 @@
-//! How an entry wants its contacts: what of a member is sent, and under which names.
+//! Settings of an entry for its contacts: which parts of a member are sent, and under which names.
 
 mod declared;
 mod names;
@@ -10,23 +10,23 @@ use serde::{Deserialize, Serialize};
 pub use self::{declared::DECLARED, names::default_collection};
 use crate::base::consent::Policy;
 
-/// The settings of one entry that change what its contacts look like.
+/// Settings of one entry that change its contacts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ContactSettings {
     pub policy: Policy,
-    /// Nothing: `mailchimp_<list_id>`.
+    /// Collection in Ometria. `None` means `mailchimp_<list_id>`.
     pub collection: Option<String>,
-    /// Where phone numbers without a country code are from, ISO 3166-1 alpha-2.
+    /// Country of phone numbers without a country code, as ISO 3166-1 alpha-2.
     pub default_country: Option<String>,
-    /// The id of the marketing permission without which nobody is opted in.
+    /// Id of the marketing permission that an opt-in requires.
     pub marketing_permission: Option<String>,
-    /// The merge tags of contact fields that differ from [`TAGS`]; `None` leaves the field out.
+    /// Merge tags of contact fields, where they differ from [`TAGS`]; `None` leaves the field out.
     pub fields: BTreeMap<String, Option<String>>,
-    /// In the order in which they find room.
+    /// Custom fields. Over Ometria's limit, the last ones are left out first.
     pub properties: Vec<Property>,
 }
 
-/// The contact fields that come from merge fields, each with the tag that it is read from unless an entry says otherwise.
+/// Contact fields that are read from merge fields, each with its default merge tag.
 /// <https://mailchimp.com/developer/marketing/docs/merge-fields/>
 pub const TAGS: [(&str, Option<&str>); 7] = [
     ("firstname", Some("FNAME")),
@@ -44,7 +44,7 @@ impl ContactSettings {
         *self != ContactSettings { policy: self.policy, ..ContactSettings::default() }
     }
 
-    /// The merge tag that a contact field is read from, if it is sent at all.
+    /// Returns the merge tag that a contact field is read from; `None` if the field is not sent.
     pub fn tag(&self, field: &str) -> Option<&str> {
         match self.fields.get(field) {
             Some(tag) => tag.as_deref(),
@@ -53,7 +53,7 @@ impl ContactSettings {
     }
 }
 
-/// A custom field of a contact. It must have been set up in Ometria.
+/// A custom field of a contact. It has to exist in Ometria.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Property {
     pub id: String,
@@ -61,32 +61,31 @@ pub struct Property {
     pub kind: PropertyKind,
 }
 
-/// What of a member becomes a property.
+/// Part of a member that a property is read from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum PropertySource {
     /// A field of the member itself: one of [`PropertySource::PLAIN`].
     Plain(&'static str),
     /// Whether the member is in this interest group.
     Interest(String),
-    Merge {
-        tag: String,
-    },
-    /// A part of an address.
-    Part {
-        tag: String,
-        part: &'static str,
-    },
+    /// A merge field.
+    Merge { tag: String },
+    /// A part of an address: one of [`PropertySource::PARTS`].
+    Part { tag: String, part: &'static str },
 }
 
 impl PropertySource {
+    /// Fields of a member that can be properties.
     pub const PLAIN: [&'static str; 5] = ["language", "vip", "tags", "source", "status"];
-    /// <https://mailchimp.com/developer/marketing/docs/merge-fields/>
+    /// Parts of an address. <https://mailchimp.com/developer/marketing/docs/merge-fields/>
     pub const PARTS: [&'static str; 6] = ["addr1", "addr2", "city", "state", "zip", "country"];
 
+    /// Types of a property that is read from a flag.
     pub const FLAG_WORDS: [&'static str; 2] = ["flag", "text"];
+    /// Types of a property that is read from a text.
     pub const TEXT_WORDS: [&'static str; 1] = ["text"];
 
-    /// The types that it can be read as, in the words of a state file.
+    /// Returns the types that a property from this source can have, as a state file spells them.
     pub fn words(&self) -> &'static [&'static str] {
         match self {
             PropertySource::Merge { .. } | PropertySource::Part { .. } => &PropertyKind::WORDS,
@@ -95,12 +94,14 @@ impl PropertySource {
         }
     }
 
+    /// Returns whether a property from this source can have this type.
     pub fn can_be(&self, kind: PropertyKind) -> bool {
         let word = serde_json::to_value(kind).unwrap_or_default();
         self.words().iter().any(|known| word == **known)
     }
 
-    /// What it is read as when nothing else is said. The default tag `BIRTHDAY` holds a month and a day.
+    /// Returns the default type. The merge field `BIRTHDAY`, a default of Mailchimp, contains a month and a
+    /// day.
     pub fn kind(&self) -> PropertyKind {
         match self {
             PropertySource::Merge { tag } if tag == "BIRTHDAY" => PropertyKind::MonthDay,
@@ -109,7 +110,7 @@ impl PropertySource {
     }
 }
 
-/// `language`, `interests.<id>`, `merge_fields.<TAG>` or `merge_fields.<TAG>.<part>`.
+/// Reads `language`, `interests.<id>`, `merge_fields.<TAG>` or `merge_fields.<TAG>.<part>`.
 impl FromStr for PropertySource {
     type Err = ();
 
@@ -130,11 +131,11 @@ impl FromStr for PropertySource {
     }
 }
 
-/// How a property's value is read.
+/// Type of a property.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PropertyKind {
-    /// As what it arrives: a text, a number or a flag.
+    /// The type of the value itself: text, number or flag.
     #[serde(skip_deserializing)]
     Any,
     Text,
@@ -149,6 +150,6 @@ pub enum PropertyKind {
 }
 
 impl PropertyKind {
-    /// The words that a state file may use.
+    /// The types, as a state file spells them.
     pub const WORDS: [&'static str; 6] = ["text", "number", "flag", "date", "month_day", "day_month"];
 }

@@ -1,4 +1,4 @@
-//! The members of an emulated Mailchimp list become contacts in an emulated Ometria.
+//! The story `members`: syncs an emulated Mailchimp list with an emulated Ometria.
 
 use chrono::TimeDelta;
 
@@ -13,14 +13,14 @@ const STATE: &str = r#"[
 ]
 "#;
 
-/// Whether all imports in it went well.
+/// Runs the story. Returns whether no import failed.
 pub async fn tell() -> anyhow::Result<bool> {
     let stage = Stage::new(STATE)?;
     stage.sandbox.mailchimp().add_list(LIST_ID, MEMBERS, 1, stage.clock.now());
     say(&format!(
-        "This is importer at work on an emulated Mailchimp list of {MEMBERS} members, some of them archived and so not \
-         listed, and an emulated Ometria.\n\
-         No account is needed, and nothing leaves this machine.\n\n\
+        "importer syncs an emulated Mailchimp list of {MEMBERS} members with an emulated Ometria. Some members are \
+         archived, so the list does not show them.\n\
+         The demo needs no account, and nothing leaves this machine.\n\n\
          1. The state file names the list. It has no latest_timestamp, so a full load is due:\n"
     ));
     say(&indented(STATE));
@@ -28,25 +28,25 @@ pub async fn tell() -> anyhow::Result<bool> {
     say(&contacts(&stage));
     let told = change(&stage);
     say(&format!(
-        "\n2. Three hours later (the demo turns its clock forward). Meanwhile {told}\n   \
-         The timestamp in the state file is older than 2 hours, so an incremental sync of the changes is due:\n"
+        "\n2. Three hours later (the demo sets its clock forward), {told}\n   \
+         The timestamp in the state file is more than 2 hours old, so an incremental sync of the changes is due:\n"
     ));
     let synced = stage.import().await?;
     say(&contacts(&stage));
     let state = stage.text(layout::NAME).await?;
     say(
-        "\n3. The state file afterwards. The comment and the layout are as they were; importer has written three fields \
-         of its own:\n",
+        "\n3. The state file afterwards. The comment and the layout are unchanged; importer has written its three \
+         fields:\n",
     );
     say(&indented(&state));
     say(
-        "Set latest_timestamp to null, and the next look loads the whole list again; any edit is seen while it runs.\n\
-         To import a list of your own: two API keys and one line in state/state.json; README.md tells how.",
+        "To load the whole list again, set latest_timestamp to null; importer notices every edit while it runs.\n\
+         To sync a list of your own, you need two API keys and one line in state/state.json; see README.md.",
     );
     Ok(loaded && synced)
 }
 
-/// Lets three hours pass in which a few members change; tells what they did.
+/// Sets the clock three hours forward and changes a few members. Returns a description of the changes.
 fn change(stage: &Stage) -> String {
     stage.pass(TimeDelta::hours(3));
     let now = stage.clock.now() - TimeDelta::minutes(30);
@@ -64,10 +64,10 @@ fn change(stage: &Stage) -> String {
             _ => member.status = "archived",
         });
     }
-    "one subscriber has changed her name, one has unsubscribed, and one was archived.".into()
+    "one subscriber has a new name, one has unsubscribed, and one was archived.".into()
 }
 
-/// What Ometria holds, by whether it may be mailed.
+/// Counts the contacts of Ometria by consent.
 fn contacts(stage: &Stage) -> String {
     let ometria = stage.sandbox.ometria();
     let with = |optin: Option<&str>| {
@@ -75,7 +75,7 @@ fn contacts(stage: &Stage) -> String {
         said.filter(|said| said.and_then(|said| said.as_str()) == optin).count()
     };
     format!(
-        "\n   Ometria now holds {} contacts: {} opted in, {} opted out, {} never asked.",
+        "\n   Ometria now has {} contacts: {} opted in, {} opted out, {} never asked.",
         ometria.contacts().len(),
         with(Some("EXPLICITLY_OPTEDIN")),
         with(Some("EXPLICITLY_OPTEDOUT")),

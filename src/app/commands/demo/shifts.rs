@@ -1,4 +1,4 @@
-//! The shifts of an emulated When I Work account become lines of a file.
+//! The story `shifts`: writes the shifts of an emulated When I Work account into a file, one line each.
 
 use chrono::TimeDelta;
 
@@ -26,43 +26,43 @@ const STATE: &str = r#"[
 "#;
 const FILE: &str = "out/shifts.ndjson";
 
-/// Whether all imports in it went well.
+/// Runs the story. Returns whether no import failed.
 pub async fn tell() -> anyhow::Result<bool> {
     let stage = Stage::new(STATE)?;
     stage.sandbox.when_i_work().invent(SHIFTS, 1, stage.clock.now());
     say(&format!(
-        "This is importer at work on the shifts of an emulated When I Work account: {SHIFTS} shifts around today. It can't be asked \
-         what has\nchanged, so today and tomorrow are read every time, and what is unchanged is held back.\n\
-         No account is needed, and nothing leaves this machine.\n\n\
-         1. The state file says where shifts come from, what becomes of them, and where they go:\n"
+        "importer writes the shifts of an emulated When I Work account into a file: {SHIFTS} shifts around today. The service \
+         does not report\nwhat has changed, so each run reads today and tomorrow, and sends only shifts that have changed.\n\
+         The demo needs no account, and nothing leaves this machine.\n\n\
+         1. The state file names the source of the shifts, the fields to send, and the sink:\n"
     ));
     say(&indented(STATE));
     let loaded = stage.import().await?;
     let first = stage.text(FILE).await?;
     say(&format!(
-        "\n   The first lines of {} in {FILE}:\n\n{}",
+        "\n   The first 3 of {} lines in {FILE}:\n\n{}",
         first.lines().count(),
         indented(&first.lines().take(3).collect::<Vec<_>>().join("\n"))
     ));
     let told = change(&stage);
     say(&format!(
-        "2. Some seconds later (the demo turns its clock forward). Meanwhile {told}\n   \
-         All shifts of the two days are read again; these two are passed on, the others are held back:\n"
+        "2. Ten seconds later (the demo sets its clock forward), {told}\n   \
+         The next run reads all shifts of the two days again, and sends only these two:\n"
     ));
     let synced = stage.import().await?;
     let all = stage.text(FILE).await?;
     let new: Vec<&str> = all.lines().skip(first.lines().count()).collect();
     say(&format!("\n   What was added to the file:\n\n{}", indented(&new.join("\n"))));
-    say("3. The state file afterwards; importer has written three fields of its own:\n");
+    say("3. The state file afterwards; importer has written its three fields:\n");
     say(&indented(&stage.text(layout::NAME).await?));
     say(
-        "To try your own account: set WHEN_I_WORK_KEY, WHEN_I_WORK_EMAIL and WHEN_I_WORK_PASSWORD, and put this entry into \
-         state/state.json.\ndocs/adapters.md tells of all sources, mappings and sinks.",
+        "To try your own account, set WHEN_I_WORK_KEY, WHEN_I_WORK_EMAIL and WHEN_I_WORK_PASSWORD, and put this entry into \
+         state/state.json.\ndocs/adapters.md describes all sources, mappings and sinks.",
     );
     Ok(loaded && synced)
 }
 
-/// Lets some seconds pass in which two shifts change; tells how.
+/// Sets the clock ten seconds forward and changes two shifts. Returns a description of the changes.
 fn change(stage: &Stage) -> String {
     stage.pass(TimeDelta::seconds(10));
     let now = stage.clock.now();

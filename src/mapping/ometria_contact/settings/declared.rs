@@ -1,4 +1,4 @@
-//! The fields of an entry that configure its contacts: what may stand there, for reading and for the JSON Schema.
+//! Fields of an entry that configure its contacts: their valid values, for reading and for the JSON Schema.
 
 use serde_json::{Map, Value, json};
 
@@ -8,6 +8,7 @@ use crate::base::{
     declared::{Check, Declared, EntryField, NAME, Values, Wrong, is_name},
 };
 
+/// Declaration of the fields, for the reader of the state file.
 pub const DECLARED: Declared = Declared {
     fields: &[COLLECTION, DEFAULT_COUNTRY, MARKETING_PERMISSION, FIELDS, PROPERTIES],
     normalize: names::normalize,
@@ -16,31 +17,31 @@ pub const DECLARED: Declared = Declared {
 
 const COLLECTION: EntryField = EntryField {
     name: "collection",
-    about: "The collection of the contacts in Ometria; mailchimp_<list_id> if absent. Another one makes new contacts.",
+    about: "Collection of the contacts in Ometria; mailchimp_<list_id> if absent. Another collection creates new contacts.",
     schema: name_schema,
     check: Check::Whole(check_name),
 };
 const DEFAULT_COUNTRY: EntryField = EntryField {
     name: "default_country",
-    about: "Where phone numbers without a country code are from. If absent, such numbers are left out.",
+    about: "Country of phone numbers without a country code. If absent, such numbers are left out.",
     schema: country_schema,
     check: Check::Whole(check_country),
 };
 const MARKETING_PERMISSION: EntryField = EntryField {
     name: "marketing_permission",
-    about: "The id of the marketing permission (GDPR) without which nobody is opted in.",
+    about: "Id of the marketing permission (GDPR) that an opt-in requires.",
     schema: name_schema,
     check: Check::Whole(check_name),
 };
 const FIELDS: EntryField = EntryField {
     name: "fields",
-    about: "The merge tags that fields of a contact are read from, where they differ from the usual; null leaves one out.",
+    about: "Merge tags that fields of a contact are read from, where they differ from the defaults; null leaves a field out.",
     schema: tags_schema,
     check: Check::Members(|field, value| tag(field, value).map(drop)),
 };
 const PROPERTIES: EntryField = EntryField {
     name: "properties",
-    about: "Custom fields of the contacts, and what each is read from. They must have been set up in Ometria.",
+    about: "Custom fields of the contacts, and what each is read from. They have to exist in Ometria.",
     schema: properties_schema,
     check: Check::Members(|id, value| property(id, value).map(drop)),
 };
@@ -78,13 +79,18 @@ fn check_country(value: &Value) -> Result<(), String> {
 fn tag(field: &str, value: &Value) -> Result<Option<String>, Wrong> {
     if !TAGS.iter().any(|(known, _)| *known == field) {
         let known: Vec<&str> = TAGS.iter().map(|(known, _)| *known).collect();
-        return Err(Wrong::Name(format!("`fields` knows no `{field}`, only {}", known.join(", "))));
+        return Err(Wrong::Name(format!(
+            "unknown field `{field}` in `fields`, expected one of {}",
+            known.join(", ")
+        )));
     }
     match value {
         Value::Null => Ok(None),
         Value::String(tag) if is_tag(tag) => Ok(Some(tag.clone())),
         _ => {
-            let expected = "a merge tag alone, such as \"FNAME\", or null to leave it out".to_owned();
+            let expected =
+                "a merge tag without `merge_fields.`, such as \"FNAME\", or null to leave the field out"
+                    .to_owned();
             Err(Wrong::Value { within: None, expected })
         }
     }
@@ -93,7 +99,7 @@ fn tag(field: &str, value: &Value) -> Result<Option<String>, Wrong> {
 /// Reads a property: either `"from"`, or `{"from": …, "type": …}`.
 fn property(id: &str, value: &Value) -> Result<Property, Wrong> {
     if !is_name(id) {
-        return Err(Wrong::Name("the id of a property is a name without spaces".to_owned()));
+        return Err(Wrong::Name("invalid id of a property; use a name without spaces".to_owned()));
     }
     let (from, kind, within) = match value {
         Value::Object(object) => {
@@ -108,7 +114,7 @@ fn property(id: &str, value: &Value) -> Result<Property, Wrong> {
         None => from.kind(),
         Some(word) => {
             let kind = serde_json::from_value::<PropertyKind>(word.clone()).ok();
-            let expected = || format!("read as one of {}", from.words().join(", "));
+            let expected = || format!("of a type that its source allows ({})", from.words().join(", "));
             let kind = kind.filter(|kind| from.can_be(*kind));
             kind.ok_or_else(|| Wrong::Value { within: Some("type"), expected: expected() })?
         }
@@ -116,26 +122,27 @@ fn property(id: &str, value: &Value) -> Result<Property, Wrong> {
     Ok(Property { id: id.to_owned(), from, kind })
 }
 
-/// Returns `from` and perhaps `type` of a property.
+/// Returns `from` of a property, and its `type` if it has one.
 fn parts(object: &Map<String, Value>) -> Result<(&Value, Option<&Value>), Wrong> {
     let known = object.keys().all(|key| ["from", "type"].contains(&key.as_str()));
     match object.get("from") {
         Some(from) if known => Ok((from, object.get("type"))),
         _ => {
-            let expected = "an object with `from` and perhaps `type`, and nothing else".to_owned();
+            let expected = "an object with `from`, optionally `type`, and nothing else".to_owned();
             Err(Wrong::Value { within: None, expected })
         }
     }
 }
 
+/// Describes the valid sources of a property.
 fn sources() -> String {
     let (plain, parts) = (PropertySource::PLAIN.join(", "), PropertySource::PARTS.join(", "));
     format!(
-        "read from one of {plain}, interests.ID, merge_fields.TAG, or merge_fields.TAG and .PART, one of {parts}"
+        "read from one of {plain}, interests.ID, merge_fields.TAG, or merge_fields.TAG.PART with one of the parts {parts}"
     )
 }
 
-/// The pattern of a merge tag, which is not a path to one.
+/// Pattern of a merge tag, which unlike a path to a value contains no dot.
 const TAG: &str = "^[^\\s.\\p{Cc}]+$";
 
 fn is_tag(text: &str) -> bool {

@@ -1,5 +1,6 @@
-//! What the settings of the contacts contribute to the names of an entry on disk. Two spellings of one setting must give the
-//! same name, and no release may change the name of settings that mean the same: the checkpoints are found by it.
+//! The part of the contact settings in the names of an entry on disk. Two spellings of a setting have to give
+//! the same name, and no release may change the name of equal settings, because importer finds checkpoints by
+//! the name.
 
 use serde_json::{Map, Value, json, value::to_raw_value};
 
@@ -9,7 +10,7 @@ use crate::base::{
     declared::{Names, Values},
 };
 
-/// Brings the contact settings of an entry into one spelling, without defaults.
+/// Brings the contact settings of an entry into one spelling and removes defaults.
 pub fn normalize(list_id: &str, settings: &mut Map<String, Value>) {
     settings.entry("fields").and_modify(without_default_tags);
     settings.entry("properties").and_modify(in_full);
@@ -20,28 +21,31 @@ pub fn normalize(list_id: &str, settings: &mut Map<String, Value>) {
     });
 }
 
-/// Returns the collection of an entry that names none.
+/// Returns the default collection of a list.
 pub fn default_collection(list_id: &str) -> String {
     format!("mailchimp_{list_id}")
 }
 
+/// Returns what the settings contribute to the names.
 pub fn names(policy: Policy, values: &Values) -> Names {
     let settings = ContactSettings::read(policy, values);
     Names {
-        // A contact that is full leaves out the last properties.
+        // Order matters: over Ometria's limit, the last properties are left out.
         order: settings.properties.iter().map(|property| property.id.clone()).collect(),
         consent: json!(settings.marketing_permission),
         former: to_raw_value(&settings).unwrap_or_default(),
     }
 }
 
+/// Removes merge tags that are the defaults.
 fn without_default_tags(tags: &mut Value) {
     if let Value::Object(tags) = tags {
         tags.retain(|field, tag| !TAGS.iter().any(|(known, usual)| field == known && tag.as_str() == *usual));
     }
 }
 
-/// Writes properties in one spelling: `"language"` and `{"from": "language"}` are the same, with or without the default type.
+/// Brings properties into one spelling: `"language"` and `{"from": "language"}` mean the same, with or
+/// without the default type.
 fn in_full(properties: &mut Value) {
     for property in properties.as_object_mut().into_iter().flat_map(|properties| properties.values_mut()) {
         if property.is_string() {
