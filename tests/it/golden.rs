@@ -5,15 +5,18 @@
 //! (`tests/golden/worlds`), 200 worlds of seeds as digests (`tests/golden/seeds.txt`). [`store`] says how to record anew, and how to
 //! get the whole text of a world.
 //!
-//! Left out, since other runs of the same program differ in it, or since another wording must not count:
+//! A world takes the same course in every process, see [`baton`]. Left out is what other runs of the same program differ in, and
+//! what another wording may change:
 //!
 //! * the order of requests and of log lines;
 //! * the words of the log, of holds and of dead letters; numbers in lines about retries and rests, which depend on chance;
-//! * the names of sinks in a ledger, since that of a file's sink depends on the path of the state folder;
+//! * digests in names of files, and the names of sinks in a ledger: those of a file's sink depend on the path of the state folder;
 //! * the order of rows in a ledger, which is that of a map, and the seconds in a checkpoint;
 //! * the bytes of the memory of a sink (redb). What it holds shows in what a later run sends;
 //! * bodies of pushes but for their number of records: what was delivered is what the sink holds;
 //! * the crate's version, and the path of the state folder.
+//!
+//! Edits of the state file in a loop are made some seconds past the full minute, at which the loop reads the file by itself.
 
 mod baton;
 mod files;
@@ -23,7 +26,10 @@ mod record;
 mod store;
 mod worlds;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, Hasher, RandomState},
+};
 
 use self::record::Record;
 use crate::{soak::life::Life, support::World};
@@ -34,8 +40,10 @@ const SEEDS: u64 = 200;
 /// Tests that share the seeds.
 const PARTS: u64 = 8;
 
-/// Lives through a world under a paused clock, and records it.
+/// Lives through a world under a paused clock, and records it. The name of its folder is another one each time, so that a record
+/// that depends on it is found out.
 fn recorded(story: impl Future<Output = World>) -> Record {
+    fastrand::seed(RandomState::new().build_hasher().finish());
     Record::of(&baton::run(story))
 }
 

@@ -28,12 +28,24 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Returns the names of all files in the state folder. A `.new` is a write that was cut off, and the digest in the
-/// name of a hold depends on nothing else that is recorded.
+/// Returns the names of all files in the state folder, without those of writes that were cut off. Digests are left out, since
+/// some are of paths.
 pub fn names(folder: &Path) -> Vec<String> {
     let paths = below(folder);
     let names = paths.iter().map(|path| path.strip_prefix(folder).unwrap().display().to_string());
-    names.filter(|name| !name.ends_with(".new")).collect()
+    names.filter(|name| !name.ends_with(".new")).map(|name| without_digests(&name)).collect()
+}
+
+/// Replaces every part of a name that is an MD5 in hexadecimal digits.
+fn without_digests(name: &str) -> String {
+    let parts = name.split_inclusive(['-', '.', '/']);
+    parts
+        .map(|part| {
+            let digits = part.trim_end_matches(['-', '.', '/']);
+            let is_digest = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            if is_digest { part.replace(digits, "DIGEST") } else { part.to_owned() }
+        })
+        .collect()
 }
 
 /// Returns the fate of every record that the program's files know: ledgers, checkpoints, dead letters and holds.
@@ -127,7 +139,7 @@ fn letter(file: &str, line: &str) -> String {
         false => reason.to_owned(),
     };
     let payload = if letter["payload"].is_null() { "none".into() } else { digest(&letter["payload"]) };
-    let fields = ["time", "changed", "opts_out", "deleted"].map(|name| field(name)).join(" ");
+    let fields = ["time", "changed", "opts_out", "deleted"].map(field).join(" ");
     format!("dead letter {file} {} {} {reason} {fields} {payload}", field("key"), field("entry"))
 }
 
