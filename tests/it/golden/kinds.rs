@@ -44,7 +44,7 @@ pub const KINDS: &[Kind] = &[
     kind("history not written", "could not write the history of the state file"),
     kind("files can't be exchanged", "this file system can't exchange two files"),
     kind("entry does not run", "; this entry does not run."),
-    kind("no entry", "the state file has no entry"),
+    kind("no entry", "the state file has no entry; add one"),
     // What is due.
     kind("full load due", "has no latest timestamp, firing full load."),
     vague("incremental sync due", " ago, firing incremental sync."),

@@ -67,7 +67,7 @@ fn a_line_is_reduced_to_what_no_wording_changes() {
         ),
         ("INFO list \"a\" updated, latest timestamp \"2026-11-21 12:00:00\".", "INFO written, list a"),
         (
-            "WARN could not read list `a`: 503 service unavailable; trying again in 3.0 s (1 of 6).",
+            "WARN could not read list `a`: 503 service unavailable; attempt 2 of 6 in 3.0 s.",
             "WARN tried again: 503",
         ),
         ("ERROR /tmp/7/state.json:1:38: 2 x; this entry does not run.\n1 | 3", "ERROR entry does not run, 2"),
