@@ -21,7 +21,7 @@ pub fn start() {
     Builder::new()
         .parse_filters(filter.as_deref().unwrap_or("info"))
         .format(|out, record| {
-            let now = time::spoken(SystemClock.now());
+            let now = time::log_format(SystemClock.now());
             let module = record.module_path().unwrap_or("");
             let module = module.strip_prefix(concat!(env!("CARGO_PKG_NAME"), "::")).unwrap_or(module);
             // The top-level module, such as `controller`, `engine` or `net`.

@@ -204,7 +204,7 @@ async fn sandbox(options: cli::Sandbox) -> anyhow::Result<u8> {
     }
     sandbox.when_i_work().invent(SHIFTS, options.seed, clock.now());
     sandbox.ometria().set_rate(options.ometria_rate);
-    let faults = options.faults.then(|| Faults::usual(options.seed));
+    let faults = options.faults.then(|| Faults::by_default(options.seed));
     if let Some(faults) = &faults {
         sandbox.misbehave(faults.clone());
     }

@@ -11,15 +11,15 @@ use crate::{
         adapter::Chosen,
         clock::{Clock, SystemClock},
     },
-    controller::{Open, Wanted, remembers},
-    engine::plan::Ends,
+    controller::{Open, OpenRequest, remembers},
+    engine::plan::Pipeline,
     mapping,
-    net::{Caller, Doors, Environment, Refused, Transport, Unopened, transport::Web},
+    net::{AccountClients, Caller, Environment, Refused, Transport, Unopened, transport::Web},
     sink,
     source::{self, Opened},
     state::{
         Entry, Snapshot, Unfit, Vocabulary, home,
-        model::{FullLoad, Said},
+        model::{FullLoad, RawSetting},
     },
 };
 
@@ -34,8 +34,8 @@ pub const VOCABULARY: &Vocabulary = &Vocabulary {
 
 /// Opens adapters, with the account clients that they share.
 pub struct Adapters {
-    sources: Arc<Doors>,
-    sinks: Arc<Doors>,
+    sources: Arc<AccountClients>,
+    sinks: Arc<AccountClients>,
     clock: Arc<dyn Clock>,
     /// Folder of the state file, with links resolved.
     folder: PathBuf,
@@ -68,13 +68,13 @@ impl Adapters {
         clock: Arc<dyn Clock>,
         folder: &Path,
     ) -> Self {
-        let doors = |needed: bool| {
+        let accounts = |needed: bool| {
             let environment = Environment::new(get.clone());
             let environment = if needed { environment } else { environment.without_keys() };
-            Arc::new(Doors::new(environment, Arc::clone(&transport), Arc::clone(&clock)))
+            Arc::new(AccountClients::new(environment, Arc::clone(&transport), Arc::clone(&clock)))
         };
-        let sources = doors(keys != Keys::None);
-        let sinks = if keys == Keys::SourceOnly { doors(false) } else { Arc::clone(&sources) };
+        let sources = accounts(keys != Keys::None);
+        let sinks = if keys == Keys::SourceOnly { accounts(false) } else { Arc::clone(&sources) };
         // Every spelling of the path and every link results in the same folder.
         let folder = home::of(folder).unwrap_or_else(|_| folder.to_owned());
         Adapters { sources, sinks, clock, folder }
@@ -86,34 +86,36 @@ impl Adapters {
     ///
     /// A type or a setting of the entry is invalid, its parts do not fit together, or a variable of the
     /// environment is missing or malformed.
-    pub fn open(&self, entry: &Entry, urgent: bool) -> Result<Ends, Closed> {
+    pub fn open(&self, entry: &Entry, urgent: bool) -> Result<Pipeline, Closed> {
         let (list_id, folder) = (entry.id.list_id.as_str(), self.folder.as_path());
         let caller = Caller::new(list_id, urgent);
         let chosen = Kinds::of(entry);
-        let wanted = mapping::Wanted { list_id, policy: entry.policy, declared: &entry.declared, folder };
+        let wanted =
+            mapping::MappingContext { list_id, policy: entry.policy, declared: &entry.declared, folder };
         let mapping = mapping::open(&chosen.mapping, &wanted)
             .map_err(|why| closed("mapping", &entry.mapping, why.into()))?;
         chosen.fit(entry)?;
-        let wanted = source::Wanted { list_id, fields: mapping.fields(), caller: caller.clone() };
+        let wanted = source::SourceContext { list_id, fields: mapping.fields(), caller: caller.clone() };
         let Opened { source, retry } = source::open(chosen.source, wanted, &self.sources)
             .map_err(|why| closed("source", &entry.source, why))?;
-        let wanted = sink::Wanted { list_id, folder, caller };
+        let wanted = sink::SinkContext { list_id, folder, caller };
         let sink =
             sink::open(&chosen.sink, wanted, &self.sinks).map_err(|why| closed("sink", &entry.sink, why))?;
         let held_by = format!("{:x}", md5::compute(format!("{} {}", chosen.sink.kind, sink.place())));
         let delivery = format!("{:x}", md5::compute(format!("{} {}", chosen.sink.kind, sink.address())));
-        let ends = Ends { source, mapping, sink, clock: Arc::clone(&self.clock), retry, held_by, delivery };
-        if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &ends) {
+        let pipeline =
+            Pipeline { source, mapping, sink, clock: Arc::clone(&self.clock), retry, held_by, delivery };
+        if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &pipeline) {
             let text = "`full_load` \"changed_only\" needs the delivery cache, which is off; set `unchanged` to \"embedded\"";
             let unfit = Unfit { place: entry.place, text: text.to_owned(), environment: false };
             return Err(Closed { unfit, refused: None });
         }
-        Ok(ends)
+        Ok(pipeline)
     }
 
     /// Returns the function by which the controller opens an entry.
     pub fn opener(self) -> Open {
-        Box::new(move |Wanted { entry, urgent }| self.open(entry, urgent).map_err(|closed| closed.unfit))
+        Box::new(move |OpenRequest { entry, urgent }| self.open(entry, urgent).map_err(|closed| closed.unfit))
     }
 }
 
@@ -126,15 +128,15 @@ struct Kinds {
 
 impl Kinds {
     fn of(entry: &Entry) -> Self {
-        let source = Chosen::of(&entry.source.value, source::USUAL);
+        let source = Chosen::of(&entry.source.value, source::DEFAULT);
         let mapping = Chosen::of(&entry.mapping.value, mapping::default(&source.kind));
-        Kinds { source, mapping, sink: Chosen::of(&entry.sink.value, sink::USUAL) }
+        Kinds { source, mapping, sink: Chosen::of(&entry.sink.value, sink::DEFAULT) }
     }
 
     /// Checks that the types fit together: contacts are made of members only, and the default sink accepts
     /// contacts only.
     fn fit(&self, entry: &Entry) -> Result<(), Closed> {
-        if self.mapping.kind == mapping::CONTACT && self.source.kind != source::USUAL {
+        if self.mapping.kind == mapping::CONTACT && self.source.kind != source::DEFAULT {
             let why =
                 "ometria_contact needs members, which this source does not list; choose another mapping";
             return Err(closed("mapping", &entry.mapping, why.to_owned().into()));
@@ -147,7 +149,7 @@ impl Kinds {
             );
             return Err(closed("mapping", &entry.mapping, why.into()));
         }
-        if self.mapping.kind == mapping::PLAIN && self.sink.kind == sink::USUAL {
+        if self.mapping.kind == mapping::PLAIN && self.sink.kind == sink::DEFAULT {
             let why =
                 "ometria accepts contacts only, and as_is makes none; choose another mapping or another sink";
             return Err(closed("sink", &entry.sink, why.to_owned().into()));
@@ -173,7 +175,7 @@ pub fn examine(snapshot: &mut Snapshot, folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Makes the error of one field of an entry.
-fn closed(field: &'static str, said: &Said, why: Unopened) -> Closed {
+fn closed(field: &'static str, said: &RawSetting, why: Unopened) -> Closed {
     let (place, text) = (said.place, format!("`{field}`: {why}"));
     let refused = if let Unopened::Account(refused) = why { Some(refused) } else { None };
     Closed { unfit: Unfit { place, text, environment: refused.is_some() }, refused }

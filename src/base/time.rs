@@ -21,18 +21,18 @@ pub fn parse(text: &str) -> Option<DateTime<Utc>> {
 }
 
 /// Formats a time for the state file: `2019-10-21T09:50:54`, UTC, whole seconds.
-pub fn plain(time: DateTime<Utc>) -> String {
+pub fn state_format(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H:%M:%S").to_string()
 }
 
 /// Formats a time for the log: `2019-10-21 09:50:54`, UTC, whole seconds.
-pub fn spoken(time: DateTime<Utc>) -> String {
+pub fn log_format(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// Formats a time for requests, as RFC 3339: `2019-10-21T09:50:54Z`, whole seconds. The offset is `Z`,
 /// because the `+` of `+00:00` in a query string would arrive as a space.
-pub fn wire(time: DateTime<Utc>) -> String {
+pub fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
@@ -58,7 +58,7 @@ pub fn span(text: &str) -> Option<TimeDelta> {
 }
 
 /// Formats a duration in words, in the largest unit that gives a whole number: `2 hours`.
-pub fn lasting(span: TimeDelta) -> String {
+pub fn humanize(span: TimeDelta) -> String {
     let total = span.num_seconds();
     let (_, word, seconds) = UNITS.iter().find(|(.., seconds)| total % seconds == 0).unwrap_or(&UNITS[3]);
     match total / seconds {
@@ -82,7 +82,7 @@ mod tests {
             ("7d", 604_800, "7 days"),
         ] {
             let read = span(text).unwrap();
-            assert_eq!((read.num_seconds(), lasting(read).as_str()), (seconds, words), "{text}");
+            assert_eq!((read.num_seconds(), humanize(read).as_str()), (seconds, words), "{text}");
         }
         for text in ["", "s", "0s", "01s", "-1s", "1", "1 s", "1w", "1.5h", "99999999s", "2H", "1é"] {
             assert_eq!(span(text), None, "{text}");
@@ -104,10 +104,10 @@ mod tests {
             "2019-10-21 11:50:54.000+02:00",
             " 2019-10-21T09:50:54 ",
         ] {
-            assert_eq!(parse(text).map(plain).as_deref(), Some("2019-10-21T09:50:54"), "{text}");
+            assert_eq!(parse(text).map(state_format).as_deref(), Some("2019-10-21T09:50:54"), "{text}");
         }
-        assert_eq!(parse("2019-10-21").map(wire).as_deref(), Some("2019-10-21T00:00:00Z"));
-        assert_eq!(parse("2019-10-21T09:50Z").map(spoken).as_deref(), Some("2019-10-21 09:50:00"));
+        assert_eq!(parse("2019-10-21").map(rfc3339).as_deref(), Some("2019-10-21T00:00:00Z"));
+        assert_eq!(parse("2019-10-21T09:50Z").map(log_format).as_deref(), Some("2019-10-21 09:50:00"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::record::Record;
 /// A listing of a source. A record is in one listing at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Sweep {
+pub enum Listing {
     /// The default listing: all records but the archived ones.
     Listed,
     /// Records that were taken out of the default listing, and whose data is kept.
@@ -19,7 +19,8 @@ pub enum Sweep {
 /// on that side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
-    pub sweep: Sweep,
+    #[serde(rename = "sweep")]
+    pub listing: Listing,
     /// Exclusive lower bound, in whole seconds by the source's clock.
     pub since: Option<DateTime<Utc>>,
     /// Inclusive upper bound. `None` only for counts: a window that is paged has an end, so that later
@@ -42,7 +43,7 @@ pub struct Cursor(pub String);
 
 /// One page of a source with cursor paging.
 #[derive(Debug)]
-pub struct Link {
+pub struct CursorPage {
     /// The records of the page.
     pub records: Vec<Record>,
     /// Position of the next page. `None`: this page is the last one.

@@ -20,7 +20,7 @@ use crate::{
     base::clock::Clock,
     engine::{
         deferred::{Account, BETWEEN},
-        plan::Ends,
+        plan::Pipeline,
     },
 };
 
@@ -28,7 +28,7 @@ use crate::{
 const LAST: Duration = Duration::from_secs(10);
 
 /// Polls the sink of the run that started last, at most once per [`BETWEEN`].
-pub struct Late {
+pub struct DeferredErrors {
     path: PathBuf,
     clock: Arc<dyn Clock>,
     account: Option<Account>,
@@ -38,25 +38,32 @@ pub struct Late {
     looks: JoinSet<()>,
 }
 
-impl Late {
+impl DeferredErrors {
     /// Returns a poll that keeps the last result in the file `path`.
     pub fn new(path: PathBuf, clock: Arc<dyn Clock>) -> Self {
-        Late { path, clock, account: None, taken: Arc::default(), looked: None, looks: JoinSet::new() }
+        DeferredErrors {
+            path,
+            clock,
+            account: None,
+            taken: Arc::default(),
+            looked: None,
+            looks: JoinSet::new(),
+        }
     }
 
     /// Prepares polls for a run that begins, and returns the flag that the run sets when the sink accepts
     /// records. The first poll is due [`BETWEEN`] after the first run, since a sink needs time for its check.
-    pub fn begins(&mut self, ends: &Ends) -> Arc<AtomicBool> {
-        if !ends.sink.has_late_errors() {
+    pub fn begins(&mut self, pipeline: &Pipeline) -> Arc<AtomicBool> {
+        if !pipeline.sink.has_late_errors() {
             return Arc::default();
         }
         self.looked.get_or_insert_with(Instant::now);
-        self.account = Some(Account::of(ends));
+        self.account = Some(Account::of(pipeline));
         Arc::clone(&self.taken)
     }
 
     /// Starts a poll in the background if one is due and the sink has accepted records since the last one.
-    pub fn glance(&mut self) {
+    pub fn tick(&mut self) {
         while self.looks.try_join_next().is_some() {}
         let between = BETWEEN.to_std().unwrap_or_default();
         let due = self.looked.is_some_and(|at| at.elapsed() >= between);
@@ -70,7 +77,7 @@ impl Late {
     }
 
     /// Polls once more before the program ends, for at most [`LAST`], if records were sent.
-    pub async fn last_look(&mut self) {
+    pub async fn last_poll(&mut self) {
         if let Some(account) = self.account.take() {
             let taken = self.taken.load(Ordering::Relaxed);
             let look = look(&self.path, &account, taken, self.clock.as_ref());
@@ -84,7 +91,7 @@ impl Late {
 async fn look(path: &Path, account: &Account, taken: bool, clock: &dyn Clock) {
     match account.look(path, taken, clock.now()).await {
         Ok(None) => {}
-        Ok(Some(news)) => warn!("{}", report::late_errors(&news)),
+        Ok(Some(news)) => warn!("{}", report::deferred_errors(&news)),
         Err(fault) => warn!("{fault}."),
     }
 }

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use log::{error, info, warn};
 use tokio::task::{self, spawn_blocking};
 
-use super::{Open, Wanted};
+use super::{Open, OpenRequest};
 use crate::{
     base::fault::Fault,
     state::{Edit, Entry, Mention, Snapshot, StateFile, document::Overruled, folders::Folders},
@@ -97,7 +97,7 @@ impl File {
 
     /// Turns entries whose source, mapping or sink can't be opened into problems.
     fn examined(&self, mut snapshot: Snapshot) -> Snapshot {
-        snapshot.examine(|entry| match (self.open)(Wanted { entry, urgent: false }) {
+        snapshot.examine(|entry| match (self.open)(OpenRequest { entry, urgent: false }) {
             // A paused entry needs no API key.
             Err(unfit) if unfit.environment && !entry.enabled => Ok(()),
             opened => opened.map(|_| ()),

@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    deferred::Late,
+    deferred::DeferredErrors,
     file::File,
     pauses::Pauses,
     quit::QuitFile,
@@ -37,16 +37,16 @@ use crate::{
     base::{clock::Clock, fault::Fault},
     engine::{
         confirm::Confirm,
-        plan::{Ended, Ends},
+        plan::{Ended, Pipeline},
     },
     state::{Entry, StateFile, Unfit},
     store::checkpoint::Checkpoint,
 };
 
 /// Interval at which the controller checks all lists, also if the watch reports no change.
-const LOOK: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_secs(60);
 /// Interval of the tick, which does the cheap checks, such as the one for the quit file.
-const GLANCE: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_secs(1);
 /// Time after a write during which every tick looks for edits that an editor saved to the replaced text.
 const LATE: Duration = Duration::from_secs(5);
 /// Delay between a file event and the read that follows, since an editor causes several events with one save.
@@ -77,7 +77,7 @@ pub enum Verdict {
 }
 
 /// The arguments of [`Open`].
-pub struct Wanted<'a> {
+pub struct OpenRequest<'a> {
     pub entry: &'a Entry,
     /// Whether requests of the entry take precedence over those of entries that are not urgent.
     pub urgent: bool,
@@ -85,7 +85,7 @@ pub struct Wanted<'a> {
 
 /// Opens the source, the mapping and the sink of an entry. It sends no request, so an error is one of the
 /// entry's settings or of the environment.
-pub type Open = Box<dyn Fn(Wanted) -> Result<Ends, Unfit> + Send + Sync>;
+pub type Open = Box<dyn Fn(OpenRequest) -> Result<Pipeline, Unfit> + Send + Sync>;
 
 /// The dependencies and options of the controller.
 pub struct Tools {
@@ -121,7 +121,7 @@ pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
     let ended = controller.turn().await;
     let saved = controller.wind_up().await;
     if mode == Mode::Once && !controller.stop.is_cancelled() {
-        controller.late.last_look().await;
+        controller.late.last_poll().await;
     }
     ended.and(saved)?;
     Ok(if mode == Mode::Once && controller.failed { Verdict::Failed } else { Verdict::Done })
@@ -129,7 +129,7 @@ pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
 
 /// Reason for which the controller checks the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
+enum Poll {
     /// The regular check: logs the state of every entry.
     Regular,
     /// A run or a delay has ended: logs only the entries that start.
@@ -156,7 +156,7 @@ struct Controller {
     /// The same time by the wall clock.
     looked: DateTime<Utc>,
     quit: QuitFile,
-    late: Late,
+    late: DeferredErrors,
     /// The lists that were enabled when the controller started; `go --once` runs no others.
     once: Vec<String>,
     /// Time of the last write of the state file.
@@ -171,7 +171,7 @@ impl Controller {
         let open = Arc::new(open);
         let quit = QuitFile::in_folders([state.path().parent().unwrap_or(Path::new(".")), state.home()]);
         Controller {
-            late: Late::new(state.folders().late(), Arc::clone(&clock)),
+            late: DeferredErrors::new(state.folders().late(), Arc::clone(&clock)),
             file: File::new(state, Arc::clone(&open)),
             looked: clock.now(),
             clock,
@@ -194,10 +194,10 @@ impl Controller {
 
     /// Runs the loop until the controller is stopped or, with [`Mode::Once`], until all runs have ended.
     async fn turn(&mut self) -> Result<(), Fault> {
-        let mut look = interval_at(Instant::now() + LOOK, LOOK);
-        let mut glance = interval(GLANCE);
+        let mut look = interval_at(Instant::now() + POLL, POLL);
+        let mut tick = interval(TICK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        glance.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stop = self.stop.clone();
         self.look().await?;
         let enabled = self.file.entries().into_iter().filter(|entry| entry.enabled);
@@ -209,12 +209,12 @@ impl Controller {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 Some(ran) = self.jobs.join_next_with_id() => self.ended(ran).await?,
-                _ = glance.tick() => {
-                    self.glance().await;
-                    self.late.glance();
+                _ = tick.tick() => {
+                    self.tick().await;
+                    self.late.tick();
                 }
                 _ = look.tick() => self.look_again().await?,
-                Some(()) = reached(turn), if self.mode == Mode::Loop => self.consider(Look::After),
+                Some(()) = reached(turn), if self.mode == Mode::Loop => self.consider(Poll::After),
                 () = self.watch.changed() => {
                     sleep(SETTLE).await;
                     if self.file.changed().await {
@@ -229,7 +229,7 @@ impl Controller {
     }
 
     /// Does the checks of a tick: the quit file, late saves, and runs that have to be aborted.
-    async fn glance(&self) {
+    async fn tick(&self) {
         if self.quit.found().await {
             self.stop.cancel();
         }
@@ -248,7 +248,7 @@ impl Controller {
             return Ok(());
         }
         match self.file.read().await {
-            Ok(_) => self.consider(Look::After),
+            Ok(_) => self.consider(Poll::After),
             Err(fault) => self.is_broken(&fault),
         }
         for entry in self.file.entries().iter().filter(|entry| entry.enabled && !self.has_turn(entry)) {
@@ -276,9 +276,9 @@ impl Controller {
             Err(fault) if self.mode == Mode::Once => return Err(fault),
             Err(fault) => self.is_broken(&fault),
         }
-        self.consider(Look::Regular);
+        self.consider(Poll::Regular);
         if self.mode == Mode::Loop {
-            info!("sleeping for {} seconds.", LOOK.as_secs());
+            info!("sleeping for {} seconds.", POLL.as_secs());
         }
         Ok(())
     }

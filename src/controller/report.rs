@@ -7,7 +7,7 @@ use crate::{
     base::{
         counts::Counts,
         fault::Fault,
-        time::{lasting, spoken},
+        time::{humanize, log_format},
     },
     engine::{clocks::Noticed, deferred::News, plan::Outcome},
     state::{Edit, Entry},
@@ -21,17 +21,17 @@ pub fn due(entry: &Entry, due: Due) -> String {
         Due::Incremental { since } => {
             format!(
                 "{list} last updated on {:?}, over {} ago, firing incremental sync.",
-                spoken(since),
-                lasting(entry.every)
+                log_format(since),
+                humanize(entry.every)
             )
         }
-        Due::UpToDate { since } => format!("{list} up to date, last updated on {:?}.", spoken(since)),
+        Due::UpToDate { since } => format!("{list} up to date, last updated on {:?}.", log_format(since)),
         Due::Future { since } => format!(
             "list {:?} (entry at {}) has the latest timestamp {:?}, which is in the future, so the entry does not \
              run. Set `latest_timestamp` to an earlier time, or to null for a full load.",
             entry.id.list_id,
             entry.place,
-            spoken(since)
+            log_format(since)
         ),
     }
 }
@@ -77,7 +77,7 @@ pub fn totals_wrong(entry: &Entry, counts: &Counts) -> Option<String> {
 /// Warns that the clocks of the source and of this machine differ.
 pub fn clocks_apart(entry: &Entry, noticed: &Noticed) -> Option<String> {
     let (list, clocks) = (name(entry), noticed.apart?);
-    let (source, ours) = (spoken(clocks.source), spoken(clocks.ours));
+    let (source, ours) = (log_format(clocks.source), log_format(clocks.ours));
     Some(format!(
         "{list}: the clocks differ by more than 60 seconds: the source's clock says {source}, this machine's clock says \
          {ours}. The run reads up to the earlier time; correct the clock that is wrong."
@@ -89,7 +89,7 @@ pub fn rows_after_end(entry: &Entry, noticed: &Noticed) -> Option<String> {
     let (list, (changed, until)) = (name(entry), noticed.last_after?);
     let records =
         if noticed.after_end == 1 { "1 record".into() } else { format!("{} records", noticed.after_end) };
-    let (changed, until) = (spoken(changed), spoken(until));
+    let (changed, until) = (log_format(changed), log_format(until));
     Some(format!(
         "{list}: {records} changed after the end of the window ({until}), the last at {changed}; the next run reads them \
          again. If this warning persists, compare the clocks of the source and of this machine."
@@ -121,10 +121,10 @@ pub fn fields_left_out(entry: &Entry, counts: &Counts) -> Option<String> {
 }
 
 /// Warns of errors that a sink found after it had accepted records. They cover the account and name no record.
-pub fn late_errors(news: &News) -> String {
+pub fn deferred_errors(news: &News) -> String {
     let told: Vec<String> = news.kinds.iter().map(|(kind, count)| format!("{count} {kind:?}")).collect();
     let count: u64 = news.kinds.values().sum();
-    let since = news.since.map_or("so far".into(), |since| format!("since {}", spoken(since)));
+    let since = news.since.map_or("so far".into(), |since| format!("since {}", log_format(since)));
     format!(
         "the sink has found {}{count} errors {since} in records that it had accepted, from importer or from other \
          programs; it does not name the records: {}.",
@@ -232,7 +232,7 @@ fn grouped(number: u64) -> String {
 
 /// Reports that the result of a run is in the state file.
 pub fn written(edit: &Edit) -> String {
-    let (list, until) = (&edit.entry.list_id, spoken(edit.stamp.latest_timestamp));
+    let (list, until) = (&edit.entry.list_id, log_format(edit.stamp.latest_timestamp));
     format!("list {list:?} updated, latest timestamp {until:?}.")
 }
 

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    Controller, Look, Mode, Ran, Wanted, fingerprint,
+    Controller, Mode, OpenRequest, Poll, Ran, fingerprint,
     pauses::{Named, Pause},
     report,
     schedule::{
@@ -22,22 +22,22 @@ use super::{
 use crate::{
     base::fault::Fault,
     engine::{
-        plan::{Ended, Ends, Outcome, Plan},
+        plan::{Ended, Outcome, Pipeline, Plan},
         run,
     },
     state::{
-        Edit, Entry, Stamp,
+        Edit, Entry, RunStamp,
         document::Overruled,
         folders::Folders,
         identity::EntryId,
         model::{FirstLoad, FullLoad, Remember},
     },
-    store::{cache::Unchanged, checkpoint::Checkpoint, ledger},
+    store::{cache::DeliveryCache, checkpoint::Checkpoint, ledger},
 };
 
 impl Controller {
     /// Checks all entries and starts those that are due and free.
-    pub(super) fn consider(&mut self, look: Look) {
+    pub(super) fn consider(&mut self, look: Poll) {
         if self.stop.is_cancelled() {
             return;
         }
@@ -48,22 +48,22 @@ impl Controller {
             let list = &entry.id.list_id;
             match self.slots.of(&entry.id, now) {
                 Slot::Free if entry.enabled && self.has_turn(&entry) => self.decide(entry, look),
-                Slot::Free if look == Look::Regular => {
+                Slot::Free if look == Poll::Regular => {
                     info!("list {list:?} is paused (`enabled` is false).")
                 }
-                Slot::Running if look == Look::Regular => info!("list {list:?} is running."),
-                Slot::Waiting if look == Look::Regular && entry.alone => {
+                Slot::Running if look == Poll::Regular => info!("list {list:?} is running."),
+                Slot::Waiting if look == Poll::Regular && entry.alone => {
                     info!(
                         "list {list:?} is running with its previous settings; the change applies from the next run."
                     );
                 }
-                Slot::Waiting if look == Look::Regular => {
+                Slot::Waiting if look == Poll::Regular => {
                     info!(
                         "list {list:?} (entry at {}) waits until the run of another entry of the list has ended.",
                         entry.place
                     );
                 }
-                Slot::Resting { left } if look == Look::Regular => {
+                Slot::Resting { left } if look == Poll::Regular => {
                     let seconds = left.as_secs_f64().ceil();
                     info!("list {list:?}: the last run failed; the next attempt starts in {seconds} s.");
                 }
@@ -105,21 +105,21 @@ impl Controller {
     }
 
     /// Starts the entry if it is due, and logs why it runs or does not run.
-    fn decide(&mut self, entry: Entry, look: Look) {
+    fn decide(&mut self, entry: Entry, look: Poll) {
         let from = self.turns.since(&entry, self.clock.now());
         let due = due::decide(entry.latest_timestamp, from, entry.every, self.clock.now());
         let told = report::due(&entry, due);
         match due {
-            Due::UpToDate { .. } if look == Look::Regular => info!("{told}"),
+            Due::UpToDate { .. } if look == Poll::Regular => info!("{told}"),
             Due::UpToDate { .. } => {}
-            Due::Future { .. } if look == Look::After => {}
+            Due::Future { .. } if look == Poll::After => {}
             Due::Future { .. } => {
                 error!("{}: {told}", self.file.path().display());
                 self.failed = true;
                 self.settle(entry.id);
             }
             Due::Full if self.waits_for_a_person(&entry) => {
-                if look == Look::Regular || self.mode == Mode::Once {
+                if look == Poll::Regular || self.mode == Mode::Once {
                     warn!("{}", report::first_load_waits(&entry));
                 }
                 if self.mode == Mode::Once {
@@ -137,7 +137,7 @@ impl Controller {
     /// checkpoint.
     fn waits_for_a_person(&self, entry: &Entry) -> bool {
         let folders = self.file.folders();
-        entry.first_load == FirstLoad::Ask
+        entry.first_load == FirstLoad::PageRequest
             && !ledger::exists(&folders.list(entry))
             && !Checkpoint::path(&folders.entry(entry)).exists()
     }
@@ -153,8 +153,8 @@ impl Controller {
     fn start(&mut self, entry: Entry, since: Option<DateTime<Utc>>, told: &str) {
         log!(self.level(&entry, true), "{told}");
         self.settle(entry.id.clone());
-        let ends = match (self.open)(Wanted { entry: &entry, urgent: since.is_some() }) {
-            Ok(ends) => ends,
+        let pipeline = match (self.open)(OpenRequest { entry: &entry, urgent: since.is_some() }) {
+            Ok(pipeline) => pipeline,
             // Rare, since the entry could be opened when the file was read.
             Err(unfit) => {
                 error!("list {:?}: {}", entry.id.list_id, unfit.text);
@@ -162,8 +162,8 @@ impl Controller {
                 return self.slots.rest(entry.id, Instant::now(), None);
             }
         };
-        if (since.is_some() || ends.rereads()) && entry.start_offset > 0 {
-            warn!("{}", report::offset_ignored(&entry, ends.rereads()));
+        if (since.is_some() || pipeline.rereads()) && entry.start_offset > 0 {
+            warn!("{}", report::offset_ignored(&entry, pipeline.rereads()));
         }
         let folders = self.file.folders();
         let plan = Plan {
@@ -176,23 +176,23 @@ impl Controller {
             folder: folders.entry(&entry),
             list_folder: folders.list(&entry),
             dead_letter: folders.dead_letter(&entry),
-            origin: fingerprint::origin(&entry),
+            run_fingerprint: fingerprint::run_fingerprint(&entry),
             delivered_before: entry.delivered_before,
-            reads_archived: entry.policy.reads_archived() && !ends.rereads(),
+            reads_archived: entry.policy.reads_archived() && !pipeline.rereads(),
             alone: entry.alone,
             past: fingerprint::past(&entry, self.file.all_read(), &folders),
-            audience: fingerprint::audience(&entry, &ends),
+            consent_scope: fingerprint::consent_scope(&entry, &pipeline),
             allow_mass_change: entry.allow_mass_change,
-            unchanged: unchanged(&entry, &ends, &folders),
+            unchanged: unchanged(&entry, &pipeline, &folders),
             holds_back: since.is_some() || entry.full_load == FullLoad::ChangedOnly,
-            taken: self.late.begins(&ends),
+            taken: self.late.begins(&pipeline),
             confirm: self.confirm.clone().filter(|_| entry.first_load != FirstLoad::Confirmed),
         };
         let (stop, id) = (self.stop.child_token(), entry.id.clone());
         let (ended, named) = (stop.clone(), Named::of(&entry));
         let task = self.jobs.spawn(async move {
-            let ended = run::run(&ends, &plan, &ended).await;
-            (entry, ends.retry, ended)
+            let ended = run::run(&pipeline, &plan, &ended).await;
+            (entry, pipeline.retry, ended)
         });
         self.slots.run(task.id(), id);
         self.pauses.begin(task, stop, named, self.file.mentions());
@@ -229,7 +229,7 @@ impl Controller {
                 }
             }
         }
-        self.consider(Look::After);
+        self.consider(Poll::After);
         Ok(())
     }
 
@@ -281,7 +281,7 @@ impl Controller {
         if let Some(told) = report::fields_left_out(&entry, counts) {
             log!(level, "{told}");
         }
-        let stamp = Stamp {
+        let stamp = RunStamp {
             latest_timestamp: outcome.until,
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
             total_updates: outcome.counts.sent,
@@ -343,18 +343,23 @@ const OFTEN: TimeDelta = TimeDelta::seconds(60);
 
 /// Returns the delivery cache of the entry: digests of what its sink has accepted. It is on by default for
 /// sources that are read whole in every run. The entries of a list that use the same sink share it.
-pub fn unchanged(entry: &Entry, ends: &Ends, folders: &Folders) -> Unchanged {
-    Unchanged::new(&folders.list(entry), &ends.held_by, ends.mapping.version(), expire(entry, ends))
+pub fn unchanged(entry: &Entry, pipeline: &Pipeline, folders: &Folders) -> DeliveryCache {
+    DeliveryCache::new(
+        &folders.list(entry),
+        &pipeline.held_by,
+        pipeline.mapping.version(),
+        expire(entry, pipeline),
+    )
 }
 
 /// Returns whether the delivery cache of the entry is on.
-pub fn remembers(entry: &Entry, ends: &Ends) -> bool {
-    expire(entry, ends).is_some()
+pub fn remembers(entry: &Entry, pipeline: &Pipeline) -> bool {
+    expire(entry, pipeline).is_some()
 }
 
 /// Returns the time after which a cached delivery expires, or `None` if the cache is off.
-fn expire(entry: &Entry, ends: &Ends) -> Option<TimeDelta> {
-    let usual = || if ends.rereads() { Remember::usual() } else { Remember::Off };
+fn expire(entry: &Entry, pipeline: &Pipeline) -> Option<TimeDelta> {
+    let usual = || if pipeline.rereads() { Remember::by_default() } else { Remember::Off };
     match entry.unchanged.unwrap_or_else(usual) {
         Remember::Off => None,
         Remember::For(expire) => Some(expire),

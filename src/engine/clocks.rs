@@ -8,7 +8,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use crate::base::{fault::Fault, time};
 
 /// Tolerated difference between two clocks, and between a window's end and the time of a row.
-pub const USUAL: TimeDelta = TimeDelta::seconds(60);
+pub const DEFAULT: TimeDelta = TimeDelta::seconds(60);
 /// Largest difference between two clocks at which a window may be opened.
 const MOST: TimeDelta = TimeDelta::hours(24);
 
@@ -24,7 +24,7 @@ pub struct Clocks {
 /// Observations about times, over all passes of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Noticed {
-    /// Both clocks, when they first differed by more than [`USUAL`] at the first answer of a pass.
+    /// Both clocks, when they first differed by more than [`DEFAULT`] at the first answer of a pass.
     pub apart: Option<Clocks>,
     /// The time of the latest change among all rows read.
     pub newest: Option<DateTime<Utc>>,
@@ -71,9 +71,9 @@ impl Clocks {
         self.source.min(self.ours)
     }
 
-    /// Returns whether the clocks differ by more than [`USUAL`].
+    /// Returns whether the clocks differ by more than [`DEFAULT`].
     pub fn differ(self) -> bool {
-        (self.source - self.ours).abs() > USUAL
+        (self.source - self.ours).abs() > DEFAULT
     }
 
     /// Returns the end of a window that opens now.
@@ -82,7 +82,7 @@ impl Clocks {
     ///
     /// * The clocks differ by more than a day.
     /// * The end is before `start`, the time up to which the list was already read.
-    /// * The end is more than [`USUAL`] before the `newest` row read.
+    /// * The end is more than [`DEFAULT`] before the `newest` row read.
     pub fn checked_end(
         self,
         start: Option<DateTime<Utc>>,
@@ -94,7 +94,7 @@ impl Clocks {
         }
         let end = self.end();
         if let Some(start) = start.filter(|start| *start > end) {
-            let (told, start) = (time::spoken(end), time::spoken(start));
+            let (told, start) = (time::log_format(end), time::log_format(start));
             let what = format!("the window would end at {told}, but the list was already read up to {start}");
             return Err(self
                 .wrong(what)
@@ -108,12 +108,12 @@ impl Clocks {
     ///
     /// # Errors
     ///
-    /// The end is more than [`USUAL`] after the end of a window that opens now.
+    /// The end is more than [`DEFAULT`] after the end of a window that opens now.
     pub fn is_over(self, until: DateTime<Utc>) -> Result<(), Fault> {
-        if until <= self.end() + USUAL {
+        if until <= self.end() + DEFAULT {
             return Ok(());
         }
-        let until = time::spoken(until);
+        let until = time::log_format(until);
         Err(self
             .wrong(format!("the interrupted run reads up to {until}, which is later than now"))
             .also("to discard that run, use `importer go --fresh`"))
@@ -123,17 +123,17 @@ impl Clocks {
     ///
     /// # Errors
     ///
-    /// The row changed more than [`USUAL`] after both the window's end and the present time by the earlier
+    /// The row changed more than [`DEFAULT`] after both the window's end and the present time by the earlier
     /// clock.
     pub fn holds(self, until: DateTime<Utc>, newest: Option<DateTime<Utc>>) -> Result<(), Fault> {
-        let latest = until.max(self.end()) + USUAL;
+        let latest = until.max(self.end()) + DEFAULT;
         let Some(newest) = newest.filter(|newest| *newest > latest) else { return Ok(()) };
-        let (newest, until) = (time::spoken(newest), time::spoken(until));
+        let (newest, until) = (time::log_format(newest), time::log_format(until));
         Err(self.wrong(format!("a record changed at {newest}, but the window ends at {until}")))
     }
 
     fn wrong(self, what: String) -> Fault {
-        let (source, ours) = (time::spoken(self.source), time::spoken(self.ours));
+        let (source, ours) = (time::log_format(self.source), time::log_format(self.ours));
         Fault::list(what)
             .because(format!("the source's clock says {source}, this machine's clock says {ours}"))
             .hint("correct the clock that is wrong; no timestamp was written")
@@ -184,7 +184,7 @@ mod tests {
             let text = clocks.checked_end(start.map(at), newest.map(at)).err().map(|fault| fault.to_string());
             let text = text.unwrap_or_default();
             assert!(text.contains(told) && text.is_empty() == told.is_empty(), "{text}");
-            let both = [source, ours].map(|clock| time::spoken(at(clock)));
+            let both = [source, ours].map(|clock| time::log_format(at(clock)));
             assert!(text.is_empty() || both.iter().all(|clock| text.contains(clock)), "{text}");
         }
         let clocks = Clocks { source: at(noon), ours: at(noon) };

@@ -7,10 +7,10 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::plan::Ends;
+use super::plan::Pipeline;
 use crate::{
     base::fault::Fault,
-    sink::{LateErrors, Sink},
+    sink::{DeferredErrors, Sink},
     store::files,
 };
 
@@ -46,8 +46,8 @@ pub struct News {
 pub struct Account(Arc<dyn Sink>);
 
 impl Account {
-    pub fn of(ends: &Ends) -> Self {
-        Account(Arc::clone(&ends.sink))
+    pub fn of(pipeline: &Pipeline) -> Self {
+        Account(Arc::clone(&pipeline.sink))
     }
 
     /// Polls the account if the sink has `taken` something since the last poll, unless that poll was less
@@ -67,7 +67,7 @@ impl Account {
             keep(path, &Look { unseen: true, ..before.clone() }).await?;
             return Ok(None);
         }
-        let Some(found) = self.0.late_errors().await? else { return Ok(None) };
+        let Some(found) = self.0.deferred_errors().await? else { return Ok(None) };
         let news = news(before, &found);
         keep(path, &Look { at: now, kinds: found.kinds, full: found.full, unseen: false }).await?;
         Ok(Some(news).filter(|news| !news.kinds.is_empty()))
@@ -88,7 +88,7 @@ async fn load(path: &Path) -> Result<Option<Look>, Fault> {
 /// Compares a poll with the previous one. The sink returns its latest errors without their times, so a kind
 /// is new if it occurs more often than before. If both polls returned as many errors as the sink can, new
 /// errors can't be distinguished from old ones, and all of them count as new.
-fn news(before: Option<Look>, found: &LateErrors) -> News {
+fn news(before: Option<Look>, found: &DeferredErrors) -> News {
     let comparable = before.as_ref().filter(|before| !(before.full && found.full));
     let known = |kind: &String| comparable.and_then(|before| before.kinds.get(kind)).copied().unwrap_or(0);
     let more = |(kind, count): (&String, &u64)| (kind.clone(), count.saturating_sub(known(kind)));
@@ -117,7 +117,7 @@ mod tests {
             (before(), kinds(&[("a", 99), ("b", 1)]), true, kinds(&[("a", 96)])),
         ] {
             let since = before.as_ref().map(|_| at);
-            let news = news(before, &LateErrors { kinds: found, full });
+            let news = news(before, &DeferredErrors { kinds: found, full });
             assert_eq!(news, News { kinds: expected, at_least: full, since });
         }
     }

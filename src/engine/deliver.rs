@@ -3,14 +3,14 @@
 
 use chrono::{DateTime, Utc};
 
-use super::plan::Ends;
+use super::plan::Pipeline;
 use crate::{
     base::{
         fault::{Fault, Problem},
         record::{LeftOut, Mapped, Outgoing, Payload, Reason, Record, UNREADABLE},
         time,
     },
-    store::{cache::Unchanged, dead_letter::DeadLetter, seen::fingerprint},
+    store::{cache::DeliveryCache, dead_letter::DeadLetter, seen::record_key},
 };
 
 /// A payload that waits for its delivery, with what is known about its record.
@@ -44,20 +44,20 @@ pub struct Delivered {
 }
 
 /// Maps a record and checks whether the sink would accept the payload. Sends nothing.
-pub fn prepare(ends: &Ends, record: &Record) -> Prepared {
+pub fn prepare(pipeline: &Pipeline, record: &Record) -> Prepared {
     if record.unreadable.is_some() {
         return Prepared::Reject(UNREADABLE, None);
     }
-    let Outgoing { body, opts_out, opts_in, left_out } = match ends.mapping.map(record) {
+    let Outgoing { body, opts_out, opts_in, left_out } = match pipeline.mapping.map(record) {
         Mapped::Send(outgoing) => outgoing,
         Mapped::Skip(reason) => return Prepared::Skip(reason),
         Mapped::Reject(reason) => return Prepared::Reject(reason, None),
     };
     let payload = Payload { key: record.key.clone(), body: Some(body) };
-    let opts_out = opts_out || ends.sink.opts_out(&payload);
-    let key = fingerprint(&record.key);
+    let opts_out = opts_out || pipeline.sink.opts_out(&payload);
+    let key = record_key(&record.key);
     let pending = PendingRecord { key, payload, opts_out, opts_in, changed: record.changed };
-    match ends.sink.refusal(&pending.payload) {
+    match pipeline.sink.refusal(&pending.payload) {
         Some(reason) => Prepared::Reject(reason, Some(pending)),
         None => Prepared::Send(pending, left_out),
     }
@@ -66,7 +66,7 @@ pub fn prepare(ends: &Ends, record: &Record) -> Prepared {
 impl PendingRecord {
     /// Returns the pending deletion of a record that is gone at the source.
     pub fn deletion(key: String, changed: Option<DateTime<Utc>>) -> Self {
-        let print = fingerprint(&key);
+        let print = record_key(&key);
         PendingRecord {
             key: print,
             payload: Payload { key, body: None },
@@ -79,7 +79,7 @@ impl PendingRecord {
     /// Returns the dead letter of a payload that the sink refused or would refuse.
     pub fn dead_letter(self, entry: String, reason: String, now: DateTime<Utc>) -> DeadLetter {
         let PendingRecord { payload: Payload { key, body }, opts_out, changed, .. } = self;
-        let (time, deleted) = (time::wire(now), body.is_none());
+        let (time, deleted) = (time::rfc3339(now), body.is_none());
         DeadLetter { key, entry, reason, request_id: None, time, changed, opts_out, deleted, payload: body }
     }
 
@@ -100,7 +100,7 @@ pub fn dead_letter(record: &Record, entry: String, reason: Reason, now: DateTime
             None => reason.to_owned(),
         },
         request_id: None,
-        time: time::wire(now),
+        time: time::rfc3339(now),
         changed: record.changed,
         opts_out: false,
         deleted: record.deleted,
@@ -119,8 +119,8 @@ pub fn dead_letter(record: &Record, entry: String, reason: Reason, now: DateTime
 /// Any fault of the sink except [`Fault::TooLarge`], and a cache that can't be written. The fate of the
 /// records is unknown then.
 pub async fn deliver(
-    ends: &Ends,
-    unchanged: Option<&Unchanged>,
+    pipeline: &Pipeline,
+    unchanged: Option<&DeliveryCache>,
     batch: Vec<PendingRecord>,
 ) -> Result<Delivered, Fault> {
     if let Some(unchanged) = unchanged {
@@ -136,12 +136,13 @@ pub async fn deliver(
     let whole = 0..payloads.len();
     let mut ranges = vec![whole];
     while let Some(range) = ranges.pop() {
-        match ends.sink.deliver(&payloads[range.clone()]).await {
+        match pipeline.sink.deliver(&payloads[range.clone()]).await {
             Ok(receipt) => {
                 if let Some(unchanged) = unchanged {
-                    let accepted = range
-                        .map(|index| (records[index].0, unchanged.print(&payloads[index]), records[index].1));
-                    let now = ends.source.now();
+                    let accepted = range.map(|index| {
+                        (records[index].0, unchanged.digest(&payloads[index]), records[index].1)
+                    });
+                    let now = pipeline.source.now();
                     unchanged.accepted(accepted.collect(), receipt.request_id, now).await?;
                 }
             }

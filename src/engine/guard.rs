@@ -1,4 +1,4 @@
-//! Decides when a run has so many opt-outs or opt-ins that they are probably a mistake. Pure.
+//! Decides when the opt-outs or opt-ins of a run are too many and look like a mistake. Pure.
 
 /// Number of records up to which a list is never stopped.
 const SMALL: u64 = 1000;
@@ -7,7 +7,7 @@ const SHARE: u64 = 5;
 
 /// The safety brake of one pass.
 #[derive(Debug, Clone, Copy)]
-pub struct Brake {
+pub struct MassChangeGuard {
     /// Opt-outs that are not new: for a full load, those of the previous full load; for a pass over changes,
     /// 0. `None`: a full load without a previous one to compare with, which may have any number.
     pub expected: Option<u64>,
@@ -21,7 +21,7 @@ pub struct Changes {
     pub opt_ins: u64,
 }
 
-impl Brake {
+impl MassChangeGuard {
     /// Returns whether the brake would stop the smallest list that it can stop; if not, the size of the list
     /// is irrelevant.
     pub fn may_trip(self, changes: Changes) -> bool {
@@ -59,16 +59,18 @@ mod tests {
             (0, 200, 1001, false),
             (0, 201, 1001, true),
         ] {
-            let (brake, changes) = (Brake { expected: Some(expected) }, Changes { opt_outs, opt_ins: 0 });
+            let (brake, changes) =
+                (MassChangeGuard { expected: Some(expected) }, Changes { opt_outs, opt_ins: 0 });
             let told = format!("{opt_outs} of {list}, {expected} expected");
             assert_eq!(brake.stops_opt_outs(changes, list), trips, "{told}");
             assert!(!trips || brake.may_trip(changes));
-            assert!(!Brake { expected: None }.may_trip(changes));
+            assert!(!MassChangeGuard { expected: None }.may_trip(changes));
             // No opt-ins are expected.
-            let (brake, changes) = (Brake { expected: None }, Changes { opt_outs: 0, opt_ins: opt_outs });
+            let (brake, changes) =
+                (MassChangeGuard { expected: None }, Changes { opt_outs: 0, opt_ins: opt_outs });
             assert_eq!(brake.stops_opt_ins(changes, list), list > 1000 && opt_outs * 5 > list, "{told}");
             assert!(brake.may_trip(changes) || opt_outs <= 200);
         }
-        assert!(!Brake { expected: Some(0) }.may_trip(Changes { opt_outs: 200, opt_ins: 200 }));
+        assert!(!MassChangeGuard { expected: Some(0) }.may_trip(Changes { opt_outs: 200, opt_ins: 200 }));
     }
 }

@@ -33,12 +33,12 @@ use self::{
 };
 use super::{
     clocks::Noticed,
-    paging::listing::{Pace, Sweeping},
-    plan::{Ends, Plan},
+    paging::listing::{ListingProgress, Pace},
+    plan::{Pipeline, Plan},
 };
 use crate::{
     base::fault::Fault,
-    source::Pages,
+    source::Paging,
     store::{
         checkpoint::{Checkpoint, Header, Line},
         ledger,
@@ -53,7 +53,7 @@ const PROGRESS: Duration = Duration::from_secs(30);
 /// The context that all parts of a pass share.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    pub ends: &'a Ends,
+    pub pipeline: &'a Pipeline,
     pub plan: &'a Plan,
 }
 
@@ -94,7 +94,7 @@ impl<'a> Pass<'a> {
         checkpoint: &'a mut Checkpoint,
         beginning: Beginning<'a>,
     ) -> Option<Self> {
-        let Context { ends, plan } = context;
+        let Context { pipeline, plan } = context;
         let Beginning { header, lines, baseline, holds_back, unrecorded, noticed } = beginning;
         let (listings, seen) = listings(context, header, lines)?;
         let mut counts = header.counts.clone();
@@ -105,14 +105,14 @@ impl<'a> Pass<'a> {
             counts.fields.clone_from(&last.fields);
         }
         // A source that is read completely may date its records arbitrarily.
-        let read = seen.iter().filter(|_| !ends.rereads()).filter_map(Seen::newest).max();
+        let read = seen.iter().filter(|_| !pipeline.rereads()).filter_map(Seen::newest).max();
         let start = Instant::now();
         let mut reader = Reader::new(context, listings, header.server, start);
         (reader.confirmed, reader.before) = (!lines.is_empty(), header.before);
         let mut intake = Intake::new(context, seen, counts, baseline.known, holds_back);
         intake.noticed = Noticed { newest: read.max(header.newest), ..Noticed::default() };
         intake.noticed.add(noticed);
-        for line in lines.iter().filter(|_| !ends.rereads()) {
+        for line in lines.iter().filter(|_| !pipeline.rereads()) {
             let rows = Seen::default().decode(&line.rows, &line.names)?;
             intake.note_repeats(line.walk, rows.iter().map(|row| row.key));
         }
@@ -221,12 +221,16 @@ impl<'a> Pass<'a> {
 
 /// Opens the listings of a pass, or resumes those of an interrupted one. Returns the listings, and for each
 /// of them the records read so far.
-fn listings(context: Context<'_>, header: &Header, lines: &[Line]) -> Option<(Vec<Sweeping>, Vec<Seen>)> {
-    let Context { ends, plan } = context;
+fn listings(
+    context: Context<'_>,
+    header: &Header,
+    lines: &[Line],
+) -> Option<(Vec<ListingProgress>, Vec<Seen>)> {
+    let Context { pipeline, plan } = context;
     let pace = Pace {
         size: plan.items_per_request,
         workers: plan.worker_count,
-        chained: matches!(ends.source.pages(), Pages::Chain(_)),
+        chained: matches!(pipeline.source.pages(), Paging::Cursor(_)),
         server: header.server,
         totals_wrong: header.totals_wrong,
     };
@@ -234,7 +238,7 @@ fn listings(context: Context<'_>, header: &Header, lines: &[Line]) -> Option<(Ve
     for (walk, window) in header.windows.iter().enumerate() {
         let of_walk: Vec<&Line> = lines.iter().filter(|line| line.walk == walk).collect();
         let mut seen = Seen::default();
-        listings.push(Sweeping::new(*window, pace).resume(&of_walk, &mut seen)?);
+        listings.push(ListingProgress::new(*window, pace).resume(&of_walk, &mut seen)?);
         records.push(seen);
     }
     Some((listings, records))

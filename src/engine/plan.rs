@@ -16,15 +16,15 @@ use crate::{
     base::{clock::Clock, counts::Counts, fault::Fault},
     mapping::Mapping,
     sink::Sink,
-    source::{Pages, Rows, Source},
+    source::{OffsetPaging, Paging, Source},
     store::{
-        cache::Unchanged,
+        cache::DeliveryCache,
         migrate::{self, Past, Place},
     },
 };
 
 /// The source, the mapping and the sink of one list.
-pub struct Ends {
+pub struct Pipeline {
     pub source: Box<dyn Source>,
     pub mapping: Box<dyn Mapping>,
     pub sink: Arc<dyn Sink>,
@@ -38,16 +38,16 @@ pub struct Ends {
     pub delivery: String,
 }
 
-impl Ends {
+impl Pipeline {
     /// Returns the rows of a source with offset paging.
     ///
     /// # Errors
     ///
     /// [`Fault::List`] for a source with cursor paging.
-    pub fn rows(&self) -> Result<&dyn Rows, Fault> {
+    pub fn rows(&self) -> Result<&dyn OffsetPaging, Fault> {
         match self.source.pages() {
-            Pages::Rows(rows) => Ok(rows),
-            Pages::Chain(_) => Err(Fault::list("this source does not support reading by offset")),
+            Paging::Offset(rows) => Ok(rows),
+            Paging::Cursor(_) => Err(Fault::list("this source does not support reading by offset")),
         }
     }
 
@@ -58,7 +58,7 @@ impl Ends {
 
     /// Returns whether every run reads the whole list.
     pub fn rereads(&self) -> bool {
-        matches!(self.source.pages(), Pages::Chain(_))
+        matches!(self.source.pages(), Paging::Cursor(_))
     }
 }
 
@@ -85,7 +85,7 @@ pub struct Plan {
     pub dead_letter: PathBuf,
     /// Everything that the result depends on, as text: a run does not resume a checkpoint with another
     /// origin.
-    pub origin: String,
+    pub run_fingerprint: String,
     /// Whether members were delivered before, even without a ledger.
     pub delivered_before: bool,
     /// Whether the archived listing is read at all.
@@ -96,11 +96,11 @@ pub struct Plan {
     pub past: Past,
     /// Consent scope in which the opt-outs of full loads are compared: the delivery and the entry's consent
     /// settings.
-    pub audience: String,
+    pub consent_scope: String,
     /// Whether any number of opt-outs and opt-ins is allowed.
     pub allow_mass_change: bool,
     /// Cache of what the sink has accepted of each record, if the entry uses one.
-    pub unchanged: Unchanged,
+    pub unchanged: DeliveryCache,
     /// Whether to skip payloads that the sink already has.
     pub holds_back: bool,
     /// Set when the sink has accepted something.
@@ -112,8 +112,8 @@ pub struct Plan {
 impl Plan {
     /// Returns where the entry's files are.
     pub fn place(&self) -> Place<'_> {
-        let Plan { folder, list_folder, dead_letter, origin, .. } = self;
-        Place { folder, list_folder, dead_letter, origin }
+        let Plan { folder, list_folder, dead_letter, run_fingerprint, .. } = self;
+        Place { folder, list_folder, dead_letter, run_fingerprint }
     }
 
     /// Returns the name that distinguishes the entry from the others of its list.

@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
     deliver::{PendingRecord, Prepared, deliver, prepare},
-    plan::Ends,
+    plan::Pipeline,
 };
 use crate::{
     base::{
@@ -22,11 +22,11 @@ use crate::{
     },
     sink::Deletion,
     store::{
-        cache::Unchanged,
+        cache::DeliveryCache,
         dead_letter::{self, DeadLetter},
         ledger::{self, Delivered},
         progress::{Row, UNTIMED},
-        seen::{Seen, fingerprint},
+        seen::{Seen, record_key},
     },
 };
 
@@ -44,7 +44,7 @@ pub struct Letters {
     /// Older names of the entries, each with the current one.
     pub renamed: Vec<(String, String)>,
     /// Cache of what the sink has accepted of each record, if the entry uses one.
-    pub unchanged: Unchanged,
+    pub unchanged: DeliveryCache,
     /// Whether to send nothing and write nothing.
     pub dry_run: bool,
 }
@@ -75,7 +75,7 @@ pub struct Replayed {
 ///
 /// The fault of the source, the sink or a file. The dead letters of records whose fate is unknown then stay
 /// in the file.
-pub async fn run(ends: &Ends, letters: &Letters) -> Result<Replayed, Fault> {
+pub async fn run(pipeline: &Pipeline, letters: &Letters) -> Result<Replayed, Fault> {
     if !letters.dry_run {
         letters.unchanged.begin().await?;
         dead_letter::rename(&letters.file, letters.renamed.clone()).await?;
@@ -86,21 +86,21 @@ pub async fn run(ends: &Ends, letters: &Letters) -> Result<Replayed, Fault> {
     let mut replayed =
         Replayed { letters: wanted.len(), unreadable, dry_run: letters.dry_run, ..Replayed::default() };
     let summary = ledger::summary(&letters.list_folder).await?;
-    ends.mapping.choose(summary.as_ref().and_then(|summary| summary.choice.clone()));
+    pipeline.mapping.choose(summary.as_ref().and_then(|summary| summary.choice.clone()));
     let (nameless, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(key, _)| is_nameless(key));
     if !nameless.is_empty() {
         replayed.nameless = nameless.len();
         replayed.rejected.insert(UNREADABLE.to_owned(), nameless.len() as u64);
     }
-    for wanted in wanted.chunks(ends.sink.limits().records) {
+    for wanted in wanted.chunks(pipeline.sink.limits().records) {
         let found: Vec<Option<Record>> = stream::iter(wanted)
-            .map(|(key, _)| ends.source.find(key))
+            .map(|(key, _)| pipeline.source.find(key))
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
         let mut fates = Fates::new(&letters.entry);
-        let (found, gone) = fates.found(wanted, found, ends.sink.deletion() == Deletion::Sent);
-        fates.send(ends, &found, gone, letters).await?;
+        let (found, gone) = fates.found(wanted, found, pipeline.sink.deletion() == Deletion::Sent);
+        fates.send(pipeline, &found, gone, letters).await?;
         fates.keep_opt_outs(wanted);
         fates.count(&mut replayed);
         if !letters.dry_run {
@@ -115,7 +115,7 @@ pub async fn run(ends: &Ends, letters: &Letters) -> Result<Replayed, Fault> {
 
 /// The combined dead letters of one record.
 #[derive(Debug, Clone, Copy, Default)]
-struct Wanted {
+struct ReplayTarget {
     /// Time of the record's last change: an older version than this is a stale snapshot.
     changed: Option<DateTime<Utc>>,
     opts_out: bool,
@@ -125,8 +125,8 @@ struct Wanted {
 
 /// Combines an entry's dead letters by record. The dead letters of entries that no longer exist belong to
 /// every entry.
-fn wanted(read: Vec<DeadLetter>, letters: &Letters) -> BTreeMap<String, Wanted> {
-    let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
+fn wanted(read: Vec<DeadLetter>, letters: &Letters) -> BTreeMap<String, ReplayTarget> {
+    let mut wanted: BTreeMap<String, ReplayTarget> = BTreeMap::new();
     for letter in read {
         let entry = dead_letter::name_of(&letter, &letters.renamed);
         if entry == letters.entry || !letters.entries.iter().any(|known| known == entry) {
@@ -165,7 +165,7 @@ impl Fates {
     /// whose deletion has to be sent.
     fn found(
         &mut self,
-        wanted: &[(String, Wanted)],
+        wanted: &[(String, ReplayTarget)],
         found: Vec<Option<Record>>,
         deletes: bool,
     ) -> (Vec<Record>, Vec<String>) {
@@ -184,7 +184,7 @@ impl Fates {
     }
 
     /// Keeps the opt-outs of records that are now gone or skipped: a person has to handle them.
-    fn keep_opt_outs(&mut self, wanted: &[(String, Wanted)]) {
+    fn keep_opt_outs(&mut self, wanted: &[(String, ReplayTarget)]) {
         for (key, _) in wanted.iter().filter(|(_, wanted)| wanted.opts_out) {
             if matches!(self.known.get(key), Some(Fate::Gone | Fate::Skipped(_))) {
                 self.note(key, Fate::Rejected("opt_out_undelivered".into()));
@@ -195,16 +195,16 @@ impl Fates {
     /// Sends records as the entry maps them now.
     async fn send(
         &mut self,
-        ends: &Ends,
+        pipeline: &Pipeline,
         records: &[Record],
         gone: Vec<String>,
         letters: &Letters,
     ) -> Result<(), Fault> {
         let mut batch: Vec<PendingRecord> =
             gone.into_iter().map(|key| PendingRecord::deletion(key, None)).collect();
-        let now = || ends.source.now();
+        let now = || pipeline.source.now();
         for record in records {
-            match prepare(ends, record) {
+            match prepare(pipeline, record) {
                 Prepared::Send(pending, _) => batch.push(pending),
                 Prepared::Skip(reason) => self.note(&record.key, Fate::Skipped(reason.to_owned())),
                 Prepared::Reject(reason, pending) => {
@@ -220,7 +220,7 @@ impl Fates {
         if letters.dry_run || batch.is_empty() {
             return Ok(());
         }
-        for (pending, problem) in deliver(ends, letters.unchanged.on(), batch).await?.refused {
+        for (pending, problem) in deliver(pipeline, letters.unchanged.on(), batch).await?.refused {
             self.note(&pending.payload.key, Fate::Rejected("refused".into()));
             self.letters.push(pending.refused(self.entry.clone(), problem, now()));
         }
@@ -249,7 +249,7 @@ impl Fates {
         for record in records.iter().filter(|record| record.changed.is_some_and(|changed| changed <= until)) {
             if matches!(self.known[&record.key], Fate::Sent | Fate::Skipped(_)) {
                 let second = record.changed.map_or(UNTIMED, |changed| changed.timestamp());
-                seen.insert(Row { key: fingerprint(&record.key), second }, &record.status, SENT);
+                seen.insert(Row { key: record_key(&record.key), second }, &record.status, SENT);
             }
         }
         let delivered = Delivered {
@@ -269,7 +269,7 @@ impl Fates {
     /// Updates the dead letters of the records that are still rejected, and removes the others.
     async fn keep(self, file: &Path) -> Result<(), Fault> {
         let settled = self.known.iter().filter(|(_, fate)| !matches!(fate, Fate::Rejected(_)));
-        let settled: HashSet<u128> = settled.map(|(key, _)| fingerprint(key)).collect();
+        let settled: HashSet<u128> = settled.map(|(key, _)| record_key(key)).collect();
         dead_letter::append(file, self.letters).await?;
         dead_letter::tidy(file, &self.entry, settled).await
     }
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_deletion_that_was_refused_is_sent_again_only_to_a_sink_that_accepts_deletions() {
-        let wanted = |deleted| ("a".to_owned(), Wanted { deleted, ..Wanted::default() });
+        let wanted = |deleted| ("a".to_owned(), ReplayTarget { deleted, ..ReplayTarget::default() });
         for (deleted, deletes, gone, fate) in
             [(true, true, 1, None), (true, false, 0, Some(Fate::Gone)), (false, true, 0, Some(Fate::Gone))]
         {

@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     clocks::Noticed,
-    guard::Brake,
+    guard::MassChangeGuard,
     pass::{Baseline, Beginning, Context, Pass},
-    plan::{Ended, Ends, Outcome, Plan},
+    plan::{Ended, Outcome, Pipeline, Plan},
     windows::{Done, a_second_has_passed, catch_up, leave_out, same_again},
 };
 use crate::{
@@ -39,15 +39,15 @@ const CATCH_UPS: u32 = 3;
 ///
 /// The fault that prevents the list from being delivered: a hold, a source or a sink that fails, records that
 /// nothing explains, or clocks that contradict each other.
-pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<Ended, Fault> {
+pub async fn run(pipeline: &Pipeline, plan: &Plan, stop: &CancellationToken) -> Result<Ended, Fault> {
     let (entry, entries) = (plan.entry(), plan.past.names());
     let allowed = plan.allow_mass_change.then_some(entry.as_str());
-    hold::check(&plan.list_folder, &ends.delivery, &plan.list_id, allowed, entries.as_deref()).await?;
+    hold::check(&plan.list_folder, &pipeline.delivery, &plan.list_id, allowed, entries.as_deref()).await?;
     migrate::take_over(plan.place(), &plan.past).await?;
     plan.unchanged.begin().await?;
-    let (checkpoint, left) = Checkpoint::open(&plan.folder, &plan.origin).await?;
+    let (checkpoint, left) = Checkpoint::open(&plan.folder, &plan.run_fingerprint).await?;
     let known = Ledger::load(&plan.list_folder).await?;
-    let mut run = Run { ends, plan, stop, checkpoint, known, noticed: Noticed::default() };
+    let mut run = Run { pipeline, plan, stop, checkpoint, known, noticed: Noticed::default() };
     let mut next = match run.begin(left).await? {
         Step::Pass(next) => next,
         Step::End(ended) => return Ok(ended),
@@ -61,7 +61,7 @@ pub async fn run(ends: &Ends, plan: &Plan, stop: &CancellationToken) -> Result<E
 }
 
 struct Run<'a> {
-    ends: &'a Ends,
+    pipeline: &'a Pipeline,
     plan: &'a Plan,
     stop: &'a CancellationToken,
     checkpoint: Checkpoint,
@@ -98,27 +98,27 @@ enum Kind {
 impl Run<'_> {
     /// Decides where the run begins.
     async fn begin(&self, left: Option<(Header, Vec<Line>)>) -> Result<Step, Fault> {
-        let Run { ends, plan, .. } = *self;
+        let Run { pipeline, plan, .. } = *self;
         let summary = self.known.as_ref().map(|ledger| &ledger.summary);
-        let (mut header, lines) = before::begin(ends, plan, summary, left);
-        if !before::may_begin(ends, plan, summary, lines.is_empty(), self.stop).await {
+        let (mut header, lines) = before::begin(pipeline, plan, summary, left);
+        if !before::may_begin(pipeline, plan, summary, lines.is_empty(), self.stop).await {
             return Ok(Step::End(Ended::Stopped(header.counts)));
         }
         before::warn_beforehand(plan, summary);
         let choice = lines.last().and_then(|line| line.choice.clone()).or(header.choice.clone());
-        ends.mapping.choose(choice.or(summary.and_then(|summary| summary.choice.clone())));
+        pipeline.mapping.choose(choice.or(summary.and_then(|summary| summary.choice.clone())));
         if !lines.is_empty() {
             return Ok(Step::Pass(NextPass { kind: Kind::Resumed(lines), header }));
         }
-        if plan.since.is_none() && plan.start_offset > 0 && !ends.rereads() {
-            leave_out(ends, plan, &mut header).await?;
+        if plan.since.is_none() && plan.start_offset > 0 && !pipeline.rereads() {
+            leave_out(pipeline, plan, &mut header).await?;
         }
         Ok(Step::Pass(NextPass { kind: Kind::First, header }))
     }
 
     /// Makes a pass.
     async fn pass(&mut self, next: NextPass) -> Result<Step, Fault> {
-        let Run { ends, plan, stop, .. } = *self;
+        let Run { pipeline, plan, stop, .. } = *self;
         let NextPass { kind, header } = next;
         let lines: &[Line] = if let Kind::Resumed(lines) = &kind { lines } else { &[] };
         if lines.is_empty() {
@@ -127,12 +127,12 @@ impl Run<'_> {
         let beginning = Beginning {
             header: &header,
             lines,
-            baseline: baseline(ends, plan, &header, self.known.as_ref()),
-            holds_back: plan.holds_back || (ends.rereads() && header.pass > 1),
+            baseline: baseline(pipeline, plan, &header, self.known.as_ref()),
+            holds_back: plan.holds_back || (pipeline.rereads() && header.pass > 1),
             unrecorded: self.known.is_none() && matches!(kind, Kind::First | Kind::Resumed(_)),
             noticed: std::mem::take(&mut self.noticed),
         };
-        let Some(mut pass) = Pass::new(Context { ends, plan }, &mut self.checkpoint, beginning) else {
+        let Some(mut pass) = Pass::new(Context { pipeline, plan }, &mut self.checkpoint, beginning) else {
             let hint = "discard it with `importer go --fresh`";
             return Err(Fault::list("the checkpoint of the list can't be read").hint(hint));
         };
@@ -145,23 +145,23 @@ impl Run<'_> {
         self.noticed = pass.noticed().clone();
         let mut done = pass.done();
         if let Err(why) = explained {
-            return repeat(ends, plan, &kind, header, done, &why).await;
+            return repeat(pipeline, plan, &kind, header, done, &why).await;
         }
-        if let Err(fault) = ends.clocks().holds(done.until, self.noticed.newest) {
+        if let Err(fault) = pipeline.clocks().holds(done.until, self.noticed.newest) {
             // The next run opens a new window.
             Checkpoint::discard(&plan.folder).await?;
             return Err(fault);
         }
-        let unlisted = after::record(ends, plan, header.pass, &pass, &done).await?;
+        let unlisted = after::record(pipeline, plan, header.pass, &pass, &done).await?;
         // Entries of one list may read different parts of it.
-        done.counts.unlisted += if ends.rereads() && plan.alone { unlisted } else { 0 };
-        if has_caught_up(ends, plan, &kind, &header, &done) {
+        done.counts.unlisted += if pipeline.rereads() && plan.alone { unlisted } else { 0 };
+        if has_caught_up(pipeline, plan, &kind, &header, &done) {
             return Ok(Step::End(self.finished(done)));
         }
-        if !a_second_has_passed(ends, done.until, stop).await {
+        if !a_second_has_passed(pipeline, done.until, stop).await {
             return Ok(Step::End(Ended::Stopped(done.counts)));
         }
-        Ok(Step::Pass(NextPass { kind: Kind::CatchUp, header: catch_up(ends, plan, header, done) }))
+        Ok(Step::Pass(NextPass { kind: Kind::CatchUp, header: catch_up(pipeline, plan, header, done) }))
     }
 
     fn finished(&mut self, done: Done) -> Ended {
@@ -171,7 +171,7 @@ impl Run<'_> {
             until,
             elapsed: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
             counts,
-            unknown: self.ends.mapping.unknown(),
+            unknown: self.pipeline.mapping.unknown(),
             noticed: std::mem::take(&mut self.noticed),
         })
     }
@@ -183,7 +183,7 @@ impl Run<'_> {
 ///
 /// That pass was a repetition already.
 async fn repeat(
-    ends: &Ends,
+    pipeline: &Pipeline,
     plan: &Plan,
     kind: &Kind,
     header: Header,
@@ -196,12 +196,12 @@ async fn repeat(
         return Err(Fault::list(format!("{why}. {}", done.counts)).hint(hint));
     }
     warn!("list {:?}: {why}; reading the window again.", plan.list_id);
-    Ok(Step::Pass(NextPass { kind: Kind::Repeated, header: same_again(ends, plan, header, done) }))
+    Ok(Step::Pass(NextPass { kind: Kind::Repeated, header: same_again(pipeline, plan, header, done) }))
 }
 
 /// Returns whether no further pass is needed.
-fn has_caught_up(ends: &Ends, plan: &Plan, kind: &Kind, header: &Header, done: &Done) -> bool {
-    let caught_up = match ends.rereads() {
+fn has_caught_up(pipeline: &Pipeline, plan: &Plan, kind: &Kind, header: &Header, done: &Done) -> bool {
+    let caught_up = match pipeline.rereads() {
         // A resumed run with cursor paging has read the list as it was when the run began.
         true => !matches!(kind, Kind::Resumed(_)),
         false => plan.since.is_some() || (header.pass > 1 && !done.big),
@@ -210,17 +210,22 @@ fn has_caught_up(ends: &Ends, plan: &Plan, kind: &Kind, header: &Header, done: &
 }
 
 /// Returns the values that the changes of consent in a pass are compared with.
-fn baseline<'a>(ends: &Ends, plan: &Plan, header: &Header, known: Option<&'a Ledger>) -> Baseline<'a> {
+fn baseline<'a>(
+    pipeline: &Pipeline,
+    plan: &Plan,
+    header: &Header,
+    known: Option<&'a Ledger>,
+) -> Baseline<'a> {
     // Cursor paging reports no total; the number of records in the ledger replaces it.
-    let listed = ends.rereads().then(|| known.map_or(0, |ledger| ledger.summary.len()));
+    let listed = pipeline.rereads().then(|| known.map_or(0, |ledger| ledger.summary.len()));
     if plan.allow_mass_change {
         return Baseline { brake: None, known: None, listed };
     }
     // A full load is compared with the previous one, if there is one. In a pass over changes, every opt-out
     // counts.
     let full = plan.since.is_none() && header.pass == 1;
-    let last = known.and_then(|ledger| ledger.summary.opt_outs(&plan.audience));
-    Baseline { brake: Some(Brake { expected: if full { last } else { Some(0) } }), known, listed }
+    let last = known.and_then(|ledger| ledger.summary.opt_outs(&plan.consent_scope));
+    Baseline { brake: Some(MassChangeGuard { expected: if full { last } else { Some(0) } }), known, listed }
 }
 
 fn log_resumed(plan: &Plan, pass: &Pass) {

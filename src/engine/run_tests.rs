@@ -24,24 +24,24 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Ended, Ends, Plan, run};
+use super::{Ended, Pipeline, Plan, run};
 use crate::{
     base::{
         clock::Clock,
         fault::Fault,
         record::{Mapped, Outgoing, Payload, Reason, Record},
         time,
-        window::{Page, Span, Sweep, Window},
+        window::{Listing, Page, Span, Window},
     },
     mapping::Mapping,
     sink::{BatchLimits, Receipt, Sink},
-    source::{Pages, Rows, Source},
+    source::{OffsetPaging, Paging, Source},
     store::{
-        cache::Unchanged,
+        cache::DeliveryCache,
         checkpoint::Checkpoint,
         dead_letter,
         migrate::Past,
-        seen::{Seen, fingerprint},
+        seen::{Seen, record_key},
     },
 };
 
@@ -91,8 +91,8 @@ impl Source for List {
         *NOON + TimeDelta::from_std(self.begun.elapsed()).unwrap()
     }
 
-    fn pages(&self) -> Pages<'_> {
-        Pages::Rows(self)
+    fn pages(&self) -> Paging<'_> {
+        Paging::Offset(self)
     }
 
     fn find<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
@@ -110,10 +110,10 @@ impl Clock for List {
     }
 }
 
-impl Rows for List {
+impl OffsetPaging for List {
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
         let within = |row: &u64| {
-            window.sweep == Sweep::Listed
+            window.listing == Listing::Listed
                 && window.since.is_none_or(|since| self.changed(*row) > since)
                 && window.until.is_none_or(|until| self.changed(*row) <= until)
         };
@@ -274,14 +274,14 @@ fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         folder: folder.to_owned(),
         list_folder: folder.to_owned(),
         dead_letter: folder.join("dead.ndjson"),
-        origin: "null".into(),
+        run_fingerprint: "null".into(),
         delivered_before: false,
         reads_archived: true,
         alone: true,
         past: Past::default(),
-        audience: String::new(),
+        consent_scope: String::new(),
         allow_mass_change: false,
-        unchanged: Unchanged::new(folder, "", 1, None),
+        unchanged: DeliveryCache::new(folder, "", 1, None),
         holds_back: false,
         taken: Arc::default(),
         confirm: None,
@@ -296,7 +296,7 @@ fn runtime() -> Runtime {
 
 /// Runs the list, but drops the run after this number of polls. Returns its result; `None` if it was dropped.
 async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ended, Fault>> {
-    let ends = Ends {
+    let pipeline = Pipeline {
         source: Box::new(store.list),
         mapping: Box::new(SomeAreSkipped),
         sink: Arc::new(store.clone()),
@@ -307,7 +307,7 @@ async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ende
     };
     let stop = CancellationToken::new();
     let ended = {
-        let mut running = pin!(run(&ends, plan, &stop));
+        let mut running = pin!(run(&pipeline, plan, &stop));
         let mut polled = 0;
         poll_fn(|context| {
             if polled == polls {
@@ -332,7 +332,7 @@ async fn settled(folder: &Path) -> BTreeMap<u64, String> {
         lines.iter().for_each(|line| assert!(seen.decode(&line.rows, &line.names).is_some()));
     }
     let fate =
-        |row: u64| seen.get(fingerprint(&row.to_string())).map(|known| seen.name(known.fate).to_owned());
+        |row: u64| seen.get(record_key(&row.to_string())).map(|known| seen.name(known.fate).to_owned());
     (0..ROWS).filter_map(|row| Some((row, fate(row)?))).collect()
 }
 
@@ -558,7 +558,7 @@ fn a_run_of_another_origin_starts_from_its_beginning() {
             polls += 3;
         }
         store.accepted.lock().unwrap().clear();
-        let other = Plan { origin: "another null".into(), ..first };
+        let other = Plan { run_fingerprint: "another null".into(), ..first };
         let ended = cut_off(&store, &other, usize::MAX).await;
         assert_all_delivered(&store, ended.unwrap().unwrap(), "another origin");
     });

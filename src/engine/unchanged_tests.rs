@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    plan::{Ended, Ends, Plan},
+    plan::{Ended, Pipeline, Plan},
     run,
 };
 use crate::{
@@ -31,12 +31,12 @@ use crate::{
         fault::{Fault, Problem},
         record::{Mapped, Outgoing, Payload, Record},
         time,
-        window::{Cursor, Link},
+        window::{Cursor, CursorPage},
     },
     mapping::Mapping,
     sink::{BatchLimits, Deletion, Receipt, Sink},
-    source::{Chain, Pages, Source},
-    store::{cache::Unchanged, checkpoint::Checkpoint, migrate::Past},
+    source::{CursorPaging, Paging, Source},
+    store::{cache::DeliveryCache, checkpoint::Checkpoint, migrate::Past},
 };
 
 const ROWS: u64 = 24;
@@ -47,12 +47,12 @@ const TICK: Duration = Duration::from_millis(1);
 static NOON: LazyLock<DateTime<Utc>> = LazyLock::new(|| time::parse("2026-11-21T12:00:00").unwrap());
 
 /// The version of each row; `None` for a row that is gone.
-type Rows = BTreeMap<u64, Option<u64>>;
+type OffsetPaging = BTreeMap<u64, Option<u64>>;
 
 #[derive(Clone)]
 struct List {
     begun: Instant,
-    rows: Arc<Mutex<Rows>>,
+    rows: Arc<Mutex<OffsetPaging>>,
 }
 
 impl Source for List {
@@ -60,8 +60,8 @@ impl Source for List {
         *NOON + TimeDelta::from_std(self.begun.elapsed()).unwrap()
     }
 
-    fn pages(&self) -> Pages<'_> {
-        Pages::Chain(self)
+    fn pages(&self) -> Paging<'_> {
+        Paging::Cursor(self)
     }
 
     fn find<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
@@ -82,13 +82,13 @@ impl Clock for Noon {
     }
 }
 
-impl Chain for List {
+impl CursorPaging for List {
     fn follow<'a>(
         &'a self,
         _: DateTime<Utc>,
         cursor: Option<&'a Cursor>,
         _: usize,
-    ) -> BoxFuture<'a, Result<Link, Fault>> {
+    ) -> BoxFuture<'a, Result<CursorPage, Fault>> {
         Box::pin(async move {
             sleep(7 * TICK).await;
             let from: u64 = cursor.map_or(0, |cursor| cursor.0.parse().unwrap());
@@ -103,7 +103,7 @@ impl Chain for List {
             };
             let records = rows.range(from..from + PAGE).map(record).collect();
             let next = (from + PAGE < ROWS).then(|| Cursor((from + PAGE).to_string()));
-            Ok(Link { records, next, at: self.now() })
+            Ok(CursorPage { records, next, at: self.now() })
         })
     }
 }
@@ -116,8 +116,8 @@ impl Source for Twice {
         *NOON
     }
 
-    fn pages(&self) -> Pages<'_> {
-        Pages::Chain(self)
+    fn pages(&self) -> Paging<'_> {
+        Paging::Cursor(self)
     }
 
     fn find<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
@@ -129,13 +129,13 @@ impl Source for Twice {
     }
 }
 
-impl Chain for Twice {
+impl CursorPaging for Twice {
     fn follow<'a>(
         &'a self,
         _: DateTime<Utc>,
         cursor: Option<&'a Cursor>,
         _: usize,
-    ) -> BoxFuture<'a, Result<Link, Fault>> {
+    ) -> BoxFuture<'a, Result<CursorPage, Fault>> {
         let (version, seconds) = if cursor.is_none() { (self.0, 1) } else { (self.1, 2) };
         let record = Record {
             key: "7".into(),
@@ -146,7 +146,7 @@ impl Chain for Twice {
             body: to_raw_value(&(7, version)).unwrap(),
         };
         let next = cursor.is_none().then(|| Cursor("2".into()));
-        Box::pin(async move { Ok(Link { records: vec![record], next, at: *NOON }) })
+        Box::pin(async move { Ok(CursorPage { records: vec![record], next, at: *NOON }) })
     }
 }
 
@@ -166,7 +166,7 @@ impl Mapping for AsItIs {
 /// The records that a sink has. It fails now and then, before or after it accepted a batch.
 #[derive(Clone)]
 struct Store {
-    held: Arc<Mutex<Rows>>,
+    held: Arc<Mutex<OffsetPaging>>,
     taken: Arc<Mutex<usize>>,
     random: Arc<Mutex<Rng>>,
     /// Shares of the deliveries that fail, and of those that are refused because of one record.
@@ -239,14 +239,14 @@ fn plan(folder: &Path) -> Plan {
         folder: folder.to_owned(),
         list_folder: folder.to_owned(),
         dead_letter: folder.join("dead.ndjson"),
-        origin: "null".into(),
+        run_fingerprint: "null".into(),
         delivered_before: false,
         reads_archived: false,
         alone: true,
         past: Past::default(),
-        audience: String::new(),
+        consent_scope: String::new(),
         allow_mass_change: false,
-        unchanged: Unchanged::new(folder, "s", 1, Some(TimeDelta::days(7))),
+        unchanged: DeliveryCache::new(folder, "s", 1, Some(TimeDelta::days(7))),
         holds_back: true,
         taken: Arc::default(),
         confirm: None,
@@ -260,7 +260,7 @@ async fn run(
     folder: &Path,
     polls: usize,
 ) -> Option<Result<Ended, Fault>> {
-    let ends = Ends {
+    let pipeline = Pipeline {
         source: Box::new(list),
         mapping: Box::new(AsItIs),
         sink: Arc::new(store.clone()),
@@ -271,7 +271,7 @@ async fn run(
     };
     let (plan, stop) = (plan(folder), CancellationToken::new());
     let ended = {
-        let mut running = pin!(run::run(&ends, &plan, &stop));
+        let mut running = pin!(run::run(&pipeline, &plan, &stop));
         let mut polled = 0;
         poll_fn(|context| {
             if polled == polls {
@@ -292,7 +292,7 @@ async fn run(
 }
 
 /// There are few versions, so that many rows return to an earlier one.
-fn change(rows: &mut Rows, random: &mut Rng) {
+fn change(rows: &mut OffsetPaging, random: &mut Rng) {
     for _ in 0..random.usize(4..16) {
         let version = (random.u8(..4) > 0).then(|| random.u64(..2));
         rows.insert(random.u64(..ROWS), version);
@@ -318,7 +318,7 @@ async fn a_record_that_returns_to_an_earlier_version_within_a_run_is_sent_again(
 async fn world(seed: u64) -> (u64, usize) {
     let mut random = Rng::with_seed(seed);
     let folder = tempfile::tempdir().unwrap();
-    let rows: Rows = (0..ROWS).map(|row| (row, Some(0))).collect();
+    let rows: OffsetPaging = (0..ROWS).map(|row| (row, Some(0))).collect();
     let list = List { begun: Instant::now(), rows: Arc::new(Mutex::new(rows)) };
     let mut store = store(random.fork(), 0.25, 0.1);
     for _ in 0..10 {

@@ -12,7 +12,7 @@ use crate::{
     store::{
         dead_letter::DeadLetter,
         ledger::{Ledger, Tally},
-        seen::fingerprint,
+        seen::record_key,
     },
 };
 
@@ -21,7 +21,7 @@ const ARCHIVED: &str = "archived";
 
 /// Returns the keys of the records in these dead letters.
 pub fn keys(letters: &[DeadLetter]) -> HashSet<u128> {
-    letters.iter().map(|letter| fingerprint(&letter.key)).collect()
+    letters.iter().map(|letter| record_key(&letter.key)).collect()
 }
 
 /// Both counts, for all records last changed up to `until`.
@@ -110,7 +110,7 @@ impl fmt::Display for Comparison {
             let note = if status == ARCHIVED { "  (only those archived after a load are read)" } else { "" };
             writeln!(f, "  {status:<14} {source:>14} {delivered:>14} {rejected:>14}{note}")?;
         }
-        let (until, missing, gone) = (time::spoken(self.until), self.missing(), self.gone());
+        let (until, missing, gone) = (time::log_format(self.until), self.missing(), self.gone());
         writeln!(
             f,
             "\nThe counts cover records last changed up to {until} UTC, \

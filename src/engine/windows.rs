@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     clocks::continuing,
     paging::offset::LAG,
-    plan::{Ends, Plan},
+    plan::{Pipeline, Plan},
 };
 use crate::{
     base::{
         counts::Counts,
         fault::Fault,
-        window::{Span, Sweep, Window},
+        window::{Listing, Span, Window},
     },
     store::{checkpoint::Header, progress::Server},
 };
@@ -31,14 +31,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// # Errors
 ///
 /// The fault of the request, or [`Fault::List`] if that row has no time.
-pub(super) async fn leave_out(ends: &Ends, plan: &Plan, header: &mut Header) -> Result<(), Fault> {
+pub(super) async fn leave_out(pipeline: &Pipeline, plan: &Plan, header: &mut Header) -> Result<(), Fault> {
     let span = Span { offset: plan.start_offset, count: 1 };
-    let mut page = ends.rows()?.read(&header.windows[0], span).await?;
-    let until = ends.clocks().end();
+    let mut page = pipeline.rows()?.read(&header.windows[0], span).await?;
+    let until = pipeline.clocks().end();
     if header.windows[0].until > Some(until) {
         // The clock of this machine is ahead. After this answer, the source's clock is known.
         header.end_at(until);
-        page = ends.rows()?.read(&header.windows[0], span).await?;
+        page = pipeline.rows()?.read(&header.windows[0], span).await?;
     }
     header.counts.left_out = match page.records.is_empty() {
         true => page.total.min(plan.start_offset),
@@ -73,12 +73,12 @@ pub(super) struct Done {
 /// archived after its delivery must not stay opted in at the sink. The run therefore also reads the archived
 /// listing, from the end of its last window, or from `since` if that is earlier. Without a ledger it reads
 /// that whole listing, except on a true first load, before which no member was delivered.
-pub(super) fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
-    let until = Some(ends.clocks().end());
+pub(super) fn first(pipeline: &Pipeline, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
+    let until = Some(pipeline.clocks().end());
     let since = plan.since.map(|since| continuing(since, plan.overlap));
-    let mut windows = vec![Window { sweep: Sweep::Listed, since, until }];
+    let mut windows = vec![Window { listing: Listing::Listed, since, until }];
     if !plan.reads_archived {
-        return Header::new(&plan.origin, windows);
+        return Header::new(&plan.run_fingerprint, windows);
     }
     let since = recorded.map(|recorded| plan.since.map_or(recorded, |since| since.min(recorded)));
     if since.is_some() || plan.since.is_some() || plan.delivered_before {
@@ -90,9 +90,9 @@ pub(super) fn first(ends: &Ends, plan: &Plan, recorded: Option<DateTime<Utc>>) -
             );
         }
         let since = since.map(|since| continuing(since, plan.overlap));
-        windows.push(Window { sweep: Sweep::Archived, since, until });
+        windows.push(Window { listing: Listing::Archived, since, until });
     }
-    Header::new(&plan.origin, windows)
+    Header::new(&plan.run_fingerprint, windows)
 }
 
 /// Returns how much of the last window the next pass of the same run reads again. Changes that become visible
@@ -103,12 +103,13 @@ fn since_last_pass(plan: &Plan) -> TimeDelta {
 
 /// Opens the windows of a pass over the rows that have changed, and so left their windows, since the last
 /// pass began.
-pub(super) fn catch_up(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
+pub(super) fn catch_up(pipeline: &Pipeline, plan: &Plan, header: Header, done: Done) -> Header {
     let since = Some(continuing(done.until, since_last_pass(plan)));
-    let until = Some(ends.clocks().end());
-    let sweeps = [Sweep::Listed, Sweep::Archived].into_iter().take(if plan.reads_archived { 2 } else { 1 });
-    let windows = sweeps.map(|sweep| Window { sweep, since, until }).collect();
-    let (pass, choice) = (header.pass + 1, ends.mapping.choice());
+    let until = Some(pipeline.clocks().end());
+    let sweeps =
+        [Listing::Listed, Listing::Archived].into_iter().take(if plan.reads_archived { 2 } else { 1 });
+    let windows = sweeps.map(|listing| Window { listing, since, until }).collect();
+    let (pass, choice) = (header.pass + 1, pipeline.mapping.choice());
     let before = Some(done.until);
     Header { pass, windows, choice, before, ..carried_over(header, done) }
 }
@@ -120,13 +121,13 @@ fn carried_over(header: Header, done: Done) -> Header {
 }
 
 /// Opens the windows for a repetition of a pass, up to now.
-pub(super) fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -> Header {
-    let until = Some(ends.clocks().end());
+pub(super) fn same_again(pipeline: &Pipeline, plan: &Plan, header: Header, done: Done) -> Header {
+    let until = Some(pipeline.clocks().end());
     let mut windows = header.windows.clone();
     if windows.len() == 1 && plan.reads_archived {
         // Members have been delivered by now, and may have been archived since.
         windows.push(Window {
-            sweep: Sweep::Archived,
+            listing: Listing::Archived,
             since: Some(continuing(done.until, since_last_pass(plan))),
             until: None,
         });
@@ -136,15 +137,19 @@ pub(super) fn same_again(ends: &Ends, plan: &Plan, header: Header, done: Done) -
     let again = done.counts.again + done.counts.seen - seen;
     let counts =
         Counts { window, left_out, seen, left, late, unexplained, repeated, again, ..done.counts.clone() };
-    Header { windows, counts, choice: ends.mapping.choice(), ..carried_over(header, done) }
+    Header { windows, counts, choice: pipeline.mapping.choice(), ..carried_over(header, done) }
 }
 
 /// Waits until the next window reaches beyond the last one, so that a full load includes the second in which
 /// it began. A list that was filled a moment ago is then loaded completely. A clock that was set back
 /// lengthens the wait to [`LONGEST_WAIT`] at most; the next window reports the clock. Returns false if a stop
 /// was requested.
-pub(super) async fn a_second_has_passed(ends: &Ends, until: DateTime<Utc>, stop: &CancellationToken) -> bool {
-    let left = until + TimeDelta::seconds(2) - ends.clocks().earlier();
+pub(super) async fn a_second_has_passed(
+    pipeline: &Pipeline,
+    until: DateTime<Utc>,
+    stop: &CancellationToken,
+) -> bool {
+    let left = until + TimeDelta::seconds(2) - pipeline.clocks().earlier();
     let left = left.to_std().unwrap_or_default().min(LONGEST_WAIT);
     tokio::select! {
         () = stop.cancelled() => false,

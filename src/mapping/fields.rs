@@ -178,7 +178,7 @@ impl Cast {
             Cast::Flag => flag(value).map(Value::Bool).ok_or("not_a_flag"),
             Cast::Time => {
                 let time = instant(value).ok_or("not_a_time")?;
-                Ok(time::wire(time.to_utc()).into())
+                Ok(time::rfc3339(time.to_utc()).into())
             }
             Cast::Date => {
                 let time = instant(value).ok_or("not_a_date")?;

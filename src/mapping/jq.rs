@@ -15,7 +15,7 @@ use jaq_json::{Val, read};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Mapping, Wanted};
+use super::{Mapping, MappingContext};
 use crate::base::{
     adapter::Chosen,
     record::{Mapped, Outgoing, Record},
@@ -41,7 +41,7 @@ impl Jq {
     ///
     /// The settings do not contain exactly one of `expression` and `file`, the file can't be read, or the
     /// expression is invalid.
-    pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Self, String> {
+    pub fn open(chosen: &Chosen, wanted: &MappingContext) -> Result<Self, String> {
         let code = match chosen.settings()? {
             Settings { expression: Some(expression), file: None } => expression,
             Settings { expression: None, file: Some(file) } => {
@@ -137,7 +137,7 @@ mod tests {
 
     fn open(said: &Value, folder: &Path) -> Result<Jq, String> {
         let (policy, declared) = (Policy::default(), &Values::default());
-        Jq::open(&Chosen::of(said, "jq"), &Wanted { list_id: "a", policy, declared, folder })
+        Jq::open(&Chosen::of(said, "jq"), &MappingContext { list_id: "a", policy, declared, folder })
     }
 
     fn expression(code: &str) -> Result<Jq, String> {

@@ -49,7 +49,7 @@ pub fn is_for_contacts(policy: Policy, declared: &Values) -> bool {
 }
 
 /// What a mapping needs from its entry.
-pub struct Wanted<'a> {
+pub struct MappingContext<'a> {
     pub list_id: &'a str,
     pub policy: Policy,
     /// Values of the fields in [`DECLARED`].
@@ -64,7 +64,7 @@ pub struct Wanted<'a> {
 ///
 /// The type is unknown or not in this build, or a setting is invalid. `importer check` reports the message
 /// with the position of the entry's `mapping`.
-pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Box<dyn Mapping>, String> {
+pub fn open(chosen: &Chosen, wanted: &MappingContext) -> Result<Box<dyn Mapping>, String> {
     Ok(match chosen.kind.as_str() {
         CONTACT => Box::new(OmetriaContact::open(chosen, wanted)?),
         PLAIN => Box::new(AsIs::open(chosen)?),

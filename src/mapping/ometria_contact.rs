@@ -23,7 +23,7 @@ use self::{
     named::Names,
     settings::{ContactSettings, PropertySource, TAGS, default_collection},
 };
-use super::{Mapping, Wanted};
+use super::{Mapping, MappingContext};
 use crate::base::{
     adapter::{Chosen, NoSettings},
     record::{LeftOut, Mapped, Outgoing, Reason, Record},
@@ -46,7 +46,7 @@ impl OmetriaContact {
     /// # Errors
     ///
     /// The mapping has a setting; it takes none, as those of the contacts belong into the entry.
-    pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Self, String> {
+    pub fn open(chosen: &Chosen, wanted: &MappingContext) -> Result<Self, String> {
         let NoSettings {} = chosen.settings()?;
         Ok(OmetriaContact::new(wanted.list_id, ContactSettings::read(wanted.policy, wanted.declared)))
     }

@@ -8,23 +8,23 @@ use std::{
 use log::warn;
 
 use super::{
-    Account, Door, Gate, Transport,
+    Account, AccountClient, RateLimiter, Transport,
     environment::{Environment, Refused, is_loopback},
 };
 use crate::base::clock::Clock;
 
 /// The clients of all accounts, by name.
-pub struct Doors {
+pub struct AccountClients {
     environment: Environment,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
-    open: Mutex<HashMap<&'static str, Arc<Door>>>,
+    open: Mutex<HashMap<&'static str, Arc<AccountClient>>>,
 }
 
-impl Doors {
+impl AccountClients {
     /// Starts without any client. Sends no request.
     pub fn new(environment: Environment, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
-        Doors { environment, transport, clock, open: Mutex::default() }
+        AccountClients { environment, transport, clock, open: Mutex::default() }
     }
 
     /// Returns the client of `service`. The first call makes it, with the settings that `account` reads from
@@ -33,25 +33,26 @@ impl Doors {
     /// # Errors
     ///
     /// A setting of the account is missing or invalid.
-    pub fn door(
+    pub fn client(
         &self,
         service: &'static str,
-        account: impl Fn(&Environment) -> Result<(Account, Gate), Refused>,
-    ) -> Result<Arc<Door>, Refused> {
+        account: impl Fn(&Environment) -> Result<(Account, RateLimiter), Refused>,
+    ) -> Result<Arc<AccountClient>, Refused> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(door) = open.get(service) {
-            return Ok(Arc::clone(door));
+        if let Some(client) = open.get(service) {
+            return Ok(Arc::clone(client));
         }
-        let (account, gate) = account(&self.environment)?;
+        let (account, limiter) = account(&self.environment)?;
         if account.base.scheme() == "http" && !is_loopback(&account.base) {
             let name = account.url_name;
             warn!(
                 "`{name}` is not https: the key and the records are sent unencrypted; use an https address."
             );
         }
-        let door = Door::new(account, gate, Arc::clone(&self.transport), Arc::clone(&self.clock));
-        open.insert(service, Arc::clone(&door));
-        Ok(door)
+        let client =
+            AccountClient::new(account, limiter, Arc::clone(&self.transport), Arc::clone(&self.clock));
+        open.insert(service, Arc::clone(&client));
+        Ok(client)
     }
 
     /// Returns the environment, for settings that belong to no account.

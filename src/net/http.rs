@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use url::Url;
 
 use super::{
-    Caller, Gate, Request, Response, Transport, TransportError,
+    Caller, RateLimiter, Request, Response, Transport, TransportError,
     answer::{ProblemDocument, retry_after, seconds, server_time},
     auth::Session,
     backoff,
@@ -47,9 +47,9 @@ pub struct Account {
 }
 
 /// Client of one account, shared by all lists.
-pub struct Door {
+pub struct AccountClient {
     account: Account,
-    gate: Gate,
+    limiter: RateLimiter,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
     session: Session,
@@ -68,7 +68,7 @@ const OLD: Duration = Duration::from_secs(10);
 /// Client of one account, for one run of one list.
 #[derive(Clone)]
 pub struct Http {
-    door: Arc<Door>,
+    client: Arc<AccountClient>,
     caller: Caller,
 }
 
@@ -83,16 +83,16 @@ enum Kind {
     Aside,
 }
 
-impl Door {
+impl AccountClient {
     /// Makes the client of an account.
     pub fn new(
         account: Account,
-        gate: Gate,
+        limiter: RateLimiter,
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let (session, ahead, told) = (Session::default(), AtomicI64::new(0), Mutex::default());
-        Arc::new(Door { account, gate, transport, clock, session, ahead, told })
+        Arc::new(AccountClient { account, limiter, transport, clock, session, ahead, told })
     }
 
     /// Whether a problem is worth a warning: not logged in the last [`OLD`].
@@ -107,7 +107,7 @@ impl Door {
 
     /// Returns the client for the requests of one caller.
     pub fn open(self: &Arc<Self>, caller: Caller) -> Http {
-        Http { door: Arc::clone(self), caller }
+        Http { client: Arc::clone(self), caller }
     }
 }
 
@@ -115,23 +115,23 @@ impl Http {
     /// Returns the service's time by its last successful response, never ahead of its clock; our own time
     /// before the first response.
     pub fn now(&self) -> DateTime<Utc> {
-        self.door.clock.now() + TimeDelta::milliseconds(self.door.ahead.load(Ordering::Relaxed))
+        self.client.clock.now() + TimeDelta::milliseconds(self.client.ahead.load(Ordering::Relaxed))
     }
 
     /// Returns the address and the keys, which identify the account. Contains secrets.
     pub fn account(&self) -> String {
-        let keys: Vec<&str> = self.door.account.secrets.iter().map(Secret::reveal).collect();
-        format!("{} {}", self.door.account.base, keys.join(" "))
+        let keys: Vec<&str> = self.client.account.secrets.iter().map(Secret::reveal).collect();
+        format!("{} {}", self.client.account.base, keys.join(" "))
     }
 
     /// Returns the address of the account, without keys and without a final slash.
     pub fn address(&self) -> String {
-        self.door.account.base.as_str().trim_end_matches('/').to_owned()
+        self.client.account.base.as_str().trim_end_matches('/').to_owned()
     }
 
     /// Returns the cache for the token of the account, which is empty for accounts without a login.
     pub fn session(&self) -> &Session {
-        &self.door.session
+        &self.client.session
     }
 
     /// Builds `GET base/segment/segment?name=value`. Segments and values may contain any character.
@@ -151,7 +151,7 @@ impl Http {
     }
 
     fn url(&self, path: &[&str]) -> Url {
-        let mut url = self.door.account.base.clone();
+        let mut url = self.client.account.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
@@ -165,7 +165,7 @@ impl Http {
         *request.uri_mut() = url.as_str().parse().unwrap_or_default();
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        headers.extend(self.door.account.headers.iter().cloned());
+        headers.extend(self.client.account.headers.iter().cloned());
         request
     }
 
@@ -227,7 +227,7 @@ impl Http {
                 Err(fault) => fault,
             };
             if kind != Kind::Aside && self.refuses_key(&fault) {
-                self.door.gate.park(fault.problem());
+                self.client.limiter.park(fault.problem());
             }
             let start = *failed.get_or_insert_with(Instant::now);
             let after = if let Fault::Retryable { after, .. } = &fault { *after } else { None };
@@ -235,8 +235,8 @@ impl Http {
             let wait = backoff::delay(attempt, fastrand::f64(), after);
             // The rate limiter pauses all callers, even if this request is not repeated.
             let rests = asks_for_rest(fault.problem());
-            let begins = rests && matches!(fault, Fault::Retryable { .. }) && self.door.gate.cool(wait);
-            if self.caller.once
+            let begins = rests && matches!(fault, Fault::Retryable { .. }) && self.client.limiter.cool(wait);
+            if self.caller.no_retry
                 && let Fault::Retryable { problem, .. } | Fault::TooLarge(problem) = fault
             {
                 let told = "`retry` is false; the next run tries again";
@@ -250,8 +250,8 @@ impl Http {
             let seconds = wait.as_secs_f64();
             let again = format!("attempt {} of {} in {seconds:.1} s", attempt + 1, backoff::TRIES);
             // In an outage every request in flight meets the same problem.
-            let news = if rests { begins } else { self.door.is_news(&problem.to_string()) };
-            let service = self.door.account.service;
+            let news = if rests { begins } else { self.client.is_news(&problem.to_string()) };
+            let service = self.client.account.service;
             match (news, rests) {
                 (true, true) => {
                     warn!("{doing}: {problem}; pausing all requests to {service}, {again}.")
@@ -269,30 +269,30 @@ impl Http {
     /// Makes one attempt. Releases the permit before any other wait.
     async fn try_once(&self, request: Request, kind: Kind) -> Result<Response, Fault> {
         let (answer, sent) = {
-            let permit = self.door.gate.enter(&self.caller).await?;
-            (self.door.transport.send(request).await, permit.sent)
+            let permit = self.client.limiter.enter(&self.caller).await?;
+            (self.client.transport.send(request).await, permit.sent)
         };
         let response = answer.map_err(|error| {
-            let Account { service, base, url_name, .. } = &self.door.account;
+            let Account { service, base, url_name, .. } = &self.client.account;
             let host = base.origin().ascii_serialization();
             let fault = Fault::retry(format!("no complete response from {service} at {host}"))
                 .because(&error)
                 .hint(format!("if this persists, check the network and `{url_name}`"));
             if matches!(error, TransportError::TimedOut) { kind.fault(fault) } else { fault }
         })?;
-        if let Some((header, plenty)) = &self.door.account.room
+        if let Some((header, plenty)) = &self.client.account.room
             && let Some(left) = response.headers().get(header).and_then(|value| value.to_str().ok())
             && let Ok(left) = left.parse::<f64>()
         {
-            self.door.gate.room(left / plenty);
+            self.client.limiter.room(left / plenty);
         }
         match response.status() {
             status if status.is_success() => {
-                self.door.gate.succeeded();
+                self.client.limiter.succeeded();
                 Ok(response)
             }
             StatusCode::TOO_MANY_REQUESTS => {
-                self.door.gate.too_soon(sent);
+                self.client.limiter.too_soon(sent);
                 Err(self.refusal(&response))
             }
             StatusCode::GATEWAY_TIMEOUT => Err(kind.fault(self.refusal(&response))),
@@ -308,16 +308,16 @@ impl Http {
     /// Takes the service's time from a response.
     fn note_time(&self, response: &Response) {
         if let Some(time) = server_time(response) {
-            self.door.ahead.store((time - self.door.clock.now()).num_milliseconds(), Ordering::Relaxed);
+            self.client.ahead.store((time - self.client.clock.now()).num_milliseconds(), Ordering::Relaxed);
         }
     }
 
     /// Classifies a status other than 2xx. One set of rules fits all services: a 403 with a JSON body rejects
     /// the key, a 403 without one comes from a content network that throttles.
     fn refusal(&self, response: &Response) -> Fault {
-        let (service, status) = (self.door.account.service, response.status());
+        let (service, status) = (self.client.account.service, response.status());
         let problem = ProblemDocument::read(response.body());
-        let key = self.door.account.key_name;
+        let key = self.client.account.key_name;
         let reason = status.canonical_reason().unwrap_or("").to_lowercase();
         let what = format!("{service} returned {} {reason}", status.as_u16());
         let fault = match status {
@@ -341,17 +341,17 @@ impl Http {
                 let mut fault = Fault::retry(what.trim_end());
                 if let Fault::Retryable { after, .. } = &mut fault {
                     let text = problem.as_ref().and_then(ProblemDocument::text);
-                    *after = retry_after(response, self.door.clock.now())
+                    *after = retry_after(response, self.client.clock.now())
                         .or_else(|| seconds(&text?).filter(|_| status == StatusCode::TOO_MANY_REQUESTS));
                 }
                 fault
             }
             status if status.is_redirection() => Fault::list(what.trim_end()).hint(format!(
                 "redirects are not followed, to protect the key; check `{}`",
-                self.door.account.url_name
+                self.client.account.url_name
             )),
             StatusCode::NOT_FOUND => {
-                Fault::list(what.trim_end()).hint(format!("check `{}`", self.door.account.url_name))
+                Fault::list(what.trim_end()).hint(format!("check `{}`", self.client.account.url_name))
             }
             _ => Fault::list(what.trim_end()),
         };
@@ -373,7 +373,7 @@ impl Http {
 
     /// Redacts a third party's text for a message: one short line without keys and personal data.
     fn safe(&self, text: &str) -> String {
-        let secrets = self.door.account.secrets.iter().cloned().chain(self.door.session.secret());
+        let secrets = self.client.account.secrets.iter().cloned().chain(self.client.session.secret());
         let stars = secrets.fold(text.to_owned(), |text, secret| text.replace(secret.reveal(), "***"));
         redact::line(&stars)
     }

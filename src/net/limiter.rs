@@ -30,7 +30,7 @@ const SLOW_START: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 /// Rate limiter of one account. Urgent requests go first; among equals, the lists take turns.
-pub struct Gate {
+pub struct RateLimiter {
     places: Arc<Queue>,
     /// Admits one caller at a time to the wait for the next slot, which keeps the order of the queue.
     turn: Arc<Queue>,
@@ -62,10 +62,10 @@ pub struct Permit {
     pub sent: Instant,
 }
 
-impl Gate {
+impl RateLimiter {
     /// Allows `connections` requests at once and `rate` per second, evenly spaced. A rate of 0 is no limit.
     pub fn new(connections: usize, rate: f64) -> Self {
-        Gate {
+        RateLimiter {
             places: Queue::new(connections),
             turn: Queue::new(1),
             pace: (rate > 0.0).then(|| Mutex::new(Pace::new(rate))),
@@ -244,26 +244,26 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_are_evenly_spaced_and_a_pause_earns_no_burst() {
-        let gate = Gate::new(100, 8.0);
+        let limiter = RateLimiter::new(100, 8.0);
         let start = Instant::now();
         for _ in 0..9 {
-            gate.enter(&anybody()).await.unwrap();
+            limiter.enter(&anybody()).await.unwrap();
         }
         assert_eq!(start.elapsed(), Duration::from_secs(1));
         sleep(Duration::from_secs(60)).await;
         let start = Instant::now();
         for _ in 0..9 {
-            gate.enter(&anybody()).await.unwrap();
+            limiter.enter(&anybody()).await.unwrap();
         }
         assert_eq!(start.elapsed(), Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_more_requests_are_in_flight_than_connections_are_allowed() {
-        let (gate, inside, peak) = (Gate::new(3, 0.0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (limiter, inside, peak) = (RateLimiter::new(3, 0.0), AtomicUsize::new(0), AtomicUsize::new(0));
         let visits: FuturesUnordered<_> = (0..20)
             .map(|_| async {
-                let _permit = gate.enter(&anybody()).await;
+                let _permit = limiter.enter(&anybody()).await;
                 peak.fetch_max(inside.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
                 sleep(Duration::from_secs(1)).await;
                 inside.fetch_sub(1, Ordering::Relaxed);
@@ -277,45 +277,45 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_minimum_interval_holds_to_the_request_before_and_to_the_one_after() {
-        let gate = Gate::new(10, 0.0);
+        let limiter = RateLimiter::new(10, 0.0);
         let (near, far) = (anybody(), Caller { distance: Duration::from_secs(60), ..anybody() });
         let start = Instant::now();
         let mut times = vec![];
         for caller in [&near, &near, &far, &far, &near, &near] {
-            gate.enter(caller).await.unwrap();
+            limiter.enter(caller).await.unwrap();
             times.push(start.elapsed().as_secs());
         }
         assert_eq!(times, [0, 0, 60, 120, 180, 180]);
         sleep(Duration::from_secs(90)).await;
-        gate.enter(&far).await.unwrap();
+        limiter.enter(&far).await.unwrap();
         assert_eq!(start.elapsed().as_secs(), 270, "long enough ago");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_gives_up_waiting_leaves_no_permit_behind() {
-        let gate = Gate::new(1, 2.0);
+        let limiter = RateLimiter::new(1, 2.0);
         let caller = anybody();
-        let held = gate.enter(&caller).await.unwrap();
-        let impatient = timeout(Duration::from_secs(1), gate.enter(&caller)).await;
+        let held = limiter.enter(&caller).await.unwrap();
+        let impatient = timeout(Duration::from_secs(1), limiter.enter(&caller)).await;
         assert!(impatient.is_err());
         drop(held);
-        let late = timeout(Duration::from_secs(1), gate.enter(&caller)).await;
+        let late = timeout(Duration::from_secs(1), limiter.enter(&caller)).await;
         assert!(late.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn all_requests_wait_out_a_cool_down_and_then_go_one_by_one_until_one_succeeds() {
-        let gate = Gate::new(10, 0.0);
-        assert!(gate.cool(Duration::from_secs(30)) && !gate.cool(Duration::from_secs(5)));
+        let limiter = RateLimiter::new(10, 0.0);
+        assert!(limiter.cool(Duration::from_secs(30)) && !limiter.cool(Duration::from_secs(5)));
         let start = Instant::now();
         let times = join_all((0..4).map(|number| {
-            let gate = &gate;
+            let limiter = &limiter;
             async move {
-                let permit = gate.enter(&anybody()).await.unwrap();
+                let permit = limiter.enter(&anybody()).await.unwrap();
                 let entered = permit.sent - start;
                 sleep(Duration::from_secs(1)).await;
                 if number == 1 {
-                    gate.succeeded();
+                    limiter.succeeded();
                 }
                 entered.as_secs()
             }
@@ -326,31 +326,31 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_hangs_after_a_cool_down_does_not_block_the_others() {
-        let gate = Gate::new(10, 0.0);
-        gate.cool(Duration::from_secs(5));
-        let _hangs = gate.enter(&anybody()).await.unwrap();
-        let others = join_all((0..3).map(|_| async { gate.enter(&anybody()).await.is_ok() }));
+        let limiter = RateLimiter::new(10, 0.0);
+        limiter.cool(Duration::from_secs(5));
+        let _hangs = limiter.enter(&anybody()).await.unwrap();
+        let others = join_all((0..3).map(|_| async { limiter.enter(&anybody()).await.is_ok() }));
         assert_eq!(timeout(Duration::from_secs(4), others).await.unwrap(), [true; 3]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_rejected_key_fails_every_request_at_once_and_is_tried_again_now_and_then() {
-        let gate = Gate::new(10, 0.0);
-        gate.park(Fault::list("401 unauthorized").problem());
+        let limiter = RateLimiter::new(10, 0.0);
+        limiter.park(Fault::list("401 unauthorized").problem());
         for seconds in [0, 40] {
             sleep(Duration::from_secs(seconds)).await;
-            let refused = gate.enter(&anybody()).await.err().unwrap();
+            let refused = limiter.enter(&anybody()).await.err().unwrap();
             assert_eq!(refused.to_string(), "401 unauthorized");
         }
         for (wait, mended) in [(6, false), (46, true)] {
             sleep(Duration::from_secs(wait)).await;
             // One request tries the key; the others wait for its result.
             let entered = join_all((0..3).map(|_| async {
-                let permit = gate.enter(&anybody()).await;
+                let permit = limiter.enter(&anybody()).await;
                 sleep(Duration::from_millis(500)).await;
                 match (&permit, mended) {
-                    (Ok(_), true) => gate.succeeded(),
-                    (Ok(_), false) => gate.park(Fault::list("401 unauthorized").problem()),
+                    (Ok(_), true) => limiter.succeeded(),
+                    (Ok(_), false) => limiter.park(Fault::list("401 unauthorized").problem()),
                     _ => {}
                 }
                 permit.is_ok()
@@ -361,21 +361,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_cool_down_lasts_for_ever() {
-        let gate = Gate::new(1, 0.0);
-        gate.cool(Duration::from_secs(u64::MAX));
-        assert!(gate.enter(&anybody()).await.is_err());
+        let limiter = RateLimiter::new(1, 0.0);
+        limiter.cool(Duration::from_secs(u64::MAX));
+        assert!(limiter.enter(&anybody()).await.is_err());
         sleep(Duration::from_secs(3600)).await;
-        assert!(gate.enter(&anybody()).await.is_ok());
+        assert!(limiter.enter(&anybody()).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_cool_down_longer_than_a_request_waits_fails_at_once() {
-        let gate = Gate::new(10, 0.0);
-        gate.cool(Duration::from_secs(3600));
-        let refused = gate.enter(&anybody()).await.err().unwrap();
+        let limiter = RateLimiter::new(10, 0.0);
+        limiter.cool(Duration::from_secs(3600));
+        let refused = limiter.enter(&anybody()).await.err().unwrap();
         assert!(refused.to_string().contains("no requests for another 3600 s"), "{refused}");
         sleep(Duration::from_secs(3400)).await;
-        assert!(gate.enter(&anybody()).await.is_ok());
-        assert_eq!(gate.places.free(), 10);
+        assert!(limiter.enter(&anybody()).await.is_ok());
+        assert_eq!(limiter.places.free(), 10);
     }
 }

@@ -12,9 +12,9 @@ mod pace;
 mod queue;
 pub mod transport;
 
-pub use accounts::Doors;
+pub use accounts::AccountClients;
 pub use environment::{Environment, Refused, Unopened};
-pub use http::{Account, Door, Http};
-pub use limiter::Gate;
+pub use http::{Account, AccountClient, Http};
+pub use limiter::RateLimiter;
 pub use queue::Caller;
 pub use transport::{Request, Response, Transport, TransportError};

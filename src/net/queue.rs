@@ -18,13 +18,13 @@ pub struct Caller {
     /// Minimum interval between this caller's requests and any other request of the account.
     pub distance: Duration,
     /// Whether a failed request is not repeated.
-    pub once: bool,
+    pub no_retry: bool,
 }
 
 impl Caller {
     /// Makes a caller without a minimum interval, whose failed requests are repeated.
     pub fn new(list_id: &str, urgent: bool) -> Self {
-        Caller { list_id: list_id.into(), urgent, distance: Duration::ZERO, once: false }
+        Caller { list_id: list_id.into(), urgent, distance: Duration::ZERO, no_retry: false }
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Faults {
 
 impl Faults {
     /// Returns a mixture of all faults.
-    pub fn usual(seed: u64) -> Self {
+    pub fn by_default(seed: u64) -> Self {
         let mut faults = Faults {
             seed,
             troubles: 0.05,

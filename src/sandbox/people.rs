@@ -98,7 +98,7 @@ impl Member {
     pub fn json(&self, list_id: &str) -> Value {
         let id = self.id();
         let at = |time: Option<DateTime<Utc>>| {
-            time.map(|time| format!("{}+00:00", time::plain(time))).unwrap_or_default()
+            time.map(|time| format!("{}+00:00", time::state_format(time))).unwrap_or_default()
         };
         let address = match (self.city, self.country) {
             (_, "") => json!(""),

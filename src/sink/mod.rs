@@ -16,19 +16,19 @@ use crate::{
         record::{Payload, Reason},
         spec::Catalog,
     },
-    net::{Caller, Doors, Unopened},
+    net::{AccountClients, Caller, Unopened},
 };
 
 /// Default of an entry that names no sink.
-pub const USUAL: &str = "ometria";
+pub const DEFAULT: &str = "ometria";
 /// The types of sinks.
-pub const TYPES: [&str; 3] = [USUAL, ndjson::SPEC.kind, "stdout"];
+pub const TYPES: [&str; 3] = [DEFAULT, ndjson::SPEC.kind, "stdout"];
 
 pub const CATALOG: Catalog =
-    Catalog { default: Some(USUAL), about: "", common: &[], specs: &[&ndjson::SPEC] };
+    Catalog { default: Some(DEFAULT), about: "", common: &[], specs: &[&ndjson::SPEC] };
 
 /// What a sink may know of its entry.
-pub struct Wanted<'a> {
+pub struct SinkContext<'a> {
     pub list_id: &'a str,
     /// Folder of the state file; relative paths are relative to it.
     pub folder: &'a Path,
@@ -41,9 +41,13 @@ pub struct Wanted<'a> {
 /// # Errors
 ///
 /// The type is unknown, a setting is invalid, or the environment has no valid settings for the account.
-pub fn open(chosen: &Chosen, wanted: Wanted, doors: &Doors) -> Result<Arc<dyn Sink>, Unopened> {
+pub fn open(
+    chosen: &Chosen,
+    wanted: SinkContext,
+    accounts: &AccountClients,
+) -> Result<Arc<dyn Sink>, Unopened> {
     Ok(match chosen.kind.as_str() {
-        USUAL => Arc::new(Ometria::open(chosen, wanted, doors)?),
+        DEFAULT => Arc::new(Ometria::open(chosen, wanted, accounts)?),
         kind if kind == ndjson::SPEC.kind => Arc::new(Ndjson::open(chosen, &wanted)?),
         "stdout" => Arc::new(Stdout::open(chosen)?),
         _ => return Err(chosen.unknown(&TYPES).into()),
@@ -79,7 +83,7 @@ pub struct Receipt {
 /// Deferred errors: those that a service finds after it has accepted the records. They name no record, and
 /// may come from other programs that use the account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LateErrors {
+pub struct DeferredErrors {
     /// Number of errors by kind, a text without personal data.
     pub kinds: BTreeMap<String, u64>,
     /// Whether the service may have omitted errors, because it lists only a limited number.
@@ -138,7 +142,7 @@ pub trait Sink: Send + Sync {
         false
     }
 
-    /// Whether the service has deferred errors, so that [`Sink::late_errors`] is worth calling.
+    /// Whether the service has deferred errors, so that [`Sink::deferred_errors`] is worth calling.
     fn has_late_errors(&self) -> bool {
         false
     }
@@ -159,7 +163,7 @@ pub trait Sink: Send + Sync {
     /// # Errors
     ///
     /// The errors could not be read. The fault is logged and affects no run.
-    fn late_errors(&self) -> BoxFuture<'_, Result<Option<LateErrors>, Fault>> {
+    fn deferred_errors(&self) -> BoxFuture<'_, Result<Option<DeferredErrors>, Fault>> {
         Box::pin(async { Ok(None) })
     }
 

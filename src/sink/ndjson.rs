@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::task::spawn_blocking;
 
-use super::{BatchLimits, Deletion, Receipt, Sink, Wanted};
+use super::{BatchLimits, Deletion, Receipt, Sink, SinkContext};
 use crate::{
     base::{
         adapter::Chosen,
@@ -66,7 +66,7 @@ pub struct Ndjson {
 }
 
 impl Ndjson {
-    pub fn open(chosen: &Chosen, wanted: &Wanted) -> Result<Self, Unopened> {
+    pub fn open(chosen: &Chosen, wanted: &SinkContext) -> Result<Self, Unopened> {
         let Settings { path, rotate_mb } = chosen.settings()?;
         let path = path.unwrap_or_else(|| Path::new("out").join(format!("{}.ndjson", named(wanted.list_id))));
         if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {

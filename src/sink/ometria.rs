@@ -9,7 +9,7 @@ use http::HeaderName;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{BatchLimits, Deletion, LateErrors, Receipt, Sink, Wanted};
+use super::{BatchLimits, DeferredErrors, Deletion, Receipt, Sink, SinkContext};
 use crate::{
     base::{
         adapter::{Chosen, NoSettings},
@@ -18,7 +18,7 @@ use crate::{
         redact,
     },
     net::{
-        Account, Doors, Environment, Gate, Http, Refused, Response, Unopened, answer,
+        Account, AccountClients, Environment, Http, RateLimiter, Refused, Response, Unopened, answer,
         environment::credentials,
     },
 };
@@ -46,7 +46,7 @@ const CONNECTIONS: usize = 16;
 const PLENTY: f64 = 10_000.0;
 
 /// Reads the account from the environment: <https://docs.ometria.com/docs/push-endpoint>.
-pub fn account(environment: &Environment) -> Result<(Account, Gate), Refused> {
+pub fn account(environment: &Environment) -> Result<(Account, RateLimiter), Refused> {
     const NAME: &str = "OMETRIA_APIKEY";
     let key = environment.key(NAME)?;
     let base = environment.url("OMETRIA_URL", "https://api.ometria.com/v2")?;
@@ -66,7 +66,7 @@ pub fn account(environment: &Environment) -> Result<(Account, Gate), Refused> {
         headers,
         room: Some((HeaderName::from_static("x-queuesize-remaining"), PLENTY)),
     };
-    Ok((account, Gate::new(CONNECTIONS, rate)))
+    Ok((account, RateLimiter::new(CONNECTIONS, rate)))
 }
 
 /// The push endpoint of one account.
@@ -76,9 +76,9 @@ pub struct Ometria {
 }
 
 impl Ometria {
-    pub fn open(chosen: &Chosen, wanted: Wanted, doors: &Doors) -> Result<Self, Unopened> {
+    pub fn open(chosen: &Chosen, wanted: SinkContext, accounts: &AccountClients) -> Result<Self, Unopened> {
         let NoSettings {} = chosen.settings()?;
-        Ok(Ometria::new(doors.door(SERVICE, account)?.open(wanted.caller), wanted.list_id))
+        Ok(Ometria::new(accounts.client(SERVICE, account)?.open(wanted.caller), wanted.list_id))
     }
 
     /// Makes the sink. `list_id` is the list that the contacts come from, for messages.
@@ -130,11 +130,11 @@ impl Sink for Ometria {
     }
 
     /// <https://docs.ometria.com/docs/list-errors>
-    fn late_errors(&self) -> BoxFuture<'_, Result<Option<LateErrors>, Fault>> {
+    fn deferred_errors(&self) -> BoxFuture<'_, Result<Option<DeferredErrors>, Fault>> {
         Box::pin(async move {
             let request = self.http.get(&["push", "_errors"], &[]);
             let doing = "could not read ometria's validation errors";
-            self.http.call_aside(doing, request, late_errors).await.map(Some)
+            self.http.call_aside(doing, request, deferred_errors).await.map(Some)
         })
     }
 
@@ -163,7 +163,7 @@ fn body(batch: &[Payload]) -> Bytes {
 }
 
 /// Reads the list of deferred errors.
-fn late_errors(response: &Response) -> Result<LateErrors, Fault> {
+fn deferred_errors(response: &Response) -> Result<DeferredErrors, Fault> {
     /// One error of the list. A field of an unexpected type must not hide the other errors.
     #[derive(Deserialize)]
     struct LateError {
@@ -174,7 +174,7 @@ fn late_errors(response: &Response) -> Result<LateErrors, Fault> {
     }
     let text = |value: &Value| redact::line(value.as_str().unwrap_or_default());
     let errors: Vec<LateError> = serde_json::from_slice(response.body()).map_err(broken)?;
-    let mut found = LateErrors { full: errors.len() >= MAX_ERRORS, ..LateErrors::default() };
+    let mut found = DeferredErrors { full: errors.len() >= MAX_ERRORS, ..DeferredErrors::default() };
     for LateError { error_message, error_path } in errors {
         let kind = format!("{}: {}", text(&error_path), text(&error_message));
         *found.kinds.entry(kind).or_default() += 1;
@@ -249,13 +249,13 @@ mod tests {
         let body = r#"[{"error_message": "\"Ada\" is not a name", "error_path": "root > firstname"},
             {"error_message": "\"Grace\" is not a name", "error_path": "root > firstname"}, {},
             {"error_message": null, "error_path": 7}]"#;
-        let found = late_errors(&Response::new(body.into())).unwrap();
+        let found = deferred_errors(&Response::new(body.into())).unwrap();
         let kinds: Vec<(&str, u64)> =
             found.kinds.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
         assert_eq!(kinds, [(": ", 2), ("root > firstname: \"…\" is not a name", 2)]);
         assert!(!found.full);
         let many = format!("[{}]", vec!["{}"; 100].join(","));
-        assert!(late_errors(&Response::new(many.into())).unwrap().full);
-        assert!(late_errors(&Response::new("{}".into())).is_err());
+        assert!(deferred_errors(&Response::new(many.into())).unwrap().full);
+        assert!(deferred_errors(&Response::new("{}".into())).is_err());
     }
 }

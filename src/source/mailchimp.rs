@@ -10,7 +10,7 @@ use http::header;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::{Pages, Rows, Source, Wanted};
+use super::{OffsetPaging, Paging, Source, SourceContext};
 use crate::{
     base::{
         adapter::{Chosen, NoSettings},
@@ -18,10 +18,10 @@ use crate::{
         record::{Record, is_nameless, nameless},
         time,
         unreadable::{self, Repaired},
-        window::{Page, Span, Sweep, Window},
+        window::{Listing, Page, Span, Window},
     },
     net::{
-        Account, Doors, Environment, Gate, Http, Refused, Response, Unopened,
+        Account, AccountClients, Environment, Http, RateLimiter, Refused, Response, Unopened,
         answer::{dated, reports_error},
         environment::credentials,
     },
@@ -52,7 +52,7 @@ pub struct Mailchimp {
 }
 
 /// Reads the account from the environment: <https://mailchimp.com/developer/marketing/docs/fundamentals/>.
-pub fn account(environment: &Environment) -> Result<(Account, Gate), Refused> {
+pub fn account(environment: &Environment) -> Result<(Account, RateLimiter), Refused> {
     const NAME: &str = "MAILCHIMP_APIKEY";
     let key = environment.key(NAME)?;
     let default = match (environment.text("MAILCHIMP_URL"), data_center(key.reveal())) {
@@ -83,7 +83,7 @@ pub fn account(environment: &Environment) -> Result<(Account, Gate), Refused> {
         headers,
         room: None,
     };
-    Ok((account, Gate::new(connections, 0.0)))
+    Ok((account, RateLimiter::new(connections, 0.0)))
 }
 
 /// Returns the data center after the last hyphen of a key. It is part of a host name, so only letters
@@ -96,10 +96,10 @@ fn data_center(key: &str) -> Option<&str> {
 }
 
 impl Mailchimp {
-    pub fn open(chosen: &Chosen, wanted: Wanted, doors: &Doors) -> Result<Self, Unopened> {
+    pub fn open(chosen: &Chosen, wanted: SourceContext, accounts: &AccountClients) -> Result<Self, Unopened> {
         let NoSettings {} = chosen.settings()?;
-        let Wanted { list_id, fields, caller } = wanted;
-        Ok(Mailchimp::new(doors.door(SERVICE, account)?.open(caller), list_id, fields))
+        let SourceContext { list_id, fields, caller } = wanted;
+        Ok(Mailchimp::new(accounts.client(SERVICE, account)?.open(caller), list_id, fields))
     }
 
     /// Makes the source. `fields` are the fields of a member that the mapping reads.
@@ -167,9 +167,9 @@ impl Mailchimp {
             ("count", span.count.min(MAX_COUNT).to_string()),
             self.listed_fields(),
         ];
-        query.extend(window.until.map(|until| ("before_last_changed", time::wire(until))));
-        query.extend(window.since.map(|since| ("since_last_changed", time::wire(since))));
-        if window.sweep == Sweep::Archived {
+        query.extend(window.until.map(|until| ("before_last_changed", time::rfc3339(until))));
+        query.extend(window.since.map(|since| ("since_last_changed", time::rfc3339(since))));
+        if window.listing == Listing::Archived {
             query.push(("status", ARCHIVED.into()));
         }
         query
@@ -181,8 +181,8 @@ impl Source for Mailchimp {
         self.http.now()
     }
 
-    fn pages(&self) -> Pages<'_> {
-        Pages::Rows(self)
+    fn pages(&self) -> Paging<'_> {
+        Paging::Offset(self)
     }
 
     /// <https://mailchimp.com/developer/marketing/api/list-members/get-member-info/>
@@ -220,16 +220,17 @@ impl Source for Mailchimp {
     }
 }
 
-impl Rows for Mailchimp {
+impl OffsetPaging for Mailchimp {
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
         Box::pin(async move {
             let list = self.list_id.escape_debug();
-            let members = if window.sweep == Sweep::Archived { "archived members" } else { "members" };
+            let members = if window.listing == Listing::Archived { "archived members" } else { "members" };
             let doing = format!("could not read the {members} of list `{list}` from row {} on", span.offset);
             let mut page = self.get(&doing, &self.query(window, span), page).await?;
             for (index, record) in page.records.iter_mut().enumerate() {
                 if let Some(why) = &mut record.unreadable {
-                    let of = if window.sweep == Sweep::Archived { " of the archived members" } else { "" };
+                    let of =
+                        if window.listing == Listing::Archived { " of the archived members" } else { "" };
                     *why += &format!("; row {} of the page at offset {}{of}", index + 1, span.offset);
                 }
             }
@@ -299,7 +300,7 @@ impl Mailchimp {
         count: u64,
     ) -> Result<Page, Fault> {
         let query = [
-            ("before_last_changed", time::wire(until)),
+            ("before_last_changed", time::rfc3339(until)),
             ("offset", offset.to_string()),
             ("count", count.to_string()),
             ("fields", "members.id,members.last_changed,members.status,total_items".into()),

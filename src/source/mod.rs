@@ -14,18 +14,18 @@ use crate::{
         fault::Fault,
         record::Record,
         spec::{Catalog, Setting},
-        window::{Cursor, Link, Page, Span, Window},
+        window::{Cursor, CursorPage, Page, Span, Window},
     },
-    net::{Caller, Doors, Unopened},
+    net::{AccountClients, Caller, Unopened},
 };
 
 /// The types of sources.
-pub const TYPES: [&str; 2] = [USUAL, when_i_work::SPEC.kind];
+pub const TYPES: [&str; 2] = [DEFAULT, when_i_work::SPEC.kind];
 /// Default of an entry that names no source.
-pub const USUAL: &str = "mailchimp";
+pub const DEFAULT: &str = "mailchimp";
 
 pub const CATALOG: Catalog = Catalog {
-    default: Some(USUAL),
+    default: Some(DEFAULT),
     about: "",
     common: &[
         Setting { name: MIN_INTERVAL, default: None, pace: true },
@@ -38,7 +38,7 @@ const MIN_INTERVAL: &str = "min_interval";
 const RETRY: &str = "retry";
 
 /// What a source may know of its entry.
-pub struct Wanted<'a> {
+pub struct SourceContext<'a> {
     pub list_id: &'a str,
     /// Top-level fields of a record that the mapping reads. `None` means all of them.
     pub fields: Option<Vec<String>>,
@@ -58,15 +58,19 @@ pub struct Opened {
 /// # Errors
 ///
 /// The type is unknown, a setting is invalid, or the environment has no valid settings for the account.
-pub fn open(mut chosen: Chosen, mut wanted: Wanted, doors: &Doors) -> Result<Opened, Unopened> {
+pub fn open(
+    mut chosen: Chosen,
+    mut wanted: SourceContext,
+    accounts: &AccountClients,
+) -> Result<Opened, Unopened> {
     if let Some(adapter::Span(distance)) = chosen.take(MIN_INTERVAL)? {
         wanted.caller.distance = distance.to_std().unwrap_or_default();
     }
     let retry = chosen.take(RETRY)?.unwrap_or(true);
-    wanted.caller.once = !retry;
+    wanted.caller.no_retry = !retry;
     let source: Box<dyn Source> = match chosen.kind.as_str() {
-        USUAL => Box::new(Mailchimp::open(&chosen, wanted, doors)?),
-        kind if kind == when_i_work::SPEC.kind => Box::new(WhenIWork::open(&chosen, wanted, doors)?),
+        DEFAULT => Box::new(Mailchimp::open(&chosen, wanted, accounts)?),
+        kind if kind == when_i_work::SPEC.kind => Box::new(WhenIWork::open(&chosen, wanted, accounts)?),
         _ => return Err(chosen.unknown(&TYPES).into()),
     };
     Ok(Opened { source, retry })
@@ -74,9 +78,9 @@ pub fn open(mut chosen: Chosen, mut wanted: Wanted, doors: &Doors) -> Result<Ope
 
 /// The records of one list.
 ///
-/// A source has one of two kinds of paging, and [`pages`](Source::pages) returns the matching trait: [`Rows`]
+/// A source has one of two kinds of paging, and [`pages`](Source::pages) returns the matching trait: [`OffsetPaging`]
 /// for offset paging, where the engine requests the changes of a window of time in any order and in parallel,
-/// and [`Chain`] for cursor paging, where every run reads the whole list page by page. The engine plans the
+/// and [`CursorPaging`] for cursor paging, where every run reads the whole list page by page. The engine plans the
 /// pages, detects gaps between them, and stores the position of an interrupted run.
 ///
 /// A source neither retries nor sleeps: [`Http`](crate::net::Http) repeats failed requests and keeps the
@@ -92,7 +96,7 @@ pub trait Source: Send + Sync {
     fn now(&self) -> DateTime<Utc>;
 
     /// Returns the kind of paging. Every call has to return the same kind.
-    fn pages(&self) -> Pages<'_>;
+    fn pages(&self) -> Paging<'_>;
 
     /// Returns the current version of a record, archived or not, or `None` if the list no longer contains it.
     ///
@@ -111,16 +115,16 @@ pub trait Source: Send + Sync {
 
 /// The paging of a source.
 #[derive(Clone, Copy)]
-pub enum Pages<'a> {
+pub enum Paging<'a> {
     /// Offset paging: rows are requested by their position, several pages at once.
-    Rows(&'a dyn Rows),
+    Offset(&'a dyn OffsetPaging),
     /// Cursor paging: each page names the next one.
-    Chain(&'a dyn Chain),
+    Cursor(&'a dyn CursorPaging),
 }
 
 /// A source with offset paging: the service filters its list by the time of the last change, sorts it by that
 /// time, and serves any range of rows.
-pub trait Rows: Send + Sync {
+pub trait OffsetPaging: Send + Sync {
     /// Reads the rows of `window` in the range `span`, oldest change first.
     ///
     /// Called for several ranges in parallel, in any order; ranges overlap, and a range may be read again.
@@ -147,7 +151,7 @@ pub trait Rows: Send + Sync {
 
 /// A source with cursor paging. The service can't filter by change: every run reads the whole list, so that a
 /// full load and an incremental sync differ only in whether unchanged records are sent.
-pub trait Chain: Send + Sync {
+pub trait CursorPaging: Send + Sync {
     /// Reads the page at `cursor`, or the first page without one.
     ///
     /// Called for one page after the other. `count` is the number of records to request; the page may contain
@@ -169,5 +173,5 @@ pub trait Chain: Send + Sync {
         at: DateTime<Utc>,
         cursor: Option<&'a Cursor>,
         count: usize,
-    ) -> BoxFuture<'a, Result<Link, Fault>>;
+    ) -> BoxFuture<'a, Result<CursorPage, Fault>>;
 }

@@ -23,7 +23,7 @@ use self::{
     account::Accounts,
     slice::{Days, Slice},
 };
-use super::{Chain, Pages, Source, Wanted};
+use super::{CursorPaging, Paging, Source, SourceContext};
 use crate::{
     base::{
         adapter::Chosen,
@@ -32,10 +32,10 @@ use crate::{
         spec::{Setting, Spec},
         time,
         unreadable::{self, Repaired},
-        window::{Cursor, Link},
+        window::{Cursor, CursorPage},
     },
     net::{
-        Doors, Response, Unopened,
+        AccountClients, Response, Unopened,
         answer::{dated, reports_error},
     },
 };
@@ -93,7 +93,7 @@ pub struct WhenIWork {
 }
 
 impl WhenIWork {
-    pub fn open(chosen: &Chosen, wanted: Wanted, doors: &Doors) -> Result<Self, Unopened> {
+    pub fn open(chosen: &Chosen, wanted: SourceContext, accounts: &AccountClients) -> Result<Self, Unopened> {
         let settings: Settings = chosen.settings()?;
         let number = wanted.list_id.parse().ok().filter(|number: &u64| *number > 0);
         let location = number.filter(|number| number.to_string() == wanted.list_id);
@@ -113,7 +113,7 @@ impl WhenIWork {
             )
         })?;
         Ok(WhenIWork {
-            accounts: Accounts::open(doors, wanted.caller)?,
+            accounts: Accounts::open(accounts, wanted.caller)?,
             location,
             days: Days { zone, prior: settings.days_prior, ahead: settings.days_ahead },
             unpublished: settings.unpublished,
@@ -137,8 +137,8 @@ impl WhenIWork {
     /// Returns the parameters of a request for the shifts that begin in `slice`.
     fn query(&self, slice: Slice, limit: usize) -> Vec<(&'static str, String)> {
         let mut query = vec![
-            ("start", time::wire(slice.from)),
-            ("end", time::wire(slice.to)),
+            ("start", time::rfc3339(slice.from)),
+            ("end", time::rfc3339(slice.to)),
             ("limit", limit.to_string()),
             ("deleted", "true".to_owned()),
             ("unpublished", self.unpublished.to_string()),
@@ -157,8 +157,8 @@ impl Source for WhenIWork {
         self.accounts.now()
     }
 
-    fn pages(&self) -> Pages<'_> {
-        Pages::Chain(self)
+    fn pages(&self) -> Paging<'_> {
+        Paging::Cursor(self)
     }
 
     fn find<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
@@ -190,7 +190,7 @@ impl Source for WhenIWork {
     }
 }
 
-impl Chain for WhenIWork {
+impl CursorPaging for WhenIWork {
     /// Reads one slice of the days. If the response may be cut off, the page is empty, and the next one is
     /// the first half of the slice. Of the day before all others only the deletions are read: reportedly the
     /// service lists the deletions *made* in the slice, and one may be made a moment before midnight.
@@ -199,14 +199,14 @@ impl Chain for WhenIWork {
         at: DateTime<Utc>,
         cursor: Option<&'a Cursor>,
         count: usize,
-    ) -> BoxFuture<'a, Result<Link, Fault>> {
+    ) -> BoxFuture<'a, Result<CursorPage, Fault>> {
         Box::pin(async move {
             let slice = match cursor {
                 None => self.days.first(at),
                 Some(cursor) => Slice::read(cursor)?,
             };
-            let doing = format!("could not read the shifts from {} on", time::spoken(slice.from));
-            let from = time::spoken(slice.from);
+            let doing = format!("could not read the shifts from {} on", time::log_format(slice.from));
+            let from = time::log_format(slice.from);
             let read = |response: &Response| page(response, &from);
             let before = self.days.is_before(at, slice);
             let Page { mut records, gone, at: made } =
@@ -216,15 +216,15 @@ impl Chain for WhenIWork {
             }
             let half = slice.half().filter(|_| is_cut_off(records.len(), count));
             if let Some(half) = half {
-                return Ok(Link { records: vec![], next: Some(half.cursor()), at: made });
+                return Ok(CursorPage { records: vec![], next: Some(half.cursor()), at: made });
             }
             if records.len() >= count {
-                let from = time::spoken(slice.from);
+                let from = time::log_format(slice.from);
                 return Err(Fault::list(format!("{count} shifts or more begin within a minute of {from}"))
                     .hint("raise `items_per_request`"));
             }
             if is_cut_off(records.len(), count) {
-                let (rows, from) = (records.len(), time::spoken(slice.from));
+                let (rows, from) = (records.len(), time::log_format(slice.from));
                 ONCE.call_once(|| {
                     warn!(
                         "exactly {rows} shifts begin within a minute of {from}; if the service cuts responses off there, some \
@@ -234,7 +234,7 @@ impl Chain for WhenIWork {
             }
             records.extend(gone);
             let next = self.days.after(at, slice).map(|slice| slice.cursor());
-            Ok(Link { records, next, at: made })
+            Ok(CursorPage { records, next, at: made })
         })
     }
 }

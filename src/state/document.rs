@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     fields::OWNED,
     finding::{BOM, Finding, Place},
-    identity::{self, EntryId, Was},
+    identity::{self, BaseVersion, EntryId},
     schema,
 };
 use crate::base::time;
@@ -26,19 +26,19 @@ pub struct Edit {
     pub alone: bool,
     /// The base version: what the run read from the entry at its start. If the entry differs by now, the user
     /// has changed it, and the user's version wins.
-    pub was: Was,
-    pub stamp: Stamp,
+    pub was: BaseVersion,
+    pub stamp: RunStamp,
 }
 
 /// The run stamp: the three values that a successful run writes into its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Stamp {
+pub struct RunStamp {
     pub latest_timestamp: DateTime<Utc>,
     pub elapsed_seconds: f64,
     pub total_updates: u64,
 }
 
-impl Stamp {
+impl RunStamp {
     /// Returns whether the entry already has these three values.
     fn is_in(&self, object: &Object) -> bool {
         OWNED.into_iter().zip(self.values()).all(|(name, value)| {
@@ -50,7 +50,7 @@ impl Stamp {
     /// Returns the values as JSON text, in the order of [`OWNED`].
     fn values(&self) -> [String; 3] {
         [
-            format!("\"{}\"", time::plain(self.latest_timestamp)),
+            format!("\"{}\"", time::state_format(self.latest_timestamp)),
             format!("{:.1}", self.elapsed_seconds),
             self.total_updates.to_string(),
         ]
@@ -203,7 +203,7 @@ fn comment(text: &str) -> Option<usize> {
 
 /// Parses the new text and compares it, by value, with the expected one. A text that differs in any other
 /// value is never written.
-fn verify(array: &Array, object: &Object, stamp: &Stamp, result: &str) -> Result<(), Finding> {
+fn verify(array: &Array, object: &Object, stamp: &RunStamp, result: &str) -> Result<(), Finding> {
     let index = array.elements.iter().position(|element| element.start() == object.start());
     let mut expected: serde_json::Value = Value::Array(array.clone()).into();
     for (name, value) in OWNED.into_iter().zip(stamp.values()) {
@@ -235,15 +235,15 @@ mod tests {
         let text = format!(r#"[{{"list_id": "{list_id}"}}]"#);
         let entry = schema::read(&text, &SAMPLE).unwrap().entries.remove(0).id;
         let alone = true;
-        let stamp = Stamp {
+        let stamp = RunStamp {
             latest_timestamp: time::parse("2019-10-21T10:00:00").unwrap(),
             elapsed_seconds: 12.34,
             total_updates: 7,
         };
         let was = match (was, time::parse(was)) {
-            (_, Some(time)) => Was::At(time),
-            ("null", _) => Was::Null { start_offset: 0 },
-            _ => Was::Absent { start_offset: 0 },
+            (_, Some(time)) => BaseVersion::At(time),
+            ("null", _) => BaseVersion::Null { start_offset: 0 },
+            _ => BaseVersion::Absent { start_offset: 0 },
         };
         Edit { entry, alone, was, stamp }
     }

@@ -9,7 +9,7 @@ const NEW: &str = r#""latest_timestamp": "2019-10-21T10:00:00", "elapsed_seconds
 fn edit(text: &str) -> Edit {
     let array = schema::parse(text).unwrap();
     let object = array.elements[0].as_object().unwrap();
-    let stamp = Stamp {
+    let stamp = RunStamp {
         latest_timestamp: time::parse("2019-10-21T10:00:00").unwrap(),
         elapsed_seconds: 12.34,
         total_updates: 7,

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     disk::{Means, Step},
-    document::{Edit, Overruled, Stamp},
+    document::{Edit, Overruled, RunStamp},
     file::StateFile,
     layout::{NAME, OURS},
     vocabulary::SAMPLE,
@@ -34,7 +34,7 @@ fn open(folder: &Path) -> StateFile {
 fn edit(file: &StateFile) -> Edit {
     let entry = file.load().unwrap().entries.into_iter().find(|entry| entry.id.list_id == "a").unwrap();
     let latest_timestamp = time::parse("2019-10-21T10:00:00").unwrap();
-    let stamp = Stamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
+    let stamp = RunStamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
     Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp }
 }
 

@@ -72,7 +72,7 @@ pub fn identify(object: &Object) -> Option<EntryId> {
 
 /// The base version of a run: the part of its entry that the result depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Was {
+pub enum BaseVersion {
     /// No `latest_timestamp`: a full load from this `start_offset` on.
     Absent { start_offset: u64 },
     /// `latest_timestamp` is null: a full load too. Writing or removing the null during a run requests a
@@ -83,15 +83,15 @@ pub enum Was {
 }
 
 /// Returns the base version that the entry has now; `None` if a field of it can't be read.
-pub fn was(object: &Object) -> Option<Was> {
+pub fn was(object: &Object) -> Option<BaseVersion> {
     let start_offset = || match object.get(START_OFFSET.name) {
         None => Some(0),
         Some(prop) => prop.value.as_number_lit()?.value.parse().ok(),
     };
     match object.get(LATEST_TIMESTAMP.name).map(|prop| &prop.value) {
-        None => Some(Was::Absent { start_offset: start_offset()? }),
-        Some(Value::NullKeyword(_)) => Some(Was::Null { start_offset: start_offset()? }),
-        Some(Value::StringLit(text)) => time::parse(&text.value).map(Was::At),
+        None => Some(BaseVersion::Absent { start_offset: start_offset()? }),
+        Some(Value::NullKeyword(_)) => Some(BaseVersion::Null { start_offset: start_offset()? }),
+        Some(Value::StringLit(text)) => time::parse(&text.value).map(BaseVersion::At),
         Some(_) => None,
     }
 }

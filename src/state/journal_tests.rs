@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     disk::{Means, Step},
-    document::{Edit, Stamp},
+    document::{Edit, RunStamp},
     file::{SLOT, StateFile},
     layout::{NAME, OURS},
 };
@@ -64,7 +64,7 @@ fn cut_off(name: &str, crash: Step, saves: bool) -> tempfile::TempDir {
     };
     let file = open(folder.path()).with(Means::Exchange, Box::new(hook));
     let entry = file.load().unwrap().entries.remove(0);
-    let stamp = Stamp { latest_timestamp: Noon.now(), elapsed_seconds: 1.5, total_updates: 2 };
+    let stamp = RunStamp { latest_timestamp: Noon.now(), elapsed_seconds: 1.5, total_updates: 2 };
     let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
     assert!(file.apply(&edit).is_err());
     drop(file);

@@ -103,7 +103,7 @@ pub fn one(folder: &Path, now: DateTime<Utc>) -> Result<File, NotLocked> {
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let holder = Holder { pid: std::process::id(), host, since: time::spoken(now) };
+    let holder = Holder { pid: std::process::id(), host, since: time::log_format(now) };
     file.set_len(0)?;
     file.write_all(serde_json::to_string(&holder).map_err(io::Error::from)?.as_bytes())?;
     Ok(file)

@@ -29,7 +29,7 @@ mod recover;
 pub mod schema;
 pub mod vocabulary;
 
-pub use document::{Edit, Stamp};
+pub use document::{Edit, RunStamp};
 pub use file::{Applied, StateFile};
 pub use model::{Entry, Mention, Snapshot, Unfit};
 pub use vocabulary::Vocabulary;

@@ -6,7 +6,7 @@ use serde_json::Map;
 
 use super::{
     finding::{BOM, Finding, Place},
-    identity::{EntryId, Was},
+    identity::{BaseVersion, EntryId},
 };
 use crate::base::{
     consent::Policy,
@@ -57,9 +57,9 @@ pub struct Entry {
     pub items_per_request: usize,
     pub worker_count: usize,
     /// The raw settings of source, mapping and sink; the wiring interprets them.
-    pub source: Said,
-    pub mapping: Said,
-    pub sink: Said,
+    pub source: RawSetting,
+    pub mapping: RawSetting,
+    pub sink: RawSetting,
     /// Time from the end of a run to the next one.
     pub every: TimeDelta,
     /// Length of the part of the last window that is read again.
@@ -82,7 +82,7 @@ pub struct Entry {
     /// Whether the entry has a `total_updates`: an earlier run succeeded, whatever `latest_timestamp` is.
     pub delivered_before: bool,
     /// The base version of the next run.
-    pub was: Was,
+    pub was: BaseVersion,
 }
 
 /// Why an entry can't run although all of its fields are valid.
@@ -114,7 +114,7 @@ pub const EXPIRE: &str = "7d";
 
 /// The raw setting of a source, mapping or sink: a text, an object, or null if the entry has none.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Said {
+pub struct RawSetting {
     pub value: serde_json::Value,
     /// The place of the value; that of the entry if it has none.
     pub place: Place,
@@ -129,7 +129,7 @@ pub enum Remember {
 
 impl Remember {
     /// Returns the default: on, for [`EXPIRE`].
-    pub fn usual() -> Self {
+    pub fn by_default() -> Self {
         time::span(EXPIRE).map_or(Remember::Off, Remember::For)
     }
 }
@@ -151,7 +151,7 @@ pub enum FirstLoad {
     #[default]
     Go,
     /// It waits until the value is `confirmed`.
-    Ask,
+    PageRequest,
     /// It starts at once.
     Confirmed,
 }

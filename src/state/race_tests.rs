@@ -17,7 +17,7 @@ use chrono::TimeDelta;
 
 use super::{
     disk::{Means, Step},
-    document::{Edit, Stamp},
+    document::{Edit, RunStamp},
     file::StateFile,
     layout::NAME,
     schema,
@@ -112,7 +112,7 @@ fn race(how: Save) -> Race {
             while !done.load(Ordering::Relaxed) {
                 let seconds = writes.load(Ordering::Relaxed) as i64;
                 let latest_timestamp = start + TimeDelta::seconds(seconds);
-                let stamp = Stamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
+                let stamp = RunStamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
                 let edit = Edit { entry: entry.id.clone(), alone: entry.alone, was: entry.was, stamp };
                 if let Ok(applied) = file.apply_now(&edit) {
                     // A save of a text from before the last write removes its stamp. The user's edit wins.
@@ -179,7 +179,7 @@ fn a_reader_never_sees_an_incomplete_file() {
         for seconds in 0..200 {
             let entry = file.load().unwrap().entries.remove(0);
             let latest_timestamp = time::parse("2019-10-21T10:00:00").unwrap() + TimeDelta::seconds(seconds);
-            let stamp = Stamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
+            let stamp = RunStamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
             file.apply_now(&Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp }).unwrap();
         }
         done.store(true, Ordering::Relaxed);

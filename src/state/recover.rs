@@ -143,7 +143,7 @@ impl StateFile {
 
     /// Applies a pending edit and logs the result. An edit that fails stays pending.
     pub(super) fn redo(&self, edit: &Edit) {
-        let (list, until) = (&edit.entry.list_id, time::spoken(edit.stamp.latest_timestamp));
+        let (list, until) = (&edit.entry.list_id, time::log_format(edit.stamp.latest_timestamp));
         match self.apply(edit) {
             Ok(Applied { overruled: None, .. }) => {
                 info!("list {list:?}: wrote the result of an earlier run, up to {until:?}.");

@@ -21,7 +21,7 @@ use redb::{
     Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
 };
 
-use super::{files, seen::fingerprint};
+use super::{files, seen::record_key};
 use crate::base::{counts::SENT, fault::Fault, record::Payload};
 
 /// Name of the file: `unchanged-<digest of the sink>.redb`.
@@ -41,7 +41,7 @@ const WAIT: Duration = Duration::from_millis(20);
 
 /// What the cache contains of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct CachedDelivery {
     /// Digest of the payload that the sink has accepted, if that is known for certain; otherwise 0.
     print: u128,
     /// Whether the last accepted payload withdrew somebody's consent.
@@ -57,7 +57,7 @@ pub struct Kept {
 
 /// The delivery cache of one list and sink.
 #[derive(Debug, Clone)]
-pub struct Unchanged {
+pub struct DeliveryCache {
     path: PathBuf,
     /// Age from which a record counts as never sent; `None`: there is no cache.
     expire: Option<TimeDelta>,
@@ -66,13 +66,13 @@ pub struct Unchanged {
 }
 
 /// Cached deliveries of the records of a page, by their fingerprints.
-pub type Memory = HashMap<u128, Kept>;
+pub type CachedDeliveries = HashMap<u128, CachedDelivery>;
 
-impl Unchanged {
+impl DeliveryCache {
     /// Creates the cache in the list's `folder`. `sink` is the digest that identifies the sink.
     pub fn new(folder: &Path, sink: &str, version: u32, expire: Option<TimeDelta>) -> Self {
         let name = format!("{NAME}{sink}.{EXTENSION}");
-        Unchanged { path: folder.join(name), expire, version }
+        DeliveryCache { path: folder.join(name), expire, version }
     }
 
     /// Returns the cache, unless it is switched off.
@@ -103,14 +103,14 @@ impl Unchanged {
     }
 
     /// Returns the digest that decides whether two payloads of a record are equal.
-    pub fn print(&self, payload: &Payload) -> u128 {
+    pub fn digest(&self, payload: &Payload) -> u128 {
         let body = payload.body.as_ref().map_or("gone", |body| body.get());
         // 0 means that there is no digest.
-        fingerprint(&format!("{} {body}", self.version)).max(1)
+        record_key(&format!("{} {body}", self.version)).max(1)
     }
 
     /// Returns whether the sink is known to have exactly this payload.
-    pub fn holds(&self, kept: &Kept, print: u128, now: DateTime<Utc>) -> bool {
+    pub fn holds(&self, kept: &CachedDelivery, print: u128, now: DateTime<Utc>) -> bool {
         // The source's clock may have been set back.
         let fresh = |sent: DateTime<Utc>| self.expire.is_some_and(|expire| (now - sent).abs() < expire);
         kept.print == print && kept.sent.is_some_and(fresh)
@@ -118,7 +118,7 @@ impl Unchanged {
 
     /// Returns whether to write the fate of a record that was not sent: it has changed, or the last one is
     /// ten minutes old.
-    pub fn is_news(&self, kept: Option<&Kept>, fate: &str, now: DateTime<Utc>) -> bool {
+    pub fn is_news(&self, kept: Option<&CachedDelivery>, fate: &str, now: DateTime<Utc>) -> bool {
         kept.is_none_or(|kept| kept.fate != fate || now - kept.seen >= NOTED)
     }
 
@@ -127,9 +127,9 @@ impl Unchanged {
     /// # Errors
     ///
     /// The file could not be read.
-    pub async fn recall(&self, keys: Vec<u128>) -> Result<Memory, Fault> {
+    pub async fn recall(&self, keys: Vec<u128>) -> Result<CachedDeliveries, Fault> {
         if keys.is_empty() {
-            return Ok(Memory::new());
+            return Ok(CachedDeliveries::new());
         }
         files::blocking(&self.path, move |path| recall(path, &keys)).await
     }
@@ -147,9 +147,9 @@ impl Unchanged {
         let work = move |path: &Path| {
             change(path, |table| {
                 for key in &keys {
-                    let kept = table.get(key)?.map(|row| Kept::of(row.value()));
+                    let kept = table.get(key)?.map(|row| CachedDelivery::of(row.value()));
                     if let Some(kept) = kept {
-                        table.insert(key, Kept { print: 0, ..kept }.row())?;
+                        table.insert(key, CachedDelivery { print: 0, ..kept }.row())?;
                     }
                 }
                 Ok(())
@@ -198,9 +198,9 @@ impl Unchanged {
         let work = move |path: &Path| {
             change(path, |table| {
                 for (key, fate) in &fates {
-                    let kept = table.get(key)?.map(|row| Kept::of(row.value()));
-                    let kept = kept.unwrap_or_else(|| Kept::nothing(now));
-                    table.insert(key, Kept { seen: now, fate: fate.clone(), ..kept }.row())?;
+                    let kept = table.get(key)?.map(|row| CachedDelivery::of(row.value()));
+                    let kept = kept.unwrap_or_else(|| CachedDelivery::nothing(now));
+                    table.insert(key, CachedDelivery { seen: now, fate: fate.clone(), ..kept }.row())?;
                 }
                 Ok(())
             })
@@ -236,13 +236,13 @@ impl Unchanged {
 /// # Errors
 ///
 /// A file could not be read.
-pub async fn look(unchanged: &Unchanged, key: &str) -> Result<Option<Kept>, Fault> {
-    let key = fingerprint(key);
+pub async fn look(unchanged: &DeliveryCache, key: &str) -> Result<Option<CachedDelivery>, Fault> {
+    let key = record_key(key);
     let work = move |own: &Path| {
         if own.exists() {
             return Ok(recall(own, &[key])?.remove(&key));
         }
-        let mut found: Option<Kept> = None;
+        let mut found: Option<CachedDelivery> = None;
         for file in own.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten() {
             let path = file?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -256,10 +256,10 @@ pub async fn look(unchanged: &Unchanged, key: &str) -> Result<Option<Kept>, Faul
     files::blocking(&unchanged.path, work).await
 }
 
-impl Kept {
+impl CachedDelivery {
     fn of((print, opted_out, sent, request_id, seen, fate): Row) -> Self {
         let time = |millis| DateTime::from_timestamp_millis(millis).unwrap_or_default();
-        Kept {
+        CachedDelivery {
             print,
             opted_out,
             sent: (sent != 0).then(|| time(sent)),
@@ -270,7 +270,7 @@ impl Kept {
     }
 
     fn nothing(now: DateTime<Utc>) -> Self {
-        Kept {
+        CachedDelivery {
             print: 0,
             opted_out: false,
             sent: None,
@@ -286,15 +286,15 @@ impl Kept {
     }
 }
 
-fn recall(path: &Path, keys: &[u128]) -> io::Result<Memory> {
+fn recall(path: &Path, keys: &[u128]) -> io::Result<CachedDeliveries> {
     if !path.exists() {
-        return Ok(Memory::new());
+        return Ok(CachedDeliveries::new());
     }
     read(path, |table| {
-        let mut memory = Memory::new();
+        let mut memory = CachedDeliveries::new();
         for key in keys {
             if let Some(row) = table.get(key)? {
-                memory.insert(*key, Kept::of(row.value()));
+                memory.insert(*key, CachedDelivery::of(row.value()));
             }
         }
         Ok(memory)
@@ -394,15 +394,15 @@ mod tests {
         time::parse("2026-11-21T12:00:00").unwrap()
     }
 
-    fn memory(folder: &Path, sink: &str) -> Unchanged {
-        Unchanged::new(folder, sink, 1, Some(TimeDelta::days(7)))
+    fn memory(folder: &Path, sink: &str) -> DeliveryCache {
+        DeliveryCache::new(folder, sink, 1, Some(TimeDelta::days(7)))
     }
 
     #[tokio::test]
     async fn an_accepted_payload_counts_until_another_version_is_sent_or_it_expires() {
         let folder = tempfile::tempdir().unwrap();
-        let (memory, key) = (memory(folder.path(), "s"), fingerprint("a"));
-        let (old, new) = (memory.print(&payload(Some(1))), memory.print(&payload(Some(2))));
+        let (memory, key) = (memory(folder.path(), "s"), record_key("a"));
+        let (old, new) = (memory.digest(&payload(Some(1))), memory.digest(&payload(Some(2))));
         assert!(memory.recall(vec![key]).await.unwrap().is_empty());
         memory.accepted(vec![(key, old, true)], Some("r-1".into()), noon()).await.unwrap();
         let kept = memory.recall(vec![key]).await.unwrap().remove(&key).unwrap();
@@ -421,27 +421,27 @@ mod tests {
     #[test]
     fn payloads_are_equal_by_their_bytes_and_the_version_of_the_mapping() {
         let memory = memory(Path::new("a"), "s");
-        let raised = Unchanged { version: 2, ..memory.clone() };
+        let raised = DeliveryCache { version: 2, ..memory.clone() };
         let prints = [
-            memory.print(&payload(Some(1))),
-            memory.print(&payload(Some(2))),
-            memory.print(&payload(None)),
-            raised.print(&payload(Some(1))),
+            memory.digest(&payload(Some(1))),
+            memory.digest(&payload(Some(2))),
+            memory.digest(&payload(None)),
+            raised.digest(&payload(Some(1))),
         ];
         assert_eq!(prints.iter().collect::<std::collections::HashSet<_>>().len(), prints.len());
-        assert_eq!(prints[0], memory.print(&payload(Some(1))));
+        assert_eq!(prints[0], memory.digest(&payload(Some(1))));
     }
 
     #[tokio::test]
     async fn each_sink_has_its_own_cache_and_a_run_without_a_cache_removes_it() {
         let folder = tempfile::tempdir().unwrap();
         let (one, other, key) =
-            (memory(folder.path(), "one"), memory(folder.path(), "other"), fingerprint("a"));
+            (memory(folder.path(), "one"), memory(folder.path(), "other"), record_key("a"));
         one.accepted(vec![(key, 1, false)], None, noon()).await.unwrap();
         assert!(other.recall(vec![key]).await.unwrap().is_empty());
         one.begin().await.unwrap();
         assert!(one.on().is_some() && !one.recall(vec![key]).await.unwrap().is_empty());
-        let off = Unchanged::new(folder.path(), "one", 1, None);
+        let off = DeliveryCache::new(folder.path(), "one", 1, None);
         off.begin().await.unwrap();
         assert!(off.on().is_none());
         assert!(one.recall(vec![key]).await.unwrap().is_empty());
@@ -461,7 +461,7 @@ mod tests {
     #[tokio::test]
     async fn the_same_fate_is_written_every_ten_minutes_and_old_rows_are_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let (memory, key) = (memory(folder.path(), "s"), fingerprint("a"));
+        let (memory, key) = (memory(folder.path(), "s"), record_key("a"));
         memory.note(vec![(key, "skipped pending".into())], noon()).await.unwrap();
         let kept = look(&memory, "a").await.unwrap().unwrap();
         assert_eq!((kept.seen, kept.sent, kept.fate.as_str()), (noon(), None, "skipped pending"));

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::{
     files, hold,
-    progress::{Cut, Progress, Server},
+    progress::{BoundarySecond, Progress, Server},
 };
 use crate::base::{counts::Counts, fault::Fault, window::Window};
 
@@ -32,7 +32,8 @@ const SYNC: Duration = Duration::from_secs(2);
 pub struct Header {
     pub version: u32,
     /// Everything that the run's result depends on; with another origin, the checkpoint is useless.
-    pub origin: String,
+    #[serde(rename = "origin")]
+    pub run_fingerprint: String,
     /// Number of the pass, from 1.
     pub pass: u32,
     /// One window for each listing.
@@ -59,10 +60,10 @@ pub struct Header {
 
 impl Header {
     /// Creates the header of the first pass of a run.
-    pub fn new(origin: &str, windows: Vec<Window>) -> Self {
+    pub fn new(run_fingerprint: &str, windows: Vec<Window>) -> Self {
         Header {
             version: VERSION,
-            origin: origin.to_owned(),
+            run_fingerprint: run_fingerprint.to_owned(),
             pass: 1,
             windows,
             counts: Counts::default(),
@@ -92,7 +93,7 @@ pub struct Line {
     pub offset: u64,
     pub opened: u64,
     pub total: u64,
-    pub cut: Vec<Cut>,
+    pub cut: Vec<BoundarySecond>,
     /// The page's records and their fates, as [`Seen::encode`](super::seen::Seen::encode) returns them, with
     /// the names that they use.
     pub names: Vec<String>,
@@ -128,9 +129,12 @@ impl Checkpoint {
     ///
     /// The file could not be read or removed. A file that can't be understood is no error: the list starts
     /// over.
-    pub async fn open(folder: &Path, origin: &str) -> Result<(Self, Option<(Header, Vec<Line>)>), Fault> {
+    pub async fn open(
+        folder: &Path,
+        run_fingerprint: &str,
+    ) -> Result<(Self, Option<(Header, Vec<Line>)>), Fault> {
         let path = folder.join(NAME);
-        let wanted = origin.to_owned();
+        let wanted = run_fingerprint.to_owned();
         let found = files::blocking(&path, move |path| load(path, &wanted)).await?;
         let told = path.display();
         let left = match found {
@@ -245,18 +249,18 @@ pub fn of_another_state(path: &Path) -> String {
 
 /// Returns the origin of the run that left this checkpoint, or `None` if the file is missing or can't be
 /// understood.
-pub fn origin(path: &Path) -> io::Result<Option<String>> {
+pub fn run_fingerprint(path: &Path) -> io::Result<Option<String>> {
     let Some(bytes) = files::read(path)? else { return Ok(None) };
     let header = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    Ok(serde_json::from_slice::<Header>(header).ok().map(|header| header.origin))
+    Ok(serde_json::from_slice::<Header>(header).ok().map(|header| header.run_fingerprint))
 }
 
 /// Replaces the origin of a checkpoint and keeps the rest.
-pub fn set_origin(path: &Path, origin: &str) -> io::Result<()> {
+pub fn set_run_fingerprint(path: &Path, run_fingerprint: &str) -> io::Result<()> {
     let Some(bytes) = files::read(path)? else { return Ok(()) };
     let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let mut header: Header = serde_json::from_slice(&bytes[..end])?;
-    header.origin = origin.to_owned();
+    header.run_fingerprint = run_fingerprint.to_owned();
     let whole = [&serde_json::to_vec(&header)?, &bytes[end..]].concat();
     files::replace(path, &whole).map(|_| ())
 }
@@ -281,7 +285,7 @@ enum Found {
     Unreadable,
 }
 
-fn load(path: &Path, origin: &str) -> io::Result<Found> {
+fn load(path: &Path, run_fingerprint: &str) -> io::Result<Found> {
     let Some(bytes) = files::read(path)? else { return Ok(Found::Nothing) };
     let mut whole = bytes.split_inclusive(|byte| *byte == b'\n').take_while(|line| line.ends_with(b"\n"));
     let header =
@@ -289,7 +293,7 @@ fn load(path: &Path, origin: &str) -> io::Result<Found> {
     let Some((mut len, header)) = header.filter(|(_, header)| header.version == VERSION) else {
         return Ok(Found::Unreadable);
     };
-    if header.origin != origin {
+    if header.run_fingerprint != run_fingerprint {
         files::remove(path)?;
         return Ok(Found::Other);
     }
@@ -314,10 +318,10 @@ fn load(path: &Path, origin: &str) -> io::Result<Found> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{time, window::Sweep};
+    use crate::base::{time, window::Listing};
 
     fn line(offset: u64) -> Line {
-        let part = Window { sweep: Sweep::Listed, since: None, until: time::parse("2026-11-21") };
+        let part = Window { listing: Listing::Listed, since: None, until: time::parse("2026-11-21") };
         let progress = Progress { window: Some(9), ..Progress::new(part) };
         Line {
             walk: 0,
@@ -339,8 +343,8 @@ mod tests {
         Header::new("null", vec![])
     }
 
-    async fn left(folder: &Path, origin: &str) -> Option<(Header, Vec<Line>)> {
-        Checkpoint::open(folder, origin).await.unwrap().1
+    async fn left(folder: &Path, run_fingerprint: &str) -> Option<(Header, Vec<Line>)> {
+        Checkpoint::open(folder, run_fingerprint).await.unwrap().1
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ const FORMER: &str = "held.json";
 
 /// The reason for a hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub struct HoldReason {
     /// The entry whose run was stopped, by the name of its folder; empty if an older version wrote it.
     #[serde(default)]
     pub entry: String,
@@ -35,10 +35,10 @@ pub struct Hold {
     path: PathBuf,
     /// The delivery that it blocks; `None`: all deliveries of the list.
     delivery: Option<String>,
-    held: Held,
+    held: HoldReason,
 }
 
-impl Held {
+impl HoldReason {
     /// Returns the error of a blocked run, which names the three ways to lift the hold.
     pub fn fault(&self, list_id: &str) -> Fault {
         let hint = format!(
@@ -67,7 +67,7 @@ impl Hold {
 /// # Errors
 ///
 /// The file could not be written.
-pub async fn keep(folder: &Path, delivery: &str, held: &Held) -> Result<(), Fault> {
+pub async fn keep(folder: &Path, delivery: &str, held: &HoldReason) -> Result<(), Fault> {
     let bytes = serde_json::to_vec(held).unwrap_or_default();
     let path = folder.join(format!("{PREFIX}{delivery}.{EXTENSION}"));
     files::blocking(&path, move |path| files::replace(path, &bytes).map(|_| ())).await
@@ -100,7 +100,7 @@ pub async fn check(
     let (Some(first), allowed) = (holds.first(), entry) else { return Ok(()) };
     let Some(entry) = allowed else { return Err(first.fault(list_id)) };
     let is_there = |name: &String| entries.is_none_or(|entries| entries.contains(name));
-    let lifted = |held: &Held| held.entry.is_empty() || held.entry == entry || !is_there(&held.entry);
+    let lifted = |held: &HoldReason| held.entry.is_empty() || held.entry == entry || !is_there(&held.entry);
     lift(holds.into_iter().filter(|hold| lifted(&hold.held)).collect()).await
 }
 
@@ -131,7 +131,7 @@ fn find(folder: &Path) -> io::Result<Vec<Hold>> {
     for path in folders.iter().map(|folder| in_folder(folder)).collect::<io::Result<Vec<_>>>()?.concat() {
         let Some(bytes) = files::read(&path)? else { continue };
         // A hold that can't be understood still counts.
-        let held = serde_json::from_slice(&bytes).unwrap_or_else(|_| Held {
+        let held = serde_json::from_slice(&bytes).unwrap_or_else(|_| HoldReason {
             entry: String::new(),
             what: format!("stopped by the safety brake; `{}` can't be read", path.display()),
             why: "a mass change of consent may be a mistake".into(),
@@ -171,8 +171,8 @@ fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
 
-    fn of(entry: &str) -> Held {
-        Held { entry: entry.into(), what: "stopped".into(), why: "too many".into() }
+    fn of(entry: &str) -> HoldReason {
+        HoldReason { entry: entry.into(), what: "stopped".into(), why: "too many".into() }
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     files,
-    seen::{Seen, fingerprint},
+    seen::{Seen, record_key},
 };
 use crate::base::{counts::REJECTED, fault::Fault};
 
@@ -64,9 +64,9 @@ impl Summary {
     /// Returns the opt-outs of the last full load in this consent scope, `to:<delivery> <consent>`. Without
     /// one, returns the number that an older version wrote as `<entry> <consent>`: the smallest, if several
     /// entries had the same consent settings.
-    pub fn opt_outs(&self, audience: &str) -> Option<u64> {
-        let former = |key: &&String| !key.starts_with(DELIVERY) && consent(key) == consent(audience);
-        let known = self.opt_outs.get(audience).copied();
+    pub fn opt_outs(&self, consent_scope: &str) -> Option<u64> {
+        let former = |key: &&String| !key.starts_with(DELIVERY) && consent(key) == consent(consent_scope);
+        let known = self.opt_outs.get(consent_scope).copied();
         known.or_else(|| self.opt_outs.iter().filter(|(key, _)| former(key)).map(|(_, count)| *count).min())
     }
 
@@ -79,8 +79,8 @@ impl Summary {
 /// Prefix of a consent scope.
 pub const DELIVERY: &str = "to:";
 
-fn consent(audience: &str) -> Option<&str> {
-    audience.split_once(' ').map(|(_, consent)| consent)
+fn consent(consent_scope: &str) -> Option<&str> {
+    consent_scope.split_once(' ').map(|(_, consent)| consent)
 }
 
 /// What one pass adds to the ledger.
@@ -171,7 +171,7 @@ impl Ledger {
 
     /// Returns the status with which a record was last settled; `None` if it never was.
     pub fn settled(&self, key: &str) -> Option<Settled<'_>> {
-        self.settled_by_print(fingerprint(key))
+        self.settled_by_print(record_key(key))
     }
 
     /// Returns the status with which the record of this fingerprint was last settled; `None` if it never was.
@@ -394,7 +394,7 @@ mod tests {
     #[tokio::test]
     async fn a_rejected_record_is_marked_until_it_is_delivered() {
         let folder = tempfile::tempdir().unwrap();
-        let (a, b, c) = (fingerprint("a"), fingerprint("b"), fingerprint("c"));
+        let (a, b, c) = (record_key("a"), record_key("b"), record_key("c"));
         let mut listed = seen(&[(a, 5, "subscribed"), (b, 6, "subscribed"), (c, 7, "cleaned")]);
         listed.set_fate(b, "rejected no_id");
         add(folder.path(), &listed, &seen(&[]), true, "2026-11-21").await;

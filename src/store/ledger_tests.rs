@@ -119,12 +119,12 @@ async fn the_choice_and_the_largest_answer_are_kept_until_a_pass_brings_others()
 async fn the_opt_outs_of_a_full_load_are_found_by_delivery_and_consent() {
     let folder = tempfile::tempdir().unwrap();
     let all = [("to:acme strict", 9), ("to:acme lax", 2), ("newsletter strict", 5), ("weekly strict", 4)];
-    for (audience, count) in all {
-        let opt_outs = Some((audience.to_owned(), count));
+    for (consent_scope, count) in all {
+        let opt_outs = Some((consent_scope.to_owned(), count));
         add(folder.path(), Delivered { opt_outs, whole: true, ..pass("2026-11-21") }).await.unwrap();
     }
     let summary = summary_of(folder.path()).await;
-    for (audience, expected) in [
+    for (consent_scope, expected) in [
         ("to:acme strict", Some(9)),
         ("to:acme lax", Some(2)),
         // Only an older version, which wrote the entry, knows a count: the smallest of its entries.
@@ -132,7 +132,7 @@ async fn the_opt_outs_of_a_full_load_are_found_by_delivery_and_consent() {
         ("to:other lax", None),
         ("to:other none", None),
     ] {
-        assert_eq!(summary.opt_outs(audience), expected, "{audience}");
+        assert_eq!(summary.opt_outs(consent_scope), expected, "{consent_scope}");
     }
 }
 

@@ -20,7 +20,7 @@ use crate::base::fault::Fault;
 pub struct Past {
     pub own: Relative,
     /// The origin that older versions wrote.
-    pub origin: String,
+    pub run_fingerprint: String,
     /// The entries of the list; `None` if an entry of the state file can't be read, so that the folders
     /// without an entry are unknown.
     pub entries: Option<Vec<Relative>>,
@@ -86,7 +86,7 @@ pub struct Place<'a> {
     pub folder: &'a Path,
     pub list_folder: &'a Path,
     pub dead_letter: &'a Path,
-    pub origin: &'a str,
+    pub run_fingerprint: &'a str,
 }
 
 /// Moves the checkpoint and the dead letters that an older version left of an entry.
@@ -96,9 +96,10 @@ pub struct Place<'a> {
 /// A file could not be read, moved or removed.
 pub async fn take_over(place: Place<'_>, past: &Past) -> Result<(), Fault> {
     let (renamed, names) = (past.renamed(), past.names());
-    let (past, origin, list) = (past.clone(), place.origin.to_owned(), place.list_folder.to_owned());
+    let (past, run_fingerprint, list) =
+        (past.clone(), place.run_fingerprint.to_owned(), place.list_folder.to_owned());
     let work = move |folder: &Path| {
-        move_checkpoint(folder, &origin, &past)?;
+        move_checkpoint(folder, &run_fingerprint, &past)?;
         drop_orphans(&list, &past)
     };
     let dropped = files::blocking(place.folder, work).await?;
@@ -116,19 +117,23 @@ pub async fn take_over(place: Place<'_>, past: &Past) -> Result<(), Fault> {
     clippy::disallowed_methods,
     reason = "the target does not exist, and only one process uses the folder"
 )]
-fn move_checkpoint(folder: &Path, origin: &str, past: &Past) -> io::Result<()> {
+fn move_checkpoint(folder: &Path, run_fingerprint: &str, past: &Past) -> io::Result<()> {
     let place = Checkpoint::path(folder);
     let ours = |path: &PathBuf| {
-        let found = checkpoint::origin(path);
-        found.is_ok_and(|found| found.is_some_and(|found| found == origin || found == past.origin))
+        let found = checkpoint::run_fingerprint(path);
+        found.is_ok_and(|found| {
+            found.is_some_and(|found| found == run_fingerprint || found == past.run_fingerprint)
+        })
     };
     let left = past.own.former.iter().map(|folder| Checkpoint::path(folder));
     if let Some(left) = left.into_iter().find(|left| !place.exists() && ours(left)) {
         fs::create_dir_all(folder)?;
         fs::rename(left, &place)?;
     }
-    if !past.origin.is_empty() && checkpoint::origin(&place)?.as_ref() == Some(&past.origin) {
-        checkpoint::set_origin(&place, origin)?;
+    if !past.run_fingerprint.is_empty()
+        && checkpoint::run_fingerprint(&place)?.as_ref() == Some(&past.run_fingerprint)
+    {
+        checkpoint::set_run_fingerprint(&place, run_fingerprint)?;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub struct Row {
 /// A boundary second: its rows may be spread over a page and the one above, with neither page containing all
 /// of them. No source promises an order within a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cut {
+pub struct BoundarySecond {
     pub second: i64,
     /// Number of pairs of neighboring rows of this second that both pages show in the same order, as the
     /// lowest rows of the upper page and the highest rows of the lower one; `None` if the order differs. One

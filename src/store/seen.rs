@@ -34,7 +34,7 @@ const ROW: usize = 16 + 8 + 1 + 1;
 /// Returns the fingerprint of a record's key. With 128 bits instead of the key, a list of a million members
 /// takes some 70 MB, and two keys with the same fingerprint are not to be expected. It is MD5, since it has
 /// to be the same in every process, and a collision benefits nobody.
-pub fn fingerprint(key: &str) -> u128 {
+pub fn record_key(key: &str) -> u128 {
     u128::from_be_bytes(md5::compute(key).0)
 }
 

@@ -104,7 +104,7 @@ async fn an_error_in_a_good_answer_is_reported_in_the_services_own_words() {
             );
         }
         let folder = tempfile::tempdir().unwrap();
-        let fault = sink("ometria", folder.path(), &doors).late_errors().await.unwrap_err().to_string();
+        let fault = sink("ometria", folder.path(), &doors).deferred_errors().await.unwrap_err().to_string();
         assert!(fault.contains(words), "late errors, {body}: {fault}");
     }
 }
@@ -144,11 +144,11 @@ async fn a_login_without_a_token_reports_what_the_service_says() {
 }
 
 /// Returns the clients of the sandbox's accounts, with another transport.
-fn with_transport(transport: Arc<dyn Transport>) -> importer::net::Doors {
+fn with_transport(transport: Arc<dyn Transport>) -> importer::net::AccountClients {
     let known =
         |name: &str| crate::support::KEYS.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
     let environment = importer::net::Environment::new(move |name| known(name).map(str::to_owned));
-    importer::net::Doors::new(
+    importer::net::AccountClients::new(
         environment,
         transport,
         Arc::new(crate::support::TokioClock::at(crate::support::NOON)),

@@ -17,13 +17,13 @@ use importer::{
         declared::Values,
         fault::Fault,
         record::{Mapped, Outgoing, Payload, Record},
-        window::{Cursor, Span, Sweep, Window},
+        window::{Cursor, Listing, Span, Window},
     },
     mapping::{self, Mapping},
-    net::{Caller, Doors, Environment, Request, Response, Transport, TransportError},
+    net::{AccountClients, Caller, Environment, Request, Response, Transport, TransportError},
     sandbox::Sandbox,
     sink::{self, Deletion, Sink},
-    source::{self, Pages, Source},
+    source::{self, Paging, Source},
 };
 use serde_json::{
     Map, Value, json,
@@ -62,7 +62,7 @@ impl Transport for Always {
 }
 
 /// Returns account clients whose keys are the secret, except for those that `variables` set.
-pub fn doors(transport: Arc<dyn Transport>, variables: &'static [(&str, &str)]) -> Doors {
+pub fn doors(transport: Arc<dyn Transport>, variables: &'static [(&str, &str)]) -> AccountClients {
     let environment = Environment::new(move |name| {
         let set =
             variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned());
@@ -71,16 +71,16 @@ pub fn doors(transport: Arc<dyn Transport>, variables: &'static [(&str, &str)]) 
         set.or(fast).or(secret)
     });
     let clock: Arc<dyn Clock> = Arc::new(TokioClock::at(NOON));
-    Doors::new(environment, transport, clock)
+    AccountClients::new(environment, transport, clock)
 }
 
 /// Returns the clients of the sandbox's accounts.
-pub fn sandbox_doors(sandbox: &Arc<Sandbox>) -> Doors {
+pub fn sandbox_doors(sandbox: &Arc<Sandbox>) -> AccountClients {
     let environment = Environment::new(|name| {
         let key = KEYS.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         key.or_else(|| (name == "OMETRIA_RATE").then(|| "0".to_owned()))
     });
-    Doors::new(environment, sandbox.clone(), Arc::new(TokioClock::at(NOON)))
+    AccountClients::new(environment, sandbox.clone(), Arc::new(TokioClock::at(NOON)))
 }
 
 pub fn sandbox(latency: Duration) -> Arc<Sandbox> {
@@ -106,21 +106,21 @@ const SOURCES: [(&str, &str, Held); 2] = [
     }),
 ];
 
-pub fn source(kind: &str, list_id: &str, doors: &Doors) -> Box<dyn Source> {
-    let wanted = source::Wanted { list_id, fields: None, caller: Caller::new(list_id, false) };
+pub fn source(kind: &str, list_id: &str, doors: &AccountClients) -> Box<dyn Source> {
+    let wanted = source::SourceContext { list_id, fields: None, caller: Caller::new(list_id, false) };
     source::open(Chosen::of(&json!(kind), ""), wanted, doors).unwrap().source
 }
 
 const SPAN: Span = Span { offset: 200, count: 100 };
 
 fn window() -> Window {
-    Window { sweep: Sweep::Listed, since: None, until: Some(at(NOON)) }
+    Window { listing: Listing::Listed, since: None, until: Some(at(NOON)) }
 }
 
 pub async fn read(source: &dyn Source) -> Result<(), Fault> {
     match source.pages() {
-        Pages::Rows(rows) => rows.read(&window(), SPAN).await.map(|_| ()),
-        Pages::Chain(chain) => chain.follow(at(NOON), None, 100).await.map(|_| ()),
+        Paging::Offset(rows) => rows.read(&window(), SPAN).await.map(|_| ()),
+        Paging::Cursor(chain) => chain.follow(at(NOON), None, 100).await.map(|_| ()),
     }
 }
 
@@ -128,7 +128,7 @@ pub async fn read(source: &dyn Source) -> Result<(), Fault> {
 async fn read_all(source: &dyn Source, count: usize) -> Vec<Record> {
     let mut records = vec![];
     match source.pages() {
-        Pages::Rows(rows) => loop {
+        Paging::Offset(rows) => loop {
             let page = rows.read(&window(), Span { offset: records.len() as u64, count }).await.unwrap();
             assert!(page.records.len() <= count && page.at == at(NOON));
             records.extend(page.records);
@@ -136,7 +136,7 @@ async fn read_all(source: &dyn Source, count: usize) -> Vec<Record> {
                 return records;
             }
         },
-        Pages::Chain(chain) => {
+        Paging::Cursor(chain) => {
             let (mut cursor, mut passed): (Option<Cursor>, Vec<Cursor>) = (None, vec![]);
             loop {
                 let link = chain.follow(at(NOON), cursor.as_ref(), count).await.unwrap();
@@ -195,8 +195,8 @@ async fn a_source_finds_a_record_by_its_key_and_says_when_there_is_none() {
 /// Each type of sink, and whether it sends data off the machine.
 const SINKS: [(&str, bool); 3] = [("ometria", true), ("ndjson", false), ("stdout", false)];
 
-pub fn sink(kind: &str, folder: &Path, doors: &Doors) -> Arc<dyn Sink> {
-    let wanted = sink::Wanted { list_id: "a", folder, caller: Caller::new("a", false) };
+pub fn sink(kind: &str, folder: &Path, doors: &AccountClients) -> Arc<dyn Sink> {
+    let wanted = sink::SinkContext { list_id: "a", folder, caller: Caller::new("a", false) };
     sink::open(&Chosen::of(&json!(kind), ""), wanted, doors).unwrap()
 }
 
@@ -227,7 +227,7 @@ async fn a_sink_accepts_batches_up_to_its_limit_and_the_same_batch_again() {
 async fn a_sink_whose_file_can_not_be_written_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = sandbox(Duration::ZERO);
-    let wanted = sink::Wanted { list_id: "a", folder: folder.path(), caller: Caller::new("a", false) };
+    let wanted = sink::SinkContext { list_id: "a", folder: folder.path(), caller: Caller::new("a", false) };
     let said = json!({"type": "ndjson", "path": "/dev/null/a.ndjson"});
     let sink = sink::open(&Chosen::of(&said, ""), wanted, &sandbox_doors(&sandbox)).unwrap();
     let fault = sink.deliver(&payloads(1)).await.unwrap_err();
@@ -257,7 +257,7 @@ fn mappings() -> Vec<(&'static str, Value)> {
 
 fn open_mapping(said: &Value) -> Box<dyn Mapping> {
     let (policy, declared) = (Policy::default(), &Values::default());
-    let wanted = mapping::Wanted { list_id: "a", policy, declared, folder: Path::new(".") };
+    let wanted = mapping::MappingContext { list_id: "a", policy, declared, folder: Path::new(".") };
     mapping::open(&Chosen::of(said, ""), &wanted).unwrap()
 }
 
@@ -509,13 +509,13 @@ async fn any_success_of_ometria_will_do() {
 async fn a_page_of_mailchimp_is_read_with_the_bounds_of_its_window() {
     let sandbox = sandbox(Duration::ZERO);
     let fields = Some(vec!["status".to_owned()]);
-    let wanted = source::Wanted { list_id: "a", fields, caller: Caller::new("a", false) };
+    let wanted = source::SourceContext { list_id: "a", fields, caller: Caller::new("a", false) };
     let source =
         source::open(Chosen::of(&json!("mailchimp"), ""), wanted, &sandbox_doors(&sandbox)).unwrap().source;
-    let Pages::Rows(rows) = source.pages() else { panic!("rows") };
+    let Paging::Offset(rows) = source.pages() else { panic!("rows") };
     let times: Vec<_> =
         sandbox.mailchimp().members("a").filter(|m| m.status != "archived").map(|m| m.last_changed).collect();
-    let window = Window { sweep: Sweep::Listed, since: Some(times[9]), until: Some(times[19]) };
+    let window = Window { listing: Listing::Listed, since: Some(times[9]), until: Some(times[19]) };
     let page = rows.read(&window, Span { offset: 0, count: 1000 }).await.unwrap();
     let within = times.iter().filter(|&&time| time > times[9] && time <= times[19]).count();
     assert_eq!((page.records.len(), page.total), (within, within as u64));

@@ -86,7 +86,7 @@ async fn the_same_seed_gives_the_same_troubles_and_edits() {
     assert_ne!(troubles(1, 100).await, troubles(2, 100).await);
     let mut lists = vec![];
     for (seed, steps) in [(1, 1), (1, 30), (2, 1)] {
-        let sandbox = sandbox(50, Faults { edits_per_second: 1.0, ..Faults::usual(seed) });
+        let sandbox = sandbox(50, Faults { edits_per_second: 1.0, ..Faults::by_default(seed) });
         for _ in 0..steps {
             sleep(Duration::from_secs(60) / steps).await;
             sandbox.live();
@@ -322,7 +322,7 @@ async fn a_member_leaves_and_enters_the_listings_by_the_hand_of_a_test() {
 
 #[tokio::test(start_paused = true)]
 async fn once_it_behaves_nothing_goes_wrong_and_what_was_changed_shows_in_its_time() {
-    let sandbox = sandbox(200, Faults { troubles: 1.0, edits_per_second: 3.0, ..Faults::usual(1) });
+    let sandbox = sandbox(200, Faults { troubles: 1.0, edits_per_second: 3.0, ..Faults::by_default(1) });
     for _ in 0..20 {
         let _ = send(&sandbox, Service::Mailchimp).await;
         sleep(Duration::from_secs(1)).await;
@@ -343,7 +343,7 @@ async fn once_it_behaves_nothing_goes_wrong_and_what_was_changed_shows_in_its_ti
 
 #[tokio::test(start_paused = true)]
 async fn the_services_clock_is_off_as_configured_and_stays_so_without_faults() {
-    let usual: BTreeSet<TimeDelta> = (0..20).map(|seed| Faults::usual(seed).ahead).collect();
+    let usual: BTreeSet<TimeDelta> = (0..20).map(|seed| Faults::by_default(seed).ahead).collect();
     assert_eq!(Vec::from_iter(usual), [-10, 0, 10].map(TimeDelta::minutes));
     for ahead in [-10, 0, 10].map(TimeDelta::minutes) {
         let sandbox = sandbox(50, Faults { edits_per_second: 5.0, ahead, ..Faults::default() });

@@ -1,7 +1,7 @@
 //! Golden records: what the program does in many worlds, so that it is seen whether another version still does the same.
 //!
 //! Of each world is recorded how its runs ended, every request, what the sink holds, the fate of every record, the fields that
-//! importer writes, the state file, the names of all files, and the log without its words. 40 worlds made by hand are kept as text
+//! importer writes, the state file, the names of all files, and the log without its words. 76 worlds made by hand are kept as text
 //! (`tests/golden/worlds`), 200 worlds of seeds as digests (`tests/golden/seeds.txt`). [`store`] says how to record anew, and how to
 //! get the whole text of a world.
 //!

@@ -12,7 +12,7 @@ use importer::{
     app::wiring::VOCABULARY,
     base::clock::{Clock, SystemClock},
     state::{
-        Edit, Stamp, StateFile,
+        Edit, RunStamp, StateFile,
         lock::{self, NotLocked},
     },
 };
@@ -129,7 +129,8 @@ fn open(folder: &Path) -> StateFile {
 
 fn edit(file: &StateFile) -> Edit {
     let entry = file.load().unwrap().entries.remove(0);
-    let stamp = Stamp { latest_timestamp: at("2026-11-21T11:00:00"), elapsed_seconds: 1.0, total_updates: 2 };
+    let stamp =
+        RunStamp { latest_timestamp: at("2026-11-21T11:00:00"), elapsed_seconds: 1.0, total_updates: 2 };
     Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp }
 }
 

@@ -79,9 +79,10 @@ fn no_release_changes_the_folders_of_an_entry() {
 fn no_release_changes_the_origin_that_older_versions_wrote() {
     let mut told = String::new();
     for text in ENTRIES {
-        let origin = controller::past(&entry(text), None, &Folders::of(Path::new("."))).origin;
-        let (origin, _) = origin.rsplit_once(" importer ").unwrap();
-        writeln!(told, "{origin}").unwrap();
+        let run_fingerprint =
+            controller::past(&entry(text), None, &Folders::of(Path::new("."))).run_fingerprint;
+        let (run_fingerprint, _) = run_fingerprint.rsplit_once(" importer ").unwrap();
+        writeln!(told, "{run_fingerprint}").unwrap();
     }
     expect![[r#"
         [{"Absent":{"start_offset":0}},{"policy":{"consent":"full","archived":"opt_out"},"collection":null,"default_country":null,"marketing_permission":null,"fields":{},"properties":[]},[null,null,null]]
@@ -120,8 +121,8 @@ async fn no_release_changes_the_names_of_a_run_and_of_its_consent_settings() {
     let checkpoint = lists.join(&entries(text)[0].folder).join("checkpoint.ndjson");
     let head = fs::read_to_string(checkpoint).unwrap();
     let head: serde_json::Value = serde_json::from_str(head.lines().next().unwrap()).unwrap();
-    let (origin, _) = head["origin"].as_str().unwrap().rsplit_once(" importer ").unwrap();
-    expect![[r#"[{"Absent":{"start_offset":0}},{"archived":"skip","default_country":"GB","fields":{"gender":"SEX"},"marketing_permission":"p1","properties":{"a":{"from":"tags"},"m":{"from":"merge_fields.BIRTHDAY"},"z":{"from":"vip"}}},["z","a","m"]]"#]].assert_eq(origin);
+    let (run_fingerprint, _) = head["origin"].as_str().unwrap().rsplit_once(" importer ").unwrap();
+    expect![[r#"[{"Absent":{"start_offset":0}},{"archived":"skip","default_country":"GB","fields":{"gender":"SEX"},"marketing_permission":"p1","properties":{"a":{"from":"tags"},"m":{"from":"merge_fields.BIRTHDAY"},"z":{"from":"vip"}}},["z","a","m"]]"#]].assert_eq(run_fingerprint);
     world.once().await.unwrap();
     let ledger = fs::read(lists.join("name1/ledger")).unwrap();
     let head = String::from_utf8_lossy(&ledger).lines().next().unwrap().to_owned();

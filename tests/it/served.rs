@@ -70,7 +70,7 @@ async fn a_sandbox_with_faults_prints_its_seed_and_faults_and_then_injects_them(
         assert!(header.contains(told), "{header}");
     }
     let same = Sandbox::new(Arc::new(SystemClock), Duration::ZERO);
-    same.misbehave(Faults::usual(3));
+    same.misbehave(Faults::by_default(3));
     let web = Web::new().unwrap();
     let basic = format!("any:{}", variables["MAILCHIMP_APIKEY"]);
     let basic = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, basic);

@@ -3,11 +3,11 @@
 
 use http::Method;
 use importer::{
-    base::window::{Span, Sweep, Window},
+    base::window::{Listing, Span, Window},
     controller::Verdict,
     net::Request,
     sandbox::people::Member,
-    source::Pages,
+    source::Paging,
 };
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -178,7 +178,7 @@ async fn a_member_is_known_by_its_id_unless_that_is_not_of_its_address() {
         let mut all = vec![("contact_id", json!("c1")), ("unique_email_id", json!("u1"))];
         all.extend(fields.clone());
         let twisted = Twist(sandbox.clone(), move |_: &Request, response| twist(response, &all));
-        let doors = importer::net::Doors::new(
+        let doors = importer::net::AccountClients::new(
             importer::net::Environment::new(|name| {
                 crate::support::KEYS
                     .iter()
@@ -189,8 +189,8 @@ async fn a_member_is_known_by_its_id_unless_that_is_not_of_its_address() {
             std::sync::Arc::new(crate::support::TokioClock::at(NOON)),
         );
         let source = source("mailchimp", "a", &doors);
-        let Pages::Rows(rows) = source.pages() else { panic!("rows") };
-        let window = Window { sweep: Sweep::Listed, since: None, until: Some(at(NOON)) };
+        let Paging::Offset(rows) = source.pages() else { panic!("rows") };
+        let window = Window { listing: Listing::Listed, since: None, until: Some(at(NOON)) };
         let page = rows.read(&window, Span { offset: 0, count: 1 }).await.unwrap();
         assert_eq!(page.records[0].key, expected, "{fields:?}");
     }
@@ -224,7 +224,7 @@ async fn a_member_is_found_by_the_id_of_its_address_as_well() {
         crate::support::KEYS.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
     });
     let clock = std::sync::Arc::new(crate::support::TokioClock::at(NOON));
-    let doors = importer::net::Doors::new(environment, std::sync::Arc::new(twisted), clock);
+    let doors = importer::net::AccountClients::new(environment, std::sync::Arc::new(twisted), clock);
     let source = source("mailchimp", "a", &doors);
     let found = source.find(&key).await.unwrap().unwrap();
     assert_eq!((found.key, found.changed), (key, Some(members[0].last_changed)));

@@ -459,11 +459,11 @@ async fn a_record_requested_by_its_key_is_reported_as_unreadable() {
     assert_eq!(source.find(&member.id()).await.unwrap().unwrap().unreadable, None);
 }
 
-fn doors(transport: Arc<dyn Transport>) -> importer::net::Doors {
+fn doors(transport: Arc<dyn Transport>) -> importer::net::AccountClients {
     let known =
         |name: &str| crate::support::KEYS.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
     let environment = importer::net::Environment::new(move |name| known(name).map(str::to_owned));
-    importer::net::Doors::new(
+    importer::net::AccountClients::new(
         environment,
         transport,
         Arc::new(crate::support::TokioClock::at(crate::support::NOON)),

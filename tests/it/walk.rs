@@ -16,13 +16,13 @@ use importer::{
     },
     controller::Verdict,
     engine::{
-        plan::{Ended, Ends, Plan},
+        plan::{Ended, Pipeline, Plan},
         run,
     },
     mapping::Mapping,
     sink::{BatchLimits, Receipt, Sink},
-    source::{Pages, Rows, Source},
-    store::cache::Unchanged,
+    source::{OffsetPaging, Paging, Source},
+    store::cache::DeliveryCache,
 };
 use serde_json::value::to_raw_value;
 use tokio::time::{sleep, timeout};
@@ -112,8 +112,8 @@ impl Source for Liar {
         name.to_owned()
     }
 
-    fn pages(&self) -> Pages<'_> {
-        Pages::Rows(self)
+    fn pages(&self) -> Paging<'_> {
+        Paging::Offset(self)
     }
 }
 
@@ -126,7 +126,7 @@ impl Clock for Noon {
     }
 }
 
-impl Rows for Liar {
+impl OffsetPaging for Liar {
     fn census(&self, _: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>> {
         Box::pin(async { Ok(vec![]) })
     }
@@ -213,22 +213,22 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         folder: folder.path().join("l"),
         list_folder: folder.path().join("l"),
         dead_letter: folder.path().join("dead.ndjson"),
-        origin: "null".into(),
+        run_fingerprint: "null".into(),
         delivered_before: false,
         reads_archived: true,
         alone: true,
         past: Default::default(),
-        audience: String::new(),
+        consent_scope: String::new(),
         allow_mass_change: false,
-        unchanged: Unchanged::new(folder.path(), "", 1, None),
+        unchanged: DeliveryCache::new(folder.path(), "", 1, None),
         holds_back: false,
         taken: Arc::default(),
         confirm: None,
     }
 }
 
-fn ends(source: Liar) -> Ends {
-    Ends {
+fn ends(source: Liar) -> Pipeline {
+    Pipeline {
         source: Box::new(source),
         mapping: Box::new(AsItIs),
         sink: Arc::new(Anywhere),

@@ -12,7 +12,7 @@ use crate::{
     },
     base::clock::{Clock, SystemClock},
     controller,
-    engine::plan::Ends,
+    engine::plan::Pipeline,
     net::transport::Web,
     state::{Entry, folders::Folders, home, layout::NAME, read},
     store::{
@@ -77,7 +77,7 @@ impl Lists {
     /// # Errors
     ///
     /// A variable of the environment is missing or malformed, or the entry can't be opened.
-    pub fn ends(&self, entry: &Entry) -> anyhow::Result<Ends> {
+    pub fn pipeline(&self, entry: &Entry) -> anyhow::Result<Pipeline> {
         self.adapters.open(entry, true).map_err(|closed| match closed.refused {
             Some(refused) => refused.into(),
             None => anyhow!("{}", closed.unfit.text),
@@ -103,8 +103,8 @@ impl Lists {
     /// # Errors
     ///
     /// The holds of the list can't be read.
-    pub async fn hold(&self, entry: &Entry, ends: &Ends) -> anyhow::Result<Option<Hold>> {
+    pub async fn hold(&self, entry: &Entry, pipeline: &Pipeline) -> anyhow::Result<Option<Hold>> {
         let holds = hold::all(&self.folders.list(entry)).await?;
-        Ok(holds.into_iter().find(|hold| hold.stops(&ends.delivery)))
+        Ok(holds.into_iter().find(|hold| hold.stops(&pipeline.delivery)))
     }
 }

@@ -12,12 +12,12 @@ use crate::{
     base::{
         fault::Fault,
         record::{LeftOut, Mapped, Outgoing, Payload, Record, UNREADABLE},
-        window::{Span, Sweep, Window},
+        window::{Listing, Span, Window},
     },
     cli::{self, exit},
-    engine::plan::Ends,
+    engine::plan::Pipeline,
     sink::Deletion,
-    source::{Chain, Pages},
+    source::{CursorPaging, Paging},
     state::Entry,
     store::ledger,
 };
@@ -30,14 +30,14 @@ use crate::{
 pub async fn run(options: &cli::Preview) -> anyhow::Result<u8> {
     let lists = Lists::open(&options.state, Keys::SourceOnly)?;
     for entry in lists.of(&options.list_id)? {
-        let ends = lists.ends(entry)?;
+        let pipeline = lists.pipeline(entry)?;
         let summary = ledger::summary(&lists.folders.list(entry)).await?;
-        ends.mapping.choose(summary.and_then(|summary| summary.choice));
+        pipeline.mapping.choose(summary.and_then(|summary| summary.choice));
         let records = match &options.member {
-            Some(member) => vec![one(&ends, member).await?],
-            None => latest(&ends, options.count).await?,
+            Some(member) => vec![one(&pipeline, member).await?],
+            None => latest(&pipeline, options.count).await?,
         };
-        let told: Vec<String> = records.iter().map(|record| told(&ends, record)).collect();
+        let told: Vec<String> = records.iter().map(|record| told(&pipeline, record)).collect();
         let told =
             if told.is_empty() { "The list has no record to show.\n".to_owned() } else { told.join("\n") };
         write!(stdout(), "{}{told}", head(entry))?;
@@ -51,19 +51,19 @@ fn head(entry: &Entry) -> String {
 }
 
 /// Reads the record with this key or address.
-async fn one(ends: &Ends, member: &str) -> anyhow::Result<Record> {
-    let found = ends.source.find(&ends.source.key(member)).await?;
+async fn one(pipeline: &Pipeline, member: &str) -> anyhow::Result<Record> {
+    let found = pipeline.source.find(&pipeline.source.key(member)).await?;
     let hint = "use the address as the source has it, or the key of a dead letter";
     Ok(found.ok_or_else(|| Fault::list("the list has no such record").hint(hint))?)
 }
 
 /// Reads the `count` records that changed last, or the first ones of a source that can't list them by change.
-async fn latest(ends: &Ends, count: u64) -> anyhow::Result<Vec<Record>> {
-    let rows = match ends.source.pages() {
-        Pages::Rows(rows) => rows,
-        Pages::Chain(chain) => return first(ends, chain, count as usize).await,
+async fn latest(pipeline: &Pipeline, count: u64) -> anyhow::Result<Vec<Record>> {
+    let rows = match pipeline.source.pages() {
+        Paging::Offset(rows) => rows,
+        Paging::Cursor(chain) => return first(pipeline, chain, count as usize).await,
     };
-    let window = Window { sweep: Sweep::Listed, since: None, until: None };
+    let window = Window { listing: Listing::Listed, since: None, until: None };
     let total = rows.read(&window, Span { offset: 0, count: 1 }).await?.total;
     let offset = total.saturating_sub(count);
     let page = rows
@@ -77,8 +77,8 @@ async fn latest(ends: &Ends, count: u64) -> anyhow::Result<Vec<Record>> {
 const PAGE: usize = 100;
 
 /// Reads the first `count` records of a source that is read from its beginning.
-async fn first(ends: &Ends, chain: &dyn Chain, count: usize) -> anyhow::Result<Vec<Record>> {
-    let (at, mut next, mut records) = (ends.source.now(), None, vec![]);
+async fn first(pipeline: &Pipeline, chain: &dyn CursorPaging, count: usize) -> anyhow::Result<Vec<Record>> {
+    let (at, mut next, mut records) = (pipeline.source.now(), None, vec![]);
     loop {
         let link = chain.follow(at, next.as_ref(), count.max(PAGE)).await?;
         records.extend(link.records);
@@ -94,24 +94,24 @@ async fn first(ends: &Ends, chain: &dyn Chain, count: usize) -> anyhow::Result<V
 const ARCHIVED: &str = "archived";
 
 /// Formats a record in three parts: as read, as sent, and what is left out.
-fn told(ends: &Ends, record: &Record) -> String {
+fn told(pipeline: &Pipeline, record: &Record) -> String {
     let mut told = format!("Record {}\n{}\n\n", record.key, pretty(&record.body));
     if let Some(why) = &record.unreadable {
         return told + &format!("Not sent: rejected, {UNREADABLE}: {why}\n");
     }
     if record.deleted {
         return told
-            + match ends.sink.deletion() {
+            + match pipeline.sink.deletion() {
                 Deletion::Sent => "Sent: a deletion\n",
                 Deletion::Ignored => "Not sent: skipped, deleted\n",
             };
     }
-    match ends.mapping.map(record) {
+    match pipeline.mapping.map(record) {
         Mapped::Skip(reason) => told += &format!("Not sent: skipped, {reason}\n"),
         Mapped::Reject(reason) => told += &format!("Not sent: rejected, {reason}\n"),
         Mapped::Send(Outgoing { body, left_out, .. }) => {
             let payload = Payload { key: record.key.clone(), body: Some(body) };
-            let refused = ends.sink.refusal(&payload);
+            let refused = pipeline.sink.refusal(&payload);
             let when =
                 if record.status == ARCHIVED { " if archived after a delivery of the list" } else { "" };
             let head = format!("Sent{when}\n");

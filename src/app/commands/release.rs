@@ -64,7 +64,7 @@ pub async fn run(options: &cli::Release) -> anyhow::Result<u8> {
 fn kept(lists: &Lists, entries: &[&Entry], holds: &[Hold]) -> anyhow::Result<Vec<PathBuf>> {
     let mut deliveries = vec![];
     for entry in entries {
-        deliveries.push(lists.ends(entry)?.delivery);
+        deliveries.push(lists.pipeline(entry)?.delivery);
     }
     if !holds.iter().all(|hold| deliveries.iter().any(|delivery| hold.stops(delivery))) {
         return Ok(vec![]);

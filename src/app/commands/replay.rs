@@ -111,14 +111,14 @@ async fn one(
     dry_run: bool,
 ) -> anyhow::Result<u8> {
     let of = |entry: &Entry| entry.folder.clone();
-    let ends = lists.ends(entry)?;
+    let pipeline = lists.pipeline(entry)?;
     // With `allow_mass_change` the next run lifts the hold.
-    if let Some(hold) = lists.hold(entry, &ends).await?.filter(|_| !entry.allow_mass_change) {
+    if let Some(hold) = lists.hold(entry, &pipeline).await?.filter(|_| !entry.allow_mass_change) {
         writeln!(stdout(), "{name} is on hold: {}.", hold.fault(&entry.id.list_id))?;
         return Ok(exit::FAILED);
     }
     let letters = Letters {
-        unchanged: unchanged(entry, &ends, &lists.folders),
+        unchanged: unchanged(entry, &pipeline, &lists.folders),
         file: lists.folders.dead_letter(entry),
         list_folder: lists.folders.list(entry),
         entry: of(entry),
@@ -126,7 +126,7 @@ async fn one(
         renamed: lists.past(entry).renamed(),
         dry_run,
     };
-    let replayed = replay::run(&ends, &letters).await?;
+    let replayed = replay::run(&pipeline, &letters).await?;
     let then = match dry_run || replayed.rejected.is_empty() {
         true => String::new(),
         false => format!("; the rejected records stay in {}", letters.file.display()),

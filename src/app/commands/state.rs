@@ -79,7 +79,7 @@ fn future(snapshot: &Snapshot) -> Vec<Finding> {
     let what = |since| {
         format!(
             "`latest_timestamp` {} is more than an hour in the future, so the entry does not run",
-            time::plain(since)
+            time::state_format(since)
         )
     };
     ahead.map(|(place, since)| Finding::new(text, place, what(since))).collect()
@@ -120,7 +120,7 @@ pub fn versions(options: &cli::State) -> anyhow::Result<u8> {
                 let changes = before
                     .as_deref()
                     .map_or(vec!["oldest version kept".into()], |old| history::changes(old, &text));
-                let (number, at, by) = (version.number, time::spoken(version.at), version.by);
+                let (number, at, by) = (version.number, time::log_format(version.at), version.by);
                 writeln!(
                     stdout(),
                     "{number:4}  {at}  {by:8}  {}",

@@ -12,13 +12,13 @@ use chrono::TimeDelta;
 use super::lists::Lists;
 use crate::{
     app::wiring::Keys,
-    base::window::{Span, Sweep, Window},
+    base::window::{Listing, Span, Window},
     cli::{self, exit},
     engine::{
         paging::offset::LAG,
         verify::{Comparison, keys},
     },
-    source::Rows,
+    source::OffsetPaging,
     store::{dead_letter, ledger::Ledger},
 };
 
@@ -31,8 +31,8 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     let lists = Lists::open(&options.state, Keys::SourceOnly)?;
     let list = &options.list_id;
     let entries = lists.of(list)?;
-    let ends = lists.ends(entries[0])?;
-    if ends.rereads() {
+    let pipeline = lists.pipeline(entries[0])?;
+    if pipeline.rereads() {
         writeln!(
             stdout(),
             "list {list:?}: verify can't compare it, since its source reports no counts. Every run reads the source whole, \
@@ -68,7 +68,7 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     }
     let file = lists.folders.dead_letter(entries[0]);
     let (letters, _) = dead_letter::read(&file).await?;
-    let compared = compare(ends.rows()?, &ledger, &keys(&letters))
+    let compared = compare(pipeline.rows()?, &ledger, &keys(&letters))
         .await
         .with_context(|| format!("list {list:?}: verify can't check whether records are missing"))?;
     writeln!(stdout(), "list {list:?}\n\n{compared}")?;
@@ -91,13 +91,17 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
 
 /// Requests the source's counts and compares them with the ledger. The order of the requests matters: a
 /// record that changes between them is counted by both, so that it can't hide a missing one.
-async fn compare(source: &dyn Rows, ledger: &Ledger, letters: &HashSet<u128>) -> anyhow::Result<Comparison> {
+async fn compare(
+    source: &dyn OffsetPaging,
+    ledger: &Ledger,
+    letters: &HashSet<u128>,
+) -> anyhow::Result<Comparison> {
     // A change in the last seconds of the window may have become visible only after the window was read.
     let until = ledger.summary.until - TimeDelta::from_std(LAG).unwrap_or_default();
     let counted = source.census(until).await.context("could not count the records at the source")?;
     let mut since = 0;
-    for sweep in [Sweep::Listed, Sweep::Archived] {
-        let window = Window { sweep, since: Some(until), until: None };
+    for listing in [Listing::Listed, Listing::Archived] {
+        let window = Window { listing, since: Some(until), until: None };
         let page = source.read(&window, Span { offset: 0, count: 1 }).await;
         since += page.context("could not count the records at the source")?.total;
     }

@@ -10,7 +10,7 @@ use crate::{
     app::wiring::Keys,
     base::{
         clock::{Clock, SystemClock},
-        time::{lasting, spoken},
+        time::{humanize, log_format},
     },
     cli::{self, exit},
     controller::{
@@ -19,7 +19,7 @@ use crate::{
     },
     state::{Entry, model::FirstLoad},
     store::{
-        cache::{Kept, look},
+        cache::{CachedDelivery, look},
         dead_letter::{self, DeadLetter},
         ledger::{Ledger, Settled},
     },
@@ -36,14 +36,14 @@ pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
     let now = SystemClock.now();
     let mut known = false;
     for entry in lists.of(&options.list_id)? {
-        let ends = lists.ends(entry)?;
-        let key = ends.source.key(&options.record);
-        let memory = unchanged(entry, &ends, &lists.folders);
+        let pipeline = lists.pipeline(entry)?;
+        let key = pipeline.source.key(&options.record);
+        let memory = unchanged(entry, &pipeline, &lists.folders);
         let remembers = memory.on().is_some();
         let found = Found {
             kept: if remembers { look(&memory, &key).await? } else { None },
             letter: letter(&lists, entry, &key).await?,
-            held: lists.hold(entry, &ends).await?.map(|hold| hold.fault(&options.list_id).to_string()),
+            held: lists.hold(entry, &pipeline).await?.map(|hold| hold.fault(&options.list_id).to_string()),
             ledger: Ledger::load(&lists.folders.list(entry)).await?,
         };
         known |= found.is_something(&key);
@@ -66,7 +66,7 @@ async fn letter(lists: &Lists, entry: &Entry, key: &str) -> anyhow::Result<Optio
 
 /// What importer's files say about one record of an entry.
 struct Found {
-    kept: Option<Kept>,
+    kept: Option<CachedDelivery>,
     letter: Option<DeadLetter>,
     /// The reason for which the entry is on hold.
     held: Option<String>,
@@ -89,20 +89,20 @@ impl Found {
             let fate = if kept.fate.is_empty() { "read" } else { &kept.fate };
             lines.push((
                 "last seen",
-                format!("{} UTC, or up to ten minutes later: {fate}", spoken(kept.seen)),
+                format!("{} UTC, or up to ten minutes later: {fate}", log_format(kept.seen)),
             ));
             let request = match kept.request_id.as_str() {
                 "" => String::new(),
                 id => format!(", request {id}"),
             };
-            let sent = kept.sent.map(|sent| format!("{} UTC{request}", spoken(sent)));
+            let sent = kept.sent.map(|sent| format!("{} UTC{request}", log_format(sent)));
             lines.push((
                 "last sent",
                 sent.unwrap_or_else(|| "never, as far as the delivery cache shows".into()),
             ));
         }
         if let (Some(Settled { status, rejected }), Some(ledger)) = (self.settled(key), &self.ledger) {
-            let until = spoken(ledger.summary.until);
+            let until = log_format(ledger.summary.until);
             let fate = if rejected { "rejected" } else { "settled" };
             lines.push(("ledger", format!("{fate} as {status}; every change up to {until} UTC is settled")));
         }
@@ -126,12 +126,12 @@ impl Found {
 
     /// Returns whether the first load of the entry waits for a confirmation.
     fn waits(&self, entry: &Entry) -> bool {
-        entry.first_load == FirstLoad::Ask && self.ledger.is_none()
+        entry.first_load == FirstLoad::PageRequest && self.ledger.is_none()
     }
 
     /// Says when importer reads the record next, or why it does not.
     fn next(&self, entry: &Entry, now: DateTime<Utc>) -> String {
-        let every = lasting(entry.every);
+        let every = humanize(entry.every);
         let run = match due::decide(entry.latest_timestamp, None, entry.every, now) {
             _ if self.held.is_some() => return format!("none: {}", self.held.as_deref().unwrap_or_default()),
             _ if !entry.enabled => return "none: the entry is paused (`enabled` is false)".into(),
@@ -142,10 +142,10 @@ impl Found {
             Due::Future { .. } => return "none: `latest_timestamp` is in the future; correct it".into(),
             Due::Full => "with the full load that is due".to_owned(),
             Due::Incremental { since } => {
-                format!("with the sync that is due: the last one was {}, over {every} ago", spoken(since))
+                format!("with the sync that is due: the last one was {}, over {every} ago", log_format(since))
             }
             Due::UpToDate { since } => {
-                format!("with the sync after {} UTC at the earliest", spoken(since + entry.every))
+                format!("with the sync after {} UTC at the earliest", log_format(since + entry.every))
             }
         };
         match self.letter {

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use crate::{
     base::{fault::Fault, window::Cursor},
-    store::seen::fingerprint,
+    store::seen::record_key,
 };
 
 /// Position of a pass in a listing that is read by cursor.
 #[derive(Debug, Default)]
-pub struct Chain {
+pub struct CursorWalk {
     next: Option<Cursor>,
     /// Whether the page at `next` has been requested and not been returned yet.
     asked: bool,
@@ -19,10 +19,10 @@ pub struct Chain {
     passed: HashSet<u128>,
 }
 
-impl Chain {
+impl CursorWalk {
     /// Resumes after a settled page that named `next`; `None` means that it was the last page.
     pub fn resume(next: Option<Cursor>) -> Self {
-        Chain { ended: next.is_none(), next, pages: 1, ..Chain::default() }
+        CursorWalk { ended: next.is_none(), next, pages: 1, ..CursorWalk::default() }
     }
 
     /// Returns the page to read now: the one at a cursor, or the first one (`Some(None)`). Returns `None`
@@ -44,7 +44,7 @@ impl Chain {
         self.pages += 1;
         self.asked = false;
         self.ended = next.is_none();
-        let known = next.as_ref().is_some_and(|cursor| !self.passed.insert(fingerprint(&cursor.0)));
+        let known = next.as_ref().is_some_and(|cursor| !self.passed.insert(record_key(&cursor.0)));
         self.next = next;
         if known {
             return Err(Fault::list("the source's cursor leads back to a page that was already read")
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn pages_are_read_one_after_the_other_to_the_last() {
-        let mut chain = Chain::default();
+        let mut chain = CursorWalk::default();
         assert_eq!(chain.ask(), Some(None));
         assert_eq!(chain.ask(), None, "it is in flight");
         chain.answered(cursor("b")).unwrap();
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn one_page_can_be_all() {
-        let mut chain = Chain::default();
+        let mut chain = CursorWalk::default();
         chain.ask();
         chain.answered(None).unwrap();
         assert!(chain.finished() && chain.held_all_at_once());
@@ -94,13 +94,13 @@ mod tests {
 
     #[test]
     fn a_settled_page_names_the_next_page_or_is_the_last() {
-        assert_eq!(Chain::resume(cursor("c")).ask(), Some(cursor("c")));
-        assert!(Chain::resume(None).finished());
+        assert_eq!(CursorWalk::resume(cursor("c")).ask(), Some(cursor("c")));
+        assert!(CursorWalk::resume(None).finished());
     }
 
     #[test]
     fn a_chain_that_leads_back_is_an_error() {
-        let mut chain = Chain::default();
+        let mut chain = CursorWalk::default();
         for next in ["b", "c"] {
             chain.ask();
             chain.answered(cursor(next)).unwrap();

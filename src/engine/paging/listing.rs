@@ -6,8 +6,8 @@ use std::{collections::HashMap, time::Duration};
 use chrono::{DateTime, Utc};
 
 use super::{
-    cursor::Chain,
-    offset::{self, Ask, Joined, Relief, Walk},
+    cursor::CursorWalk,
+    offset::{self, Joined, PageRequest, Shrink, Walk},
 };
 use crate::{
     base::{
@@ -17,7 +17,7 @@ use crate::{
     engine::coverage::Rows,
     store::{
         checkpoint::Line,
-        progress::{Cut, Progress, Row, Server},
+        progress::{BoundarySecond, Progress, Row, Server},
         seen::Seen,
     },
 };
@@ -51,19 +51,19 @@ pub struct Pace {
 /// The paging scheme of one listing, with its state.
 enum Way {
     Walk(Box<Walk>),
-    Chain(Chain),
+    Chain(CursorWalk),
 }
 
 /// The next page to read.
 #[derive(Debug)]
-pub enum Want {
-    Rows(Ask),
+pub enum NextRead {
+    Rows(PageRequest),
     /// The page at this cursor, or the first one.
-    Link(Option<Cursor>),
+    CursorPage(Option<Cursor>),
 }
 
 /// The progress of one listing in one pass.
-pub struct Sweeping {
+pub struct ListingProgress {
     pub window: Window,
     way: Way,
     /// Boundary seconds, each with the number of pairs of rows in the same order, or `None` if any were out
@@ -84,16 +84,16 @@ pub struct Sweeping {
     pub checked: Option<(u64, u64)>,
 }
 
-impl Sweeping {
+impl ListingProgress {
     pub fn new(window: Window, pace: Pace) -> Self {
         let way = match pace.chained {
-            true => Way::Chain(Chain::default()),
+            true => Way::Chain(CursorWalk::default()),
             false => {
                 let walk = Walk::new(pace.size, pace.workers).knowing(pace.server);
                 Way::Walk(Box::new(walk.distrusting(pace.totals_wrong)))
             }
         };
-        Sweeping {
+        ListingProgress {
             window,
             way,
             cut: HashMap::new(),
@@ -125,7 +125,7 @@ impl Sweeping {
         let Some(last) = lines.last() else { return Some(self) };
         self.counted = true;
         match &mut self.way {
-            Way::Chain(chain) => *chain = Chain::resume(self.progress.next.clone()),
+            Way::Chain(chain) => *chain = CursorWalk::resume(self.progress.next.clone()),
             Way::Walk(walk) => {
                 let rows = if last.rows.is_empty() { vec![] } else { upper.clone() };
                 let joined =
@@ -143,34 +143,34 @@ impl Sweeping {
     pub fn restart(&mut self, until: DateTime<Utc>) {
         self.window.until = Some(until);
         let generation = self.generation + 1;
-        *self = Sweeping { generation, ..Sweeping::new(self.window, self.pace) };
+        *self = ListingProgress { generation, ..ListingProgress::new(self.window, self.pace) };
     }
 
     /// Returns the next page to read. Returns `None` while an answer is needed first, and at the end.
-    pub fn want(&mut self, now: Duration) -> Option<Want> {
+    pub fn want(&mut self, now: Duration) -> Option<NextRead> {
         match &mut self.way {
             Way::Walk(_) if self.cutting => None,
-            Way::Walk(walk) => walk.ask(now).map(Want::Rows),
-            Way::Chain(chain) => chain.ask().map(Want::Link),
+            Way::Walk(walk) => walk.ask(now).map(NextRead::Rows),
+            Way::Chain(chain) => chain.ask().map(NextRead::CursorPage),
         }
     }
 
-    /// Reacts to a page that was too slow for the server; see [`Walk::too_heavy`].
-    pub fn too_heavy(&mut self, ask: Ask) -> Relief {
-        let relief = self.walk_mut().map_or(Relief::Halved, |walk| walk.too_heavy(ask));
-        self.cutting |= relief == Relief::Cut;
+    /// Reacts to a page that was too slow for the server; see [`Walk::too_slow`].
+    pub fn too_slow(&mut self, ask: PageRequest) -> Shrink {
+        let relief = self.walk_mut().map_or(Shrink::Halved, |walk| walk.too_slow(ask));
+        self.cutting |= relief == Shrink::Cut;
         relief
     }
 
     /// Schedules a page to be read again, unchanged.
-    pub fn again(&mut self, ask: Ask) {
+    pub fn again(&mut self, ask: PageRequest) {
         if let Some(walk) = self.walk_mut() {
             walk.again(ask);
         }
     }
 
     /// Processes the answer to a page request of offset paging: its rows, oldest change first, and its total.
-    pub fn answered(&mut self, ask: Ask, rows: Vec<Row>, total: u64, now: Duration) -> offset::Rows {
+    pub fn answered(&mut self, ask: PageRequest, rows: Vec<Row>, total: u64, now: Duration) -> offset::Rows {
         let Way::Walk(walk) = &mut self.way else { return offset::Rows::Take };
         let rows = walk.answered(ask, rows, total, now);
         self.progress.totals_wrong |= walk.totals_wrong();
@@ -217,7 +217,7 @@ impl Sweeping {
     ///
     /// # Errors
     ///
-    /// See [`Chain::answered`].
+    /// See [`CursorWalk::answered`].
     pub fn linked(&mut self, rows: Vec<Row>, next: Option<Cursor>) -> Result<Joined, Fault> {
         if let Way::Chain(chain) = &mut self.way {
             chain.answered(next.clone())?;
@@ -227,8 +227,8 @@ impl Sweeping {
     }
 
     /// Adds boundary seconds. A second that was out of order once counts as unordered from then on.
-    pub fn note(&mut self, cut: &[Cut]) {
-        for Cut { second, in_order } in cut {
+    pub fn note(&mut self, cut: &[BoundarySecond]) {
+        for BoundarySecond { second, in_order } in cut {
             let known = self.cut.entry(*second).or_insert(Some(0));
             *known = known.zip(*in_order).map(|(known, more)| known + more);
         }

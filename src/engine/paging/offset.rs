@@ -23,8 +23,8 @@ use std::{
     time::Duration,
 };
 
-pub use self::shrink::Relief;
-pub use crate::store::progress::{Cut, Server};
+pub use self::shrink::Shrink;
+pub use crate::store::progress::{BoundarySecond, Server};
 
 use self::{seam::Read, shrink::HALVINGS, top::Search};
 use crate::{
@@ -41,14 +41,14 @@ pub const LAG: Duration = Duration::from_secs(60);
 const READINGS: usize = 4;
 /// A request for one page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
+pub struct PageRequest {
     pub span: Span,
     /// Id of the page, unique within the walk; 0 during the search for the highest page.
     id: u64,
     at: Duration,
 }
 
-impl Ask {
+impl PageRequest {
     /// Returns the time of the request, since the common start.
     pub fn at(&self) -> Duration {
         self.at
@@ -78,7 +78,7 @@ pub struct Joined {
     pub opened: u64,
     pub total: u64,
     /// Boundary seconds of this page and the one above.
-    pub cut: Vec<Cut>,
+    pub cut: Vec<BoundarySecond>,
 }
 
 /// The walk through one window, from its highest row down. All times are durations since a common start.
@@ -225,14 +225,16 @@ impl Walk {
 
     /// Returns the next page to request. Returns `None` while the walk needs an answer first, until
     /// [`Self::held`], and at the end.
-    pub fn ask(&mut self, now: Duration) -> Option<Ask> {
+    pub fn ask(&mut self, now: Duration) -> Option<PageRequest> {
         let page = self.stride + self.overlap;
         if self.failed.is_some() {
             return None;
         }
         match &mut self.stage {
             Stage::Whole => None,
-            Stage::Top(search) => search.ask(self.stride, page).map(|span| Ask { span, id: 0, at: now }),
+            Stage::Top(search) => {
+                search.ask(self.stride, page).map(|span| PageRequest { span, id: 0, at: now })
+            }
             Stage::Down => {
                 let held = self.held().is_some_and(|until| now < until);
                 // Only the page below the last joined one is held; the others are read meanwhile.
@@ -246,7 +248,7 @@ impl Walk {
                 let page = &mut self.pages[index];
                 page.state = State::Asked;
                 let span = Span { offset: page.offset, count: (page.height + overlap).min(self.cap) };
-                Some(Ask { span, id: page.id, at: now })
+                Some(PageRequest { span, id: page.id, at: now })
             }
         }
     }

@@ -8,10 +8,10 @@ use std::{
 
 use fastrand::Rng;
 
-use super::{Ask, Joined, Relief, Rows, Walk};
+use super::{Joined, PageRequest, Rows, Shrink, Walk};
 use crate::{
     base::window::Span,
-    store::progress::{Cut, MOST, Row, Server, UNTIMED},
+    store::progress::{BoundarySecond, MOST, Row, Server, UNTIMED},
 };
 
 /// Rows that each changed in a second of their own.
@@ -126,7 +126,7 @@ fn a_page_that_is_too_slow_is_halved_and_the_smaller_size_kept() {
         let Span { offset, count } = ask.span;
         // Everything above row 700 is slow.
         if offset + count as u64 > 700 && count > 250 {
-            assert_eq!(walk.too_heavy(ask), Relief::Halved, "{offset} {count}");
+            assert_eq!(walk.too_slow(ask), Shrink::Halved, "{offset} {count}");
             continue;
         }
         spans.push((offset, count));
@@ -147,8 +147,8 @@ fn when_two_halvings_do_not_help_a_page_the_window_must_be_cut() {
         while let Some(ask) = walk.ask(Duration::ZERO) {
             let Span { offset, count } = ask.span;
             if (slow..slow + 200).contains(&offset) && (first || slow > 0) {
-                reliefs.push(walk.too_heavy(ask));
-                if reliefs.ends_with(&[Relief::Cut]) {
+                reliefs.push(walk.too_slow(ask));
+                if reliefs.ends_with(&[Shrink::Cut]) {
                     break;
                 }
                 continue;
@@ -156,7 +156,7 @@ fn when_two_halvings_do_not_help_a_page_the_window_must_be_cut() {
             first = false;
             walk.answered(ask, rows((offset..1000).take(count)), 1000, Duration::ZERO);
         }
-        assert_eq!(reliefs, [Relief::Halved, Relief::Halved, Relief::Cut], "{slow}");
+        assert_eq!(reliefs, [Shrink::Halved, Shrink::Halved, Shrink::Cut], "{slow}");
     }
 }
 
@@ -195,7 +195,7 @@ fn cut(second: fn(u64) -> i64, keeps_order: bool) -> (Vec<i64>, bool) {
         let page = page.map(|key| Row { key: u128::from(key), second: second(key) }).collect();
         walk.answered(ask, page, 29, walk_time(ask));
     }
-    let cut: Vec<Cut> = walk.joined().into_iter().flat_map(|joined| joined.cut).collect();
+    let cut: Vec<BoundarySecond> = walk.joined().into_iter().flat_map(|joined| joined.cut).collect();
     let in_order = cut.iter().all(|cut| cut.in_order.is_some());
     let mut seconds: Vec<i64> = cut.iter().map(|cut| cut.second).collect();
     seconds.sort_unstable();
@@ -204,7 +204,7 @@ fn cut(second: fn(u64) -> i64, keeps_order: bool) -> (Vec<i64>, bool) {
 }
 
 /// Pages that share no row are stitched by time.
-fn walk_time(ask: Ask) -> Duration {
+fn walk_time(ask: PageRequest) -> Duration {
     ask.at()
 }
 
@@ -317,7 +317,7 @@ impl World {
         let mut rising = (0..u64::from(self.rows)).step_by(self.size);
         let (mut seen, mut opened) = (HashSet::new(), None);
         let mut busy: BinaryHeap<(std::cmp::Reverse<Duration>, usize)> = BinaryHeap::new();
-        let mut under_way: Vec<(Option<Ask>, Vec<u32>, u64)> = Vec::new();
+        let mut under_way: Vec<(Option<PageRequest>, Vec<u32>, u64)> = Vec::new();
         let (mut now, mut requests, mut crashes) = (Duration::ZERO, 0, 0);
         let mut settled: Vec<Joined> = Vec::new();
         let mut kept = HashMap::new();

@@ -13,13 +13,13 @@ use crate::{
         fault::Fault,
         record::Record,
         time,
-        window::{Page, Span, Sweep, Window},
+        window::{Listing, Page, Span, Window},
     },
     engine::{coverage::Rows, paging::offset::LAG},
-    source::Pages,
+    source::Paging,
     store::{
         progress::MOST,
-        seen::{fingerprint, repeats},
+        seen::{record_key, repeats},
     },
 };
 
@@ -88,7 +88,7 @@ impl Pass<'_> {
     /// The fault of a request. Records that nothing explains are no error, but the inner `Err`.
     pub async fn check(&mut self) -> Result<Explained, Fault> {
         // Cursor paging reads to the end, and reports no count to compare with.
-        if matches!(self.context.ends.source.pages(), Pages::Chain(_)) {
+        if matches!(self.context.pipeline.source.pages(), Paging::Cursor(_)) {
             return Ok(Ok(()));
         }
         for index in 0..self.reader.listings.len() {
@@ -109,14 +109,14 @@ impl Pass<'_> {
 
     async fn late_records(&mut self, index: usize, records: &[Record]) -> Result<(), Fault> {
         self.intake.recalled(recall(self.context, records).await?);
-        self.intake.note_repeats(index, records.iter().map(|record| fingerprint(&record.key)));
+        self.intake.note_repeats(index, records.iter().map(|record| record_key(&record.key)));
         let window = self.reader.listings[index].window;
         self.intake.records(index, window, records, &mut self.outbox);
         Ok(())
     }
 
     async fn read(&self, window: Window, span: Span) -> Result<Page, Fault> {
-        self.context.ends.rows()?.read(&window, span).await
+        self.context.pipeline.rows()?.read(&window, span).await
     }
 
     async fn total(&self, window: Window) -> Result<u64, Fault> {
@@ -180,7 +180,7 @@ impl Pass<'_> {
                     return Ok(Looked::Whole);
                 }
                 self.late_records(index, &page.records).await?;
-                let prints = || page.records.iter().map(|record| fingerprint(&record.key));
+                let prints = || page.records.iter().map(|record| record_key(&record.key));
                 prints().for_each(|print| {
                     seen.entry(print).or_insert(1);
                 });
@@ -212,7 +212,7 @@ impl Pass<'_> {
                 held = None;
             }
         }
-        let (at, seen) = (window.until.map(time::spoken).unwrap_or_default(), seen.len());
+        let (at, seen) = (window.until.map(time::log_format).unwrap_or_default(), seen.len());
         let why = format!("the source listed only {seen} of the records last changed at {at}");
         Ok(Looked::Unexplained(why))
     }
@@ -266,7 +266,7 @@ impl Pass<'_> {
         if !self.first_of_full || self.totals_wrong() {
             return Ok(Ok(()));
         }
-        let all = Window { sweep: Sweep::Listed, since: None, until: None };
+        let all = Window { listing: Listing::Listed, since: None, until: None };
         let timed = Window { since: Some(DateTime::UNIX_EPOCH), ..all };
         let (mut fewest, mut most) = (u64::MAX, 0);
         for _ in 0..COUNTS {
@@ -306,7 +306,7 @@ impl Pass<'_> {
                 };
                 for record in page.records.iter().filter(|record| record.changed.is_none()) {
                     self.intake.untimed(0, record, &mut self.outbox);
-                    found.insert(fingerprint(&record.key));
+                    found.insert(record_key(&record.key));
                 }
                 if page.records.is_empty() || page.records.iter().any(|record| record.changed.is_some()) {
                     break;
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(group(1, 62).halves(), [group(1, 31), group(32, 62)]);
         assert_eq!(group(5, 6).halves(), [group(5, 5), group(6, 6)]);
         assert_eq!(
-            groups(vec![i64::MIN])[0].window(Window { sweep: Sweep::Listed, since: None, until: None }),
+            groups(vec![i64::MIN])[0].window(Window { listing: Listing::Listed, since: None, until: None }),
             None
         );
     }

@@ -10,10 +10,10 @@ use crate::{
     },
     engine::{
         deliver::PendingRecord,
-        guard::{Brake, Changes},
+        guard::{Changes, MassChangeGuard},
     },
     store::{
-        hold::{self, Held},
+        hold::{self, HoldReason},
         ledger::Ledger,
     },
 };
@@ -25,7 +25,7 @@ const MANY: u64 = 100;
 #[derive(Clone, Copy)]
 pub struct Baseline<'a> {
     /// `None`: any number of opt-outs and opt-ins is allowed.
-    pub brake: Option<Brake>,
+    pub brake: Option<MassChangeGuard>,
     /// The ledger before the run, with the known status of each record; `None` if there is no ledger, or no
     /// brake.
     pub known: Option<&'a Ledger>,
@@ -112,12 +112,12 @@ impl<'a> Guard<'a> {
         let last = self.known().filter(|_| size.totals_wrong || list < size.seen);
         let list = list.max(size.seen).max(last.map_or(0, |ledger| ledger.summary.len()));
         let changes = self.changes(counts);
-        let Context { ends, plan } = self.context;
+        let Context { pipeline, plan } = self.context;
         let (what, why) = if brake.stops_opt_outs(changes, list) {
             (would(changes.opt_outs, list, "opted out", outbox, |pending| pending.opts_out), above(brake))
         } else if brake.stops_opt_ins(changes, list) {
             let what = "opted in although they had another status or were opted out";
-            let caution = ends.sink.caution().map(|caution| format!("; {caution}")).unwrap_or_default();
+            let caution = pipeline.sink.caution().map(|caution| format!("; {caution}")).unwrap_or_default();
             (
                 would(changes.opt_ins, list, what, outbox, |pending| pending.opts_in),
                 format!("{SHARE}{caution}"),
@@ -125,8 +125,8 @@ impl<'a> Guard<'a> {
         } else {
             return Ok(());
         };
-        let held = Held { entry: plan.entry(), what, why };
-        hold::keep(&plan.list_folder, &ends.delivery, &held).await?;
+        let held = HoldReason { entry: plan.entry(), what, why };
+        hold::keep(&plan.list_folder, &pipeline.delivery, &held).await?;
         // Opt-outs that were sent by mistake have to count again at the next attempt.
         plan.unchanged.clear().await?;
         Err(held.fault(&plan.list_id))
@@ -144,9 +144,9 @@ impl<'a> Guard<'a> {
         reasons.iter_mut().for_each(|(reason, count)| *count -= before(reason));
         reasons.retain(|_, count| *count > 0);
         let rejected: u64 = reasons.values().sum();
-        let Context { ends, plan } = self.context;
+        let Context { pipeline, plan } = self.context;
         // A source that is read completely reports no total; the number of records in the ledger replaces it.
-        let records = size.rows.max(self.listed.filter(|_| ends.rereads()).unwrap_or(0));
+        let records = size.rows.max(self.listed.filter(|_| pipeline.rereads()).unwrap_or(0));
         if rejected <= MANY || 2 * rejected <= records {
             return Ok(());
         }
@@ -171,7 +171,7 @@ fn would(
 
 const SHARE: &str = "more than a fifth of the list";
 
-fn above(brake: Brake) -> String {
+fn above(brake: MassChangeGuard) -> String {
     match brake.expected {
         None | Some(0) => SHARE.to_owned(),
         Some(before) => format!("{SHARE} above the {before} of the last full load"),

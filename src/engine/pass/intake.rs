@@ -11,20 +11,20 @@ use crate::{
         },
         fault::{Fault, Problem},
         record::{LeftOut, Payload, Reason, Record, UNREADABLE},
-        window::{Sweep, Window},
+        window::{Listing, Window},
     },
     engine::{
         clocks::Noticed,
         coverage::Rows,
         deliver::{self, PendingRecord, Prepared, prepare},
-        paging::listing::Sweeping,
+        paging::listing::ListingProgress,
     },
     sink::Deletion,
     store::{
-        cache::{Kept, Memory},
+        cache::{CachedDeliveries, CachedDelivery},
         ledger::Ledger,
         progress::{Row, UNTIMED},
-        seen::{Known, Seen, fingerprint, repeats},
+        seen::{Known, Seen, record_key, repeats},
     },
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Intake<'a> {
     /// Records without a time, which no window contains; they were read from the listing without bounds.
     untimed: HashSet<u128>,
     /// Cached deliveries of the records of the current page.
-    memory: Memory,
+    memory: CachedDeliveries,
     /// Fates of records that were not sent, for the cache.
     notes: Vec<(u128, String)>,
     /// Whether to skip payloads that the sink already has.
@@ -68,7 +68,7 @@ impl<'a> Intake<'a> {
             counts,
             repeats: HashMap::new(),
             untimed: HashSet::new(),
-            memory: Memory::new(),
+            memory: CachedDeliveries::new(),
             notes: Vec::new(),
             holds_back,
             sent: HashSet::new(),
@@ -88,13 +88,13 @@ impl<'a> Intake<'a> {
     }
 
     /// Returns the rows of a listing, as the source counted them and as they were read.
-    pub fn rows(&self, index: usize, listing: &Sweeping) -> Rows {
+    pub fn rows(&self, index: usize, listing: &ListingProgress) -> Rows {
         let repeats = self.repeats.iter().filter(|((of, _), _)| *of == index);
         Rows { repeated: repeats.map(|(_, rows)| rows).sum(), ..listing.rows(self.seen_of(index)) }
     }
 
     /// Sets the cached deliveries of the records that follow.
-    pub fn recalled(&mut self, memory: Memory) {
+    pub fn recalled(&mut self, memory: CachedDeliveries) {
         self.memory = memory;
     }
 
@@ -128,7 +128,7 @@ impl<'a> Intake<'a> {
             return;
         }
         self.counts.again += u64::from(known.is_some());
-        if let Some(changed) = record.changed.filter(|_| !self.context.ends.rereads()) {
+        if let Some(changed) = record.changed.filter(|_| !self.context.pipeline.rereads()) {
             self.noticed.row(changed, window.until);
         }
         let kept = self.memory.remove(&row.key);
@@ -146,19 +146,19 @@ impl<'a> Intake<'a> {
         index: usize,
         window: Window,
         record: &Record,
-        kept: Option<&Kept>,
+        kept: Option<&CachedDelivery>,
         outbox: &mut Outbox<'_>,
     ) -> String {
         if self.is_outdated(index, row(record)) {
             return OUTDATED.to_owned();
         }
         if record.unreadable.is_some() {
-            return self.reject_unreadable(record, window.sweep == Sweep::Archived, outbox);
+            return self.reject_unreadable(record, window.listing == Listing::Archived, outbox);
         }
         if record.deleted {
             return self.delete(record, kept, outbox);
         }
-        match prepare(self.context.ends, record) {
+        match prepare(self.context.pipeline, record) {
             Prepared::Send(pending, left_out) => self.send(record, pending, left_out, kept, outbox),
             Prepared::Skip(reason) => format!("{SKIPPED} {reason}"),
             Prepared::Reject(reason, None) => {
@@ -166,7 +166,7 @@ impl<'a> Intake<'a> {
                 format!("{REJECTED} {reason}")
             }
             Prepared::Reject(reason, Some(pending)) => {
-                let (entry, now) = (self.context.plan.entry(), self.context.ends.source.now());
+                let (entry, now) = (self.context.plan.entry(), self.context.pipeline.source.now());
                 outbox.reject(pending.dead_letter(entry, reason.to_owned(), now));
                 format!("{REJECTED} {reason}")
             }
@@ -187,7 +187,7 @@ impl<'a> Intake<'a> {
         record: &Record,
         mut pending: PendingRecord,
         left_out: Vec<LeftOut>,
-        kept: Option<&Kept>,
+        kept: Option<&CachedDelivery>,
         outbox: &mut Outbox<'_>,
     ) -> String {
         if self.is_held_back(&pending, kept) {
@@ -215,12 +215,12 @@ impl<'a> Intake<'a> {
 
     /// Returns whether this payload opts in a record that was known with another status before the run, or
     /// whose last accepted payload was an opt-out. A payload that the sink is known to have does not count.
-    fn opts_in_known(&self, record: &Record, pending: &PendingRecord, kept: Option<&Kept>) -> bool {
+    fn opts_in_known(&self, record: &Record, pending: &PendingRecord, kept: Option<&CachedDelivery>) -> bool {
         let before = self.known.and_then(|ledger| ledger.settled_by_print(pending.key));
         let other = before.is_some_and(|settled| settled.status != record.status);
         let withdrawn = self.known.is_some() && kept.is_some_and(|kept| kept.opted_out);
         (other || withdrawn)
-            && (pending.opts_in || self.context.ends.sink.opts_in(&pending.payload))
+            && (pending.opts_in || self.context.pipeline.sink.opts_in(&pending.payload))
             && !self.is_held(&pending.payload, kept)
     }
 
@@ -231,9 +231,9 @@ impl<'a> Intake<'a> {
     }
 
     /// Queues the deletion of a record that is gone at the source, if the sink accepts deletions.
-    fn delete(&mut self, record: &Record, kept: Option<&Kept>, outbox: &mut Outbox<'_>) -> String {
+    fn delete(&mut self, record: &Record, kept: Option<&CachedDelivery>, outbox: &mut Outbox<'_>) -> String {
         let pending = PendingRecord::deletion(record.key.clone(), record.changed);
-        match self.context.ends.sink.deletion() {
+        match self.context.pipeline.sink.deletion() {
             Deletion::Ignored => format!("{SKIPPED} deleted"),
             Deletion::Sent if self.is_held_back(&pending, kept) => UNCHANGED.to_owned(),
             Deletion::Sent => {
@@ -246,23 +246,23 @@ impl<'a> Intake<'a> {
 
     /// Returns whether to skip the payload because the sink already has it. The cache is older than this
     /// pass, so it is not valid for a record that this pass has sent.
-    fn is_held_back(&self, pending: &PendingRecord, kept: Option<&Kept>) -> bool {
+    fn is_held_back(&self, pending: &PendingRecord, kept: Option<&CachedDelivery>) -> bool {
         self.holds_back && self.is_held(&pending.payload, kept) && !self.sent.contains(&pending.key)
     }
 
     /// Returns whether the sink has accepted exactly this payload, according to the cache.
-    fn is_held(&self, payload: &Payload, kept: Option<&Kept>) -> bool {
-        let Context { ends, plan } = self.context;
+    fn is_held(&self, payload: &Payload, kept: Option<&CachedDelivery>) -> bool {
+        let Context { pipeline, plan } = self.context;
         let (Some(unchanged), Some(kept)) = (plan.unchanged.on(), kept) else { return false };
-        unchanged.holds(kept, unchanged.print(payload), ends.source.now())
+        unchanged.holds(kept, unchanged.digest(payload), pipeline.source.now())
     }
 
     /// Notes a fate for the cache, if the record is not sent. The fate of a sent record is noted when it is
     /// accepted.
-    fn note_fate(&mut self, key: u128, fate: &str, kept: Option<&Kept>) {
-        let Context { ends, plan } = self.context;
+    fn note_fate(&mut self, key: u128, fate: &str, kept: Option<&CachedDelivery>) {
+        let Context { pipeline, plan } = self.context;
         let Some(unchanged) = plan.unchanged.on() else { return };
-        if !fate.starts_with(SENT) && unchanged.is_news(kept, fate, ends.source.now()) {
+        if !fate.starts_with(SENT) && unchanged.is_news(kept, fate, pipeline.source.now()) {
             self.notes.push((key, fate.to_owned()));
         }
     }
@@ -280,20 +280,20 @@ impl<'a> Intake<'a> {
         self.counts.count(&fate);
         self.seen.iter_mut().for_each(|seen| seen.set_fate(key, &fate));
         self.note_fate(key, &fate, None);
-        let Context { ends, plan } = self.context;
-        outbox.refuse(pending.refused(plan.entry(), problem, ends.source.now()));
+        let Context { pipeline, plan } = self.context;
+        outbox.refuse(pending.refused(plan.entry(), problem, pipeline.source.now()));
     }
 
     fn reject(&self, record: &Record, reason: Reason, outbox: &mut Outbox<'_>) {
-        let Context { ends, plan } = self.context;
-        outbox.reject(deliver::dead_letter(record, plan.entry(), reason, ends.source.now()));
+        let Context { pipeline, plan } = self.context;
+        outbox.reject(deliver::dead_letter(record, plan.entry(), reason, pipeline.source.now()));
     }
 
     /// Rejects a record that can't be read. An archived record must not stay opted in, so its dead letter
     /// counts as an opt-out that is still pending.
     fn reject_unreadable(&self, record: &Record, archived: bool, outbox: &mut Outbox<'_>) -> String {
-        let Context { ends, plan } = self.context;
-        let mut letter = deliver::dead_letter(record, plan.entry(), UNREADABLE, ends.source.now());
+        let Context { pipeline, plan } = self.context;
+        let mut letter = deliver::dead_letter(record, plan.entry(), UNREADABLE, pipeline.source.now());
         letter.opts_out |= archived;
         outbox.reject(letter);
         format!("{REJECTED} {UNREADABLE}")
@@ -301,7 +301,7 @@ impl<'a> Intake<'a> {
 
     /// Rejects and counts a record without a time, which no window contains, if it is new in this pass.
     pub fn untimed(&mut self, index: usize, record: &Record, outbox: &mut Outbox<'_>) {
-        let key = fingerprint(&record.key);
+        let key = record_key(&record.key);
         if self.seen[index].get(key).is_none() && self.untimed.insert(key) {
             let fate = self.reject_unreadable(record, false, outbox);
             self.note_fate(key, &fate, None);
@@ -313,12 +313,12 @@ impl<'a> Intake<'a> {
 
     /// Writes the fates of records that were not sent to the cache, once there are 1,000 or at the `end`.
     pub async fn write_notes(&mut self, end: bool) -> Result<(), Fault> {
-        let Context { ends, plan } = self.context;
+        let Context { pipeline, plan } = self.context;
         let Some(unchanged) = plan.unchanged.on() else { return Ok(()) };
         if self.notes.len() < NOTES && !end {
             return Ok(());
         }
-        unchanged.note(std::mem::take(&mut self.notes), ends.source.now()).await
+        unchanged.note(std::mem::take(&mut self.notes), pipeline.source.now()).await
     }
 
     /// Returns whether a record was read, and accepted or skipped in its last version.
@@ -336,7 +336,7 @@ impl<'a> Intake<'a> {
 /// Returns the row of a record.
 pub(super) fn row(record: &Record) -> Row {
     let second = record.changed.map_or(UNTIMED, |changed| changed.timestamp());
-    Row { key: fingerprint(&record.key), second }
+    Row { key: record_key(&record.key), second }
 }
 
 /// Returns whether this row is another version than the known one, and not an older one.

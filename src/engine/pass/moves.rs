@@ -13,9 +13,9 @@ use super::{
     requests::{self, Answer, Reads},
 };
 use crate::{
-    base::{fault::Fault, record::Record, window::Link},
-    engine::{deliver::Delivered, paging::offset::Relief},
-    store::{checkpoint::Line, seen::fingerprint},
+    base::{fault::Fault, record::Record, window::CursorPage},
+    engine::{deliver::Delivered, paging::offset::Shrink},
+    store::{checkpoint::Line, seen::record_key},
 };
 
 impl<'a> Pass<'a> {
@@ -45,7 +45,7 @@ impl<'a> Pass<'a> {
                     self.check_rejects()?;
                 }
             }
-            Answer::Link(link) => {
+            Answer::CursorPage(link) => {
                 let (link, memory) = link?;
                 if self.confirm(link.at)? {
                     self.intake.recalled(memory);
@@ -54,7 +54,7 @@ impl<'a> Pass<'a> {
                 }
             }
             Answer::Page(ask, Err(Fault::TooLarge(problem))) => {
-                if self.reader.too_slow(index, ask, problem)? == Relief::Cut {
+                if self.reader.too_slow(index, ask, problem)? == Shrink::Cut {
                     let window = self.reader.listings[index].progress.part;
                     reads.push(requests::cut(self.context, window, index, generation));
                 }
@@ -75,7 +75,7 @@ impl<'a> Pass<'a> {
     pub(super) fn take_page(&mut self, page: PageOf) {
         let PageOf { index, records, memory, .. } = page;
         self.intake.recalled(memory);
-        self.intake.note_repeats(index, records.iter().map(|record| fingerprint(&record.key)));
+        self.intake.note_repeats(index, records.iter().map(|record| record_key(&record.key)));
         self.take_records(index, &records);
         self.reader.note_outside(index, &records);
     }
@@ -88,7 +88,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Processes a page of cursor paging.
-    fn take_link(&mut self, index: usize, link: Link) -> Result<(), Fault> {
+    fn take_link(&mut self, index: usize, link: CursorPage) -> Result<(), Fault> {
         debug!("list {:?}: {} records.", self.context.plan.list_id, link.records.len());
         self.take_records(index, &link.records);
         let rows: Vec<_> = link.records.iter().map(row).collect();
@@ -145,7 +145,7 @@ impl<'a> Pass<'a> {
                 read_twice: self.intake.counts.read_twice,
                 fields: self.intake.counts.fields.clone(),
                 seconds,
-                choice: self.context.ends.mapping.choice(),
+                choice: self.context.pipeline.mapping.choice(),
             });
         }
         if self.reader.held_all_at_once() { Ok(()) } else { self.outbox.checkpoint(lines).await }

@@ -19,7 +19,7 @@ use crate::{
         checkpoint::{Checkpoint, Line},
         dead_letter::{self, DeadLetter},
         progress::{Progress, Row},
-        seen::{Seen, fingerprint},
+        seen::{Seen, record_key},
     },
 };
 
@@ -39,7 +39,7 @@ pub(super) struct Outbox<'a> {
 
 impl<'a> Outbox<'a> {
     pub fn new(context: Context<'a>, listings: usize, checkpoint: &'a mut Checkpoint) -> Self {
-        let size = context.ends.sink.limits().records.min(context.plan.items_per_request);
+        let size = context.pipeline.sink.limits().records.min(context.plan.items_per_request);
         Outbox {
             context,
             batcher: Batcher::new(size),
@@ -52,14 +52,14 @@ impl<'a> Outbox<'a> {
 
     /// Returns whether more pages may be read: not while the sink is so slow that their records would pile up.
     pub fn has_room(&self) -> bool {
-        self.batcher.waiting() <= self.batcher.size() * self.context.ends.sink.limits().in_flight
+        self.batcher.waiting() <= self.batcher.size() * self.context.pipeline.sink.limits().in_flight
     }
 
     /// Returns whether another page of this listing may be read. One delivery that hangs stops the watermark,
     /// and all pages beyond it would be sent again after a crash. Therefore only two rounds of deliveries may
     /// wait.
     pub fn has_room_for(&self, listing: usize) -> bool {
-        let rows = 2 * self.batcher.size() * self.context.ends.sink.limits().in_flight;
+        let rows = 2 * self.batcher.size() * self.context.pipeline.sink.limits().in_flight;
         let most = (rows / self.context.plan.items_per_request).max(2);
         self.watermark.waiting(listing) < most
     }
@@ -88,7 +88,7 @@ impl<'a> Outbox<'a> {
     /// Takes the dead letter of a record that is not sent. Its pages wait until the dead letter is on disk,
     /// unless an older version in flight settles them.
     pub fn reject(&mut self, letter: DeadLetter) {
-        let key = fingerprint(&letter.key);
+        let key = record_key(&letter.key);
         let waits = !self.watermark.is_pending(key);
         if waits {
             self.watermark.sent(key);
@@ -116,11 +116,11 @@ impl<'a> Outbox<'a> {
 
     /// Sends full batches until the sink's slots are used; with `rest`, also the last, smaller one.
     pub fn send(&mut self, deliveries: &mut Deliveries<'a>, rest: bool) {
-        let Context { ends, plan } = self.context;
-        while deliveries.len() < ends.sink.limits().in_flight {
+        let Context { pipeline, plan } = self.context;
+        while deliveries.len() < pipeline.sink.limits().in_flight {
             let batch = if rest { self.batcher.rest() } else { self.batcher.full() };
             let Some(batch) = batch else { break };
-            deliveries.push(Box::pin(deliver(ends, plan.unchanged.on(), batch)));
+            deliveries.push(Box::pin(deliver(pipeline, plan.unchanged.on(), batch)));
         }
     }
 
@@ -144,7 +144,7 @@ impl<'a> Outbox<'a> {
             return Ok(());
         }
         let (letters, waits): (Vec<DeadLetter>, Vec<bool>) = self.rejects.drain(..).unzip();
-        let keys: Vec<u128> = letters.iter().map(|letter| fingerprint(&letter.key)).collect();
+        let keys: Vec<u128> = letters.iter().map(|letter| record_key(&letter.key)).collect();
         dead_letter::append(&self.context.plan.dead_letter, letters).await?;
         keys.into_iter().zip(waits).filter(|(_, waits)| *waits).for_each(|(key, _)| self.settled(key));
         Ok(())

@@ -16,14 +16,14 @@ use crate::{
     base::{
         fault::{Fault, Problem},
         record::Record,
-        window::{Cursor, Page, Sweep, Window},
+        window::{Cursor, Listing, Page, Window},
     },
     engine::paging::{
-        listing::Sweeping,
-        offset::{Ask, Joined, Relief, Rows},
+        listing::ListingProgress,
+        offset::{Joined, PageRequest, Rows, Shrink},
     },
     store::{
-        cache::Memory,
+        cache::CachedDeliveries,
         progress::{Progress, Row, Server},
     },
 };
@@ -40,12 +40,12 @@ pub(super) struct PageOf {
     pub index: usize,
     offset: u64,
     pub records: Vec<Record>,
-    pub memory: Memory,
+    pub memory: CachedDeliveries,
 }
 
 pub(super) struct Reader<'a> {
     context: Context<'a>,
-    pub listings: Vec<Sweeping>,
+    pub listings: Vec<ListingProgress>,
     start: Instant,
     /// Pages that were read during the search for the ends of their listings.
     kept: Vec<PageOf>,
@@ -69,7 +69,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(context: Context<'a>, listings: Vec<Sweeping>, server: Server, start: Instant) -> Self {
+    pub fn new(context: Context<'a>, listings: Vec<ListingProgress>, server: Server, start: Instant) -> Self {
         Reader {
             context,
             listings,
@@ -124,7 +124,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Adds an answer to the walk. Returns the page whose records now count, if there is one.
-    pub fn page(&mut self, index: usize, ask: Ask, page: Page, memory: Memory) -> Option<PageOf> {
+    pub fn page(
+        &mut self,
+        index: usize,
+        ask: PageRequest,
+        page: Page,
+        memory: CachedDeliveries,
+    ) -> Option<PageOf> {
         debug!(
             "list {:?}: {} records from {}.",
             self.context.plan.list_id,
@@ -224,11 +230,11 @@ impl<'a> Reader<'a> {
     /// # Errors
     ///
     /// More than eight pages in a row were too slow.
-    pub fn too_slow(&mut self, index: usize, ask: Ask, problem: Problem) -> Result<Relief, Fault> {
+    pub fn too_slow(&mut self, index: usize, ask: PageRequest, problem: Problem) -> Result<Shrink, Fault> {
         // It was already in flight when the pages were made smaller.
         if self.relieved.is_some_and(|at| ask.at() <= at) {
             self.listings[index].again(ask);
-            return Ok(Relief::Halved);
+            return Ok(Shrink::Halved);
         }
         self.relieved = Some(self.start.elapsed());
         self.slow += 1;
@@ -236,10 +242,10 @@ impl<'a> Reader<'a> {
             return Err(Fault::List(problem).hint("the source is too slow even for small pages"));
         }
         self.resting = Some(Instant::now() + (RELIEF * (1 << (self.slow - 1))).min(LONGEST_RELIEF));
-        let relief = self.listings[index].too_heavy(ask);
+        let relief = self.listings[index].too_slow(ask);
         let then = match relief {
-            Relief::Halved => "requesting smaller pages",
-            Relief::Cut => "splitting the window in two by time",
+            Shrink::Halved => "requesting smaller pages",
+            Shrink::Cut => "splitting the window in two by time",
         };
         warn!("{problem}; {then}.");
         Ok(relief)
@@ -258,12 +264,12 @@ impl<'a> Reader<'a> {
     }
 
     pub fn finished(&self) -> bool {
-        self.listings.iter().all(Sweeping::finished)
+        self.listings.iter().all(ListingProgress::finished)
     }
 
     /// Returns whether each listing fitted into one answer.
     pub fn held_all_at_once(&self) -> bool {
-        self.listings.iter().all(Sweeping::held_all_at_once)
+        self.listings.iter().all(ListingProgress::held_all_at_once)
     }
 
     /// Returns whether an answer had more rows than its own total. The source's totals are unreliable then.
@@ -277,13 +283,13 @@ impl<'a> Reader<'a> {
 
     /// Returns the number of rows in the archived listing.
     pub fn archived(&self) -> u64 {
-        let archived = self.listings.iter().filter(|listing| listing.window.sweep == Sweep::Archived);
+        let archived = self.listings.iter().filter(|listing| listing.window.listing == Listing::Archived);
         archived.filter_map(|listing| listing.progress.window).sum()
     }
 
     /// Returns the next time at which to request pages even if no answer arrives.
     pub fn wakes(&self) -> Option<Instant> {
-        let held = self.listings.iter().filter_map(Sweeping::held).map(|held| self.start + held);
+        let held = self.listings.iter().filter_map(ListingProgress::held).map(|held| self.start + held);
         held.chain(self.resting).filter(|wake| *wake > Instant::now()).min()
     }
 
@@ -293,7 +299,7 @@ impl<'a> Reader<'a> {
 
     /// Logs why a listing waits, once for each wait.
     pub fn log_waits(&mut self) {
-        let held = self.listings.iter().filter_map(Sweeping::held).max();
+        let held = self.listings.iter().filter_map(ListingProgress::held).max();
         if let Some(until) = held.filter(|until| *until > self.waits && *until > self.start.elapsed()) {
             let (list, seconds) = (&self.context.plan.list_id, (until - self.start.elapsed()).as_secs());
             info!(

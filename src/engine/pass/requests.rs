@@ -8,11 +8,11 @@ use crate::{
     base::{
         fault::Fault,
         record::Record,
-        window::{Link, Page, Span, Sweep, Window},
+        window::{CursorPage, Listing, Page, Span, Window},
     },
-    engine::paging::{listing::Want, offset::Ask},
-    source::Pages,
-    store::{cache::Memory, seen::fingerprint},
+    engine::paging::{listing::NextRead, offset::PageRequest},
+    source::Paging,
+    store::{cache::CachedDeliveries, seen::record_key},
 };
 
 /// Requests in flight, each with the index and the generation of its listing.
@@ -20,8 +20,8 @@ pub(super) type Reads<'a> = FuturesUnordered<BoxFuture<'a, (usize, u32, Answer)>
 
 /// An answer of the source.
 pub(super) enum Answer {
-    Page(Ask, Result<(Page, Memory), Fault>),
-    Link(Result<(Link, Memory), Fault>),
+    Page(PageRequest, Result<(Page, CachedDeliveries), Fault>),
+    CursorPage(Result<(CursorPage, CachedDeliveries), Fault>),
     /// Time at which to split a window, and the number of rows up to then. `None` if the window can't be
     /// split.
     Cut(Result<Option<(DateTime<Utc>, u64)>, Fault>),
@@ -30,10 +30,10 @@ pub(super) enum Answer {
 }
 
 /// Reads the next page of a listing, and the cached deliveries of its records.
-pub(super) async fn read(context: Context<'_>, window: Window, want: Want) -> Answer {
-    let Context { ends, plan } = context;
-    match (want, ends.source.pages()) {
-        (Want::Rows(ask), Pages::Rows(rows)) => {
+pub(super) async fn read(context: Context<'_>, window: Window, want: NextRead) -> Answer {
+    let Context { pipeline, plan } = context;
+    match (want, pipeline.source.pages()) {
+        (NextRead::Rows(ask), Paging::Offset(rows)) => {
             let read = async {
                 let page = rows.read(&window, ask.span).await?;
                 let memory = recall(context, &page.records).await?;
@@ -41,25 +41,25 @@ pub(super) async fn read(context: Context<'_>, window: Window, want: Want) -> An
             };
             Answer::Page(ask, read.await)
         }
-        (Want::Link(cursor), Pages::Chain(chain)) => {
+        (NextRead::CursorPage(cursor), Paging::Cursor(chain)) => {
             let read = async {
-                let at = window.until.unwrap_or_else(|| ends.source.now());
+                let at = window.until.unwrap_or_else(|| pipeline.source.now());
                 let link = chain.follow(at, cursor.as_ref(), plan.items_per_request).await?;
                 let memory = recall(context, &link.records).await?;
                 Ok((link, memory))
             };
-            Answer::Link(read.await)
+            Answer::CursorPage(read.await)
         }
-        _ => Answer::Link(Err(Fault::list("the source switched between offset and cursor paging"))),
+        _ => Answer::CursorPage(Err(Fault::list("the source switched between offset and cursor paging"))),
     }
 }
 
 /// Reads the cached deliveries of these records.
-pub(super) async fn recall(context: Context<'_>, records: &[Record]) -> Result<Memory, Fault> {
+pub(super) async fn recall(context: Context<'_>, records: &[Record]) -> Result<CachedDeliveries, Fault> {
     match context.plan.unchanged.on() {
-        None => Ok(Memory::new()),
+        None => Ok(CachedDeliveries::new()),
         Some(unchanged) => {
-            unchanged.recall(records.iter().map(|record| fingerprint(&record.key)).collect()).await
+            unchanged.recall(records.iter().map(|record| record_key(&record.key)).collect()).await
         }
     }
 }
@@ -68,9 +68,9 @@ pub(super) async fn recall(context: Context<'_>, records: &[Record]) -> Result<M
 /// permits that the reads hold.
 pub(super) fn size_of_list(context: Context<'_>) -> BoxFuture<'_, (usize, u32, Answer)> {
     Box::pin(async move {
-        let all = Window { sweep: Sweep::Listed, since: None, until: None };
+        let all = Window { listing: Listing::Listed, since: None, until: None };
         let one = Span { offset: 0, count: 1 };
-        let count = async { Ok(context.ends.rows()?.read(&all, one).await?.total) };
+        let count = async { Ok(context.pipeline.rows()?.read(&all, one).await?.total) };
         (0, 0, Answer::Count(count.await))
     })
 }
@@ -85,7 +85,7 @@ pub(super) fn cut(
 ) -> BoxFuture<'_, (usize, u32, Answer)> {
     Box::pin(async move {
         let find = async {
-            let source = context.ends.rows()?;
+            let source = context.pipeline.rows()?;
             let first = source.read(&window, Span { offset: 0, count: 1 }).await?;
             let oldest = first.records.first().and_then(|record| record.changed);
             let (Some(oldest), Some(until)) = (oldest, window.until) else { return Ok(None) };

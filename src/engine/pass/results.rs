@@ -5,14 +5,14 @@ use log::info;
 use super::{Pass, guard::Size};
 use crate::{
     base::counts::Counts,
-    engine::{clocks::Noticed, coverage::Rows, paging::listing::Sweeping, windows::Done},
+    engine::{clocks::Noticed, coverage::Rows, paging::listing::ListingProgress, windows::Done},
     store::{progress::Server, seen::Seen},
 };
 
 impl Pass<'_> {
     /// Returns the size of the pass, as the guard counts it.
     pub(super) fn size(&self) -> Size {
-        let rows = |(index, listing): (usize, &Sweeping)| {
+        let rows = |(index, listing): (usize, &ListingProgress)| {
             let seen = self.intake.seen_of(index);
             listing.rows(seen).window.max(seen as u64)
         };
@@ -91,7 +91,7 @@ impl Pass<'_> {
     }
 
     pub(super) fn log_progress(&self) {
-        let size = |(index, listing): (usize, &Sweeping)| listing.size(self.intake.seen_of(index));
+        let size = |(index, listing): (usize, &ListingProgress)| listing.size(self.intake.seen_of(index));
         let window: u64 = self.reader.listings.iter().enumerate().map(size).sum();
         let (list, seen, sent) =
             (&self.context.plan.list_id, self.intake.seen_in_all(), self.intake.counts.sent);

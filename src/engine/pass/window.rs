@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Context, Pass};
 use crate::{
-    base::{fault::Fault, window::Sweep},
+    base::{fault::Fault, window::Listing},
     engine::clocks::Clocks,
 };
 
@@ -27,8 +27,8 @@ impl Pass<'_> {
             return Ok(true);
         }
         self.reader.compared = true;
-        let Context { ends, plan } = self.context;
-        let (clocks, chained) = (Clocks { source: at, ours: ends.clock.now() }, ends.rereads());
+        let Context { pipeline, plan } = self.context;
+        let (clocks, chained) = (Clocks { source: at, ours: pipeline.clock.now() }, pipeline.rereads());
         if clocks.differ() {
             self.intake.noticed.apart.get_or_insert(clocks);
         }
@@ -50,7 +50,8 @@ impl Pass<'_> {
 
     /// Returns the time from which the archived listing still has to be read if this pass does not finish.
     pub(super) fn archived_since(&self) -> DateTime<Utc> {
-        let archived = self.reader.listings.iter().find(|listing| listing.window.sweep == Sweep::Archived);
+        let archived =
+            self.reader.listings.iter().find(|listing| listing.window.listing == Listing::Archived);
         archived.map_or(self.reader.until(), |listing| listing.window.since.unwrap_or(DateTime::UNIX_EPOCH))
     }
 }

@@ -6,13 +6,13 @@ use crate::{
     base::{fault::Fault, record::UNREADABLE},
     engine::{
         pass::Pass,
-        plan::{Ends, Plan},
+        plan::{Pipeline, Plan},
         windows::Done,
     },
     store::{
         dead_letter::{self, DeadLetter},
         ledger::{self, Delivered},
-        seen::fingerprint,
+        seen::record_key,
     },
 };
 
@@ -23,22 +23,22 @@ use crate::{
 ///
 /// A file could not be read or written.
 pub(super) async fn record(
-    ends: &Ends,
+    pipeline: &Pipeline,
     plan: &Plan,
     number: u32,
     pass: &Pass<'_>,
     done: &Done,
 ) -> Result<u64, Fault> {
     let full = plan.since.is_none() && number == 1;
-    let whole = full || ends.rereads();
+    let whole = full || pipeline.rereads();
     let delivered = Delivered {
         seen: pass.seen().iter().collect(),
         whole,
         left_out: done.counts.left_out,
-        opt_outs: (full && done.counts.left_out == 0).then(|| (plan.audience.clone(), pass.opt_outs())),
+        opt_outs: (full && done.counts.left_out == 0).then(|| (plan.consent_scope.clone(), pass.opt_outs())),
         until: done.until,
         archived: plan.reads_archived,
-        choice: ends.mapping.choice(),
+        choice: pipeline.mapping.choice(),
         totals_wrong: pass.totals_wrong(),
         most_rows: pass.server().proven,
     };
@@ -49,14 +49,14 @@ pub(super) async fn record(
     let unreadable = format!("{UNREADABLE}: ");
     let everything = whole && done.counts.left_out == 0;
     let over = |letter: &DeadLetter| {
-        let print = fingerprint(&letter.key);
+        let print = record_key(&letter.key);
         let unmet = everything && !letter.opts_out && letter.reason.starts_with(&unreadable);
         pass.settled_well(print) || (unmet && !pass.has_met(print))
     };
-    let over = letters.iter().filter(|letter| over(letter)).map(|letter| fingerprint(&letter.key)).collect();
+    let over = letters.iter().filter(|letter| over(letter)).map(|letter| record_key(&letter.key)).collect();
     dead_letter::tidy(&plan.dead_letter, &plan.entry(), over).await?;
     if let Some(unchanged) = plan.unchanged.on() {
-        unchanged.tidy(ends.source.now()).await?;
+        unchanged.tidy(pipeline.source.now()).await?;
     }
     Ok(unlisted)
 }

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     engine::{
-        plan::{Ends, Plan},
+        plan::{Pipeline, Plan},
         windows::first,
     },
     store::{
@@ -17,14 +17,14 @@ use crate::{
 /// Returns where an interrupted run continues, or the windows of a new run, with earlier observations about
 /// the source.
 pub(super) fn begin(
-    ends: &Ends,
+    pipeline: &Pipeline,
     plan: &Plan,
     summary: Option<&Summary>,
     left: Option<(Header, Vec<Line>)>,
 ) -> (Header, Vec<Line>) {
     let (mut header, lines) = left.unwrap_or_else(|| {
         let recorded = summary.map(|summary| summary.archived_until);
-        (first(ends, plan, recorded), vec![])
+        (first(pipeline, plan, recorded), vec![])
     });
     // The length of the longest earlier answer distinguishes a complete answer from a truncated one only
     // while the source still returns as many records. A full load, and any run after wrong totals, determines
@@ -54,14 +54,14 @@ pub(super) fn warn_beforehand(plan: &Plan, summary: Option<&Summary>) {
 /// Logs the sink's caution before a first load, and waits until the load may begin. Returns false if a stop
 /// came first. `new`: whether the run resumes no interrupted one.
 pub(super) async fn may_begin(
-    ends: &Ends,
+    pipeline: &Pipeline,
     plan: &Plan,
     summary: Option<&Summary>,
     new: bool,
     stop: &CancellationToken,
 ) -> bool {
     let nobody_yet = new && plan.since.is_none() && summary.is_none_or(Summary::is_empty);
-    let Some(caution) = ends.sink.caution().filter(|_| nobody_yet) else { return true };
+    let Some(caution) = pipeline.sink.caution().filter(|_| nobody_yet) else { return true };
     warn!("list {:?} is loaded for the first time: {caution}.", plan.list_id);
     let Some(confirm) = &plan.confirm else { return true };
     tokio::select! {

@@ -24,7 +24,7 @@ pub fn first_time(member: &Member, names: &[&str]) -> Value<String> {
     let texts = names.iter().filter_map(|name| member.text(name));
     match texts.filter_map(|text| time::parse(&text)).next() {
         None if names.iter().any(|name| member.is_filled(name)) => Err("not_a_time"),
-        time => Ok(time.map(time::wire)),
+        time => Ok(time.map(time::rfc3339)),
     }
 }
 

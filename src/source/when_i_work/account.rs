@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::{
     base::{fault::Fault, secret::Secret},
     net::{
-        Account, Caller, Doors, Environment, Gate, Http, Refused, Request, Response, Unopened, auth::Token,
-        environment::credentials,
+        Account, AccountClients, Caller, Environment, Http, RateLimiter, Refused, Request, Response,
+        Unopened, auth::Token, environment::credentials,
     },
 };
 
@@ -47,19 +47,19 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    pub fn open(doors: &Doors, caller: Caller) -> Result<Self, Unopened> {
-        let environment = doors.environment();
+    pub fn open(accounts: &AccountClients, caller: Caller) -> Result<Self, Unopened> {
+        let environment = accounts.environment();
         let login = match environment.text(TOKEN) {
             Some(_) => Login::Given(environment.key(TOKEN)?),
             None => {
-                let http = doors
-                    .door("when_i_work login", login)?
+                let http = accounts
+                    .client("when_i_work login", login)?
                     .open(Caller { distance: Default::default(), ..caller.clone() });
                 let (email, password) = (environment.secret(EMAIL)?, environment.secret(PASSWORD)?);
                 Login::By { http, email, password }
             }
         };
-        Ok(Accounts { http: doors.door(SERVICE, shifts)?.open(caller), login })
+        Ok(Accounts { http: accounts.client(SERVICE, shifts)?.open(caller), login })
     }
 
     pub fn now(&self) -> DateTime<Utc> {
@@ -151,7 +151,7 @@ fn issued(token: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(serde_json::from_slice::<Claims>(&claims).ok()?.iat, 0)
 }
 
-fn shifts(environment: &Environment) -> Result<(Account, Gate), Refused> {
+fn shifts(environment: &Environment) -> Result<(Account, RateLimiter), Refused> {
     let account = Account {
         service: SERVICE,
         key_name: if environment.text(TOKEN).is_some() { TOKEN } else { KEY },
@@ -161,10 +161,10 @@ fn shifts(environment: &Environment) -> Result<(Account, Gate), Refused> {
         headers: vec![],
         room: Some((HeaderName::from_static("w-limit-remaining"), PLENTY)),
     };
-    Ok((account, Gate::new(CONNECTIONS, RATE)))
+    Ok((account, RateLimiter::new(CONNECTIONS, RATE)))
 }
 
-fn login(environment: &Environment) -> Result<(Account, Gate), Refused> {
+fn login(environment: &Environment) -> Result<(Account, RateLimiter), Refused> {
     let key = environment.key(KEY)?;
     let headers = vec![(HeaderName::from_static("w-key"), credentials(KEY, key.reveal())?)];
     let account = Account {
@@ -176,5 +176,5 @@ fn login(environment: &Environment) -> Result<(Account, Gate), Refused> {
         headers,
         room: None,
     };
-    Ok((account, Gate::new(1, RATE)))
+    Ok((account, RateLimiter::new(1, RATE)))
 }

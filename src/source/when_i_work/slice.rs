@@ -74,7 +74,7 @@ impl Slice {
 
     /// Formats the slice as a cursor: `2026-11-21T00:00:00Z/2026-11-22T00:00:00Z`.
     pub fn cursor(self) -> Cursor {
-        Cursor(format!("{}/{}", time::wire(self.from), time::wire(self.to)))
+        Cursor(format!("{}/{}", time::rfc3339(self.from), time::rfc3339(self.to)))
     }
 
     /// Reads a cursor that [`Slice::cursor`] formatted.

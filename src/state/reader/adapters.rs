@@ -13,7 +13,7 @@ use crate::{
     state::{
         fields::{Field, Kind, STORES, UNCHANGED},
         finding::Place,
-        model::{EXPIRE, Remember, Said},
+        model::{EXPIRE, RawSetting, Remember},
     },
 };
 
@@ -23,9 +23,12 @@ const A_SHORT_SPAN: &str = "a duration from one second to one day, such as \"60s
 
 impl Reader<'_> {
     /// Reads a raw setting: a text, or an object with a `type`. Does not check whether the type exists.
-    pub fn said(&mut self, object: &Object, field: &Field) -> Said {
+    pub fn said(&mut self, object: &Object, field: &Field) -> RawSetting {
         let Some(prop) = object.get(field.name) else {
-            return Said { value: serde_json::Value::Null, place: Place::of(self.text, object.start()) };
+            return RawSetting {
+                value: serde_json::Value::Null,
+                place: Place::of(self.text, object.start()),
+            };
         };
         let named = |value: &Value| value.as_string_lit().is_some_and(|text| is_name(&text.value));
         let fits = match &prop.value {
@@ -38,7 +41,7 @@ impl Reader<'_> {
         if !fits {
             self.unexpected(prop, "a type, or an object with a `type`");
         }
-        Said { value: prop.value.clone().into(), place: Place::of(self.text, prop.value.start()) }
+        RawSetting { value: prop.value.clone().into(), place: Place::of(self.text, prop.value.start()) }
     }
 
     /// Reports duplicate keys at any depth.

@@ -37,7 +37,7 @@ impl Life {
         let mut faults = Faults {
             edits_per_second: [0.2, 1.0, 5.0, 20.0][random.usize(..4)],
             troubles: 0.15 * random.f64(),
-            ..Faults::usual(seed)
+            ..Faults::by_default(seed)
         };
         let odds = Odds::of(seed, faults.edits_per_second, &mut random);
         let quirks = quirks(&mut random, members.start, &mut faults);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Ask, Joined, LAG, Page, Rows, Stage, State, Walk, seam::Read, top::Outcome};
+use super::{Joined, LAG, Page, PageRequest, Rows, Stage, State, Walk, seam::Read, top::Outcome};
 use crate::{base::window::Span, store::progress::Row};
 
 /// Assumed divisor of the caps of servers: while no earlier answer is known, an answer of any other length is
@@ -12,7 +12,7 @@ const ROUND: usize = 10;
 
 impl Walk {
     /// Processes an answer: its rows, oldest change first, and its total of the window.
-    pub fn answered(&mut self, ask: Ask, rows: Vec<Row>, total: u64, now: Duration) -> Rows {
+    pub fn answered(&mut self, ask: PageRequest, rows: Vec<Row>, total: u64, now: Duration) -> Rows {
         let Span { offset, count: wanted } = ask.span;
         let end = offset + rows.len() as u64;
         if std::mem::replace(&mut self.first, false) {

@@ -104,7 +104,7 @@ fn only_an_answer_that_is_shorter_than_requested_ends_a_listing() {
 #[test]
 fn an_answer_belongs_to_the_page_that_it_was_requested_for() {
     let mut walk = down();
-    let asks: Vec<Ask> = std::iter::from_fn(|| walk.ask(seconds(1))).collect();
+    let asks: Vec<PageRequest> = std::iter::from_fn(|| walk.ask(seconds(1))).collect();
     assert_eq!(asks.iter().map(|ask| ask.span.offset).collect::<Vec<_>>(), [20, 10, 0]);
     // The lowest page comes first, and waits.
     walk.answered(asks[2], rows(0, 15), 30, seconds(2));

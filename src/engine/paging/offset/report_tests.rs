@@ -30,7 +30,7 @@ fn a_walk_is_finished_when_every_page_was_requested_and_has_joined() {
     assert!(!walk.finished() && !walk.held_all_at_once(), "its end is not known");
     walk = begun(4);
     assert!(!walk.finished() && walk.pages.is_empty(), "two pages are still to be requested");
-    let asks: Vec<Ask> = std::iter::from_fn(|| walk.ask(seconds(7))).collect();
+    let asks: Vec<PageRequest> = std::iter::from_fn(|| walk.ask(seconds(7))).collect();
     assert_eq!(
         asks.iter().map(|ask| (ask.span.offset, ask.at())).collect::<Vec<_>>(),
         [(10, seconds(7)), (0, seconds(7))]
@@ -98,7 +98,7 @@ fn a_page_that_waits_for_a_newer_snapshot_holds_up_no_other_page() {
     assert_eq!((front.span.offset, below.span.offset, walk.ask(seconds(1))), (10, 0, None));
     for reading in 1..=4 {
         assert_eq!(walk.held(), None, "{reading}");
-        walk.answered(Ask { at: seconds(1), ..front }, rows(900, 15), 29, seconds(1));
+        walk.answered(PageRequest { at: seconds(1), ..front }, rows(900, 15), 29, seconds(1));
     }
     assert_eq!(walk.held(), Some(LAG));
     walk.again(below);

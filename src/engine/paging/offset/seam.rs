@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use crate::store::progress::{Cut, Row, UNTIMED};
+use crate::store::progress::{BoundarySecond, Row, UNTIMED};
 
 /// A page as the server returned it.
 pub(super) struct Read {
@@ -62,12 +62,15 @@ impl Read {
 
     /// Returns the boundary seconds of this page and the upper one: the seconds at the two edges of the seam,
     /// unless one of the pages contains all rows of that second.
-    pub fn cut(&self, upper: &Read) -> Vec<Cut> {
+    pub fn cut(&self, upper: &Read) -> Vec<BoundarySecond> {
         let edges = [upper.bottom(), self.top()];
         let cut = |second: &i64| !self.rows.is_empty() && !upper.holds(*second) && !self.holds(*second);
         let mut seconds: Vec<i64> = edges.into_iter().flatten().filter(cut).collect();
         seconds.dedup();
-        seconds.into_iter().map(|second| Cut { second, in_order: self.in_order(upper, second) }).collect()
+        seconds
+            .into_iter()
+            .map(|second| BoundarySecond { second, in_order: self.in_order(upper, second) })
+            .collect()
     }
 }
 

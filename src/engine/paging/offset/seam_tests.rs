@@ -134,5 +134,5 @@ fn rows_of_other_seconds_and_rows_that_changed_are_no_evidence_of_an_order() {
 #[test]
 fn a_second_that_is_cut_is_reported_with_its_order() {
     let cut = crowded(&[1, 2, 3, 4]).cut(&crowded(&[3, 4, 5]));
-    assert_eq!(cut, [Cut { second: 7, in_order: Some(1) }]);
+    assert_eq!(cut, [BoundarySecond { second: 7, in_order: Some(1) }]);
 }

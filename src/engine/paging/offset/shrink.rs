@@ -1,14 +1,14 @@
 //! Reacts to pages that are too slow for the server: halves them, and if that does not help, has the window
 //! split.
 
-use super::{Ask, Page, Stage, State, Walk};
+use super::{Page, PageRequest, Stage, State, Walk};
 
 /// Number of times that a page is halved. If it is still too slow, the offset is the cause, not the size.
 pub(super) const HALVINGS: u32 = 2;
 
 /// Remedy for a page that was too slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Relief {
+pub enum Shrink {
     /// Smaller pages, from now on.
     Halved,
     /// A window with fewer rows: the high offset makes the page slow.
@@ -17,8 +17,8 @@ pub enum Relief {
 
 impl Walk {
     /// Reacts to a page that was too slow for the server: halves the pages and keeps the smaller size.
-    /// Returns [`Relief::Cut`] if halving did not help this page; the caller then has to split the window.
-    pub fn too_heavy(&mut self, ask: Ask) -> Relief {
+    /// Returns [`Shrink::Cut`] if halving did not help this page; the caller then has to split the window.
+    pub fn too_slow(&mut self, ask: PageRequest) -> Shrink {
         let index = self.pages.iter().position(|page| page.id == ask.id);
         let heavies = match index {
             Some(index) => &mut self.pages[index].heavies,
@@ -28,18 +28,18 @@ impl Walk {
         let heavies = *heavies;
         self.again(ask);
         if heavies > HALVINGS {
-            return Relief::Cut;
+            return Shrink::Cut;
         }
         self.stride = self.stride.div_ceil(2).max(self.least_stride);
         self.overlap = self.overlap.min(self.stride);
         if let Some(index) = index {
             self.split(index, self.stride);
         }
-        Relief::Halved
+        Shrink::Halved
     }
 
     /// Schedules a page to be read again, unchanged.
-    pub fn again(&mut self, ask: Ask) {
+    pub fn again(&mut self, ask: PageRequest) {
         if let Stage::Top(search) = &mut self.stage {
             search.again();
         }

@@ -48,10 +48,10 @@ fn a_page_is_split_from_the_top_down_and_its_parts_know_what_it_went_through() {
 #[test]
 fn only_the_page_that_was_too_heavy_is_requested_again() {
     let mut walk = walk(100, &[(300, 100), (200, 100), (100, 100)]);
-    let asked: Vec<Ask> = std::iter::from_fn(|| walk.ask(Duration::ZERO)).take(3).collect();
-    assert_eq!(walk.too_heavy(asked[1]), Relief::Halved);
+    let asked: Vec<PageRequest> = std::iter::from_fn(|| walk.ask(Duration::ZERO)).take(3).collect();
+    assert_eq!(walk.too_slow(asked[1]), Shrink::Halved);
     assert_eq!(pages(&walk), [(300, 100), (250, 50), (200, 50), (100, 100)]);
-    let again: Vec<Ask> = std::iter::from_fn(|| walk.ask(Duration::ZERO)).take(2).collect();
+    let again: Vec<PageRequest> = std::iter::from_fn(|| walk.ask(Duration::ZERO)).take(2).collect();
     assert_eq!(again.iter().map(|ask| ask.span.offset).collect::<Vec<_>>(), [250, 200]);
     assert_eq!(walk.strides().0, 50, "the pages below are smaller too");
     // An earlier request of one of its neighbors fails for another reason.
@@ -65,12 +65,12 @@ fn only_the_page_that_was_too_heavy_is_requested_again() {
 fn the_window_is_cut_after_the_third_time_that_the_same_page_is_too_heavy() {
     let mut walk = walk(400, &[(400, 100), (0, 400)]);
     let (upper, lower) = (walk.ask(Duration::ZERO).unwrap(), walk.ask(Duration::ZERO).unwrap());
-    assert_eq!((walk.too_heavy(upper), walk.too_heavy(lower)), (Relief::Halved, Relief::Halved));
+    assert_eq!((walk.too_slow(upper), walk.too_slow(lower)), (Shrink::Halved, Shrink::Halved));
     assert_eq!(pages(&walk), [(400, 100), (300, 100), (200, 100), (100, 100), (0, 100)]);
     let upper = walk.ask(Duration::ZERO).unwrap();
-    assert_eq!((upper.span.offset, walk.too_heavy(upper)), (400, Relief::Halved));
+    assert_eq!((upper.span.offset, walk.too_slow(upper)), (400, Shrink::Halved));
     let upper = walk.ask(Duration::ZERO).unwrap();
-    assert_eq!((upper.span.offset, walk.too_heavy(upper)), (400, Relief::Cut));
+    assert_eq!((upper.span.offset, walk.too_slow(upper)), (400, Shrink::Cut));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn pages_are_not_halved_below_the_least_size() {
     for _ in 0..3 {
         let ask = walk.ask(Duration::ZERO).unwrap();
         sizes.push(ask.span.count);
-        walk.too_heavy(ask);
+        walk.too_slow(ask);
     }
     assert_eq!(sizes, [400, 200, 150]);
     assert_eq!(walk.strides(), (150, 150));
@@ -91,7 +91,7 @@ fn pages_are_not_halved_below_the_least_size() {
 fn a_page_that_was_split_takes_no_answer_to_the_request_for_the_whole() {
     let mut walk = walk(100, &[(0, 100)]);
     let whole = walk.ask(Duration::ZERO).unwrap();
-    walk.too_heavy(whole);
+    walk.too_slow(whole);
     walk.answered(whole, vec![Row { key: 1, second: 1 }], 100, Duration::ZERO);
     assert!(walk.pages.iter().all(|page| matches!(page.state, State::Due)));
 }
