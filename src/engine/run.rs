@@ -229,7 +229,7 @@ fn baseline<'a>(
 }
 
 fn log_resumed(plan: &Plan, pass: &Pass) {
-    let settled: usize = pass.seen().iter().map(Seen::len).sum();
+    let settled: usize = pass.seen().iter().map(Seen::records).sum();
     info!("list {:?}: resuming the interrupted run, {settled} records of this pass are done.", plan.list_id);
 }
 

@@ -50,7 +50,8 @@ impl Seen {
         self.known.get(&key).copied()
     }
 
-    pub fn len(&self) -> usize {
+    /// Returns the number of different records.
+    pub fn records(&self) -> usize {
         self.known.len()
     }
 

@@ -154,7 +154,7 @@ fn use_trees(text: &str) -> Vec<String> {
     while let Some(line) = lines.next() {
         let Some((before, tree)) = line.split_once("use ") else { continue };
         let before = before.trim();
-        if !before.is_empty() && !before.starts_with("pub") {
+        if !["", "pub", "pub(super)", "pub(crate)"].contains(&before) {
             continue;
         }
         let mut tree = tree.to_owned();

@@ -79,12 +79,12 @@ impl<'a> Intake<'a> {
 
     /// Returns the number of different records read from a listing.
     pub fn seen_of(&self, listing: usize) -> usize {
-        self.seen[listing].len()
+        self.seen[listing].records()
     }
 
     /// Returns the number of different records read from all listings.
     pub fn seen_in_all(&self) -> usize {
-        self.seen.iter().map(Seen::len).sum()
+        self.seen.iter().map(Seen::records).sum()
     }
 
     /// Returns the rows of a listing, as the source counted them and as they were read.
