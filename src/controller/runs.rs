@@ -137,7 +137,7 @@ impl Controller {
     /// checkpoint.
     fn waits_for_a_person(&self, entry: &Entry) -> bool {
         let folders = self.file.folders();
-        entry.first_load == FirstLoad::PageRequest
+        entry.first_load == FirstLoad::Ask
             && !ledger::exists(&folders.list(entry))
             && !Checkpoint::path(&folders.entry(entry)).exists()
     }

@@ -151,7 +151,7 @@ pub enum FirstLoad {
     #[default]
     Go,
     /// It waits until the value is `confirmed`.
-    PageRequest,
+    Ask,
     /// It starts at once.
     Confirmed,
 }

@@ -126,7 +126,7 @@ impl Found {
 
     /// Returns whether the first load of the entry waits for a confirmation.
     fn waits(&self, entry: &Entry) -> bool {
-        entry.first_load == FirstLoad::PageRequest && self.ledger.is_none()
+        entry.first_load == FirstLoad::Ask && self.ledger.is_none()
     }
 
     /// Says when importer reads the record next, or why it does not.

@@ -80,12 +80,12 @@ fn ledger(bytes: &[u8]) -> Vec<String> {
     let names = head["names"].take();
     head.as_object_mut().unwrap().remove("names");
     // A file's sink is named by a digest of its path, which is in a folder of this world alone.
-    if let Some(opt_outs) = head["opt_outs"].as_object_mut() {
-        let known = std::mem::take(opt_outs);
-        opt_outs.extend(known.into_iter().map(|(to, count)| {
-            let consent = to.split_once(' ').map_or("", |(_, consent)| consent);
-            (format!("to a sink {consent}"), count)
-        }));
+    if let Some(known) = head["opt_outs"].as_object() {
+        let consent = |to: &str| to.split_once(' ').map_or("", |(_, consent)| consent).to_owned();
+        let mut known: Vec<String> =
+            known.iter().map(|(to, count)| format!("{count} {}", consent(to))).collect();
+        known.sort();
+        head["opt_outs"] = known.into();
     }
     let mut rows: Vec<String> = bytes[end + 1..]
         .chunks(ROW)
