@@ -79,8 +79,8 @@ async fn rejected_members_are_sent_as_they_are_now_and_never_as_they_were() {
     assert_eq!((loopback.sandbox.ometria().contacts().len(), letters(&loopback).len()), (before, 7));
 
     let (code, told) = replayed(&loopback, &["rep1"]).await;
-    let expected = "7 dead letters: 3 sent, 1 skipped (1 pending), 2 rejected (1 refused, 1 unknown_status), 1 gone; who is \
-                    rejected stays in ";
+    let expected = "7 dead letters: 3 sent, 1 skipped (1 pending), 2 rejected (1 refused, 1 unknown_status), 1 gone; the rejected \
+                    records stay in ";
     assert!(code == 1 && told.contains(expected), "{told}");
     let optin = |index: usize| {
         contact(&loopback, &members[index])
