@@ -156,7 +156,10 @@ impl File {
         let state = Arc::clone(&self.state);
         match spawn_blocking(move || work(&state)).await {
             Ok(result) => result,
-            Err(error) => Err(Fault::process("the work on the state file ended unexpectedly").because(error)),
+            Err(error) => Err(Fault::process(
+                "a task that works on the state file failed; this is a bug in importer, please report it",
+            )
+            .because(error)),
         }
     }
 }

@@ -288,7 +288,7 @@ impl Controller {
         error!("{fault}");
         let until = "importer reads the state file again as soon as it is saved";
         match self.file.was_read() {
-            true => info!("{until}; until then the lists as last read stay in force."),
+            true => info!("{until}; until then, importer uses the last valid version of the lists."),
             false => info!("{until}."),
         }
     }

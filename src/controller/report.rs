@@ -127,7 +127,7 @@ pub fn deferred_errors(news: &News) -> String {
     let since = news.since.map_or("so far".into(), |since| format!("since {}", log_format(since)));
     format!(
         "the sink has found {}{count} errors {since} in records that it had accepted, from importer or from other \
-         programs; it does not name the records: {}.",
+         programs: {}. It does not name the records; look the errors up in the account of the sink.",
         if news.at_least { "at least " } else { "" },
         told.join(", ")
     )

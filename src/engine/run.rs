@@ -192,7 +192,7 @@ async fn repeat(
 ) -> Result<Step, Fault> {
     Checkpoint::discard(&plan.folder).await?;
     if matches!(kind, Kind::Repeated) {
-        let hint = "nothing is recorded as delivered; the next run starts over";
+        let hint = "nothing is recorded as delivered, although records may have been sent; the next run reads the same window again";
         return Err(Fault::list(format!("{why}. {}", done.counts)).hint(hint));
     }
     warn!("list {:?}: {why}; reading the window again.", plan.list_id);

@@ -130,7 +130,7 @@ impl fmt::Display for Comparison {
             writeln!(
                 f,
                 "At least {gone} are no longer at the source: they were permanently deleted, \
-                 which no sync can detect. If they must not stay at the destination, delete them there."
+                 which no sync can detect. Delete them at the sink too if they must not stay there."
             )?;
         }
         match missing {

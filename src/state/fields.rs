@@ -96,7 +96,7 @@ pub const ALLOW_MASS_CHANGE: Field = Field {
     name: "allow_mass_change",
     kind: Kind::Flag,
     default: Some("false"),
-    about: "true lets a run continue that would opt out or opt in an unusual share of the list. Remove it afterwards.",
+    about: "true lets a run opt out or opt in more records than the safety brake allows. Remove it afterwards.",
 };
 pub const SOURCE: Field = Field {
     name: "source",
@@ -126,7 +126,7 @@ pub const OVERLAP: Field = Field {
     name: "overlap",
     kind: Kind::SpanOfADay,
     default: Some("\"60s\""),
-    about: "Length of the part of the last window that a run reads again, because changes may become visible late: 1s to 24h.",
+    about: "How far each window overlaps the previous one, because changes may become visible late: 1s to 24h.",
 };
 pub const UNCHANGED: Field = Field {
     name: "unchanged",

@@ -113,7 +113,7 @@ impl StateFile {
             Fault::process(format!("can't access `{}`", self.path().display())).because(why)
         })?;
         warn!(
-            "`{}` leads to `{}` now, and the file there is in force. importer's own files stay in `{}`; before the next start, stop \
+            "the link `{}` leads to `{}` now; importer uses the file there. Its own data stays in `{}`: before the next start, stop \
              importer and move `{OURS}` and `{DEAD_LETTER}` to the new folder.",
             self.path().display(),
             home.display(),

@@ -106,8 +106,8 @@ pub fn settle(folder: &Path, home: &Path) -> io::Result<()> {
 
 fn at_two_places(from: &Path, to: &Path, why: &str) -> io::Error {
     io::Error::other(format!(
-        "an older version of importer left `{}` beside the link, but it belongs at `{}` now ({why}): put the one that counts at the \
-         second path, and move the other one away",
+        "an older version of importer left `{}` beside the link, but it belongs at `{}` now ({why}): keep the one that you need at the \
+         second path, and move the other one out of the folder",
         from.display(),
         to.display()
     ))

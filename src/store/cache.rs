@@ -339,7 +339,7 @@ fn within<T>(path: &Path, work: impl Fn(&Database) -> Result<T, redb::Error>) ->
         Err(_) => Ok(()),
     };
     damaged?;
-    warn!("`{}` can't be read and is removed; all records count as changed once.", path.display());
+    warn!("`{}` can't be read and is removed; the next run sends every record again.", path.display());
     files::remove(path)?;
     attempt().map_err(plain)
 }

@@ -172,7 +172,7 @@ async fn an_unusable_file_ends_a_single_pass_but_not_the_loop() {
         world.assert_delivered("mend1");
         world.save(r#"[{"list_id": "mend1",}, oops]"#);
         sleep(minutes(3)).await;
-        assert_eq!(world.logged("until then the lists as last read stay in force"), 3);
+        assert_eq!(world.logged("until then, importer uses the last valid version of the lists"), 3);
         assert!(world.logged("list \"mend1\" up to date") >= 3);
         world.stop();
     };

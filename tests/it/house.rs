@@ -252,6 +252,51 @@ fn a_circle_would_be_found() {
     assert_eq!(found, HashSet::from([module("a/c"), module("d")]));
 }
 
+/// The rooms that may log; all others return what they have to say.
+const LOGGING: [&str; 16] = [
+    "app/",
+    "controller/",
+    "engine/pass/",
+    "engine/run.rs",
+    "engine/run/",
+    "engine/windows.rs",
+    "net/accounts.rs",
+    "net/http.rs",
+    "source/when_i_work.rs",
+    "state/disk.rs",
+    "state/file.rs",
+    "state/recover.rs",
+    "store/cache.rs",
+    "store/checkpoint.rs",
+    "store/ledger.rs",
+    "store/migrate.rs",
+];
+/// Pure rooms within those.
+const SILENT: [&str; 2] = ["controller/schedule/", "engine/pass/guard.rs"];
+
+fn logs(text: &str) -> bool {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    code.lines().any(|line| line.starts_with("use log::") || line.contains("log::"))
+}
+
+#[test]
+fn only_some_rooms_log() {
+    let sources = sources();
+    let logging: Vec<&str> =
+        sources.iter().filter(|(_, text)| logs(text)).map(|(name, _)| name.as_str()).collect();
+    for name in &logging {
+        let allowed = LOGGING.iter().any(|room| name.starts_with(room));
+        assert!(allowed && !SILENT.iter().any(|room| name.starts_with(room)), "src/{name} logs");
+    }
+    for room in LOGGING {
+        assert!(
+            logging.iter().any(|name| name.starts_with(room)),
+            "{room} no longer logs; take it off the list"
+        );
+    }
+    assert!(logs("use log::info;\n") && !logs("let logs = 1;\n"));
+}
+
 #[test]
 fn a_file_stays_small_enough_to_read_and_says_what_it_is() {
     for (name, text) in sources() {

@@ -24,8 +24,9 @@ async fn late_errors_are_reported_once_with_their_count_and_polled_every_ten_min
         assert_eq!(world.sandbox.seen().looks, 0);
         sleep(minutes(2)).await;
         assert_eq!(world.sandbox.seen().looks, 1);
-        let told = "found 3 errors so far in records that it had accepted, from importer or from other programs; it \
-                    does not name the records: 3 \"root > lastname: not a valid value\".";
+        let told = "found 3 errors so far in records that it had accepted, from importer or from other \
+                    programs: 3 \"root > lastname: not a valid value\". It does not name the records; look the errors up in \
+                    the account of the sink.";
         assert_eq!(world.logged(told), 1);
         // Nothing more was sent, so importer does not poll.
         sleep(minutes(60)).await;

@@ -21,6 +21,7 @@ mod letters;
 mod limits;
 mod linked;
 mod listing;
+mod log_lines;
 mod loopback;
 mod memory;
 mod names;

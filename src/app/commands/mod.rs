@@ -5,6 +5,7 @@ mod lists;
 pub mod preview;
 pub mod release;
 pub mod replay;
+pub mod sandbox;
 pub mod state;
 pub mod verify;
 pub mod why;

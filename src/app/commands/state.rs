@@ -134,7 +134,9 @@ pub fn versions(options: &cli::State) -> anyhow::Result<u8> {
                 let (first, last) = (versions[0].number, versions[versions.len() - 1].number);
                 bail!("there is no version {number}; `importer state log` shows {first} to {last}");
             };
-            let disk = Disk::open(folder.join(NAME)).context("the state folder can't be written")?;
+            let disk = Disk::open(folder.join(NAME)).context(
+                "could not write to the state folder; check its permissions and the free disk space",
+            )?;
             history::revert(&disk, version, SystemClock.now()).context("the state file can't be written")?;
             writeln!(
                 stdout(),

@@ -166,7 +166,9 @@ fn would(
     counts: impl Fn(&&PendingRecord) -> bool,
 ) -> String {
     let sent = changes.saturating_sub(outbox.waiting().filter(counts).count() as u64);
-    format!("stopped because at least {changes} of {list} records would be {what} (up to {sent} already are)")
+    format!(
+        "stopped because at least {changes} of {list} records would be {what} (up to {sent} of them were sent already)"
+    )
 }
 
 const SHARE: &str = "more than a fifth of the list";

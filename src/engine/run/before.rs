@@ -47,7 +47,9 @@ pub(super) fn warn_beforehand(plan: &Plan, summary: Option<&Summary>) {
              remove it after this run."
         );
     } else if summary.is_none() && (plan.since.is_some() || plan.delivered_before) {
-        warn!("list {list:?}: there is no record of what was delivered, so a mass opt-in can't be detected.");
+        warn!(
+            "list {list:?}: there is no record of what was delivered, so a mass opt-in can't be detected; check the list's opt-ins at the source."
+        );
     }
 }
 
