@@ -1,7 +1,7 @@
-//! Syncs lists between services, such as Mailchimp and Ometria, as one file describes. People may edit the
-//! file while importer runs.
+//! Syncs lists between services, such as Mailchimp and Ometria, as configured in one file. People may edit
+//! the file while importer runs.
 //!
-//! The modules form floors: each floor imports only lower ones. A test checks this.
+//! The modules form layers, called floors: each floor imports only lower floors. A test checks this.
 //!
 //! ```text
 //! 6  cli · app · main        command line; wiring; exit codes
@@ -13,7 +13,7 @@
 //! 0  base                    shared types: record, window, fault, clock. No I/O
 //! ```
 //!
-//! `ARCHITECTURE.md` describes them.
+//! `ARCHITECTURE.md` describes the modules.
 
 pub mod app;
 pub mod base;

@@ -124,10 +124,15 @@ impl Tracked {
         (certain || !unreadable).then_some(Pause::Disabled)
     }
 
-    /// Returns the entries that may be this one after the edit, and whether they are certain. It prefers an
-    /// entry with the same fields, then one with the same settings for what is delivered, then any that was
-    /// not among the others before. The last choice is certain only for a list with a single entry before and
-    /// after the edit.
+    /// Returns the candidates for this entry in the edited file, and whether the match is unambiguous.
+    ///
+    /// The candidates are the entries that the first of these rules finds:
+    ///
+    /// * The same fields, apart from `enabled`. Unambiguous.
+    /// * The same settings for what is delivered, and not one of the list's other entries before the edit.
+    ///   Unambiguous.
+    /// * Settings for what is delivered that none of the other entries had before the edit. Unambiguous only
+    ///   if the list had a single entry before the edit and has a single entry after it.
     fn candidates<'a>(&self, of_list: &'a [(Named, bool)]) -> (Vec<&'a (Named, bool)>, bool) {
         let chosen = |wanted: &dyn Fn(&Named) -> bool| -> Vec<_> {
             of_list.iter().filter(|(entry, _)| wanted(entry)).collect()

@@ -1,9 +1,17 @@
-//! Tracks which pages are settled: pages whose records, and those of all pages above them, are accepted or
-//! counted. Pure.
+//! Tracks which pages of a walk are settled. No I/O.
 //!
-//! A record may be in several pages, and it may have been read first in a page below the one that is
-//! stitched. A page therefore waits for all of its records, whichever page they came from. Everything above
-//! the watermark is never needed again.
+//! A page is a range of rows that one request has read. A page is *above* another if it has higher offsets. A
+//! walk reads from the highest page downwards and stitches each page to the page above: the two share a row,
+//! so no row between them was skipped (see [`paging::offset`](super::paging::offset)). With cursor paging,
+//! pages are added as they are read, without a stitch; the pages before a page count as above it.
+//!
+//! A page is settled when its records, and the records of every page above it, are delivered or counted. The
+//! watermark is the boundary between the settled pages and the rest. A page above the watermark is never
+//! needed again.
+//!
+//! A record may be in several pages. Pages are read in parallel, so the record may have been read first in a
+//! page below the one that is stitched now. A page therefore waits for all of its records, no matter which
+//! page they were read from.
 
 use std::collections::{HashMap, VecDeque};
 

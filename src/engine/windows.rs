@@ -71,8 +71,9 @@ pub(super) struct Done {
 
 /// Opens the windows of a new run. Archived members are not in the plain listing, and a member that is
 /// archived after its delivery must not stay opted in at the sink. The run therefore also reads the archived
-/// listing, from the end of its last window, or from `since` if that is earlier. Without a ledger it reads
-/// that whole listing, except on a true first load, before which no member was delivered.
+/// listing, if the plan reads it at all: from the end of its last window, which the ledger contains
+/// (`recorded`), or from `since` if that is earlier. Without a ledger, it reads all archived members, except
+/// if nothing was ever delivered.
 pub(super) fn first(pipeline: &Pipeline, plan: &Plan, recorded: Option<DateTime<Utc>>) -> Header {
     let until = Some(pipeline.clocks().end());
     let since = plan.since.map(|since| continuing(since, plan.overlap));

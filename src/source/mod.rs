@@ -160,8 +160,8 @@ pub trait CursorPaging: Send + Sync {
     /// remain valid. The engine does not interpret it, but a cursor that repeats an earlier one ends the run
     /// with a fault.
     ///
-    /// A record that the service reports as deleted has [`Record::deleted`] set. A record that is merely
-    /// missing is counted as no longer listed, and not deleted at the sink.
+    /// A record that the service reports as deleted has [`Record::deleted`] set. A record that disappears
+    /// without a deletion mark counts as no longer listed; the sink keeps it.
     ///
     /// # Errors
     ///

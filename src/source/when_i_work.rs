@@ -192,7 +192,7 @@ impl Source for WhenIWork {
 
 impl CursorPaging for WhenIWork {
     /// Reads one slice of the days. If the response may be cut off, the page is empty, and the next one is
-    /// the first half of the slice. Of the day before all others only the deletions are read: reportedly the
+    /// the first half of the slice. For the day before the first one, reads only deletions: reportedly, the
     /// service lists the deletions *made* in the slice, and one may be made a moment before midnight.
     fn follow<'a>(
         &'a self,

@@ -1,8 +1,8 @@
-//! Reads the bytes of the state file as a whole, and exchanges them in one step. Knows nothing of entries.
+//! Reads the state file as a whole, and exchanges it in one step. Works on bytes only, not on entries.
 //!
 //! A program that reads, changes and replaces a file loses a save that happens in between, even if it
-//! compares before it replaces. `renameat2(RENAME_EXCHANGE)` closes that gap: the call hands back the file
-//! that had the name at the moment of the exchange, so that its content can be checked.
+//! compares before it replaces. `renameat2(RENAME_EXCHANGE)` closes that gap: it returns the file that had
+//! the name at the moment of the exchange, under the other name, so that the content can be checked.
 
 use std::{
     fs::{self, File, OpenOptions},

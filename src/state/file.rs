@@ -273,9 +273,18 @@ impl StateFile {
         Ok(replaced)
     }
 
-    /// Exchanges the user's save in the swap file for the state file, which should have importer's text. If
-    /// another text comes out, it is a newer save: that one is put back in turn, and the older save is kept
-    /// aside. Afterwards the swap file has importer's text or does not exist.
+    /// Exchanges the user's save in the swap file for the state file, so that the save is in force again.
+    ///
+    /// Three texts matter: *the user's save* (`save`), which is in the swap file at the start; *importer's
+    /// text* (`ours`), which the state file should have; and *the swap file's text* after an exchange, which
+    /// is the text that the state file had. The cases after the exchange:
+    ///
+    /// * The swap file's text is importer's text: done.
+    /// * The swap file's text is another text: it is a newer save of the user. The files are exchanged again,
+    ///   so that the newer save becomes the state file, and the older save is kept aside.
+    /// * The exchange fails because an editor has moved the state file away: the swap file is kept aside.
+    ///
+    /// Afterwards the swap file has importer's text or does not exist.
     pub(super) fn put_back(&self, slot: &Path, save: Vec<u8>, ours: &[u8]) -> io::Result<()> {
         let (mut back, mut there) = (save, ours.to_owned());
         loop {

@@ -79,9 +79,20 @@ impl StateFile {
         Ok(())
     }
 
-    /// Removes the swap file after an exchange that a crash or an error interrupted. A user's save in it
-    /// becomes the state file again if the save is whole and the state file still has importer's text;
-    /// otherwise it is kept aside. Without an `exchange`, the swap file has nothing to keep.
+    /// Removes the swap file after an exchange that a crash or an error interrupted.
+    ///
+    /// Three texts matter: *importer's text*, which importer wrote with the edit; *the swap file's text*; and
+    /// *the user's save*, a text that another program wrote. An editor may still be writing the save, so
+    /// this waits until it is whole, for up to the limits of [`disk::read_whole`]. The cases:
+    ///
+    /// * There is no `exchange`: the swap file has nothing to keep, and is removed.
+    /// * The swap file's text is importer's text, or the text that importer replaced: the swap file is
+    ///   removed.
+    /// * The swap file's text is the user's save, the save is whole, and the state file has importer's text:
+    ///   the save becomes the state file again.
+    /// * The swap file's text is the user's save, but the save is not whole, or the state file has another
+    ///   text: the save is kept aside, beside the state file.
+    /// * The swap file can't be read: it is kept aside too.
     pub(super) fn settle_slot(&self, exchange: Option<Exchange>) -> io::Result<()> {
         let slot = self.disk.own(SLOT);
         if !slot.exists() {

@@ -2,9 +2,11 @@
 //! skipped. It is a small database for each sink of the list, shared by the list's entries. A record whose
 //! row is lost, damaged or expired is sent again, never skipped.
 //!
-//! Before another version of a record is sent, the cache forgets the accepted one: a batch without a known
-//! outcome may have arrived, and the older version must not count as what the sink has. A run without the
-//! cache deletes it.
+//! Before sending a new version of a record, the engine deletes the digest of the cached version. A batch
+//! without a known outcome may have arrived, so the older version must not count as the one that the sink
+//! has. If the outcome stays unknown, the record is sent again instead of being taken for unchanged.
+//!
+//! A run without the cache deletes its file.
 
 use std::{
     collections::HashMap,

@@ -83,8 +83,12 @@ pub async fn all(folder: &Path) -> Result<Vec<Hold>, Fault> {
 }
 
 /// Checks that this delivery is not on hold. `entry` is the name of the run's entry if the entry has
-/// `allow_mass_change`. The run may then begin, and the hold is lifted, unless another current entry of the
-/// list caused it. `entries` contains the names of all entries of the list, if they are known.
+/// `allow_mass_change`; then the run may begin even if the delivery is on hold. `entries` contains the names
+/// of all entries of the list; `None` if they are unknown.
+///
+/// Such a run lifts the holds of its own entry, of entries that were changed or removed, and those that name
+/// no entry. It keeps the holds of the other current entries. If `entries` is unknown, every other entry
+/// counts as current, so its holds stay.
 ///
 /// # Errors
 ///

@@ -1,6 +1,9 @@
-//! Moves the checkpoint and the dead letters of an older version of importer to their current place, before a
-//! run. Removes the checkpoints of entries that are no longer in the state file as they were: other settings
-//! may have delivered their records differently since.
+//! Prepares the files of an older version of importer for a run. Moves the checkpoint and the dead letters to
+//! their current place. Removes the checkpoints of entries that were changed or removed: other settings may
+//! have delivered their records differently since.
+//!
+//! Only a change of the settings for what is delivered counts. If an entry of the state file can't be read,
+//! no checkpoint is removed.
 
 use std::{
     fs, io,

@@ -1,15 +1,15 @@
-//! Offset paging: decides which rows of a frozen window to request next, and which pages fit together. Pure:
-//! knows offsets, keys and times, but does no I/O.
+//! Offset paging: decides which rows of a frozen window to request next, and which pages to stitch together.
+//! Works on offsets, keys and times only. No I/O.
 //!
 //! The rows are sorted by their last change, and the end of the window is fixed. A row that changes now
-//! therefore *leaves* the window, and every row above it moves down by one offset. Reading upwards would skip
-//! the rows that moved. The walk therefore reads downwards from the highest row: a row that moves down only
-//! moves into the part that is still unread.
+//! therefore *leaves* the window, and every row above it, that is, with a higher offset, moves down by one
+//! offset. Reading upwards would skip the rows that moved. The walk therefore reads downwards from the
+//! highest row: a row that moves down only moves into the part that is still unread.
 //!
-//! Several pages are in flight at the same time, and a server may answer from a slightly stale snapshot, so
-//! two neighboring pages can disagree about the offset of a row. Every page therefore also requests the
-//! lowest rows of the page above it. Two pages that share a row have no gap between them, whatever rows left
-//! in the meantime. A page that shares none is read again.
+//! Several pages are in flight at the same time, and a response may come from a slightly stale snapshot, so
+//! a row can have different offsets in two neighboring pages. Every request therefore includes the lowest
+//! rows of the page above. Two pages that share a row have no gap between them, even if rows left in the
+//! meantime; such pages are stitched. A page that shares no row with the page above is read again.
 
 mod answer;
 mod seam;

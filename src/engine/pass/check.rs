@@ -80,12 +80,14 @@ impl Seconds {
 }
 
 impl Pass<'_> {
-    /// Reads what the walk could not settle, and compares the records with the source's counts. No request of
-    /// the walk is in flight meanwhile; records found here are queued.
+    /// Reads the boundary seconds by themselves, and compares the records with the source's counts. Called
+    /// while no request of the walk is in flight. Queues the records that it finds.
+    ///
+    /// Returns `Ok(Err(reason))` if records are missing.
     ///
     /// # Errors
     ///
-    /// The fault of a request. Records that nothing explains are no error, but the inner `Err`.
+    /// Returns `Err` only if a request fails or the delivery cache can't be read.
     pub async fn check(&mut self) -> Result<Explained, Fault> {
         // Cursor paging reads to the end, and reports no count to compare with.
         if matches!(self.context.pipeline.source.pages(), Paging::Cursor(_)) {
