@@ -362,7 +362,7 @@ async fn the_log_shows_who_changed_what_and_a_revert_undoes_a_mistake() {
     assert!(told.contains("undo1: latest_timestamp (absent) → \"2026-11-21T12:00:00\""), "{told}");
     assert!(told.contains("  hand      undo1: removed"), "{told}");
     let (code, told, _) = importer(world.folder.path(), &["state", "revert", "2"]);
-    assert!(code == 0 && told.contains("as in version 2 again"), "{told}");
+    assert!(code == 0 && told.contains("is version 2 again"), "{told}");
     assert_eq!(world.state(), stamped);
     let (_, told, _) = importer(world.folder.path(), &["state", "log"]);
     assert!(told.contains("   4  ") && told.contains("undo1: added"), "{told}");
