@@ -304,8 +304,8 @@ fn store(random: Rng, failing: f64, refusing: f64) -> Store {
     Store { held: Arc::default(), taken: Arc::default(), random, failing, refusing }
 }
 
-/// When the second page is read, the cache still has the first version as what the sink has, but another one
-/// is in flight.
+/// The cache still contains the first version when the second page is read, although another version is in
+/// flight by then.
 #[tokio::test(start_paused = true)]
 async fn a_record_that_returns_to_an_earlier_version_within_a_run_is_sent_again() {
     let (folder, store) = (tempfile::tempdir().unwrap(), store(Rng::with_seed(1), 0.0, 0.0));

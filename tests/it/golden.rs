@@ -1,22 +1,22 @@
-//! Golden records: what the program does in many worlds, so that it is seen whether another version still does the same.
+//! Golden records: what the program does in many worlds, so that another version can be compared with this one.
 //!
-//! Of each world is recorded how its runs ended, every request, what the sink holds, the fate of every record, the fields that
-//! importer writes, the state file, the names of all files, and the log without its words. 76 worlds made by hand are kept as text
-//! (`tests/golden/worlds`), 200 worlds of seeds as digests (`tests/golden/seeds.txt`). [`store`] says how to record anew, and how to
-//! get the whole text of a world.
+//! A record holds how each run ended, every request, the contents of the sink, the fate of every record, the fields that
+//! importer writes, the state file, the names of all files, and the log without its words. 76 hand-made worlds are kept as text
+//! (`tests/golden/worlds`), 200 worlds by seed as digests (`tests/golden/seeds.txt`). [`store`] explains how to record anew and
+//! how to write the whole text of a world.
 //!
-//! A world takes the same course in every process, see [`baton`]. Left out is what other runs of the same program differ in, and
+//! [`baton`] makes a world run the same way in every process. A record leaves out what differs between runs of one program and
 //! what another wording may change:
 //!
 //! * the order of requests and of log lines;
-//! * the words of the log, of holds and of dead letters; numbers in lines about retries and rests, which depend on chance;
-//! * digests in names of files, and the names of sinks in a ledger: those of a file's sink depend on the path of the state folder;
+//! * the words of the log, of holds and of dead letters, and numbers in lines about retries and cool-downs, which are random;
+//! * digests in file names and the names of sinks in a ledger: those of a file sink depend on the path of the state folder;
 //! * the order of rows in a ledger, which is that of a map, and the seconds in a checkpoint;
-//! * the bytes of the memory of a sink (redb). What it holds shows in what a later run sends;
-//! * bodies of pushes but for their number of records: what was delivered is what the sink holds;
-//! * the crate's version, and the path of the state folder.
+//! * the bytes of a delivery cache (redb); the next run shows what the cache contains;
+//! * the bodies of pushes, except for their number of records; the contents of the sink show what was delivered;
+//! * the version of the crate, and the path of the state folder.
 //!
-//! Edits of the state file in a loop are made some seconds past the full minute, at which the loop reads the file by itself.
+//! Worlds edit the state file some seconds past a full minute, because the loop reads the file at full minutes.
 
 mod baton;
 mod files;
@@ -34,20 +34,20 @@ use std::{
 use self::record::Record;
 use crate::{soak::life::Life, support::World};
 
-/// Bounds of the size of a list: smaller than in the soak, since each seed is lived through in every run of the tests.
+/// Bounds of the size of a list; smaller than in the soak, because every test run covers all seeds.
 const MEMBERS: std::ops::Range<u64> = 50..130;
 const SEEDS: u64 = 200;
 /// Tests that share the seeds.
 const PARTS: u64 = 8;
 
-/// Lives through a world under a paused clock, and records it. The name of its folder is another one each time, so that a record
-/// that depends on it is found out.
+/// Runs a world under a paused clock and records it. The folder has a random name, so that a record that depends on the name
+/// fails.
 fn recorded(story: impl Future<Output = World>) -> Record {
     fastrand::seed(RandomState::new().build_hasher().finish());
     Record::of(&baton::run(story))
 }
 
-/// Compares one part of the seeds with what is kept of them.
+/// Compares one part of the seeds with their digests.
 fn seeds(part: u64) {
     let mut records = BTreeMap::new();
     for seed in (1..=SEEDS).filter(|seed| seed % PARTS == part) {

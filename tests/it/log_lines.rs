@@ -1,4 +1,4 @@
-//! The log lines that people know, grep for and alert on: each is compared whole.
+//! Compares the log lines that people know, search for and alert on, each as a whole.
 
 use std::{fs, time::Duration};
 
@@ -7,8 +7,8 @@ use tokio::time::sleep;
 
 use crate::support::{World, hours, minutes};
 
-/// The different lines of a log at level info, in the order of their first occurrence. The seconds of a run, which depend on the
-/// disk, are left out.
+/// Returns the different lines of a log from level info up, in the order of their first occurrence, without the seconds of a run,
+/// which depend on the disk.
 fn known(world: &World) -> Vec<String> {
     let folder = world.folder.path().canonicalize().unwrap().display().to_string();
     let mut known: Vec<String> = Vec::new();

@@ -1,4 +1,4 @@
-//! Sees what a program of a world does: its requests, and how each of its runs ends.
+//! Records the requests of the program in a world, and how each of its runs ends.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ impl Witness {
         Arc::new(Seen { witness: Arc::clone(self), transport })
     }
 
-    /// The requests so far, each with its number.
+    /// Returns the requests so far, each with its number of occurrences.
     pub fn requests(&self) -> BTreeMap<String, u64> {
         self.seen.lock().unwrap().clone()
     }
@@ -83,7 +83,7 @@ impl Runs {
     }
 }
 
-/// Noted when it is dropped, so also if the run is.
+/// Records the end of a run when it is dropped, so that a run that was cut off counts too.
 struct End<'a> {
     runs: &'a Runs,
     mode: &'static str,

@@ -1,4 +1,4 @@
-//! How the house speaks: phrases that a reader stumbles over stay out of doc comments, messages and documents.
+//! Keeps phrases over which readers stumble out of doc comments, messages and documents.
 
 use std::{fs, path::Path};
 
@@ -36,16 +36,16 @@ const BANNED: [(&str, &str); 28] = [
     ("informations", "information"),
 ];
 
-/// Places where such a phrase is right: a piece of the line, and why.
+/// Pieces of lines in which such a phrase is right, each with the reason.
 const ALLOWED: [(&str, &str); 1] = [("so often that", "names the consequence")];
 
-/// A line that people read, and where it stands.
+/// A line that people read, and its place.
 struct Read {
     place: String,
     text: String,
 }
 
-/// Doc comments, comments and string literals of the sources outside tests.
+/// Returns the doc comments, comments and string literals of the sources outside tests.
 fn of_sources() -> Vec<Read> {
     let mut read = Vec::new();
     for (name, text) in sources() {
@@ -71,7 +71,7 @@ fn of_sources() -> Vec<Read> {
     read
 }
 
-/// The documents, without their code blocks.
+/// Returns the lines of the documents without their code blocks.
 fn of_documents() -> Vec<Read> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = fs::read_dir(root.join("docs")).unwrap().map(|file| file.unwrap().path());
@@ -93,7 +93,7 @@ fn of_documents() -> Vec<Read> {
     read
 }
 
-/// The banned phrases in a text, each with what to write instead.
+/// Returns the banned phrases in a text, each with its replacement.
 fn banned(text: &str) -> Vec<(&'static str, &'static str)> {
     let lower = text.to_lowercase();
     if ALLOWED.iter().any(|(right, _)| lower.contains(right)) {

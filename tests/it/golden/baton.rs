@@ -1,8 +1,8 @@
-//! A runtime in which the same world takes the same course every time, although its files are worked on by a second thread.
+//! A runtime in which a world runs the same way every time, although a second thread works on its files.
 //!
-//! Under a paused clock one thing is left to real time: whether work on a file is done before or after the thread of the runtime
-//! looks. So only one of both threads runs at a time. The runtime's thread gives the baton away when it has nothing left to do,
-//! and takes it back when all file work that was asked for is done, in the order in which it was asked for.
+//! Under a paused clock, one race remains: file work ends before or after the runtime's thread polls it. Here, only one of the two
+//! threads runs at a time. The runtime's thread passes the baton on when it is idle. It takes the baton back when all requested
+//! file work is done, in the order of the requests.
 
 use std::{
     sync::{Arc, Condvar, Mutex},
@@ -35,7 +35,7 @@ impl Baton {
     }
 }
 
-/// Runs a future under a paused clock. What threads for files log goes into the log of the calling thread.
+/// Runs a future under a paused clock. Lines that file threads log are added to the log of the calling thread.
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     let baton = Arc::new(Baton::default());
     let runtime = runtime(&baton);
@@ -50,7 +50,7 @@ pub fn run<T>(future: impl Future<Output = T>) -> T {
     output
 }
 
-/// A thread for files ends as soon as no work is left, so that its end says so.
+/// Returns a runtime whose file threads end as soon as they are idle: the end of a thread shows that no work is left.
 fn runtime(baton: &Arc<Baton>) -> Runtime {
     let hook = |act: fn(&Baton)| {
         let baton = Arc::clone(baton);

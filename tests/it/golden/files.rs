@@ -48,7 +48,7 @@ fn without_digests(name: &str) -> String {
         .collect()
 }
 
-/// Returns the fate of every record that the program's files know: ledgers, checkpoints, dead letters and holds.
+/// Returns the fate of every record according to the ledgers, checkpoints, dead letters and holds.
 pub fn fates(folder: &Path) -> Vec<String> {
     let mut fates = vec![];
     for path in below(&folder.join(OURS).join("lists")) {
@@ -72,7 +72,7 @@ pub fn fates(folder: &Path) -> Vec<String> {
     fates
 }
 
-/// The head of a ledger, and a line for each record.
+/// Returns the head of a ledger and a line for each record.
 fn ledger(bytes: &[u8]) -> Vec<String> {
     let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
     let mut head: Value = serde_json::from_slice(&bytes[..end]).unwrap();
@@ -98,7 +98,7 @@ fn ledger(bytes: &[u8]) -> Vec<String> {
     [vec![canonical(&head)], rows].concat()
 }
 
-/// Without the words of names and without the times that pages took.
+/// Returns a checkpoint without the words of names and without durations.
 fn checkpoint(bytes: &[u8]) -> Vec<String> {
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let lines = lines.map(|line| match serde_json::from_slice::<Value>(line) {
@@ -122,14 +122,14 @@ fn checkpoint(bytes: &[u8]) -> Vec<String> {
     reduced.collect()
 }
 
-/// Of a hold the entry and the numbers.
+/// Returns the entry and the numbers of a hold.
 fn held(bytes: &[u8]) -> String {
     let hold: Value = serde_json::from_slice(bytes).unwrap();
     let texts = ["what", "why"].map(|name| hold[name].as_str().unwrap_or_default());
     format!("{} {:?}", hold["entry"], numbers(&texts.join(" ")))
 }
 
-/// Of a dead letter all but personal data and words.
+/// Returns a dead letter without personal data and without words.
 fn letter(file: &str, line: &str) -> String {
     let letter: Value = serde_json::from_str(line).unwrap();
     let field = |name: &str| letter[name].to_string();

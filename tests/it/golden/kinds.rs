@@ -1,4 +1,4 @@
-//! The kinds of log lines, each known by a piece of its text: the only place that knows the words of the log.
+//! The kinds of log lines. A piece of its text identifies each kind; no other module depends on the words of the log.
 //!
 //! To reword a message, change its piece here; the records stay as they are. The first kind in the table whose piece is in the
 //! line counts, so special pieces stand before general ones.
@@ -10,7 +10,7 @@ const fn kind(name: &'static str, piece: &'static str) -> Kind {
     Kind { name, piece, numbers: true, caused: false }
 }
 
-/// Makes a kind whose numbers do not count, since another wording or the chance of a wait may change them.
+/// Makes a kind whose numbers do not count, because a random wait or another wording may change them.
 const fn vague(name: &'static str, piece: &'static str) -> Kind {
     Kind { name, piece, numbers: false, caused: false }
 }

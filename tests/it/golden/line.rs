@@ -5,7 +5,7 @@ use super::kinds::{CAUSES, KINDS};
 /// A kind of log line.
 pub struct Kind {
     pub name: &'static str,
-    /// The text by which a line of this kind is known.
+    /// Text that identifies a line of this kind.
     pub piece: &'static str,
     /// Whether the numbers in the line count.
     pub numbers: bool,

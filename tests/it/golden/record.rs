@@ -38,7 +38,7 @@ impl Record {
     }
 }
 
-/// Each request with its number. The names of the requested fields are long, and so a digest stands for them.
+/// Returns each request with its number of occurrences. A digest replaces the long list of requested fields.
 fn requests(world: &World) -> Vec<String> {
     let seen = world.requests().into_iter().map(|(request, count)| {
         let request = request.split('&').map(|part| match part.split_once("fields=") {
@@ -82,7 +82,7 @@ fn jsonc(text: &str) -> Option<Value> {
     parsed.ok()?.value.map(Value::from)
 }
 
-/// The lines of the log, reduced, each with its number.
+/// Returns the reduced lines of the log, each with its number of occurrences.
 fn log(world: &World) -> Vec<String> {
     let mut counts = BTreeMap::new();
     for line in world.log() {

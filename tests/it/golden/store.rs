@@ -1,4 +1,4 @@
-//! Where records are kept, and how one is compared with what is kept.
+//! Reads, writes and compares golden records.
 //!
 //! `GOLDEN=write` records anew. `GOLDEN_DUMP=folder` writes the whole text of every world into a folder, so that two versions of
 //! the program can be compared with `diff -r`.
@@ -15,9 +15,9 @@ use super::record::{Record, Section};
 
 /// A section with more lines is kept as its first lines and a digest.
 const MOST_LINES: usize = 150;
-/// Lines that are kept of a section that is too long.
+/// Number of lines kept of a longer section.
 const FIRST_LINES: usize = 20;
-/// Differences of a section that are shown.
+/// Maximum number of differences shown per section.
 const SHOWN: usize = 8;
 
 pub fn folder() -> PathBuf {
@@ -28,7 +28,7 @@ fn writes() -> bool {
     env::var("GOLDEN").is_ok_and(|golden| golden == "write")
 }
 
-/// Writes the whole text of a world, if that is asked for.
+/// Writes the whole text of a world if `GOLDEN_DUMP` is set.
 fn dump(world: &str, record: &Record) {
     if let Some(folder) = env::var_os("GOLDEN_DUMP") {
         fs::create_dir_all(&folder).unwrap();
@@ -91,7 +91,7 @@ fn sections(text: &str) -> BTreeMap<&str, Vec<&str>> {
     parts.map(|(name, lines)| (name, lines.lines().collect())).collect()
 }
 
-/// Compares records with the digests that are kept of their seeds. Returns what differs.
+/// Compares records with the digests of their seeds. Returns the differences.
 pub fn compare_digests(records: &BTreeMap<u64, Record>) -> Vec<String> {
     let path = folder().join("seeds.txt");
     records.iter().for_each(|(seed, record)| dump(&format!("seed-{seed:03}"), record));
@@ -127,7 +127,7 @@ fn read_digests(text: &str) -> BTreeMap<(u64, String), String> {
     text.lines().filter_map(line).collect()
 }
 
-/// Replaces the lines of these seeds. Other processes do the same for theirs at the same time.
+/// Replaces the lines of these seeds. Other processes replace the lines of other seeds at the same time.
 fn write_digests(path: &Path, records: &BTreeMap<u64, Record>) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap();

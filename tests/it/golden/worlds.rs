@@ -1,4 +1,4 @@
-//! Worlds made by hand, each of one behavior. Their lists are small, so that their records can be read.
+//! Hand-made worlds, one for each behavior. Their lists are small, so that a person can read their records.
 
 pub mod edits;
 pub mod loads;
@@ -11,16 +11,16 @@ use importer::sandbox::people::Member;
 
 use crate::support::{World, minutes};
 
-/// A world that is lived through.
+/// A world from its start to its end.
 pub type Told = Pin<Box<dyn Future<Output = World>>>;
 
-/// A world before it is lived through.
+/// A world that has not started.
 pub struct Story {
     pub name: &'static str,
     pub tell: fn() -> Told,
 }
 
-/// Makes stories of functions, with their names.
+/// Makes a named story of each function.
 macro_rules! stories {
     ($($name:ident),* $(,)?) => {
         pub const STORIES: &[$crate::golden::worlds::Story] = &[$($crate::golden::worlds::Story {
@@ -38,7 +38,7 @@ pub fn all() -> impl Iterator<Item = &'static Story> {
 /// The list of a world that has only one.
 const LIST: &str = "list1";
 
-/// A world with this state file and one list. The chance of its waits begins anew.
+/// Returns a world with this state file and one list, and resets the seed of random waits.
 fn world(size: u64, state: &str) -> World {
     let world = World::new().list(LIST, size).with_state(state);
     fastrand::seed(1);
@@ -75,7 +75,8 @@ fn rename(world: &World, members: &[Member]) {
     }
 }
 
-/// Some seconds past so many minutes: at the full minute a loop reads its file, and what comes first is not decided.
+/// Returns a time 17 s past `count` minutes. At the full minute the loop reads the state file, so the order of an edit and of
+/// that reading would be undefined.
 fn past(count: u64) -> Duration {
     minutes(count) + Duration::from_secs(17)
 }

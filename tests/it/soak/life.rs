@@ -1,4 +1,4 @@
-//! One world of a seed: a list that people change while it is read, from services that misbehave, by a program that is cut off.
+//! One world by seed: the list changes while it is read, the services have faults, and the program is cut off.
 
 use std::{ops::Range, time::Duration};
 
@@ -44,8 +44,8 @@ impl Life {
         Life { faults, odds, quirks, cuts: 0.7, members }
     }
 
-    /// A load and an incremental sync while people change the list, then, when all is quiet, one more sync: nobody is missing,
-    /// nobody is as they were.
+    /// Runs a load and an incremental sync while the list changes, then one more sync without changes. Afterwards no member is
+    /// missing or outdated.
     pub async fn live(self) -> World {
         let Life { faults, odds, quirks, cuts, members } = self;
         let (world, seed) = (World::new(), faults.seed);
@@ -91,7 +91,7 @@ pub struct Odds {
 }
 
 impl Odds {
-    /// Every other pair of seeds leaves out what Ometria has accepted already, also in full loads.
+    /// Every other pair of seeds uses the delivery cache, also in full loads.
     pub fn of(seed: u64, edits_per_second: f64, random: &mut Rng) -> Self {
         // Pages of seven rows take hours while twenty rows a second leave.
         let sizes = if edits_per_second > 5.0 { [20, 20, 50, 100, 1000] } else { [7, 20, 50, 100, 1000] };
@@ -162,7 +162,7 @@ fn quirks(random: &mut Rng, members: u64, faults: &mut Faults) -> Quirks {
     quirks
 }
 
-/// Where both clocks are ahead of the one that stamps the rows, no end is early enough, and nothing can show it.
+/// Keeps one clock behind the clock that stamps the rows: if both are ahead, no window ends early enough, and nothing shows it.
 fn keep_one_clock_behind_the_rows(faults: &mut Faults) {
     let ours = faults.our_jump.map_or(TimeDelta::zero(), |jump| jump.by).max(TimeDelta::zero());
     if ours > faults.ahead {
@@ -171,7 +171,7 @@ fn keep_one_clock_behind_the_rows(faults: &mut Faults) {
     }
 }
 
-/// Imports until it has come to its end; with a chance of `cuts` each attempt is cut off at some moment.
+/// Runs importer until a run completes. Each attempt is cut off at a random moment with the probability `cuts`.
 async fn import(world: &World, random: &mut Rng, odds: &Odds, cuts: f64, seed: u64) {
     for _ in 0..200 {
         let cut = Duration::from_millis(random.u64(100..8000));

@@ -1,4 +1,4 @@
-//! What people do to the state file, and what waits for them.
+//! Edits of the state file, and runs that wait for a person.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ stories![
 
 const SLOW: &str = r#", "items_per_request": 10, "worker_count": 1"#;
 
-/// A load during which the state file is saved like this, and a second run with the file as it was.
+/// Loads a list while the state file is saved with other text, then runs again with the original text.
 async fn edited_while_loading(edit: &str) -> World {
     let world = with(140, SLOW);
     let before = world.state();
@@ -180,7 +180,8 @@ async fn loop_of_five_hours() -> World {
     world
 }
 
-/// A list of which so many members unsubscribe at once that the run is stopped. Smaller lists may change as they like.
+/// Returns a world whose run the safety brake stops: more than a fifth of 1,300 members unsubscribe. The brake ignores lists of
+/// up to 1,000 records.
 async fn held() -> World {
     let world = with(1300, r#", "items_per_request": 500"#);
     world.once().await.unwrap();

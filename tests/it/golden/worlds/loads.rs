@@ -99,7 +99,7 @@ async fn catch_up_pass() -> World {
     world
 }
 
-/// All archived members are passed on, since nothing says who was delivered.
+/// Without a ledger, all archived members are sent as archived.
 async fn timestamp_without_ledger() -> World {
     let world = with(60, r#", "latest_timestamp": "2026-11-21T09:00:00""#);
     let subscribed = members(&world, "subscribed");
@@ -169,7 +169,7 @@ async fn totals_too_low() -> World {
     quirky(Quirks { total: Totals::Fixed(0), ..Quirks::default() }).await
 }
 
-/// A load that takes some seconds.
+/// A load that takes several seconds.
 const SLOW: &str = r#", "items_per_request": 10, "worker_count": 1"#;
 
 async fn stopped_and_resumed() -> World {

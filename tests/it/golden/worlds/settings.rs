@@ -55,7 +55,7 @@ async fn standard_output() -> World {
     loaded_and_synced(&format!(r#", "mapping": {fields}, "sink": "stdout""#)).await
 }
 
-/// The minute before the last run is read again, and nothing of it is sent.
+/// The second run reads the last minute of the first one again and sends none of it.
 async fn remembered_and_not_sent_again() -> World {
     let world = with(40, r#", "unchanged": "embedded""#);
     world.once().await.unwrap();

@@ -33,7 +33,7 @@ stories![
     clock_set_back_before_a_sync,
 ];
 
-/// A load that meets these troubles.
+/// Loads a list while the services have these troubles.
 async fn troubled(service: Service, troubles: &[Trouble]) -> World {
     let world = with(40, r#", "items_per_request": 20"#);
     troubles.iter().for_each(|trouble| world.sandbox.trouble(service, trouble.clone()));
