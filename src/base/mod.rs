@@ -2,6 +2,7 @@
 //! adapters know. No I/O.
 
 pub mod adapter;
+pub mod backoff;
 pub mod clock;
 pub mod consent;
 pub mod counts;

@@ -19,9 +19,9 @@ use super::{
     Caller, RateLimiter, Request, Response, Transport, TransportError,
     answer::{ProblemDocument, retry_after, seconds, server_time},
     auth::Session,
-    backoff,
 };
 use crate::base::{
+    backoff,
     clock::Clock,
     fault::{Fault, Problem},
     redact,

@@ -12,11 +12,13 @@ use tokio::{
 };
 
 use super::{
-    backoff::PATIENCE,
     pace::Pace,
     queue::{Caller, Place, Queue},
 };
-use crate::base::fault::{Fault, Problem};
+use crate::base::{
+    backoff::PATIENCE,
+    fault::{Fault, Problem},
+};
 
 /// Time after which one request tries a rejected key again. Shorter than the pause of a failed list, so that
 /// the list's next run tries the key.

@@ -4,7 +4,6 @@
 pub mod accounts;
 pub mod answer;
 pub mod auth;
-pub mod backoff;
 pub mod environment;
 pub mod http;
 pub mod limiter;
