@@ -98,13 +98,15 @@ impl Adapters {
         let wanted = source::SourceContext { list_id, fields: mapping.fields(), caller: caller.clone() };
         let Opened { source, retry } = source::open(chosen.source, wanted, &self.sources)
             .map_err(|why| closed("source", &entry.source, why))?;
-        let wanted = sink::SinkContext { list_id, folder, caller };
-        let sink =
-            sink::open(&chosen.sink, wanted, &self.sinks).map_err(|why| closed("sink", &entry.sink, why))?;
-        let held_by = format!("{:x}", md5::compute(format!("{} {}", chosen.sink.kind, sink.place())));
-        let delivery = format!("{:x}", md5::compute(format!("{} {}", chosen.sink.kind, sink.address())));
-        let pipeline =
-            Pipeline { source, mapping, sink, clock: Arc::clone(&self.clock), retry, held_by, delivery };
+        let kind = chosen.sink.kind.clone();
+        let items_per_request = entry.items_per_request;
+        let wanted = sink::SinkContext { list_id, folder, items_per_request, caller };
+        let sink::Opened { sink, spec } =
+            sink::open(chosen.sink, wanted, &self.sinks).map_err(|why| closed("sink", &entry.sink, why))?;
+        let held_by = format!("{:x}", md5::compute(format!("{kind} {}", spec.place.reveal())));
+        let delivery = format!("{:x}", md5::compute(format!("{kind} {}", spec.address)));
+        let clock = Arc::clone(&self.clock);
+        let pipeline = Pipeline { source, mapping, sink, spec, clock, retry, held_by, delivery };
         if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &pipeline) {
             let text = "`full_load` \"changed_only\" needs the delivery cache, which is off; set `unchanged` to \"embedded\"";
             let unfit = Unfit { place: entry.place, text: text.to_owned(), environment: false };

@@ -1,6 +1,6 @@
 //! A record as the source sent it, and a payload as the sink receives it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
@@ -39,11 +39,11 @@ pub fn is_nameless(key: &str) -> bool {
     key.starts_with(NAMELESS)
 }
 
-/// What the sink receives for one record.
+/// A payload of a record, before the sink encodes it.
 #[derive(Debug)]
 pub struct Payload {
     /// Key of the record.
-    pub key: String,
+    pub key: Arc<str>,
     /// JSON text. `None` for a record that was deleted at the source.
     pub body: Option<Box<RawValue>>,
 }
@@ -59,16 +59,24 @@ pub struct LeftOut {
     pub reason: Reason,
 }
 
-/// The payload that a mapping made of a record, and what it means.
+/// The payloads that a mapping made of a record, and what they mean.
 #[derive(Debug)]
 pub struct Outgoing {
-    pub body: Box<RawValue>,
-    /// Whether the payload withdraws a person's consent.
+    /// JSON texts, at least one; each is a payload with the record's key.
+    pub bodies: Vec<Box<RawValue>>,
+    /// Whether the payloads withdraw a person's consent.
     pub opts_out: bool,
-    /// Whether the payload passes on a person's consent.
+    /// Whether the payloads pass on a person's consent.
     pub opts_in: bool,
-    /// Fields of the record that are not part of the payload.
+    /// Fields of the record that are not part of the payloads.
     pub left_out: Vec<LeftOut>,
+}
+
+impl Outgoing {
+    /// Returns payloads that mean nothing for anybody's consent and leave no field out.
+    pub fn plain(bodies: Vec<Box<RawValue>>) -> Self {
+        Outgoing { bodies, opts_out: false, opts_in: false, left_out: vec![] }
+    }
 }
 
 /// Result of a mapping.

@@ -54,11 +54,9 @@ impl DeferredErrors {
     /// Prepares polls for a run that begins, and returns the flag that the run sets when the sink accepts
     /// records. The first poll is due [`BETWEEN`] after the first run, since a sink needs time for its check.
     pub fn begins(&mut self, pipeline: &Pipeline) -> Arc<AtomicBool> {
-        if !pipeline.sink.has_late_errors() {
-            return Arc::default();
-        }
+        let Some(account) = Account::of(pipeline) else { return Arc::default() };
         self.looked.get_or_insert_with(Instant::now);
-        self.account = Some(Account::of(pipeline));
+        self.account = Some(account);
         Arc::clone(&self.taken)
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::plan::Pipeline;
 use crate::{
     base::fault::Fault,
-    sink::{DeferredErrors, Sink},
+    sink::{LatestErrors, Sink},
     store::files,
 };
 
@@ -46,8 +46,9 @@ pub struct News {
 pub struct Account(Arc<dyn Sink>);
 
 impl Account {
-    pub fn of(pipeline: &Pipeline) -> Self {
-        Account(Arc::clone(&pipeline.sink))
+    /// Returns the account of a sink that reports deferred errors; `None` for any other sink.
+    pub fn of(pipeline: &Pipeline) -> Option<Self> {
+        pipeline.sink.deferred_errors().map(|_| Account(Arc::clone(&pipeline.sink)))
     }
 
     /// Polls the account if the sink has `taken` something since the last poll, unless that poll was less
@@ -67,7 +68,8 @@ impl Account {
             keep(path, &Look { unseen: true, ..before.clone() }).await?;
             return Ok(None);
         }
-        let Some(found) = self.0.deferred_errors().await? else { return Ok(None) };
+        let Some(errors) = self.0.deferred_errors() else { return Ok(None) };
+        let found = errors.latest().await?;
         let news = news(before, &found);
         keep(path, &Look { at: now, kinds: found.kinds, full: found.full, unseen: false }).await?;
         Ok(Some(news).filter(|news| !news.kinds.is_empty()))
@@ -88,7 +90,7 @@ async fn load(path: &Path) -> Result<Option<Look>, Fault> {
 /// Compares a poll with the previous one. The sink returns its latest errors without their times, so a kind
 /// is new if it occurs more often than before. If both polls returned as many errors as the sink can, new
 /// errors can't be distinguished from old ones, and all of them count as new.
-fn news(before: Option<Look>, found: &DeferredErrors) -> News {
+fn news(before: Option<Look>, found: &LatestErrors) -> News {
     let comparable = before.as_ref().filter(|before| !(before.full && found.full));
     let known = |kind: &String| comparable.and_then(|before| before.kinds.get(kind)).copied().unwrap_or(0);
     let more = |(kind, count): (&String, &u64)| (kind.clone(), count.saturating_sub(known(kind)));
@@ -117,7 +119,7 @@ mod tests {
             (before(), kinds(&[("a", 99), ("b", 1)]), true, kinds(&[("a", 96)])),
         ] {
             let since = before.as_ref().map(|_| at);
-            let news = news(before, &DeferredErrors { kinds: found, full });
+            let news = news(before, &LatestErrors { kinds: found, full });
             assert_eq!(news, News { kinds: expected, at_least: full, since });
         }
     }

@@ -1,170 +1,78 @@
-//! The single path from a record to the sink, for runs and replays: maps the record, delivers its batch, and
-//! creates the dead letter of a record that can't be delivered.
+//! The single path of a batch to the sink, for runs and replays.
 
-use chrono::{DateTime, Utc};
-
-use super::plan::Pipeline;
+use super::{
+    in_flight::{Delivered, InFlight},
+    pending::PendingRecord,
+    plan::Pipeline,
+};
 use crate::{
-    base::{
-        fault::{Fault, Problem},
-        record::{LeftOut, Mapped, Outgoing, Payload, Reason, Record, UNREADABLE},
-        time,
-    },
-    store::{cache::DeliveryCache, dead_letter::DeadLetter, seen::record_key},
+    base::fault::Fault,
+    sink::{Prepared, Rejection, Settles},
+    store::cache::{AcceptedDelivery, DeliveryCache},
 };
 
-/// A payload that waits for its delivery, with what is known about its record.
-pub struct PendingRecord {
-    /// Fingerprint of the record's key.
-    pub key: u128,
-    pub payload: Payload,
-    pub opts_out: bool,
-    /// Whether the payload opts in a record that was known with another status, or as opted out, before the
-    /// run.
-    pub opts_in: bool,
-    /// Time of the record's last change.
-    pub changed: Option<DateTime<Utc>>,
-}
-
-/// Result of mapping a record, before anything is sent.
-pub enum Prepared {
-    /// A payload for the sink, and the fields that were left out of it. `opts_in` is the mapping's claim.
-    Send(PendingRecord, Vec<LeftOut>),
-    /// A rule of the mapping skips the record.
-    Skip(Reason),
-    /// The record can't be sent. Contains the payload that the sink would refuse, if the mapping made one.
-    Reject(Reason, Option<PendingRecord>),
-}
-
-/// Outcome of a batch.
-pub struct Delivered {
-    /// Fingerprints of the accepted records.
-    pub accepted: Vec<u128>,
-    pub refused: Vec<(PendingRecord, Problem)>,
-}
-
-/// Maps a record and checks whether the sink would accept the payload. Sends nothing.
-pub fn prepare(pipeline: &Pipeline, record: &Record) -> Prepared {
-    if record.unreadable.is_some() {
-        return Prepared::Reject(UNREADABLE, None);
-    }
-    let Outgoing { body, opts_out, opts_in, left_out } = match pipeline.mapping.map(record) {
-        Mapped::Send(outgoing) => outgoing,
-        Mapped::Skip(reason) => return Prepared::Skip(reason),
-        Mapped::Reject(reason) => return Prepared::Reject(reason, None),
-    };
-    let payload = Payload { key: record.key.clone(), body: Some(body) };
-    let opts_out = opts_out || pipeline.sink.opts_out(&payload);
-    let key = record_key(&record.key);
-    let pending = PendingRecord { key, payload, opts_out, opts_in, changed: record.changed };
-    match pipeline.sink.refusal(&pending.payload) {
-        Some(reason) => Prepared::Reject(reason, Some(pending)),
-        None => Prepared::Send(pending, left_out),
-    }
-}
-
-impl PendingRecord {
-    /// Returns the pending deletion of a record that is gone at the source.
-    pub fn deletion(key: String, changed: Option<DateTime<Utc>>) -> Self {
-        let print = record_key(&key);
-        PendingRecord {
-            key: print,
-            payload: Payload { key, body: None },
-            opts_out: false,
-            opts_in: false,
-            changed,
-        }
-    }
-
-    /// Returns the dead letter of a payload that the sink refused or would refuse.
-    pub fn dead_letter(self, entry: String, reason: String, now: DateTime<Utc>) -> DeadLetter {
-        let PendingRecord { payload: Payload { key, body }, opts_out, changed, .. } = self;
-        let (time, deleted) = (time::rfc3339(now), body.is_none());
-        DeadLetter { key, entry, reason, request_id: None, time, changed, opts_out, deleted, payload: body }
-    }
-
-    /// Returns the dead letter of a payload that the sink refused.
-    pub fn refused(self, entry: String, problem: Problem, now: DateTime<Utc>) -> DeadLetter {
-        let letter = self.dead_letter(entry, problem.to_string(), now);
-        DeadLetter { request_id: problem.request_id.map(String::from), ..letter }
-    }
-}
-
-/// Returns the dead letter of a record that could not be mapped to a payload.
-pub fn dead_letter(record: &Record, entry: String, reason: Reason, now: DateTime<Utc>) -> DeadLetter {
-    DeadLetter {
-        key: record.key.clone(),
-        entry,
-        reason: match &record.unreadable {
-            Some(why) => format!("{reason}: {why}"),
-            None => reason.to_owned(),
-        },
-        request_id: None,
-        time: time::rfc3339(now),
-        changed: record.changed,
-        opts_out: false,
-        deleted: record.deleted,
-        payload: None,
-    }
-}
-
-/// Delivers a batch. A batch that the sink refuses as a whole is halved until each record at fault is in a
-/// batch of its own.
+/// Delivers a batch. A part that the sink refuses as a whole is halved until each payload at fault is in a
+/// part of its own; payloads that the sink asks to retry are sent again by themselves.
 ///
-/// The cache forgets the records before they are sent, and stores those that were accepted. A crash in
-/// between therefore repeats a delivery, but never hides one.
+/// With [`Settles::EachBatch`], the cache forgets the records before they are sent, and stores those that
+/// were accepted. A crash in between therefore repeats a delivery, but never hides one. With
+/// [`Settles::AtClose`], [`close`] does both.
 ///
 /// # Errors
 ///
-/// Any fault of the sink except [`Fault::TooLarge`], and a cache that can't be written. The fate of the
-/// records is unknown then.
+/// Any fault of the sink except [`Fault::TooLarge`], payloads that the sink still does not accept after six
+/// attempts or five minutes without progress, and a cache that can't be written. The fate of the records is
+/// unknown then.
 pub async fn deliver(
     pipeline: &Pipeline,
-    unchanged: Option<&DeliveryCache>,
+    cache: Option<&DeliveryCache>,
     batch: Vec<PendingRecord>,
 ) -> Result<Delivered, Fault> {
-    if let Some(unchanged) = unchanged {
-        unchanged.forget(batch.iter().map(|pending| pending.key).collect()).await?;
+    let writes = cache.filter(|_| pipeline.spec.settles == Settles::EachBatch);
+    if let Some(cache) = writes {
+        cache.forget(batch.iter().map(|pending| pending.key).collect()).await?;
     }
-    let (records, payloads): (Vec<_>, Vec<Payload>) = batch
-        .into_iter()
-        .map(|PendingRecord { key, payload, opts_out, opts_in, changed }| {
-            ((key, opts_out, (opts_in, changed)), payload)
-        })
-        .unzip();
-    let mut fates: Vec<Option<Problem>> = vec![None; payloads.len()];
-    let whole = 0..payloads.len();
-    let mut ranges = vec![whole];
-    while let Some(range) = ranges.pop() {
-        match pipeline.sink.deliver(&payloads[range.clone()]).await {
-            Ok(receipt) => {
-                if let Some(unchanged) = unchanged {
-                    let accepted = range.map(|index| {
-                        (records[index].0, unchanged.digest(&payloads[index]), records[index].1)
-                    });
-                    let now = pipeline.source.now();
-                    unchanged.accepted(accepted.collect(), receipt.request_id, now).await?;
+    let mut batch = InFlight::new(batch, cache);
+    let mut parts = batch.parts(pipeline.spec.limits);
+    while let Some(part) = parts.pop() {
+        let payloads: Vec<Prepared> = part.payloads.iter().map(|at| batch.payload(*at)).collect();
+        match pipeline.sink.deliver(&payloads).await {
+            Ok(delivery) => {
+                let (accepted, retry) = batch.settle(&part, delivery)?;
+                if let Some(cache) = writes {
+                    cache.accepted(accepted, pipeline.source.now()).await?;
+                }
+                if !retry.is_empty() {
+                    parts.push(part.again(retry).await?);
                 }
             }
-            Err(Fault::TooLarge(problem)) if range.len() == 1 => fates[range.start] = Some(problem),
-            Err(Fault::TooLarge(_)) => {
-                let middle = range.start + range.len() / 2;
-                // The earlier half is delivered first.
-                ranges.extend([middle..range.end, range.start..middle]);
+            Err(Fault::TooLarge(problem)) if part.payloads.len() == 1 => {
+                batch.reject(part.payloads[0], Rejection::refused(&problem));
             }
+            Err(Fault::TooLarge(_)) => parts.extend(part.halves()),
             Err(fault) => return Err(fault),
         }
     }
-    let mut delivered = Delivered { accepted: vec![], refused: vec![] };
-    for (((key, opts_out, (opts_in, changed)), payload), fate) in records.into_iter().zip(payloads).zip(fates)
-    {
-        match fate {
-            None => delivered.accepted.push(key),
-            Some(problem) => {
-                let pending = PendingRecord { key, payload, opts_out, opts_in, changed };
-                delivered.refused.push((pending, problem));
-            }
-        }
+    Ok(batch.delivered())
+}
+
+/// Closes the sink, which makes the batches since its last close final, and stores these records in the cache
+/// if the sink settles at its close. Before that, the cache forgets them.
+///
+/// # Errors
+///
+/// The fault of the sink, or a cache that can't be written.
+pub async fn close(
+    pipeline: &Pipeline,
+    cache: Option<&DeliveryCache>,
+    accepted: Vec<AcceptedDelivery>,
+) -> Result<(), Fault> {
+    if let Some(cache) = cache {
+        cache.forget(accepted.iter().map(|accepted| accepted.key).collect()).await?;
     }
-    Ok(delivered)
+    pipeline.sink.close().await?;
+    match cache {
+        Some(cache) => cache.accepted(accepted, pipeline.source.now()).await,
+        None => Ok(()),
+    }
 }

@@ -148,7 +148,11 @@ impl<'a> Pass<'a> {
         };
         self.pump(stop, true).await?;
         // After a stop, the outbox keeps what the guard could not judge any more.
-        Ok(explained.filter(|_| self.outbox.is_empty()))
+        let explained = explained.filter(|_| self.outbox.is_empty());
+        if matches!(explained, Some(Ok(()))) {
+            self.close().await?;
+        }
+        Ok(explained)
     }
 
     /// Reads, delivers and settles. With `flush`, the last, smaller batch is sent as well.
@@ -156,6 +160,7 @@ impl<'a> Pass<'a> {
         let (mut reads, mut deliveries) = (Reads::new(), Deliveries::new());
         let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
         let mut stopping = stop.is_cancelled();
+        let limits = self.context.pipeline.spec.limits;
         loop {
             self.outbox.write_dead_letters().await?;
             self.intake.write_notes(false).await?;
@@ -189,7 +194,8 @@ impl<'a> Pass<'a> {
             }
             self.reader.log_waits();
             let wake = self.reader.wakes();
-            if reads.is_empty() && deliveries.is_empty() && wake.is_none() {
+            let due = self.outbox.due().filter(|_| !unsure && deliveries.len() < limits.in_flight);
+            if reads.is_empty() && deliveries.is_empty() && wake.or(due).is_none() {
                 let hint = "this is a bug in importer, please report it; the next run continues from here";
                 return Err(Fault::list("run stalled: nothing in flight and not finished").hint(hint));
             }
@@ -204,6 +210,7 @@ impl<'a> Pass<'a> {
                     self.take(index, generation, answer, &mut reads)?;
                 }
                 () = sleep_until(wake.unwrap_or(self.start)), if wake.is_some() => self.reader.has_rested(),
+                () = sleep_until(due.unwrap_or(self.start)), if due.is_some() => {}
                 _ = progress.tick() => self.log_progress(),
             }
         }

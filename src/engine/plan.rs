@@ -15,7 +15,7 @@ use super::{
 use crate::{
     base::{clock::Clock, counts::Counts, fault::Fault},
     mapping::Mapping,
-    sink::Sink,
+    sink::{Sink, SinkSpec},
     source::{OffsetPaging, Paging, Source},
     store::{
         cache::DeliveryCache,
@@ -28,6 +28,8 @@ pub struct Pipeline {
     pub source: Box<dyn Source>,
     pub mapping: Box<dyn Mapping>,
     pub sink: Arc<dyn Sink>,
+    /// Declaration of the sink, with the entry's settings applied.
+    pub spec: SinkSpec,
     /// The clock of this machine.
     pub clock: Arc<dyn Clock>,
     /// Whether a failed run is tried again before its next turn.
@@ -73,7 +75,7 @@ pub struct Plan {
     pub overlap: TimeDelta,
     /// Rows left out of a full load, counted from the oldest change.
     pub start_offset: u64,
-    /// Rows per page, and maximum number of payloads per batch; at least 1.
+    /// Rows per page, at least 1.
     pub items_per_request: usize,
     /// Pages read at the same time; at least 1.
     pub worker_count: usize,

@@ -23,11 +23,6 @@ impl AsIs {
 
 impl Mapping for AsIs {
     fn map(&self, record: &Record) -> Mapped {
-        Mapped::Send(Outgoing {
-            body: record.body.clone(),
-            opts_out: false,
-            opts_in: false,
-            left_out: vec![],
-        })
+        Mapped::Send(Outgoing::plain(vec![record.body.clone()]))
     }
 }

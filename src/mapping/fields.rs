@@ -146,7 +146,7 @@ impl Mapping for Fields {
             }
         }
         match to_raw_value(&payload) {
-            Ok(body) => Mapped::Send(Outgoing { body, opts_out: false, opts_in: false, left_out }),
+            Ok(body) => Mapped::Send(Outgoing { left_out, ..Outgoing::plain(vec![body]) }),
             Err(_) => Mapped::Reject("unwritable"),
         }
     }
@@ -248,7 +248,8 @@ mod tests {
     fn mapped(fields: &Value, body: &Value) -> (Value, Vec<String>) {
         let chosen = Chosen::of(&json!({"type": "fields", "fields": fields}), "");
         match Fields::open(&chosen).unwrap().map(&record(body)) {
-            Mapped::Send(Outgoing { body, left_out, .. }) => {
+            Mapped::Send(Outgoing { bodies, left_out, .. }) => {
+                let body = &bodies[0];
                 let left_out = left_out.into_iter().map(|left| format!("{} {}", left.field, left.reason));
                 (serde_json::from_str(body.get()).unwrap(), left_out.collect())
             }

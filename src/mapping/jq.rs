@@ -61,20 +61,24 @@ impl Mapping for Jq {
             return Mapped::Reject("unreadable");
         };
         let context = Ctx::<Data>::new(&self.0.lut, Vars::new([]));
-        let mut results = self.0.id.run((context, input));
-        match (results.next(), results.next()) {
-            (None, _) => Mapped::Skip("jq_empty"),
-            (Some(Ok(result)), None) => match RawValue::from_string(result.to_string()) {
-                Ok(body) => {
-                    Mapped::Send(Outgoing { body, opts_out: false, opts_in: false, left_out: vec![] })
-                }
-                Err(_) => Mapped::Reject("unwritable"),
-            },
-            (Some(Ok(_)), Some(Ok(_))) => Mapped::Reject("jq_several_results"),
-            _ => Mapped::Reject("jq_failed"),
+        let results = self.0.id.run((context, input));
+        let mut bodies = Vec::new();
+        for result in results {
+            let Ok(result) = result else { return Mapped::Reject("jq_failed") };
+            if bodies.len() == MOST {
+                return Mapped::Reject("jq_too_many_results");
+            }
+            match RawValue::from_string(result.to_string()) {
+                Ok(body) => bodies.push(body),
+                Err(_) => return Mapped::Reject("unwritable"),
+            }
         }
+        if bodies.is_empty() { Mapped::Skip("jq_empty") } else { Mapped::Send(Outgoing::plain(bodies)) }
     }
 }
+
+/// Upper bound of the results of a record. An expression with more is taken for one that never ends.
+const MOST: usize = 1000;
 
 /// Functions that would let a payload depend on more than the record, print the record, or end the program. A
 /// mapping that calls one of them fails.
@@ -155,7 +159,9 @@ mod tests {
             body,
         };
         match expression(code).unwrap().map(&record) {
-            Mapped::Send(Outgoing { body, .. }) => body.get().to_owned(),
+            Mapped::Send(Outgoing { bodies, .. }) => {
+                bodies.iter().map(|body| body.get()).collect::<Vec<_>>().join(" ")
+            }
             Mapped::Skip(reason) => format!("skip {reason}"),
             Mapped::Reject(reason) => format!("reject {reason}"),
         }
@@ -174,10 +180,13 @@ mod tests {
             ),
             (".big", "12345678901234567890"),
             ("empty", "skip jq_empty"),
-            (".tags[]", "reject jq_several_results"),
+            (".tags[]", r#"{"n":"x"} {"n":"y"}"#),
+            ("[range(1000)][:3][]", "0 1 2"),
+            ("range(1001)", "reject jq_too_many_results"),
+            (".id, error(\"no\")", "reject jq_failed"),
             (".name + 1", "reject jq_failed"),
             ("error(\"no\")", "reject jq_failed"),
-            ("infinite | -., .", "reject jq_several_results"),
+            ("infinite | -., .", "-1.7976931348623157e308 1.7976931348623157e308"),
             ("nan", "reject unwritable"),
         ] {
             assert_eq!(mapped(code, &body), expected, "{code}");

@@ -80,7 +80,7 @@ impl OmetriaContact {
         left_out.note("marketing_optin", silent.map_or(Ok(None::<()>), Err));
         let contact = self.contact((id, email), said, member, record, &mut left_out);
         let body = to_raw_value(&contact).map_err(|_| Refusal::Reject("unwritable"))?;
-        Ok(Outgoing { body, opts_out, opts_in, left_out: left_out.0 })
+        Ok(Outgoing { bodies: vec![body], opts_out, opts_in, left_out: left_out.0 })
     }
 
     fn contact(

@@ -47,7 +47,7 @@ fn map(changes: Value) -> Mapped {
 }
 
 fn read(outgoing: &Outgoing) -> Value {
-    serde_json::from_str(outgoing.body.get()).unwrap()
+    serde_json::from_str(outgoing.bodies[0].get()).unwrap()
 }
 
 fn contact(changes: Value) -> Value {

@@ -1,21 +1,22 @@
 //! Sinks: where payloads go. A sink delivers one batch per call, and neither retries nor sleeps.
 
+mod delivery;
 pub mod ndjson;
 pub mod ometria;
+mod spec;
 pub mod stdout;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use futures::future::BoxFuture;
 
-use self::{ndjson::Ndjson, ometria::Ometria, stdout::Stdout};
+pub use self::{
+    delivery::{DeferredErrors, Delivery, LatestErrors, Prepared, Receipt, Rejection},
+    spec::{BatchLimits, Deletions, Settles, SinkSpec},
+};
+use self::{ndjson::Ndjson, ometria::Ometria, spec::CommonSettings, stdout::Stdout};
 use crate::{
-    base::{
-        adapter::Chosen,
-        fault::Fault,
-        record::{Payload, Reason},
-        spec::Catalog,
-    },
+    base::{adapter::Chosen, fault::Fault, record::Payload, spec::Catalog},
     net::{AccountClients, Caller, Unopened},
 };
 
@@ -25,15 +26,23 @@ pub const DEFAULT: &str = "ometria";
 pub const TYPES: [&str; 3] = [DEFAULT, ndjson::SPEC.kind, "stdout"];
 
 pub const CATALOG: Catalog =
-    Catalog { default: Some(DEFAULT), about: "", common: &[], specs: &[&ndjson::SPEC] };
+    Catalog { default: Some(DEFAULT), about: "", common: &spec::COMMON, specs: &[&ndjson::SPEC] };
 
 /// What a sink may know of its entry.
 pub struct SinkContext<'a> {
     pub list_id: &'a str,
     /// Folder of the state file; relative paths are relative to it.
     pub folder: &'a Path,
+    /// Records per page, which bound a batch unless the sink has a `batch_size`.
+    pub items_per_request: usize,
     /// Sender of the requests.
     pub caller: Caller,
+}
+
+/// A sink, and its declaration with the entry's settings applied.
+pub struct Opened {
+    pub sink: Arc<dyn Sink>,
+    pub spec: SinkSpec,
 }
 
 /// Opens the sink that an entry chose. Sends no request, and creates no file.
@@ -42,136 +51,53 @@ pub struct SinkContext<'a> {
 ///
 /// The type is unknown, a setting is invalid, or the environment has no valid settings for the account.
 pub fn open(
-    chosen: &Chosen,
-    wanted: SinkContext,
+    mut chosen: Chosen,
+    context: SinkContext,
     accounts: &AccountClients,
-) -> Result<Arc<dyn Sink>, Unopened> {
-    Ok(match chosen.kind.as_str() {
-        DEFAULT => Arc::new(Ometria::open(chosen, wanted, accounts)?),
-        kind if kind == ndjson::SPEC.kind => Arc::new(Ndjson::open(chosen, &wanted)?),
-        "stdout" => Arc::new(Stdout::open(chosen)?),
+) -> Result<Opened, Unopened> {
+    let (common, items_per_request) = (CommonSettings::take(&mut chosen)?, context.items_per_request);
+    let sink: Arc<dyn Sink> = match chosen.kind.as_str() {
+        DEFAULT => Arc::new(Ometria::open(&chosen, context, accounts)?),
+        kind if kind == ndjson::SPEC.kind => Arc::new(Ndjson::open(&chosen, &context)?),
+        "stdout" => Arc::new(Stdout::open(&chosen)?),
         _ => return Err(chosen.unknown(&TYPES).into()),
-    })
-}
-
-/// Limits of a sink's batches.
-#[derive(Debug, Clone, Copy)]
-pub struct BatchLimits {
-    /// Upper bound of the payloads in a batch.
-    pub records: usize,
-    /// Upper bound of the batches in flight.
-    pub in_flight: usize,
-}
-
-/// How a sink treats a record that was deleted at the source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deletion {
-    /// The sink gets a payload without a body, in a batch with others.
-    Sent,
-    /// The sink gets nothing; the record counts as skipped.
-    Ignored,
-}
-
-/// Confirmation of an accepted batch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Receipt {
-    /// The service's identifier of the request, by which its support finds it. The delivery cache stores it
-    /// per record.
-    pub request_id: Option<String>,
-}
-
-/// Deferred errors: those that a service finds after it has accepted the records. They name no record, and
-/// may come from other programs that use the account.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DeferredErrors {
-    /// Number of errors by kind, a text without personal data.
-    pub kinds: BTreeMap<String, u64>,
-    /// Whether the service may have omitted errors, because it lists only a limited number.
-    pub full: bool,
+    };
+    let spec = common.apply(&chosen.kind, items_per_request, sink.spec())?;
+    Ok(Opened { sink, spec })
 }
 
 /// A destination for payloads.
 ///
-/// The engine checks each payload with [`refusal`](Sink::refusal), groups those that pass into batches within
-/// [`limits`](Sink::limits), and passes each batch to [`deliver`](Sink::deliver). Delivery is at least once:
-/// after a crash or an unknown outcome, the next run repeats every batch that was not settled. A sink
-/// therefore has to be idempotent by [`Payload::key`]. A newer version of a record waits until the older one
-/// is settled, so the sink never gets both at once.
+/// The engine calls [`prepare`](Sink::prepare) once for each payload, groups the results into batches within
+/// [`SinkSpec::limits`], and passes each batch to [`deliver`](Sink::deliver). At the end of each pass over the
+/// source it calls [`close`](Sink::close). Delivery is at least once: after a crash or an unknown outcome, the
+/// next run repeats every batch that was not settled. A sink therefore has to be idempotent by the key of the
+/// record. A newer version of a record waits until the older one is settled, so the sink never gets both at
+/// once.
 ///
-/// A sink neither retries nor sleeps: [`Http`](crate::net::Http) repeats failed requests and keeps the limits
-/// of the account. The methods other than `limits`, `place` and `deliver` have a default for sinks that do
-/// not need them.
+/// A sink neither retries nor sleeps: the engine and the client of the account repeat what failed, and keep
+/// the limits of the account. The methods other than `spec`, `prepare` and `deliver` have a default for sinks
+/// that do not need them.
 pub trait Sink: Send + Sync {
-    /// Returns the limits of a batch. Called often; has to return the same limits throughout a run.
-    fn limits(&self) -> BatchLimits;
+    /// Declares the sink's identity, its limits, and how it settles. Called once, when the sink is opened.
+    fn spec(&self) -> SinkSpec;
 
-    /// Returns what a person should know before the first delivery, as a lowercase fragment.
+    /// Encodes a payload. Pure; called once per payload, before it is queued.
     ///
-    /// Called before a first load, which logs it as a warning and on a terminal waits for a confirmation, and
-    /// when the safety brake stops a mass opt-in.
-    fn caution(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// Identifies the destination, including the keys of the account. The text may contain secrets; only a
-    /// digest is stored.
-    ///
-    /// Called when the sink is opened. The delivery cache belongs to this destination: a changed text starts
-    /// an empty cache.
-    fn place(&self) -> String;
-
-    /// Identifies the destination without keys, so that a renewed key makes no difference.
-    ///
-    /// Called when the sink is opened. Holds and checkpoints belong to this destination.
-    fn address(&self) -> String {
-        self.place()
-    }
-
-    /// Returns how the sink treats records that were deleted at the source.
-    fn deletion(&self) -> Deletion {
-        Deletion::Ignored
-    }
-
-    /// Whether a payload withdraws a person's consent. Not called if the mapping has set `opts_out` already.
-    fn opts_out(&self, _payload: &Payload) -> bool {
-        false
-    }
-
-    /// Whether a payload passes on a person's consent. Not called if the mapping has set `opts_in` already.
-    fn opts_in(&self, _payload: &Payload) -> bool {
-        false
-    }
-
-    /// Whether the service has deferred errors, so that [`Sink::deferred_errors`] is worth calling.
-    fn has_late_errors(&self) -> bool {
-        false
-    }
-
-    /// Returns why the service would refuse a payload, as far as that is known without a request. `None` if
-    /// nothing is wrong.
-    ///
-    /// Called for each payload before it is queued. A payload with a reason is not sent: its record is
-    /// counted by the reason and becomes a dead letter.
-    fn refusal(&self, _payload: &Payload) -> Option<Reason> {
-        None
-    }
-
-    /// Returns the latest deferred errors, or `None` if the service has none of this kind.
-    ///
-    /// Called after deliveries, at most every ten minutes per account. The engine logs new errors.
+    /// A payload without a body is the deletion of a record. It occurs only if the sink declares
+    /// [`Deletions::Sent`].
     ///
     /// # Errors
     ///
-    /// The errors could not be read. The fault is logged and affects no run.
-    fn deferred_errors(&self) -> BoxFuture<'_, Result<Option<DeferredErrors>, Fault>> {
-        Box::pin(async { Ok(None) })
-    }
+    /// The reason why the service would refuse the payload, as far as that is known without a request. The
+    /// record is not sent: it is counted by the reason and becomes a dead letter.
+    fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection>;
 
-    /// Delivers a batch. Returns when its outcome is known.
+    /// Delivers a batch and reports the outcome of each payload.
     ///
-    /// `Ok` means that every payload was accepted for good: stored on disk, or confirmed by the service. A
-    /// 2xx status alone is not enough. A payload without a body occurs only if [`deletion`](Sink::deletion)
-    /// is [`Deletion::Sent`].
+    /// A payload that the result does not name was accepted: stored on disk, or confirmed by the service. A
+    /// 2xx status alone is not enough. With [`Settles::AtClose`], accepted means that `close` will make it
+    /// final. The engine resends the payloads of [`Delivery::retry`] and only those, after a wait.
     ///
     /// # Errors
     ///
@@ -180,5 +106,33 @@ pub trait Sink: Send + Sync {
     ///   letter.
     /// * Any other fault: the outcome of the batch is unknown, or the list can't continue, for example
     ///   because the key was revoked. The run ends, and the next one delivers these records again.
-    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>>;
+    fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>>;
+
+    /// Checks whether the service can be reached and accepts the credentials. Changes nothing there.
+    ///
+    /// Called by `importer check --online`, never by a run.
+    ///
+    /// # Errors
+    ///
+    /// The reason why a delivery would fail, as far as that can be known without one.
+    fn check(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Makes the batches since the last close final, for a sink with [`Settles::AtClose`].
+    ///
+    /// Called at the end of each pass, once no batch is in flight: a run over changes makes one pass, a full
+    /// load a few. Not called for a pass that fails or is stopped; the sink is dropped then.
+    ///
+    /// # Errors
+    ///
+    /// The fault that prevents it. No batch since the last close counts as accepted, and the run ends.
+    fn close(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Returns the ability to report errors that the service finds after it has accepted the records.
+    fn deferred_errors(&self) -> Option<&dyn DeferredErrors> {
+        None
+    }
 }

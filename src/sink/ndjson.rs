@@ -15,12 +15,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::task::spawn_blocking;
 
-use super::{BatchLimits, Deletion, Receipt, Sink, SinkContext};
+use super::{Deletions, Delivery, Prepared, Receipt, Rejection, Sink, SinkContext, SinkSpec};
 use crate::{
     base::{
         adapter::Chosen,
         fault::Fault,
         record::Payload,
+        secret::Secret,
         spec::{Setting, Spec},
     },
     net::Unopened,
@@ -89,58 +90,89 @@ impl Ndjson {
 
 impl Sink for Ndjson {
     /// One batch at a time, so that an older version of a record precedes a newer one.
-    fn limits(&self) -> BatchLimits {
-        BatchLimits { records: MAX_RECORDS, in_flight: 1 }
+    fn spec(&self) -> SinkSpec {
+        let place = plain(&self.path);
+        let spec = SinkSpec::new(Secret::new(place.clone()), place, MAX_RECORDS, 1);
+        SinkSpec { deletions: Deletions::Sent, ..spec }
     }
 
-    fn place(&self) -> String {
-        // `out/./a` and `out/b/../a` are the same file.
-        let mut place = PathBuf::new();
-        for component in self.path.components() {
-            match component {
-                Component::ParentDir => _ = place.pop(),
-                Component::CurDir => {}
-                component => place.push(component),
-            }
-        }
-        place.display().to_string()
+    fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
+        Ok(prepared(payload))
     }
 
-    fn deletion(&self) -> Deletion {
-        Deletion::Sent
-    }
-
-    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>> {
+    fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {
         let (path, folder, rotate, lines) =
             (self.path.clone(), self.folder.clone(), self.rotate, lines(batch));
         Box::pin(async move {
             let written = spawn_blocking(move || append(&path, &folder, &lines, rotate)).await;
             match written.unwrap_or_else(|error| Err(io::Error::other(error))) {
-                Ok(()) => Ok(Receipt::default()),
-                Err(error) => {
-                    let what = format!("could not append to `{}`", self.path.display());
-                    Err(Fault::list(what)
-                        .because(error)
-                        .hint("check the folder's permissions and the free disk space"))
-                }
+                Ok(()) => Ok(Delivery::accepted(Receipt::default())),
+                Err(error) => Err(self.unwritable(error)),
             }
+        })
+    }
+
+    /// Opens the file for writing if it exists, and otherwise checks that its folder can be created.
+    fn check(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        let path = self.path.clone();
+        Box::pin(async move {
+            let checked = spawn_blocking(move || is_writable(&path)).await;
+            checked.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| self.unwritable(error))
         })
     }
 }
 
-/// Formats a batch, one line per record.
-pub fn lines(batch: &[Payload]) -> Vec<u8> {
-    let mut lines = Vec::new();
-    for Payload { key, body } in batch {
-        match body {
-            // A raw value may span several lines.
-            Some(body) if body.get().contains('\n') => {
-                let value: Value = serde_json::from_str(body.get()).unwrap_or_default();
-                lines.extend(value.to_string().into_bytes());
-            }
-            Some(body) => lines.extend(body.get().as_bytes()),
-            None => lines.extend(json!({"key": key, "deleted": true}).to_string().into_bytes()),
+impl Ndjson {
+    fn unwritable(&self, error: io::Error) -> Fault {
+        Fault::list(format!("could not append to `{}`", self.path.display()))
+            .because(error)
+            .hint("check the folder's permissions and the free disk space")
+    }
+}
+
+/// Removes `.` and `..` from a path, since `out/./a` and `out/b/../a` are the same file.
+fn plain(path: &Path) -> String {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => _ = plain.pop(),
+            Component::CurDir => {}
+            component => plain.push(component),
         }
+    }
+    plain.display().to_string()
+}
+
+/// Fails if the file can't be written, or if it does not exist and the nearest folder above it that exists is
+/// no folder. Creates nothing.
+fn is_writable(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let above = path.ancestors().skip(1).find(|folder| fs::symlink_metadata(folder).is_ok());
+            fs::read_dir(above.unwrap_or(Path::new("/"))).map(|_| ())
+        }
+        opened => opened.map(|_| ()),
+    }
+}
+
+/// Encodes a payload as one line of JSON, without its end.
+pub fn prepared(Payload { key, body }: &Payload) -> Prepared {
+    let line = match body {
+        // A raw value may span several lines.
+        Some(body) if body.get().contains('\n') => {
+            serde_json::from_str::<Value>(body.get()).unwrap_or_default().to_string()
+        }
+        Some(body) => body.get().to_owned(),
+        None => json!({"key": key, "deleted": true}).to_string(),
+    };
+    Prepared::new(key, line)
+}
+
+/// Formats a batch, one line per payload.
+pub fn lines(batch: &[Prepared]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(batch.iter().map(|prepared| prepared.bytes.len() + 1).sum());
+    for prepared in batch {
+        lines.extend_from_slice(&prepared.bytes);
         lines.push(b'\n');
     }
     lines
@@ -273,8 +305,12 @@ mod tests {
 
     use super::*;
 
+    fn line(number: u32) -> Prepared {
+        prepared(&payload(number))
+    }
+
     fn payload(number: u32) -> Payload {
-        Payload { key: number.to_string(), body: Some(to_raw_value(&json!({"n": number})).unwrap()) }
+        Payload { key: number.to_string().into(), body: Some(to_raw_value(&json!({"n": number})).unwrap()) }
     }
 
     fn sink(folder: &Path, rotate: u64) -> Ndjson {
@@ -295,8 +331,9 @@ mod tests {
             Payload { key: "2".into(), body: None },
             Payload { key: "3".into(), body: Some(spread) },
         ];
+        let batch: Vec<Prepared> = batch.iter().map(|payload| sink.prepare(payload).unwrap()).collect();
         sink.deliver(&batch).await.unwrap();
-        sink.deliver(&[payload(4)]).await.unwrap();
+        sink.deliver(&[line(4)]).await.unwrap();
         assert_eq!(
             text(folder.path()),
             "{\"n\":1}\n{\"deleted\":true,\"key\":\"2\"}\n{\"n\":3}\n{\"n\":4}\n"
@@ -330,7 +367,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sink = sink(folder.path(), 30);
         for number in 0..10 {
-            sink.deliver(&[payload(number)]).await.unwrap();
+            sink.deliver(&[line(number)]).await.unwrap();
         }
         let mut found = String::new();
         let mut files: Vec<PathBuf> =
@@ -355,7 +392,7 @@ mod tests {
         std::os::unix::fs::symlink(&real, folder.path().join("out/a.ndjson")).unwrap();
         let sink = sink(folder.path(), 30);
         for number in 0..4 {
-            sink.deliver(&[payload(number)]).await.unwrap();
+            sink.deliver(&[line(number)]).await.unwrap();
         }
         assert_eq!(text(folder.path()), "{\"n\":3}\n");
         assert!(fs::symlink_metadata(folder.path().join("out/a.ndjson")).unwrap().is_symlink());
@@ -402,7 +439,7 @@ mod tests {
         let (one, other) = (sink(folder.path(), 3000), sink(folder.path(), 3000));
         let write = |sink: Ndjson, from: u32| async move {
             for number in from..from + 100 {
-                sink.deliver(&[payload(number), payload(number + 1000)]).await.unwrap();
+                sink.deliver(&[line(number), line(number + 1000)]).await.unwrap();
             }
         };
         tokio::join!(write(one, 0), write(other, 500));

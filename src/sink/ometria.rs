@@ -9,13 +9,17 @@ use http::HeaderName;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{BatchLimits, DeferredErrors, Deletion, Receipt, Sink, SinkContext};
+use self::rules::Examined;
+use super::{
+    DeferredErrors, Delivery, LatestErrors, Prepared, Receipt, Rejection, Sink, SinkContext, SinkSpec,
+};
 use crate::{
     base::{
         adapter::{Chosen, NoSettings},
         fault::Fault,
-        record::{Payload, Reason},
+        record::Payload,
         redact,
+        secret::Secret,
     },
     net::{
         Account, AccountClients, Environment, Http, RateLimiter, Refused, Response, Unopened, answer,
@@ -30,6 +34,11 @@ const MAX_RECORDS: usize = 100;
 const MAX_ERRORS: usize = 100;
 /// Batches in flight per list: enough for eight requests per second if a response takes a second.
 const IN_FLIGHT: usize = 8;
+
+/// <https://support.ometria.com/hc/en-gb/articles/360011293458-How-does-Ometria-subscribe-and-unsubscribe-contacts->
+const CAUTION: &str =
+    "contacts that arrive as subscribed can start a welcome campaign in Ometria, for everyone on the list; if \
+     one is running there, stop importer, pause the campaign, and start again";
 
 /// Statuses that refuse the content of a batch (RFC 9110, section 15.5; RFC 7725): bad request, conflict,
 /// content too large, unprocessable content, unavailable for legal reasons. All other statuses concern the
@@ -88,65 +97,39 @@ impl Ometria {
 }
 
 impl Sink for Ometria {
-    fn limits(&self) -> BatchLimits {
-        BatchLimits { records: MAX_RECORDS, in_flight: IN_FLIGHT }
+    /// Deletions are ignored: opting out a contact takes its id and its collection, and a deleted record has
+    /// only its key.
+    fn spec(&self) -> SinkSpec {
+        let (place, address) = (Secret::new(self.http.account()), self.http.address());
+        SinkSpec { caution: Some(CAUTION), ..SinkSpec::new(place, address, MAX_RECORDS, IN_FLIGHT) }
     }
 
-    /// <https://support.ometria.com/hc/en-gb/articles/360011293458-How-does-Ometria-subscribe-and-unsubscribe-contacts->
-    fn caution(&self) -> Option<&'static str> {
-        Some(
-            "contacts that arrive as subscribed can start a welcome campaign in Ometria, for everyone on the list; if \
-             one is running there, stop importer, pause the campaign, and start again",
-        )
+    fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
+        let text = payload.body.as_ref().map_or("", |body| body.get());
+        let Examined { refusal, opts_out, opts_in } = rules::examine(text);
+        match refusal {
+            Some(reason) => Err(Rejection { opts_out, ..Rejection::new(reason) }),
+            None => Ok(Prepared { opts_out, opts_in, ..Prepared::new(&payload.key, text.to_owned()) }),
+        }
     }
 
-    fn place(&self) -> String {
-        self.http.account()
+    fn check(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move { self.latest().await.map(|_| ()) })
     }
 
-    fn address(&self) -> String {
-        self.http.address()
-    }
-
-    /// Opting out a contact takes its id and its collection, and a deleted record has only its key.
-    fn deletion(&self) -> Deletion {
-        Deletion::Ignored
-    }
-
-    fn opts_out(&self, payload: &Payload) -> bool {
-        payload.body.as_ref().is_some_and(|body| rules::opts_out(body.get()))
-    }
-
-    fn opts_in(&self, payload: &Payload) -> bool {
-        payload.body.as_ref().is_some_and(|body| rules::opts_in(body.get()))
-    }
-
-    fn has_late_errors(&self) -> bool {
-        true
-    }
-
-    fn refusal(&self, payload: &Payload) -> Option<Reason> {
-        payload.body.as_ref().and_then(|body| rules::refusal(body.get()))
-    }
-
-    /// <https://docs.ometria.com/docs/list-errors>
-    fn deferred_errors(&self) -> BoxFuture<'_, Result<Option<DeferredErrors>, Fault>> {
-        Box::pin(async move {
-            let request = self.http.get(&["push", "_errors"], &[]);
-            let doing = "could not read ometria's validation errors";
-            self.http.call_aside(doing, request, deferred_errors).await.map(Some)
-        })
+    fn deferred_errors(&self) -> Option<&dyn DeferredErrors> {
+        Some(self)
     }
 
     /// Ometria merges an accepted record into the stored one by its id, so a repetition changes nothing.
-    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>> {
+    fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {
         Box::pin(async move {
             let request = self.http.post(&["push"], body(batch));
             let list = self.list_id.escape_debug();
             let doing = format!("could not push {} contacts of list `{list}` to ometria", batch.len());
             let answer = self.http.call(&doing, request, |response| accepted(response, batch.len())).await;
             // Ometria refuses the whole batch for one invalid record, and names none.
-            answer.map_err(|fault| match fault {
+            answer.map(Delivery::accepted).map_err(|fault| match fault {
                 Fault::List(problem) if problem.status.is_some_and(|status| CONTENT.contains(&status)) => {
                     Fault::TooLarge(problem)
                 }
@@ -156,14 +139,25 @@ impl Sink for Ometria {
     }
 }
 
+impl DeferredErrors for Ometria {
+    /// <https://docs.ometria.com/docs/list-errors>
+    fn latest(&self) -> BoxFuture<'_, Result<LatestErrors, Fault>> {
+        Box::pin(async move {
+            let request = self.http.get(&["push", "_errors"], &[]);
+            let doing = "could not read ometria's validation errors";
+            self.http.call_aside(doing, request, deferred_errors).await
+        })
+    }
+}
+
 /// Formats a batch as a JSON array, even for a single record.
-fn body(batch: &[Payload]) -> Bytes {
-    let records: Vec<&str> = batch.iter().flat_map(|payload| &payload.body).map(|body| body.get()).collect();
-    format!("[{}]", records.join(",")).into()
+fn body(batch: &[Prepared]) -> Bytes {
+    let records: Vec<&[u8]> = batch.iter().map(|prepared| prepared.bytes.as_ref()).collect();
+    [b"[", records.join(&b',').as_slice(), b"]"].concat().into()
 }
 
 /// Reads the list of deferred errors.
-fn deferred_errors(response: &Response) -> Result<DeferredErrors, Fault> {
+fn deferred_errors(response: &Response) -> Result<LatestErrors, Fault> {
     /// One error of the list. A field of an unexpected type must not hide the other errors.
     #[derive(Deserialize)]
     struct LateError {
@@ -174,7 +168,7 @@ fn deferred_errors(response: &Response) -> Result<DeferredErrors, Fault> {
     }
     let text = |value: &Value| redact::line(value.as_str().unwrap_or_default());
     let errors: Vec<LateError> = serde_json::from_slice(response.body()).map_err(broken)?;
-    let mut found = DeferredErrors { full: errors.len() >= MAX_ERRORS, ..DeferredErrors::default() };
+    let mut found = LatestErrors { full: errors.len() >= MAX_ERRORS, ..LatestErrors::default() };
     for LateError { error_message, error_path } in errors {
         let kind = format!("{}: {}", text(&error_path), text(&error_message));
         *found.kinds.entry(kind).or_default() += 1;

@@ -5,12 +5,16 @@ use std::io::{self, Write};
 use futures::future::BoxFuture;
 use tokio::task::spawn_blocking;
 
-use super::{BatchLimits, Deletion, Receipt, Sink, ndjson::lines};
+use super::{
+    Deletions, Delivery, Prepared, Receipt, Rejection, Sink, SinkSpec,
+    ndjson::{lines, prepared},
+};
 use crate::{
     base::{
         adapter::{Chosen, NoSettings},
         fault::Fault,
         record::Payload,
+        secret::Secret,
     },
     net::Unopened,
 };
@@ -30,19 +34,16 @@ impl Stdout {
 
 impl Sink for Stdout {
     /// One batch at a time, so that an older version of a record precedes a newer one.
-    fn limits(&self) -> BatchLimits {
-        BatchLimits { records: MAX_RECORDS, in_flight: 1 }
+    fn spec(&self) -> SinkSpec {
+        let spec = SinkSpec::new(Secret::new(""), String::new(), MAX_RECORDS, 1);
+        SinkSpec { deletions: Deletions::Sent, ..spec }
     }
 
-    fn place(&self) -> String {
-        String::new()
+    fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
+        Ok(prepared(payload))
     }
 
-    fn deletion(&self) -> Deletion {
-        Deletion::Sent
-    }
-
-    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>> {
+    fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {
         let lines = lines(batch);
         Box::pin(async move {
             let written = spawn_blocking(move || {
@@ -51,7 +52,7 @@ impl Sink for Stdout {
                 stdout.flush()
             });
             match written.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
-                Ok(()) => Ok(Receipt::default()),
+                Ok(()) => Ok(Delivery::accepted(Receipt::default())),
                 Err(error) => Err(Fault::list("could not write to the standard output").because(error)),
             }
         })

@@ -13,7 +13,7 @@ use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ use redb::{
 };
 
 use super::{files, seen::record_key};
-use crate::base::{counts::SENT, fault::Fault, record::Payload};
+use crate::base::{counts::SENT, fault::Fault};
 
 /// Name of the file: `unchanged-<digest of the sink>.redb`.
 const NAME: &str = "unchanged-";
@@ -67,6 +67,19 @@ pub struct DeliveryCache {
     version: u32,
 }
 
+/// What a sink has accepted of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedDelivery {
+    /// Fingerprint of the record's key.
+    pub key: u128,
+    /// Digest of its payloads; see [`DeliveryCache::digest`].
+    pub digest: u128,
+    /// Whether the payloads withdrew a person's consent.
+    pub opted_out: bool,
+    /// The service's identifier of the request with the record's last payload.
+    pub request_id: Option<Arc<str>>,
+}
+
 /// Cached deliveries of the records of a page, by their fingerprints.
 pub type CachedDeliveries = HashMap<u128, CachedDelivery>;
 
@@ -104,11 +117,16 @@ impl DeliveryCache {
         files::blocking(&self.path, files::remove).await.map(|_| ())
     }
 
-    /// Returns the digest that decides whether two payloads of a record are equal.
-    pub fn digest(&self, payload: &Payload) -> u128 {
-        let body = payload.body.as_ref().map_or("gone", |body| body.get());
+    /// Returns the digest that decides whether the payloads of two versions of a record are equal. Each
+    /// payload is a JSON text, or `None` for a deletion.
+    pub fn digest<'a>(&self, payloads: impl Iterator<Item = Option<&'a str>>) -> u128 {
+        let mut text = self.version.to_string();
+        for payload in payloads {
+            text += " ";
+            text += payload.unwrap_or("gone");
+        }
         // 0 means that there is no digest.
-        record_key(&format!("{} {body}", self.version)).max(1)
+        record_key(&text).max(1)
     }
 
     /// Returns whether the sink is known to have exactly this payload.
@@ -160,27 +178,24 @@ impl DeliveryCache {
         files::blocking(&self.path, work).await
     }
 
-    /// Stores the payloads that the sink has accepted, each as the record's fingerprint, the payload digest,
-    /// and whether the payload withdrew consent. On disk when this returns.
+    /// Stores what the sink has accepted of these records. On disk when this returns.
     ///
     /// # Errors
     ///
     /// The file could not be written.
     pub async fn accepted(
         &self,
-        prints: Vec<(u128, u128, bool)>,
-        request_id: Option<String>,
+        accepted: Vec<AcceptedDelivery>,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
-        if prints.is_empty() {
+        if accepted.is_empty() {
             return Ok(());
         }
         let work = move |path: &Path| {
-            let request_id = request_id.unwrap_or_default();
             change(path, |table| {
-                for (key, print, opted_out) in &prints {
-                    let time = now.timestamp_millis();
-                    table.insert(key, (*print, *opted_out, time, request_id.as_str(), time, SENT))?;
+                for AcceptedDelivery { key, digest, opted_out, request_id } in &accepted {
+                    let (time, request_id) = (now.timestamp_millis(), request_id.as_deref().unwrap_or_default());
+                    table.insert(key, (*digest, *opted_out, time, request_id, time, SENT))?;
                 }
                 Ok(())
             })

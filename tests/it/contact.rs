@@ -9,7 +9,7 @@ use importer::{
             settings::{ContactSettings, Property, PropertySource},
         },
     },
-    sink::ometria::rules::refusal,
+    sink::ometria::rules::examine,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json, value::to_raw_value};
@@ -69,6 +69,6 @@ proptest! {
         let Mapped::Send(outgoing) = OmetriaContact::new("a1b2", settings).map(&record) else {
             panic!("not sent")
         };
-        prop_assert_eq!(refusal(outgoing.body.get()), None);
+        prop_assert_eq!(examine(outgoing.bodies[0].get()).refusal, None);
     }
 }

@@ -275,7 +275,7 @@ fn record(body: &str) -> Record {
 
 fn told(mapped: Mapped) -> String {
     match mapped {
-        Mapped::Send(Outgoing { body, .. }) => body.get().to_owned(),
+        Mapped::Send(Outgoing { bodies, .. }) => bodies[0].get().to_owned(),
         Mapped::Skip(reason) | Mapped::Reject(reason) => reason.to_owned(),
     }
 }
@@ -329,7 +329,7 @@ fn a_mapping_survives_any_record_and_gives_a_one_word_reason() {
     for (kind, said) in mappings() {
         for body in strange {
             match open_mapping(&said).map(&record(body)) {
-                Mapped::Send(Outgoing { body, .. }) => _ = serde_json::from_str::<Value>(body.get()).unwrap(),
+                Mapped::Send(Outgoing { bodies, .. }) => _ = serde_json::from_str::<Value>(bodies[0].get()).unwrap(),
                 Mapped::Skip(reason) | Mapped::Reject(reason) => {
                     let word = reason.chars().all(|c| c.is_ascii_lowercase() || c == '_');
                     assert!(word, "{kind}: {reason}");

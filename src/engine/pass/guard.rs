@@ -9,8 +9,8 @@ use crate::{
         fault::Fault,
     },
     engine::{
-        deliver::PendingRecord,
         guard::{Changes, MassChangeGuard},
+        pending::PendingRecord,
     },
     store::{
         hold::{self, HoldReason},
@@ -117,7 +117,7 @@ impl<'a> Guard<'a> {
             (would(changes.opt_outs, list, "opted out", outbox, |pending| pending.opts_out), above(brake))
         } else if brake.stops_opt_ins(changes, list) {
             let what = "opted in although they had another status or were opted out";
-            let caution = pipeline.sink.caution().map(|caution| format!("; {caution}")).unwrap_or_default();
+            let caution = pipeline.spec.caution.map(|caution| format!("; {caution}")).unwrap_or_default();
             (
                 would(changes.opt_ins, list, what, outbox, |pending| pending.opts_in),
                 format!("{SHARE}{caution}"),
@@ -165,7 +165,8 @@ fn would(
     outbox: &Outbox<'_>,
     counts: impl Fn(&&PendingRecord) -> bool,
 ) -> String {
-    let sent = changes.saturating_sub(outbox.waiting().filter(counts).count() as u64);
+    let unsent = outbox.waiting().filter(counts).count() as u64;
+    let sent = if outbox.settles_at_close() { 0 } else { changes.saturating_sub(unsent) };
     format!(
         "stopped because at least {changes} of {list} records would be {what} (up to {sent} of them were sent already)"
     )

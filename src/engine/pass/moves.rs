@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use log::debug;
 
 use super::{
-    Pass,
+    Context, Pass,
     intake::row,
     outbox::rows_of_line,
     reader::PageOf,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     base::{fault::Fault, record::Record, window::CursorPage},
-    engine::{deliver::Delivered, paging::offset::Shrink},
+    engine::{deliver, in_flight::Delivered, paging::offset::Shrink},
     store::{checkpoint::Line, seen::record_key},
 };
 
@@ -114,12 +114,19 @@ impl<'a> Pass<'a> {
 
     /// Processes the outcome of a batch.
     pub(super) fn delivered(&mut self, delivered: Delivered) -> Result<(), Fault> {
-        self.intake.counts.sent += delivered.accepted.len() as u64;
-        self.outbox.accepted(delivered.accepted);
-        for (pending, problem) in delivered.refused {
-            self.intake.refused(pending, problem, &mut self.outbox);
+        self.intake.counts.sent += self.outbox.accepted(delivered.accepted);
+        for rejected in delivered.rejected {
+            self.intake.refused(rejected, &mut self.outbox);
         }
         self.check_rejects()
+    }
+
+    /// Closes the sink at the end of the pass. If it settles then, its records count as accepted from now on.
+    pub(super) async fn close(&mut self) -> Result<(), Fault> {
+        let Context { pipeline, plan } = self.context;
+        deliver::close(pipeline, plan.unchanged.on(), self.outbox.unclosed()).await?;
+        self.intake.counts.sent += self.outbox.closed();
+        self.settle().await
     }
 
     fn check_rejects(&self) -> Result<(), Fault> {

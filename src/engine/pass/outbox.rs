@@ -1,21 +1,29 @@
 //! Records on their way to the sink: batches them across pages, makes newer versions wait for older ones,
 //! stores rejected records, and determines which pages are settled.
 
-use std::{collections::HashMap, sync::atomic::Ordering};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::atomic::Ordering,
+};
 
 use chrono::{DateTime, Utc};
 use futures::{future::BoxFuture, stream::FuturesUnordered};
+use tokio::time::Instant;
 
 use super::Context;
 use crate::{
     base::fault::Fault,
     engine::{
         batcher::Batcher,
-        deliver::{Delivered, PendingRecord, deliver},
+        deliver::deliver,
+        in_flight::Delivered,
         paging::offset::Joined,
+        pending::PendingRecord,
         watermark::Watermark,
     },
+    sink::Settles,
     store::{
+        cache::AcceptedDelivery,
         checkpoint::{Checkpoint, Line},
         dead_letter::{self, DeadLetter},
         progress::{Progress, Row},
@@ -31,6 +39,11 @@ pub(super) struct Outbox<'a> {
     batcher: Batcher<PendingRecord>,
     /// Newer versions of records whose older version is queued or in flight.
     newer: HashMap<u128, PendingRecord>,
+    /// Records that a sink with [`Settles::AtClose`] has accepted since its last close: they are pending
+    /// until the next one.
+    unclosed: HashMap<u128, AcceptedDelivery>,
+    /// Number of deliveries that the sink has accepted since its last close, with older versions.
+    unclosed_deliveries: u64,
     /// Dead letters that are not on disk yet, each with whether a page waits for it.
     rejects: Vec<(DeadLetter, bool)>,
     watermark: Watermark<(Joined, Progress)>,
@@ -39,11 +52,12 @@ pub(super) struct Outbox<'a> {
 
 impl<'a> Outbox<'a> {
     pub fn new(context: Context<'a>, listings: usize, checkpoint: &'a mut Checkpoint) -> Self {
-        let size = context.pipeline.sink.limits().records.min(context.plan.items_per_request);
         Outbox {
             context,
-            batcher: Batcher::new(size),
+            batcher: Batcher::new(context.pipeline.spec.limits),
             newer: HashMap::new(),
+            unclosed: HashMap::new(),
+            unclosed_deliveries: 0,
             rejects: Vec::new(),
             watermark: Watermark::new(listings),
             checkpoint,
@@ -52,21 +66,34 @@ impl<'a> Outbox<'a> {
 
     /// Returns whether more pages may be read: not while the sink is so slow that their records would pile up.
     pub fn has_room(&self) -> bool {
-        self.batcher.waiting() <= self.batcher.size() * self.context.pipeline.sink.limits().in_flight
+        self.batcher.has_room()
     }
 
     /// Returns whether another page of this listing may be read. One delivery that hangs stops the watermark,
     /// and all pages beyond it would be sent again after a crash. Therefore only two rounds of deliveries may
-    /// wait.
+    /// wait. With a sink that settles at its close, all pages wait for that.
     pub fn has_room_for(&self, listing: usize) -> bool {
-        let rows = 2 * self.batcher.size() * self.context.pipeline.sink.limits().in_flight;
+        if self.settles_at_close() {
+            return true;
+        }
+        let rows = 2 * self.batcher.payloads_per_batch() * self.context.pipeline.spec.limits.in_flight;
         let most = (rows / self.context.plan.items_per_request).max(2);
         self.watermark.waiting(listing) < most
     }
 
     /// Returns whether no record waits for a batch.
     pub fn is_empty(&self) -> bool {
-        self.batcher.waiting() == 0
+        self.batcher.is_empty()
+    }
+
+    /// Returns whether nothing counts as accepted before the sink is closed.
+    pub fn settles_at_close(&self) -> bool {
+        self.context.pipeline.spec.settles == Settles::AtClose
+    }
+
+    /// Returns the time at which a batch that is not full has to leave.
+    pub fn due(&self) -> Option<Instant> {
+        self.batcher.due()
     }
 
     /// Returns the records that are not in flight yet.
@@ -77,12 +104,19 @@ impl<'a> Outbox<'a> {
     /// Queues a record. A newer version never overtakes an older one: it waits until the older one is
     /// settled. Returns whether it replaces a version that was waiting.
     pub fn queue(&mut self, pending: PendingRecord) -> bool {
-        if self.watermark.is_pending(pending.key) {
-            return self.newer.insert(pending.key, pending).is_some();
+        if self.unclosed.remove(&pending.key).is_none() {
+            if self.watermark.is_pending(pending.key) {
+                return self.newer.insert(pending.key, pending).is_some();
+            }
+            self.watermark.sent(pending.key);
         }
-        self.watermark.sent(pending.key);
-        self.batcher.push(pending);
+        self.push(pending);
         false
+    }
+
+    fn push(&mut self, pending: PendingRecord) {
+        let size = pending.size();
+        self.batcher.push(pending, size, Instant::now());
     }
 
     /// Takes the dead letter of a record that is not sent. Its pages wait until the dead letter is on disk,
@@ -114,26 +148,54 @@ impl<'a> Outbox<'a> {
         self.watermark.joined(listing, (page, progress), keys);
     }
 
-    /// Sends full batches until the sink's slots are used; with `rest`, also the last, smaller one.
+    /// Sends batches that are due until the sink's slots are used; with `rest`, also the last, smaller one.
     pub fn send(&mut self, deliveries: &mut Deliveries<'a>, rest: bool) {
         let Context { pipeline, plan } = self.context;
-        while deliveries.len() < pipeline.sink.limits().in_flight {
-            let batch = if rest { self.batcher.rest() } else { self.batcher.full() };
-            let Some(batch) = batch else { break };
+        while deliveries.len() < pipeline.spec.limits.in_flight {
+            let Some(batch) = self.batcher.next(Instant::now(), rest) else { break };
             deliveries.push(Box::pin(deliver(pipeline, plan.unchanged.on(), batch)));
         }
     }
 
-    /// Records the acceptance of these records by the sink.
-    pub fn accepted(&mut self, keys: Vec<u128>) {
-        self.context.plan.taken.fetch_or(!keys.is_empty(), Ordering::Relaxed);
-        keys.into_iter().for_each(|key| self.settled(key));
+    /// Records the acceptance of these records by the sink. Returns how many of them count as accepted: none
+    /// before the close if the sink settles then.
+    pub fn accepted(&mut self, accepted: Vec<AcceptedDelivery>) -> u64 {
+        if !self.settles_at_close() {
+            return self.settle(accepted);
+        }
+        self.unclosed_deliveries += accepted.len() as u64;
+        for accepted in accepted {
+            match self.newer.remove(&accepted.key) {
+                Some(pending) => self.push(pending),
+                None => _ = self.unclosed.insert(accepted.key, accepted),
+            }
+        }
+        0
+    }
+
+    /// Returns the records that the sink has accepted since its last close.
+    pub fn unclosed(&self) -> Vec<AcceptedDelivery> {
+        self.unclosed.values().cloned().collect()
+    }
+
+    /// Records that the sink was closed. Returns the number of deliveries that count as accepted now.
+    pub fn closed(&mut self) -> u64 {
+        let accepted = self.unclosed.drain().map(|(_, accepted)| accepted).collect();
+        self.settle(accepted);
+        std::mem::take(&mut self.unclosed_deliveries)
+    }
+
+    fn settle(&mut self, accepted: Vec<AcceptedDelivery>) -> u64 {
+        self.context.plan.taken.fetch_or(!accepted.is_empty(), Ordering::Relaxed);
+        let count = accepted.len() as u64;
+        accepted.into_iter().for_each(|accepted| self.settled(accepted.key));
+        count
     }
 
     /// Settles a version of a record; a newer version that waited for it is queued.
     fn settled(&mut self, key: u128) {
         match self.newer.remove(&key) {
-            Some(pending) => self.batcher.push(pending),
+            Some(pending) => self.push(pending),
             None => self.watermark.settled(key),
         }
     }

@@ -63,7 +63,7 @@ pub(super) async fn may_begin(
     stop: &CancellationToken,
 ) -> bool {
     let nobody_yet = new && plan.since.is_none() && summary.is_none_or(Summary::is_empty);
-    let Some(caution) = pipeline.sink.caution().filter(|_| nobody_yet) else { return true };
+    let Some(caution) = pipeline.spec.caution.filter(|_| nobody_yet) else { return true };
     warn!("list {:?} is loaded for the first time: {caution}.", plan.list_id);
     let Some(confirm) = &plan.confirm else { return true };
     tokio::select! {

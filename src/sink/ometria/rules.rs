@@ -42,14 +42,35 @@ const RULES: [Rule; 20] = [
 /// Required fields. Without them Ometria could not identify the contact, or would merge it into another one.
 const REQUIRED: [&str; 5] = ["@type", "@collection", "@merge", "id", "email"];
 
-/// Returns why Ometria would refuse a record, or `None` if it would accept it. Unknown fields are refused
-/// too, above all `@force_optin`.
-pub fn refusal(record: &str) -> Option<Reason> {
-    if record.len() > MAX_BYTES {
-        return Some("too_large");
-    }
-    let Ok(fields) = serde_json::from_str::<Map<String, Value>>(record) else { return Some("not_an_object") };
-    for (name, value) in &fields {
+/// What a record's text shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Examined {
+    /// Why Ometria would refuse the record, or `None` if it would accept it.
+    pub refusal: Option<Reason>,
+    /// Whether the record withdraws a person's consent.
+    pub opts_out: bool,
+    /// Whether the record passes on a person's consent.
+    pub opts_in: bool,
+}
+
+/// Examines a record.
+pub fn examine(record: &str) -> Examined {
+    let fields: Option<Map<String, Value>> = serde_json::from_str(record).ok();
+    let says = |optin: &str| {
+        let said = fields.as_ref().and_then(|fields| fields.get("marketing_optin"));
+        said.is_some_and(|said| said == optin)
+    };
+    let refusal = match &fields {
+        _ if record.len() > MAX_BYTES => Some("too_large"),
+        None => Some("not_an_object"),
+        Some(fields) => refusal(fields),
+    };
+    Examined { refusal, opts_out: says("EXPLICITLY_OPTEDOUT"), opts_in: says("EXPLICITLY_OPTEDIN") }
+}
+
+/// Returns why Ometria would refuse these fields. Unknown fields are refused too, above all `@force_optin`.
+fn refusal(fields: &Map<String, Value>) -> Option<Reason> {
+    for (name, value) in fields {
         match RULES.iter().find(|(known, ..)| known == name) {
             None => return Some("unknown_field"),
             Some((_, reason, holds)) if !holds(value) => return Some(reason),
@@ -58,21 +79,6 @@ pub fn refusal(record: &str) -> Option<Reason> {
     }
     let missing = RULES.iter().find(|(name, ..)| REQUIRED.contains(name) && !fields.contains_key(*name));
     missing.map(|(_, reason, _)| *reason)
-}
-
-/// Whether the record withdraws a person's consent.
-pub fn opts_out(record: &str) -> bool {
-    says(record, "EXPLICITLY_OPTEDOUT")
-}
-
-/// Whether the record passes on a person's consent.
-pub fn opts_in(record: &str) -> bool {
-    says(record, "EXPLICITLY_OPTEDIN")
-}
-
-fn says(record: &str, optin: &str) -> bool {
-    let fields: Result<Map<String, Value>, _> = serde_json::from_str(record);
-    fields.is_ok_and(|fields| fields.get("marketing_optin").is_some_and(|said| said == optin))
 }
 
 fn text(value: &Value) -> &str {
@@ -128,7 +134,7 @@ mod tests {
             Value::Null => _ = record.as_object_mut().unwrap().remove(field),
             value => record[field] = value,
         }
-        refusal(&record.to_string())
+        examine(&record.to_string()).refusal
     }
 
     #[test]
@@ -181,7 +187,7 @@ mod tests {
         ] {
             assert_eq!(refused(field, value.clone()), Some(reason), "{field} {value}");
         }
-        assert_eq!(refusal("[]"), Some("not_an_object"));
+        assert_eq!(examine("[]").refusal, Some("not_an_object"));
     }
 
     #[test]

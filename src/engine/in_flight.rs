@@ -1,0 +1,188 @@
+//! The records of a batch in flight: which of their payloads are settled, and which part of the batch is sent
+//! next. No I/O except the wait before a part is sent again.
+
+use std::sync::Arc;
+
+use log::debug;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    batcher::Size,
+    pending::{PendingRecord, RejectedRecord},
+};
+use crate::{
+    base::{backoff, fault::Fault},
+    sink::{BatchLimits, Delivery, Prepared, Rejection},
+    store::cache::{AcceptedDelivery, DeliveryCache},
+};
+
+/// Outcome of a batch.
+pub struct Delivered {
+    pub accepted: Vec<AcceptedDelivery>,
+    pub rejected: Vec<RejectedRecord>,
+}
+
+/// Position of a payload: the index of its record in the batch, and its index in the record.
+pub type Position = (usize, usize);
+
+/// The records of a batch.
+pub struct InFlight<'a> {
+    records: Vec<Record>,
+    cache: Option<&'a DeliveryCache>,
+}
+
+struct Record {
+    pending: PendingRecord,
+    /// Number of payloads without an outcome.
+    open: usize,
+    /// The first payload that was rejected, by its index.
+    rejected: Option<(usize, Rejection)>,
+    request_id: Option<Arc<str>>,
+}
+
+/// Payloads of a batch that are sent together.
+pub struct Part {
+    pub payloads: Vec<Position>,
+    /// Number of attempts so far without progress.
+    attempts: u32,
+    /// Time of the last progress.
+    since: Instant,
+}
+
+impl<'a> InFlight<'a> {
+    /// Takes a batch. With a `cache`, accepted records carry the digests of their payloads.
+    pub fn new(batch: Vec<PendingRecord>, cache: Option<&'a DeliveryCache>) -> Self {
+        let records = batch.into_iter().map(|pending| {
+            let open = pending.size().payloads;
+            Record { pending, open, rejected: None, request_id: None }
+        });
+        InFlight { records: records.collect(), cache }
+    }
+
+    /// Divides the batch into parts within the limits, the first one last. There is one, unless a record has
+    /// more payloads than a batch may have.
+    pub fn parts(&self, limits: BatchLimits) -> Vec<Part> {
+        let (mut parts, mut payloads, mut size) = (vec![], vec![], Size::default());
+        for (record, Record { pending, open, .. }) in self.records.iter().enumerate() {
+            for payload in 0..*open {
+                let larger = size.plus(pending.size_of(payload));
+                if !payloads.is_empty() && larger.exceeds(limits) {
+                    parts.push(Part::new(std::mem::take(&mut payloads)));
+                    size = Size::default();
+                }
+                payloads.push((record, payload));
+                size = size.plus(pending.size_of(payload));
+            }
+        }
+        parts.push(Part::new(payloads));
+        parts.reverse();
+        parts
+    }
+
+    pub fn payload(&self, (record, payload): Position) -> Prepared {
+        self.records[record].pending.prepared(payload).clone()
+    }
+
+    /// Notes the outcome of a part. Returns the records that are now accepted with all their payloads, and
+    /// the payloads to send again.
+    ///
+    /// # Errors
+    ///
+    /// The outcome names a position that the part does not have, or one twice: a bug of the sink.
+    pub fn settle(
+        &mut self,
+        part: &Part,
+        delivery: Delivery,
+    ) -> Result<(Vec<AcceptedDelivery>, Vec<Position>), Fault> {
+        let Delivery { receipt, rejected, retry } = delivery;
+        let mut accepted = vec![true; part.payloads.len()];
+        for at in rejected.iter().map(|(at, _)| at).chain(&retry) {
+            let known = accepted.get_mut(*at).is_some_and(|accepted| std::mem::replace(accepted, false));
+            if !known {
+                return Err(Fault::list("the sink's report about a batch contradicts itself")
+                    .hint("this is a bug in importer, please report it; the next run continues from here"));
+            }
+        }
+        rejected.into_iter().for_each(|(at, rejection)| self.reject(part.payloads[at], rejection));
+        let request_id: Option<Arc<str>> = receipt.request_id.map(Into::into);
+        let mut settled = Vec::new();
+        for ((record, _), _) in part.payloads.iter().zip(accepted).filter(|(_, accepted)| *accepted) {
+            let record = &mut self.records[*record];
+            record.open -= 1;
+            record.request_id.clone_from(&request_id);
+            if record.open == 0 && record.rejected.is_none() {
+                settled.push(record.accepted(self.cache));
+            }
+        }
+        Ok((settled, retry.into_iter().map(|at| part.payloads[at]).collect()))
+    }
+
+    /// Notes that a payload was rejected.
+    pub fn reject(&mut self, (record, payload): Position, rejection: Rejection) {
+        let record = &mut self.records[record];
+        record.open -= 1;
+        record.rejected.get_or_insert((payload, rejection));
+    }
+
+    /// Returns the outcome of the batch, once every payload has one. A record is accepted if all of its
+    /// payloads are.
+    pub fn delivered(self) -> Delivered {
+        let mut delivered = Delivered { accepted: vec![], rejected: vec![] };
+        for record in self.records {
+            match record.rejected {
+                None => delivered.accepted.push(record.accepted(self.cache)),
+                Some((payload, rejection)) => {
+                    delivered.rejected.push(record.pending.rejected(payload, rejection));
+                }
+            }
+        }
+        delivered
+    }
+}
+
+impl Record {
+    fn accepted(&self, cache: Option<&DeliveryCache>) -> AcceptedDelivery {
+        AcceptedDelivery {
+            key: self.pending.key,
+            digest: cache.map_or(0, |cache| self.pending.digest(cache)),
+            opted_out: self.pending.opts_out,
+            request_id: self.request_id.clone(),
+        }
+    }
+}
+
+impl Part {
+    fn new(payloads: Vec<Position>) -> Self {
+        Part { payloads, attempts: 0, since: Instant::now() }
+    }
+
+    /// Returns the two halves of a part with at least two payloads, the earlier one last.
+    pub fn halves(mut self) -> [Part; 2] {
+        let later = self.payloads.split_off(self.payloads.len() / 2);
+        [Part::new(later), Part::new(self.payloads)]
+    }
+
+    /// Waits before these payloads of the part are sent again, and returns them as a part.
+    ///
+    /// # Errors
+    ///
+    /// There was no progress in six attempts or five minutes.
+    pub async fn again(self, payloads: Vec<Position>) -> Result<Part, Fault> {
+        let (count, all) = (payloads.len(), self.payloads.len());
+        let part = match count < all {
+            true => Part { attempts: 1, ..Part::new(payloads) },
+            false => Part { payloads, attempts: self.attempts + 1, ..self },
+        };
+        let wait = backoff::delay(part.attempts, fastrand::f64(), None);
+        let waited = part.since.elapsed();
+        if part.attempts >= backoff::TRIES || waited.saturating_add(wait) > backoff::PATIENCE {
+            let (attempts, seconds) = (part.attempts, waited.as_secs());
+            return Err(Fault::list(format!(
+                "the sink did not accept {count} of {all} records: tried {attempts} times in {seconds} s"
+            )));
+        }
+        debug!("the sink accepts {count} of {all} records later; sending them again in {:.1} s.", wait.as_secs_f64());
+        sleep(wait).await;
+        Ok(part)
+    }
+}

@@ -1,0 +1,207 @@
+//! Records on their way to the sink, for runs and replays: maps a record, encodes its payloads, and creates
+//! the dead letter of a record that can't be delivered. Sends nothing.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+
+use super::{batcher::Size, plan::Pipeline};
+use crate::{
+    base::{
+        record::{LeftOut, Mapped, Outgoing, Payload, Reason, Record, UNREADABLE},
+        time,
+    },
+    sink::{Prepared, Rejection},
+    store::{
+        cache::DeliveryCache,
+        dead_letter::DeadLetter,
+        seen::record_key,
+    },
+};
+
+/// A record that waits for its delivery.
+pub struct PendingRecord {
+    /// Fingerprint of the record's key.
+    pub key: u128,
+    /// Key of the record.
+    pub id: Arc<str>,
+    /// The payloads of the record, at least one. Its fate is known when theirs are.
+    payloads: Vec<PendingPayload>,
+    pub opts_out: bool,
+    /// Whether the payloads opt in a record that was known with another status, or as opted out, before the
+    /// run. [`prepare`] sets what the mapping and the sink find in the payloads.
+    pub opts_in: bool,
+    /// Time of the record's last change.
+    changed: Option<DateTime<Utc>>,
+}
+
+/// A payload before and after its encoding.
+struct PendingPayload {
+    /// JSON text; `None` for a deletion.
+    body: Option<Box<RawValue>>,
+    prepared: Prepared,
+}
+
+/// A record that can't be delivered, with the contents of its dead letter.
+pub struct RejectedRecord {
+    /// Fingerprint of the record's key.
+    pub key: u128,
+    pub id: Arc<str>,
+    pub rejection: Rejection,
+    /// Whether it is the deletion of a record.
+    deleted: bool,
+    changed: Option<DateTime<Utc>>,
+    /// The payload that was rejected; `None` if the record could not be mapped.
+    body: Option<Box<RawValue>>,
+}
+
+/// Result of mapping a record and encoding its payloads, before anything is sent.
+pub enum Preparation {
+    /// Payloads for the sink, and the fields that were left out of them.
+    Send(PendingRecord, Vec<LeftOut>),
+    /// A rule of the mapping skips the record.
+    Skip(Reason),
+    /// The record can't be sent.
+    Reject(RejectedRecord),
+}
+
+/// Maps a record, and encodes the payloads as the sink would send them. Sends nothing.
+pub fn prepare(pipeline: &Pipeline, record: &Record) -> Preparation {
+    if let Some(why) = &record.unreadable {
+        let detail = Some(format!("{UNREADABLE}: {why}"));
+        let rejection = Rejection { detail, ..Rejection::new(UNREADABLE) };
+        return Preparation::Reject(RejectedRecord::unmapped(record, rejection));
+    }
+    let Outgoing { bodies, opts_out, opts_in, left_out } = match pipeline.mapping.map(record) {
+        Mapped::Send(outgoing) => outgoing,
+        Mapped::Skip(reason) => return Preparation::Skip(reason),
+        Mapped::Reject(reason) => {
+            return Preparation::Reject(RejectedRecord::unmapped(record, Rejection::new(reason)));
+        }
+    };
+    let bodies = bodies.into_iter().map(Some).collect();
+    match PendingRecord::encode(pipeline, &record.key, record.changed, bodies) {
+        Ok(mut pending) => {
+            pending.opts_out |= opts_out;
+            pending.opts_in |= opts_in;
+            Preparation::Send(pending, left_out)
+        }
+        Err(mut rejected) => {
+            rejected.rejection.opts_out |= opts_out;
+            Preparation::Reject(rejected)
+        }
+    }
+}
+
+/// Encodes the deletion of a record that is gone at the source. Sends nothing.
+///
+/// # Errors
+///
+/// The sink would refuse it.
+pub fn prepare_deletion(
+    pipeline: &Pipeline,
+    key: &str,
+    changed: Option<DateTime<Utc>>,
+) -> Result<PendingRecord, RejectedRecord> {
+    PendingRecord::encode(pipeline, key, changed, vec![None])
+}
+
+impl PendingRecord {
+    fn encode(
+        pipeline: &Pipeline,
+        key: &str,
+        changed: Option<DateTime<Utc>>,
+        bodies: Vec<Option<Box<RawValue>>>,
+    ) -> Result<Self, RejectedRecord> {
+        let id: Arc<str> = key.into();
+        let most = pipeline.spec.limits.bytes.unwrap_or(usize::MAX);
+        let mut payloads = Vec::with_capacity(bodies.len());
+        for body in bodies {
+            let payload = Payload { key: Arc::clone(&id), body };
+            let encoded = match pipeline.sink.prepare(&payload) {
+                Ok(prepared) if prepared.bytes.len() > most => {
+                    Err(Rejection { opts_out: prepared.opts_out, ..Rejection::new(TOO_LARGE) })
+                }
+                encoded => encoded,
+            };
+            match encoded {
+                Ok(prepared) => payloads.push(PendingPayload { body: payload.body, prepared }),
+                Err(rejection) => {
+                    let (key, body) = (record_key(key), payload.body);
+                    let deleted = body.is_none();
+                    return Err(RejectedRecord { key, id, rejection, deleted, changed, body });
+                }
+            }
+        }
+        let opts_out = payloads.iter().any(|payload| payload.prepared.opts_out);
+        let opts_in = payloads.iter().any(|payload| payload.prepared.opts_in);
+        Ok(PendingRecord { key: record_key(key), id, payloads, opts_out, opts_in, changed })
+    }
+
+    /// Returns the size of the record's payloads.
+    pub fn size(&self) -> Size {
+        (0..self.payloads.len()).fold(Size::default(), |size, payload| size.plus(self.size_of(payload)))
+    }
+
+    /// Returns the size of one payload.
+    pub(super) fn size_of(&self, payload: usize) -> Size {
+        Size { payloads: 1, bytes: self.payloads[payload].prepared.bytes.len() }
+    }
+
+    pub(super) fn prepared(&self, payload: usize) -> &Prepared {
+        &self.payloads[payload].prepared
+    }
+
+    /// Returns the digest of the record's payloads.
+    pub fn digest(&self, cache: &DeliveryCache) -> u128 {
+        cache.digest(self.payloads.iter().map(|payload| payload.body.as_ref().map(|body| body.get())))
+    }
+
+    /// Makes the record a rejected one, because of one of its payloads.
+    pub(super) fn rejected(mut self, payload: usize, rejection: Rejection) -> RejectedRecord {
+        let PendingPayload { body, .. } = self.payloads.swap_remove(payload);
+        let rejection = Rejection { opts_out: self.opts_out, ..rejection };
+        let deleted = body.is_none();
+        RejectedRecord { key: self.key, id: self.id, rejection, deleted, changed: self.changed, body }
+    }
+}
+
+/// Reason of a payload that exceeds the sink's limit of bytes alone.
+const TOO_LARGE: Reason = "too_large";
+
+impl RejectedRecord {
+    /// Makes a rejected record of one that could not be mapped.
+    pub fn unmapped(record: &Record, rejection: Rejection) -> Self {
+        RejectedRecord {
+            key: record_key(&record.key),
+            id: record.key.as_str().into(),
+            rejection,
+            deleted: record.deleted,
+            changed: record.changed,
+            body: None,
+        }
+    }
+
+    /// Returns whether the sink, or a rule of the sink, refused a payload.
+    pub fn has_payload(&self) -> bool {
+        self.body.is_some() || self.deleted
+    }
+
+    /// Returns the dead letter of the record.
+    pub fn dead_letter(self, entry: String, now: DateTime<Utc>) -> DeadLetter {
+        let RejectedRecord { id, rejection, deleted, changed, body, .. } = self;
+        let Rejection { reason, detail, request_id, opts_out } = rejection;
+        DeadLetter {
+            key: id.to_string(),
+            entry,
+            reason: detail.unwrap_or_else(|| reason.to_owned()),
+            request_id,
+            time: time::rfc3339(now),
+            changed,
+            opts_out,
+            deleted,
+            payload: body,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What goes to a sink, and what comes back: encoded payloads, and the outcome of a batch.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use crate::base::{
+    fault::{Fault, Problem},
+    record::Reason,
+};
+
+/// A payload in the form in which the sink sends it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// Key of the record.
+    pub key: Arc<str>,
+    /// The encoded payload. Its length counts against [`BatchLimits::bytes`](super::BatchLimits::bytes).
+    pub bytes: Bytes,
+    /// Whether the payload withdraws a person's consent.
+    pub opts_out: bool,
+    /// Whether the payload passes on a person's consent.
+    pub opts_in: bool,
+}
+
+impl Prepared {
+    /// Returns a payload that means nothing for anybody's consent.
+    pub fn new(key: &Arc<str>, bytes: impl Into<Bytes>) -> Self {
+        Prepared { key: Arc::clone(key), bytes: bytes.into(), opts_out: false, opts_in: false }
+    }
+}
+
+/// Why a service refuses, or would refuse, a payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Reason by which the record is counted.
+    pub reason: Reason,
+    /// Text of the dead letter without personal data; `None`: the reason says it all.
+    pub detail: Option<String>,
+    /// The service's identifier of the request, by which its support finds it.
+    pub request_id: Option<String>,
+    /// Whether the payload would have withdrawn a person's consent.
+    pub opts_out: bool,
+}
+
+impl Rejection {
+    /// Makes a rejection with this reason.
+    pub fn new(reason: Reason) -> Self {
+        Rejection { reason, detail: None, request_id: None, opts_out: false }
+    }
+
+    /// Makes the rejection of a payload that the service refused with this problem.
+    pub fn refused(problem: &Problem) -> Self {
+        let request_id = problem.request_id.as_deref().map(str::to_owned);
+        Rejection { detail: Some(problem.to_string()), request_id, ..Rejection::new("refused") }
+    }
+}
+
+/// Outcome of a batch. A payload that is neither rejected nor to be retried was accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delivery {
+    pub receipt: Receipt,
+    /// Positions in the batch that the service refused for good, each at most once.
+    pub rejected: Vec<(usize, Rejection)>,
+    /// Positions in the batch that the service did not accept now, and may accept later; each at most once.
+    pub retry: Vec<usize>,
+}
+
+impl Delivery {
+    /// Returns the outcome of a batch that was accepted as a whole.
+    pub fn accepted(receipt: Receipt) -> Self {
+        Delivery { receipt, ..Delivery::default() }
+    }
+}
+
+/// Confirmation of an accepted batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// The service's identifier of the request, by which its support finds it. The delivery cache stores it
+    /// per record.
+    pub request_id: Option<String>,
+}
+
+/// The ability of a service to report errors that it finds after it has accepted the records.
+pub trait DeferredErrors: Send + Sync {
+    /// Returns the latest deferred errors. They name no record, and may come from other programs that use the
+    /// account.
+    ///
+    /// Called after deliveries, at most every ten minutes per account. The engine logs new errors.
+    ///
+    /// # Errors
+    ///
+    /// The errors could not be read. The fault is logged and affects no run.
+    fn latest(&self) -> BoxFuture<'_, Result<LatestErrors, Fault>>;
+}
+
+/// The deferred errors that a service lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LatestErrors {
+    /// Number of errors by kind, a text without personal data.
+    pub kinds: BTreeMap<String, u64>,
+    /// Whether the service may have omitted errors, because it lists only a limited number.
+    pub full: bool,
+}
