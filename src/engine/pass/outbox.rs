@@ -18,8 +18,8 @@ use crate::{
     store::{
         checkpoint::{Checkpoint, Line},
         dead_letter::{self, DeadLetter},
-        progress::{Progress, Row},
-        seen::{Seen, record_key},
+        progress::Progress,
+        seen::record_key,
     },
 };
 
@@ -164,10 +164,4 @@ impl<'a> Outbox<'a> {
     pub fn end_at(&mut self, until: DateTime<Utc>) {
         self.checkpoint.until(until);
     }
-}
-
-/// Returns the names of statuses and fates, and the rows of a settled page, in the format of the checkpoint.
-pub(super) fn rows_of_line(seen: &Seen, rows: &[Row]) -> (Vec<String>, String) {
-    let names = if rows.is_empty() { vec![] } else { seen.names().to_vec() };
-    (names, seen.encode(rows))
 }
