@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
+use super::fate::{Effect, Fate, ReasonId};
+
 /// Counts of rows and results. In a finished run two equations hold:
 ///
 /// * `window + late = seen + repeated + left + unexplained`
@@ -69,48 +71,38 @@ pub struct Counts {
     pub fields: BTreeMap<String, u64>,
 }
 
-/// Result of a record that the sink accepted. The checkpoint stores results as these words.
-pub const SENT: &str = "sent";
-/// Reason after [`SENT`]: the payload opts the record out.
-pub const OPT_OUT: &str = "opt_out";
-/// Reason after [`SENT`]: the payload opts the record out, as its last accepted payload did.
-pub const OPT_OUT_AGAIN: &str = "opt_out_again";
-/// Reason after [`SENT`]: the payload opts in a record that had another status, or was opted out, before.
-pub const OPT_IN: &str = "opt_in";
-/// Reason after [`SENT`]: the payload deletes the record.
-pub const DELETION: &str = "deletion";
-/// Result of a record whose payload the sink has accepted before.
-pub const UNCHANGED: &str = "unchanged";
-/// Result of a record that a rule of the mapping left out.
-pub const SKIPPED: &str = "skipped";
-/// Result of a record that could not be delivered.
-pub const REJECTED: &str = "rejected";
-/// Result of a record of which the other listing had a newer version.
-pub const OUTDATED: &str = "outdated";
-
 impl Counts {
-    /// Counts one record by its result: one of the words above, followed by a space and the reason, if there
-    /// is one.
-    pub fn count(&mut self, fate: &str) {
-        let (word, reason) = fate.split_once(' ').unwrap_or((fate, ""));
-        match word {
-            SENT => {
+    /// Counts one record by its fate.
+    pub fn count(&mut self, fate: Fate) {
+        match fate {
+            Fate::Sent(effect) => {
                 self.sent += 1;
-                self.opt_outs += u64::from(reason == OPT_OUT || reason == OPT_OUT_AGAIN);
-                self.known_opt_outs += u64::from(reason == OPT_OUT_AGAIN);
-                self.opt_ins += u64::from(reason == OPT_IN);
-                self.deletions += u64::from(reason == DELETION);
+                self.opt_outs += u64::from(matches!(effect, Effect::OptOut | Effect::OptOutAgain));
+                self.known_opt_outs += u64::from(effect == Effect::OptOutAgain);
+                self.opt_ins += u64::from(effect == Effect::OptIn);
+                self.deletions += u64::from(effect == Effect::Deletion);
             }
-            UNCHANGED => self.unchanged += 1,
-            SKIPPED => *self.skipped.entry(reason.to_owned()).or_default() += 1,
-            REJECTED => *self.rejected.entry(reason.to_owned()).or_default() += 1,
-            _ => self.superseded += 1,
+            Fate::Unchanged => self.unchanged += 1,
+            Fate::Skipped(reason) => count_reason(&mut self.skipped, reason),
+            Fate::Rejected(reason) => count_reason(&mut self.rejected, reason),
+            Fate::Outdated => self.superseded += 1,
         }
     }
 
     /// Whether the run sent nothing and no record has disappeared from the listing.
     pub fn brought_nothing(&self) -> bool {
         self.sent == 0 && self.unlisted == 0
+    }
+}
+
+/// Adds one record to the counts by reason.
+fn count_reason(reasons: &mut BTreeMap<String, u64>, reason: ReasonId) {
+    let reason = reason.as_str();
+    match reasons.get_mut(reason) {
+        Some(count) => *count += 1,
+        None => {
+            reasons.insert(reason.to_owned(), 1);
+        }
     }
 }
 
@@ -147,8 +139,8 @@ impl fmt::Display for Counts {
         if self.unchanged > 0 {
             write!(f, ", {} unchanged", self.unchanged)?;
         }
-        write_reasons(f, SKIPPED, &self.skipped)?;
-        write_reasons(f, REJECTED, &self.rejected)?;
+        write_reasons(f, "skipped", &self.skipped)?;
+        write_reasons(f, "rejected", &self.rejected)?;
         if self.superseded > 0 {
             write!(f, ", {} superseded", self.superseded)?;
         }

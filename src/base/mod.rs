@@ -7,6 +7,7 @@ pub mod clock;
 pub mod consent;
 pub mod counts;
 pub mod declared;
+pub mod fate;
 pub mod fault;
 pub mod record;
 pub mod redact;

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    base::counts::counted,
+    base::{
+        counts::counted,
+        fate::{Effect, Fate},
+    },
     store::{progress, seen::Seen},
 };
 
@@ -12,16 +15,16 @@ use crate::{
 fn every_fate_is_counted_in_its_place() {
     let mut counts = Counts::default();
     let fates = [
-        ("sent", 1),
-        ("sent opt_out", 2),
-        ("sent opt_out_again", 3),
-        ("sent opt_in", 4),
-        ("sent deletion", 5),
-        ("unchanged", 6),
-        ("skipped pending", 7),
-        ("skipped archived", 8),
-        ("rejected no_id", 9),
-        ("outdated", 10),
+        (Fate::Sent(Effect::None), 1),
+        (Fate::Sent(Effect::OptOut), 2),
+        (Fate::Sent(Effect::OptOutAgain), 3),
+        (Fate::Sent(Effect::OptIn), 4),
+        (Fate::Sent(Effect::Deletion), 5),
+        (Fate::Unchanged, 6),
+        (Fate::skipped("pending"), 7),
+        (Fate::skipped("archived"), 8),
+        (Fate::rejected("no_id"), 9),
+        (Fate::Outdated, 10),
     ];
     for (fate, times) in fates {
         (0..times).for_each(|_| counts.count(fate));
@@ -45,7 +48,12 @@ fn every_fate_is_counted_in_its_place() {
 #[test]
 fn every_known_record_is_counted_once_by_its_latest_fate() {
     let mut seen = Seen::default();
-    for (key, fate) in [(1, "sent"), (2, "skipped pending"), (3, "sent opt_out"), (1, "rejected no_id")] {
+    for (key, fate) in [
+        (1, Fate::Sent(Effect::None)),
+        (2, Fate::skipped("pending")),
+        (3, Fate::Sent(Effect::OptOut)),
+        (1, Fate::rejected("no_id")),
+    ] {
         seen.insert(progress::Row { key, second: 0 }, "subscribed", fate);
     }
     let mut counts = Counts::default();

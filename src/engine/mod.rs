@@ -12,7 +12,7 @@ mod guard;
 mod in_flight;
 pub mod paging;
 mod pass;
-mod pending;
+pub mod pending;
 pub mod plan;
 pub mod replay;
 pub mod run;

@@ -68,10 +68,8 @@ pub enum Preparation {
 
 /// Maps a record, and encodes the payloads as the sink would send them. Sends nothing.
 pub fn prepare(pipeline: &Pipeline, record: &Record) -> Preparation {
-    if let Some(why) = &record.unreadable {
-        let detail = Some(format!("{UNREADABLE}: {why}"));
-        let rejection = Rejection { detail, ..Rejection::new(UNREADABLE) };
-        return Preparation::Reject(RejectedRecord::unmapped(record, rejection));
+    if record.unreadable.is_some() {
+        return Preparation::Reject(RejectedRecord::unreadable(record));
     }
     let Outgoing { bodies, opts_out, opts_in, left_out } = match pipeline.mapping.map(record) {
         Mapped::Send(outgoing) => outgoing,
@@ -171,8 +169,14 @@ impl PendingRecord {
 const TOO_LARGE: Reason = "too_large";
 
 impl RejectedRecord {
+    /// Makes a rejected record of one that can't be read.
+    pub fn unreadable(record: &Record) -> Self {
+        let detail = record.unreadable.as_ref().map(|why| format!("{UNREADABLE}: {why}"));
+        RejectedRecord::unmapped(record, Rejection { detail, ..Rejection::new(UNREADABLE) })
+    }
+
     /// Makes a rejected record of one that could not be mapped.
-    pub fn unmapped(record: &Record, rejection: Rejection) -> Self {
+    fn unmapped(record: &Record, rejection: Rejection) -> Self {
         RejectedRecord {
             key: record_key(&record.key),
             id: record.key.as_str().into(),

@@ -11,20 +11,23 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    deliver::{PendingRecord, Prepared, deliver, prepare},
+    deliver::{close, deliver},
+    in_flight::Delivered,
+    pending::{PendingRecord, Preparation, RejectedRecord, prepare, prepare_deletion},
     plan::Pipeline,
 };
 use crate::{
     base::{
-        counts::{REJECTED, SENT, SKIPPED, write_reasons},
+        counts::{Counts, write_reasons},
+        fate::{Effect, Fate},
         fault::Fault,
         record::{Record, UNREADABLE, is_nameless},
     },
-    sink::Deletion,
+    sink::{Deletions, Settles},
     store::{
         cache::DeliveryCache,
         dead_letter::{self, DeadLetter},
-        ledger::{self, Delivered},
+        ledger,
         progress::{Row, UNTIMED},
         seen::{Seen, record_key},
     },
@@ -54,10 +57,9 @@ pub struct Letters {
 pub struct Replayed {
     /// Number of different records.
     pub letters: usize,
-    /// Number of records accepted; in a dry run, of those that would be sent.
-    pub sent: usize,
-    pub skipped: BTreeMap<String, u64>,
-    pub rejected: BTreeMap<String, u64>,
+    /// Counts of the records that are still at the source, by their fates. In a dry run, `sent` are those that
+    /// would be sent.
+    pub counts: Counts,
     /// Number of records that are no longer at the source.
     pub gone: usize,
     /// Number of lines that are no dead letters; they stay in the file.
@@ -90,16 +92,16 @@ pub async fn run(pipeline: &Pipeline, letters: &Letters) -> Result<Replayed, Fau
     let (nameless, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(key, _)| is_nameless(key));
     if !nameless.is_empty() {
         replayed.nameless = nameless.len();
-        replayed.rejected.insert(UNREADABLE.to_owned(), nameless.len() as u64);
+        replayed.counts.rejected.insert(UNREADABLE.to_owned(), nameless.len() as u64);
     }
-    for wanted in wanted.chunks(pipeline.sink.limits().records) {
+    for wanted in wanted.chunks(pipeline.spec.limits.records) {
         let found: Vec<Option<Record>> = stream::iter(wanted)
             .map(|(key, _)| pipeline.source.find(key))
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
         let mut fates = Fates::new(&letters.entry);
-        let (found, gone) = fates.found(wanted, found, pipeline.sink.deletion() == Deletion::Sent);
+        let (found, gone) = fates.found(wanted, found, pipeline.spec.deletions == Deletions::Sent);
         fates.send(pipeline, &found, gone, letters).await?;
         fates.keep_opt_outs(wanted);
         fates.count(&mut replayed);
@@ -139,19 +141,11 @@ fn wanted(read: Vec<DeadLetter>, letters: &Letters) -> BTreeMap<String, ReplayTa
     wanted
 }
 
-/// The fate of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Fate {
-    Gone,
-    Skipped(String),
-    Sent,
-    Rejected(String),
-}
-
-/// The fates of some records, by their keys.
+/// The fates of some records.
 struct Fates {
     entry: String,
-    known: BTreeMap<String, Fate>,
+    /// The fate of each record, by its key; `None` for a record that is gone at the source.
+    known: BTreeMap<String, Option<Fate>>,
     /// New dead letters of the records that were rejected again.
     letters: Vec<DeadLetter>,
 }
@@ -173,9 +167,9 @@ impl Fates {
         for ((key, wanted), record) in wanted.iter().zip(found) {
             match record {
                 None if wanted.deleted && deletes => gone.push(key.clone()),
-                None => self.note(key, Fate::Gone),
+                None => self.note(key, None),
                 Some(record) if record.changed < wanted.changed => {
-                    self.note(key, Fate::Rejected("older_picture".into()));
+                    self.note(key, Some(Fate::rejected("older_picture")));
                 }
                 Some(record) => records.push(record),
             }
@@ -186,8 +180,8 @@ impl Fates {
     /// Keeps the opt-outs of records that are now gone or skipped: a person has to handle them.
     fn keep_opt_outs(&mut self, wanted: &[(String, ReplayTarget)]) {
         for (key, _) in wanted.iter().filter(|(_, wanted)| wanted.opts_out) {
-            if matches!(self.known.get(key), Some(Fate::Gone | Fate::Skipped(_))) {
-                self.note(key, Fate::Rejected("opt_out_undelivered".into()));
+            if matches!(self.known.get(key), Some(None | Some(Fate::Skipped(_)))) {
+                self.note(key, Some(Fate::rejected("opt_out_undelivered")));
             }
         }
     }
@@ -200,44 +194,50 @@ impl Fates {
         gone: Vec<String>,
         letters: &Letters,
     ) -> Result<(), Fault> {
-        let mut batch: Vec<PendingRecord> =
-            gone.into_iter().map(|key| PendingRecord::deletion(key, None)).collect();
-        let now = || pipeline.source.now();
-        for record in records {
-            match prepare(pipeline, record) {
-                Prepared::Send(pending, _) => batch.push(pending),
-                Prepared::Skip(reason) => self.note(&record.key, Fate::Skipped(reason.to_owned())),
-                Prepared::Reject(reason, pending) => {
-                    self.note(&record.key, Fate::Rejected(reason.to_owned()));
-                    // Without a payload, the dead letter would be the same as before.
-                    let letter = pending
-                        .map(|pending| pending.dead_letter(self.entry.clone(), reason.to_owned(), now()));
-                    self.letters.extend(letter);
-                }
+        let mut batch: Vec<PendingRecord> = vec![];
+        let now = pipeline.source.now();
+        for key in gone {
+            match prepare_deletion(pipeline, &key, None) {
+                Ok(pending) => batch.push(pending),
+                Err(rejected) => self.reject(rejected, now),
             }
         }
-        batch.iter().for_each(|pending| self.note(&pending.payload.key, Fate::Sent));
+        for record in records {
+            match prepare(pipeline, record) {
+                Preparation::Send(pending, _) => batch.push(pending),
+                Preparation::Skip(reason) => self.note(&record.key, Some(Fate::skipped(reason))),
+                Preparation::Reject(rejected) => self.reject(rejected, now),
+            }
+        }
+        batch.iter().for_each(|pending| self.note(&pending.id, Some(Fate::Sent(Effect::None))));
         if letters.dry_run || batch.is_empty() {
             return Ok(());
         }
-        for (pending, problem) in deliver(pipeline, letters.unchanged.on(), batch).await?.refused {
-            self.note(&pending.payload.key, Fate::Rejected("refused".into()));
-            self.letters.push(pending.refused(self.entry.clone(), problem, now()));
-        }
+        let cache = letters.unchanged.on();
+        let Delivered { accepted, rejected } = deliver(pipeline, cache, batch).await?;
+        let unclosed = if pipeline.spec.settles == Settles::AtClose { accepted } else { vec![] };
+        close(pipeline, cache, unclosed).await?;
+        rejected.into_iter().for_each(|rejected| self.reject(rejected, pipeline.source.now()));
         Ok(())
     }
 
-    fn note(&mut self, key: &str, fate: Fate) {
+    /// Notes a rejected record. Without a payload, its dead letter would be the same as before.
+    fn reject(&mut self, rejected: RejectedRecord, now: DateTime<Utc>) {
+        self.note(&rejected.id, Some(Fate::rejected(rejected.rejection.reason)));
+        if rejected.has_payload() {
+            self.letters.push(rejected.dead_letter(self.entry.clone(), now));
+        }
+    }
+
+    fn note(&mut self, key: &str, fate: Option<Fate>) {
         self.known.insert(key.to_owned(), fate);
     }
 
     fn count(&self, replayed: &mut Replayed) {
         for fate in self.known.values() {
             match fate {
-                Fate::Gone => replayed.gone += 1,
-                Fate::Sent => replayed.sent += 1,
-                Fate::Skipped(reason) => *replayed.skipped.entry(reason.clone()).or_default() += 1,
-                Fate::Rejected(reason) => *replayed.rejected.entry(reason.clone()).or_default() += 1,
+                Some(fate) => replayed.counts.count(*fate),
+                None => replayed.gone += 1,
             }
         }
     }
@@ -247,12 +247,16 @@ impl Fates {
     async fn record(&self, records: &[Record], folder: &Path, until: DateTime<Utc>) -> Result<(), Fault> {
         let mut seen = Seen::default();
         for record in records.iter().filter(|record| record.changed.is_some_and(|changed| changed <= until)) {
-            if matches!(self.known[&record.key], Fate::Sent | Fate::Skipped(_)) {
+            if matches!(self.known[&record.key], Some(Fate::Sent(_) | Fate::Skipped(_))) {
                 let second = record.changed.map_or(UNTIMED, |changed| changed.timestamp());
-                seen.insert(Row { key: record_key(&record.key), second }, &record.status, SENT);
+                seen.insert(
+                    Row { key: record_key(&record.key), second },
+                    &record.status,
+                    Fate::Sent(Effect::None),
+                );
             }
         }
-        let delivered = Delivered {
+        let delivered = ledger::Delivered {
             seen: vec![&seen],
             whole: false,
             left_out: 0,
@@ -268,7 +272,7 @@ impl Fates {
 
     /// Updates the dead letters of the records that are still rejected, and removes the others.
     async fn keep(self, file: &Path) -> Result<(), Fault> {
-        let settled = self.known.iter().filter(|(_, fate)| !matches!(fate, Fate::Rejected(_)));
+        let settled = self.known.iter().filter(|(_, fate)| !fate.is_some_and(Fate::is_rejected));
         let settled: HashSet<u128> = settled.map(|(key, _)| record_key(key)).collect();
         dead_letter::append(file, self.letters).await?;
         dead_letter::tidy(file, &self.entry, settled).await
@@ -278,11 +282,12 @@ impl Fates {
 /// `3 dead letters: 1 sent, 1 skipped (1 pending), 0 rejected, 1 gone`
 impl fmt::Display for Replayed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Replayed { letters, sent, skipped, rejected, gone, unreadable, nameless, dry_run } = self;
+        let Replayed { letters, counts, gone, unreadable, nameless, dry_run } = self;
+        let Counts { sent, skipped, rejected, .. } = counts;
         let would = if *dry_run { "would be sent" } else { "sent" };
         write!(f, "{letters} dead {}: {sent} {would}", if *letters == 1 { "letter" } else { "letters" })?;
-        write_reasons(f, SKIPPED, skipped)?;
-        write_reasons(f, REJECTED, rejected)?;
+        write_reasons(f, "skipped", skipped)?;
+        write_reasons(f, "rejected", rejected)?;
         write!(f, ", {gone} gone")?;
         match nameless {
             0 => {}
@@ -314,11 +319,11 @@ mod tests {
     fn a_deletion_that_was_refused_is_sent_again_only_to_a_sink_that_accepts_deletions() {
         let wanted = |deleted| ("a".to_owned(), ReplayTarget { deleted, ..ReplayTarget::default() });
         for (deleted, deletes, gone, fate) in
-            [(true, true, 1, None), (true, false, 0, Some(Fate::Gone)), (false, true, 0, Some(Fate::Gone))]
+            [(true, true, 1, None), (true, false, 0, Some(None)), (false, true, 0, Some(None))]
         {
             let mut fates = Fates::new("e");
             let (records, told) = fates.found(&[wanted(deleted)], vec![None], deletes);
-            assert_eq!((records.len(), told.len(), fates.known.get("a").cloned()), (0, gone, fate));
+            assert_eq!((records.len(), told.len(), fates.known.get("a").copied()), (0, gone, fate));
         }
     }
 }

@@ -28,6 +28,7 @@ use super::{Ended, Pipeline, Plan, run};
 use crate::{
     base::{
         clock::Clock,
+        fate::{Effect, Fate},
         fault::Fault,
         record::{Mapped, Outgoing, Payload, Reason, Record},
         time,
@@ -323,7 +324,7 @@ async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ende
 }
 
 /// Returns the rows that are settled according to the checkpoint, with their fates.
-async fn settled(folder: &Path) -> BTreeMap<u64, String> {
+async fn settled(folder: &Path) -> BTreeMap<u64, Fate> {
     let Some((header, lines)) = Checkpoint::open(folder, "null").await.unwrap().1 else {
         return BTreeMap::new();
     };
@@ -331,8 +332,7 @@ async fn settled(folder: &Path) -> BTreeMap<u64, String> {
     if header.pass == 1 {
         lines.iter().for_each(|line| assert!(seen.decode(&line.rows, &line.names).is_some()));
     }
-    let fate =
-        |row: u64| seen.get(record_key(&row.to_string())).map(|known| seen.name(known.fate).to_owned());
+    let fate = |row: u64| seen.get(record_key(&row.to_string())).map(|known| known.fate);
     (0..ROWS).filter_map(|row| Some((row, fate(row)?))).collect()
 }
 
@@ -340,9 +340,11 @@ async fn settled(folder: &Path) -> BTreeMap<u64, String> {
 async fn assert_only_known_fates(folder: &Path, store: &Store, told: &str) -> BTreeSet<u64> {
     let settled = settled(folder).await;
     for (row, fate) in &settled {
-        match fate.as_str() {
-            "sent" => assert!(store.has(*row), "{told}: row {row} is settled, and was not accepted"),
-            fate => assert_eq!((fate, row % SKIPPED), ("skipped ninth", 0), "{told}: row {row}"),
+        match *fate {
+            Fate::Sent(Effect::None) => {
+                assert!(store.has(*row), "{told}: row {row} is settled, and was not accepted");
+            }
+            fate => assert_eq!((fate, row % SKIPPED), (Fate::skipped("ninth"), 0), "{told}: row {row}"),
         }
     }
     settled.into_keys().collect()

@@ -163,7 +163,7 @@ pub fn prepared(Payload { key, body }: &Payload) -> Prepared {
             serde_json::from_str::<Value>(body.get()).unwrap_or_default().to_string()
         }
         Some(body) => body.get().to_owned(),
-        None => json!({"key": key, "deleted": true}).to_string(),
+        None => json!({"key": &**key, "deleted": true}).to_string(),
     };
     Prepared::new(key, line)
 }

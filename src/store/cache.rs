@@ -24,7 +24,10 @@ use redb::{
 };
 
 use super::{files, seen::record_key};
-use crate::base::{counts::SENT, fault::Fault};
+use crate::base::{
+    fate::{Effect, Fate},
+    fault::Fault,
+};
 
 /// Name of the file: `unchanged-<digest of the sink>.redb`.
 const NAME: &str = "unchanged-";
@@ -53,8 +56,8 @@ pub struct CachedDelivery {
     pub request_id: String,
     /// Time at which the record was last read, to within ten minutes.
     pub seen: DateTime<Utc>,
-    /// Fate of the record at that time, in the words of a run's last line.
-    pub fate: String,
+    /// Fate of the record at that time.
+    pub fate: Fate,
 }
 
 /// The delivery cache of one list and sink.
@@ -138,7 +141,7 @@ impl DeliveryCache {
 
     /// Returns whether to write the fate of a record that was not sent: it has changed, or the last one is
     /// ten minutes old.
-    pub fn is_news(&self, kept: Option<&CachedDelivery>, fate: &str, now: DateTime<Utc>) -> bool {
+    pub fn is_news(&self, kept: Option<&CachedDelivery>, fate: Fate, now: DateTime<Utc>) -> bool {
         kept.is_none_or(|kept| kept.fate != fate || now - kept.seen >= NOTED)
     }
 
@@ -169,7 +172,7 @@ impl DeliveryCache {
                 for key in &keys {
                     let kept = table.get(key)?.map(|row| CachedDelivery::of(row.value()));
                     if let Some(kept) = kept {
-                        table.insert(key, CachedDelivery { print: 0, ..kept }.row())?;
+                        CachedDelivery { print: 0, ..kept }.put(table, *key)?;
                     }
                 }
                 Ok(())
@@ -192,10 +195,11 @@ impl DeliveryCache {
             return Ok(());
         }
         let work = move |path: &Path| {
+            let fate = Fate::Sent(Effect::None).to_string();
             change(path, |table| {
                 for AcceptedDelivery { key, digest, opted_out, request_id } in &accepted {
                     let (time, request_id) = (now.timestamp_millis(), request_id.as_deref().unwrap_or_default());
-                    table.insert(key, (*digest, *opted_out, time, request_id, time, SENT))?;
+                    table.insert(key, (*digest, *opted_out, time, request_id, time, fate.as_str()))?;
                 }
                 Ok(())
             })
@@ -208,7 +212,7 @@ impl DeliveryCache {
     /// # Errors
     ///
     /// The file could not be written.
-    pub async fn note(&self, fates: Vec<(u128, String)>, now: DateTime<Utc>) -> Result<(), Fault> {
+    pub async fn note(&self, fates: Vec<(u128, Fate)>, now: DateTime<Utc>) -> Result<(), Fault> {
         if fates.is_empty() {
             return Ok(());
         }
@@ -216,8 +220,8 @@ impl DeliveryCache {
             change(path, |table| {
                 for (key, fate) in &fates {
                     let kept = table.get(key)?.map(|row| CachedDelivery::of(row.value()));
-                    let kept = kept.unwrap_or_else(|| CachedDelivery::nothing(now));
-                    table.insert(key, CachedDelivery { seen: now, fate: fate.clone(), ..kept }.row())?;
+                    let kept = kept.unwrap_or_else(|| CachedDelivery::unsent(now, *fate));
+                    CachedDelivery { seen: now, fate: *fate, ..kept }.put(table, *key)?;
                 }
                 Ok(())
             })
@@ -282,24 +286,21 @@ impl CachedDelivery {
             sent: (sent != 0).then(|| time(sent)),
             request_id: request_id.to_owned(),
             seen: time(seen),
-            fate: fate.to_owned(),
+            fate: Fate::parse(fate),
         }
     }
 
-    fn nothing(now: DateTime<Utc>) -> Self {
-        CachedDelivery {
-            print: 0,
-            opted_out: false,
-            sent: None,
-            request_id: String::new(),
-            seen: now,
-            fate: String::new(),
-        }
+    /// Returns the entry of a record of which the sink is not known to have accepted a payload.
+    fn unsent(now: DateTime<Utc>, fate: Fate) -> Self {
+        CachedDelivery { print: 0, opted_out: false, sent: None, request_id: String::new(), seen: now, fate }
     }
 
-    fn row(&self) -> Row<'_> {
-        let sent = self.sent.map_or(0, |sent| sent.timestamp_millis());
-        (self.print, self.opted_out, sent, &self.request_id, self.seen.timestamp_millis(), &self.fate)
+    fn put(&self, table: &mut Table, key: u128) -> Result<(), redb::Error> {
+        let (sent, fate) = (self.sent.map_or(0, |sent| sent.timestamp_millis()), self.fate.to_string());
+        let seen = self.seen.timestamp_millis();
+        table
+            .insert(key, (self.print, self.opted_out, sent, self.request_id.as_str(), seen, fate.as_str()))?;
+        Ok(())
     }
 }
 
@@ -427,7 +428,8 @@ mod tests {
         assert!(!memory.holds(&kept, old, noon() + TimeDelta::days(7)));
         assert!(memory.holds(&kept, old, noon() - TimeDelta::minutes(5)), "a clock that was set back");
         assert!(kept.opted_out);
-        assert_eq!((kept.sent, kept.request_id.as_str(), kept.fate.as_str()), (Some(noon()), "r-1", "sent"));
+        let sent = Fate::Sent(Effect::None);
+        assert_eq!((kept.sent, kept.request_id.as_str(), kept.fate), (Some(noon()), "r-1", sent));
         memory.forget(vec![key]).await.unwrap();
         let kept = memory.recall(vec![key]).await.unwrap().remove(&key).unwrap();
         assert!(!memory.holds(&kept, old, noon()) && kept.sent == Some(noon()));
@@ -479,14 +481,13 @@ mod tests {
     async fn the_same_fate_is_written_every_ten_minutes_and_old_rows_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let (memory, key) = (memory(folder.path(), "s"), record_key("a"));
-        memory.note(vec![(key, "skipped pending".into())], noon()).await.unwrap();
+        let (pending, unchanged) = (Fate::skipped("pending"), Fate::Unchanged);
+        memory.note(vec![(key, pending)], noon()).await.unwrap();
         let kept = look(&memory, "a").await.unwrap().unwrap();
-        assert_eq!((kept.seen, kept.sent, kept.fate.as_str()), (noon(), None, "skipped pending"));
-        assert!(
-            memory.is_news(None, "unchanged", noon()) && memory.is_news(Some(&kept), "unchanged", noon())
-        );
-        assert!(!memory.is_news(Some(&kept), "skipped pending", noon()));
-        assert!(memory.is_news(Some(&kept), "skipped pending", noon() + NOTED));
+        assert_eq!((kept.seen, kept.sent, kept.fate), (noon(), None, pending));
+        assert!(memory.is_news(None, unchanged, noon()) && memory.is_news(Some(&kept), unchanged, noon()));
+        assert!(!memory.is_news(Some(&kept), pending, noon()));
+        assert!(memory.is_news(Some(&kept), pending, noon() + NOTED));
         memory.tidy(noon() + TimeDelta::days(7)).await.unwrap();
         assert!(look(&memory, "a").await.unwrap().is_some());
         memory.tidy(noon() + TimeDelta::days(8)).await.unwrap();

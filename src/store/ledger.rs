@@ -16,7 +16,7 @@ use super::{
     files,
     seen::{Seen, record_key},
 };
-use crate::base::{counts::REJECTED, fault::Fault};
+use crate::base::fault::Fault;
 
 const NAME: &str = "ledger";
 const VERSION: u32 = 1;
@@ -238,9 +238,8 @@ pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<u64, Fault> 
     {
         let newer = added.get(&key).is_none_or(|(second, _)| known.second >= *second);
         if newer {
-            let rejected = seen.name(known.fate).starts_with(REJECTED);
-            let mark = if rejected { REJECTED_AS } else { "" };
-            added.insert(key, (known.second, format!("{mark}{}", seen.name(known.status))));
+            let mark = if known.fate.is_rejected() { REJECTED_AS } else { "" };
+            added.insert(key, (known.second, format!("{mark}{}", seen.status(known.status))));
         }
     }
     let work = move |path: &Path| {
@@ -337,12 +336,18 @@ mod passes;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{base::time, store::progress::Row};
+    use crate::{
+        base::{
+            fate::{Effect, Fate},
+            time,
+        },
+        store::progress::Row,
+    };
 
     fn seen(rows: &[(u128, i64, &str)]) -> Seen {
         let mut seen = Seen::default();
         rows.iter().for_each(|(key, second, status)| {
-            seen.insert(Row { key: *key, second: *second }, status, "sent")
+            seen.insert(Row { key: *key, second: *second }, status, Fate::Sent(Effect::None))
         });
         seen
     }
@@ -396,7 +401,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (a, b, c) = (record_key("a"), record_key("b"), record_key("c"));
         let mut listed = seen(&[(a, 5, "subscribed"), (b, 6, "subscribed"), (c, 7, "cleaned")]);
-        listed.set_fate(b, "rejected no_id");
+        listed.set_fate(b, Fate::rejected("no_id"));
         add(folder.path(), &listed, &seen(&[]), true, "2026-11-21").await;
         let ledger = Ledger::load(folder.path()).await.unwrap().unwrap();
         let settled = |key: &str| ledger.settled(key).map(|settled| (settled.status, settled.rejected));

@@ -3,13 +3,19 @@
 use std::{collections::HashSet, path::Path};
 
 use super::*;
-use crate::{base::time, store::progress::Row};
+use crate::{
+    base::{
+        fate::{Effect, Fate},
+        time,
+    },
+    store::progress::Row,
+};
 
 /// The records of one listing in one pass; every record has a status of its own choice.
 fn seen(rows: &[(u128, i64, &str)]) -> Seen {
     let mut seen = Seen::default();
     rows.iter().for_each(|(key, second, status)| {
-        seen.insert(Row { key: *key, second: *second }, status, "sent");
+        seen.insert(Row { key: *key, second: *second }, status, Fate::Sent(Effect::None));
     });
     seen
 }
@@ -169,7 +175,7 @@ async fn a_ledger_of_another_version_or_with_other_rows_than_it_says_is_none() {
 async fn a_census_counts_every_status_and_a_waiting_letter_as_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let mut rows = seen(&[(1, 5, "subscribed"), (2, 6, "subscribed"), (3, 7, "cleaned"), (4, 7, "cleaned")]);
-    rows.set_fate(3, "rejected no_id");
+    rows.set_fate(3, Fate::rejected("no_id"));
     add(folder.path(), Delivered { seen: vec![&rows], ..pass("2026-11-21") }).await.unwrap();
     let census = Ledger::load(folder.path()).await.unwrap().unwrap().census(&HashSet::from([2, 3]));
     assert_eq!(census.len(), 2);

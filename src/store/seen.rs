@@ -1,6 +1,5 @@
 //! The fate of every record of a pass: used to drop records that were read twice, to count, and for the
-//! checkpoint and the ledger. A fate is `sent`, `skipped` or `rejected` with its reason, or another word of
-//! [`counts`](crate::base::counts).
+//! checkpoint and the ledger.
 
 use std::collections::HashMap;
 
@@ -8,25 +7,37 @@ use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use chrono::{DateTime, Utc};
 
 use super::progress::Row;
-use crate::base::counts::Counts;
+use crate::base::{counts::Counts, fate::Fate};
 
 /// What is known of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
     /// The second of its last change.
     pub second: i64,
-    /// Indices of its status and its fate in the names.
+    /// Index of its status; see [`Seen::status`].
     pub status: u8,
-    pub fate: u8,
+    pub fate: Fate,
 }
 
 /// The records of one listing in one pass, by the fingerprint of their key.
 #[derive(Debug, Default)]
 pub struct Seen {
     known: HashMap<u128, Known>,
-    /// Statuses and fates, such as `subscribed` and `skipped pending`.
-    names: Vec<String>,
+    /// Statuses that records have or had, such as `subscribed`.
+    statuses: Vec<String>,
+    /// Fates that records have or had. Where there is no space for one, its form with the reason `other` is
+    /// here instead.
+    fates: Vec<Fate>,
 }
+
+/// Maximum number of different statuses and fates of a listing, after which new ones become `other`. Ten names
+/// are still added then: the status `other`, the seven fates without a reason, and the two with the reason
+/// `other`. With them a line has at most 250 names: their index is one byte, and earlier versions read no
+/// more than 250.
+const NAMES: usize = 240;
+
+/// Status of records whose own status has no space.
+const OTHER: &str = "other";
 
 /// Bytes of a row: key, second, status, fate.
 const ROW: usize = 16 + 8 + 1 + 1;
@@ -55,44 +66,64 @@ impl Seen {
         self.known.len()
     }
 
-    pub fn name(&self, place: u8) -> &str {
-        self.names.get(usize::from(place)).map_or("", String::as_str)
-    }
-
-    pub fn names(&self) -> &[String] {
-        &self.names
+    /// Returns the status of this index.
+    pub fn status(&self, index: u8) -> &str {
+        self.statuses.get(usize::from(index)).map_or("", String::as_str)
     }
 
     /// Adds a record, or replaces an older version of it.
-    pub fn insert(&mut self, row: Row, status: &str, fate: &str) {
-        let (status, fate) = (self.place(status), self.place(fate));
+    pub fn insert(&mut self, row: Row, status: &str, fate: Fate) {
+        let status = self.status_index(status);
+        self.note(fate);
         self.known.insert(row.key, Known { second: row.second, status, fate });
     }
 
     /// Replaces the fate of a record.
-    pub fn set_fate(&mut self, key: u128, fate: &str) {
-        if self.known.contains_key(&key) {
-            let fate = self.place(fate);
-            self.known.entry(key).and_modify(|known| known.fate = fate);
+    pub fn set_fate(&mut self, key: u128, fate: Fate) {
+        if let Some(known) = self.known.get_mut(&key) {
+            known.fate = fate;
+            self.note(fate);
         }
     }
 
-    /// Returns the index of a name. A source with more than 250 different names has the further ones counted
-    /// as `other`.
-    fn place(&mut self, name: &str) -> u8 {
-        const MOST: usize = 250;
-        if let Some(place) = self.names.iter().position(|known| known == name) {
-            return place as u8;
+    fn has_space(&self) -> bool {
+        self.statuses.len() + self.fates.len() < NAMES
+    }
+
+    /// Returns the index of a status; that of `other` if there is no space for another one.
+    fn status_index(&mut self, status: &str) -> u8 {
+        let index = |statuses: &[String], status| statuses.iter().position(|known| known == status);
+        if let Some(known) = index(&self.statuses, status) {
+            return known as u8;
         }
-        if self.names.len() <= MOST {
-            self.names.push(if self.names.len() < MOST { name } else { "other" }.to_owned());
+        let status = if self.has_space() { status } else { OTHER };
+        index(&self.statuses, status).unwrap_or_else(|| {
+            self.statuses.push(status.to_owned());
+            self.statuses.len() - 1
+        }) as u8
+    }
+
+    /// Adds a fate to those that the checkpoint names.
+    fn note(&mut self, fate: Fate) {
+        if self.fates.contains(&fate) {
+            return;
         }
-        (self.names.len() - 1) as u8
+        let fate = if self.has_space() { fate } else { fate.with_other_reason() };
+        if !self.fates.contains(&fate) {
+            self.fates.push(fate);
+        }
+    }
+
+    /// Returns the index of a fate among the names of a line.
+    fn fate_index(&self, fate: Fate) -> u8 {
+        let index = |fate| self.fates.iter().position(|known| *known == fate);
+        let noted = index(fate).or_else(|| index(fate.with_other_reason())).unwrap_or_default();
+        (self.statuses.len() + noted) as u8
     }
 
     /// Counts every record once, by its fate.
     pub fn count(&self, counts: &mut Counts) {
-        self.known.values().for_each(|known| counts.count(self.name(known.fate)));
+        self.known.values().for_each(|known| counts.count(known.fate));
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (u128, Known)> {
@@ -110,28 +141,34 @@ impl Seen {
         self.known.values().filter(|known| known.second > second).count() as u64
     }
 
-    /// Returns what is known of these rows, as text for a file.
-    pub fn encode(&self, rows: &[Row]) -> String {
+    /// Returns what is known of these rows, for a line of the checkpoint: the names of statuses and fates, and
+    /// a text that refers to them by their indices. Without rows there are no names.
+    pub fn encode(&self, rows: &[Row]) -> (Vec<String>, String) {
         let mut bytes = Vec::with_capacity(rows.len() * ROW);
         for row in rows {
             let Some(known) = self.known.get(&row.key) else { continue };
             bytes.extend(row.key.to_be_bytes());
             bytes.extend(known.second.to_be_bytes());
-            bytes.extend([known.status, known.fate]);
+            bytes.extend([known.status, self.fate_index(known.fate)]);
         }
-        STANDARD_NO_PAD.encode(bytes)
+        let fates = self.fates.iter().map(Fate::to_string);
+        let names =
+            if rows.is_empty() { vec![] } else { self.statuses.iter().cloned().chain(fates).collect() };
+        (names, STANDARD_NO_PAD.encode(bytes))
     }
 
-    /// Adds the rows of a text that [`Self::encode`] returned, with the names of that time. Returns the rows
-    /// in their order, or `None` if the text is incomplete.
+    /// Adds the rows of a text that [`Self::encode`] returned, with its names. Returns the rows in their order,
+    /// or `None` if the text is incomplete or refers to a name that is missing.
     pub fn decode(&mut self, text: &str, names: &[String]) -> Option<Vec<Row>> {
         let bytes = STANDARD_NO_PAD.decode(text).ok().filter(|bytes| bytes.len() % ROW == 0)?;
+        // Earlier versions mix statuses and fates, so any name can be either.
+        let fates: Vec<Fate> = names.iter().map(|name| Fate::parse(name)).collect();
         let mut rows = Vec::with_capacity(bytes.len() / ROW);
         for row in bytes.chunks_exact(ROW) {
             let key = u128::from_be_bytes(row[..16].try_into().ok()?);
             let second = i64::from_be_bytes(row[16..24].try_into().ok()?);
-            let name = |place: u8| names.get(usize::from(place));
-            self.insert(Row { key, second }, name(row[24])?, name(row[25])?);
+            let (status, fate) = (names.get(usize::from(row[24]))?, fates.get(usize::from(row[25]))?);
+            self.insert(Row { key, second }, status, *fate);
             rows.push(Row { key, second });
         }
         Some(rows)
@@ -143,6 +180,31 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::base::fate::Effect;
+
+    /// The fates that have no reason.
+    const PLAIN: [Fate; 7] = [
+        Fate::Sent(Effect::None),
+        Fate::Sent(Effect::OptOut),
+        Fate::Sent(Effect::OptOutAgain),
+        Fate::Sent(Effect::OptIn),
+        Fate::Sent(Effect::Deletion),
+        Fate::Unchanged,
+        Fate::Outdated,
+    ];
+
+    fn row(key: usize) -> Row {
+        Row { key: key as u128, second: 0 }
+    }
+
+    /// Returns key, status and fate of every row of a line, read by the format alone, as earlier versions do.
+    fn read(names: &[String], text: &str) -> Vec<(u128, String, String)> {
+        let bytes = STANDARD_NO_PAD.decode(text).unwrap();
+        let name = |index: u8| names[usize::from(index)].clone();
+        let row =
+            |row: &[u8]| (u128::from_be_bytes(row[..16].try_into().unwrap()), name(row[24]), name(row[25]));
+        bytes.chunks(ROW).map(row).collect()
+    }
 
     proptest! {
         #[test]
@@ -150,22 +212,27 @@ mod tests {
             records in prop::collection::vec((any::<u128>(), any::<i64>(), 0usize..3, 0usize..3), 0..50),
             strangers in 0usize..3,
         ) {
-            let (statuses, fates) = (["subscribed", "cleaned", "vip"], ["sent", "skipped pending", "rejected no_id"]);
+            let statuses = ["subscribed", "cleaned", "vip"];
+            let fates = [Fate::Sent(Effect::None), Fate::skipped("pending"), Fate::rejected("no_id")];
             let mut seen = Seen::default();
             let rows: Vec<Row> = records.iter().map(|(key, second, ..)| Row { key: *key, second: *second }).collect();
             for (row, (_, _, status, fate)) in rows.iter().zip(&records) {
                 seen.insert(*row, statuses[*status], fates[*fate]);
             }
-            // In the next process, the names may have other indices.
+            // In the next process, the statuses may have other indices.
             let mut again = Seen::default();
-            (0..strangers).for_each(|n| again.insert(Row { key: n as u128, second: 0 }, fates[n], statuses[n]));
-            let back = again.decode(&seen.encode(&rows), seen.names());
+            (0..strangers).for_each(|n| again.insert(row(n), statuses[2 - n], fates[2 - n]));
+            let (names, text) = seen.encode(&rows);
+            let back = again.decode(&text, &names);
             prop_assert_eq!(back.map(|rows| rows.len()), Some(rows.len()));
             for (key, known) in seen.iter() {
                 let found = again.get(key).unwrap();
-                prop_assert_eq!(found.second, known.second);
-                prop_assert_eq!(again.name(found.status), seen.name(known.status));
-                prop_assert_eq!(again.name(found.fate), seen.name(known.fate));
+                prop_assert_eq!((found.second, found.fate), (known.second, known.fate));
+                prop_assert_eq!(again.status(found.status), seen.status(known.status));
+            }
+            for (key, status, fate) in read(&names, &text) {
+                let known = seen.get(key).unwrap();
+                prop_assert_eq!((status.as_str(), fate), (seen.status(known.status), known.fate.to_string()));
             }
         }
     }
@@ -173,10 +240,82 @@ mod tests {
     #[test]
     fn an_incomplete_text_or_one_without_names_is_refused() {
         let mut seen = Seen::default();
-        seen.insert(Row { key: 1, second: 2 }, "subscribed", "sent");
-        let text = seen.encode(&[Row { key: 1, second: 2 }]);
-        assert!(Seen::default().decode(&text[..text.len() - 1], seen.names()).is_none());
+        seen.insert(Row { key: 1, second: 2 }, "subscribed", Fate::Sent(Effect::None));
+        let (names, text) = seen.encode(&[Row { key: 1, second: 2 }]);
+        assert!(Seen::default().decode(&text[..text.len() - 1], &names).is_none());
         assert!(Seen::default().decode(&text, &[]).is_none());
-        assert!(Seen::default().decode(&text, seen.names()).is_some());
+        assert!(Seen::default().decode(&text, &names[..1]).is_none());
+        assert!(Seen::default().decode(&text, &names).is_some());
+    }
+
+    /// Names and rows as an earlier version wrote them: statuses and fates in the order in which they occurred.
+    #[test]
+    fn the_rows_of_an_earlier_version_are_read() {
+        let names =
+            ["subscribed", "sent", "pending", "skipped pending", "sent opt_out", "other", "sent later"];
+        let fates =
+            [Fate::Sent(Effect::None), Fate::skipped("pending"), Fate::Sent(Effect::OptOut), Fate::Outdated];
+        let mut bytes = Vec::new();
+        for (key, status, fate) in [(1u128, 0, 1), (2, 2, 3), (3, 0, 4), (4, 5, 5)] {
+            bytes.extend(key.to_be_bytes());
+            bytes.extend(7i64.to_be_bytes());
+            bytes.extend([status, fate]);
+        }
+        let mut seen = Seen::default();
+        let rows = seen.decode(&STANDARD_NO_PAD.encode(bytes), &names.map(str::to_owned)).unwrap();
+        assert_eq!(rows, [1, 2, 3, 4].map(|key| Row { key, second: 7 }));
+        let known = rows.iter().map(|row| seen.get(row.key).unwrap());
+        let found: Vec<_> = known.map(|known| (seen.status(known.status), known.fate)).collect();
+        let statuses = ["subscribed", "pending", "subscribed", "other"];
+        assert_eq!(found, statuses.into_iter().zip(fates).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_line_names_all_statuses_and_fates_so_far_and_without_rows_none() {
+        let mut seen = Seen::default();
+        seen.insert(row(1), "subscribed", Fate::Sent(Effect::None));
+        seen.insert(row(2), "pending", Fate::skipped("pending"));
+        seen.set_fate(1, Fate::rejected("refused"));
+        seen.set_fate(3, Fate::Unchanged);
+        let (names, text) = seen.encode(&[row(1)]);
+        assert_eq!(names, ["subscribed", "pending", "sent", "skipped pending", "rejected refused"]);
+        assert_eq!(read(&names, &text), [(1, "subscribed".into(), "rejected refused".into())]);
+        assert_eq!(seen.encode(&[]), (vec![], String::new()));
+    }
+
+    /// Earlier versions read 250 names of a listing. Whichever come first, the kinds of the fates stay as they
+    /// are; statuses and reasons without a place become `other`.
+    #[test]
+    fn more_statuses_and_reasons_than_a_line_can_name_become_other() {
+        let reason = |n: usize| Fate::parse(&format!("{} many_{n}", ["skipped", "rejected"][n % 2]));
+        for (statuses, reasons) in [(300, 0), (300, 300), (0, 300), (120, 120)] {
+            let mut seen = Seen::default();
+            let status = |n: usize| format!("status_{n}");
+            (0..statuses).for_each(|n| seen.insert(row(n), &status(n), PLAIN[0]));
+            (0..reasons).for_each(|n| seen.insert(row(1000 + n), "subscribed", reason(n)));
+            (0..7).for_each(|n| seen.insert(row(2000 + n), "subscribed", PLAIN[n]));
+            let rows: Vec<Row> = seen.iter().map(|(key, _)| Row { key, second: 0 }).collect();
+            let (names, text) = seen.encode(&rows);
+            assert!(names.len() <= 250, "{} names for {statuses} statuses, {reasons} reasons", names.len());
+            let mut others = 0;
+            for (key, status, fate) in read(&names, &text) {
+                let known = seen.get(key).unwrap();
+                assert_eq!(status, seen.status(known.status));
+                others += usize::from(fate != known.fate.to_string());
+                assert!([known.fate, known.fate.with_other_reason()].contains(&Fate::parse(&fate)), "{fate}");
+                assert!(names.len() >= 240 || Fate::parse(&fate) == known.fate, "there was space for {fate}");
+            }
+            assert_eq!(others > 0, statuses + reasons > 240 && reasons > 0, "{statuses}, {reasons}");
+            let mut again = Seen::default();
+            assert!(again.decode(&text, &names).is_some());
+            let (mut before, mut after) = (Counts::default(), Counts::default());
+            (seen.count(&mut before), again.count(&mut after));
+            let sum = |counts: &Counts| {
+                let [skipped, rejected] =
+                    [&counts.skipped, &counts.rejected].map(|all| all.values().sum::<u64>());
+                (counts.sent, counts.opt_outs, counts.unchanged, counts.superseded, skipped, rejected)
+            };
+            assert_eq!(sum(&before), sum(&after));
+        }
     }
 }

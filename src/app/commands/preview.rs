@@ -11,12 +11,15 @@ use crate::{
     app::wiring::Keys,
     base::{
         fault::Fault,
-        record::{LeftOut, Mapped, Outgoing, Payload, Record, UNREADABLE},
+        record::{LeftOut, Mapped, Outgoing, Record, UNREADABLE},
         window::{Listing, Span, Window},
     },
     cli::{self, exit},
-    engine::plan::Pipeline,
-    sink::Deletion,
+    engine::{
+        pending::{Preparation, prepare},
+        plan::Pipeline,
+    },
+    sink::Deletions,
     source::{CursorPaging, Paging},
     state::Entry,
     store::ledger,
@@ -101,22 +104,22 @@ fn told(pipeline: &Pipeline, record: &Record) -> String {
     }
     if record.deleted {
         return told
-            + match pipeline.sink.deletion() {
-                Deletion::Sent => "Sent: a deletion\n",
-                Deletion::Ignored => "Not sent: skipped, deleted\n",
+            + match pipeline.spec.deletions {
+                Deletions::Sent => "Sent: a deletion\n",
+                Deletions::Ignored => "Not sent: skipped, deleted\n",
             };
     }
     match pipeline.mapping.map(record) {
         Mapped::Skip(reason) => told += &format!("Not sent: skipped, {reason}\n"),
         Mapped::Reject(reason) => told += &format!("Not sent: rejected, {reason}\n"),
-        Mapped::Send(Outgoing { body, left_out, .. }) => {
-            let payload = Payload { key: record.key.clone(), body: Some(body) };
-            let refused = pipeline.sink.refusal(&payload);
+        Mapped::Send(Outgoing { bodies, left_out, .. }) => {
             let when =
                 if record.status == ARCHIVED { " if archived after a delivery of the list" } else { "" };
-            let head = format!("Sent{when}\n");
-            told += &refused.map_or(head, |reason| format!("Not sent: rejected, {reason}\n"));
-            told += &payload.body.map_or_else(String::new, |body| format!("{}\n", pretty(&body)));
+            told += &match prepare(pipeline, record) {
+                Preparation::Reject(rejected) => format!("Not sent: rejected, {}\n", rejected.rejection.reason),
+                _ => format!("Sent{when}\n"),
+            };
+            bodies.iter().for_each(|body| told += &format!("{}\n", pretty(body)));
             if !left_out.is_empty() {
                 told += "\nLeft out\n";
             }

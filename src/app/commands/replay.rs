@@ -127,10 +127,10 @@ async fn one(
         dry_run,
     };
     let replayed = replay::run(&pipeline, &letters).await?;
-    let then = match dry_run || replayed.rejected.is_empty() {
+    let then = match dry_run || replayed.counts.rejected.is_empty() {
         true => String::new(),
         false => format!("; the rejected records stay in {}", letters.file.display()),
     };
     writeln!(stdout(), "{name}: {replayed}{then}.")?;
-    Ok(if replayed.rejected.is_empty() { exit::DONE } else { exit::FAILED })
+    Ok(if replayed.counts.rejected.is_empty() { exit::DONE } else { exit::FAILED })
 }

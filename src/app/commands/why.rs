@@ -86,10 +86,9 @@ impl Found {
     fn told(&self, entry: &Entry, key: &str, remembers: bool, now: DateTime<Utc>) -> String {
         let mut lines: Vec<(&str, String)> = vec![];
         if let Some(kept) = &self.kept {
-            let fate = if kept.fate.is_empty() { "read" } else { &kept.fate };
             lines.push((
                 "last seen",
-                format!("{} UTC, or up to ten minutes later: {fate}", log_format(kept.seen)),
+                format!("{} UTC, or up to ten minutes later: {}", log_format(kept.seen), kept.fate),
             ));
             let request = match kept.request_id.as_str() {
                 "" => String::new(),

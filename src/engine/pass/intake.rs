@@ -6,20 +6,19 @@ use std::collections::{HashMap, HashSet};
 use super::{Context, outbox::Outbox};
 use crate::{
     base::{
-        counts::{
-            Counts, DELETION, OPT_IN, OPT_OUT, OPT_OUT_AGAIN, OUTDATED, REJECTED, SENT, SKIPPED, UNCHANGED,
-        },
-        fault::{Fault, Problem},
-        record::{LeftOut, Payload, Reason, Record, UNREADABLE},
+        counts::Counts,
+        fate::{Effect, Fate},
+        fault::Fault,
+        record::{LeftOut, Record},
         window::{Listing, Window},
     },
     engine::{
         clocks::Noticed,
         coverage::Rows,
-        deliver::{self, PendingRecord, Prepared, prepare},
         paging::listing::ListingProgress,
+        pending::{PendingRecord, Preparation, RejectedRecord, prepare, prepare_deletion},
     },
-    sink::Deletion,
+    sink::Deletions,
     store::{
         cache::{CachedDeliveries, CachedDelivery},
         ledger::Ledger,
@@ -44,7 +43,7 @@ pub(super) struct Intake<'a> {
     /// Cached deliveries of the records of the current page.
     memory: CachedDeliveries,
     /// Fates of records that were not sent, for the cache.
-    notes: Vec<(u128, String)>,
+    notes: Vec<(u128, Fate)>,
     /// Whether to skip payloads that the sink already has.
     holds_back: bool,
     /// Records that this pass has sent, if there is a cache.
@@ -133,12 +132,12 @@ impl<'a> Intake<'a> {
         }
         let kept = self.memory.remove(&row.key);
         let fate = self.fate(index, window, record, kept.as_ref(), outbox);
-        self.note_fate(row.key, &fate, kept.as_ref());
+        self.note_fate(row.key, fate, kept.as_ref());
         // A sent record is counted when it is accepted.
-        if !fate.starts_with(SENT) {
-            self.counts.count(&fate);
+        if !fate.is_sent() {
+            self.counts.count(fate);
         }
-        self.seen[index].insert(row, &record.status, &fate);
+        self.seen[index].insert(row, &record.status, fate);
     }
 
     fn fate(
@@ -148,28 +147,20 @@ impl<'a> Intake<'a> {
         record: &Record,
         kept: Option<&CachedDelivery>,
         outbox: &mut Outbox<'_>,
-    ) -> String {
+    ) -> Fate {
         if self.is_outdated(index, row(record)) {
-            return OUTDATED.to_owned();
+            return Fate::Outdated;
         }
         if record.unreadable.is_some() {
-            return self.reject_unreadable(record, window.listing == Listing::Archived, outbox);
+            return self.reject(unreadable(record, window.listing == Listing::Archived), outbox);
         }
         if record.deleted {
             return self.delete(record, kept, outbox);
         }
         match prepare(self.context.pipeline, record) {
-            Prepared::Send(pending, left_out) => self.send(record, pending, left_out, kept, outbox),
-            Prepared::Skip(reason) => format!("{SKIPPED} {reason}"),
-            Prepared::Reject(reason, None) => {
-                self.reject(record, reason, outbox);
-                format!("{REJECTED} {reason}")
-            }
-            Prepared::Reject(reason, Some(pending)) => {
-                let (entry, now) = (self.context.plan.entry(), self.context.pipeline.source.now());
-                outbox.reject(pending.dead_letter(entry, reason.to_owned(), now));
-                format!("{REJECTED} {reason}")
-            }
+            Preparation::Send(pending, left_out) => self.send(record, pending, left_out, kept, outbox),
+            Preparation::Skip(reason) => Fate::skipped(reason),
+            Preparation::Reject(rejected) => self.reject(rejected, outbox),
         }
     }
 
@@ -189,9 +180,9 @@ impl<'a> Intake<'a> {
         left_out: Vec<LeftOut>,
         kept: Option<&CachedDelivery>,
         outbox: &mut Outbox<'_>,
-    ) -> String {
+    ) -> Fate {
         if self.is_held_back(&pending, kept) {
-            return UNCHANGED.to_owned();
+            return Fate::Unchanged;
         }
         for LeftOut { field, reason } in left_out {
             *self.counts.fields.entry(format!("{field} {reason}")).or_default() += 1;
@@ -205,12 +196,12 @@ impl<'a> Intake<'a> {
         // Another version of the record may have been counted already.
         self.counts.opt_ins += u64::from(opts_in && !self.was_opted_in(pending.key));
         self.queue(pending, outbox);
-        match (opts_out, again) {
-            (true, true) => format!("{SENT} {OPT_OUT_AGAIN}"),
-            (true, false) => format!("{SENT} {OPT_OUT}"),
-            _ if opts_in => format!("{SENT} {OPT_IN}"),
-            _ => SENT.to_owned(),
-        }
+        Fate::Sent(match (opts_out, again) {
+            (true, true) => Effect::OptOutAgain,
+            (true, false) => Effect::OptOut,
+            _ if opts_in => Effect::OptIn,
+            _ => Effect::None,
+        })
     }
 
     /// Returns whether this payload opts in a record that was known with another status before the run, or
@@ -220,50 +211,52 @@ impl<'a> Intake<'a> {
         let other = before.is_some_and(|settled| settled.status != record.status);
         let withdrawn = self.known.is_some() && kept.is_some_and(|kept| kept.opted_out);
         (other || withdrawn)
-            && (pending.opts_in || self.context.pipeline.sink.opts_in(&pending.payload))
-            && !self.is_held(&pending.payload, kept)
+            && pending.opts_in
+            && !self.is_held(pending, kept)
     }
 
     /// Returns whether another version of the record was counted as an opt-in.
     fn was_opted_in(&self, key: u128) -> bool {
-        let mut fates = self.seen.iter().filter_map(|seen| Some(seen.name(seen.get(key)?.fate)));
-        fates.any(|fate| fate.split_once(' ') == Some((SENT, OPT_IN)))
+        self.fates(key).any(|fate| fate == Fate::Sent(Effect::OptIn))
     }
 
     /// Queues the deletion of a record that is gone at the source, if the sink accepts deletions.
-    fn delete(&mut self, record: &Record, kept: Option<&CachedDelivery>, outbox: &mut Outbox<'_>) -> String {
-        let pending = PendingRecord::deletion(record.key.clone(), record.changed);
-        match self.context.pipeline.sink.deletion() {
-            Deletion::Ignored => format!("{SKIPPED} deleted"),
-            Deletion::Sent if self.is_held_back(&pending, kept) => UNCHANGED.to_owned(),
-            Deletion::Sent => {
+    fn delete(&mut self, record: &Record, kept: Option<&CachedDelivery>, outbox: &mut Outbox<'_>) -> Fate {
+        let pipeline = self.context.pipeline;
+        if pipeline.spec.deletions == Deletions::Ignored {
+            return Fate::skipped("deleted");
+        }
+        match prepare_deletion(pipeline, &record.key, record.changed) {
+            Err(rejected) => self.reject(rejected, outbox),
+            Ok(pending) if self.is_held_back(&pending, kept) => Fate::Unchanged,
+            Ok(pending) => {
                 self.counts.deletions += 1;
                 self.queue(pending, outbox);
-                format!("{SENT} {DELETION}")
+                Fate::Sent(Effect::Deletion)
             }
         }
     }
 
-    /// Returns whether to skip the payload because the sink already has it. The cache is older than this
+    /// Returns whether to skip the payloads because the sink already has them. The cache is older than this
     /// pass, so it is not valid for a record that this pass has sent.
     fn is_held_back(&self, pending: &PendingRecord, kept: Option<&CachedDelivery>) -> bool {
-        self.holds_back && self.is_held(&pending.payload, kept) && !self.sent.contains(&pending.key)
+        self.holds_back && self.is_held(pending, kept) && !self.sent.contains(&pending.key)
     }
 
-    /// Returns whether the sink has accepted exactly this payload, according to the cache.
-    fn is_held(&self, payload: &Payload, kept: Option<&CachedDelivery>) -> bool {
+    /// Returns whether the sink has accepted exactly these payloads, according to the cache.
+    fn is_held(&self, pending: &PendingRecord, kept: Option<&CachedDelivery>) -> bool {
         let Context { pipeline, plan } = self.context;
         let (Some(unchanged), Some(kept)) = (plan.unchanged.on(), kept) else { return false };
-        unchanged.holds(kept, unchanged.digest(payload), pipeline.source.now())
+        unchanged.holds(kept, pending.digest(unchanged), pipeline.source.now())
     }
 
     /// Notes a fate for the cache, if the record is not sent. The fate of a sent record is noted when it is
     /// accepted.
-    fn note_fate(&mut self, key: u128, fate: &str, kept: Option<&CachedDelivery>) {
+    fn note_fate(&mut self, key: u128, fate: Fate, kept: Option<&CachedDelivery>) {
         let Context { pipeline, plan } = self.context;
         let Some(unchanged) = plan.unchanged.on() else { return };
-        if !fate.starts_with(SENT) && unchanged.is_news(kept, fate, pipeline.source.now()) {
-            self.notes.push((key, fate.to_owned()));
+        if !fate.is_sent() && unchanged.is_news(kept, fate, pipeline.source.now()) {
+            self.notes.push((key, fate));
         }
     }
 
@@ -275,37 +268,30 @@ impl<'a> Intake<'a> {
     }
 
     /// Counts a record that the sink has refused, and passes its dead letter to the outbox.
-    pub fn refused(&mut self, pending: PendingRecord, problem: Problem, outbox: &mut Outbox<'_>) {
-        let (key, fate) = (pending.key, format!("{REJECTED} refused"));
-        self.counts.count(&fate);
-        self.seen.iter_mut().for_each(|seen| seen.set_fate(key, &fate));
-        self.note_fate(key, &fate, None);
+    pub fn refused(&mut self, rejected: RejectedRecord, outbox: &mut Outbox<'_>) {
+        let (key, fate) = (rejected.key, Fate::rejected(rejected.rejection.reason));
+        self.counts.count(fate);
+        self.seen.iter_mut().for_each(|seen| seen.set_fate(key, fate));
+        self.note_fate(key, fate, None);
         let Context { pipeline, plan } = self.context;
-        outbox.refuse(pending.refused(plan.entry(), problem, pipeline.source.now()));
+        outbox.refuse(rejected.dead_letter(plan.entry(), pipeline.source.now()));
     }
 
-    fn reject(&self, record: &Record, reason: Reason, outbox: &mut Outbox<'_>) {
+    /// Passes the dead letter of a record that is not sent to the outbox.
+    fn reject(&self, rejected: RejectedRecord, outbox: &mut Outbox<'_>) -> Fate {
         let Context { pipeline, plan } = self.context;
-        outbox.reject(deliver::dead_letter(record, plan.entry(), reason, pipeline.source.now()));
-    }
-
-    /// Rejects a record that can't be read. An archived record must not stay opted in, so its dead letter
-    /// counts as an opt-out that is still pending.
-    fn reject_unreadable(&self, record: &Record, archived: bool, outbox: &mut Outbox<'_>) -> String {
-        let Context { pipeline, plan } = self.context;
-        let mut letter = deliver::dead_letter(record, plan.entry(), UNREADABLE, pipeline.source.now());
-        letter.opts_out |= archived;
-        outbox.reject(letter);
-        format!("{REJECTED} {UNREADABLE}")
+        let fate = Fate::rejected(rejected.rejection.reason);
+        outbox.reject(rejected.dead_letter(plan.entry(), pipeline.source.now()));
+        fate
     }
 
     /// Rejects and counts a record without a time, which no window contains, if it is new in this pass.
     pub fn untimed(&mut self, index: usize, record: &Record, outbox: &mut Outbox<'_>) {
         let key = record_key(&record.key);
         if self.seen[index].get(key).is_none() && self.untimed.insert(key) {
-            let fate = self.reject_unreadable(record, false, outbox);
-            self.note_fate(key, &fate, None);
-            self.counts.count(&fate);
+            let fate = self.reject(unreadable(record, false), outbox);
+            self.note_fate(key, fate, None);
+            self.counts.count(fate);
             self.counts.window += 1;
             self.counts.seen += 1;
         }
@@ -323,14 +309,27 @@ impl<'a> Intake<'a> {
 
     /// Returns whether a record was read, and accepted or skipped in its last version.
     pub fn settled_well(&self, key: u128) -> bool {
-        let mut fates = self.seen.iter().filter_map(|seen| Some(seen.name(seen.get(key)?.fate))).peekable();
-        fates.peek().is_some() && fates.all(|fate| !fate.starts_with(REJECTED))
+        let mut fates = self.fates(key).peekable();
+        fates.peek().is_some() && fates.all(|fate| !fate.is_rejected())
+    }
+
+    /// Returns the fates of a record, one for each listing in which this pass has read it.
+    fn fates(&self, key: u128) -> impl Iterator<Item = Fate> {
+        self.seen.iter().filter_map(move |seen| Some(seen.get(key)?.fate))
     }
 
     /// Returns whether a record was read in this pass.
     pub fn has_met(&self, key: u128) -> bool {
         self.untimed.contains(&key) || self.seen.iter().any(|seen| seen.get(key).is_some())
     }
+}
+
+/// Rejects a record that can't be read. An archived record must not stay opted in, so its dead letter counts as
+/// an opt-out that is still pending.
+fn unreadable(record: &Record, archived: bool) -> RejectedRecord {
+    let mut rejected = RejectedRecord::unreadable(record);
+    rejected.rejection.opts_out |= archived;
+    rejected
 }
 
 /// Returns the row of a record.
@@ -341,5 +340,5 @@ pub(super) fn row(record: &Record) -> Row {
 
 /// Returns whether this row is another version than the known one, and not an older one.
 fn is_newer(seen: &Seen, known: Known, row: Row, status: &str) -> bool {
-    row.second > known.second || (row.second == known.second && seen.name(known.status) != status)
+    row.second > known.second || (row.second == known.second && seen.status(known.status) != status)
 }

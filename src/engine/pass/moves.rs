@@ -8,7 +8,6 @@ use log::debug;
 use super::{
     Context, Pass,
     intake::row,
-    outbox::rows_of_line,
     reader::PageOf,
     requests::{self, Answer, Reads},
 };
@@ -139,7 +138,7 @@ impl<'a> Pass<'a> {
         let seconds = self.seconds();
         let mut lines = Vec::new();
         for (walk, (page, progress)) in self.outbox.settled_pages() {
-            let (names, rows) = rows_of_line(&self.intake.seen[walk], &page.rows);
+            let (names, rows) = self.intake.seen[walk].encode(&page.rows);
             lines.push(Line {
                 walk,
                 progress,

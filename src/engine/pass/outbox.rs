@@ -1,10 +1,7 @@
 //! Records on their way to the sink: batches them across pages, makes newer versions wait for older ones,
 //! stores rejected records, and determines which pages are settled.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::atomic::Ordering,
-};
+use std::{collections::HashMap, sync::atomic::Ordering};
 
 use chrono::{DateTime, Utc};
 use futures::{future::BoxFuture, stream::FuturesUnordered};
@@ -26,8 +23,8 @@ use crate::{
         cache::AcceptedDelivery,
         checkpoint::{Checkpoint, Line},
         dead_letter::{self, DeadLetter},
-        progress::{Progress, Row},
-        seen::{Seen, record_key},
+        progress::Progress,
+        seen::record_key,
     },
 };
 
@@ -226,10 +223,4 @@ impl<'a> Outbox<'a> {
     pub fn end_at(&mut self, until: DateTime<Utc>) {
         self.checkpoint.until(until);
     }
-}
-
-/// Returns the names of statuses and fates, and the rows of a settled page, in the format of the checkpoint.
-pub(super) fn rows_of_line(seen: &Seen, rows: &[Row]) -> (Vec<String>, String) {
-    let names = if rows.is_empty() { vec![] } else { seen.names().to_vec() };
-    (names, seen.encode(rows))
 }
