@@ -9,7 +9,11 @@ use crate::{
         fault::Fault,
         time::{humanize, log_format},
     },
-    engine::{clocks::Noticed, deferred::News, plan::Outcome},
+    engine::{
+        clocks::Noticed,
+        deferred::News,
+        plan::{Outcome, Pipeline},
+    },
     state::{Edit, Entry},
 };
 
@@ -36,19 +40,20 @@ pub fn due(entry: &Entry, due: Due) -> String {
     }
 }
 
-/// Warns that a run ignores `start_offset`. `rereads`: every run reads the source whole, without offsets.
-pub fn offset_ignored(entry: &Entry, rereads: bool) -> String {
+/// Warns that a run ignores `start_offset`.
+pub fn offset_ignored(entry: &Entry, pipeline: &Pipeline) -> String {
     let (list, offset) = (name(entry), entry.start_offset);
-    match rereads {
-        true => {
-            format!(
-                "{list}: start_offset {offset} is ignored, since every run reads this source whole; remove it."
-            )
-        }
-        false => {
-            format!("{list}: start_offset {offset} bounds full loads only; this incremental sync ignores it.")
-        }
+    if pipeline.reads_all() {
+        return format!(
+            "{list}: start_offset {offset} is ignored, since every run reads this source whole; remove it."
+        );
     }
+    if !pipeline.counts_rows() {
+        return format!(
+            "{list}: start_offset {offset} is ignored, since this source has no offsets; remove it."
+        );
+    }
+    format!("{list}: start_offset {offset} bounds full loads only; this incremental sync ignores it.")
 }
 
 /// Returns the name of the list, with the place of the entry if the list has several entries.
@@ -134,14 +139,17 @@ pub fn deferred_errors(news: &News) -> String {
 }
 
 /// Warns that records were rejected, and names the file that keeps them.
-pub fn rejected(entry: &Entry, counts: &Counts, file: &Path) -> Option<String> {
-    let (list, rejected) = (name(entry), counts.rejected.values().sum::<u64>());
+pub fn rejected(entry: &Entry, outcome: &Outcome, file: &Path) -> Option<String> {
+    let then = match outcome.replayable {
+        true => "Correct the cause, then run `importer replay`.",
+        false => "Correct the cause; this source can't be replayed.",
+    };
+    let (list, rejected) = (name(entry), outcome.counts.rejected.values().sum::<u64>());
     let members =
         if rejected == 1 { "1 rejected record".into() } else { format!("{rejected} rejected records") };
     (rejected > 0).then(|| {
         format!(
-            "{list}: {members} can't be sent as they are; {} lists them with the reasons. Correct the cause, then run \
-             `importer replay`.",
+            "{list}: {members} can't be sent as they are; {} lists them with the reasons. {then}",
             file.display()
         )
     })

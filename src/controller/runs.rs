@@ -162,8 +162,8 @@ impl Controller {
                 return self.slots.rest(entry.id, Instant::now(), None);
             }
         };
-        if (since.is_some() || pipeline.rereads()) && entry.start_offset > 0 {
-            warn!("{}", report::offset_ignored(&entry, pipeline.rereads()));
+        if (since.is_some() || !pipeline.counts_rows()) && entry.start_offset > 0 {
+            warn!("{}", report::offset_ignored(&entry, &pipeline));
         }
         let folders = self.file.folders();
         let plan = Plan {
@@ -178,7 +178,7 @@ impl Controller {
             dead_letter: folders.dead_letter(&entry),
             run_fingerprint: fingerprint::run_fingerprint(&entry),
             delivered_before: entry.delivered_before,
-            reads_archived: entry.policy.reads_archived() && !pipeline.rereads(),
+            reads_archived: entry.policy.reads_archived() && pipeline.source.archives(),
             alone: entry.alone,
             past: fingerprint::past(&entry, self.file.all_read(), &folders),
             consent_scope: fingerprint::consent_scope(&entry, &pipeline),
@@ -272,7 +272,7 @@ impl Controller {
         warnings.extend(report::totals_wrong(&entry, counts));
         warnings.extend(report::clocks_apart(&entry, &outcome.noticed));
         warnings.extend(report::rows_after_end(&entry, &outcome.noticed));
-        warnings.extend(report::rejected(&entry, counts, &dead_letter));
+        warnings.extend(report::rejected(&entry, &outcome, &dead_letter));
         warnings.extend(report::nothing_left(&entry, counts));
         // An entry that runs more than once a minute logs unchanged warnings only every ten minutes.
         if entry.every >= OFTEN || self.turns.is_news(&entry.id, &warnings.join("\n"), self.clock.now()) {
@@ -359,7 +359,7 @@ pub fn remembers(entry: &Entry, pipeline: &Pipeline) -> bool {
 
 /// Returns the time after which a cached delivery expires, or `None` if the cache is off.
 fn expire(entry: &Entry, pipeline: &Pipeline) -> Option<TimeDelta> {
-    let usual = || if pipeline.rereads() { Remember::by_default() } else { Remember::Off };
+    let usual = || if pipeline.reads_all() { Remember::by_default() } else { Remember::Off };
     match entry.unchanged.unwrap_or_else(usual) {
         Remember::Off => None,
         Remember::For(expire) => Some(expire),

@@ -104,15 +104,16 @@ impl<'a> Pass<'a> {
             (counts.read_twice, seconds) = (last.read_twice, last.seconds);
             counts.fields.clone_from(&last.fields);
         }
-        // A source that is read completely may date its records arbitrarily.
-        let read = seen.iter().filter(|_| !pipeline.rereads()).filter_map(Seen::newest).max();
+        // A source that does not filter by time may date its records arbitrarily.
+        let read = seen.iter().filter(|_| pipeline.reads_changes()).filter_map(Seen::newest).max();
         let start = Instant::now();
         let mut reader = Reader::new(context, listings, header.server, start);
         (reader.confirmed, reader.before) = (!lines.is_empty(), header.before);
         let mut intake = Intake::new(context, seen, counts, baseline.known, holds_back);
         intake.noticed = Noticed { newest: read.max(header.newest), ..Noticed::default() };
         intake.noticed.add(noticed);
-        for line in lines.iter().filter(|_| !pipeline.rereads()) {
+        // Repeated rows count only where the source counts rows.
+        for line in lines.iter().filter(|line| line.progress.window.is_some()) {
             let rows = Seen::default().decode(&line.rows, &line.names)?;
             intake.note_repeats(line.walk, rows.iter().map(|row| row.key));
         }
@@ -237,7 +238,7 @@ fn listings(
     let pace = Pace {
         size: plan.items_per_request,
         workers: plan.worker_count,
-        chained: matches!(pipeline.source.pages(), Paging::Cursor(_)),
+        chained: matches!(pipeline.source.paging(), Paging::Cursor(_)),
         server: header.server,
         totals_wrong: header.totals_wrong,
     };

@@ -16,7 +16,7 @@ use crate::{
     base::{clock::Clock, counts::Counts, fault::Fault},
     mapping::Mapping,
     sink::{Sink, SinkSpec},
-    source::{OffsetPaging, Paging, Source},
+    source::{Lookup, OffsetPaging, Paging, Scope, Source},
     store::{
         cache::DeliveryCache,
         migrate::{self, Past, Place},
@@ -45,9 +45,9 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// [`Fault::List`] for a source with cursor paging.
+    /// [`Fault::List`] for a source with another paging.
     pub fn rows(&self) -> Result<&dyn OffsetPaging, Fault> {
-        match self.source.pages() {
+        match self.source.paging() {
             Paging::Offset(rows) => Ok(rows),
             Paging::Cursor(_) => Err(Fault::list("this source does not support reading by offset")),
         }
@@ -58,9 +58,46 @@ impl Pipeline {
         Clocks { source: self.source.now(), ours: self.clock.now() }
     }
 
+    /// Returns whether the source reports, for any window, how many rows it has.
+    pub fn counts_rows(&self) -> bool {
+        matches!(self.source.paging(), Paging::Offset(_))
+    }
+
     /// Returns whether every run reads the whole list.
-    pub fn rereads(&self) -> bool {
-        matches!(self.source.pages(), Paging::Cursor(_))
+    pub fn reads_all(&self) -> bool {
+        self.source.scope() == Scope::Full
+    }
+
+    /// Returns whether runs read windows of changes: the time of each record then has to be in its window.
+    pub fn reads_changes(&self) -> bool {
+        self.source.scope() == Scope::Changes
+    }
+
+    /// Returns the key of a record that a person names. Without a lookup, the name has to be the key.
+    pub fn key(&self, name: &str) -> String {
+        self.source.lookup().map_or_else(|| name.trim().to_owned(), |lookup| lookup.key(name))
+    }
+
+    /// Returns the ability of the source to read single records.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: the source lacks it.
+    pub fn lookup(&self) -> Result<&dyn Lookup, Fault> {
+        self.source.lookup().ok_or_else(|| Fault::list("the source can't read single records"))
+    }
+
+    /// Checks that the engine can read the source.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: the source declares a paging and a scope that do not fit together.
+    pub fn check(&self) -> Result<(), Fault> {
+        match self.source.paging().can_read(self.source.scope()) {
+            true => Ok(()),
+            false => Err(Fault::list("the source has a scope that its paging does not support")
+                .hint("this is a bug in importer, please report it")),
+        }
     }
 }
 
@@ -144,4 +181,6 @@ pub struct Outcome {
     /// Names in the settings that no record has.
     pub unknown: Vec<String>,
     pub noticed: Noticed,
+    /// Whether rejected records can be replayed.
+    pub replayable: bool,
 }

@@ -75,9 +75,10 @@ pub struct Replayed {
 ///
 /// # Errors
 ///
-/// The fault of the source, the sink or a file. The dead letters of records whose fate is unknown then stay
+/// The source can't read single records; the fault of the source, the sink or a file. The dead letters of records whose fate is unknown then stay
 /// in the file.
 pub async fn run(pipeline: &Pipeline, letters: &Letters) -> Result<Replayed, Fault> {
+    let lookup = pipeline.lookup()?;
     if !letters.dry_run {
         letters.unchanged.begin().await?;
         dead_letter::rename(&letters.file, letters.renamed.clone()).await?;
@@ -95,11 +96,8 @@ pub async fn run(pipeline: &Pipeline, letters: &Letters) -> Result<Replayed, Fau
         replayed.counts.rejected.insert(UNREADABLE.to_owned(), nameless.len() as u64);
     }
     for wanted in wanted.chunks(pipeline.spec.limits.records) {
-        let found: Vec<Option<Record>> = stream::iter(wanted)
-            .map(|(key, _)| pipeline.source.find(key))
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
+        let found: Vec<Option<Record>> =
+            stream::iter(wanted).map(|(key, _)| lookup.find(key)).buffered(AT_ONCE).try_collect().await?;
         let mut fates = Fates::new(&letters.entry);
         let (found, gone) = fates.found(wanted, found, pipeline.spec.deletions == Deletions::Sent);
         fates.send(pipeline, &found, gone, letters).await?;

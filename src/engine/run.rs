@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     base::fault::Fault,
+    source::Scope,
     store::{
         checkpoint::{Checkpoint, Header, Line},
         hold,
@@ -40,6 +41,7 @@ const CATCH_UPS: u32 = 3;
 /// The fault that prevents the list from being delivered: a hold, a source or a sink that fails, records that
 /// nothing explains, or clocks that contradict each other.
 pub async fn run(pipeline: &Pipeline, plan: &Plan, stop: &CancellationToken) -> Result<Ended, Fault> {
+    pipeline.check()?;
     let (entry, entries) = (plan.entry(), plan.past.names());
     let allowed = plan.allow_mass_change.then_some(entry.as_str());
     hold::check(&plan.list_folder, &pipeline.delivery, &plan.list_id, allowed, entries.as_deref()).await?;
@@ -110,7 +112,7 @@ impl Run<'_> {
         if !lines.is_empty() {
             return Ok(Step::Pass(NextPass { kind: Kind::Resumed(lines), header }));
         }
-        if plan.since.is_none() && plan.start_offset > 0 && !pipeline.rereads() {
+        if plan.since.is_none() && plan.start_offset > 0 && pipeline.counts_rows() {
             leave_out(pipeline, plan, &mut header).await?;
         }
         Ok(Step::Pass(NextPass { kind: Kind::First, header }))
@@ -128,7 +130,7 @@ impl Run<'_> {
             header: &header,
             lines,
             baseline: baseline(pipeline, plan, &header, self.known.as_ref()),
-            holds_back: plan.holds_back || (pipeline.rereads() && header.pass > 1),
+            holds_back: plan.holds_back || (pipeline.reads_all() && header.pass > 1),
             unrecorded: self.known.is_none() && matches!(kind, Kind::First | Kind::Resumed(_)),
             noticed: std::mem::take(&mut self.noticed),
         };
@@ -154,7 +156,7 @@ impl Run<'_> {
         }
         let unlisted = after::record(pipeline, plan, header.pass, &pass, &done).await?;
         // Entries of one list may read different parts of it.
-        done.counts.unlisted += if pipeline.rereads() && plan.alone { unlisted } else { 0 };
+        done.counts.unlisted += if pipeline.reads_all() && plan.alone { unlisted } else { 0 };
         if has_caught_up(pipeline, plan, &kind, &header, &done) {
             return Ok(Step::End(self.finished(done)));
         }
@@ -173,6 +175,7 @@ impl Run<'_> {
             counts,
             unknown: self.pipeline.mapping.unknown(),
             noticed: std::mem::take(&mut self.noticed),
+            replayable: self.pipeline.source.lookup().is_some(),
         })
     }
 }
@@ -201,10 +204,10 @@ async fn repeat(
 
 /// Returns whether no further pass is needed.
 fn has_caught_up(pipeline: &Pipeline, plan: &Plan, kind: &Kind, header: &Header, done: &Done) -> bool {
-    let caught_up = match pipeline.rereads() {
-        // A resumed run with cursor paging has read the list as it was when the run began.
-        true => !matches!(kind, Kind::Resumed(_)),
-        false => plan.since.is_some() || (header.pass > 1 && !done.big),
+    let caught_up = match pipeline.source.scope() {
+        // A resumed run has read some records as they were when the run began.
+        Scope::Full => !matches!(kind, Kind::Resumed(_)),
+        Scope::Changes => plan.since.is_some() || (header.pass > 1 && !done.big),
     };
     caught_up || header.pass > CATCH_UPS
 }
@@ -216,16 +219,22 @@ fn baseline<'a>(
     header: &Header,
     known: Option<&'a Ledger>,
 ) -> Baseline<'a> {
-    // Cursor paging reports no total; the number of records in the ledger replaces it.
-    let listed = pipeline.rereads().then(|| known.map_or(0, |ledger| ledger.summary.len()));
+    let full = plan.since.is_none() && header.pass == 1;
+    // A source that can't be asked for the size of the list is compared with the ledger.
+    let listed = (!pipeline.counts_rows()).then(|| known.map_or(0, |ledger| ledger.summary.len()));
+    let expected = listed.filter(|_| full || pipeline.reads_all()).unwrap_or(0);
     if plan.allow_mass_change {
-        return Baseline { brake: None, known: None, listed };
+        return Baseline { brake: None, known: None, listed, expected };
     }
     // A full load is compared with the previous one, if there is one. In a pass over changes, every opt-out
     // counts.
-    let full = plan.since.is_none() && header.pass == 1;
     let last = known.and_then(|ledger| ledger.summary.opt_outs(&plan.consent_scope));
-    Baseline { brake: Some(MassChangeGuard { expected: if full { last } else { Some(0) } }), known, listed }
+    Baseline {
+        brake: Some(MassChangeGuard { expected: if full { last } else { Some(0) } }),
+        known,
+        listed,
+        expected,
+    }
 }
 
 fn log_resumed(plan: &Plan, pass: &Pass) {

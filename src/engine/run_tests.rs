@@ -36,7 +36,7 @@ use crate::{
     },
     mapping::Mapping,
     sink::{BatchLimits, Receipt, Sink},
-    source::{OffsetPaging, Paging, Source},
+    source::{OffsetPaging, Paging, Scope, Source},
     store::{
         cache::DeliveryCache,
         checkpoint::Checkpoint,
@@ -92,16 +92,12 @@ impl Source for List {
         *NOON + TimeDelta::from_std(self.begun.elapsed()).unwrap()
     }
 
-    fn pages(&self) -> Paging<'_> {
+    fn paging(&self) -> Paging<'_> {
         Paging::Offset(self)
     }
 
-    fn find<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
-        unreachable!("a run reads pages")
-    }
-
-    fn key(&self, name: &str) -> String {
-        name.to_owned()
+    fn scope(&self) -> Scope {
+        Scope::Changes
     }
 }
 
@@ -137,10 +133,6 @@ impl OffsetPaging for List {
             sleep(self.tick * (10 + span.offset * 13 % 37) as u32).await;
             Ok(page)
         })
-    }
-
-    fn census(&self, _: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>> {
-        Box::pin(async { Ok(vec![("subscribed".into(), ROWS)]) })
     }
 }
 

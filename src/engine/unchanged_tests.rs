@@ -31,11 +31,11 @@ use crate::{
         fault::{Fault, Problem},
         record::{Mapped, Outgoing, Payload, Record},
         time,
-        window::{Cursor, CursorPage},
+        window::{Cursor, CursorPage, Window},
     },
     mapping::Mapping,
     sink::{BatchLimits, Deletion, Receipt, Sink},
-    source::{CursorPaging, Paging, Source},
+    source::{CursorPaging, Paging, Scope, Source},
     store::{cache::DeliveryCache, checkpoint::Checkpoint, migrate::Past},
 };
 
@@ -60,16 +60,12 @@ impl Source for List {
         *NOON + TimeDelta::from_std(self.begun.elapsed()).unwrap()
     }
 
-    fn pages(&self) -> Paging<'_> {
+    fn paging(&self) -> Paging<'_> {
         Paging::Cursor(self)
     }
 
-    fn find<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
-        unreachable!("a run reads pages")
-    }
-
-    fn key(&self, name: &str) -> String {
-        name.to_owned()
+    fn scope(&self) -> Scope {
+        Scope::Full
     }
 }
 
@@ -85,7 +81,7 @@ impl Clock for Noon {
 impl CursorPaging for List {
     fn follow<'a>(
         &'a self,
-        _: DateTime<Utc>,
+        _: &'a Window,
         cursor: Option<&'a Cursor>,
         _: usize,
     ) -> BoxFuture<'a, Result<CursorPage, Fault>> {
@@ -116,23 +112,19 @@ impl Source for Twice {
         *NOON
     }
 
-    fn pages(&self) -> Paging<'_> {
+    fn paging(&self) -> Paging<'_> {
         Paging::Cursor(self)
     }
 
-    fn find<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
-        unreachable!("a run reads pages")
-    }
-
-    fn key(&self, name: &str) -> String {
-        name.to_owned()
+    fn scope(&self) -> Scope {
+        Scope::Full
     }
 }
 
 impl CursorPaging for Twice {
     fn follow<'a>(
         &'a self,
-        _: DateTime<Utc>,
+        _: &'a Window,
         cursor: Option<&'a Cursor>,
         _: usize,
     ) -> BoxFuture<'a, Result<CursorPage, Fault>> {

@@ -12,7 +12,7 @@ use http::header;
 use serde_json::value::RawValue;
 
 use self::members::{UNREAD, broken, page, record};
-use super::{OffsetPaging, Paging, Source, SourceContext};
+use super::{Census, Lookup, OffsetPaging, Paging, Scope, Source, SourceContext};
 use crate::{
     base::{
         adapter::{Chosen, NoSettings},
@@ -181,10 +181,28 @@ impl Source for Mailchimp {
         self.http.now()
     }
 
-    fn pages(&self) -> Paging<'_> {
+    fn paging(&self) -> Paging<'_> {
         Paging::Offset(self)
     }
 
+    fn scope(&self) -> Scope {
+        Scope::Changes
+    }
+
+    fn archives(&self) -> bool {
+        true
+    }
+
+    fn lookup(&self) -> Option<&dyn Lookup> {
+        Some(self)
+    }
+
+    fn census(&self) -> Option<&dyn Census> {
+        Some(self)
+    }
+}
+
+impl Lookup for Mailchimp {
     /// <https://mailchimp.com/developer/marketing/api/list-members/get-member-info/>
     fn find<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
         Box::pin(async move {
@@ -237,7 +255,9 @@ impl OffsetPaging for Mailchimp {
             Ok(page)
         })
     }
+}
 
+impl Census for Mailchimp {
     fn census(&self, until: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>> {
         Box::pin(async move {
             let mut counted = Vec::new();
@@ -245,6 +265,17 @@ impl OffsetPaging for Mailchimp {
                 counted.push((status.to_owned(), self.count(status, until).await?));
             }
             Ok(counted)
+        })
+    }
+
+    fn changed_since(&self, since: DateTime<Utc>) -> BoxFuture<'_, Result<u64, Fault>> {
+        Box::pin(async move {
+            let mut changed = 0;
+            for listing in [Listing::Listed, Listing::Archived] {
+                let window = Window { listing, since: Some(since), until: None };
+                changed += self.read(&window, Span { offset: 0, count: 1 }).await?.total;
+            }
+            Ok(changed)
         })
     }
 }

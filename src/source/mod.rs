@@ -1,4 +1,4 @@
-//! Sources: where records come from. A source reads one page per call. It keeps no position, and neither
+//! Sources: where records come from. A source reads one page per call. It stores no position, and neither
 //! retries nor sleeps.
 
 pub mod mailchimp;
@@ -78,10 +78,10 @@ pub fn open(
 
 /// The records of one list.
 ///
-/// A source has one of two kinds of paging, and [`pages`](Source::pages) returns the matching trait: [`OffsetPaging`]
-/// for offset paging, where the engine requests the changes of a window of time in any order and in parallel,
-/// and [`CursorPaging`] for cursor paging, where every run reads the whole list page by page. The engine plans the
-/// pages, detects gaps between them, and stores the position of an interrupted run.
+/// Two independent properties decide how the engine reads a source. [`paging`](Source::paging) is how the
+/// source divides its records into pages: [`OffsetPaging`] or [`CursorPaging`]. [`scope`](Source::scope) is
+/// what a run has to read. Further abilities are optional: [`Lookup`] and [`Census`]. The engine plans the
+/// pages, detects missing records, and stores the position of an interrupted run.
 ///
 /// A source neither retries nor sleeps: [`Http`](crate::net::Http) repeats failed requests and keeps the
 /// limits of the account. It may be used from several tasks at once.
@@ -96,21 +96,42 @@ pub trait Source: Send + Sync {
     fn now(&self) -> DateTime<Utc>;
 
     /// Returns the kind of paging. Every call has to return the same kind.
-    fn pages(&self) -> Paging<'_>;
+    fn paging(&self) -> Paging<'_>;
 
-    /// Returns the current version of a record, archived or not, or `None` if the list no longer contains it.
-    ///
-    /// Called by `importer replay` for each dead letter and by `importer preview`, never by a run.
-    ///
-    /// # Errors
-    ///
-    /// The record could not be read. If the list itself does not exist, that is an error too, not `None`.
-    fn find<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>>;
+    /// Returns what a run has to read. Every call has to return the same scope, one that
+    /// [`Paging::can_read`].
+    fn scope(&self) -> Scope;
 
-    /// Returns the key of a record that a person names, by email address or by key. Sends no request.
+    /// Returns whether the source lists archived records separately, as [`Listing::Archived`]. A source with
+    /// [`Scope::Changes`] only.
     ///
-    /// Called for the arguments of commands such as `importer why`. The record may not exist.
-    fn key(&self, name: &str) -> String;
+    /// [`Listing::Archived`]: crate::base::window::Listing::Archived
+    fn archives(&self) -> bool {
+        false
+    }
+
+    /// Returns the ability to read single records, if the source has it. Without it, `importer replay` is not
+    /// possible, and other commands take a name as the key of a record.
+    fn lookup(&self) -> Option<&dyn Lookup> {
+        None
+    }
+
+    /// Returns the ability to count records, if the source has it. Without it, `importer verify` is not
+    /// possible.
+    fn census(&self) -> Option<&dyn Census> {
+        None
+    }
+}
+
+/// What a run has to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The changes since the last run: the source can filter its records by the time of their last change. A
+    /// full load reads all records, and then the changes that were made meanwhile.
+    Changes,
+    /// All records in every run, since the source can't filter by change. A full load and an incremental sync
+    /// differ only in whether unchanged records are sent.
+    Full,
 }
 
 /// The paging of a source.
@@ -120,6 +141,17 @@ pub enum Paging<'a> {
     Offset(&'a dyn OffsetPaging),
     /// Cursor paging: each page names the next one.
     Cursor(&'a dyn CursorPaging),
+}
+
+impl Paging<'_> {
+    /// Returns whether the engine can read a source with this paging and this scope. The walk through offsets
+    /// needs rows that are sorted by the time of their last change.
+    pub fn can_read(self, scope: Scope) -> bool {
+        match self {
+            Paging::Offset(_) => scope == Scope::Changes,
+            Paging::Cursor(_) => matches!(scope, Scope::Changes | Scope::Full),
+        }
+    }
 }
 
 /// A source with offset paging: the service filters its list by the time of the last change, sorts it by that
@@ -138,30 +170,28 @@ pub trait OffsetPaging: Send + Sync {
     ///   pages, then splits the window by time.
     /// * [`Fault::List`]: the list can't be read at present. The run ends, and the next one continues it.
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>>;
-
-    /// Counts the records by status, including archived ones, whose last change is not after `until`.
-    ///
-    /// Called by `importer verify` only.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::List`]: the records could not be counted, or the service's totals contradict its rows.
-    fn census(&self, until: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>>;
 }
 
-/// A source with cursor paging. The service can't filter by change: every run reads the whole list, so that a
-/// full load and an incremental sync differ only in whether unchanged records are sent.
+/// A source with cursor paging: each page names the next one.
 pub trait CursorPaging: Send + Sync {
-    /// Reads the page at `cursor`, or the first page without one.
+    /// Reads the page of `window` at `cursor`, or the first page without one.
     ///
     /// Called for one page after the other. `count` is the number of records to request; the page may contain
-    /// fewer or more. `at` is the start of the run by the source's clock, the same for all of its pages. The
-    /// engine stores the cursor of each settled page, so `cursor` may come from an earlier process and has to
-    /// remain valid. The engine does not interpret it, but a cursor that repeats an earlier one ends the run
-    /// with a fault.
+    /// fewer or more. The window is the same for all pages of a listing, and has an end: the time by the
+    /// source's clock at which the listing was begun.
     ///
-    /// A record that the service reports as deleted has [`Record::deleted`] set. A record that disappears
-    /// without a deletion mark counts as no longer listed; the sink keeps it.
+    /// * With [`Scope::Changes`], the source lists the records that last changed in the window. It may list
+    ///   records that changed after its end as well, if the service can't bound it; a record that changes
+    ///   during the run may then be listed again, or not at all, since the next window begins before this one
+    ///   ends. A record needs a time of its last change, or [`Record::unreadable`].
+    /// * With [`Scope::Full`], the source lists all of its records, and `window.since` has no meaning.
+    ///
+    /// The engine stores the cursor of each settled page, so `cursor` may come from an earlier process and has
+    /// to remain valid. The engine does not interpret it, but a cursor that repeats an earlier one ends the
+    /// run with a fault. A listing ends with a page that names no next one.
+    ///
+    /// A record that the service reports as deleted has [`Record::deleted`] set. With [`Scope::Full`], a
+    /// record that disappears without a deletion mark counts as no longer listed; the sink keeps it.
     ///
     /// # Errors
     ///
@@ -170,8 +200,42 @@ pub trait CursorPaging: Send + Sync {
     /// here.
     fn follow<'a>(
         &'a self,
-        at: DateTime<Utc>,
+        window: &'a Window,
         cursor: Option<&'a Cursor>,
         count: usize,
     ) -> BoxFuture<'a, Result<CursorPage, Fault>>;
+}
+
+/// The ability to read single records. Used by commands, never by a run.
+pub trait Lookup: Send + Sync {
+    /// Returns the current version of a record, archived or not, or `None` if the list no longer contains it.
+    ///
+    /// Called by `importer replay` for each dead letter and by `importer preview`.
+    ///
+    /// # Errors
+    ///
+    /// The record could not be read. If the list itself does not exist, that is an error too, not `None`.
+    fn find<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>>;
+
+    /// Returns the key of a record that a person names, by email address or by key. Sends no request.
+    ///
+    /// Called for the arguments of commands such as `importer why`. The record may not exist.
+    fn key(&self, name: &str) -> String;
+}
+
+/// The ability to count records. Used by `importer verify` only.
+pub trait Census: Send + Sync {
+    /// Counts the records by status, including archived ones, whose last change is not after `until`.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: the records could not be counted, or the service's totals contradict its rows.
+    fn census(&self, until: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>>;
+
+    /// Counts the records, including archived ones, whose last change is after `since`.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: the records could not be counted.
+    fn changed_since(&self, since: DateTime<Utc>) -> BoxFuture<'_, Result<u64, Fault>>;
 }

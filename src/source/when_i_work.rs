@@ -23,7 +23,7 @@ use self::{
     account::Accounts,
     slice::{Days, Slice},
 };
-use super::{CursorPaging, Paging, Source, SourceContext};
+use super::{CursorPaging, Lookup, Paging, Scope, Source, SourceContext};
 use crate::{
     base::{
         adapter::Chosen,
@@ -32,7 +32,7 @@ use crate::{
         spec::{Setting, Spec},
         time,
         unreadable::{self, Repaired},
-        window::{Cursor, CursorPage},
+        window::{Cursor, CursorPage, Window},
     },
     net::{
         AccountClients, Response, Unopened,
@@ -157,10 +157,20 @@ impl Source for WhenIWork {
         self.accounts.now()
     }
 
-    fn pages(&self) -> Paging<'_> {
+    fn paging(&self) -> Paging<'_> {
         Paging::Cursor(self)
     }
 
+    fn scope(&self) -> Scope {
+        Scope::Full
+    }
+
+    fn lookup(&self) -> Option<&dyn Lookup> {
+        Some(self)
+    }
+}
+
+impl Lookup for WhenIWork {
     fn find<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
         Box::pin(async move {
             let doing = "could not read a shift";
@@ -196,11 +206,13 @@ impl CursorPaging for WhenIWork {
     /// service lists the deletions *made* in the slice, and one may be made a moment before midnight.
     fn follow<'a>(
         &'a self,
-        at: DateTime<Utc>,
+        window: &'a Window,
         cursor: Option<&'a Cursor>,
         count: usize,
     ) -> BoxFuture<'a, Result<CursorPage, Fault>> {
         Box::pin(async move {
+            // The days are those around the beginning of the run, for all of its pages.
+            let at = window.until.unwrap_or_else(|| self.now());
             let slice = match cursor {
                 None => self.days.first(at),
                 Some(cursor) => Slice::read(cursor)?,

@@ -97,7 +97,8 @@ async fn an_error_in_a_good_answer_is_reported_in_the_services_own_words() {
         }
         let doors = doors(Arc::new(Always(200, body)), &[]);
         for (kind, list_id) in [("mailchimp", "a"), ("when_i_work", "shifts")] {
-            let fault = source(kind, list_id, &doors).find("1").await.unwrap_err().to_string();
+            let fault =
+                source(kind, list_id, &doors).lookup().unwrap().find("1").await.unwrap_err().to_string();
             assert!(
                 fault.contains(words) && !fault.contains("s3cr3t"),
                 "{kind}, one record, {body}: {fault}"

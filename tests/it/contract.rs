@@ -118,16 +118,16 @@ fn window() -> Window {
 }
 
 pub async fn read(source: &dyn Source) -> Result<(), Fault> {
-    match source.pages() {
+    match source.paging() {
         Paging::Offset(rows) => rows.read(&window(), SPAN).await.map(|_| ()),
-        Paging::Cursor(chain) => chain.follow(at(NOON), None, 100).await.map(|_| ()),
+        Paging::Cursor(chain) => chain.follow(&window(), None, 100).await.map(|_| ()),
     }
 }
 
 /// Reads all records, page by page. Between two pages the cursor is stored as text, as in a checkpoint.
 async fn read_all(source: &dyn Source, count: usize) -> Vec<Record> {
     let mut records = vec![];
-    match source.pages() {
+    match source.paging() {
         Paging::Offset(rows) => loop {
             let page = rows.read(&window(), Span { offset: records.len() as u64, count }).await.unwrap();
             assert!(page.records.len() <= count && page.at == at(NOON));
@@ -139,7 +139,7 @@ async fn read_all(source: &dyn Source, count: usize) -> Vec<Record> {
         Paging::Cursor(chain) => {
             let (mut cursor, mut passed): (Option<Cursor>, Vec<Cursor>) = (None, vec![]);
             loop {
-                let link = chain.follow(at(NOON), cursor.as_ref(), count).await.unwrap();
+                let link = chain.follow(&window(), cursor.as_ref(), count).await.unwrap();
                 records.extend(link.records);
                 let Some(next) = link.next else { return records };
                 assert!(!passed.contains(&next), "it advances");
@@ -179,13 +179,14 @@ async fn a_source_finds_a_record_by_its_key_and_says_when_there_is_none() {
         let sandbox = sandbox(Duration::ZERO);
         let source = source(kind, list_id, &sandbox_doors(&sandbox));
         let record = read_all(source.as_ref(), 100).await.remove(3);
-        let found = source.find(&source.key(&record.key)).await.unwrap().unwrap();
+        let found =
+            source.lookup().unwrap().find(&source.lookup().unwrap().key(&record.key)).await.unwrap().unwrap();
         assert_eq!(
             (found.key, found.changed, found.status),
             (record.key, record.changed, record.status),
             "{kind}"
         );
-        assert!(source.find("1").await.unwrap().is_none(), "{kind}");
+        assert!(source.lookup().unwrap().find("1").await.unwrap().is_none(), "{kind}");
         assert!(source.now() >= at(NOON), "{kind}");
     }
 }
@@ -512,7 +513,7 @@ async fn a_page_of_mailchimp_is_read_with_the_bounds_of_its_window() {
     let wanted = source::SourceContext { list_id: "a", fields, caller: Caller::new("a", false) };
     let source =
         source::open(Chosen::of(&json!("mailchimp"), ""), wanted, &sandbox_doors(&sandbox)).unwrap().source;
-    let Paging::Offset(rows) = source.pages() else { panic!("rows") };
+    let Paging::Offset(rows) = source.paging() else { panic!("rows") };
     let times: Vec<_> =
         sandbox.mailchimp().members("a").filter(|m| m.status != "archived").map(|m| m.last_changed).collect();
     let window = Window { listing: Listing::Listed, since: Some(times[9]), until: Some(times[19]) };

@@ -147,7 +147,7 @@ async fn census(change: impl Fn(usize, &mut Value) + Send + Sync + 'static) -> R
     let adapters =
         Adapters::new(settings, Keys::SourceOnly, transport, world.clock.clone(), world.folder.path());
     let ends = adapters.open(&entries(&world.state())[0], true).map_err(|closed| closed.unfit.text)?;
-    let counted = ends.rows().unwrap().census(at("2026-11-21T11:59:00")).await;
+    let counted = ends.source.census().unwrap().census(at("2026-11-21T11:59:00")).await;
     counted.map(|counts| counts.iter().map(|(_, count)| count).sum()).map_err(|fault| fault.to_string())
 }
 

@@ -189,7 +189,7 @@ async fn a_member_is_known_by_its_id_unless_that_is_not_of_its_address() {
             std::sync::Arc::new(crate::support::TokioClock::at(NOON)),
         );
         let source = source("mailchimp", "a", &doors);
-        let Paging::Offset(rows) = source.pages() else { panic!("rows") };
+        let Paging::Offset(rows) = source.paging() else { panic!("rows") };
         let window = Window { listing: Listing::Listed, since: None, until: Some(at(NOON)) };
         let page = rows.read(&window, Span { offset: 0, count: 1 }).await.unwrap();
         assert_eq!(page.records[0].key, expected, "{fields:?}");
@@ -202,7 +202,7 @@ async fn a_member_is_found_by_the_id_of_its_contact_as_well() {
     let member = sandbox.mailchimp().members("a").find(|m| m.status == "subscribed").unwrap().clone();
     let source = source("mailchimp", "a", &sandbox_doors(&sandbox));
     for key in [member.id(), member.contact_id("a")] {
-        let found = source.find(&key).await.unwrap().unwrap();
+        let found = source.lookup().unwrap().find(&key).await.unwrap().unwrap();
         assert_eq!((found.key, found.changed), (key, Some(member.last_changed)));
     }
 }
@@ -226,9 +226,9 @@ async fn a_member_is_found_by_the_id_of_its_address_as_well() {
     let clock = std::sync::Arc::new(crate::support::TokioClock::at(NOON));
     let doors = importer::net::AccountClients::new(environment, std::sync::Arc::new(twisted), clock);
     let source = source("mailchimp", "a", &doors);
-    let found = source.find(&key).await.unwrap().unwrap();
+    let found = source.lookup().unwrap().find(&key).await.unwrap().unwrap();
     assert_eq!((found.key, found.changed), (key, Some(members[0].last_changed)));
-    assert!(source.find("0123456789").await.unwrap().is_none());
+    assert!(source.lookup().unwrap().find("0123456789").await.unwrap().is_none());
 }
 
 #[tokio::test(start_paused = true)]

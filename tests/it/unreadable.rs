@@ -451,12 +451,13 @@ async fn a_record_requested_by_its_key_is_reported_as_unreadable() {
         let spoilt = member.clone();
         let twisted = Twist(sandbox.clone(), move |_: &Request, response| spoil(response, &spoilt));
         let doors = doors(Arc::new(twisted));
-        let found = source("mailchimp", "a", &doors).find(&member.id()).await.unwrap().unwrap();
+        let found =
+            source("mailchimp", "a", &doors).lookup().unwrap().find(&member.id()).await.unwrap().unwrap();
         assert_eq!(found.key, member.id());
         assert!(found.unreadable.unwrap().starts_with(what));
     }
     let source = source("mailchimp", "a", &contract::sandbox_doors(&sandbox));
-    assert_eq!(source.find(&member.id()).await.unwrap().unwrap().unreadable, None);
+    assert_eq!(source.lookup().unwrap().find(&member.id()).await.unwrap().unwrap().unreadable, None);
 }
 
 fn doors(transport: Arc<dyn Transport>) -> importer::net::AccountClients {

@@ -21,7 +21,7 @@ use importer::{
     },
     mapping::Mapping,
     sink::{BatchLimits, Receipt, Sink},
-    source::{OffsetPaging, Paging, Source},
+    source::{OffsetPaging, Paging, Scope, Source},
     store::cache::DeliveryCache,
 };
 use serde_json::value::to_raw_value;
@@ -104,15 +104,11 @@ impl Source for Liar {
         at(NOON)
     }
 
-    fn find<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Record>, Fault>> {
-        unreachable!("a run reads pages")
+    fn scope(&self) -> Scope {
+        Scope::Changes
     }
 
-    fn key(&self, name: &str) -> String {
-        name.to_owned()
-    }
-
-    fn pages(&self) -> Paging<'_> {
+    fn paging(&self) -> Paging<'_> {
         Paging::Offset(self)
     }
 }
@@ -127,10 +123,6 @@ impl Clock for Noon {
 }
 
 impl OffsetPaging for Liar {
-    fn census(&self, _: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(String, u64)>, Fault>> {
-        Box::pin(async { Ok(vec![]) })
-    }
-
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
         let reads = self.reads.fetch_add(1, Ordering::Relaxed);
         // In the second half of the rows, the last hour and an hour to come.

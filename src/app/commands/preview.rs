@@ -53,16 +53,28 @@ fn head(entry: &Entry) -> String {
     if entry.alone { String::new() } else { format!("\nEntry at {}\n\n", entry.place) }
 }
 
-/// Reads the record with this key or address.
+/// Records among which a key is searched for if the source can't read single records.
+const SEARCHED: u64 = 1000;
+
+/// Reads the record with this key or address. If the source can't read single records, searches for the key
+/// among those that a preview without a key shows.
 async fn one(pipeline: &Pipeline, member: &str) -> anyhow::Result<Record> {
-    let found = pipeline.source.find(&pipeline.source.key(member)).await?;
+    let key = pipeline.key(member);
+    let Some(lookup) = pipeline.source.lookup() else {
+        let found = latest(pipeline, SEARCHED).await?.into_iter().find(|record| record.key == key);
+        let what = format!(
+            "the source can't read single records, and none of the {SEARCHED} that it lists first has this key"
+        );
+        let hint = "use the key of a dead letter, or `--count` to see the keys of the first records";
+        return Ok(found.ok_or_else(|| Fault::list(what).hint(hint))?);
+    };
     let hint = "use the address as the source has it, or the key of a dead letter";
-    Ok(found.ok_or_else(|| Fault::list("the list has no such record").hint(hint))?)
+    Ok(lookup.find(&key).await?.ok_or_else(|| Fault::list("the list has no such record").hint(hint))?)
 }
 
 /// Reads the `count` records that changed last, or the first ones of a source that can't list them by change.
 async fn latest(pipeline: &Pipeline, count: u64) -> anyhow::Result<Vec<Record>> {
-    let rows = match pipeline.source.pages() {
+    let rows = match pipeline.source.paging() {
         Paging::Offset(rows) => rows,
         Paging::Cursor(chain) => return first(pipeline, chain, count as usize).await,
     };
@@ -81,9 +93,10 @@ const PAGE: usize = 100;
 
 /// Reads the first `count` records of a source that is read from its beginning.
 async fn first(pipeline: &Pipeline, chain: &dyn CursorPaging, count: usize) -> anyhow::Result<Vec<Record>> {
-    let (at, mut next, mut records) = (pipeline.source.now(), None, vec![]);
+    let window = Window { listing: Listing::Listed, since: None, until: Some(pipeline.source.now()) };
+    let (mut next, mut records) = (None, vec![]);
     loop {
-        let link = chain.follow(at, next.as_ref(), count.max(PAGE)).await?;
+        let link = chain.follow(&window, next.as_ref(), count.max(PAGE)).await?;
         records.extend(link.records);
         if records.len() >= count || link.next.is_none() {
             records.truncate(count);

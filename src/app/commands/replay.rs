@@ -112,6 +112,16 @@ async fn one(
 ) -> anyhow::Result<u8> {
     let of = |entry: &Entry| entry.folder.clone();
     let pipeline = lists.pipeline(entry)?;
+    if pipeline.source.lookup().is_none() {
+        let run =
+            if pipeline.reads_all() { "the next run" } else { "a full load (`latest_timestamp`: null)" };
+        writeln!(
+            stdout(),
+            "{name}: replay is not possible, since the source can't read single records; correct the cause, and {run} \
+             sends the rejected records as they are then."
+        )?;
+        return Ok(exit::FAILED);
+    }
     // With `allow_mass_change` the next run lifts the hold.
     if let Some(hold) = lists.hold(entry, &pipeline).await?.filter(|_| !entry.allow_mass_change) {
         writeln!(stdout(), "{name} is on hold: {}.", hold.fault(&entry.id.list_id))?;

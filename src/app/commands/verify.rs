@@ -12,13 +12,12 @@ use chrono::TimeDelta;
 use super::lists::Lists;
 use crate::{
     app::wiring::Keys,
-    base::window::{Listing, Span, Window},
     cli::{self, exit},
     engine::{
         paging::offset::LAG,
         verify::{Comparison, keys},
     },
-    source::OffsetPaging,
+    source::Census,
     store::{dead_letter, ledger::Ledger},
 };
 
@@ -32,14 +31,17 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     let list = &options.list_id;
     let entries = lists.of(list)?;
     let pipeline = lists.pipeline(entries[0])?;
-    if pipeline.rereads() {
+    let Some(census) = pipeline.source.census() else {
+        let whole = match pipeline.reads_all() {
+            true => "Every run reads the source whole, and the last line of the run",
+            false => "Instead, read the last line of each run in the log: it",
+        };
         writeln!(
             stdout(),
-            "list {list:?}: verify can't compare it, since its source reports no counts. Every run reads the source whole, \
-             and the last line of the run accounts for every record."
+            "list {list:?}: verify can't compare it, since its source reports no counts. {whole} accounts for every record."
         )?;
         return Ok(exit::FAILED);
-    }
+    };
     let Some(ledger) = Ledger::load(&lists.folders.list(entries[0])).await? else {
         bail!(
             "no run of list {list:?} is on record; set its latest_timestamp to null, wait until the list is loaded, and verify again"
@@ -68,17 +70,20 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     }
     let file = lists.folders.dead_letter(entries[0]);
     let (letters, _) = dead_letter::read(&file).await?;
-    let compared = compare(pipeline.rows()?, &ledger, &keys(&letters))
+    let compared = compare(census, &ledger, &keys(&letters))
         .await
         .with_context(|| format!("list {list:?}: verify can't check whether records are missing"))?;
     writeln!(stdout(), "list {list:?}\n\n{compared}")?;
     let (missing, rejected) = (compared.missing(), compared.rejected());
     if rejected > 0 {
+        let then = match pipeline.source.lookup() {
+            Some(_) => format!("Correct the cause, then run `importer replay {list}`."),
+            None => "Correct the cause; this source can't be replayed.".to_owned(),
+        };
         let nothing = if missing == 0 { "Nothing is missing, but " } else { "" };
         writeln!(
             stdout(),
-            "{nothing}{rejected} records are rejected: {} lists them with the reasons. Correct the cause, then run \
-             `importer replay {list}`.",
+            "{nothing}{rejected} records are rejected: {} lists them with the reasons. {then}",
             file.display()
         )?;
     }
@@ -92,18 +97,13 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
 /// Requests the source's counts and compares them with the ledger. The order of the requests matters: a
 /// record that changes between them is counted by both, so that it can't hide a missing one.
 async fn compare(
-    source: &dyn OffsetPaging,
+    source: &dyn Census,
     ledger: &Ledger,
     letters: &HashSet<u128>,
 ) -> anyhow::Result<Comparison> {
     // A change in the last seconds of the window may have become visible only after the window was read.
     let until = ledger.summary.until - TimeDelta::from_std(LAG).unwrap_or_default();
     let counted = source.census(until).await.context("could not count the records at the source")?;
-    let mut since = 0;
-    for listing in [Listing::Listed, Listing::Archived] {
-        let window = Window { listing, since: Some(until), until: None };
-        let page = source.read(&window, Span { offset: 0, count: 1 }).await;
-        since += page.context("could not count the records at the source")?.total;
-    }
+    let since = source.changed_since(until).await.context("could not count the records at the source")?;
     Ok(Comparison::new(ledger, until, counted, since, letters))
 }

@@ -37,7 +37,7 @@ pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
     let mut known = false;
     for entry in lists.of(&options.list_id)? {
         let pipeline = lists.pipeline(entry)?;
-        let key = pipeline.source.key(&options.record);
+        let key = pipeline.key(&options.record);
         let memory = unchanged(entry, &pipeline, &lists.folders);
         let remembers = memory.on().is_some();
         let found = Found {
@@ -45,6 +45,7 @@ pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
             letter: letter(&lists, entry, &key).await?,
             held: lists.hold(entry, &pipeline).await?.map(|hold| hold.fault(&options.list_id).to_string()),
             ledger: Ledger::load(&lists.folders.list(entry)).await?,
+            replayable: pipeline.source.lookup().is_some(),
         };
         known |= found.is_something(&key);
         let head = match entry.alone {
@@ -71,6 +72,8 @@ struct Found {
     /// The reason for which the entry is on hold.
     held: Option<String>,
     ledger: Option<Ledger>,
+    /// Whether the source can read single records, as a replay does.
+    replayable: bool,
 }
 
 impl Found {
@@ -148,11 +151,11 @@ impl Found {
             }
         };
         match self.letter {
-            Some(_) => format!(
+            Some(_) if self.replayable => format!(
                 "{run}, if the record has changed by then; or `importer replay {:?}`",
                 entry.id.list_id
             ),
-            None => format!("{run}, if the record has changed by then"),
+            _ => format!("{run}, if the record has changed by then"),
         }
     }
 }

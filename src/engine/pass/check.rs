@@ -90,7 +90,7 @@ impl Pass<'_> {
     /// Returns `Err` only if a request fails or the delivery cache can't be read.
     pub async fn check(&mut self) -> Result<Explained, Fault> {
         // Cursor paging reads to the end, and reports no count to compare with.
-        if matches!(self.context.pipeline.source.pages(), Paging::Cursor(_)) {
+        if matches!(self.context.pipeline.source.paging(), Paging::Cursor(_)) {
             return Ok(Ok(()));
         }
         for index in 0..self.reader.listings.len() {

@@ -31,6 +31,8 @@ pub struct Baseline<'a> {
     pub known: Option<&'a Ledger>,
     /// Number of records in the list, if it is known beforehand.
     pub listed: Option<u64>,
+    /// Number of records that this pass is expected to read, if it is known beforehand; otherwise 0.
+    pub expected: u64,
 }
 
 /// The size of a pass, as the guard counts it.
@@ -144,9 +146,8 @@ impl<'a> Guard<'a> {
         reasons.iter_mut().for_each(|(reason, count)| *count -= before(reason));
         reasons.retain(|_, count| *count > 0);
         let rejected: u64 = reasons.values().sum();
-        let Context { pipeline, plan } = self.context;
-        // A source that is read completely reports no total; the number of records in the ledger replaces it.
-        let records = size.rows.max(self.listed.filter(|_| pipeline.rereads()).unwrap_or(0));
+        let plan = self.context.plan;
+        let records = size.rows.max(self.baseline.expected);
         if rejected <= MANY || 2 * rejected <= records {
             return Ok(());
         }

@@ -127,8 +127,9 @@ impl<'a> Intake<'a> {
             return;
         }
         self.counts.again += u64::from(known.is_some());
-        if let Some(changed) = record.changed.filter(|_| !self.context.pipeline.rereads()) {
-            self.noticed.row(changed, window.until);
+        if let Some(changed) = record.changed.filter(|_| self.context.pipeline.reads_changes()) {
+            // With cursor paging, a source may be unable to bound a window.
+            self.noticed.row(changed, window.until.filter(|_| self.context.pipeline.counts_rows()));
         }
         let kept = self.memory.remove(&row.key);
         let fate = self.fate(index, window, record, kept.as_ref(), outbox);

@@ -32,7 +32,7 @@ pub(super) enum Answer {
 /// Reads the next page of a listing, and the cached deliveries of its records.
 pub(super) async fn read(context: Context<'_>, window: Window, want: NextRead) -> Answer {
     let Context { pipeline, plan } = context;
-    match (want, pipeline.source.pages()) {
+    match (want, pipeline.source.paging()) {
         (NextRead::Rows(ask), Paging::Offset(rows)) => {
             let read = async {
                 let page = rows.read(&window, ask.span).await?;
@@ -43,8 +43,7 @@ pub(super) async fn read(context: Context<'_>, window: Window, want: NextRead) -
         }
         (NextRead::CursorPage(cursor), Paging::Cursor(chain)) => {
             let read = async {
-                let at = window.until.unwrap_or_else(|| pipeline.source.now());
-                let link = chain.follow(at, cursor.as_ref(), plan.items_per_request).await?;
+                let link = chain.follow(&window, cursor.as_ref(), plan.items_per_request).await?;
                 let memory = recall(context, &link.records).await?;
                 Ok((link, memory))
             };

@@ -17,7 +17,7 @@ impl Pass<'_> {
     /// restarts the listings with a new end and returns false: a window must neither end where changes still
     /// arrive, nor long before now.
     ///
-    /// With cursor paging, only the difference of the clocks matters, since each run reads everything.
+    /// If the source does not list changes, only the difference of the clocks matters.
     ///
     /// # Errors
     ///
@@ -28,14 +28,14 @@ impl Pass<'_> {
         }
         self.reader.compared = true;
         let Context { pipeline, plan } = self.context;
-        let (clocks, chained) = (Clocks { source: at, ours: pipeline.clock.now() }, pipeline.rereads());
+        let (clocks, changes) = (Clocks { source: at, ours: pipeline.clock.now() }, pipeline.reads_changes());
         if clocks.differ() {
             self.intake.noticed.apart.get_or_insert(clocks);
         }
         if self.reader.confirmed {
-            return if chained { Ok(true) } else { clocks.is_over(self.reader.until()).map(|()| true) };
+            return if changes { clocks.is_over(self.reader.until()).map(|()| true) } else { Ok(true) };
         }
-        let start = self.reader.before.or(plan.since).filter(|_| !chained);
+        let start = self.reader.before.or(plan.since).filter(|_| changes);
         let newest = clocks.checked_end(start, self.intake.noticed.newest)?;
         self.reader.confirmed = true;
         let took = TimeDelta::from_std(self.start.elapsed()).unwrap_or_default();

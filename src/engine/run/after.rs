@@ -30,7 +30,7 @@ pub(super) async fn record(
     done: &Done,
 ) -> Result<u64, Fault> {
     let full = plan.since.is_none() && number == 1;
-    let whole = full || pipeline.rereads();
+    let whole = full || pipeline.reads_all();
     let delivered = Delivered {
         seen: pass.seen().iter().collect(),
         whole,
