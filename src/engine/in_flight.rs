@@ -181,7 +181,10 @@ impl Part {
                 "the sink did not accept {count} of {all} records: tried {attempts} times in {seconds} s"
             )));
         }
-        debug!("the sink accepts {count} of {all} records later; sending them again in {:.1} s.", wait.as_secs_f64());
+        debug!(
+            "the sink accepts {count} of {all} records later; sending them again in {:.1} s.",
+            wait.as_secs_f64()
+        );
         sleep(wait).await;
         Ok(part)
     }

@@ -13,11 +13,7 @@ use crate::{
         time,
     },
     sink::{Prepared, Rejection},
-    store::{
-        cache::DeliveryCache,
-        dead_letter::DeadLetter,
-        seen::record_key,
-    },
+    store::{cache::DeliveryCache, dead_letter::DeadLetter, seen::record_key},
 };
 
 /// A record that waits for its delivery.

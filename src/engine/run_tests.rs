@@ -30,12 +30,13 @@ use crate::{
         clock::Clock,
         fate::{Effect, Fate},
         fault::Fault,
-        record::{Mapped, Outgoing, Payload, Reason, Record},
+        record::{Mapped, Outgoing, Payload, Record},
+        secret::Secret,
         time,
         window::{Listing, Page, Span, Window},
     },
     mapping::Mapping,
-    sink::{BatchLimits, Receipt, Sink},
+    sink::{Delivery, Prepared, Rejection, Settles, Sink, SinkSpec},
     source::{OffsetPaging, Paging, Scope, Source},
     store::{
         cache::DeliveryCache,
@@ -136,18 +137,14 @@ impl OffsetPaging for List {
     }
 }
 
-struct SomeAreSkipped;
+/// Skips every ninth row, and makes this number of payloads of the others.
+struct SomeAreSkipped(usize);
 
 impl Mapping for SomeAreSkipped {
     fn map(&self, record: &Record) -> Mapped {
         match record.key.parse::<u64>() {
             Ok(row) if row % SKIPPED == 0 => Mapped::Skip("ninth"),
-            _ => Mapped::Send(Outgoing {
-                body: record.body.clone(),
-                opts_out: false,
-                opts_in: false,
-                left_out: vec![],
-            }),
+            _ => Mapped::Send(Outgoing::plain(vec![record.body.clone(); self.0])),
         }
     }
 }
@@ -164,8 +161,8 @@ enum Failing {
 /// A row and its version.
 type Version = (u64, u64);
 
-fn version(payload: &Payload) -> Version {
-    serde_json::from_str(payload.body.as_ref().unwrap().get()).unwrap()
+fn version(prepared: &Prepared) -> Version {
+    serde_json::from_slice(&prepared.bytes).unwrap()
 }
 
 /// A list, and the versions that a sink has accepted of it, the latest last.
@@ -180,6 +177,18 @@ struct Store {
     refused: &'static [u64],
     /// Rows that the sink would refuse.
     unfit: &'static [u64],
+    /// Rows that the sink rejects by themselves.
+    rejected: &'static [u64],
+    /// Share of the records that the sink asks to send again, each time.
+    throttled: f64,
+    settles: Settles,
+    linger: Option<Duration>,
+    /// Payloads per record.
+    copies: usize,
+    /// Versions that were delivered since the last close, if the sink settles then.
+    open: Arc<Mutex<Vec<Version>>>,
+    /// Sizes of the batches.
+    sizes: Arc<Mutex<Vec<usize>>>,
 }
 
 impl Store {
@@ -193,6 +202,13 @@ impl Store {
             failing: Failing::Share(share),
             refused: &[],
             unfit: &[],
+            rejected: &[],
+            throttled: 0.0,
+            settles: Settles::EachBatch,
+            linger: None,
+            copies: 1,
+            open: Arc::default(),
+            sizes: Arc::default(),
         }
     }
 
@@ -209,39 +225,36 @@ impl Store {
 }
 
 impl Sink for Store {
-    fn place(&self) -> String {
-        String::new()
+    fn spec(&self) -> SinkSpec {
+        let mut spec = SinkSpec::new(Secret::new(""), String::new(), 10, 3);
+        (spec.settles, spec.limits.linger) = (self.settles, self.linger);
+        spec
     }
 
-    fn limits(&self) -> BatchLimits {
-        BatchLimits { records: 10, in_flight: 3 }
+    fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
+        let prepared = Prepared::new(&payload.key, payload.body.as_ref().unwrap().get().to_owned());
+        match self.unfit.contains(&version(&prepared).0) {
+            true => Err(Rejection::new("unfit")),
+            false => Ok(prepared),
+        }
     }
 
-    fn refusal(&self, payload: &Payload) -> Option<Reason> {
-        let (row, _): Version = version(payload);
-        self.unfit.contains(&row).then_some("unfit")
-    }
-
-    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>> {
+    fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {
         Box::pin(async move {
-            let delivery = self.deliveries.fetch_add(1, Ordering::Relaxed) + 1;
-            let (wait, early, failing, accepts) = {
-                let mut random = self.random.lock().unwrap();
-                let (failing, accepts) = match self.failing {
-                    Failing::Share(share) => (random.f64() < share, random.bool()),
-                    Failing::Once { number, accepted } => (number == delivery, accepted),
-                };
-                (random.u32(5..40), random.bool(), failing, accepts || !failing)
-            };
-            if batch.iter().any(|payload| self.refused.contains(&version(payload).0)) {
+            self.sizes.lock().unwrap().push(batch.len());
+            let (wait, early, failing, accepts) = self.fails();
+            if batch.iter().any(|prepared| self.refused.contains(&version(prepared).0)) {
                 sleep(self.list.tick * wait).await;
-                let Fault::List(problem) = Fault::list("one of the records is refused") else {
-                    unreachable!()
-                };
+                let problem = Fault::list("one of the records is refused").problem().clone();
                 return Err(Fault::TooLarge(problem));
             }
+            let delivery = self.outcome(batch);
+            let named: BTreeSet<usize> =
+                delivery.rejected.iter().map(|(at, _)| *at).chain(delivery.retry.iter().copied()).collect();
             let accept = || {
-                self.accepted.lock().unwrap().extend(batch.iter().map(version));
+                let accepted = batch.iter().enumerate().filter(|(at, _)| !named.contains(at));
+                let store = if self.settles == Settles::AtClose { &self.open } else { &self.accepted };
+                store.lock().unwrap().extend(accepted.map(|(_, prepared)| version(prepared)));
             };
             // A delivery that is dropped in flight may have been accepted, or not.
             if accepts && early {
@@ -251,8 +264,54 @@ impl Sink for Store {
             if accepts && !early {
                 accept();
             }
-            if failing { Err(Fault::list("the sink failed")) } else { Ok(Receipt::default()) }
+            if failing { Err(Fault::list("the sink failed")) } else { Ok(delivery) }
         })
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            let (wait, early, failing, accepts) = self.fails();
+            let accept = || {
+                let open = std::mem::take(&mut *self.open.lock().unwrap());
+                self.accepted.lock().unwrap().extend(open);
+            };
+            if accepts && early {
+                accept();
+            }
+            sleep(self.list.tick * wait).await;
+            if accepts && !early {
+                accept();
+            }
+            if failing { Err(Fault::list("the sink failed")) } else { Ok(()) }
+        })
+    }
+}
+
+impl Store {
+    /// Returns how long the next call takes in ticks, whether it accepts at its begin, whether it fails, and
+    /// whether it accepts at all.
+    fn fails(&self) -> (u32, bool, bool, bool) {
+        let delivery = self.deliveries.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut random = self.random.lock().unwrap();
+        let (failing, accepts) = match self.failing {
+            Failing::Share(share) => (random.f64() < share, random.bool()),
+            Failing::Once { number, accepted } => (number == delivery, accepted),
+        };
+        (random.u32(5..40), random.bool(), failing, accepts || !failing)
+    }
+
+    /// Returns which payloads of a batch are rejected, and which are to be sent again.
+    fn outcome(&self, batch: &[Prepared]) -> Delivery {
+        let mut delivery = Delivery::default();
+        let mut random = self.random.lock().unwrap();
+        for (at, prepared) in batch.iter().enumerate() {
+            if self.throttled > 0.0 && random.f64() < self.throttled {
+                delivery.retry.push(at);
+            } else if self.rejected.contains(&version(prepared).0) {
+                delivery.rejected.push((at, Rejection::new("not_this_one")));
+            }
+        }
+        delivery
     }
 }
 
@@ -289,10 +348,15 @@ fn runtime() -> Runtime {
 
 /// Runs the list, but drops the run after this number of polls. Returns its result; `None` if it was dropped.
 async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ended, Fault>> {
+    // A sink that is dropped undoes what it has not closed.
+    store.open.lock().unwrap().clear();
+    let mut spec = store.spec();
+    spec.limits.records = spec.limits.records.min(plan.items_per_request);
     let pipeline = Pipeline {
         source: Box::new(store.list),
-        mapping: Box::new(SomeAreSkipped),
+        mapping: Box::new(SomeAreSkipped(store.copies)),
         sink: Arc::new(store.clone()),
+        spec,
         clock: Arc::new(store.list),
         retry: true,
         held_by: String::new(),

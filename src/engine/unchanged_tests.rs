@@ -30,11 +30,12 @@ use crate::{
         clock::Clock,
         fault::{Fault, Problem},
         record::{Mapped, Outgoing, Payload, Record},
+        secret::Secret,
         time,
         window::{Cursor, CursorPage, Window},
     },
     mapping::Mapping,
-    sink::{BatchLimits, Deletion, Receipt, Sink},
+    sink::{Deletions, Delivery, Prepared, Rejection, Sink, SinkSpec},
     source::{CursorPaging, Paging, Scope, Source},
     store::{cache::DeliveryCache, checkpoint::Checkpoint, migrate::Past},
 };
@@ -146,12 +147,7 @@ struct AsItIs;
 
 impl Mapping for AsItIs {
     fn map(&self, record: &Record) -> Mapped {
-        Mapped::Send(Outgoing {
-            body: record.body.clone(),
-            opts_out: false,
-            opts_in: false,
-            left_out: vec![],
-        })
+        Mapped::Send(Outgoing::plain(vec![record.body.clone()]))
     }
 }
 
@@ -167,30 +163,28 @@ struct Store {
 }
 
 impl Store {
-    fn accept(&self, batch: &[Payload]) {
+    fn accept(&self, batch: &[Prepared]) {
         *self.taken.lock().unwrap() += batch.len();
         let mut held = self.held.lock().unwrap();
-        for Payload { key, body } in batch {
-            let version = body.as_ref().map(|body| serde_json::from_str::<(u64, u64)>(body.get()).unwrap().1);
+        for Prepared { key, bytes, .. } in batch {
+            // A deletion has no text.
+            let version = serde_json::from_slice::<(u64, u64)>(bytes).ok().map(|(_, version)| version);
             held.insert(key.parse().unwrap(), version);
         }
     }
 }
 
 impl Sink for Store {
-    fn place(&self) -> String {
-        String::new()
+    fn spec(&self) -> SinkSpec {
+        SinkSpec { deletions: Deletions::Sent, ..SinkSpec::new(Secret::new(""), String::new(), 4, 3) }
     }
 
-    fn limits(&self) -> BatchLimits {
-        BatchLimits { records: 4, in_flight: 3 }
+    fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
+        let text = payload.body.as_ref().map_or("", |body| body.get());
+        Ok(Prepared::new(&payload.key, text.to_owned()))
     }
 
-    fn deletion(&self) -> Deletion {
-        Deletion::Sent
-    }
-
-    fn deliver<'a>(&'a self, batch: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>> {
+    fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {
         Box::pin(async move {
             let (fails, accepts, early, refuses, wait) = {
                 let mut random = self.random.lock().unwrap();
@@ -215,7 +209,7 @@ impl Sink for Store {
             if accepts && !early {
                 self.accept(batch);
             }
-            if fails { Err(Fault::list("the sink failed")) } else { Ok(Receipt::default()) }
+            if fails { Err(Fault::list("the sink failed")) } else { Ok(Delivery::default()) }
         })
     }
 }
@@ -256,6 +250,7 @@ async fn run(
         source: Box::new(list),
         mapping: Box::new(AsItIs),
         sink: Arc::new(store.clone()),
+        spec: store.spec(),
         clock: Arc::new(Noon),
         retry: true,
         held_by: String::new(),

@@ -50,11 +50,7 @@ pub struct Opened {
 /// # Errors
 ///
 /// The type is unknown, a setting is invalid, or the environment has no valid settings for the account.
-pub fn open(
-    mut chosen: Chosen,
-    context: SinkContext,
-    accounts: &AccountClients,
-) -> Result<Opened, Unopened> {
+pub fn open(mut chosen: Chosen, context: SinkContext, accounts: &AccountClients) -> Result<Opened, Unopened> {
     let (common, items_per_request) = (CommonSettings::take(&mut chosen)?, context.items_per_request);
     let sink: Arc<dyn Sink> = match chosen.kind.as_str() {
         DEFAULT => Arc::new(Ometria::open(&chosen, context, accounts)?),

@@ -117,7 +117,9 @@ impl Sink for Ndjson {
         let path = self.path.clone();
         Box::pin(async move {
             let checked = spawn_blocking(move || is_writable(&path)).await;
-            checked.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| self.unwritable(error))
+            checked
+                .unwrap_or_else(|error| Err(io::Error::other(error)))
+                .map_err(|error| self.unwritable(error))
         })
     }
 }
@@ -357,7 +359,7 @@ mod tests {
             fs::create_dir(folder.path().join("out")).unwrap();
             #[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
             fs::write(folder.path().join("out/a.ndjson"), before).unwrap();
-            sink(folder.path(), MEGABYTE).deliver(&[payload(1)]).await.unwrap();
+            sink(folder.path(), MEGABYTE).deliver(&[line(1)]).await.unwrap();
             assert_eq!(text(folder.path()), after, "{before:?}");
         }
     }
@@ -411,7 +413,7 @@ mod tests {
         fs::write(folder.path().join("state.json"), "[]").unwrap();
         fs::create_dir(folder.path().join("out")).unwrap();
         std::os::unix::fs::symlink("../state.json", folder.path().join("out/a.ndjson")).unwrap();
-        let fault = sink(folder.path(), MEGABYTE).deliver(&[payload(1)]).await.unwrap_err().to_string();
+        let fault = sink(folder.path(), MEGABYTE).deliver(&[line(1)]).await.unwrap_err().to_string();
         assert!(fault.contains("it is a link to a path that is reserved for importer"), "{fault}");
         assert_eq!(text(folder.path()), "[]");
     }

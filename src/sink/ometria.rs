@@ -36,8 +36,7 @@ const MAX_ERRORS: usize = 100;
 const IN_FLIGHT: usize = 8;
 
 /// <https://support.ometria.com/hc/en-gb/articles/360011293458-How-does-Ometria-subscribe-and-unsubscribe-contacts->
-const CAUTION: &str =
-    "contacts that arrive as subscribed can start a welcome campaign in Ometria, for everyone on the list; if \
+const CAUTION: &str = "contacts that arrive as subscribed can start a welcome campaign in Ometria, for everyone on the list; if \
      one is running there, stop importer, pause the campaign, and start again";
 
 /// Statuses that refuse the content of a batch (RFC 9110, section 15.5; RFC 7725): bad request, conflict,

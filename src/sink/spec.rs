@@ -119,7 +119,9 @@ impl CommonSettings {
         spec.limits.linger = self.linger.or(spec.limits.linger);
         spec.deletions = match (self.deletions, spec.deletions) {
             (Some(Deletions::Sent), Deletions::Ignored) => {
-                return Err(format!("{kind} can't receive deletions; set `{DELETIONS}` to \"ignore\" or remove it"));
+                return Err(format!(
+                    "{kind} can't receive deletions; set `{DELETIONS}` to \"ignore\" or remove it"
+                ));
             }
             (chosen, declared) => chosen.unwrap_or(declared),
         };
@@ -160,11 +162,9 @@ mod tests {
 
     #[test]
     fn the_size_of_a_batch_is_that_of_a_page_unless_the_sink_has_its_own() {
-        for (settings, size) in [
-            (json!({}), 100),
-            (json!({"batch_size": 500}), 500),
-            (json!({"batch_size": 1}), 1),
-        ] {
+        for (settings, size) in
+            [(json!({}), 100), (json!({"batch_size": 500}), 500), (json!({"batch_size": 1}), 1)]
+        {
             let spec = applied(settings.clone(), Deletions::Ignored).unwrap();
             assert_eq!(spec.limits.records, size, "{settings}");
         }
@@ -177,7 +177,11 @@ mod tests {
             (json!({"linger": "0s"}), Some(Duration::ZERO)),
             (json!({"linger": "5s"}), Some(Duration::from_secs(5))),
         ] {
-            assert_eq!(applied(settings.clone(), Deletions::Sent).unwrap().limits.linger, linger, "{settings}");
+            assert_eq!(
+                applied(settings.clone(), Deletions::Sent).unwrap().limits.linger,
+                linger,
+                "{settings}"
+            );
         }
     }
 

@@ -186,11 +186,7 @@ impl DeliveryCache {
     /// # Errors
     ///
     /// The file could not be written.
-    pub async fn accepted(
-        &self,
-        accepted: Vec<AcceptedDelivery>,
-        now: DateTime<Utc>,
-    ) -> Result<(), Fault> {
+    pub async fn accepted(&self, accepted: Vec<AcceptedDelivery>, now: DateTime<Utc>) -> Result<(), Fault> {
         if accepted.is_empty() {
             return Ok(());
         }
@@ -198,7 +194,8 @@ impl DeliveryCache {
             let fate = Fate::Sent(Effect::None).to_string();
             change(path, |table| {
                 for AcceptedDelivery { key, digest, opted_out, request_id } in &accepted {
-                    let (time, request_id) = (now.timestamp_millis(), request_id.as_deref().unwrap_or_default());
+                    let (time, request_id) =
+                        (now.timestamp_millis(), request_id.as_deref().unwrap_or_default());
                     table.insert(key, (*digest, *opted_out, time, request_id, time, fate.as_str()))?;
                 }
                 Ok(())
@@ -399,13 +396,15 @@ fn plain(error: redb::Error) -> io::Error {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use serde_json::value::to_raw_value;
-
     use super::*;
     use crate::base::time;
 
-    fn payload(body: Option<u32>) -> Payload {
-        Payload { key: "a".into(), body: body.map(|body| to_raw_value(&body).unwrap()) }
+    fn accepted(key: u128, digest: u128, opted_out: bool) -> Vec<AcceptedDelivery> {
+        vec![AcceptedDelivery { key, digest, opted_out, request_id: Some("r-1".into()) }]
+    }
+
+    fn digest(cache: &DeliveryCache, payloads: &[Option<&str>]) -> u128 {
+        cache.digest(payloads.iter().copied())
     }
 
     fn noon() -> DateTime<Utc> {
@@ -420,9 +419,9 @@ mod tests {
     async fn an_accepted_payload_counts_until_another_version_is_sent_or_it_expires() {
         let folder = tempfile::tempdir().unwrap();
         let (memory, key) = (memory(folder.path(), "s"), record_key("a"));
-        let (old, new) = (memory.digest(&payload(Some(1))), memory.digest(&payload(Some(2))));
+        let (old, new) = (digest(&memory, &[Some("1")]), digest(&memory, &[Some("2")]));
         assert!(memory.recall(vec![key]).await.unwrap().is_empty());
-        memory.accepted(vec![(key, old, true)], Some("r-1".into()), noon()).await.unwrap();
+        memory.accepted(accepted(key, old, true), noon()).await.unwrap();
         let kept = memory.recall(vec![key]).await.unwrap().remove(&key).unwrap();
         assert!(memory.holds(&kept, old, noon()) && !memory.holds(&kept, new, noon()));
         assert!(!memory.holds(&kept, old, noon() + TimeDelta::days(7)));
@@ -442,13 +441,15 @@ mod tests {
         let memory = memory(Path::new("a"), "s");
         let raised = DeliveryCache { version: 2, ..memory.clone() };
         let prints = [
-            memory.digest(&payload(Some(1))),
-            memory.digest(&payload(Some(2))),
-            memory.digest(&payload(None)),
-            raised.digest(&payload(Some(1))),
+            digest(&memory, &[Some("1")]),
+            digest(&memory, &[Some("2")]),
+            digest(&memory, &[None]),
+            digest(&memory, &[Some("1"), Some("2")]),
+            digest(&memory, &[Some("2"), Some("1")]),
+            digest(&raised, &[Some("1")]),
         ];
         assert_eq!(prints.iter().collect::<std::collections::HashSet<_>>().len(), prints.len());
-        assert_eq!(prints[0], memory.digest(&payload(Some(1))));
+        assert_eq!(prints[0], digest(&memory, &[Some("1")]));
     }
 
     #[tokio::test]
@@ -456,7 +457,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (one, other, key) =
             (memory(folder.path(), "one"), memory(folder.path(), "other"), record_key("a"));
-        one.accepted(vec![(key, 1, false)], None, noon()).await.unwrap();
+        one.accepted(accepted(key, 1, false), noon()).await.unwrap();
         assert!(other.recall(vec![key]).await.unwrap().is_empty());
         one.begin().await.unwrap();
         assert!(one.on().is_some() && !one.recall(vec![key]).await.unwrap().is_empty());
@@ -471,7 +472,7 @@ mod tests {
         for _ in 0..5 {
             let folder = tempfile::tempdir().unwrap();
             let memory = memory(folder.path(), "s");
-            let all = (0..16).map(|key| memory.accepted(vec![(key, 1, false)], None, noon()));
+            let all = (0..16).map(|key| memory.accepted(accepted(key, 1, false), noon()));
             futures::future::try_join_all(all).await.unwrap();
             assert_eq!(memory.recall((0..16).collect()).await.unwrap().len(), 16);
         }
@@ -500,8 +501,8 @@ mod tests {
         for place in 0..24 {
             let folder = tempfile::tempdir().unwrap();
             let (memory, keys) = (memory(folder.path(), "s"), (0..200).collect::<Vec<u128>>());
-            let all = keys.iter().map(|key| (*key, 1, false)).collect();
-            memory.accepted(all, None, noon()).await.unwrap();
+            let all = keys.iter().flat_map(|key| accepted(*key, 1, false)).collect();
+            memory.accepted(all, noon()).await.unwrap();
             let mut bytes = std::fs::read(&memory.path).unwrap();
             let from = place * bytes.len() / 24;
             let until = (from + 3000).min(bytes.len());
@@ -510,7 +511,7 @@ mod tests {
             std::fs::write(&memory.path, bytes).unwrap();
             let kept = memory.recall(keys.clone()).await.unwrap().len();
             assert!(kept == 0 || kept == keys.len(), "{kept} at {place}");
-            memory.accepted(vec![(1000, 1, false)], None, noon()).await.unwrap();
+            memory.accepted(accepted(1000, 1, false), noon()).await.unwrap();
             assert_eq!(memory.recall(vec![1000]).await.unwrap().len(), 1);
         }
     }

@@ -9,10 +9,10 @@ use importer::{
     controller::Verdict,
     net::{Request, Response, Transport},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    contract::{Always, classed, doors, payloads, read, sandbox, sandbox_doors, sink, source},
+    contract::{Always, classed, doors, prepared, read, sandbox, sandbox_doors, sink, source},
     support::World,
     twist::{Twist, with_body},
 };
@@ -33,8 +33,8 @@ const ERRORS: [(&str, &str); 9] = [
 /// Returns the class of Ometria's response to a push of two contacts: `ok`, or the class of the fault.
 async fn pushed(body: &'static str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let sink = sink("ometria", folder.path(), &doors(Arc::new(Always(200, body)), &[]));
-    match sink.deliver(&payloads(2)).await {
+    let sink = sink(json!("ometria"), folder.path(), &doors(Arc::new(Always(200, body)), &[])).sink;
+    match sink.deliver(&prepared(sink.as_ref(), 2)).await {
         Ok(_) => "ok".to_owned(),
         Err(Fault::TooLarge(_)) => "split".to_owned(),
         Err(fault) => {
@@ -105,7 +105,8 @@ async fn an_error_in_a_good_answer_is_reported_in_the_services_own_words() {
             );
         }
         let folder = tempfile::tempdir().unwrap();
-        let fault = sink("ometria", folder.path(), &doors).deferred_errors().await.unwrap_err().to_string();
+        let sink = sink(json!("ometria"), folder.path(), &doors).sink;
+        let fault = sink.deferred_errors().unwrap().latest().await.unwrap_err().to_string();
         assert!(fault.contains(words), "late errors, {body}: {fault}");
     }
 }

@@ -22,7 +22,7 @@ use importer::{
     mapping::{self, Mapping},
     net::{AccountClients, Caller, Environment, Request, Response, Transport, TransportError},
     sandbox::Sandbox,
-    sink::{self, Deletion, Sink},
+    sink::{self, Deletions, Prepared, Sink},
     source::{self, Paging, Source},
 };
 use serde_json::{
@@ -196,31 +196,37 @@ async fn a_source_finds_a_record_by_its_key_and_says_when_there_is_none() {
 /// Each type of sink, and whether it sends data off the machine.
 const SINKS: [(&str, bool); 3] = [("ometria", true), ("ndjson", false), ("stdout", false)];
 
-pub fn sink(kind: &str, folder: &Path, doors: &AccountClients) -> Arc<dyn Sink> {
-    let wanted = sink::SinkContext { list_id: "a", folder, caller: Caller::new("a", false) };
-    sink::open(&Chosen::of(&json!(kind), ""), wanted, doors).unwrap()
+pub fn sink(settings: Value, folder: &Path, doors: &AccountClients) -> sink::Opened {
+    let caller = Caller::new("a", false);
+    let context = sink::SinkContext { list_id: "a", folder, items_per_request: 1000, caller };
+    sink::open(Chosen::of(&settings, ""), context, doors).unwrap()
 }
 
-pub fn payloads(count: usize) -> Vec<Payload> {
+/// Returns contacts as this sink encodes them.
+pub fn prepared(sink: &dyn Sink, count: usize) -> Vec<Prepared> {
     let record = json!({"@type": "contact", "@collection": "c", "@merge": true, "id": "i", "email": "ada@example.org"});
-    (0..count).map(|_| Payload { key: "i".into(), body: Some(to_raw_value(&record).unwrap()) }).collect()
+    let payload = Payload { key: "i".into(), body: Some(to_raw_value(&record).unwrap()) };
+    (0..count).map(|_| sink.prepare(&payload).unwrap()).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_accepts_batches_up_to_its_limit_and_the_same_batch_again() {
     for (kind, _) in SINKS {
         let (sandbox, folder) = (sandbox(Duration::ZERO), tempfile::tempdir().unwrap());
-        let sink = sink(kind, folder.path(), &sandbox_doors(&sandbox));
-        let limits = sink.limits();
-        assert!(limits.records >= 1 && limits.in_flight >= 1, "{kind}");
+        let sink::Opened { sink, spec } = sink(json!(kind), folder.path(), &sandbox_doors(&sandbox));
+        assert!(spec.limits.records >= 1 && spec.limits.in_flight >= 1, "{kind}");
         // For the standard output, one line tests as much as a thousand.
-        let batch = payloads(if kind == "stdout" { 1 } else { limits.records });
-        assert!(batch.iter().all(|payload| sink.refusal(payload).is_none()), "{kind}");
-        sink.deliver(&batch).await.unwrap();
-        sink.deliver(&batch).await.unwrap();
-        if sink.deletion() == Deletion::Sent {
-            sink.deliver(&[Payload { key: "i".into(), body: None }]).await.unwrap();
+        let batch = prepared(sink.as_ref(), if kind == "stdout" { 1 } else { spec.limits.records });
+        for _ in 0..2 {
+            let delivery = sink.deliver(&batch).await.unwrap();
+            assert!(delivery.rejected.is_empty() && delivery.retry.is_empty(), "{kind}");
         }
+        if spec.deletions == Deletions::Sent {
+            let deletion = sink.prepare(&Payload { key: "i".into(), body: None }).unwrap();
+            sink.deliver(&[deletion]).await.unwrap();
+        }
+        sink.close().await.unwrap();
+        sink.check().await.unwrap();
     }
 }
 
@@ -228,16 +234,17 @@ async fn a_sink_accepts_batches_up_to_its_limit_and_the_same_batch_again() {
 async fn a_sink_whose_file_can_not_be_written_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = sandbox(Duration::ZERO);
-    let wanted = sink::SinkContext { list_id: "a", folder: folder.path(), caller: Caller::new("a", false) };
-    let said = json!({"type": "ndjson", "path": "/dev/null/a.ndjson"});
-    let sink = sink::open(&Chosen::of(&said, ""), wanted, &sandbox_doors(&sandbox)).unwrap();
-    let fault = sink.deliver(&payloads(1)).await.unwrap_err();
-    let text = fault.to_string();
-    assert!(
-        matches!(fault, Fault::List(_)) && text.starts_with("could not append to `/dev/null/a.ndjson`: "),
-        "{text}"
-    );
-    assert!(!text.contains("ada@"), "{text}");
+    let settings = json!({"type": "ndjson", "path": "/dev/null/a.ndjson"});
+    let sink = sink(settings, folder.path(), &sandbox_doors(&sandbox)).sink;
+    let fault = sink.deliver(&prepared(sink.as_ref(), 1)).await.unwrap_err();
+    for fault in [fault, sink.check().await.unwrap_err()] {
+        let text = fault.to_string();
+        assert!(
+            matches!(fault, Fault::List(_)) && text.starts_with("could not append to `/dev/null/a.ndjson`: "),
+            "{text}"
+        );
+        assert!(!text.contains("ada@"), "{text}");
+    }
 }
 
 // ---- Mappings ----
@@ -330,7 +337,9 @@ fn a_mapping_survives_any_record_and_gives_a_one_word_reason() {
     for (kind, said) in mappings() {
         for body in strange {
             match open_mapping(&said).map(&record(body)) {
-                Mapped::Send(Outgoing { bodies, .. }) => _ = serde_json::from_str::<Value>(bodies[0].get()).unwrap(),
+                Mapped::Send(Outgoing { bodies, .. }) => {
+                    _ = serde_json::from_str::<Value>(bodies[0].get()).unwrap()
+                }
                 Mapped::Skip(reason) | Mapped::Reject(reason) => {
                     let word = reason.chars().all(|c| c.is_ascii_lowercase() || c == '_');
                     assert!(word, "{kind}: {reason}");
@@ -359,7 +368,10 @@ pub async fn classed(kind: &str, status: u16, body: &'static str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let fault = match SOURCES.iter().find(|(known, ..)| *known == kind) {
         Some((_, list_id, _)) => read(source(kind, list_id, &doors).as_ref()).await.unwrap_err(),
-        None => sink(kind, folder.path(), &doors).deliver(&payloads(2)).await.unwrap_err(),
+        None => {
+            let sink = sink(json!(kind), folder.path(), &doors).sink;
+            sink.deliver(&prepared(sink.as_ref(), 2)).await.unwrap_err()
+        }
     };
     let class = match fault {
         Fault::TooLarge(_) => "too large",
@@ -501,8 +513,9 @@ async fn any_success_of_ometria_will_do() {
         (201, r#"{"success": true, "data": {"rejected": 0}}"#),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let sink = sink("ometria", folder.path(), &doors(Arc::new(Always(status, body)), &[]));
-        sink.deliver(&payloads(2)).await.unwrap();
+        let doors = doors(Arc::new(Always(status, body)), &[]);
+        let sink = sink(json!("ometria"), folder.path(), &doors).sink;
+        sink.deliver(&prepared(sink.as_ref(), 2)).await.unwrap();
     }
 }
 
@@ -550,7 +563,8 @@ async fn a_dropped_call_leaks_no_permit() {
         timeout(Duration::from_secs(60), read(source.as_ref())).await.expect(kind).unwrap();
     }
     for (kind, _) in SINKS.into_iter().filter(|(_, leaves)| *leaves) {
-        let (sink, batch) = (sink(kind, folder.path(), &doors), payloads(1));
+        let sink = sink(json!(kind), folder.path(), &doors).sink;
+        let batch = prepared(sink.as_ref(), 1);
         for call in 0..CALLS {
             assert!(
                 timeout(Duration::from_millis(call * 249), sink.deliver(&batch)).await.is_err(),

@@ -12,6 +12,7 @@ use importer::{
         clock::Clock,
         fault::Fault,
         record::{Mapped, Outgoing, Payload, Record},
+        secret::Secret,
         window::{Page, Span, Window},
     },
     controller::Verdict,
@@ -20,7 +21,7 @@ use importer::{
         run,
     },
     mapping::Mapping,
-    sink::{BatchLimits, Receipt, Sink},
+    sink::{Delivery, Prepared, Rejection, Sink, SinkSpec},
     source::{OffsetPaging, Paging, Scope, Source},
     store::cache::DeliveryCache,
 };
@@ -168,12 +169,7 @@ struct AsItIs;
 
 impl Mapping for AsItIs {
     fn map(&self, record: &Record) -> Mapped {
-        Mapped::Send(Outgoing {
-            body: record.body.clone(),
-            opts_out: false,
-            opts_in: false,
-            left_out: vec![],
-        })
+        Mapped::Send(Outgoing::plain(vec![record.body.clone()]))
     }
 }
 
@@ -181,16 +177,16 @@ impl Mapping for AsItIs {
 struct Anywhere;
 
 impl Sink for Anywhere {
-    fn place(&self) -> String {
-        String::new()
+    fn spec(&self) -> SinkSpec {
+        SinkSpec::new(Secret::new(""), String::new(), 7, 2)
     }
 
-    fn limits(&self) -> BatchLimits {
-        BatchLimits { records: 10, in_flight: 2 }
+    fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
+        Ok(Prepared::new(&payload.key, "{}"))
     }
 
-    fn deliver<'a>(&'a self, _: &'a [Payload]) -> BoxFuture<'a, Result<Receipt, Fault>> {
-        Box::pin(async { Ok(Receipt::default()) })
+    fn deliver<'a>(&'a self, _: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {
+        Box::pin(async { Ok(Delivery::default()) })
     }
 }
 
@@ -224,6 +220,7 @@ fn ends(source: Liar) -> Pipeline {
         source: Box::new(source),
         mapping: Box::new(AsItIs),
         sink: Arc::new(Anywhere),
+        spec: Anywhere.spec(),
         clock: Arc::new(Noon),
         retry: true,
         held_by: String::new(),

@@ -129,7 +129,9 @@ fn told(pipeline: &Pipeline, record: &Record) -> String {
             let when =
                 if record.status == ARCHIVED { " if archived after a delivery of the list" } else { "" };
             told += &match prepare(pipeline, record) {
-                Preparation::Reject(rejected) => format!("Not sent: rejected, {}\n", rejected.rejection.reason),
+                Preparation::Reject(rejected) => {
+                    format!("Not sent: rejected, {}\n", rejected.rejection.reason)
+                }
                 _ => format!("Sent{when}\n"),
             };
             bodies.iter().for_each(|body| told += &format!("{}\n", pretty(body)));

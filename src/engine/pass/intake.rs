@@ -211,9 +211,7 @@ impl<'a> Intake<'a> {
         let before = self.known.and_then(|ledger| ledger.settled_by_print(pending.key));
         let other = before.is_some_and(|settled| settled.status != record.status);
         let withdrawn = self.known.is_some() && kept.is_some_and(|kept| kept.opted_out);
-        (other || withdrawn)
-            && pending.opts_in
-            && !self.is_held(pending, kept)
+        (other || withdrawn) && pending.opts_in && !self.is_held(pending, kept)
     }
 
     /// Returns whether another version of the record was counted as an opt-in.

@@ -11,12 +11,8 @@ use super::Context;
 use crate::{
     base::fault::Fault,
     engine::{
-        batcher::Batcher,
-        deliver::deliver,
-        in_flight::Delivered,
-        paging::offset::Joined,
-        pending::PendingRecord,
-        watermark::Watermark,
+        batcher::Batcher, deliver::deliver, in_flight::Delivered, paging::offset::Joined,
+        pending::PendingRecord, watermark::Watermark,
     },
     sink::Settles,
     store::{
