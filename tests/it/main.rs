@@ -50,6 +50,7 @@ mod support;
 mod twins;
 mod twist;
 mod unreadable;
+mod verdicts;
 mod verify;
 mod walk;
 mod wire;
