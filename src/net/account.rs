@@ -87,10 +87,8 @@ impl Account {
             Verdict::Forbidden => {
                 Fault::list(what).hint(format!("check the permissions of the key in `{}`", self.key_name))
             }
-            Verdict::Redirected => Fault::list(what).hint(format!(
-                "redirects are not followed, to protect the key; check `{}`",
-                self.url_name
-            )),
+            Verdict::Redirected => Fault::list(what)
+                .hint(format!("redirects are not followed, to protect the key; check `{}`", self.url_name)),
             Verdict::NotFound => Fault::list(what).hint(format!("check `{}`", self.url_name)),
             Verdict::Refused | Verdict::Accepted => Fault::list(what),
         };

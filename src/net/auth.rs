@@ -37,9 +37,9 @@ impl Auth {
     pub fn key(&self) -> Option<&Secret> {
         match self {
             Auth::None | Auth::Token(_) => None,
-            Auth::Header { key: secret, .. } | Auth::Basic { password: secret, .. } | Auth::Bearer(secret) => {
-                Some(secret)
-            }
+            Auth::Header { key: secret, .. }
+            | Auth::Basic { password: secret, .. }
+            | Auth::Bearer(secret) => Some(secret),
         }
     }
 
@@ -221,7 +221,10 @@ mod tests {
         for (auth, expected) in [
             (Auth::None, None),
             (Auth::Header { name, key: secret() }, Some(("x-key", "s3cr3t"))),
-            (Auth::Basic { user: "me".into(), password: secret() }, Some(("authorization", "Basic bWU6czNjcjN0"))),
+            (
+                Auth::Basic { user: "me".into(), password: secret() },
+                Some(("authorization", "Basic bWU6czNjcjN0")),
+            ),
             (Auth::Bearer(secret()), Some(("authorization", "Bearer s3cr3t"))),
             (Auth::Token(session(Login::default())), Some(("x-token", "s3cr3t"))),
         ] {

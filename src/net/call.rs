@@ -137,22 +137,12 @@ impl Calls {
     ///
     /// No attempt follows.
     fn after(&self, call: &mut Call, failure: Failure) -> Result<Option<Duration>, Fault> {
-        let Failure { fault, effect, sent } = failure;
-        if effect == Effect::KeyRejected {
-            self.limiter.park(fault.problem());
+        if failure.effect == Effect::KeyRejected {
+            self.limiter.park(failure.fault.problem());
         }
-        let after = if let Fault::Retryable { after, .. } = &fault { *after } else { None };
-        let (jitter, after) = (fastrand::f64(), after.map(|after| after.min(LONGEST_WAIT)));
-        let delay = |made: u32| backoff::delay(made, jitter, after);
+        let (tries, wait) = self.count(call, &failure);
+        let Failure { fault, effect, .. } = failure;
         let Fault::Retryable { problem, .. } = &fault else { return Err(finally(call.caller, fault)) };
-        let now = Instant::now();
-        let known = call.tries.unwrap_or(Tries { made: 0, since: now });
-        let mut tries = Tries { made: known.made + 1, ..known };
-        call.tries = Some(tries);
-        let mut wait = delay(tries.made);
-        if effect == Effect::Unreachable {
-            (tries, wait) = lock(&self.outage).failed(sent, now, delay);
-        }
         let gives_up = tries.made >= TRIES || tries.since.elapsed().saturating_add(wait) > PATIENCE;
         // A pause is for all requests, even if this one is not repeated.
         let begins = match effect {
@@ -160,8 +150,7 @@ impl Calls {
                 self.limiter.park(problem);
                 false
             }
-            Effect::Throttled | Effect::Overloaded | Effect::Unreachable => self.limiter.cool(wait),
-            Effect::Accepted | Effect::Neutral | Effect::KeyRejected => false,
+            effect => pauses(effect) && self.limiter.cool(wait),
         };
         if call.caller.no_retry {
             return Err(finally(call.caller, fault));
@@ -172,6 +161,22 @@ impl Calls {
         }
         self.log(call, problem, effect, begins, (tries.made, wait));
         Ok((!pauses(effect)).then_some(wait))
+    }
+
+    /// Counts a failed attempt. Returns the tries so far, which all requests share while the service can't be
+    /// reached, and the wait before the next one.
+    fn count(&self, call: &mut Call, failure: &Failure) -> (Tries, Duration) {
+        let after = if let Fault::Retryable { after, .. } = &failure.fault { *after } else { None };
+        let (jitter, after) = (fastrand::f64(), after.map(|after| after.min(LONGEST_WAIT)));
+        let wait = |made: u32| backoff::delay(made, jitter, after);
+        let now = Instant::now();
+        let known = call.tries.unwrap_or(Tries { made: 0, since: now });
+        let tries = Tries { made: known.made + 1, ..known };
+        call.tries = Some(tries);
+        match failure.effect {
+            Effect::Unreachable => lock(&self.outage).failed(failure.sent, now, wait),
+            _ => (tries, wait(tries.made)),
+        }
     }
 
     /// Logs that another attempt follows: as a warning if that is news, because in an outage every request in

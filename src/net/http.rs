@@ -264,3 +264,7 @@ fn request(method: http::Method, url: &Url, body: Bytes) -> Request {
     request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     request
 }
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

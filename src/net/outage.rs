@@ -37,11 +37,8 @@ impl Outage {
         wait: impl Fn(u32) -> Duration,
     ) -> (Tries, Duration) {
         let known = self.0.take().filter(|known| now.saturating_duration_since(known.until) <= PATIENCE);
-        let mut current = known.unwrap_or(Current {
-            tries: Tries { made: 0, since: now },
-            until: sent,
-            logged: false,
-        });
+        let mut current =
+            known.unwrap_or(Current { tries: Tries { made: 0, since: now }, until: sent, logged: false });
         if sent >= current.until {
             current.tries.made += 1;
         }

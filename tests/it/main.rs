@@ -49,6 +49,7 @@ mod stop;
 mod support;
 mod twins;
 mod twist;
+mod unreachable;
 mod unreadable;
 mod verdicts;
 mod verify;

@@ -50,8 +50,20 @@ const CASES: [Case; 5] = [
         good: r#"{"members": [], "total_items": 0}"#,
     },
     Case { name: "ometria", kind: "ometria", variables: &[], path: "/push", good: r#"{"status": "OK"}"# },
-    Case { name: "when_i_work, given token", kind: "when_i_work", variables: &[], path: "/shifts", good: SHIFTS },
-    Case { name: "when_i_work, fetched token", kind: "when_i_work", variables: LOGIN, path: "/shifts", good: SHIFTS },
+    Case {
+        name: "when_i_work, given token",
+        kind: "when_i_work",
+        variables: &[],
+        path: "/shifts",
+        good: SHIFTS,
+    },
+    Case {
+        name: "when_i_work, fetched token",
+        kind: "when_i_work",
+        variables: LOGIN,
+        path: "/shifts",
+        good: SHIFTS,
+    },
     Case { name: "when_i_work, login", kind: "when_i_work", variables: LOGIN, path: "/login", good: TOKEN },
 ];
 

@@ -105,9 +105,7 @@ fn shifts(environment: &Environment, login: Option<Login>) -> Result<(Account, R
     );
     let (auth, key_name, key_hint) = match login {
         Some(login) => (Auth::Token(Session::new(HEADER, login)), KEY, None),
-        None => {
-            (Auth::Header { name: HEADER, key: environment.key(TOKEN)? }, TOKEN, Some(expired.into()))
-        }
+        None => (Auth::Header { name: HEADER, key: environment.key(TOKEN)? }, TOKEN, Some(expired.into())),
     };
     let account = Account {
         service: SERVICE.into(),
