@@ -29,6 +29,11 @@ impl Fault {
         Fault::Retryable { problem: Problem::new(what), after: None }
     }
 
+    /// Makes a [`Fault::TooLarge`].
+    pub fn too_large(what: impl Into<String>) -> Self {
+        Fault::TooLarge(Problem::new(what))
+    }
+
     /// Makes a [`Fault::List`].
     pub fn list(what: impl Into<String>) -> Self {
         Fault::List(Problem::new(what))
@@ -37,6 +42,14 @@ impl Fault {
     /// Makes a [`Fault::Process`].
     pub fn process(what: impl Into<String>) -> Self {
         Fault::Process(Problem::new(what))
+    }
+
+    /// Sets the service's minimum wait, if the fault is retryable.
+    pub fn after(mut self, wait: Option<Duration>) -> Self {
+        if let Fault::Retryable { after, .. } = &mut self {
+            *after = wait;
+        }
+        self
     }
 
     /// Sets the cause.

@@ -18,7 +18,7 @@ pub struct AccountClients {
     environment: Environment,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
-    open: Mutex<HashMap<&'static str, Arc<AccountClient>>>,
+    open: Mutex<HashMap<String, Arc<AccountClient>>>,
 }
 
 impl AccountClients {
@@ -27,31 +27,32 @@ impl AccountClients {
         AccountClients { environment, transport, clock, open: Mutex::default() }
     }
 
-    /// Returns the client of `service`. The first call makes it, with the settings that `account` reads from
-    /// the environment, and warns if the address is not https.
+    /// Returns the client of the account `name`, such as the name of a service, or an address that an entry
+    /// chose. The first call makes it, with the settings that `account` reads from the environment, and warns
+    /// if the address is not https.
     ///
     /// # Errors
     ///
     /// A setting of the account is missing or invalid.
     pub fn client(
         &self,
-        service: &'static str,
+        name: &str,
         account: impl Fn(&Environment) -> Result<(Account, RateLimiter), Refused>,
     ) -> Result<Arc<AccountClient>, Refused> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = open.get(service) {
+        if let Some(client) = open.get(name) {
             return Ok(Arc::clone(client));
         }
         let (account, limiter) = account(&self.environment)?;
         if account.base.scheme() == "http" && !is_loopback(&account.base) {
-            let name = account.url_name;
+            let name = &account.url_name;
             warn!(
                 "`{name}` is not https: the key and the records are sent unencrypted; use an https address."
             );
         }
         let client =
             AccountClient::new(account, limiter, Arc::clone(&self.transport), Arc::clone(&self.clock));
-        open.insert(service, Arc::clone(&client));
+        open.insert(name.to_owned(), Arc::clone(&client));
         Ok(client)
     }
 

@@ -1,10 +1,76 @@
-//! The token of an account: fetched once, shared by all lists of the account, and renewed before it expires.
+//! How the requests of an account prove who sends them: by a key, or by a token that is fetched once, shared by
+//! all lists of the account, and renewed before it expires.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    borrow::Cow,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use http::{
+    HeaderName, HeaderValue,
+    header::{AUTHORIZATION, InvalidHeaderValue},
+};
 
+use super::{Caller, Request};
 use crate::base::{fault::Fault, secret::Secret};
+
+/// How requests prove who sends them.
+pub enum Auth {
+    /// Not at all.
+    None,
+    /// By a key in a header of its own.
+    Header { name: HeaderName, key: Secret },
+    /// By a user and a password (RFC 7617).
+    Basic { user: Cow<'static, str>, password: Secret },
+    /// By a constant token (RFC 6750).
+    Bearer(Secret),
+    /// By a token that is fetched.
+    Token(Session),
+}
+
+impl Auth {
+    /// Returns the constant secret, if there is one.
+    pub fn key(&self) -> Option<&Secret> {
+        match self {
+            Auth::None | Auth::Token(_) => None,
+            Auth::Header { key: secret, .. }
+            | Auth::Basic { password: secret, .. }
+            | Auth::Bearer(secret) => Some(secret),
+        }
+    }
+
+    /// Returns the token that was fetched last and is still in use.
+    pub fn fetched(&self) -> Option<Secret> {
+        if let Auth::Token(session) = self { session.secret() } else { None }
+    }
+
+    /// Adds the header with the credentials to a request, marked as sensitive so that no log shows it. `token`
+    /// is the token to use, if one is fetched.
+    ///
+    /// # Errors
+    ///
+    /// A credential contains a character that is invalid in a header.
+    pub fn sign(&self, request: &mut Request, token: Option<&Secret>) -> Result<(), InvalidHeaderValue> {
+        let (name, text) = match (self, token) {
+            (Auth::Header { name, key }, _) => (name.clone(), Cow::Borrowed(key.reveal())),
+            (Auth::Basic { user, password }, _) => {
+                let pair = STANDARD.encode(format!("{user}:{}", password.reveal()));
+                (AUTHORIZATION, Cow::Owned(format!("Basic {pair}")))
+            }
+            (Auth::Bearer(key), _) => (AUTHORIZATION, Cow::Owned(format!("Bearer {}", key.reveal()))),
+            (Auth::Token(session), Some(token)) => (session.header.clone(), Cow::Borrowed(token.reveal())),
+            (Auth::None, _) | (Auth::Token(_), None) => return Ok(()),
+        };
+        let mut value = HeaderValue::from_str(&text)?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(name, value);
+        Ok(())
+    }
+}
 
 /// A token and the time of its renewal.
 #[derive(Debug, Clone)]
@@ -14,25 +80,38 @@ pub struct Token {
     pub renew: DateTime<Utc>,
 }
 
-/// Cache for the token of one account.
-#[derive(Default)]
+/// The request that fetches a token, such as a login. It may belong to an account of its own.
+pub trait FetchToken: Send + Sync {
+    /// Fetches a token on behalf of `caller`.
+    ///
+    /// # Errors
+    ///
+    /// The service gave no token. The next request of the account tries again.
+    fn fetch<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Result<Token, Fault>>;
+}
+
+/// The token of one account, with the request that fetches it.
 pub struct Session {
+    /// Header in which requests send the token.
+    header: HeaderName,
+    login: Box<dyn FetchToken>,
     token: Mutex<Option<Token>>,
     fetching: tokio::sync::Mutex<()>,
 }
 
 impl Session {
+    /// Makes a session without a token. The first request fetches one.
+    pub fn new(header: HeaderName, login: impl FetchToken + 'static) -> Self {
+        Session { header, login: Box::new(login), token: Mutex::default(), fetching: Default::default() }
+    }
+
     /// Returns the token; fetches one if there is none or if `now` is past its renewal. Other callers wait
-    /// during the fetch.
+    /// during the fetch. The minimum interval of a caller does not apply to the login.
     ///
     /// # Errors
     ///
-    /// The fault of `fetch`. The next caller fetches again.
-    pub async fn token(
-        &self,
-        now: DateTime<Utc>,
-        fetch: impl Future<Output = Result<Token, Fault>>,
-    ) -> Result<Secret, Fault> {
+    /// The fault of the fetch. The next caller fetches again.
+    pub async fn token(&self, now: DateTime<Utc>, caller: &Caller) -> Result<Secret, Fault> {
         let good =
             || self.lock().as_ref().filter(|token| now < token.renew).map(|token| token.secret.clone());
         if let Some(token) = good() {
@@ -42,7 +121,8 @@ impl Session {
         if let Some(token) = good() {
             return Ok(token);
         }
-        let token = fetch.await?;
+        let caller = Caller { distance: Duration::ZERO, ..caller.clone() };
+        let token = self.login.fetch(&caller).await?;
         let secret = token.secret.clone();
         *self.lock() = Some(token);
         Ok(secret)
@@ -57,7 +137,7 @@ impl Session {
     }
 
     /// Returns the current token, which no message may contain.
-    pub fn secret(&self) -> Option<Secret> {
+    fn secret(&self) -> Option<Secret> {
         self.lock().as_ref().map(|token| token.secret.clone())
     }
 
@@ -68,9 +148,9 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering},
-        time::Duration,
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
     };
 
     use chrono::TimeDelta;
@@ -80,37 +160,79 @@ mod tests {
     use super::*;
     use crate::base::time;
 
+    /// Logs in within a second, and returns the tokens `t0`, `t1` and so on, except for the first `fails` times.
+    #[derive(Clone, Default)]
+    struct Login {
+        fails: usize,
+        tried: Arc<AtomicUsize>,
+    }
+
+    const NOON: &str = "2026-11-21T12:00:00";
+
+    impl FetchToken for Login {
+        fn fetch<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Result<Token, Fault>> {
+            Box::pin(async move {
+                assert!(caller.distance.is_zero());
+                sleep(Duration::from_secs(1)).await;
+                let number = self.tried.fetch_add(1, Ordering::Relaxed);
+                let renew = time::parse(NOON).unwrap() + TimeDelta::days(5 * (number as i64 + 1));
+                match number < self.fails {
+                    true => Err(Fault::list("no")),
+                    false => Ok(Token { secret: Secret::new(format!("t{number}")), renew }),
+                }
+            })
+        }
+    }
+
+    fn session(login: Login) -> Session {
+        Session::new(HeaderName::from_static("x-token"), login)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_token_is_fetched_once_and_shared_until_it_is_due_for_renewal_or_was_rejected() {
-        let now = time::parse("2026-11-21T12:00:00").unwrap();
-        let (session, fetched) = (Session::default(), AtomicUsize::new(0));
-        let get = |now: DateTime<Utc>| {
-            let (session, fetched) = (&session, &fetched);
-            session.token(now, async move {
-                sleep(Duration::from_secs(1)).await;
-                let number = fetched.fetch_add(1, Ordering::Relaxed);
-                Ok(Token { secret: Secret::new(format!("t{number}")), renew: now + TimeDelta::days(5) })
-            })
-        };
-        let told = |tokens: Vec<Result<Secret, Fault>>| -> Vec<String> {
+        let (now, session) = (time::parse(NOON).unwrap(), session(Login::default()));
+        let caller = Caller { distance: Duration::from_secs(60), ..Caller::new("a", false) };
+        let get = |days: i64| session.token(now + TimeDelta::days(days), &caller);
+        let shown = |tokens: Vec<Result<Secret, Fault>>| -> Vec<String> {
             tokens.into_iter().map(|token| token.unwrap().reveal().to_owned()).collect()
         };
-        assert_eq!(told(join_all((0..3).map(|_| get(now))).await), ["t0"; 3]);
-        assert_eq!(told(vec![get(now + TimeDelta::days(4)).await]), ["t0"]);
-        assert_eq!(told(vec![get(now + TimeDelta::days(5)).await]), ["t1"]);
+        assert_eq!(shown(join_all((0..3).map(|_| get(0))).await), ["t0"; 3]);
+        assert_eq!(shown(vec![get(4).await, get(5).await]), ["t0", "t1"]);
         session.refused(&Secret::new("t0"));
         assert_eq!(session.secret().unwrap().reveal(), "t1", "a newer token stays");
         session.refused(&Secret::new("t1"));
         assert!(session.secret().is_none());
-        assert_eq!(told(vec![get(now).await]), ["t2"]);
+        assert_eq!(shown(vec![get(0).await]), ["t2"]);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn after_a_failed_login_the_next_caller_tries_again() {
-        let now = time::parse("2026-11-21T12:00:00").unwrap();
-        let session = Session::default();
-        assert!(session.token(now, async { Err(Fault::list("no")) }).await.is_err());
-        let token = Token { secret: Secret::new("t"), renew: now + TimeDelta::days(5) };
-        assert!(session.token(now, async { Ok(token) }).await.is_ok());
+        let (now, caller) = (time::parse(NOON).unwrap(), Caller::new("a", false));
+        let session = session(Login { fails: 1, ..Login::default() });
+        assert!(session.token(now, &caller).await.is_err());
+        assert!(session.token(now, &caller).await.is_ok());
+    }
+
+    #[test]
+    fn each_kind_of_credential_has_its_header_which_no_log_shows() {
+        let secret = || Secret::new("s3cr3t");
+        let name = HeaderName::from_static("x-key");
+        let token = secret();
+        for (auth, expected) in [
+            (Auth::None, None),
+            (Auth::Header { name, key: secret() }, Some(("x-key", "s3cr3t"))),
+            (
+                Auth::Basic { user: "me".into(), password: secret() },
+                Some(("authorization", "Basic bWU6czNjcjN0")),
+            ),
+            (Auth::Bearer(secret()), Some(("authorization", "Bearer s3cr3t"))),
+            (Auth::Token(session(Login::default())), Some(("x-token", "s3cr3t"))),
+        ] {
+            let mut request = Request::default();
+            auth.sign(&mut request, Some(&token)).unwrap();
+            assert!(request.headers().values().all(HeaderValue::is_sensitive));
+            let sent = request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+            assert_eq!(sent.collect::<Vec<_>>(), Vec::from_iter(expected));
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! Settings from the environment, by name. An error names the variable, and never contains its value.
 
-use http::HeaderValue;
 use url::Url;
 
 use crate::base::secret::Secret;
@@ -123,17 +122,6 @@ impl Environment {
         let Some(text) = self.text(name) else { return Ok(default) };
         text.parse().ok().filter(fit).ok_or_else(|| Refused::Value { name, why: format!("must be {must}") })
     }
-}
-
-/// Returns the value of a header that carries a key, marked as sensitive so that no log shows it.
-///
-/// # Errors
-///
-/// [`Refused::Key`]: `text` contains a character that is invalid in a header.
-pub fn credentials(name: &'static str, text: &str) -> Result<HeaderValue, Refused> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| Refused::Key { name, why: STRANGE })?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// Whether requests to this address stay on this machine.

@@ -20,7 +20,7 @@ use crate::base::{
     fault::{Fault, Problem},
 };
 
-/// Time after which one request tries a rejected key again. Shorter than the pause of a failed list, so that
+/// Time after which one request tries a suspended account again. Shorter than the pause of a failed list, so that
 /// the list's next run tries the key.
 const PROBE: Duration = Duration::from_secs(45);
 
@@ -40,20 +40,20 @@ pub struct RateLimiter {
     /// Time of the last request, which may lie ahead, and the minimum interval of its caller.
     last: Mutex<Option<(Instant, Duration)>>,
     rest: Mutex<Rest>,
-    /// Wakes the waiting requests when one succeeds after a cool-down.
+    /// Wakes the waiting requests when one succeeds after a cool-down, or when the account is suspended.
     recovered: Notify,
 }
 
-/// State of the cool-down and of the key.
+/// State of the cool-down and of the suspension.
 #[derive(Default)]
 struct Rest {
     /// End of the cool-down.
     until: Option<Instant>,
-    /// Whether the account is recovering: after a cool-down, or while one request tries the key again.
+    /// Whether the account is recovering: after a cool-down, or while one request tries a suspended account.
     recovering: bool,
     /// Earliest time of the next request while recovering.
     next: Option<Instant>,
-    /// Why the key was rejected, and when it was last tried.
+    /// Why the account is suspended, and when that was last tried.
     parked: Option<(Problem, Instant)>,
 }
 
@@ -81,7 +81,8 @@ impl RateLimiter {
     ///
     /// # Errors
     ///
-    /// [`Fault::List`]: the key was rejected less than 45 s ago, or the cool-down lasts beyond [`PATIENCE`].
+    /// [`Fault::List`]: the account was suspended less than 45 s ago, or the cool-down lasts beyond
+    /// [`PATIENCE`].
     pub async fn enter(&self, caller: &Caller) -> Result<Permit, Fault> {
         self.probe()?;
         let _turn = match &self.pace {
@@ -125,7 +126,7 @@ impl RateLimiter {
                 () = sleep_until(turn) => {}
                 () = recovered => {}
             }
-            // During the wait, another cool-down may have begun, or the key may have been rejected again.
+            // During the wait, another cool-down may have begun, or the account may have been suspended again.
             self.probe()?;
             if self.resting()?.is_none() {
                 return Ok(());
@@ -154,8 +155,8 @@ impl RateLimiter {
         Some(turn)
     }
 
-    /// Fails every request while the key is rejected. One request per [`PROBE`] tries the key again; the
-    /// others wait for its result.
+    /// Fails every request while the account is suspended. One request per [`PROBE`] tries it again; the others
+    /// wait for its result.
     fn probe(&self) -> Result<(), Fault> {
         let mut rest = lock(&self.rest);
         let recovering = rest.recovering;
@@ -195,10 +196,18 @@ impl RateLimiter {
         news
     }
 
-    /// Suspends the account because its key was rejected.
+    /// Suspends the account, because its key was rejected or its service stays unreachable.
     pub fn park(&self, problem: &Problem) {
         let mut rest = lock(&self.rest);
         (rest.parked, rest.recovering) = (Some((problem.clone(), Instant::now())), false);
+        drop(rest);
+        // The requests that wait for their turn after a cool-down fail now, not one by one.
+        self.recovered.notify_waiters();
+    }
+
+    /// Ends the suspension of an account whose service was unreachable and answers again.
+    pub fn resume(&self) {
+        lock(&self.rest).parked = None;
     }
 
     /// Records a success: ends the slow start after a cool-down, and the suspension of the account.

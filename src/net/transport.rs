@@ -12,8 +12,14 @@ pub type Response = http::Response<Bytes>;
 /// No response arrived, or only part of one.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
+    /// The connection was made, and the response is late.
     #[error("no response in time")]
     TimedOut,
+    /// No connection could be made: its host has no address, refuses it, does not respond, or has no valid
+    /// certificate. The service has not received the request.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The connection broke, or the response is invalid.
     #[error("{0}")]
     Broken(String),
 }
@@ -24,7 +30,8 @@ pub trait Transport: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`TransportError`]: the response is missing or incomplete. The service may have processed the request.
+    /// [`TransportError`]: the response is missing or incomplete. The service may have processed the request,
+    /// except for [`TransportError::Unreachable`].
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>>;
 }
 
@@ -106,9 +113,9 @@ async fn body(mut answer: reqwest::Response) -> Result<Bytes, TransportError> {
 
 /// Formats the error and its causes in one line. Omits the address, which the caller's message contains.
 fn plain(error: reqwest::Error) -> TransportError {
-    let error = error.without_url();
+    let (unreachable, error) = (error.is_connect(), error.without_url());
     // A host that can't be reached is no sign that the request was too large.
-    if error.is_timeout() && !error.is_connect() {
+    if error.is_timeout() && !unreachable {
         return TransportError::TimedOut;
     }
     let mut text = error.to_string();
@@ -117,7 +124,7 @@ fn plain(error: reqwest::Error) -> TransportError {
         text = format!("{text}: {inner}");
         cause = inner.source();
     }
-    TransportError::Broken(text)
+    if unreachable { TransportError::Unreachable(text) } else { TransportError::Broken(text) }
 }
 
 #[cfg(test)]
@@ -203,7 +210,19 @@ mod tests {
     async fn a_failed_connection_is_no_timeout_and_no_sign_of_a_large_request() {
         let (address, _server) = server(async |_stream| pending::<()>().await).await;
         let answer = get(&format!("https://{address}/"), Limits { connect: SHORT, ..PATIENT }).await;
-        assert!(matches!(answer, Err(TransportError::Broken(_))), "{answer:?}");
+        assert!(matches!(answer, Err(TransportError::Unreachable(_))), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_and_an_unknown_name_are_unreachable() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refused = format!("http://{}/", listener.local_addr().unwrap());
+        drop(listener);
+        // RFC 6761, section 6.4: `.invalid` is never a name.
+        for address in [refused.as_str(), "http://importer.invalid/"] {
+            let answer = get(address, LIMITS).await;
+            assert!(matches!(answer, Err(TransportError::Unreachable(_))), "{address}: {answer:?}");
+        }
     }
 
     #[tokio::test]
@@ -243,7 +262,7 @@ mod tests {
         let (address, mut server) =
             server(async move |stream| acceptor.accept(stream).await.map(|_| ())).await;
         let answer = get(&format!("https://{address}/"), PATIENT).await;
-        let Err(TransportError::Broken(told)) = &answer else { panic!("{answer:?}") };
+        let Err(TransportError::Unreachable(told)) = &answer else { panic!("{answer:?}") };
         assert!(told.contains("invalid peer certificate"), "{told}");
         let heard = server.join_next().await.unwrap().unwrap().unwrap_err();
         assert!(heard.to_string().contains("alert"), "{heard}");

@@ -23,7 +23,8 @@ use crate::{
     },
     net::{
         Account, AccountClients, Environment, Http, RateLimiter, Refused, Response, Unopened, answer,
-        environment::credentials,
+        auth::Auth,
+        classify::{Rule, Rules, Verdict},
     },
 };
 
@@ -39,10 +40,21 @@ const IN_FLIGHT: usize = 8;
 const CAUTION: &str = "contacts that arrive as subscribed can start a welcome campaign in Ometria, for everyone on the list; if \
      one is running there, stop importer, pause the campaign, and start again";
 
-/// Statuses that refuse the content of a batch (RFC 9110, section 15.5; RFC 7725): bad request, conflict,
-/// content too large, unprocessable content, unavailable for legal reasons. All other statuses concern the
-/// account, the address, the form of the request, or a temporary condition.
-const CONTENT: [u16; 5] = [400, 409, 413, 422, 451];
+/// Statuses that refuse the content of a batch: Ometria refuses the whole batch for one invalid record, and
+/// names none. All other statuses concern the account, the address, the form of the request, or a temporary
+/// condition.
+const RULES: [Rule; 5] = [
+    // Bad request: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
+    Rule::status(400, Verdict::ContentRefused),
+    // Conflict: <https://www.rfc-editor.org/rfc/rfc9110#section-15.5.10>.
+    Rule::status(409, Verdict::ContentRefused),
+    // Content too large: <https://www.rfc-editor.org/rfc/rfc9110#section-15.5.14>.
+    Rule::status(413, Verdict::ContentRefused),
+    // Unprocessable content: <https://www.rfc-editor.org/rfc/rfc9110#section-15.5.21>.
+    Rule::status(422, Verdict::ContentRefused),
+    // Unavailable for legal reasons: <https://www.rfc-editor.org/rfc/rfc7725#section-3>.
+    Rule::status(451, Verdict::ContentRefused),
+];
 
 const SERVICE: &str = "ometria";
 /// Push requests per second that Ometria allows:
@@ -64,14 +76,15 @@ pub fn account(environment: &Environment) -> Result<(Account, RateLimiter), Refu
         |rate| *rate == 0.0 || (0.001..=1000.0).contains(rate),
         "a number of requests per second, such as 8 or 0.5, or 0 for no limit",
     )?;
-    let headers = vec![(HeaderName::from_static("x-ometria-auth"), credentials(NAME, key.reveal())?)];
     let account = Account {
-        service: SERVICE,
-        key_name: NAME,
-        url_name: "OMETRIA_URL",
+        service: SERVICE.into(),
+        key_name: NAME.into(),
+        key_hint: None,
+        url_name: "OMETRIA_URL".into(),
         base,
-        secrets: vec![key],
-        headers,
+        auth: Auth::Header { name: HeaderName::from_static("x-ometria-auth"), key },
+        secrets: vec![],
+        rules: Rules::new(&RULES),
         room: Some((HeaderName::from_static("x-queuesize-remaining"), PLENTY)),
     };
     Ok((account, RateLimiter::new(CONNECTIONS, rate)))
@@ -127,13 +140,7 @@ impl Sink for Ometria {
             let list = self.list_id.escape_debug();
             let doing = format!("could not push {} contacts of list `{list}` to ometria", batch.len());
             let answer = self.http.call(&doing, request, |response| accepted(response, batch.len())).await;
-            // Ometria refuses the whole batch for one invalid record, and names none.
-            answer.map(Delivery::accepted).map_err(|fault| match fault {
-                Fault::List(problem) if problem.status.is_some_and(|status| CONTENT.contains(&status)) => {
-                    Fault::TooLarge(problem)
-                }
-                fault => fault,
-            })
+            answer.map(Delivery::accepted)
         })
     }
 }

@@ -5,10 +5,8 @@ mod members;
 
 use std::collections::HashSet;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
-use http::header;
 use serde_json::value::RawValue;
 
 use self::members::{UNREAD, broken, page, record};
@@ -22,8 +20,8 @@ use crate::{
         window::{Listing, Page, Span, Window},
     },
     net::{
-        Account, AccountClients, Environment, Http, RateLimiter, Refused, Response, Unopened,
-        environment::credentials,
+        Account, AccountClients, Environment, Http, RateLimiter, Refused, Response, Unopened, auth::Auth,
+        classify::Rules,
     },
 };
 
@@ -71,16 +69,18 @@ pub fn account(environment: &Environment) -> Result<(Account, RateLimiter), Refu
         |number| (1..=MAX_CONNECTIONS).contains(number),
         &must,
     )?;
-    // Basic authentication: any user name, the key as the password.
-    let basic = format!("Basic {}", STANDARD.encode(format!("importer:{}", key.reveal())));
-    let headers = vec![(header::AUTHORIZATION, credentials(NAME, &basic)?)];
     let account = Account {
-        service: SERVICE,
-        key_name: NAME,
-        url_name: "MAILCHIMP_URL",
+        service: SERVICE.into(),
+        key_name: NAME.into(),
+        key_hint: None,
+        url_name: "MAILCHIMP_URL".into(),
         base,
-        secrets: vec![key],
-        headers,
+        // Any user name, the key as the password.
+        auth: Auth::Basic { user: "importer".into(), password: key },
+        secrets: vec![],
+        // At high volume the throttle can be a 403 without JSON, as for every account:
+        // <https://github.com/api-evangelist/mailchimp/blob/main/rate-limits/mailchimp-rate-limits.yml>.
+        rules: Rules::default(),
         room: None,
     };
     Ok((account, RateLimiter::new(connections, 0.0)))

@@ -19,10 +19,7 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use self::{
-    account::Accounts,
-    slice::{Days, Slice},
-};
+use self::slice::{Days, Slice};
 use super::{CursorPaging, Lookup, Paging, Scope, Source, SourceContext};
 use crate::{
     base::{
@@ -35,7 +32,7 @@ use crate::{
         window::{Cursor, CursorPage, Window},
     },
     net::{
-        AccountClients, Response, Unopened,
+        AccountClients, Http, Response, Unopened,
         answer::{dated, reports_error},
     },
 };
@@ -85,7 +82,7 @@ const MOST_DAYS: u16 = 366;
 
 /// The shifts of an account, or of one of its locations.
 pub struct WhenIWork {
-    accounts: Accounts,
+    http: Http,
     location: Option<u64>,
     days: Days,
     unpublished: bool,
@@ -113,7 +110,7 @@ impl WhenIWork {
             )
         })?;
         Ok(WhenIWork {
-            accounts: Accounts::open(accounts, wanted.caller)?,
+            http: account::open(accounts, wanted.caller)?,
             location,
             days: Days { zone, prior: settings.days_prior, ahead: settings.days_ahead },
             unpublished: settings.unpublished,
@@ -154,7 +151,7 @@ impl WhenIWork {
 
 impl Source for WhenIWork {
     fn now(&self) -> DateTime<Utc> {
-        self.accounts.now()
+        self.http.now()
     }
 
     fn paging(&self) -> Paging<'_> {
@@ -187,7 +184,7 @@ impl Lookup for WhenIWork {
                     _ => Ok(record),
                 }
             };
-            match self.accounts.get(doing, &["shifts", key], &[], found).await {
+            match self.http.call(doing, self.http.get(&["shifts", key], &[]), found).await {
                 Ok(record) => Ok(Some(record).filter(|record| self.is_wanted(record))),
                 Err(Fault::List(problem)) if problem.status == Some(404) => Ok(None),
                 Err(fault) => Err(fault),
@@ -221,8 +218,8 @@ impl CursorPaging for WhenIWork {
             let from = time::log_format(slice.from);
             let read = |response: &Response| page(response, &from);
             let before = self.days.is_before(at, slice);
-            let Page { mut records, gone, at: made } =
-                self.accounts.get(&doing, &["shifts"], &self.query(slice, count), read).await?;
+            let request = self.http.get(&["shifts"], &self.query(slice, count));
+            let Page { mut records, gone, at: made } = self.http.call(&doing, request, read).await?;
             if before {
                 records.clear();
             }

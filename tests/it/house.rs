@@ -261,7 +261,7 @@ const LOGGING: [&str; 16] = [
     "engine/run/",
     "engine/windows.rs",
     "net/accounts.rs",
-    "net/http.rs",
+    "net/call.rs",
     "source/when_i_work.rs",
     "state/disk.rs",
     "state/file.rs",

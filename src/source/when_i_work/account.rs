@@ -1,8 +1,10 @@
-//! The account: a token, either configured or fetched with a developer key and a login, and then renewed
-//! before it expires.
+//! The account: a token, either configured, or fetched with a developer key and a login.
+
+use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::BoxFuture;
 use http::HeaderName;
 use serde::Deserialize;
 use serde_json::json;
@@ -10,8 +12,10 @@ use serde_json::json;
 use crate::{
     base::{fault::Fault, secret::Secret},
     net::{
-        Account, AccountClients, Caller, Environment, Http, RateLimiter, Refused, Request, Response,
-        Unopened, auth::Token, environment::credentials,
+        Account, AccountClient, AccountClients, Caller, Environment, Http, RateLimiter, Refused, Response,
+        Unopened,
+        auth::{Auth, FetchToken, Session, Token},
+        classify::Rules,
     },
 };
 
@@ -32,98 +36,41 @@ const CONNECTIONS: usize = 2;
 /// Remaining requests of the service's minute below which the rate falls.
 const PLENTY: f64 = 30.0;
 
-/// Where the token comes from.
-enum Login {
-    /// The environment contains a token.
-    Given(Secret),
-    /// A login returns the token.
-    By { http: Http, email: Secret, password: Secret },
+/// Opens the client for the shifts.
+pub fn open(accounts: &AccountClients, caller: Caller) -> Result<Http, Unopened> {
+    let environment = accounts.environment();
+    let login = match environment.text(TOKEN) {
+        Some(_) => None,
+        None => {
+            let client = accounts.client("when_i_work login", login_account)?;
+            let (email, password) = (environment.secret(EMAIL)?, environment.secret(PASSWORD)?);
+            Some(Login { client, email, password })
+        }
+    };
+    Ok(accounts.client(SERVICE, |environment| shifts(environment, login.clone()))?.open(caller))
 }
 
-/// The client for the shifts, and the one for the login.
-pub struct Accounts {
-    http: Http,
-    login: Login,
+/// The request that returns a token.
+#[derive(Clone)]
+struct Login {
+    client: Arc<AccountClient>,
+    email: Secret,
+    password: Secret,
 }
 
-impl Accounts {
-    pub fn open(accounts: &AccountClients, caller: Caller) -> Result<Self, Unopened> {
-        let environment = accounts.environment();
-        let login = match environment.text(TOKEN) {
-            Some(_) => Login::Given(environment.key(TOKEN)?),
-            None => {
-                let http = accounts
-                    .client("when_i_work login", login)?
-                    .open(Caller { distance: Default::default(), ..caller.clone() });
-                let (email, password) = (environment.secret(EMAIL)?, environment.secret(PASSWORD)?);
-                Login::By { http, email, password }
-            }
-        };
-        Ok(Accounts { http: accounts.client(SERVICE, shifts)?.open(caller), login })
-    }
-
-    pub fn now(&self) -> DateTime<Utc> {
-        self.http.now()
-    }
-
-    /// Reads from the account. If the service rejects a fetched token, tries once more with another one.
-    pub async fn get<T>(
-        &self,
-        doing: &str,
-        path: &[&str],
-        query: &[(&str, String)],
-        read: impl Fn(&Response) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        let token = self.token().await?;
-        let request = self.request(path, query, &token)?;
-        let Login::By { .. } = self.login else {
-            return self.http.call(doing, request, read).await.map_err(|fault| match fault.problem().status {
-                Some(401) => fault.hint(format!(
-                    "the token in `{TOKEN}` has expired or is wrong; set a new one, or `{KEY}`, `{EMAIL}` and `{PASSWORD}`"
-                )),
+impl FetchToken for Login {
+    fn fetch<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Result<Token, Fault>> {
+        Box::pin(async move {
+            let http = self.client.open(caller.clone());
+            let body = json!({"email": self.email.reveal(), "password": self.password.reveal()});
+            let request = http.post(&["login"], body.to_string().into());
+            let read = |response: &Response| token(response, http.now());
+            let fetched = http.call("could not log in to when_i_work", request, read).await;
+            fetched.map_err(|fault| match fault.problem().status {
+                Some(400 | 401 | 403) => fault.hint(format!("check `{KEY}`, `{EMAIL}` and `{PASSWORD}`")),
                 _ => fault,
-            });
-        };
-        match self.http.call_aside(doing, request, &read).await {
-            Err(fault) if fault.problem().status == Some(401) => {
-                self.http.session().refused(&token);
-                let request = self.request(path, query, &self.token().await?)?;
-                self.http.call(doing, request, &read).await
-            }
-            answer => answer,
-        }
-    }
-
-    fn request(&self, path: &[&str], query: &[(&str, String)], token: &Secret) -> Result<Request, Fault> {
-        let mut request = self.http.get(path, query);
-        let value = credentials(TOKEN, token.reveal()).map_err(|_| {
-            Fault::list("when_i_work's token contains a character that is invalid in a header")
-        })?;
-        request.headers_mut().insert(HeaderName::from_static("w-token"), value);
-        Ok(request)
-    }
-
-    async fn token(&self) -> Result<Secret, Fault> {
-        match &self.login {
-            Login::Given(token) => Ok(token.clone()),
-            Login::By { http, email, password } => {
-                let fetch = async {
-                    let body = json!({"email": email.reveal(), "password": password.reveal()});
-                    let request = http.post(&["login"], body.to_string().into());
-                    http.call("could not log in to when_i_work", request, |response| {
-                        token(response, http.now())
-                    })
-                    .await
-                    .map_err(|fault| match fault.problem().status {
-                        Some(400 | 401 | 403) => {
-                            fault.hint(format!("check `{KEY}`, `{EMAIL}` and `{PASSWORD}`"))
-                        }
-                        _ => fault,
-                    })
-                };
-                self.http.session().token(self.now(), fetch).await
-            }
-        }
+            })
+        })
     }
 }
 
@@ -151,29 +98,39 @@ fn issued(token: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(serde_json::from_slice::<Claims>(&claims).ok()?.iat, 0)
 }
 
-fn shifts(environment: &Environment) -> Result<(Account, RateLimiter), Refused> {
+fn shifts(environment: &Environment, login: Option<Login>) -> Result<(Account, RateLimiter), Refused> {
+    const HEADER: HeaderName = HeaderName::from_static("w-token");
+    let expired = format!(
+        "the token in `{TOKEN}` has expired or is wrong; set a new one, or `{KEY}`, `{EMAIL}` and `{PASSWORD}`"
+    );
+    let (auth, key_name, key_hint) = match login {
+        Some(login) => (Auth::Token(Session::new(HEADER, login)), KEY, None),
+        None => (Auth::Header { name: HEADER, key: environment.key(TOKEN)? }, TOKEN, Some(expired.into())),
+    };
     let account = Account {
-        service: SERVICE,
-        key_name: if environment.text(TOKEN).is_some() { TOKEN } else { KEY },
-        url_name: "WHEN_I_WORK_URL",
+        service: SERVICE.into(),
+        key_name: key_name.into(),
+        key_hint,
+        url_name: "WHEN_I_WORK_URL".into(),
         base: environment.url("WHEN_I_WORK_URL", "https://api.wheniwork.com/2")?,
-        secrets: environment.key(TOKEN).into_iter().collect(),
-        headers: vec![],
+        auth,
+        secrets: vec![],
+        rules: Rules::default(),
         room: Some((HeaderName::from_static("w-limit-remaining"), PLENTY)),
     };
     Ok((account, RateLimiter::new(CONNECTIONS, RATE)))
 }
 
-fn login(environment: &Environment) -> Result<(Account, RateLimiter), Refused> {
-    let key = environment.key(KEY)?;
-    let headers = vec![(HeaderName::from_static("w-key"), credentials(KEY, key.reveal())?)];
+fn login_account(environment: &Environment) -> Result<(Account, RateLimiter), Refused> {
     let account = Account {
-        service: SERVICE,
-        key_name: KEY,
-        url_name: "WHEN_I_WORK_LOGIN_URL",
+        service: SERVICE.into(),
+        key_name: KEY.into(),
+        key_hint: None,
+        url_name: "WHEN_I_WORK_LOGIN_URL".into(),
+        auth: Auth::Header { name: HeaderName::from_static("w-key"), key: environment.key(KEY)? },
         base: environment.url("WHEN_I_WORK_LOGIN_URL", "https://api.login.wheniwork.com")?,
-        secrets: vec![key, environment.secret(PASSWORD)?],
-        headers,
+        secrets: vec![environment.secret(PASSWORD)?],
+        rules: Rules::default(),
         room: None,
     };
     Ok((account, RateLimiter::new(1, RATE)))

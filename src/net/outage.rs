@@ -1,0 +1,80 @@
+//! How long the service of an account can't be reached, and how often that was tried. Pure.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::base::backoff::PATIENCE;
+
+/// Failed attempts, and the time of the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tries {
+    pub made: u32,
+    pub since: Instant,
+}
+
+/// The time in which the service of an account can't be reached, shared by all of its requests.
+#[derive(Default)]
+pub struct Outage(Option<Current>);
+
+struct Current {
+    tries: Tries,
+    /// End of the pause after the last try.
+    until: Instant,
+    logged: bool,
+}
+
+impl Outage {
+    /// Records that a request, sent at `sent`, did not reach the service. Returns the tries of the outage and
+    /// the wait before the next one, which `wait` computes from the number of tries.
+    ///
+    /// Requests that were in flight together are one try. An outage that was last noticed over [`PATIENCE`]
+    /// ago is another one, because nothing has been tried since.
+    pub fn failed(
+        &mut self,
+        sent: Instant,
+        now: Instant,
+        wait: impl Fn(u32) -> Duration,
+    ) -> (Tries, Duration) {
+        let known = self.0.take().filter(|known| now.saturating_duration_since(known.until) <= PATIENCE);
+        let mut current =
+            known.unwrap_or(Current { tries: Tries { made: 0, since: now }, until: sent, logged: false });
+        if sent >= current.until {
+            current.tries.made += 1;
+        }
+        let wait = wait(current.tries.made);
+        current.until = current.until.max(now + wait);
+        (self.0.insert(current).tries, wait)
+    }
+
+    /// Records that the service was reached. Returns whether this ends an outage.
+    pub fn end(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+
+    /// Whether there is an outage that this function was not asked about before.
+    pub fn is_news(&mut self) -> bool {
+        self.0.as_mut().is_some_and(|current| !std::mem::replace(&mut current.logged, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_were_in_flight_together_are_one_try_and_an_outage_is_news_once() {
+        let (mut outage, start) = (Outage::default(), Instant::now());
+        assert!(!outage.end() && !outage.is_news());
+        let mut made = |sent: u32, failed: u32| {
+            outage.failed(start + sent * SECOND, start + failed * SECOND, |made| made * 5 * SECOND).0.made
+        };
+        assert_eq!([made(0, 1), made(0, 1), made(1, 2)], [1, 1, 1], "the pause ends at 7");
+        assert_eq!([made(7, 8), made(8, 20), made(30, 31)], [2, 2, 3]);
+        assert_eq!(made(347, 347), 1, "over 5 minutes after 46");
+        assert!(outage.is_news() && !outage.is_news());
+        assert!(outage.end() && !outage.end());
+    }
+}

@@ -1,0 +1,369 @@
+//! What every status of every account does to its request and to the account. The whole table is pinned: a new
+//! status, a new account, or a changed rule shows here.
+
+use std::{
+    ops::RangeInclusive,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use expect_test::expect;
+use futures::future::BoxFuture;
+use http::{HeaderValue, header};
+use importer::{
+    base::fault::Fault,
+    net::{AccountClients, Request, Response, Transport, TransportError},
+};
+use tokio::time::timeout;
+
+use crate::contract::{doors, payloads, read, sink, source};
+
+/// An account with a kind of credential, and how to send it a request.
+struct Case {
+    name: &'static str,
+    kind: &'static str,
+    /// Variables in addition to the keys.
+    variables: &'static [(&'static str, &'static str)],
+    /// End of the path of the requests that get the status.
+    path: &'static str,
+    /// Body of a good answer.
+    good: &'static str,
+}
+
+/// A login instead of a token.
+const LOGIN: &[(&str, &str)] = &[
+    ("WHEN_I_WORK_TOKEN", ""),
+    ("WHEN_I_WORK_EMAIL", "s3cr3t@example.com"),
+    ("WHEN_I_WORK_PASSWORD", "s3cr3t-password"),
+];
+const SHIFTS: &str = r#"{"shifts": []}"#;
+
+const CASES: [Case; 5] = [
+    Case {
+        name: "mailchimp",
+        kind: "mailchimp",
+        variables: &[],
+        path: "/members",
+        good: r#"{"members": [], "total_items": 0}"#,
+    },
+    Case { name: "ometria", kind: "ometria", variables: &[], path: "/push", good: r#"{"status": "OK"}"# },
+    Case {
+        name: "when_i_work, given token",
+        kind: "when_i_work",
+        variables: &[],
+        path: "/shifts",
+        good: SHIFTS,
+    },
+    Case {
+        name: "when_i_work, fetched token",
+        kind: "when_i_work",
+        variables: LOGIN,
+        path: "/shifts",
+        good: SHIFTS,
+    },
+    Case { name: "when_i_work, login", kind: "when_i_work", variables: LOGIN, path: "/login", good: TOKEN },
+];
+
+const TOKEN: &str = r#"{"token": "s3cr3t-token"}"#;
+/// Statuses of an answer.
+const STATUSES: RangeInclusive<u16> = 100..=599;
+/// Wait that every answer asks for: within the patience of a request, and longer than [`SOON`].
+const RETRY_AFTER: &str = "100";
+/// Time in which a request that nothing pauses is sent, whatever the rate of its account.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Answers the requests of a case with one status, and every other with what the case needs.
+struct Answers {
+    case: &'static Case,
+    status: u16,
+    body: &'static str,
+    /// Number of requests that got the status.
+    sent: AtomicUsize,
+}
+
+impl Transport for Answers {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
+        Box::pin(async move {
+            let path = request.uri().path();
+            let asked = path.ends_with(self.case.path);
+            let text = match (asked, path.ends_with("/login")) {
+                (true, _) => self.body,
+                (false, true) => TOKEN,
+                (false, false) => SHIFTS,
+            };
+            let mut response = Response::new(text.into());
+            if asked {
+                self.sent.fetch_add(1, Ordering::Relaxed);
+                *response.status_mut() = self.status.try_into().unwrap();
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+            }
+            let date = HeaderValue::from_static("Sat, 21 Nov 2026 12:00:00 GMT");
+            response.headers_mut().insert(header::DATE, date);
+            Ok(response)
+        })
+    }
+}
+
+async fn call(kind: &str, doors: &AccountClients) -> Result<(), Fault> {
+    match kind {
+        "ometria" => sink(kind, std::path::Path::new("."), doors).deliver(&payloads(2)).await.map(|_| ()),
+        "mailchimp" => read(source(kind, "a", doors).as_ref()).await,
+        _ => read(source(kind, "shifts", doors).as_ref()).await,
+    }
+}
+
+/// Describes what a status does: to its request, then to another request of the account that follows.
+async fn verdict(case: &'static Case, status: u16, body: &'static str) -> String {
+    let answers = Arc::new(Answers { case, status, body, sent: AtomicUsize::new(0) });
+    let doors = doors(answers.clone(), case.variables);
+    let first = match timeout(SOON, call(case.kind, &doors)).await {
+        Ok(Ok(())) => "accepted",
+        Ok(Err(Fault::TooLarge(_))) => "too large",
+        Ok(Err(Fault::List(_))) => "final",
+        Ok(Err(fault)) => panic!("{status}: {fault:?}"),
+        Err(_) => "retried",
+    };
+    let sent = answers.sent.load(Ordering::Relaxed);
+    let other = timeout(SOON, call(case.kind, &doors)).await;
+    let more = answers.sent.load(Ordering::Relaxed) - sent;
+    let account = match (other, more) {
+        (Ok(Err(_)), 0) => "; the account is suspended",
+        (Err(_), 0) => "; the account is paused",
+        _ => "",
+    };
+    let times = if sent == 1 { String::new() } else { format!(", after {sent} requests") };
+    format!("{first}{times}{account}")
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_status_of_every_account_has_its_verdict() {
+    let mut table = String::new();
+    for case in &CASES {
+        for (with, body) in [("a JSON problem", r#"{"error": "no"}"#), ("no JSON", "<html>no</html>")] {
+            table += &format!("{}, {with}\n", case.name);
+            let mut ranges: Vec<(u16, u16, String)> = vec![];
+            for status in STATUSES {
+                let good = (200..300).contains(&status);
+                let verdict = verdict(case, status, if good { case.good } else { body }).await;
+                match ranges.last_mut() {
+                    Some((_, last, known)) if *known == verdict => *last = status,
+                    _ => ranges.push((status, status, verdict)),
+                }
+            }
+            for (first, last, verdict) in ranges {
+                let range = if first == last { first.to_string() } else { format!("{first}-{last}") };
+                table += &format!("  {range:<7} {verdict}\n");
+            }
+        }
+    }
+    expect![[r#"
+        mailchimp, a JSON problem
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     final; the account is suspended
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504     too large
+          505-599 retried
+        mailchimp, no JSON
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     retried; the account is paused
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504     too large
+          505-599 retried
+        ometria, a JSON problem
+          100-199 final
+          200-299 accepted
+          300-399 final
+          400     too large
+          401     final; the account is suspended
+          402     final
+          403     final; the account is suspended
+          404-407 final
+          408     retried
+          409     too large
+          410-412 final
+          413     too large
+          414-420 final
+          421     retried
+          422     too large
+          423-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-450 final
+          451     too large
+          452-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        ometria, no JSON
+          100-199 final
+          200-299 accepted
+          300-399 final
+          400     too large
+          401     final; the account is suspended
+          402     final
+          403     retried; the account is paused
+          404-407 final
+          408     retried
+          409     too large
+          410-412 final
+          413     too large
+          414-420 final
+          421     retried
+          422     too large
+          423-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-450 final
+          451     too large
+          452-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        when_i_work, given token, a JSON problem
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     final; the account is suspended
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        when_i_work, given token, no JSON
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     retried; the account is paused
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        when_i_work, fetched token, a JSON problem
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final, after 2 requests; the account is suspended
+          402-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        when_i_work, fetched token, no JSON
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final, after 2 requests; the account is suspended
+          402     final
+          403     retried; the account is paused
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        when_i_work, login, a JSON problem
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     final; the account is suspended
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        when_i_work, login, no JSON
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     retried; the account is paused
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+    "#]]
+    .assert_eq(&table);
+}
