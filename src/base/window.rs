@@ -48,6 +48,9 @@ pub struct CursorPage {
     pub records: Vec<Record>,
     /// Position of the next page. `None`: this page is the last one.
     pub next: Option<Cursor>,
+    /// Number of records in the listing at the time of the response, as the source reports it, without
+    /// deleted ones. `None` if it reports none.
+    pub total: Option<u64>,
     /// Time of the response, by the source's clock.
     pub at: DateTime<Utc>,
 }

@@ -99,7 +99,7 @@ impl CursorPaging for List {
             };
             let records = rows.range(from..from + PAGE).map(record).collect();
             let next = (from + PAGE < ROWS).then(|| Cursor((from + PAGE).to_string()));
-            Ok(CursorPage { records, next, at: self.now() })
+            Ok(CursorPage { records, next, total: None, at: self.now() })
         })
     }
 }
@@ -138,7 +138,7 @@ impl CursorPaging for Twice {
             body: to_raw_value(&(7, version)).unwrap(),
         };
         let next = cursor.is_none().then(|| Cursor("2".into()));
-        Box::pin(async move { Ok(CursorPage { records: vec![record], next, at: *NOON }) })
+        Box::pin(async move { Ok(CursorPage { records: vec![record], next, total: None, at: *NOON }) })
     }
 }
 

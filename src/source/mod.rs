@@ -188,7 +188,9 @@ pub trait CursorPaging: Send + Sync {
     ///
     /// The engine stores the cursor of each settled page, so `cursor` may come from an earlier process and has
     /// to remain valid. The engine does not interpret it, but a cursor that repeats an earlier one ends the
-    /// run with a fault. A listing ends with a page that names no next one.
+    /// run with a fault. A listing ends with a page that names no next one. If pages report a total, at least
+    /// as many records have to be listed as the smallest of these totals; otherwise records are missing, and
+    /// the engine reads the listing once more before the run fails.
     ///
     /// A record that the service reports as deleted has [`Record::deleted`] set. With [`Scope::Full`], a
     /// record that disappears without a deletion mark counts as no longer listed; the sink keeps it.

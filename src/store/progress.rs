@@ -60,9 +60,10 @@ pub struct Progress {
     pub part: Window,
     /// The remaining parts, the next one last.
     pub rest: Vec<Window>,
-    /// Rows in the window when it was opened.
+    /// Rows in the window when it was opened. With cursor paging, the first total that the source reported.
     pub window: Option<u64>,
-    /// Rows in the previous parts when their walks ended.
+    /// Rows in the previous parts when their walks ended. With cursor paging, the smallest total that the
+    /// source reported.
     pub held: u64,
     /// The largest growth of a part in rows, and the rows that were listed although their time is outside the
     /// window.

@@ -213,12 +213,22 @@ impl ListingProgress {
         self.walk_mut().map(Walk::joined).unwrap_or_default()
     }
 
-    /// Records the next page of cursor paging.
+    /// Records the next page of cursor paging: its rows, the cursor of the page after it, and the total that
+    /// the source reports with it.
     ///
     /// # Errors
     ///
     /// See [`CursorWalk::answered`].
-    pub fn linked(&mut self, rows: Vec<Row>, next: Option<Cursor>) -> Result<Joined, Fault> {
+    pub fn linked(
+        &mut self,
+        rows: Vec<Row>,
+        next: Option<Cursor>,
+        total: Option<u64>,
+    ) -> Result<Joined, Fault> {
+        if let Some(total) = total {
+            self.progress.held = self.progress.window.map_or(total, |_| self.progress.held.min(total));
+            self.progress.window.get_or_insert(total);
+        }
         if let Way::Chain(chain) = &mut self.way {
             chain.answered(next.clone())?;
         }
@@ -321,16 +331,19 @@ impl ListingProgress {
     /// Returns the number of rows to read, as far as it is known. `seen` is the number of different records
     /// read so far.
     pub fn size(&self, seen: usize) -> u64 {
-        self.walk().map_or(seen as u64, |_| self.progress.window.unwrap_or(0))
+        let window = self.progress.window.unwrap_or(0);
+        self.walk().map_or(window.max(seen as u64), |_| window)
     }
 
     /// Returns the rows as the source counted them and as they were read. `seen` is the number of different
     /// records read so far.
     pub fn rows(&self, seen: usize) -> Rows {
         let seen = seen as u64;
-        // Cursor paging reports no number of rows.
         let Some(walk) = self.walk() else {
-            return Rows { window: seen, held: seen, seen, ..Rows::default() };
+            // Without a total, the listing counts as what was read.
+            let (window, held) =
+                self.progress.window.map_or((seen, seen), |window| (window, self.progress.held));
+            return Rows { window, held, seen, ..Rows::default() };
         };
         if self.progress.totals_wrong {
             // Wrong totals can't be compared with anything.

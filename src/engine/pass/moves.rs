@@ -93,7 +93,10 @@ impl<'a> Pass<'a> {
         self.take_records(index, &link.records);
         let rows: Vec<_> = link.records.iter().map(row).collect();
         let keys: HashSet<u128> = rows.iter().map(|row| row.key).collect();
-        let (joined, progress) = self.reader.link(index, rows, link.next)?;
+        let (joined, progress) = self.reader.link(index, rows, link.next, link.total)?;
+        if progress.window.is_some() {
+            self.intake.note_repeats(index, joined.rows.iter().map(|row| row.key));
+        }
         self.outbox.page(index, joined, progress, keys.into_iter());
         Ok(())
     }

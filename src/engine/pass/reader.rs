@@ -202,9 +202,10 @@ impl<'a> Reader<'a> {
         index: usize,
         rows: Vec<Row>,
         next: Option<Cursor>,
+        total: Option<u64>,
     ) -> Result<(Joined, Progress), Fault> {
         let listing = &mut self.listings[index];
-        let joined = listing.linked(rows, next)?;
+        let joined = listing.linked(rows, next, total)?;
         Ok((joined, listing.progress.clone()))
     }
 
