@@ -33,12 +33,14 @@ use self::{
 };
 use super::{
     clocks::Noticed,
-    paging::listing::{ListingProgress, Pace},
+    paging::{
+        listing::{ListingProgress, Pace},
+        shards,
+    },
     plan::{Pipeline, Plan},
 };
 use crate::{
     base::fault::Fault,
-    source::Paging,
     store::{
         checkpoint::{Checkpoint, Header, Line},
         ledger,
@@ -231,7 +233,7 @@ fn listings(
     let pace = Pace {
         size: plan.items_per_request,
         workers: plan.worker_count,
-        chained: matches!(pipeline.source.paging(), Paging::Cursor(_)),
+        chained: !pipeline.counts_rows(),
         server: header.server,
         totals_wrong: header.totals_wrong,
     };
@@ -239,7 +241,12 @@ fn listings(
     for (walk, window) in header.windows.iter().enumerate() {
         let of_walk: Vec<&Line> = lines.iter().filter(|line| line.walk == walk).collect();
         let mut seen = Seen::default();
-        listings.push(ListingProgress::new(*window, pace).resume(&of_walk, &mut seen)?);
+        let listing = match header.shards.get(walk) {
+            None => ListingProgress::new(*window, pace),
+            Some(shard) => ListingProgress::new(*window, pace)
+                .of_shard(shard.clone(), shards::parents(&header.shards, shard)),
+        };
+        listings.push(listing.resume(&of_walk, &mut seen)?);
         records.push(seen);
     }
     Some((listings, records))

@@ -117,7 +117,7 @@ impl<'a> Outbox<'a> {
     /// Sends full batches until the sink's slots are used; with `rest`, also the last, smaller one.
     pub fn send(&mut self, deliveries: &mut Deliveries<'a>, rest: bool) {
         let Context { pipeline, plan } = self.context;
-        while deliveries.len() < pipeline.sink.limits().in_flight {
+        while deliveries.len() < pipeline.in_flight() {
             let batch = if rest { self.batcher.rest() } else { self.batcher.full() };
             let Some(batch) = batch else { break };
             deliveries.push(Box::pin(deliver(pipeline, plan.unchanged.on(), batch)));
