@@ -15,6 +15,8 @@ pub mod plan;
 pub mod replay;
 pub mod run;
 #[cfg(test)]
+mod sources_tests;
+#[cfg(test)]
 pub mod support_tests;
 #[cfg(test)]
 mod unchanged_tests;
