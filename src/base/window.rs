@@ -37,7 +37,8 @@ pub struct Span {
     pub count: usize,
 }
 
-/// Position of the next page in cursor paging: the source's own text, stored unchanged.
+/// Position of the next page in a listing, or after a record in a shard: the source's own text, stored
+/// unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor(pub String);
 
@@ -48,8 +49,42 @@ pub struct CursorPage {
     pub records: Vec<Record>,
     /// Position of the next page. `None`: this page is the last one.
     pub next: Option<Cursor>,
+    /// Number of records in the listing at the time of the response, as the source reports it, without
+    /// deleted ones. `None` if it reports none.
+    pub total: Option<u64>,
     /// Time of the response, by the source's clock.
     pub at: DateTime<Utc>,
+}
+
+/// A shard of a stream: a sequence of records in a fixed order, to which records are added at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// Identifies the shard within its stream, permanently.
+    pub id: String,
+    /// Shards that this one continues, after a split or a merge. Shards that are no longer listed count as
+    /// read.
+    pub parents: Vec<String>,
+}
+
+/// One page of a shard.
+#[derive(Debug)]
+pub struct ShardPage {
+    /// The records of the page, in the order of the shard.
+    pub records: Vec<Record>,
+    pub next: Next,
+    /// Time of the response, by the source's clock.
+    pub at: DateTime<Utc>,
+}
+
+/// How a listing continues after a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// More records follow after this position.
+    More(Cursor),
+    /// No record follows at present. The next run continues after this position.
+    Tip(Cursor),
+    /// No record will ever follow.
+    Closed,
 }
 
 /// One page of a source with offset paging.

@@ -17,6 +17,10 @@ pub mod plan;
 pub mod replay;
 pub mod run;
 #[cfg(test)]
+mod sources_tests;
+#[cfg(test)]
+pub mod support_tests;
+#[cfg(test)]
 mod unchanged_tests;
 pub mod verify;
 mod watermark;

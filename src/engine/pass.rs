@@ -33,12 +33,14 @@ use self::{
 };
 use super::{
     clocks::Noticed,
-    paging::listing::{ListingProgress, Pace},
+    paging::{
+        listing::{ListingProgress, Pace},
+        shards,
+    },
     plan::{Pipeline, Plan},
 };
 use crate::{
     base::fault::Fault,
-    source::Paging,
     store::{
         checkpoint::{Checkpoint, Header, Line},
         ledger,
@@ -161,7 +163,7 @@ impl<'a> Pass<'a> {
         let (mut reads, mut deliveries) = (Reads::new(), Deliveries::new());
         let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
         let mut stopping = stop.is_cancelled();
-        let limits = self.context.pipeline.spec.limits;
+        let slots = self.context.pipeline.in_flight();
         loop {
             self.outbox.write_dead_letters().await?;
             self.intake.write_notes(false).await?;
@@ -195,7 +197,7 @@ impl<'a> Pass<'a> {
             }
             self.reader.log_waits();
             let wake = self.reader.wakes();
-            let due = self.outbox.due().filter(|_| !unsure && deliveries.len() < limits.in_flight);
+            let due = self.outbox.due().filter(|_| !unsure && deliveries.len() < slots);
             if reads.is_empty() && deliveries.is_empty() && wake.or(due).is_none() {
                 let hint = "this is a bug in importer, please report it; the next run continues from here";
                 return Err(Fault::list("run stalled: nothing in flight and not finished").hint(hint));
@@ -238,7 +240,7 @@ fn listings(
     let pace = Pace {
         size: plan.items_per_request,
         workers: plan.worker_count,
-        chained: matches!(pipeline.source.paging(), Paging::Cursor(_)),
+        chained: !pipeline.counts_rows(),
         server: header.server,
         totals_wrong: header.totals_wrong,
     };
@@ -246,7 +248,12 @@ fn listings(
     for (walk, window) in header.windows.iter().enumerate() {
         let of_walk: Vec<&Line> = lines.iter().filter(|line| line.walk == walk).collect();
         let mut seen = Seen::default();
-        listings.push(ListingProgress::new(*window, pace).resume(&of_walk, &mut seen)?);
+        let listing = match header.shards.get(walk) {
+            None => ListingProgress::new(*window, pace),
+            Some(shard) => ListingProgress::new(*window, pace)
+                .of_shard(shard.clone(), shards::parents(&header.shards, shard)),
+        };
+        listings.push(listing.resume(&of_walk, &mut seen)?);
         records.push(seen);
     }
     Some((listings, records))

@@ -49,7 +49,9 @@ impl Pipeline {
     pub fn rows(&self) -> Result<&dyn OffsetPaging, Fault> {
         match self.source.paging() {
             Paging::Offset(rows) => Ok(rows),
-            Paging::Cursor(_) => Err(Fault::list("this source does not support reading by offset")),
+            Paging::Cursor(_) | Paging::Shards(_) => {
+                Err(Fault::list("this source does not support reading by offset"))
+            }
         }
     }
 
@@ -71,6 +73,17 @@ impl Pipeline {
     /// Returns whether runs read windows of changes: the time of each record then has to be in its window.
     pub fn reads_changes(&self) -> bool {
         self.source.scope() == Scope::Changes
+    }
+
+    /// Returns whether the source is a stream, of which a run reads what follows the stored positions.
+    pub fn keeps_positions(&self) -> bool {
+        self.source.scope() == Scope::Positions
+    }
+
+    /// Returns the number of batches in flight. The events of a stream stay in order, so that one batch
+    /// follows the other.
+    pub fn in_flight(&self) -> usize {
+        if self.keeps_positions() { 1 } else { self.spec.limits.in_flight }
     }
 
     /// Returns the key of a record that a person names. Without a lookup, the name has to be the key.

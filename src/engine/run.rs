@@ -5,6 +5,7 @@
 
 mod after;
 mod before;
+mod positions;
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     base::fault::Fault,
-    source::Scope,
+    source::{Paging, Scope},
     store::{
         checkpoint::{Checkpoint, Header, Line},
         hold,
@@ -115,6 +116,9 @@ impl Run<'_> {
         if plan.since.is_none() && plan.start_offset > 0 && pipeline.counts_rows() {
             leave_out(pipeline, plan, &mut header).await?;
         }
+        if let Paging::Shards(shards) = pipeline.source.paging() {
+            positions::begin(shards, plan, &mut header).await?;
+        }
         Ok(Step::Pass(NextPass { kind: Kind::First, header }))
     }
 
@@ -155,6 +159,9 @@ impl Run<'_> {
             return Err(fault);
         }
         let unlisted = after::record(pipeline, plan, header.pass, &pass, &done).await?;
+        if pipeline.keeps_positions() {
+            positions::keep(plan, pass.positions()).await?;
+        }
         // Entries of one list may read different parts of it.
         done.counts.unlisted += if pipeline.reads_all() && plan.alone { unlisted } else { 0 };
         if has_caught_up(pipeline, plan, &kind, &header, &done) {
@@ -207,6 +214,7 @@ fn has_caught_up(pipeline: &Pipeline, plan: &Plan, kind: &Kind, header: &Header,
     let caught_up = match pipeline.source.scope() {
         // A resumed run has read some records as they were when the run began.
         Scope::Full => !matches!(kind, Kind::Resumed(_)),
+        Scope::Positions => true,
         Scope::Changes => plan.since.is_some() || (header.pass > 1 && !done.big),
     };
     caught_up || header.pass > CATCH_UPS

@@ -4,93 +4,41 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    pin::pin,
-    sync::{
-        Arc, LazyLock, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::Poll,
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use fastrand::Rng;
-use futures::future::{BoxFuture, poll_fn};
-use serde_json::value::to_raw_value;
-use tokio::{
-    runtime::{Builder, Runtime},
-    task::spawn_blocking,
-    time::{Instant, sleep},
-};
-use tokio_util::sync::CancellationToken;
+use futures::future::BoxFuture;
+use tokio::time::sleep;
 
-use super::{Ended, Pipeline, Plan, run};
+use super::{Ended, Plan};
 use crate::{
     base::{
         clock::Clock,
         fate::{Effect, Fate},
         fault::Fault,
-        record::{Mapped, Outgoing, Payload, Record},
-        secret::Secret,
-        time,
-        window::{Listing, Page, Span, Window},
+        record::{Mapped, Outgoing, Record},
+        window::{Page, Span, Window},
     },
+    engine::support_tests::{self as support, Failing, List, ROWS, Version, plan, runtime},
     mapping::Mapping,
-    sink::{Delivery, Prepared, Rejection, Settles, Sink, SinkSpec},
     source::{OffsetPaging, Paging, Scope, Source},
     store::{
-        cache::DeliveryCache,
         checkpoint::Checkpoint,
         dead_letter,
-        migrate::Past,
         seen::{Seen, record_key},
     },
 };
 
-const ROWS: u64 = 150;
+type Store = support::Store<List>;
+
 /// The mapping skips every row whose number is a multiple of this.
 const SKIPPED: u64 = 9;
 
-static NOON: LazyLock<DateTime<Utc>> = LazyLock::new(|| time::parse("2026-11-21T12:00:00").unwrap());
-
-/// A list of which some rows change once. Its clock follows tokio's.
-#[derive(Clone, Copy)]
-struct List {
-    begun: Instant,
-    /// Unit of the time that reading and delivering take.
-    tick: Duration,
-    /// The rows that change, each with the number of ticks after the start.
-    changes: &'static [(u64, u32)],
-    /// Whether changes become visible some time after their time stamps, which are in the first window. The
-    /// rows then keep their place in the listing.
-    late: bool,
-}
-
-impl List {
-    /// Returns 0 before the row's change, and 1 after it.
-    fn version(&self, row: u64) -> u64 {
-        self.change(row).is_some().into()
-    }
-
-    /// Returns the time of the row's change, since the start, if it has changed by now.
-    fn change(&self, row: u64) -> Option<Duration> {
-        let (_, ticks) = self.changes.iter().find(|(of, _)| *of == row)?;
-        Some(self.tick * *ticks).filter(|at| *at <= self.begun.elapsed())
-    }
-
-    fn changed(&self, row: u64) -> DateTime<Utc> {
-        let before = *NOON - TimeDelta::hours(2) + TimeDelta::seconds(row as i64);
-        match self.change(row) {
-            None => before,
-            Some(_) if self.late => *NOON - TimeDelta::seconds(30),
-            Some(change) => *NOON + change,
-        }
-    }
-}
-
 impl Source for List {
     fn now(&self) -> DateTime<Utc> {
-        *NOON + TimeDelta::from_std(self.begun.elapsed()).unwrap()
+        Clock::now(self)
     }
 
     fn paging(&self) -> Paging<'_> {
@@ -102,34 +50,15 @@ impl Source for List {
     }
 }
 
-impl Clock for List {
-    fn now(&self) -> DateTime<Utc> {
-        Source::now(self)
-    }
-}
-
 impl OffsetPaging for List {
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
-        let within = |row: &u64| {
-            window.listing == Listing::Listed
-                && window.since.is_none_or(|since| self.changed(*row) > since)
-                && window.until.is_none_or(|until| self.changed(*row) <= until)
-        };
-        let mut rows: Vec<u64> = (0..ROWS).filter(within).collect();
+        let mut rows = self.within(window);
         if !self.late {
             rows.sort_by_key(|row| self.changed(*row));
         }
-        let record = |row: u64| Record {
-            key: row.to_string(),
-            changed: Some(self.changed(row)),
-            status: "subscribed".into(),
-            deleted: false,
-            unreadable: None,
-            body: to_raw_value(&[row, self.version(row)]).unwrap(),
-        };
         let total = rows.len() as u64;
         let rows = rows.into_iter().skip(span.offset as usize).take(span.count);
-        let page = Page { records: rows.map(record).collect(), total, at: Source::now(self) };
+        let page = Page { records: rows.map(|row| self.record(row)).collect(), total, at: Clock::now(self) };
         Box::pin(async move {
             sleep(self.tick * (10 + span.offset * 13 % 37) as u32).await;
             Ok(page)
@@ -137,246 +66,21 @@ impl OffsetPaging for List {
     }
 }
 
-/// Skips every ninth row, and makes this number of payloads of the others.
-struct SomeAreSkipped(usize);
+struct SomeAreSkipped;
 
 impl Mapping for SomeAreSkipped {
     fn map(&self, record: &Record) -> Mapped {
         match record.key.parse::<u64>() {
             Ok(row) if row % SKIPPED == 0 => Mapped::Skip("ninth"),
-            _ => Mapped::Send(Outgoing::plain(vec![record.body.clone(); self.0])),
+            _ => Mapped::Send(Outgoing::plain(vec![record.body.clone()])),
         }
     }
-}
-
-/// The deliveries that fail.
-#[derive(Clone, Copy)]
-enum Failing {
-    /// This share of them; half of these after the sink accepted the batch.
-    Share(f64),
-    /// The delivery with this number, from 1; if `accepted`, only its answer is lost.
-    Once { number: usize, accepted: bool },
-}
-
-/// A row and its version.
-type Version = (u64, u64);
-
-fn version(prepared: &Prepared) -> Version {
-    serde_json::from_slice(&prepared.bytes).unwrap()
-}
-
-/// A list, and the versions that a sink has accepted of it, the latest last.
-#[derive(Clone)]
-struct Store {
-    list: List,
-    accepted: Arc<Mutex<Vec<Version>>>,
-    deliveries: Arc<AtomicUsize>,
-    random: Arc<Mutex<Rng>>,
-    failing: Failing,
-    /// Rows for which a batch is refused as a whole, without naming them.
-    refused: &'static [u64],
-    /// Rows that the sink would refuse.
-    unfit: &'static [u64],
-    /// Rows that the sink rejects by themselves.
-    rejected: &'static [u64],
-    /// Share of the records that the sink asks to send again, each time.
-    throttled: f64,
-    settles: Settles,
-    linger: Option<Duration>,
-    /// Payloads per record.
-    copies: usize,
-    /// Versions that were delivered since the last close, if the sink settles then.
-    open: Arc<Mutex<Vec<Version>>>,
-    /// Sizes of the batches.
-    sizes: Arc<Mutex<Vec<usize>>>,
-}
-
-impl Store {
-    /// Creates a sink for rows that do not change.
-    fn new(seed: u64, share: f64) -> Self {
-        Store {
-            list: List { begun: Instant::now(), tick: Duration::from_millis(1), changes: &[], late: false },
-            accepted: Arc::default(),
-            deliveries: Arc::default(),
-            random: Arc::new(Mutex::new(Rng::with_seed(seed))),
-            failing: Failing::Share(share),
-            refused: &[],
-            unfit: &[],
-            rejected: &[],
-            throttled: 0.0,
-            settles: Settles::EachBatch,
-            linger: None,
-            copies: 1,
-            open: Arc::default(),
-            sizes: Arc::default(),
-        }
-    }
-
-    fn has(&self, row: u64) -> bool {
-        self.accepted.lock().unwrap().iter().any(|(of, _)| *of == row)
-    }
-
-    /// Returns how often each version of a row was accepted.
-    fn times(&self) -> BTreeMap<Version, usize> {
-        let mut times = BTreeMap::new();
-        self.accepted.lock().unwrap().iter().for_each(|version| *times.entry(*version).or_default() += 1);
-        times
-    }
-}
-
-impl Sink for Store {
-    fn spec(&self) -> SinkSpec {
-        let mut spec = SinkSpec::new(Secret::new(""), String::new(), 10, 3);
-        (spec.settles, spec.limits.linger) = (self.settles, self.linger);
-        spec
-    }
-
-    fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
-        let prepared = Prepared::new(&payload.key, payload.body.as_ref().unwrap().get().to_owned());
-        match self.unfit.contains(&version(&prepared).0) {
-            true => Err(Rejection::new("unfit")),
-            false => Ok(prepared),
-        }
-    }
-
-    fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {
-        Box::pin(async move {
-            self.sizes.lock().unwrap().push(batch.len());
-            let (wait, early, failing, accepts) = self.fails();
-            if batch.iter().any(|prepared| self.refused.contains(&version(prepared).0)) {
-                sleep(self.list.tick * wait).await;
-                let problem = Fault::list("one of the records is refused").problem().clone();
-                return Err(Fault::TooLarge(problem));
-            }
-            let delivery = self.outcome(batch);
-            let named: BTreeSet<usize> =
-                delivery.rejected.iter().map(|(at, _)| *at).chain(delivery.retry.iter().copied()).collect();
-            let accept = || {
-                let accepted = batch.iter().enumerate().filter(|(at, _)| !named.contains(at));
-                let store = if self.settles == Settles::AtClose { &self.open } else { &self.accepted };
-                store.lock().unwrap().extend(accepted.map(|(_, prepared)| version(prepared)));
-            };
-            // A delivery that is dropped in flight may have been accepted, or not.
-            if accepts && early {
-                accept();
-            }
-            sleep(self.list.tick * wait).await;
-            if accepts && !early {
-                accept();
-            }
-            if failing { Err(Fault::list("the sink failed")) } else { Ok(delivery) }
-        })
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(async move {
-            let (wait, early, failing, accepts) = self.fails();
-            let accept = || {
-                let open = std::mem::take(&mut *self.open.lock().unwrap());
-                self.accepted.lock().unwrap().extend(open);
-            };
-            if accepts && early {
-                accept();
-            }
-            sleep(self.list.tick * wait).await;
-            if accepts && !early {
-                accept();
-            }
-            if failing { Err(Fault::list("the sink failed")) } else { Ok(()) }
-        })
-    }
-}
-
-impl Store {
-    /// Returns how long the next call takes in ticks, whether it accepts at its begin, whether it fails, and
-    /// whether it accepts at all.
-    fn fails(&self) -> (u32, bool, bool, bool) {
-        let delivery = self.deliveries.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut random = self.random.lock().unwrap();
-        let (failing, accepts) = match self.failing {
-            Failing::Share(share) => (random.f64() < share, random.bool()),
-            Failing::Once { number, accepted } => (number == delivery, accepted),
-        };
-        (random.u32(5..40), random.bool(), failing, accepts || !failing)
-    }
-
-    /// Returns which payloads of a batch are rejected, and which are to be sent again.
-    fn outcome(&self, batch: &[Prepared]) -> Delivery {
-        let mut delivery = Delivery::default();
-        let mut random = self.random.lock().unwrap();
-        for (at, prepared) in batch.iter().enumerate() {
-            if self.throttled > 0.0 && random.f64() < self.throttled {
-                delivery.retry.push(at);
-            } else if self.rejected.contains(&version(prepared).0) {
-                delivery.rejected.push((at, Rejection::new("not_this_one")));
-            }
-        }
-        delivery
-    }
-}
-
-fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
-    Plan {
-        list_id: "l".into(),
-        since: None,
-        overlap: TimeDelta::seconds(60),
-        start_offset: 0,
-        items_per_request: size,
-        worker_count: workers,
-        folder: folder.to_owned(),
-        list_folder: folder.to_owned(),
-        dead_letter: folder.join("dead.ndjson"),
-        run_fingerprint: "null".into(),
-        delivered_before: false,
-        reads_archived: true,
-        alone: true,
-        past: Past::default(),
-        consent_scope: String::new(),
-        allow_mass_change: false,
-        unchanged: DeliveryCache::new(folder, "", 1, None),
-        holds_back: false,
-        taken: Arc::default(),
-        confirm: None,
-    }
-}
-
-/// Creates a runtime with one thread, and one more for files: waiting for the latter proves that all work on
-/// files is finished.
-fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_time().start_paused(true).max_blocking_threads(1).build().unwrap()
 }
 
 /// Runs the list, but drops the run after this number of polls. Returns its result; `None` if it was dropped.
 async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ended, Fault>> {
-    // A sink that is dropped undoes what it has not closed.
-    store.open.lock().unwrap().clear();
-    let mut spec = store.spec();
-    spec.limits.records = spec.limits.records.min(plan.items_per_request);
-    let pipeline = Pipeline {
-        source: Box::new(store.list),
-        mapping: Box::new(SomeAreSkipped(store.copies)),
-        sink: Arc::new(store.clone()),
-        spec,
-        clock: Arc::new(store.list),
-        retry: true,
-        held_by: String::new(),
-        delivery: "d".into(),
-    };
-    let stop = CancellationToken::new();
-    let ended = {
-        let mut running = pin!(run(&pipeline, plan, &stop));
-        let mut polled = 0;
-        poll_fn(|context| {
-            if polled == polls {
-                return Poll::Ready(None);
-            }
-            polled += 1;
-            running.as_mut().poll(context).map(Some)
-        })
-        .await
-    };
-    spawn_blocking(|| {}).await.unwrap();
-    ended
+    let pipeline = support::pipeline(store.list, SomeAreSkipped, store.clone(), store.list);
+    support::cut_off(&pipeline, plan, polls).await
 }
 
 /// Returns the rows that are settled according to the checkpoint, with their fates.
@@ -480,6 +184,7 @@ fn a_batch_that_is_split_lets_no_older_version_overtake_a_newer_one() {
             let mut store = Store { refused: &[21, 52, 79, 82, 111, 146], ..Store::new(seed, 0.0) };
             let tick = Duration::from_millis(500);
             store.list = List { tick, changes: LATE_CHANGES, late: true, ..store.list };
+            store.tick = tick;
             let ended = cut_off(&store, &plan(folder.path(), 10 + seed as usize, 1), usize::MAX)
                 .await
                 .unwrap()
@@ -521,6 +226,7 @@ async fn fails_once(number: usize, accepted: bool) -> Option<(usize, usize)> {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store { failing: Failing::Once { number, accepted }, ..Store::new(1, 0.0) };
     (store.list.tick, store.list.changes) = (Duration::from_secs(1), CHANGES);
+    store.tick = store.list.tick;
     let Err(fault) = cut_off(&store, &plan(folder.path(), 7, 3), usize::MAX).await.unwrap() else {
         assert_newest(&store, &told);
         assert!(store.times().values().all(|times| *times == 1), "{told}");

@@ -4,48 +4,36 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    pin::pin,
-    sync::{Arc, LazyLock, Mutex},
-    task::Poll,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
-use futures::future::{BoxFuture, poll_fn};
+use futures::future::BoxFuture;
 use serde_json::value::to_raw_value;
-use tokio::{
-    runtime::Builder,
-    task::spawn_blocking,
-    time::{Instant, sleep},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep};
 
 use super::{
-    plan::{Ended, Pipeline, Plan},
-    run,
+    plan::{Ended, Plan},
+    support_tests::{self as support, AsItIs, NOON, Noon},
 };
 use crate::{
     base::{
-        clock::Clock,
         fault::{Fault, Problem},
-        record::{Mapped, Outgoing, Payload, Record},
+        record::{Payload, Record},
         secret::Secret,
-        time,
         window::{Cursor, CursorPage, Window},
     },
-    mapping::Mapping,
     sink::{Deletions, Delivery, Prepared, Rejection, Sink, SinkSpec},
     source::{CursorPaging, Paging, Scope, Source},
-    store::{cache::DeliveryCache, checkpoint::Checkpoint, migrate::Past},
+    store::{cache::DeliveryCache, checkpoint::Checkpoint},
 };
 
 const ROWS: u64 = 24;
 /// Rows per page.
 const PAGE: u64 = 6;
 const TICK: Duration = Duration::from_millis(1);
-
-static NOON: LazyLock<DateTime<Utc>> = LazyLock::new(|| time::parse("2026-11-21T12:00:00").unwrap());
 
 /// The version of each row; `None` for a row that is gone.
 type OffsetPaging = BTreeMap<u64, Option<u64>>;
@@ -70,15 +58,6 @@ impl Source for List {
     }
 }
 
-/// A clock that does not move.
-struct Noon;
-
-impl Clock for Noon {
-    fn now(&self) -> DateTime<Utc> {
-        *NOON
-    }
-}
-
 impl CursorPaging for List {
     fn follow<'a>(
         &'a self,
@@ -100,7 +79,7 @@ impl CursorPaging for List {
             };
             let records = rows.range(from..from + PAGE).map(record).collect();
             let next = (from + PAGE < ROWS).then(|| Cursor((from + PAGE).to_string()));
-            Ok(CursorPage { records, next, at: self.now() })
+            Ok(CursorPage { records, next, total: None, at: self.now() })
         })
     }
 }
@@ -139,15 +118,7 @@ impl CursorPaging for Twice {
             body: to_raw_value(&(7, version)).unwrap(),
         };
         let next = cursor.is_none().then(|| Cursor("2".into()));
-        Box::pin(async move { Ok(CursorPage { records: vec![record], next, at: *NOON }) })
-    }
-}
-
-struct AsItIs;
-
-impl Mapping for AsItIs {
-    fn map(&self, record: &Record) -> Mapped {
-        Mapped::Send(Outgoing::plain(vec![record.body.clone()]))
+        Box::pin(async move { Ok(CursorPage { records: vec![record], next, total: None, at: *NOON }) })
     }
 }
 
@@ -216,26 +187,11 @@ impl Sink for Store {
 
 fn plan(folder: &Path) -> Plan {
     Plan {
-        list_id: "l".into(),
         since: Some(*NOON - TimeDelta::hours(1)),
-        overlap: TimeDelta::seconds(60),
-        start_offset: 0,
-        items_per_request: PAGE as usize,
-        worker_count: 2,
-        folder: folder.to_owned(),
-        list_folder: folder.to_owned(),
-        dead_letter: folder.join("dead.ndjson"),
-        run_fingerprint: "null".into(),
-        delivered_before: false,
         reads_archived: false,
-        alone: true,
-        past: Past::default(),
-        consent_scope: String::new(),
-        allow_mass_change: false,
         unchanged: DeliveryCache::new(folder, "s", 1, Some(TimeDelta::days(7))),
         holds_back: true,
-        taken: Arc::default(),
-        confirm: None,
+        ..support::plan(folder, PAGE as usize, 2)
     }
 }
 
@@ -246,31 +202,8 @@ async fn run(
     folder: &Path,
     polls: usize,
 ) -> Option<Result<Ended, Fault>> {
-    let pipeline = Pipeline {
-        source: Box::new(list),
-        mapping: Box::new(AsItIs),
-        sink: Arc::new(store.clone()),
-        spec: store.spec(),
-        clock: Arc::new(Noon),
-        retry: true,
-        held_by: String::new(),
-        delivery: "d".into(),
-    };
-    let (plan, stop) = (plan(folder), CancellationToken::new());
-    let ended = {
-        let mut running = pin!(run::run(&pipeline, &plan, &stop));
-        let mut polled = 0;
-        poll_fn(|context| {
-            if polled == polls {
-                return Poll::Ready(None);
-            }
-            polled += 1;
-            running.as_mut().poll(context).map(Some)
-        })
-        .await
-    };
-    // Work on files ends by itself.
-    spawn_blocking(|| {}).await.unwrap();
+    let pipeline = support::pipeline(list, AsItIs, store.clone(), Noon);
+    let ended = support::cut_off(&pipeline, &plan(folder), polls).await;
     if matches!(ended, Some(Ok(Ended::Finished(_)))) {
         // As the controller does when it records the result.
         Checkpoint::discard(folder).await.unwrap();
@@ -327,9 +260,7 @@ async fn world(seed: u64) -> (u64, usize) {
 fn only_payloads_that_the_sink_has_are_skipped_however_runs_end() {
     let (mut unchanged, mut sent) = (0, 0);
     for seed in 0..30 {
-        let runtime =
-            Builder::new_current_thread().enable_time().start_paused(true).max_blocking_threads(1).build();
-        let (held_back, taken) = runtime.unwrap().block_on(world(seed));
+        let (held_back, taken) = support::runtime().block_on(world(seed));
         unchanged += held_back;
         sent += taken;
     }

@@ -14,7 +14,7 @@ use crate::{
         fault::Fault,
         record::Record,
         spec::{Catalog, Setting},
-        window::{Cursor, CursorPage, Page, Span, Window},
+        window::{Cursor, CursorPage, Page, Shard, ShardPage, Span, Window},
     },
     net::{AccountClients, Caller, Unopened},
 };
@@ -79,7 +79,7 @@ pub fn open(
 /// The records of one list.
 ///
 /// Two independent properties decide how the engine reads a source. [`paging`](Source::paging) is how the
-/// source divides its records into pages: [`OffsetPaging`] or [`CursorPaging`]. [`scope`](Source::scope) is
+/// source divides its records into pages: [`OffsetPaging`], [`CursorPaging`] or [`ShardPaging`]. [`scope`](Source::scope) is
 /// what a run has to read. Further abilities are optional: [`Lookup`] and [`Census`]. The engine plans the
 /// pages, detects missing records, and stores the position of an interrupted run.
 ///
@@ -132,6 +132,9 @@ pub enum Scope {
     /// All records in every run, since the source can't filter by change. A full load and an incremental sync
     /// differ only in whether unchanged records are sent.
     Full,
+    /// The records of a stream after the position at which the last run stopped; a full load begins at the
+    /// start. Each record is an event of its own: it never changes, so that importer stores no fate of it.
+    Positions,
 }
 
 /// The paging of a source.
@@ -141,6 +144,8 @@ pub enum Paging<'a> {
     Offset(&'a dyn OffsetPaging),
     /// Cursor paging: each page names the next one.
     Cursor(&'a dyn CursorPaging),
+    /// A stream of shards, each of which is read after a position.
+    Shards(&'a dyn ShardPaging),
 }
 
 impl Paging<'_> {
@@ -150,6 +155,7 @@ impl Paging<'_> {
         match self {
             Paging::Offset(_) => scope == Scope::Changes,
             Paging::Cursor(_) => matches!(scope, Scope::Changes | Scope::Full),
+            Paging::Shards(_) => scope == Scope::Positions,
         }
     }
 }
@@ -188,7 +194,9 @@ pub trait CursorPaging: Send + Sync {
     ///
     /// The engine stores the cursor of each settled page, so `cursor` may come from an earlier process and has
     /// to remain valid. The engine does not interpret it, but a cursor that repeats an earlier one ends the
-    /// run with a fault. A listing ends with a page that names no next one.
+    /// run with a fault. A listing ends with a page that names no next one. If pages report a total, at least
+    /// as many records have to be listed as the smallest of these totals; otherwise records are missing, and
+    /// the engine reads the listing once more before the run fails.
     ///
     /// A record that the service reports as deleted has [`Record::deleted`] set. With [`Scope::Full`], a
     /// record that disappears without a deletion mark counts as no longer listed; the sink keeps it.
@@ -204,6 +212,48 @@ pub trait CursorPaging: Send + Sync {
         cursor: Option<&'a Cursor>,
         count: usize,
     ) -> BoxFuture<'a, Result<CursorPage, Fault>>;
+}
+
+/// A stream of shards. The engine reads several shards at once, each of them page by page, and delivers its
+/// records in order. It reads a shard only when all of its listed parents are [`Next::Closed`], and reads
+/// shards that appear during a run in the next run.
+///
+/// [`Next::Closed`]: crate::base::window::Next::Closed
+pub trait ShardPaging: Send + Sync {
+    /// Lists the shards, including closed ones whose records can still be read.
+    ///
+    /// Called once, at the beginning of a run.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: the shards can't be listed at present.
+    fn shards(&self) -> BoxFuture<'_, Result<Vec<Shard>, Fault>>;
+
+    /// Reads the page of a shard after the position `after`, or its first page without one.
+    ///
+    /// `count` is the number of records to request; the page may contain fewer or more. `after` may come from
+    /// an earlier process and has to remain valid. A page with [`Next::More`] has to move the position, even
+    /// if it has no records: a position that repeats an earlier one ends the run with a fault. A position at
+    /// the tip may repeat.
+    ///
+    /// `changed` is the time at which the record was added, if it is known: a shard ends for this run at a
+    /// page with a record that was added after the run began. Without it, a stream that grows faster than it
+    /// is read keeps one run busy until the process ends; the checkpoint has its positions.
+    ///
+    /// The key of a record identifies this one event, for example by shard and sequence number.
+    ///
+    /// [`Next::More`]: crate::base::window::Next::More
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: the page can't be read at present, or the shard has no records at the position any
+    /// more. The run ends, and the next one continues at this page.
+    fn read<'a>(
+        &'a self,
+        shard: &'a str,
+        after: Option<&'a Cursor>,
+        count: usize,
+    ) -> BoxFuture<'a, Result<ShardPage, Fault>>;
 }
 
 /// The ability to read single records. Used by commands, never by a run.

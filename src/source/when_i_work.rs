@@ -225,7 +225,7 @@ impl CursorPaging for WhenIWork {
             }
             let half = slice.half().filter(|_| is_cut_off(records.len(), count));
             if let Some(half) = half {
-                return Ok(CursorPage { records: vec![], next: Some(half.cursor()), at: made });
+                return Ok(CursorPage { records: vec![], next: Some(half.cursor()), total: None, at: made });
             }
             if records.len() >= count {
                 let from = time::log_format(slice.from);
@@ -243,7 +243,7 @@ impl CursorPaging for WhenIWork {
             }
             records.extend(gone);
             let next = self.days.after(at, slice).map(|slice| slice.cursor());
-            Ok(CursorPage { records, next, at: made })
+            Ok(CursorPage { records, next, total: None, at: made })
         })
     }
 }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::{
     files, hold,
+    position::ShardPosition,
     progress::{BoundarySecond, Progress, Server},
 };
 use crate::base::{counts::Counts, fault::Fault, window::Window};
@@ -56,6 +57,9 @@ pub struct Header {
     /// Time of the latest change among the rows that the previous passes read.
     #[serde(default)]
     pub newest: Option<DateTime<Utc>>,
+    /// The shards of a stream, one for each window, with the positions at which the run began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<ShardPosition>,
 }
 
 impl Header {
@@ -73,6 +77,7 @@ impl Header {
             totals_wrong: false,
             before: None,
             newest: None,
+            shards: vec![],
         }
     }
 }

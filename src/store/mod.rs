@@ -8,5 +8,6 @@ pub mod files;
 pub mod hold;
 pub mod ledger;
 pub mod migrate;
+pub mod position;
 pub mod progress;
 pub mod seen;

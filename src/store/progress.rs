@@ -60,9 +60,10 @@ pub struct Progress {
     pub part: Window,
     /// The remaining parts, the next one last.
     pub rest: Vec<Window>,
-    /// Rows in the window when it was opened.
+    /// Rows in the window when it was opened. With cursor paging, the first total that the source reported.
     pub window: Option<u64>,
-    /// Rows in the previous parts when their walks ended.
+    /// Rows in the previous parts when their walks ended. With cursor paging, the smallest total that the
+    /// source reported.
     pub held: u64,
     /// The largest growth of a part in rows, and the rows that were listed although their time is outside the
     /// window.
@@ -74,6 +75,9 @@ pub struct Progress {
     /// With cursor paging, the page after this one; `None` after the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Cursor>,
+    /// Whether the run ended at `next`, because no record followed at that time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tip: bool,
 }
 
 impl Progress {
@@ -88,6 +92,7 @@ impl Progress {
             outside: 0,
             totals_wrong: false,
             next: None,
+            tip: false,
         }
     }
 }

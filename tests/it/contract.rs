@@ -17,7 +17,7 @@ use importer::{
         declared::Values,
         fault::Fault,
         record::{Mapped, Outgoing, Payload, Record},
-        window::{Cursor, Listing, Span, Window},
+        window::{Cursor, Listing, Next, Span, Window},
     },
     mapping::{self, Mapping},
     net::{AccountClients, Caller, Environment, Request, Response, Transport, TransportError},
@@ -121,6 +121,10 @@ pub async fn read(source: &dyn Source) -> Result<(), Fault> {
     match source.paging() {
         Paging::Offset(rows) => rows.read(&window(), SPAN).await.map(|_| ()),
         Paging::Cursor(chain) => chain.follow(&window(), None, 100).await.map(|_| ()),
+        Paging::Shards(stream) => {
+            let shards = stream.shards().await?;
+            stream.read(&shards[0].id, None, 100).await.map(|_| ())
+        }
     }
 }
 
@@ -146,6 +150,19 @@ async fn read_all(source: &dyn Source, count: usize) -> Vec<Record> {
                 passed.push(next.clone());
                 cursor = serde_json::from_str(&serde_json::to_string(&next).unwrap()).unwrap();
             }
+        }
+        Paging::Shards(stream) => {
+            for shard in stream.shards().await.unwrap() {
+                let mut after: Option<Cursor> = None;
+                loop {
+                    let page = stream.read(&shard.id, after.as_ref(), count).await.unwrap();
+                    records.extend(page.records);
+                    let Next::More(next) = page.next else { break };
+                    assert_ne!(after.as_ref(), Some(&next), "it advances");
+                    after = serde_json::from_str(&serde_json::to_string(&next).unwrap()).unwrap();
+                }
+            }
+            records
         }
     }
 }

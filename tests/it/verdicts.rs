@@ -19,7 +19,9 @@ use importer::{
 };
 use tokio::time::timeout;
 
-use crate::contract::{doors, payloads, read, sink, source};
+use serde_json::json;
+
+use crate::contract::{doors, prepared, read, sink, source};
 
 /// An account with a kind of credential, and how to send it a request.
 struct Case {
@@ -109,7 +111,10 @@ impl Transport for Answers {
 
 async fn call(kind: &str, doors: &AccountClients) -> Result<(), Fault> {
     match kind {
-        "ometria" => sink(kind, std::path::Path::new("."), doors).deliver(&payloads(2)).await.map(|_| ()),
+        "ometria" => {
+            let sink = sink(json!(kind), std::path::Path::new("."), doors).sink;
+            sink.deliver(&prepared(sink.as_ref(), 2)).await.map(|_| ())
+        }
         "mailchimp" => read(source(kind, "a", doors).as_ref()).await,
         _ => read(source(kind, "shifts", doors).as_ref()).await,
     }

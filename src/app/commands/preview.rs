@@ -12,7 +12,7 @@ use crate::{
     base::{
         fault::Fault,
         record::{LeftOut, Mapped, Outgoing, Record, UNREADABLE},
-        window::{Listing, Span, Window},
+        window::{Listing, Next, Span, Window},
     },
     cli::{self, exit},
     engine::{
@@ -20,7 +20,7 @@ use crate::{
         plan::Pipeline,
     },
     sink::Deletions,
-    source::{CursorPaging, Paging},
+    source::{CursorPaging, Paging, ShardPaging},
     state::Entry,
     store::ledger,
 };
@@ -77,6 +77,7 @@ async fn latest(pipeline: &Pipeline, count: u64) -> anyhow::Result<Vec<Record>> 
     let rows = match pipeline.source.paging() {
         Paging::Offset(rows) => rows,
         Paging::Cursor(chain) => return first(pipeline, chain, count as usize).await,
+        Paging::Shards(shards) => return oldest(shards, count as usize).await,
     };
     let window = Window { listing: Listing::Listed, since: None, until: None };
     let total = rows.read(&window, Span { offset: 0, count: 1 }).await?.total;
@@ -104,6 +105,22 @@ async fn first(pipeline: &Pipeline, chain: &dyn CursorPaging, count: usize) -> a
         }
         next = link.next;
     }
+}
+
+/// Reads the first `count` records of a stream, one shard after the other.
+async fn oldest(source: &dyn ShardPaging, count: usize) -> anyhow::Result<Vec<Record>> {
+    let mut records = vec![];
+    for shard in source.shards().await? {
+        let mut after = None;
+        while records.len() < count {
+            let page = source.read(&shard.id, after.as_ref(), count.max(PAGE)).await?;
+            records.extend(page.records);
+            let Next::More(position) = page.next else { break };
+            after = Some(position);
+        }
+    }
+    records.truncate(count);
+    Ok(records)
 }
 
 /// Status of archived records. They are opted out after a delivery of the list, but not sent by a first load.

@@ -3,9 +3,23 @@
 use std::collections::HashSet;
 
 use crate::{
-    base::{fault::Fault, window::Cursor},
+    base::{
+        fault::Fault,
+        window::{Cursor, Next},
+    },
     store::seen::record_key,
 };
+
+/// How a listing has ended in this pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Nothing follows.
+    Closed,
+    /// Nothing follows at present.
+    Tip,
+    /// It is left to the next run.
+    Postponed,
+}
 
 /// Position of a pass in a listing that is read by cursor.
 #[derive(Debug, Default)]
@@ -13,53 +27,88 @@ pub struct CursorWalk {
     next: Option<Cursor>,
     /// Whether the page at `next` has been requested and not been returned yet.
     asked: bool,
-    ended: bool,
+    end: Option<End>,
     pages: u64,
     /// Fingerprints of the cursors returned so far: a source that returns one of them again would never end.
     passed: HashSet<u128>,
 }
 
 impl CursorWalk {
-    /// Resumes after a settled page that named `next`; `None` means that it was the last page.
-    pub fn resume(next: Option<Cursor>) -> Self {
-        CursorWalk { ended: next.is_none(), next, pages: 1, ..CursorWalk::default() }
+    /// Begins after a position of an earlier run; `None`: at the beginning.
+    pub fn after(next: Option<Cursor>) -> Self {
+        CursorWalk { next, ..CursorWalk::default() }
+    }
+
+    /// Returns a listing that earlier runs have read to its end.
+    pub fn closed() -> Self {
+        CursorWalk { end: Some(End::Closed), ..CursorWalk::default() }
+    }
+
+    /// Resumes after a settled page that named `next`; `None` means that it was the last page. With `tip`,
+    /// the pass ended at `next`.
+    pub fn resume(next: Option<Cursor>, tip: bool) -> Self {
+        let end = match (&next, tip) {
+            (None, _) => Some(End::Closed),
+            (Some(_), true) => Some(End::Tip),
+            (Some(_), false) => None,
+        };
+        CursorWalk { end, next, pages: 1, ..CursorWalk::default() }
     }
 
     /// Returns the page to read now: the one at a cursor, or the first one (`Some(None)`). Returns `None`
     /// while a page is in flight and after the last page.
     pub fn ask(&mut self) -> Option<Option<Cursor>> {
-        if self.asked || self.ended {
+        if self.asked || self.finished() {
             return None;
         }
         self.asked = true;
         Some(self.next.clone())
     }
 
-    /// Records the answer to the requested page. `next` is the cursor of the following page.
+    /// Records the answer to the requested page: what follows it.
     ///
     /// # Errors
     ///
     /// [`Fault::List`] if the source returned this cursor before: the listing would never end.
-    pub fn answered(&mut self, next: Option<Cursor>) -> Result<(), Fault> {
+    pub fn answered(&mut self, next: Next) -> Result<(), Fault> {
         self.pages += 1;
         self.asked = false;
-        self.ended = next.is_none();
-        let known = next.as_ref().is_some_and(|cursor| !self.passed.insert(record_key(&cursor.0)));
-        self.next = next;
-        if known {
-            return Err(Fault::list("the source's cursor leads back to a page that was already read")
-                .hint("nothing is recorded as delivered; report this to the operator of the source"));
+        let (next, end) = match next {
+            Next::More(cursor) => (Some(cursor), None),
+            Next::Tip(cursor) => (Some(cursor), Some(End::Tip)),
+            Next::Closed => (None, Some(End::Closed)),
+        };
+        (self.next, self.end) = (next, end);
+        let new = |cursor: &Cursor| self.passed.insert(record_key(&cursor.0));
+        if self.end.is_some() || self.next.as_ref().is_none_or(new) {
+            return Ok(());
         }
-        Ok(())
+        Err(Fault::list("the source's cursor leads back to a page that was already read")
+            .hint("nothing is recorded as delivered; report this to the operator of the source"))
+    }
+
+    /// Leaves the listing to the next run, unless it has ended.
+    pub fn postpone(&mut self) {
+        self.end.get_or_insert(End::Postponed);
     }
 
     pub fn finished(&self) -> bool {
-        self.ended
+        self.end.is_some()
     }
 
-    /// Returns whether the listing had a single page.
+    /// Returns whether the listing was read to its end, after which nothing will follow.
+    pub fn is_closed(&self) -> bool {
+        self.end == Some(End::Closed)
+    }
+
+    /// Returns the position at which the next run continues; `None` if there is none.
+    pub fn tip(&self) -> Option<&Cursor> {
+        self.next.as_ref().filter(|_| self.end == Some(End::Tip))
+    }
+
+    /// Returns whether the listing had a single page, or was not read at all.
     pub fn held_all_at_once(&self) -> bool {
-        self.ended && self.pages == 1
+        self.finished() && self.pages <= 1
     }
 }
 
@@ -71,15 +120,19 @@ mod tests {
         Some(Cursor(text.into()))
     }
 
+    fn more(text: &str) -> Next {
+        Next::More(Cursor(text.into()))
+    }
+
     #[test]
     fn pages_are_read_one_after_the_other_to_the_last() {
         let mut chain = CursorWalk::default();
         assert_eq!(chain.ask(), Some(None));
         assert_eq!(chain.ask(), None, "it is in flight");
-        chain.answered(cursor("b")).unwrap();
+        chain.answered(more("b")).unwrap();
         assert!(!chain.finished());
         assert_eq!(chain.ask(), Some(cursor("b")));
-        chain.answered(None).unwrap();
+        chain.answered(Next::Closed).unwrap();
         assert_eq!(chain.ask(), None);
         assert!(chain.finished() && !chain.held_all_at_once());
     }
@@ -88,14 +141,16 @@ mod tests {
     fn one_page_can_be_all() {
         let mut chain = CursorWalk::default();
         chain.ask();
-        chain.answered(None).unwrap();
+        chain.answered(Next::Closed).unwrap();
         assert!(chain.finished() && chain.held_all_at_once());
     }
 
     #[test]
     fn a_settled_page_names_the_next_page_or_is_the_last() {
-        assert_eq!(CursorWalk::resume(cursor("c")).ask(), Some(cursor("c")));
-        assert!(CursorWalk::resume(None).finished());
+        assert_eq!(CursorWalk::resume(cursor("c"), false).ask(), Some(cursor("c")));
+        assert!(CursorWalk::resume(None, false).is_closed());
+        let tip = CursorWalk::resume(cursor("c"), true);
+        assert!(tip.finished() && !tip.is_closed() && tip.tip() == cursor("c").as_ref());
     }
 
     #[test]
@@ -103,10 +158,31 @@ mod tests {
         let mut chain = CursorWalk::default();
         for next in ["b", "c"] {
             chain.ask();
-            chain.answered(cursor(next)).unwrap();
+            chain.answered(more(next)).unwrap();
         }
         chain.ask();
-        let fault = chain.answered(cursor("b")).unwrap_err();
+        let fault = chain.answered(more("b")).unwrap_err();
         assert!(fault.to_string().contains("leads back"), "{fault}");
+    }
+
+    #[test]
+    fn a_tip_ends_the_pass_at_a_position_that_may_repeat_an_earlier_one() {
+        let mut chain = CursorWalk::after(cursor("a"));
+        assert_eq!(chain.ask(), Some(cursor("a")));
+        chain.answered(more("b")).unwrap();
+        chain.ask();
+        chain.answered(Next::Tip(Cursor("b".into()))).unwrap();
+        assert_eq!((chain.ask(), chain.tip()), (None, cursor("b").as_ref()));
+        assert!(chain.finished() && !chain.is_closed());
+    }
+
+    #[test]
+    fn a_listing_that_is_not_read_has_ended_and_only_a_closed_one_for_good() {
+        let (closed, mut postponed) = (CursorWalk::closed(), CursorWalk::after(cursor("a")));
+        postponed.postpone();
+        for chain in [&closed, &postponed] {
+            assert!(chain.finished() && chain.held_all_at_once() && chain.tip().is_none());
+        }
+        assert!(closed.is_closed() && !postponed.is_closed());
     }
 }

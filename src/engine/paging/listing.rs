@@ -12,11 +12,12 @@ use super::{
 use crate::{
     base::{
         fault::Fault,
-        window::{Cursor, Window},
+        window::{Cursor, Next, Window},
     },
     engine::coverage::Rows,
     store::{
         checkpoint::Line,
+        position::{Position, ShardPosition},
         progress::{BoundarySecond, Progress, Row, Server},
         seen::Seen,
     },
@@ -40,7 +41,7 @@ pub struct Pace {
     pub size: usize,
     /// Pages read at the same time.
     pub workers: usize,
-    /// Whether the source uses cursor paging: each page names the next one.
+    /// Whether each page names the next one, as with cursor paging and in a shard.
     pub chained: bool,
     /// Limits that earlier answers have revealed.
     pub server: Server,
@@ -60,6 +61,8 @@ pub enum NextRead {
     Rows(PageRequest),
     /// The page at this cursor, or the first one.
     CursorPage(Option<Cursor>),
+    /// The page of a shard, by its id, after this position, or its first one.
+    ShardPage(String, Option<Cursor>),
 }
 
 /// The progress of one listing in one pass.
@@ -82,6 +85,9 @@ pub struct ListingProgress {
     /// The rows that the source still lists, and those among them that became visible too late to be read.
     /// Set when the source's count is checked.
     pub checked: Option<(u64, u64)>,
+    /// The shard that the listing is, with the position at which the run began, and the places of its
+    /// parents among the listings.
+    shard: Option<(ShardPosition, Vec<usize>)>,
 }
 
 impl ListingProgress {
@@ -104,7 +110,18 @@ impl ListingProgress {
             counted: false,
             idle: 0,
             checked: None,
+            shard: None,
         }
+    }
+
+    /// Turns the listing into that of a shard.
+    pub fn of_shard(self, shard: ShardPosition, parents: Vec<usize>) -> Self {
+        let walk = match &shard.position {
+            None => CursorWalk::default(),
+            Some(Position::After(position)) => CursorWalk::after(Some(position.clone())),
+            Some(Position::Closed) => CursorWalk::closed(),
+        };
+        ListingProgress { way: Way::Chain(walk), shard: Some((shard, parents)), ..self }
     }
 
     /// Resumes after the settled pages of a checkpoint and adds their records to `seen`. Returns `None` if a
@@ -125,7 +142,7 @@ impl ListingProgress {
         let Some(last) = lines.last() else { return Some(self) };
         self.counted = true;
         match &mut self.way {
-            Way::Chain(chain) => *chain = CursorWalk::resume(self.progress.next.clone()),
+            Way::Chain(chain) => *chain = CursorWalk::resume(self.progress.next.clone(), self.progress.tip),
             Way::Walk(walk) => {
                 let rows = if last.rows.is_empty() { vec![] } else { upper.clone() };
                 let joined =
@@ -151,7 +168,10 @@ impl ListingProgress {
         match &mut self.way {
             Way::Walk(_) if self.cutting => None,
             Way::Walk(walk) => walk.ask(now).map(NextRead::Rows),
-            Way::Chain(chain) => chain.ask().map(NextRead::CursorPage),
+            Way::Chain(chain) => chain.ask().map(|cursor| match &self.shard {
+                None => NextRead::CursorPage(cursor),
+                Some((shard, _)) => NextRead::ShardPage(shard.id.clone(), cursor),
+            }),
         }
     }
 
@@ -213,17 +233,70 @@ impl ListingProgress {
         self.walk_mut().map(Walk::joined).unwrap_or_default()
     }
 
-    /// Records the next page of cursor paging.
+    /// Records the next page of cursor paging or of a shard: its rows, what follows it, and the total that the
+    /// source reports with it.
     ///
     /// # Errors
     ///
     /// See [`CursorWalk::answered`].
-    pub fn linked(&mut self, rows: Vec<Row>, next: Option<Cursor>) -> Result<Joined, Fault> {
+    pub fn linked(&mut self, rows: Vec<Row>, next: Next, total: Option<u64>) -> Result<Joined, Fault> {
+        if let Some(total) = total {
+            self.progress.held = self.progress.window.map_or(total, |_| self.progress.held.min(total));
+            self.progress.window.get_or_insert(total);
+        }
+        let next = self.within_run(&rows, next);
         if let Way::Chain(chain) = &mut self.way {
             chain.answered(next.clone())?;
         }
-        self.progress.next = next;
+        self.progress.tip = matches!(next, Next::Tip(_));
+        self.progress.next = match next {
+            Next::More(cursor) | Next::Tip(cursor) => Some(cursor),
+            Next::Closed => None,
+        };
         Ok(Joined { offset: 0, rows, opened: 0, total: 0, cut: vec![] })
+    }
+
+    /// Ends a shard for this run at a record that was added after the run began. A stream may grow faster than
+    /// it is read, and the run would never end.
+    fn within_run(&self, rows: &[Row], next: Next) -> Next {
+        let until = self.window.until.filter(|_| self.shard.is_some());
+        match next {
+            Next::More(position)
+                if until.is_some_and(|until| rows.iter().any(|row| row.second > until.timestamp())) =>
+            {
+                Next::Tip(position)
+            }
+            next => next,
+        }
+    }
+
+    /// Returns the places of the shard's parents among the listings.
+    pub fn parents(&self) -> &[usize] {
+        self.shard.as_ref().map_or(&[], |(_, parents)| parents)
+    }
+
+    /// Returns whether the shard was read to its end, after which nothing will follow.
+    pub fn is_closed(&self) -> bool {
+        matches!(&self.way, Way::Chain(chain) if chain.is_closed())
+    }
+
+    /// Leaves the shard to the next run.
+    pub fn postpone(&mut self) {
+        if let Way::Chain(chain) = &mut self.way {
+            chain.postpone();
+        }
+    }
+
+    /// Returns the shard with the position at which the next run continues. A shard that was not read keeps
+    /// its position.
+    pub fn shard_position(&self) -> Option<ShardPosition> {
+        let ((shard, _), Way::Chain(chain)) = (self.shard.as_ref()?, &self.way) else { return None };
+        let position = match chain.tip() {
+            Some(position) => Some(Position::After(position.clone())),
+            None if chain.is_closed() => Some(Position::Closed),
+            None => shard.position.clone(),
+        };
+        Some(ShardPosition { position, ..shard.clone() })
     }
 
     /// Adds boundary seconds. A second that was out of order once counts as unordered from then on.
@@ -321,16 +394,19 @@ impl ListingProgress {
     /// Returns the number of rows to read, as far as it is known. `seen` is the number of different records
     /// read so far.
     pub fn size(&self, seen: usize) -> u64 {
-        self.walk().map_or(seen as u64, |_| self.progress.window.unwrap_or(0))
+        let window = self.progress.window.unwrap_or(0);
+        self.walk().map_or(window.max(seen as u64), |_| window)
     }
 
     /// Returns the rows as the source counted them and as they were read. `seen` is the number of different
     /// records read so far.
     pub fn rows(&self, seen: usize) -> Rows {
         let seen = seen as u64;
-        // Cursor paging reports no number of rows.
         let Some(walk) = self.walk() else {
-            return Rows { window: seen, held: seen, seen, ..Rows::default() };
+            // Without a total, the listing counts as what was read.
+            let (window, held) =
+                self.progress.window.map_or((seen, seen), |window| (window, self.progress.held));
+            return Rows { window, held, seen, ..Rows::default() };
         };
         if self.progress.totals_wrong {
             // Wrong totals can't be compared with anything.

@@ -16,7 +16,6 @@ use crate::{
         window::{Listing, Page, Span, Window},
     },
     engine::{coverage::Rows, paging::offset::LAG},
-    source::Paging,
     store::{
         progress::MOST,
         seen::{record_key, repeats},
@@ -89,9 +88,8 @@ impl Pass<'_> {
     ///
     /// Returns `Err` only if a request fails or the delivery cache can't be read.
     pub async fn check(&mut self) -> Result<Explained, Fault> {
-        // Cursor paging reads to the end, and reports no count to compare with.
-        if matches!(self.context.pipeline.source.paging(), Paging::Cursor(_)) {
-            return Ok(Ok(()));
+        if !self.context.pipeline.counts_rows() {
+            return Ok(self.totals());
         }
         for index in 0..self.reader.listings.len() {
             let mut groups = groups(self.reader.listings[index].cut_seconds());
@@ -107,6 +105,13 @@ impl Pass<'_> {
             }
         }
         self.without_time().await
+    }
+
+    /// Compares the records with the totals of the pages, if the source has reported any. No request can count
+    /// the rows once more.
+    fn totals(&self) -> Explained {
+        let why = (0..self.reader.listings.len()).find_map(|index| self.rows_of(index).unexplained(0, 0));
+        why.map_or(Ok(()), Err)
     }
 
     async fn late_records(&mut self, index: usize, records: &[Record]) -> Result<(), Fault> {

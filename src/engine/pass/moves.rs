@@ -9,10 +9,10 @@ use super::{
     Context, Pass,
     intake::row,
     reader::PageOf,
-    requests::{self, Answer, Reads},
+    requests::{self, Answer, Following, Reads},
 };
 use crate::{
-    base::{fault::Fault, record::Record, window::CursorPage},
+    base::{fault::Fault, record::Record},
     engine::{deliver, in_flight::Delivered, paging::offset::Shrink},
     store::{checkpoint::Line, seen::record_key},
 };
@@ -44,11 +44,11 @@ impl<'a> Pass<'a> {
                     self.check_rejects()?;
                 }
             }
-            Answer::CursorPage(link) => {
-                let (link, memory) = link?;
-                if self.confirm(link.at)? {
+            Answer::Following(page) => {
+                let (page, memory) = page?;
+                if self.confirm(page.at)? {
                     self.intake.recalled(memory);
-                    self.take_link(index, link)?;
+                    self.take_following(index, page)?;
                     self.check_rejects()?;
                 }
             }
@@ -86,13 +86,16 @@ impl<'a> Pass<'a> {
         self.look_at_the_source(index);
     }
 
-    /// Processes a page of cursor paging.
-    fn take_link(&mut self, index: usize, link: CursorPage) -> Result<(), Fault> {
-        debug!("list {:?}: {} records.", self.context.plan.list_id, link.records.len());
-        self.take_records(index, &link.records);
-        let rows: Vec<_> = link.records.iter().map(row).collect();
+    /// Processes a page of cursor paging, or of a shard.
+    fn take_following(&mut self, index: usize, page: Following) -> Result<(), Fault> {
+        debug!("list {:?}: {} records.", self.context.plan.list_id, page.records.len());
+        self.take_records(index, &page.records);
+        let rows: Vec<_> = page.records.iter().map(row).collect();
         let keys: HashSet<u128> = rows.iter().map(|row| row.key).collect();
-        let (joined, progress) = self.reader.link(index, rows, link.next)?;
+        let (joined, progress) = self.reader.link(index, rows, page.next, page.total)?;
+        if progress.window.is_some() {
+            self.intake.note_repeats(index, joined.rows.iter().map(|row| row.key));
+        }
         self.outbox.page(index, joined, progress, keys.into_iter());
         Ok(())
     }

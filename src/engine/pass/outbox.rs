@@ -144,7 +144,7 @@ impl<'a> Outbox<'a> {
     /// Sends batches that are due until the sink's slots are used; with `rest`, also the last, smaller one.
     pub fn send(&mut self, deliveries: &mut Deliveries<'a>, rest: bool) {
         let Context { pipeline, plan } = self.context;
-        while deliveries.len() < pipeline.spec.limits.in_flight {
+        while deliveries.len() < pipeline.in_flight() {
             let Some(batch) = self.batcher.next(Instant::now(), rest) else { break };
             deliveries.push(Box::pin(deliver(pipeline, plan.unchanged.on(), batch)));
         }

@@ -16,11 +16,12 @@ use crate::{
     base::{
         fault::{Fault, Problem},
         record::Record,
-        window::{Cursor, Listing, Page, Window},
+        window::{Listing, Next, Page, Window},
     },
     engine::paging::{
         listing::ListingProgress,
         offset::{Joined, PageRequest, Rows, Shrink},
+        shards,
     },
     store::{
         cache::CachedDeliveries,
@@ -69,7 +70,13 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(context: Context<'a>, listings: Vec<ListingProgress>, server: Server, start: Instant) -> Self {
+    pub fn new(
+        context: Context<'a>,
+        mut listings: Vec<ListingProgress>,
+        server: Server,
+        start: Instant,
+    ) -> Self {
+        shards::postpone(&mut listings);
         Reader {
             context,
             listings,
@@ -96,7 +103,7 @@ impl<'a> Reader<'a> {
         while idle < self.listings.len() && reads.len() < self.context.plan.worker_count && outbox.has_room()
         {
             index = (index + 1) % self.listings.len();
-            if !outbox.has_room_for(index) {
+            if !outbox.has_room_for(index) || !shards::may_begin(&self.listings, index) {
                 idle += 1;
                 continue;
             }
@@ -192,7 +199,7 @@ impl<'a> Reader<'a> {
         pages
     }
 
-    /// Adds a page of cursor paging. It needs no seam, since the previous page named it.
+    /// Adds a page of cursor paging or of a shard. It needs no seam, since the previous page named it.
     ///
     /// # Errors
     ///
@@ -201,11 +208,13 @@ impl<'a> Reader<'a> {
         &mut self,
         index: usize,
         rows: Vec<Row>,
-        next: Option<Cursor>,
+        next: Next,
+        total: Option<u64>,
     ) -> Result<(Joined, Progress), Fault> {
         let listing = &mut self.listings[index];
-        let joined = listing.linked(rows, next)?;
-        Ok((joined, listing.progress.clone()))
+        let (joined, progress) = (listing.linked(rows, next, total)?, listing.progress.clone());
+        shards::postpone(&mut self.listings);
+        Ok((joined, progress))
     }
 
     /// Logs a new cap on the source's answers. Returns the fault of a listing that can't be read any further.
@@ -255,6 +264,11 @@ impl<'a> Reader<'a> {
     pub fn cut_at(&mut self, index: usize, middle: DateTime<Utc>, below: u64) {
         self.drop_kept(index);
         self.listings[index].cut_at(middle, below);
+    }
+
+    /// Changes the end of all windows, whose records do not depend on it.
+    pub fn end_at(&mut self, until: DateTime<Utc>) {
+        self.listings.iter_mut().for_each(|listing| listing.window.until = Some(until));
     }
 
     /// Restarts all listings with a new end of their windows.

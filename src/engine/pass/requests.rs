@@ -8,7 +8,7 @@ use crate::{
     base::{
         fault::Fault,
         record::Record,
-        window::{CursorPage, Listing, Page, Span, Window},
+        window::{CursorPage, Listing, Next, Page, ShardPage, Span, Window},
     },
     engine::paging::{listing::NextRead, offset::PageRequest},
     source::Paging,
@@ -21,12 +21,32 @@ pub(super) type Reads<'a> = FuturesUnordered<BoxFuture<'a, (usize, u32, Answer)>
 /// An answer of the source.
 pub(super) enum Answer {
     Page(PageRequest, Result<(Page, CachedDeliveries), Fault>),
-    CursorPage(Result<(CursorPage, CachedDeliveries), Fault>),
+    Following(Result<(Following, CachedDeliveries), Fault>),
     /// Time at which to split a window, and the number of rows up to then. `None` if the window can't be
     /// split.
     Cut(Result<Option<(DateTime<Utc>, u64)>, Fault>),
     /// Number of records in the plain listing.
     Count(Result<u64, Fault>),
+}
+
+/// A page that says itself what follows: of cursor paging, or of a shard.
+pub(super) struct Following {
+    pub records: Vec<Record>,
+    pub next: Next,
+    pub total: Option<u64>,
+    pub at: DateTime<Utc>,
+}
+
+impl From<CursorPage> for Following {
+    fn from(CursorPage { records, next, total, at }: CursorPage) -> Self {
+        Following { records, next: next.map_or(Next::Closed, Next::More), total, at }
+    }
+}
+
+impl From<ShardPage> for Following {
+    fn from(ShardPage { records, next, at }: ShardPage) -> Self {
+        Following { records, next, total: None, at }
+    }
 }
 
 /// Reads the next page of a listing, and the cached deliveries of its records.
@@ -43,13 +63,21 @@ pub(super) async fn read(context: Context<'_>, window: Window, want: NextRead) -
         }
         (NextRead::CursorPage(cursor), Paging::Cursor(chain)) => {
             let read = async {
-                let link = chain.follow(&window, cursor.as_ref(), plan.items_per_request).await?;
-                let memory = recall(context, &link.records).await?;
-                Ok((link, memory))
+                let page = chain.follow(&window, cursor.as_ref(), plan.items_per_request).await?;
+                let memory = recall(context, &page.records).await?;
+                Ok((page.into(), memory))
             };
-            Answer::CursorPage(read.await)
+            Answer::Following(read.await)
         }
-        _ => Answer::CursorPage(Err(Fault::list("the source switched between offset and cursor paging"))),
+        (NextRead::ShardPage(shard, after), Paging::Shards(shards)) => {
+            let read = async {
+                let page = shards.read(&shard, after.as_ref(), plan.items_per_request).await?;
+                let memory = recall(context, &page.records).await?;
+                Ok((page.into(), memory))
+            };
+            Answer::Following(read.await)
+        }
+        _ => Answer::Following(Err(Fault::list("the source switched between two kinds of paging"))),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Pass, guard::Size};
 use crate::{
     base::counts::Counts,
     engine::{clocks::Noticed, coverage::Rows, paging::listing::ListingProgress, windows::Done},
-    store::{progress::Server, seen::Seen},
+    store::{position::ShardPosition, progress::Server, seen::Seen},
 };
 
 impl Pass<'_> {
@@ -54,6 +54,11 @@ impl Pass<'_> {
     /// Returns the records of each listing and their fates.
     pub fn seen(&self) -> &[Seen] {
         &self.intake.seen
+    }
+
+    /// Returns the shards of a stream, each with the position at which the next run continues.
+    pub fn positions(&self) -> Vec<ShardPosition> {
+        self.reader.listings.iter().filter_map(ListingProgress::shard_position).collect()
     }
 
     pub fn noticed(&self) -> &Noticed {

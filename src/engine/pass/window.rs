@@ -17,7 +17,8 @@ impl Pass<'_> {
     /// restarts the listings with a new end and returns false: a window must neither end where changes still
     /// arrive, nor long before now.
     ///
-    /// If the source does not list changes, only the difference of the clocks matters.
+    /// If the source does not list changes, only the difference of the clocks matters. A stream is read by
+    /// position, so that a new end restarts nothing.
     ///
     /// # Errors
     ///
@@ -43,8 +44,12 @@ impl Pass<'_> {
         if self.reader.listings.iter().filter_map(|listing| listing.window.until).all(right) {
             return Ok(true);
         }
-        self.reader.restart(newest);
         self.outbox.end_at(newest);
+        if pipeline.keeps_positions() {
+            self.reader.end_at(newest);
+            return Ok(true);
+        }
+        self.reader.restart(newest);
         Ok(false)
     }
 

@@ -32,7 +32,8 @@ pub(super) async fn record(
     let full = plan.since.is_none() && number == 1;
     let whole = full || pipeline.reads_all();
     let delivered = Delivered {
-        seen: pass.seen().iter().collect(),
+        // Events are unique: the ledger would grow with each of them, and nothing would ever be compared.
+        seen: if pipeline.keeps_positions() { vec![] } else { pass.seen().iter().collect() },
         whole,
         left_out: done.counts.left_out,
         opt_outs: (full && done.counts.left_out == 0).then(|| (plan.consent_scope.clone(), pass.opt_outs())),
@@ -45,9 +46,9 @@ pub(super) async fn record(
     let unlisted = ledger::add(&plan.list_folder, delivered).await?;
     let (letters, _) = dead_letter::read(&plan.dead_letter).await?;
     // An unreadable record may be identified by its text alone. Once the text has changed, no later record
-    // matches its dead letter, so a load of the whole list removes it.
+    // matches its dead letter, so a load of the whole list removes it. A stream no longer has old records.
     let unreadable = format!("{UNREADABLE}: ");
-    let everything = whole && done.counts.left_out == 0;
+    let everything = whole && done.counts.left_out == 0 && !pipeline.keeps_positions();
     let over = |letter: &DeadLetter| {
         let print = record_key(&letter.key);
         let unmet = everything && !letter.opts_out && letter.reason.starts_with(&unreadable);

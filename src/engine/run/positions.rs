@@ -1,0 +1,51 @@
+//! The positions in a stream: where a run begins, and what it leaves to the next one.
+
+use log::warn;
+
+use crate::{
+    base::{
+        fault::Fault,
+        window::{Listing, Window},
+    },
+    engine::{paging::shards, plan::Plan},
+    source::ShardPaging,
+    store::{
+        checkpoint::Header,
+        position::{self, Positions, ShardPosition},
+    },
+};
+
+/// Opens a window for each shard of a stream, at the stored positions. A full load begins at the start of
+/// each shard.
+///
+/// # Errors
+///
+/// The shards can't be listed or read in order, or the positions can't be read.
+pub(super) async fn begin(source: &dyn ShardPaging, plan: &Plan, header: &mut Header) -> Result<(), Fault> {
+    let stored = stored(plan).await?;
+    if stored.is_none() && plan.since.is_some() {
+        warn!(
+            "list {:?}: there is no position from an earlier run, so the stream is read from its beginning.",
+            plan.list_id
+        );
+    }
+    header.shards = shards::begin(source.shards().await?, &stored.unwrap_or_default())?;
+    let until = header.windows.first().and_then(|window| window.until);
+    header.windows = vec![Window { listing: Listing::Listed, since: None, until }; header.shards.len()];
+    Ok(())
+}
+
+/// Stores the positions after a pass whose records are all settled.
+///
+/// # Errors
+///
+/// The file could not be read or written. The next run then resumes this one, or repeats it.
+pub(super) async fn keep(plan: &Plan, listed: Vec<ShardPosition>) -> Result<(), Fault> {
+    let stored = stored(plan).await?.unwrap_or_default();
+    position::save(&plan.folder, position::after_run(stored, listed)).await
+}
+
+/// Returns the positions that count for this run: a full load replaces those of earlier runs.
+async fn stored(plan: &Plan) -> Result<Option<Positions>, Fault> {
+    if plan.since.is_none() { Ok(None) } else { position::load(&plan.folder).await }
+}

@@ -1,0 +1,145 @@
+//! The positions of an entry in the shards of a stream, which outlive a run. A finished run replaces them as a
+//! whole; any other run leaves them as they were.
+
+use std::{collections::BTreeMap, io, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::files;
+use crate::base::{fault::Fault, window::Cursor};
+
+const NAME: &str = "positions.json";
+/// Version of the format, increased when the files of older versions can't be read any more.
+const VERSION: u32 = 1;
+
+/// How far a shard was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Position {
+    /// Up to this position.
+    After(Cursor),
+    /// To its end: no record will follow.
+    Closed,
+}
+
+/// The positions in the shards of a stream, by the id of the shard.
+pub type Positions = BTreeMap<String, Position>;
+
+/// A shard, and the position at which a run begins in it or ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardPosition {
+    pub id: String,
+    pub parents: Vec<String>,
+    /// `None`: the beginning of the shard.
+    pub position: Option<Position>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Content {
+    version: u32,
+    shards: Positions,
+}
+
+/// Returns the positions in an entry's folder; `None` if no run has stored any.
+///
+/// # Errors
+///
+/// The file can't be read or understood. It is not discarded, since a run would then deliver the whole stream
+/// again.
+pub async fn load(folder: &Path) -> Result<Option<Positions>, Fault> {
+    let path = folder.join(NAME);
+    let Some(bytes) = files::blocking(&path, files::read).await? else { return Ok(None) };
+    let content = serde_json::from_slice::<Content>(&bytes).ok();
+    match content.filter(|content| content.version == VERSION) {
+        Some(content) => Ok(Some(content.shards)),
+        None => {
+            let hint = "set `latest_timestamp` to null to read the stream from its beginning";
+            Err(Fault::list(format!("`{}` contains no positions", path.display())).hint(hint))
+        }
+    }
+}
+
+/// Replaces the positions in an entry's folder.
+///
+/// # Errors
+///
+/// The file could not be written.
+pub async fn save(folder: &Path, shards: Positions) -> Result<(), Fault> {
+    let write = move |path: &Path| {
+        let content = Content { version: VERSION, shards };
+        let bytes = serde_json::to_vec_pretty(&content).map_err(io::Error::other)?;
+        files::replace(path, &bytes).map(|_| ())
+    };
+    files::blocking(&folder.join(NAME), write).await
+}
+
+/// Returns the positions after a run that began at `known` and has read the `listed` shards. A shard that is
+/// closed and no longer listed is dropped, since it can't come back. Any other shard that is no longer listed
+/// keeps its position, since a listing may be incomplete.
+pub fn after_run(known: Positions, listed: Vec<ShardPosition>) -> Positions {
+    let mut positions: Positions =
+        known.into_iter().filter(|(_, position)| *position != Position::Closed).collect();
+    for ShardPosition { id, position, .. } in listed {
+        match position {
+            Some(position) => positions.insert(id, position),
+            None => positions.remove(&id),
+        };
+    }
+    positions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(text: &str) -> Position {
+        Position::After(Cursor(text.to_owned()))
+    }
+
+    fn positions(of: &[(&str, Position)]) -> Positions {
+        of.iter().map(|(id, position)| ((*id).to_owned(), position.clone())).collect()
+    }
+
+    #[tokio::test]
+    async fn positions_are_stored_as_they_are_and_a_file_of_another_kind_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(load(folder.path()).await.unwrap(), None);
+        let stored = positions(&[("a", after("\"7\"")), ("b", Position::Closed)]);
+        save(folder.path(), stored.clone()).await.unwrap();
+        assert_eq!(load(folder.path()).await.unwrap(), Some(stored));
+        let text = std::fs::read_to_string(folder.path().join(NAME)).unwrap();
+        assert!(text.contains(r#""b": "closed""#) && text.contains(r#""after": "#), "{text}");
+        for text in ["", "{}", r#"{"version": 2, "shards": {}}"#] {
+            std::fs::write(folder.path().join(NAME), text).unwrap();
+            let fault = load(folder.path()).await.unwrap_err().to_string();
+            assert!(
+                fault.contains("positions.json") && fault.contains("`latest_timestamp` to null"),
+                "{fault}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_closed_shard_that_is_no_longer_listed_is_dropped() {
+        let shard = |id: &str, position| ShardPosition { id: id.into(), parents: vec![], position };
+        let known = positions(&[
+            ("gone", Position::Closed),
+            ("hidden", after("3")),
+            ("closed", Position::Closed),
+            ("read", after("1")),
+        ]);
+        let listed = vec![
+            shard("closed", Some(Position::Closed)),
+            shard("read", Some(after("2"))),
+            shard("new", Some(after("0"))),
+            shard("postponed", None),
+        ];
+        let expected = positions(&[
+            ("hidden", after("3")),
+            ("closed", Position::Closed),
+            ("read", after("2")),
+            ("new", after("0")),
+        ]);
+        assert_eq!(after_run(known, listed), expected);
+    }
+}
