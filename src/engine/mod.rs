@@ -17,6 +17,8 @@ pub mod plan;
 pub mod replay;
 pub mod run;
 #[cfg(test)]
+mod sinks_tests;
+#[cfg(test)]
 mod sources_tests;
 #[cfg(test)]
 pub mod support_tests;

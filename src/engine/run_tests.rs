@@ -79,7 +79,8 @@ impl Mapping for SomeAreSkipped {
 
 /// Runs the list, but drops the run after this number of polls. Returns its result; `None` if it was dropped.
 async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ended, Fault>> {
-    let pipeline = support::pipeline(store.list, SomeAreSkipped, store.clone(), store.list);
+    let mut pipeline = support::pipeline(store.list, SomeAreSkipped, store.clone(), store.list);
+    pipeline.spec.limits.records = plan.items_per_request.min(10);
     support::cut_off(&pipeline, plan, polls).await
 }
 

@@ -488,7 +488,9 @@ fn stream_store(stream: &Stream, seed: u64, share: f64) -> StreamStore {
 }
 
 fn stream_pipeline(store: &StreamStore) -> Pipeline {
-    support::pipeline(store.list.clone(), AsItIs, store.clone(), store.list.clone())
+    let mut pipeline = support::pipeline(store.list.clone(), AsItIs, store.clone(), store.list.clone());
+    pipeline.spec.limits.records = 5;
+    pipeline
 }
 
 /// Checks that no event was accepted before all those that precede it.

@@ -330,7 +330,7 @@ pub fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().start_paused(true).max_blocking_threads(1).build().unwrap()
 }
 
-/// Creates a pipeline, without a delivery that another one shares.
+/// Creates a pipeline with batches of ten records at most, without a delivery that another one shares.
 pub fn pipeline(
     source: impl Source + 'static,
     mapping: impl Mapping + 'static,
