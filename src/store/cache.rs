@@ -474,6 +474,9 @@ mod tests {
         assert!(memory.is_news(None, unchanged, noon()) && memory.is_news(Some(&kept), unchanged, noon()));
         assert!(!memory.is_news(Some(&kept), pending, noon()));
         assert!(memory.is_news(Some(&kept), pending, noon() + NOTED));
+        let text =
+            read(&memory.path, |table| Ok(table.get(key)?.map(|row| row.value().5.to_owned()))).unwrap();
+        assert_eq!(text.as_deref(), Some("skipped pending"), "rows of earlier versions contain this text");
         memory.tidy(noon() + TimeDelta::days(7)).await.unwrap();
         assert!(look(&memory, "a").await.unwrap().is_some());
         memory.tidy(noon() + TimeDelta::days(8)).await.unwrap();
