@@ -311,7 +311,8 @@ mod tests {
             let mut again = Seen::default();
             assert!(again.decode(&text, &names).is_some());
             let (mut before, mut after) = (Counts::default(), Counts::default());
-            (seen.count(&mut before), again.count(&mut after));
+            seen.count(&mut before);
+            again.count(&mut after);
             let sum = |counts: &Counts| {
                 let [skipped, rejected] =
                     [&counts.skipped, &counts.rejected].map(|all| all.values().sum::<u64>());
