@@ -53,7 +53,7 @@ impl Mapping for Copies {
 }
 
 fn picky(seed: u64) -> Store {
-    Store { rejected: REJECTED, throttled: 0.2, ..Store::new(seed, 0.0) }
+    Store { rejected: REJECTED, throttled: 0.05, ..Store::new(seed, 0.0) }
 }
 
 fn closing(seed: u64) -> Store {
@@ -158,7 +158,7 @@ fn wherever_a_run_with_several_payloads_a_record_is_cut_off_a_settled_record_has
 
 #[test]
 fn wherever_a_run_into_a_sink_that_settles_at_its_close_is_cut_off_nothing_is_settled_before() {
-    cuts_everywhere(1, |seed| Store { rejected: REJECTED, throttled: 0.2, ..closing(seed) });
+    cuts_everywhere(1, |seed| Store { rejected: REJECTED, throttled: 0.05, ..closing(seed) });
 }
 
 #[test]
@@ -288,10 +288,14 @@ fn a_batch_waits_for_more_records_no_longer_than_linger() {
         let partial = async |linger: Option<Duration>| {
             let folder = tempfile::tempdir().unwrap();
             let store = Store { linger, ..Store::new(1, 0.0) };
-            finish(&store, 1, &plan(folder.path(), 7, 1)).await;
+            let plan = plan(folder.path(), 7, 1);
+            let mut pipeline = pipeline(&store, 1, &plan);
+            // A page does not fill a batch.
+            pipeline.spec.limits.records = 10;
+            support::cut_off(&pipeline, &plan, usize::MAX).await.unwrap().unwrap();
             let sizes = store.sizes.lock().unwrap().clone();
             assert_eq!(sizes.iter().sum::<usize>() as u64, ROWS);
-            sizes.iter().filter(|size| **size < 7).count()
+            sizes.iter().filter(|size| **size < 10).count()
         };
         let full = partial(None).await;
         let some = partial(Some(Duration::from_millis(5))).await;
