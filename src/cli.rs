@@ -145,6 +145,9 @@ pub struct Check {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Also ask every source and sink whether it can be reached and accepts the credentials; sends nothing
+    #[arg(long)]
+    pub online: bool,
 }
 
 #[derive(Debug, Args)]

@@ -24,7 +24,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Go(options) => go::run(options).await,
         Command::Demo(options) => commands::demo::run(options.story).await,
-        Command::Check(check) => commands::state::check(&check),
+        Command::Check(check) => commands::state::check(&check).await,
         Command::Preview(options) => commands::preview::run(&options).await,
         Command::Replay(options) => commands::replay::run(&options).await,
         Command::Release(options) => commands::release::run(&options).await,

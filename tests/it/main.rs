@@ -25,6 +25,7 @@ mod log_lines;
 mod loopback;
 mod memory;
 mod names;
+mod online;
 mod opt_ins;
 mod passes;
 mod pause;

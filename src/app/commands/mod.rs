@@ -2,6 +2,7 @@
 
 pub mod demo;
 mod lists;
+pub mod online;
 pub mod preview;
 pub mod release;
 pub mod replay;

@@ -73,7 +73,7 @@ async fn one(pipeline: &Pipeline, member: &str) -> anyhow::Result<Record> {
 }
 
 /// Reads the `count` records that changed last, or the first ones of a source that can't list them by change.
-async fn latest(pipeline: &Pipeline, count: u64) -> anyhow::Result<Vec<Record>> {
+pub async fn latest(pipeline: &Pipeline, count: u64) -> anyhow::Result<Vec<Record>> {
     let rows = match pipeline.source.paging() {
         Paging::Offset(rows) => rows,
         Paging::Cursor(chain) => return first(pipeline, chain, count as usize).await,

@@ -5,6 +5,7 @@ use std::io::{Write, stdout};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use super::online::{self, Asked};
 use crate::{
     app::wiring::{VOCABULARY, examine},
     base::{
@@ -23,12 +24,13 @@ use crate::{
     },
 };
 
-/// `importer check`: prints all problems of the state file at once, and returns the exit code.
+/// `importer check`: prints all problems of the state file at once, and returns the exit code. With `--online`,
+/// also asks the services of its entries.
 ///
 /// # Errors
 ///
 /// The state file can't be read at all.
-pub fn check(options: &cli::Check) -> anyhow::Result<u8> {
+pub async fn check(options: &cli::Check) -> anyhow::Result<u8> {
     let path = options.state.join(NAME);
     let (entries, problems, warnings) = match read::inspect(&path, VOCABULARY) {
         Ok(Ok(mut snapshot)) => {
@@ -45,13 +47,21 @@ pub fn check(options: &cli::Check) -> anyhow::Result<u8> {
         }
         Err(fault) => bail!(fault),
     };
-    let code = if problems.is_empty() { exit::DONE } else { exit::UNUSABLE };
+    let asked = if options.online { online::ask_all(&options.state).await? } else { vec![] };
+    let code = match (problems.is_empty(), asked.iter().any(|asked| asked.error.is_some())) {
+        (false, _) => exit::UNUSABLE,
+        (true, true) => exit::FAILED,
+        (true, false) => exit::DONE,
+    };
     if options.json {
         let list = |findings: &[Finding]| -> Vec<Value> {
             let each = |finding: &Finding| json!({"line": finding.place.line, "column": finding.place.column, "text": finding.text});
             findings.iter().map(each).collect()
         };
-        let told = json!({"path": path, "entries": entries, "problems": list(&problems), "warnings": list(&warnings)});
+        let mut told = json!({"path": path, "entries": entries, "problems": list(&problems), "warnings": list(&warnings)});
+        if options.online {
+            told["online"] = asked.iter().map(Asked::json).collect();
+        }
         writeln!(stdout(), "{told}")?;
         return Ok(code);
     }
@@ -59,6 +69,9 @@ pub fn check(options: &cli::Check) -> anyhow::Result<u8> {
         for finding in findings {
             writeln!(stdout(), "{}: {word}\n{}\n", finding.at(&path), finding.excerpt)?;
         }
+    }
+    for asked in asked {
+        writeln!(stdout(), "{asked}")?;
     }
     let (problems, warnings) = (count(problems.len(), "problem"), count(warnings.len(), "warning"));
     let entries = if entries == 1 { "1 entry".into() } else { format!("{entries} entries") };
