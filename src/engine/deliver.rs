@@ -56,8 +56,8 @@ pub async fn deliver(
     Ok(batch.delivered())
 }
 
-/// Closes the sink, which makes the batches since its last close final, and stores these records in the cache
-/// if the sink settles at its close. Before that, the cache forgets them.
+/// Closes the sink, which makes the batches since its last close final. For a sink that settles then, `keys` are
+/// the records of these batches, which the cache forgets before, and `accepted` is what it stores afterwards.
 ///
 /// # Errors
 ///
@@ -65,10 +65,10 @@ pub async fn deliver(
 pub async fn close(
     pipeline: &Pipeline,
     cache: Option<&DeliveryCache>,
-    accepted: Vec<AcceptedDelivery>,
+    (keys, accepted): (Vec<u128>, Vec<AcceptedDelivery>),
 ) -> Result<(), Fault> {
     if let Some(cache) = cache {
-        cache.forget(accepted.iter().map(|accepted| accepted.key).collect()).await?;
+        cache.forget(keys).await?;
     }
     pipeline.sink.close().await?;
     match cache {

@@ -214,7 +214,8 @@ impl Fates {
         let cache = letters.unchanged.on();
         let Delivered { accepted, rejected } = deliver(pipeline, cache, batch).await?;
         let unclosed = if pipeline.spec.settles == Settles::AtClose { accepted } else { vec![] };
-        close(pipeline, cache, unclosed).await?;
+        let keys = unclosed.iter().map(|accepted| accepted.key).collect();
+        close(pipeline, cache, (keys, unclosed)).await?;
         rejected.into_iter().for_each(|rejected| self.reject(rejected, pipeline.source.now()));
         Ok(())
     }

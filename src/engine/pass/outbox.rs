@@ -32,9 +32,9 @@ pub(super) struct Outbox<'a> {
     batcher: Batcher<PendingRecord>,
     /// Newer versions of records whose older version is queued or in flight.
     newer: HashMap<u128, PendingRecord>,
-    /// Records that a sink with [`Settles::AtClose`] has accepted since its last close: they are pending
-    /// until the next one.
-    unclosed: HashMap<u128, AcceptedDelivery>,
+    /// Records of which a sink with [`Settles::AtClose`] has accepted a version since its last close: they are
+    /// pending until the next one. `None`: a newer version followed, whose fate counts.
+    unclosed: HashMap<u128, Option<AcceptedDelivery>>,
     /// Number of deliveries that the sink has accepted since its last close, with older versions.
     unclosed_deliveries: u64,
     /// Dead letters that are not on disk yet, each with whether a page waits for it.
@@ -97,12 +97,12 @@ impl<'a> Outbox<'a> {
     /// Queues a record. A newer version never overtakes an older one: it waits until the older one is
     /// settled. Returns whether it replaces a version that was waiting.
     pub fn queue(&mut self, pending: PendingRecord) -> bool {
-        if self.unclosed.remove(&pending.key).is_none() {
-            if self.watermark.is_pending(pending.key) {
-                return self.newer.insert(pending.key, pending).is_some();
-            }
-            self.watermark.sent(pending.key);
+        // The sink has the older version, and keeps the order of those that follow.
+        let follows = self.unclosed.get_mut(&pending.key).and_then(Option::take).is_some();
+        if !follows && self.watermark.is_pending(pending.key) {
+            return self.newer.insert(pending.key, pending).is_some();
         }
+        self.watermark.sent(pending.key);
         self.push(pending);
         false
     }
@@ -154,34 +154,34 @@ impl<'a> Outbox<'a> {
     /// before the close if the sink settles then.
     pub fn accepted(&mut self, accepted: Vec<AcceptedDelivery>) -> u64 {
         if !self.settles_at_close() {
-            return self.settle(accepted);
+            return self.settle(accepted.into_iter().map(|accepted| accepted.key));
         }
         self.unclosed_deliveries += accepted.len() as u64;
         for accepted in accepted {
-            match self.newer.remove(&accepted.key) {
-                Some(pending) => self.push(pending),
-                None => _ = self.unclosed.insert(accepted.key, accepted),
-            }
+            let (key, newer) = (accepted.key, self.newer.remove(&accepted.key));
+            self.unclosed.insert(key, Some(accepted).filter(|_| newer.is_none()));
+            newer.into_iter().for_each(|pending| self.push(pending));
         }
         0
     }
 
-    /// Returns the records that the sink has accepted since its last close.
-    pub fn unclosed(&self) -> Vec<AcceptedDelivery> {
-        self.unclosed.values().cloned().collect()
+    /// Returns the records of which the sink has accepted a version since its last close, and what it has
+    /// accepted of those without a newer version.
+    pub fn unclosed(&self) -> (Vec<u128>, Vec<AcceptedDelivery>) {
+        (self.unclosed.keys().copied().collect(), self.unclosed.values().flatten().cloned().collect())
     }
 
     /// Records that the sink was closed. Returns the number of deliveries that count as accepted now.
     pub fn closed(&mut self) -> u64 {
-        let accepted = self.unclosed.drain().map(|(_, accepted)| accepted).collect();
-        self.settle(accepted);
+        let keys: Vec<u128> = self.unclosed.drain().map(|(key, _)| key).collect();
+        self.settle(keys.into_iter());
         std::mem::take(&mut self.unclosed_deliveries)
     }
 
-    fn settle(&mut self, accepted: Vec<AcceptedDelivery>) -> u64 {
-        self.context.plan.taken.fetch_or(!accepted.is_empty(), Ordering::Relaxed);
-        let count = accepted.len() as u64;
-        accepted.into_iter().for_each(|accepted| self.settled(accepted.key));
+    fn settle(&mut self, keys: impl ExactSizeIterator<Item = u128>) -> u64 {
+        let count = keys.len() as u64;
+        self.context.plan.taken.fetch_or(count > 0, Ordering::Relaxed);
+        keys.for_each(|key| self.settled(key));
         count
     }
 
