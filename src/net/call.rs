@@ -120,7 +120,7 @@ impl Calls {
 
     /// Reports an attempt to the rate limiter, whether or not another one follows.
     fn report(&self, effect: Effect, sent: Instant) {
-        if effect != Effect::Unreachable && lock(&self.outage).end() {
+        if effect != Effect::Unreachable && lock(&self.outage).end(sent) {
             self.limiter.resume();
         }
         match effect {

@@ -47,9 +47,10 @@ impl Outage {
         (self.0.insert(current).tries, wait)
     }
 
-    /// Records that the service was reached. Returns whether this ends an outage.
-    pub fn end(&mut self) -> bool {
-        self.0.take().is_some()
+    /// Records that a request, sent at `sent`, reached the service. Returns whether this ends an outage: one
+    /// that was sent before the outage says nothing about it.
+    pub fn end(&mut self, sent: Instant) -> bool {
+        self.0.take_if(|current| sent >= current.tries.since).is_some()
     }
 
     /// Whether there is an outage that this function was not asked about before.
@@ -67,7 +68,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_that_were_in_flight_together_are_one_try_and_an_outage_is_news_once() {
         let (mut outage, start) = (Outage::default(), Instant::now());
-        assert!(!outage.end() && !outage.is_news());
+        assert!(!outage.end(start) && !outage.is_news());
         let mut made = |sent: u32, failed: u32| {
             outage.failed(start + sent * SECOND, start + failed * SECOND, |made| made * 5 * SECOND).0.made
         };
@@ -75,6 +76,8 @@ mod tests {
         assert_eq!([made(7, 8), made(8, 20), made(30, 31)], [2, 2, 3]);
         assert_eq!(made(347, 347), 1, "over 5 minutes after 46");
         assert!(outage.is_news() && !outage.is_news());
-        assert!(outage.end() && !outage.end());
+        let sent = |seconds: u32| start + seconds * SECOND;
+        assert!(!outage.end(sent(346)), "it began at 347");
+        assert!(outage.end(sent(347)) && !outage.end(sent(348)));
     }
 }
