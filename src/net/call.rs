@@ -120,8 +120,8 @@ impl Calls {
 
     /// Reports an attempt to the rate limiter, whether or not another one follows.
     fn report(&self, effect: Effect, sent: Instant) {
-        if effect != Effect::Unreachable && lock(&self.outage).end() {
-            self.limiter.resume();
+        if effect != Effect::Unreachable {
+            lock(&self.outage).end(sent);
         }
         match effect {
             Effect::Accepted => self.limiter.succeeded(),

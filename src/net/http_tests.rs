@@ -118,8 +118,7 @@ fn each_address_that_an_entry_names_has_one_account() {
     let open = |address: &str| {
         accounts.client(address, |_| Ok((account(address, Auth::None), RateLimiter::new(1, 0.0)))).unwrap()
     };
-    let clients = ["https://a.example", "https://b.example", "https://a.example"]
-        .map(|address| open(&address.to_owned()));
+    let clients = ["https://a.example", "https://b.example", "https://a.example"].map(open);
     assert!(Arc::ptr_eq(&clients[0], &clients[2]) && !Arc::ptr_eq(&clients[0], &clients[1]));
 }
 

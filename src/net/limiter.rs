@@ -119,6 +119,7 @@ impl RateLimiter {
         loop {
             while let Some(until) = self.resting()? {
                 sleep_until(until).await;
+                self.probe()?;
             }
             let recovered = self.recovered.notified();
             let Some(turn) = self.slow_start() else { return Ok(()) };
@@ -203,11 +204,6 @@ impl RateLimiter {
         drop(rest);
         // The requests that wait for their turn after a cool-down fail now, not one by one.
         self.recovered.notify_waiters();
-    }
-
-    /// Ends the suspension of an account whose service was unreachable and answers again.
-    pub fn resume(&self) {
-        lock(&self.rest).parked = None;
     }
 
     /// Records a success: ends the slow start after a cool-down, and the suspension of the account.
@@ -367,6 +363,26 @@ mod tests {
                 permit.is_ok()
             }));
             assert_eq!(entered.await, [true, mended, mended]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_wait_for_their_turn_after_a_cool_down_fail_once_the_account_is_suspended() {
+        for answer in [Duration::ZERO, Duration::from_millis(100)] {
+            let limiter = RateLimiter::new(10, 0.0);
+            limiter.cool(Duration::from_secs(5));
+            let start = Instant::now();
+            let entered = join_all((0..4).map(|_| async {
+                let entered = limiter.enter(&anybody()).await;
+                if entered.is_ok() {
+                    if !answer.is_zero() {
+                        sleep(answer).await;
+                    }
+                    limiter.park(Fault::list("401 unauthorized").problem());
+                }
+                (entered.is_ok(), start.elapsed().as_secs())
+            }));
+            assert_eq!(entered.await, [(true, 5), (false, 5), (false, 5), (false, 5)], "{answer:?}");
         }
     }
 

@@ -47,9 +47,10 @@ impl Outage {
         (self.0.insert(current).tries, wait)
     }
 
-    /// Records that the service was reached. Returns whether this ends an outage.
-    pub fn end(&mut self) -> bool {
-        self.0.take().is_some()
+    /// Records that a request, sent at `sent`, reached the service, which ends an outage. A request that was
+    /// sent before the outage says nothing about it.
+    pub fn end(&mut self, sent: Instant) {
+        self.0.take_if(|current| sent >= current.tries.since);
     }
 
     /// Whether there is an outage that this function was not asked about before.
@@ -67,14 +68,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_that_were_in_flight_together_are_one_try_and_an_outage_is_news_once() {
         let (mut outage, start) = (Outage::default(), Instant::now());
-        assert!(!outage.end() && !outage.is_news());
-        let mut made = |sent: u32, failed: u32| {
-            outage.failed(start + sent * SECOND, start + failed * SECOND, |made| made * 5 * SECOND).0.made
+        let at = |seconds: u32| start + seconds * SECOND;
+        let made = |outage: &mut Outage, sent: u32, failed: u32| {
+            outage.failed(at(sent), at(failed), |made| made * 5 * SECOND).0.made
         };
-        assert_eq!([made(0, 1), made(0, 1), made(1, 2)], [1, 1, 1], "the pause ends at 7");
-        assert_eq!([made(7, 8), made(8, 20), made(30, 31)], [2, 2, 3]);
-        assert_eq!(made(347, 347), 1, "over 5 minutes after 46");
+        assert!(!outage.is_news());
+        let first = [(0, 1), (0, 1), (1, 2)].map(|(sent, failed)| made(&mut outage, sent, failed));
+        assert_eq!(first, [1, 1, 1], "the pause ends at 7");
+        assert_eq!([made(&mut outage, 7, 8), made(&mut outage, 8, 20), made(&mut outage, 30, 31)], [2, 2, 3]);
+        assert_eq!(made(&mut outage, 347, 347), 1, "over 5 minutes after 46");
         assert!(outage.is_news() && !outage.is_news());
-        assert!(outage.end() && !outage.end());
+        outage.end(at(346));
+        assert_eq!(made(&mut outage, 352, 353), 2, "what was sent before 347 ends nothing");
+        outage.end(at(347));
+        assert!(!outage.is_news());
+        assert_eq!(made(&mut outage, 400, 401), 1);
     }
 }
