@@ -17,16 +17,17 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     plan::{Ended, Outcome, Pipeline, Plan},
-    support_tests::{self as support, AsItIs, List, NOON, ROWS, cut_off, runtime},
+    support_tests::{self as support, AsItIs, Feed, NOON, ROWS, Scoped, cut_off, runtime},
 };
 use crate::{
     base::{
         clock::Clock,
         fault::Fault,
-        record::Record,
-        window::{Cursor, CursorPage, Next, Shard, ShardPage, Window},
+        record::{Mapped, Outgoing, Record},
+        window::{Cursor, Next, Shard, ShardPage, Window},
     },
-    source::{CursorPaging, Paging, Scope, ShardPaging, Source},
+    mapping::Mapping,
+    source::{Paging, Scope, ShardPaging, Source},
     store::{
         checkpoint::Checkpoint,
         ledger::Ledger,
@@ -89,75 +90,6 @@ impl Entry {
 }
 
 // ---- A cursor over changes ----
-
-/// A list that is read by cursor, oldest change first.
-#[derive(Clone)]
-struct Feed {
-    list: List,
-    /// Whether its pages report a total.
-    counts: bool,
-    /// A row that is counted and not listed, in this many listings.
-    hidden: Option<u64>,
-    hides: Arc<Mutex<u32>>,
-    /// The windows that were read.
-    windows: Arc<Mutex<Vec<Window>>>,
-}
-
-impl Feed {
-    fn new(changes: &'static [(u64, u32)], counts: bool) -> Self {
-        let list = List { begun: Instant::now(), tick: TICK, changes, late: false };
-        Feed { list, counts, hidden: None, hides: Arc::default(), windows: Arc::default() }
-    }
-}
-
-impl Source for Feed {
-    fn now(&self) -> DateTime<Utc> {
-        Clock::now(&self.list)
-    }
-
-    fn paging(&self) -> Paging<'_> {
-        Paging::Cursor(self)
-    }
-
-    fn scope(&self) -> Scope {
-        Scope::Changes
-    }
-}
-
-impl CursorPaging for Feed {
-    fn follow<'a>(
-        &'a self,
-        window: &'a Window,
-        cursor: Option<&'a Cursor>,
-        count: usize,
-    ) -> BoxFuture<'a, Result<CursorPage, Fault>> {
-        let place = |row: &u64| (self.list.changed(*row), *row);
-        let after: Option<(DateTime<Utc>, u64)> =
-            cursor.map(|cursor| serde_json::from_str(&cursor.0).unwrap());
-        if after.is_none() {
-            self.windows.lock().unwrap().push(*window);
-        }
-        let mut rows = self.list.within(window);
-        rows.sort_by_key(place);
-        let total = self.counts.then_some(rows.len() as u64);
-        let hides = self.hidden.filter(|_| *self.hides.lock().unwrap() > 0);
-        rows.retain(|row| after.is_none_or(|after| place(row) > after) && Some(*row) != hides);
-        let more = rows.len() > count;
-        rows.truncate(count);
-        let next =
-            rows.last().filter(|_| more).map(|row| Cursor(serde_json::to_string(&place(row)).unwrap()));
-        if next.is_none() {
-            let mut hides = self.hides.lock().unwrap();
-            *hides = hides.saturating_sub(1);
-        }
-        let records = rows.iter().map(|row| self.list.record(*row)).collect();
-        let page = CursorPage { records, next, total, at: Source::now(self) };
-        Box::pin(async move {
-            sleep(TICK * (4 + rows.len() as u32 * 13 % 7)).await;
-            Ok(page)
-        })
-    }
-}
 
 type FeedStore = support::Store<Feed>;
 
@@ -303,22 +235,11 @@ fn rows_that_a_source_counts_and_does_not_list_make_it_read_again_and_then_fail(
 
 #[test]
 fn a_source_with_a_scope_that_its_paging_does_not_support_is_not_read() {
-    struct Odd(Feed);
-    impl Source for Odd {
-        fn now(&self) -> DateTime<Utc> {
-            Source::now(&self.0)
-        }
-        fn paging(&self) -> Paging<'_> {
-            Paging::Cursor(&self.0)
-        }
-        fn scope(&self) -> Scope {
-            Scope::Positions
-        }
-    }
     runtime().block_on(async {
         let (entry, feed) = (Entry::new(), Feed::new(&[], false));
         let store = feed_store(&feed, 1, 0.0);
-        let pipeline = support::pipeline(Odd(feed), AsItIs, store.clone(), store.list.list);
+        let pipeline =
+            support::pipeline(Scoped(feed, Scope::Positions), AsItIs, store.clone(), store.list.list);
         let fault = cut_off(&pipeline, &entry.plan(7, 1), usize::MAX).await.unwrap().unwrap_err();
         assert!(fault.to_string().contains("a scope that its paging does not support"), "{fault}");
         assert!(store.accepted.lock().unwrap().is_empty());
@@ -663,6 +584,36 @@ fn positions_that_cannot_be_read_or_written_fail_the_run_and_name_the_file() {
         std::fs::write(entry.path().join("positions.json"), "{").unwrap();
         let fault = entry.run(&pipeline, &entry.plan(5, 2), usize::MAX).await.unwrap().unwrap_err();
         assert!(fault.to_string().contains("contains no positions"), "{fault}");
+    });
+}
+
+/// Withdraws a consent with each record.
+struct OptsOut;
+
+impl Mapping for OptsOut {
+    fn map(&self, record: &Record) -> Mapped {
+        let body = record.body.clone();
+        Mapped::Send(Outgoing { body, opts_out: true, opts_in: false, left_out: vec![] })
+    }
+}
+
+#[test]
+fn a_mass_opt_out_in_a_stream_is_compared_with_the_number_of_events_read() {
+    runtime().block_on(async {
+        let (mut entry, stream) = (Entry::new(), Stream::new(5, 0.0));
+        let store = stream_store(&stream, 5, 0.0);
+        let pipeline = support::pipeline(stream.clone(), OptsOut, store.clone(), stream.clone());
+        entry.finish(&pipeline, &entry.plan(5, 2)).await;
+        let before = position::load(entry.path()).await.unwrap();
+        (0..1000).for_each(|_| stream.add());
+        let few = entry.finish(&pipeline, &entry.plan(5, 2)).await;
+        assert_eq!(few.counts.opt_outs, 1000, "a list of a thousand is never stopped");
+        let after = position::load(entry.path()).await.unwrap();
+        assert_ne!(before, after);
+        (0..1001).for_each(|_| stream.add());
+        let fault = entry.run(&pipeline, &entry.plan(5, 2), usize::MAX).await.unwrap().unwrap_err();
+        assert!(fault.to_string().contains("of 1001 records would be opted out"), "{fault}");
+        assert_eq!(position::load(entry.path()).await.unwrap(), after);
     });
 }
 
