@@ -124,6 +124,8 @@ pub struct Feed {
     /// A row that is counted and not listed, in this many listings.
     pub hidden: Option<u64>,
     pub hides: Arc<Mutex<u32>>,
+    /// A row that is listed and counted twice.
+    pub twin: Option<u64>,
     /// The windows that were read.
     pub windows: Arc<Mutex<Vec<Window>>>,
 }
@@ -131,7 +133,7 @@ pub struct Feed {
 impl Feed {
     pub fn new(changes: &'static [(u64, u32)], counts: bool) -> Self {
         let list = List { begun: Instant::now(), tick: Duration::from_millis(500), changes, late: false };
-        Feed { list, counts, hidden: None, hides: Arc::default(), windows: Arc::default() }
+        Feed { list, counts, hidden: None, hides: Arc::default(), twin: None, windows: Arc::default() }
     }
 }
 
@@ -164,7 +166,8 @@ impl CursorPaging for Feed {
         }
         let mut rows = self.list.within(window);
         rows.sort_by_key(place);
-        let total = self.counts.then_some(rows.len() as u64);
+        let twins = rows.iter().filter(|row| Some(**row) == self.twin).count();
+        let total = self.counts.then_some((rows.len() + twins) as u64);
         let hides = self.hidden.filter(|_| *self.hides.lock().unwrap() > 0);
         rows.retain(|row| after.is_none_or(|after| place(row) > after) && Some(*row) != hides);
         let more = rows.len() > count;
@@ -175,7 +178,8 @@ impl CursorPaging for Feed {
             let mut hides = self.hides.lock().unwrap();
             *hides = hides.saturating_sub(1);
         }
-        let records = rows.iter().map(|row| self.list.record(*row)).collect();
+        let twice = rows.iter().filter(|row| Some(**row) == self.twin);
+        let records = rows.iter().chain(twice).map(|row| self.list.record(*row)).collect();
         let page = CursorPage { records, next, total, at: Source::now(self) };
         Box::pin(async move {
             sleep(self.list.tick * (4 + rows.len() as u32 * 13 % 7)).await;
