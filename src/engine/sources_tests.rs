@@ -242,6 +242,7 @@ fn rows_that_share_a_key_explain_a_total_also_after_an_interruption() {
             assert!(entry.run(&feed_pipeline(&store), &entry.plan(7, 1), polls).await.is_none());
             let counts = entry.finish(&feed_pipeline(&store), &entry.plan(7, 1)).await.counts;
             assert_eq!((counts.repeated, counts.unexplained), (1, 0), "{polls} polls: {counts}");
+            assert_eq!(counts.again, 0, "{polls} polls: the pass was not repeated");
         });
     }
 }
@@ -278,6 +279,8 @@ struct Stream {
     random: Arc<Mutex<Rng>>,
     /// Share of the reads before which something happens to the stream.
     busy: f64,
+    /// By how much its answers are dated before its clock.
+    behind: Duration,
     /// Shards that were read.
     reads: Arc<Mutex<Vec<String>>>,
 }
@@ -285,8 +288,14 @@ struct Stream {
 impl Stream {
     fn new(seed: u64, busy: f64) -> Self {
         let random = Arc::new(Mutex::new(Rng::with_seed(seed)));
-        let stream =
-            Stream { begun: Instant::now(), shards: Arc::default(), random, busy, reads: Arc::default() };
+        let stream = Stream {
+            begun: Instant::now(),
+            shards: Arc::default(),
+            random,
+            busy,
+            reads: Arc::default(),
+            behind: Duration::ZERO,
+        };
         for shard in ["0", "1", "2"] {
             stream.shards.lock().unwrap().insert(shard.into(), Log::default());
         }
@@ -408,7 +417,7 @@ impl ShardPaging for Stream {
                     (false, true) => Next::Closed,
                     (false, false) => Next::Tip(position),
                 };
-                ShardPage { records, next, at: Clock::now(self) }
+                ShardPage { records, next, at: Clock::now(self) - self.behind }
             };
             let wait = self.random.lock().unwrap().u32(1..12);
             sleep(TICK * wait).await;
@@ -555,6 +564,18 @@ fn a_run_of_a_stream_continues_after_the_last_one_and_a_load_starts_over() {
         assert_eq!(entry.finish(&pipeline, &entry.plan(5, 2)).await.counts.sent, 0);
         entry.since = None;
         assert_eq!(entry.finish(&pipeline, &entry.plan(5, 2)).await.counts.sent, 64);
+    });
+}
+
+#[test]
+fn a_new_end_of_the_window_at_the_first_answer_restarts_no_shard() {
+    runtime().block_on(async {
+        let (mut entry, stream) = (Entry::new(), Stream::new(7, 0.0));
+        let stream = Stream { behind: Duration::from_secs(30), ..stream };
+        let store = stream_store(&stream, 7, 0.0);
+        let run = entry.finish(&stream_pipeline(&store), &entry.plan(100, 3)).await;
+        assert_eq!((run.counts.sent, stream.reads.lock().unwrap().len()), (60, 3));
+        assert!(run.until < *NOON - Duration::from_secs(15), "{}", run.until);
     });
 }
 
