@@ -372,3 +372,31 @@ async fn drop_checkpoint(folder: &Path) {
         warn!("{fault}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::support_tests::{AsItIs, Feed, Scoped, Store, pipeline},
+        source::Scope,
+        state::{schema, vocabulary::SAMPLE},
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn the_cache_is_on_by_default_and_an_offset_is_ignored_by_what_a_source_reads() {
+        let text = r#"[{"list_id": "a", "start_offset": 5}]"#;
+        let entry = schema::read(text, &SAMPLE).unwrap().entries.remove(0);
+        for (scope, on, ignored) in [
+            (Scope::Full, true, "every run reads this source whole"),
+            (Scope::Changes, false, "this source has no offsets"),
+            (Scope::Positions, false, "this source has no offsets"),
+        ] {
+            let feed = Feed::new(&[], false);
+            let clock = feed.list;
+            let pipeline = pipeline(Scoped(feed, scope), AsItIs, Store::new(1, 0.0), clock);
+            assert_eq!(remembers(&entry, &pipeline), on, "{scope:?}");
+            let told = report::offset_ignored(&entry, &pipeline);
+            assert!(told.contains("start_offset 5 is ignored") && told.contains(ignored), "{told}");
+        }
+    }
+}

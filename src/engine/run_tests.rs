@@ -12,7 +12,7 @@ use fastrand::Rng;
 use futures::future::BoxFuture;
 use tokio::time::sleep;
 
-use super::{Ended, Plan};
+use super::{Ended, Plan, baseline};
 use crate::{
     base::{
         clock::Clock,
@@ -21,11 +21,11 @@ use crate::{
         record::{Mapped, Outgoing, Record},
         window::{Page, Span, Window},
     },
-    engine::support_tests::{self as support, Failing, List, ROWS, Version, plan, runtime},
+    engine::support_tests::{self as support, Failing, Feed, List, ROWS, Version, plan, runtime},
     mapping::Mapping,
     source::{OffsetPaging, Paging, Scope, Source},
     store::{
-        checkpoint::Checkpoint,
+        checkpoint::{Checkpoint, Header},
         dead_letter,
         seen::{Seen, record_key},
     },
@@ -309,6 +309,24 @@ fn a_checkpoint_or_a_ledger_that_cannot_be_written_fails_the_run_and_names_the_f
             assert_all_delivered(&store, ended.unwrap().unwrap(), &name);
         });
     }
+}
+
+/// There is no ledger yet, and a source with cursor paging can't be asked for the size of its list.
+#[test]
+fn the_catch_up_of_a_first_load_by_cursor_is_compared_with_the_records_loaded() {
+    runtime().block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let (feed, plan) = (Feed::new(&[], false), plan(folder.path(), 7, 3));
+        let pipeline = support::pipeline(feed.clone(), SomeAreSkipped, Store::new(1, 0.0), feed.list);
+        let mut header = Header::new("null", vec![]);
+        (header.pass, header.counts.seen) = (2, 5000);
+        let listed = |plan: &Plan| {
+            let baseline = baseline(&pipeline, plan, &header, None);
+            (baseline.listed, baseline.expected)
+        };
+        assert_eq!(listed(&plan), (Some(5000), 0));
+        assert_eq!(listed(&Plan { since: Some(Clock::now(&feed.list)), ..plan }), (Some(0), 0));
+    });
 }
 
 #[test]

@@ -17,16 +17,17 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     plan::{Ended, Outcome, Pipeline, Plan},
-    support_tests::{self as support, AsItIs, List, NOON, ROWS, cut_off, runtime},
+    support_tests::{self as support, AsItIs, Feed, NOON, ROWS, Scoped, cut_off, runtime},
 };
 use crate::{
     base::{
         clock::Clock,
         fault::Fault,
-        record::Record,
-        window::{Cursor, CursorPage, Next, Shard, ShardPage, Window},
+        record::{Mapped, Outgoing, Record},
+        window::{Cursor, Next, Shard, ShardPage, Window},
     },
-    source::{CursorPaging, Paging, Scope, ShardPaging, Source},
+    mapping::Mapping,
+    source::{Paging, Scope, ShardPaging, Source},
     store::{
         checkpoint::Checkpoint,
         ledger::Ledger,
@@ -89,75 +90,6 @@ impl Entry {
 }
 
 // ---- A cursor over changes ----
-
-/// A list that is read by cursor, oldest change first.
-#[derive(Clone)]
-struct Feed {
-    list: List,
-    /// Whether its pages report a total.
-    counts: bool,
-    /// A row that is counted and not listed, in this many listings.
-    hidden: Option<u64>,
-    hides: Arc<Mutex<u32>>,
-    /// The windows that were read.
-    windows: Arc<Mutex<Vec<Window>>>,
-}
-
-impl Feed {
-    fn new(changes: &'static [(u64, u32)], counts: bool) -> Self {
-        let list = List { begun: Instant::now(), tick: TICK, changes, late: false };
-        Feed { list, counts, hidden: None, hides: Arc::default(), windows: Arc::default() }
-    }
-}
-
-impl Source for Feed {
-    fn now(&self) -> DateTime<Utc> {
-        Clock::now(&self.list)
-    }
-
-    fn paging(&self) -> Paging<'_> {
-        Paging::Cursor(self)
-    }
-
-    fn scope(&self) -> Scope {
-        Scope::Changes
-    }
-}
-
-impl CursorPaging for Feed {
-    fn follow<'a>(
-        &'a self,
-        window: &'a Window,
-        cursor: Option<&'a Cursor>,
-        count: usize,
-    ) -> BoxFuture<'a, Result<CursorPage, Fault>> {
-        let place = |row: &u64| (self.list.changed(*row), *row);
-        let after: Option<(DateTime<Utc>, u64)> =
-            cursor.map(|cursor| serde_json::from_str(&cursor.0).unwrap());
-        if after.is_none() {
-            self.windows.lock().unwrap().push(*window);
-        }
-        let mut rows = self.list.within(window);
-        rows.sort_by_key(place);
-        let total = self.counts.then_some(rows.len() as u64);
-        let hides = self.hidden.filter(|_| *self.hides.lock().unwrap() > 0);
-        rows.retain(|row| after.is_none_or(|after| place(row) > after) && Some(*row) != hides);
-        let more = rows.len() > count;
-        rows.truncate(count);
-        let next =
-            rows.last().filter(|_| more).map(|row| Cursor(serde_json::to_string(&place(row)).unwrap()));
-        if next.is_none() {
-            let mut hides = self.hides.lock().unwrap();
-            *hides = hides.saturating_sub(1);
-        }
-        let records = rows.iter().map(|row| self.list.record(*row)).collect();
-        let page = CursorPage { records, next, total, at: Source::now(self) };
-        Box::pin(async move {
-            sleep(TICK * (4 + rows.len() as u32 * 13 % 7)).await;
-            Ok(page)
-        })
-    }
-}
 
 type FeedStore = support::Store<Feed>;
 
@@ -302,23 +234,26 @@ fn rows_that_a_source_counts_and_does_not_list_make_it_read_again_and_then_fail(
 }
 
 #[test]
-fn a_source_with_a_scope_that_its_paging_does_not_support_is_not_read() {
-    struct Odd(Feed);
-    impl Source for Odd {
-        fn now(&self) -> DateTime<Utc> {
-            Source::now(&self.0)
-        }
-        fn paging(&self) -> Paging<'_> {
-            Paging::Cursor(&self.0)
-        }
-        fn scope(&self) -> Scope {
-            Scope::Positions
-        }
+fn rows_that_share_a_key_explain_a_total_also_after_an_interruption() {
+    for polls in [0, 20, 50, 80] {
+        runtime().block_on(async {
+            let (mut entry, feed) = (Entry::new(), Feed::new(&[], true));
+            let store = feed_store(&Feed { twin: Some(20), ..feed }, 1, 0.0);
+            assert!(entry.run(&feed_pipeline(&store), &entry.plan(7, 1), polls).await.is_none());
+            let counts = entry.finish(&feed_pipeline(&store), &entry.plan(7, 1)).await.counts;
+            assert_eq!((counts.repeated, counts.unexplained), (1, 0), "{polls} polls: {counts}");
+            assert_eq!(counts.again, 0, "{polls} polls: the pass was not repeated");
+        });
     }
+}
+
+#[test]
+fn a_source_with_a_scope_that_its_paging_does_not_support_is_not_read() {
     runtime().block_on(async {
         let (entry, feed) = (Entry::new(), Feed::new(&[], false));
         let store = feed_store(&feed, 1, 0.0);
-        let pipeline = support::pipeline(Odd(feed), AsItIs, store.clone(), store.list.list);
+        let pipeline =
+            support::pipeline(Scoped(feed, Scope::Positions), AsItIs, store.clone(), store.list.list);
         let fault = cut_off(&pipeline, &entry.plan(7, 1), usize::MAX).await.unwrap().unwrap_err();
         assert!(fault.to_string().contains("a scope that its paging does not support"), "{fault}");
         assert!(store.accepted.lock().unwrap().is_empty());
@@ -344,6 +279,8 @@ struct Stream {
     random: Arc<Mutex<Rng>>,
     /// Share of the reads before which something happens to the stream.
     busy: f64,
+    /// By how much its answers are dated before its clock.
+    behind: Duration,
     /// Shards that were read.
     reads: Arc<Mutex<Vec<String>>>,
 }
@@ -351,8 +288,14 @@ struct Stream {
 impl Stream {
     fn new(seed: u64, busy: f64) -> Self {
         let random = Arc::new(Mutex::new(Rng::with_seed(seed)));
-        let stream =
-            Stream { begun: Instant::now(), shards: Arc::default(), random, busy, reads: Arc::default() };
+        let stream = Stream {
+            begun: Instant::now(),
+            shards: Arc::default(),
+            random,
+            busy,
+            reads: Arc::default(),
+            behind: Duration::ZERO,
+        };
         for shard in ["0", "1", "2"] {
             stream.shards.lock().unwrap().insert(shard.into(), Log::default());
         }
@@ -467,12 +410,14 @@ impl ShardPaging for Stream {
                 };
                 let records = log.events[first..last].iter().map(record).collect();
                 let position = Cursor(last.to_string());
-                let next = match (last < log.events.len(), log.closed) {
+                // The source may learn late that a shard is closed.
+                let late = self.busy > 0.0 && self.random.lock().unwrap().u8(..4) == 0;
+                let next = match (last < log.events.len(), log.closed && !late) {
                     (true, _) => Next::More(position),
                     (false, true) => Next::Closed,
                     (false, false) => Next::Tip(position),
                 };
-                ShardPage { records, next, at: Clock::now(self) }
+                ShardPage { records, next, at: Clock::now(self) - self.behind }
             };
             let wait = self.random.lock().unwrap().u32(1..12);
             sleep(TICK * wait).await;
@@ -625,6 +570,18 @@ fn a_run_of_a_stream_continues_after_the_last_one_and_a_load_starts_over() {
 }
 
 #[test]
+fn a_new_end_of_the_window_at_the_first_answer_restarts_no_shard() {
+    runtime().block_on(async {
+        let (mut entry, stream) = (Entry::new(), Stream::new(7, 0.0));
+        let stream = Stream { behind: Duration::from_secs(30), ..stream };
+        let store = stream_store(&stream, 7, 0.0);
+        let run = entry.finish(&stream_pipeline(&store), &entry.plan(100, 3)).await;
+        assert_eq!((run.counts.sent, stream.reads.lock().unwrap().len()), (60, 3));
+        assert!(run.until < *NOON - Duration::from_secs(15), "{}", run.until);
+    });
+}
+
+#[test]
 fn a_closed_shard_is_not_read_again_and_dropped_once_it_is_no_longer_listed() {
     runtime().block_on(async {
         let (mut entry, stream) = (Entry::new(), Stream::new(3, 0.0));
@@ -665,6 +622,36 @@ fn positions_that_cannot_be_read_or_written_fail_the_run_and_name_the_file() {
         std::fs::write(entry.path().join("positions.json"), "{").unwrap();
         let fault = entry.run(&pipeline, &entry.plan(5, 2), usize::MAX).await.unwrap().unwrap_err();
         assert!(fault.to_string().contains("contains no positions"), "{fault}");
+    });
+}
+
+/// Withdraws a consent with each record.
+struct OptsOut;
+
+impl Mapping for OptsOut {
+    fn map(&self, record: &Record) -> Mapped {
+        let body = record.body.clone();
+        Mapped::Send(Outgoing { opts_out: true, ..Outgoing::plain(vec![body]) })
+    }
+}
+
+#[test]
+fn a_mass_opt_out_in_a_stream_is_compared_with_the_number_of_events_read() {
+    runtime().block_on(async {
+        let (mut entry, stream) = (Entry::new(), Stream::new(5, 0.0));
+        let store = stream_store(&stream, 5, 0.0);
+        let pipeline = support::pipeline(stream.clone(), OptsOut, store.clone(), stream.clone());
+        entry.finish(&pipeline, &entry.plan(5, 2)).await;
+        let before = position::load(entry.path()).await.unwrap();
+        (0..1000).for_each(|_| stream.add());
+        let few = entry.finish(&pipeline, &entry.plan(5, 2)).await;
+        assert_eq!(few.counts.opt_outs, 1000, "a list of a thousand is never stopped");
+        let after = position::load(entry.path()).await.unwrap();
+        assert_ne!(before, after);
+        (0..1001).for_each(|_| stream.add());
+        let fault = entry.run(&pipeline, &entry.plan(5, 2), usize::MAX).await.unwrap().unwrap_err();
+        assert!(fault.to_string().contains("of 1001 records would be opted out"), "{fault}");
+        assert_eq!(position::load(entry.path()).await.unwrap(), after);
     });
 }
 

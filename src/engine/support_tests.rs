@@ -34,11 +34,11 @@ use crate::{
         record::{Mapped, Outgoing, Payload, Record},
         secret::Secret,
         time,
-        window::{Listing, Window},
+        window::{Cursor, CursorPage, Listing, Window},
     },
     mapping::Mapping,
     sink::{Delivery, Prepared, Rejection, Settles, Sink, SinkSpec},
-    source::Source,
+    source::{CursorPaging, Paging, Scope, Source},
     store::{cache::DeliveryCache, migrate::Past},
 };
 
@@ -113,6 +113,96 @@ pub struct Noon;
 impl Clock for Noon {
     fn now(&self) -> DateTime<Utc> {
         *NOON
+    }
+}
+
+/// A list that is read by cursor, oldest change first.
+#[derive(Clone)]
+pub struct Feed {
+    pub list: List,
+    /// Whether its pages report a total.
+    pub counts: bool,
+    /// A row that is counted and not listed, in this many listings.
+    pub hidden: Option<u64>,
+    pub hides: Arc<Mutex<u32>>,
+    /// A row that is listed and counted twice.
+    pub twin: Option<u64>,
+    /// The windows that were read.
+    pub windows: Arc<Mutex<Vec<Window>>>,
+}
+
+impl Feed {
+    pub fn new(changes: &'static [(u64, u32)], counts: bool) -> Self {
+        let list = List { begun: Instant::now(), tick: Duration::from_millis(500), changes, late: false };
+        Feed { list, counts, hidden: None, hides: Arc::default(), twin: None, windows: Arc::default() }
+    }
+}
+
+impl Source for Feed {
+    fn now(&self) -> DateTime<Utc> {
+        Clock::now(&self.list)
+    }
+
+    fn paging(&self) -> Paging<'_> {
+        Paging::Cursor(self)
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Changes
+    }
+}
+
+impl CursorPaging for Feed {
+    fn follow<'a>(
+        &'a self,
+        window: &'a Window,
+        cursor: Option<&'a Cursor>,
+        count: usize,
+    ) -> BoxFuture<'a, Result<CursorPage, Fault>> {
+        let place = |row: &u64| (self.list.changed(*row), *row);
+        let after: Option<(DateTime<Utc>, u64)> =
+            cursor.map(|cursor| serde_json::from_str(&cursor.0).unwrap());
+        if after.is_none() {
+            self.windows.lock().unwrap().push(*window);
+        }
+        let mut rows = self.list.within(window);
+        rows.sort_by_key(place);
+        let twins = rows.iter().filter(|row| Some(**row) == self.twin).count();
+        let total = self.counts.then_some((rows.len() + twins) as u64);
+        let hides = self.hidden.filter(|_| *self.hides.lock().unwrap() > 0);
+        rows.retain(|row| after.is_none_or(|after| place(row) > after) && Some(*row) != hides);
+        let more = rows.len() > count;
+        rows.truncate(count);
+        let next =
+            rows.last().filter(|_| more).map(|row| Cursor(serde_json::to_string(&place(row)).unwrap()));
+        if next.is_none() {
+            let mut hides = self.hides.lock().unwrap();
+            *hides = hides.saturating_sub(1);
+        }
+        let twice = rows.iter().filter(|row| Some(**row) == self.twin);
+        let records = rows.iter().chain(twice).map(|row| self.list.record(*row)).collect();
+        let page = CursorPage { records, next, total, at: Source::now(self) };
+        Box::pin(async move {
+            sleep(self.list.tick * (4 + rows.len() as u32 * 13 % 7)).await;
+            Ok(page)
+        })
+    }
+}
+
+/// The same list with another scope.
+pub struct Scoped(pub Feed, pub Scope);
+
+impl Source for Scoped {
+    fn now(&self) -> DateTime<Utc> {
+        Source::now(&self.0)
+    }
+
+    fn paging(&self) -> Paging<'_> {
+        Paging::Cursor(&self.0)
+    }
+
+    fn scope(&self) -> Scope {
+        self.1
     }
 }
 

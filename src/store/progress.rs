@@ -72,12 +72,9 @@ pub struct Progress {
     /// Whether an answer had more rows than its own total.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub totals_wrong: bool,
-    /// With cursor paging, the page after this one; `None` after the last page.
+    /// With cursor paging and in a shard, the page after this one; `None` after the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Cursor>,
-    /// Whether the run ended at `next`, because no record followed at that time.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub tip: bool,
 }
 
 impl Progress {
@@ -92,7 +89,6 @@ impl Progress {
             outside: 0,
             totals_wrong: false,
             next: None,
-            tip: false,
         }
     }
 }

@@ -168,3 +168,22 @@ fn pretty(json: &RawValue) -> String {
     let value: Result<Value, _> = serde_json::from_str(json.get());
     value.and_then(|value| serde_json::to_string_pretty(&value)).unwrap_or_else(|_| json.get().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::support_tests::{AsItIs, Feed, Store, pipeline, runtime};
+
+    /// The source can't read single records.
+    #[test]
+    fn without_a_lookup_the_argument_is_the_key_of_one_of_the_first_records() {
+        runtime().block_on(async {
+            let (feed, sink) = (Feed::new(&[], false), Store::new(1, 0.0));
+            let pipeline = pipeline(feed.clone(), AsItIs, sink, feed.list);
+            assert_eq!(one(&pipeline, " 140 ").await.unwrap().key, "140");
+            let error = one(&pipeline, "ada@example.org").await.unwrap_err().to_string();
+            assert!(error.contains("none of the 1000 that it lists first has this key"), "{error}");
+            assert!(error.contains("use the key of a dead letter") && !error.contains("ada"), "{error}");
+        });
+    }
+}

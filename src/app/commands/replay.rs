@@ -13,7 +13,10 @@ use crate::{
     base::clock::{Clock, SystemClock},
     cli::{self, exit},
     controller::unchanged,
-    engine::replay::{self, Letters},
+    engine::{
+        plan::Pipeline,
+        replay::{self, Letters},
+    },
     state::{Entry, lock},
 };
 
@@ -112,14 +115,8 @@ async fn one(
 ) -> anyhow::Result<u8> {
     let of = |entry: &Entry| entry.folder.clone();
     let pipeline = lists.pipeline(entry)?;
-    if pipeline.source.lookup().is_none() {
-        let run =
-            if pipeline.reads_all() { "the next run" } else { "a full load (`latest_timestamp`: null)" };
-        writeln!(
-            stdout(),
-            "{name}: replay is not possible, since the source can't read single records; correct the cause, and {run} \
-             sends the rejected records as they are then."
-        )?;
+    if let Some(why) = impossible(&pipeline) {
+        writeln!(stdout(), "{name}: {why}.")?;
         return Ok(exit::FAILED);
     }
     // With `allow_mass_change` the next run lifts the hold.
@@ -143,4 +140,40 @@ async fn one(
     };
     writeln!(stdout(), "{name}: {replayed}{then}.")?;
     Ok(if replayed.counts.rejected.is_empty() { exit::DONE } else { exit::FAILED })
+}
+
+/// Says why a replay is not possible, and what to do instead; `None` if it is possible.
+fn impossible(pipeline: &Pipeline) -> Option<String> {
+    let run = if pipeline.reads_all() { "the next run" } else { "a full load (`latest_timestamp`: null)" };
+    pipeline.source.lookup().is_none().then(|| {
+        format!(
+            "replay is not possible, since the source can't read single records; correct the cause, and {run} reads the \
+             rejected records again"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::support_tests::{AsItIs, Feed, Store, pipeline};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_without_a_lookup_is_not_replayed() {
+        let (feed, folder) = (Feed::new(&[], false), tempfile::tempdir().unwrap());
+        let pipeline = pipeline(feed.clone(), AsItIs, Store::new(1, 0.0), feed.list);
+        let why = impossible(&pipeline).unwrap();
+        assert!(why.contains("can't read single records") && why.contains("a full load"), "{why}");
+        let letters = Letters {
+            file: folder.path().join("letters.ndjson"),
+            list_folder: folder.path().to_owned(),
+            entry: String::new(),
+            entries: vec![],
+            renamed: vec![],
+            unchanged: crate::store::cache::DeliveryCache::new(folder.path(), "", 1, None),
+            dry_run: false,
+        };
+        let fault = replay::run(&pipeline, &letters).await.unwrap_err().to_string();
+        assert!(fault.contains("can't read single records"), "{fault}");
+    }
 }

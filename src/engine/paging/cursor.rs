@@ -44,14 +44,10 @@ impl CursorWalk {
         CursorWalk { end: Some(End::Closed), ..CursorWalk::default() }
     }
 
-    /// Resumes after a settled page that named `next`; `None` means that it was the last page. With `tip`,
-    /// the pass ended at `next`.
-    pub fn resume(next: Option<Cursor>, tip: bool) -> Self {
-        let end = match (&next, tip) {
-            (None, _) => Some(End::Closed),
-            (Some(_), true) => Some(End::Tip),
-            (Some(_), false) => None,
-        };
+    /// Resumes after a settled page that named `next`; `None` means that it was the last page. A page at the
+    /// tip named the position at which records may have followed since.
+    pub fn resume(next: Option<Cursor>) -> Self {
+        let end = next.is_none().then_some(End::Closed);
         CursorWalk { end, next, pages: 1, ..CursorWalk::default() }
     }
 
@@ -147,10 +143,8 @@ mod tests {
 
     #[test]
     fn a_settled_page_names_the_next_page_or_is_the_last() {
-        assert_eq!(CursorWalk::resume(cursor("c"), false).ask(), Some(cursor("c")));
-        assert!(CursorWalk::resume(None, false).is_closed());
-        let tip = CursorWalk::resume(cursor("c"), true);
-        assert!(tip.finished() && !tip.is_closed() && tip.tip() == cursor("c").as_ref());
+        assert_eq!(CursorWalk::resume(cursor("c")).ask(), Some(cursor("c")));
+        assert!(CursorWalk::resume(None).is_closed());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The progress of one listing in one pass: its window, the parts into which the window was split, and the
 //! position in them.
 
+mod shard;
+
 use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
@@ -17,7 +19,7 @@ use crate::{
     engine::coverage::Rows,
     store::{
         checkpoint::Line,
-        position::{Position, ShardPosition},
+        position::ShardPosition,
         progress::{BoundarySecond, Progress, Row, Server},
         seen::Seen,
     },
@@ -114,16 +116,6 @@ impl ListingProgress {
         }
     }
 
-    /// Turns the listing into that of a shard.
-    pub fn of_shard(self, shard: ShardPosition, parents: Vec<usize>) -> Self {
-        let walk = match &shard.position {
-            None => CursorWalk::default(),
-            Some(Position::After(position)) => CursorWalk::after(Some(position.clone())),
-            Some(Position::Closed) => CursorWalk::closed(),
-        };
-        ListingProgress { way: Way::Chain(walk), shard: Some((shard, parents)), ..self }
-    }
-
     /// Resumes after the settled pages of a checkpoint and adds their records to `seen`. Returns `None` if a
     /// line can't be decoded.
     pub fn resume(mut self, lines: &[&Line], seen: &mut Seen) -> Option<Self> {
@@ -142,7 +134,7 @@ impl ListingProgress {
         let Some(last) = lines.last() else { return Some(self) };
         self.counted = true;
         match &mut self.way {
-            Way::Chain(chain) => *chain = CursorWalk::resume(self.progress.next.clone(), self.progress.tip),
+            Way::Chain(chain) => *chain = CursorWalk::resume(self.progress.next.clone()),
             Way::Walk(walk) => {
                 let rows = if last.rows.is_empty() { vec![] } else { upper.clone() };
                 let joined =
@@ -248,55 +240,11 @@ impl ListingProgress {
         if let Way::Chain(chain) = &mut self.way {
             chain.answered(next.clone())?;
         }
-        self.progress.tip = matches!(next, Next::Tip(_));
         self.progress.next = match next {
             Next::More(cursor) | Next::Tip(cursor) => Some(cursor),
             Next::Closed => None,
         };
         Ok(Joined { offset: 0, rows, opened: 0, total: 0, cut: vec![] })
-    }
-
-    /// Ends a shard for this run at a record that was added after the run began. A stream may grow faster than
-    /// it is read, and the run would never end.
-    fn within_run(&self, rows: &[Row], next: Next) -> Next {
-        let until = self.window.until.filter(|_| self.shard.is_some());
-        match next {
-            Next::More(position)
-                if until.is_some_and(|until| rows.iter().any(|row| row.second > until.timestamp())) =>
-            {
-                Next::Tip(position)
-            }
-            next => next,
-        }
-    }
-
-    /// Returns the places of the shard's parents among the listings.
-    pub fn parents(&self) -> &[usize] {
-        self.shard.as_ref().map_or(&[], |(_, parents)| parents)
-    }
-
-    /// Returns whether the shard was read to its end, after which nothing will follow.
-    pub fn is_closed(&self) -> bool {
-        matches!(&self.way, Way::Chain(chain) if chain.is_closed())
-    }
-
-    /// Leaves the shard to the next run.
-    pub fn postpone(&mut self) {
-        if let Way::Chain(chain) = &mut self.way {
-            chain.postpone();
-        }
-    }
-
-    /// Returns the shard with the position at which the next run continues. A shard that was not read keeps
-    /// its position.
-    pub fn shard_position(&self) -> Option<ShardPosition> {
-        let ((shard, _), Way::Chain(chain)) = (self.shard.as_ref()?, &self.way) else { return None };
-        let position = match chain.tip() {
-            Some(position) => Some(Position::After(position.clone())),
-            None if chain.is_closed() => Some(Position::Closed),
-            None => shard.position.clone(),
-        };
-        Some(ShardPosition { position, ..shard.clone() })
     }
 
     /// Adds boundary seconds. A second that was out of order once counts as unordered from then on.
