@@ -27,6 +27,7 @@ use super::{
     plan::{Ended, Pipeline, Plan},
     run,
 };
+pub use crate::source::Scope;
 use crate::{
     base::{
         clock::Clock,
@@ -37,7 +38,7 @@ use crate::{
     },
     mapping::Mapping,
     sink::{BatchLimits, Receipt, Sink},
-    source::{CursorPaging, Paging, Scope, Source},
+    source::{CursorPaging, Paging, Source},
     store::{cache::DeliveryCache, migrate::Past},
 };
 
