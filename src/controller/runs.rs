@@ -377,8 +377,7 @@ async fn drop_checkpoint(folder: &Path) {
 mod tests {
     use super::*;
     use crate::{
-        engine::support_tests::{AsItIs, Feed, Scoped, Store, pipeline},
-        source::Scope,
+        engine::support_tests::{AsItIs, Feed, Scope, Scoped, Store, pipeline},
         state::{schema, vocabulary::SAMPLE},
     };
 

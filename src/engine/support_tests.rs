@@ -27,6 +27,7 @@ use super::{
     plan::{Ended, Pipeline, Plan},
     run,
 };
+pub use crate::source::Scope;
 use crate::{
     base::{
         clock::Clock,
@@ -38,7 +39,7 @@ use crate::{
     },
     mapping::Mapping,
     sink::{Delivery, Prepared, Rejection, Settles, Sink, SinkSpec},
-    source::{CursorPaging, Paging, Scope, Source},
+    source::{CursorPaging, Paging, Source},
     store::{cache::DeliveryCache, migrate::Past},
 };
 

@@ -110,7 +110,7 @@ mod tests {
         let text = std::fs::read_to_string(folder.path().join(NAME)).unwrap();
         assert!(text.contains(r#""b": "closed""#) && text.contains(r#""after": "#), "{text}");
         for text in ["", "{}", r#"{"version": 2, "shards": {}}"#] {
-            std::fs::write(folder.path().join(NAME), text).unwrap();
+            files::replace(&folder.path().join(NAME), text.as_bytes()).unwrap();
             let fault = load(folder.path()).await.unwrap_err().to_string();
             assert!(
                 fault.contains("positions.json") && fault.contains("`latest_timestamp` to null"),
