@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep};
@@ -24,10 +24,11 @@ use crate::{
         fate::{Effect, Fate},
         fault::Fault,
         record::{Mapped, Outgoing, Record},
+        window::{Cursor, CursorPage, Window},
     },
     mapping::Mapping,
     sink::Settles,
-    source::{Lookup, Paging, Scope, Source},
+    source::{CursorPaging, Lookup, Paging, Scope, Source},
     store::{
         cache::DeliveryCache,
         checkpoint::Checkpoint,
@@ -253,6 +254,15 @@ fn a_run_that_is_stopped_before_the_close_claims_no_delivery() {
     });
 }
 
+/// Returns a plan that skips what the sink has according to the delivery cache.
+fn cached(folder: &Path) -> Plan {
+    Plan {
+        unchanged: DeliveryCache::new(folder, "s", 1, Some(TimeDelta::days(7))),
+        holds_back: true,
+        ..plan(folder, 10, 3)
+    }
+}
+
 /// The cache may skip only what the sink has closed.
 #[test]
 fn nothing_is_skipped_as_unchanged_that_a_close_has_not_made_final() {
@@ -261,11 +271,7 @@ fn nothing_is_skipped_as_unchanged_that_a_close_has_not_made_final() {
         runtime().block_on(async {
             let (folder, mut random) = (tempfile::tempdir().unwrap(), Rng::with_seed(seed));
             let mut store = Store { failing: Failing::Share(0.1), ..closing(seed) };
-            let plan = Plan {
-                unchanged: DeliveryCache::new(folder.path(), "s", 1, Some(TimeDelta::days(7))),
-                holds_back: true,
-                ..plan(folder.path(), 10, 3)
-            };
+            let plan = cached(folder.path());
             for _ in 0..6 {
                 let polls = if random.bool() { random.usize(1..200) } else { usize::MAX };
                 let ended = cut_off(&store, 1, &plan, polls).await;
@@ -280,6 +286,23 @@ fn nothing_is_skipped_as_unchanged_that_a_close_has_not_made_final() {
         });
     }
     assert!(skipped > 1000, "{skipped} records were unchanged");
+}
+
+/// Fails in the middle of a record's payloads, which need three batches.
+#[test]
+fn a_record_counts_as_delivered_only_with_all_of_its_payloads() {
+    for number in [2, 3, 31, 77] {
+        runtime().block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store { failing: Failing::Once { number, accepted: false }, ..Store::new(1, 0.0) };
+            let plan = cached(folder.path());
+            assert!(cut_off(&store, 25, &plan, usize::MAX).await.unwrap().is_err(), "call {number}");
+            Checkpoint::discard(folder.path()).await.unwrap();
+            finish(&store, 25, &plan).await;
+            let few: Vec<u64> = (0..ROWS).filter(|row| store.times()[&(*row, 0)] < 25).collect();
+            assert!(few.is_empty(), "call {number}: rows {few:?} lack payloads");
+        });
+    }
 }
 
 #[test]
@@ -303,6 +326,58 @@ fn a_batch_waits_for_more_records_no_longer_than_linger() {
     });
 }
 
+/// A list of two pages, the second of which takes an hour.
+struct Slow(List);
+
+impl Source for Slow {
+    fn now(&self) -> DateTime<Utc> {
+        Clock::now(&self.0)
+    }
+
+    fn paging(&self) -> Paging<'_> {
+        Paging::Cursor(self)
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Full
+    }
+}
+
+impl CursorPaging for Slow {
+    fn follow<'a>(
+        &'a self,
+        _: &'a Window,
+        cursor: Option<&'a Cursor>,
+        _: usize,
+    ) -> BoxFuture<'a, Result<CursorPage, Fault>> {
+        Box::pin(async move {
+            let (row, next) = match cursor {
+                None => (1, Some(Cursor("2".into()))),
+                Some(_) => (2, None),
+            };
+            sleep(Duration::from_secs(if cursor.is_some() { 3600 } else { 0 })).await;
+            Ok(CursorPage { records: vec![self.0.record(row)], next, total: None, at: self.now() })
+        })
+    }
+}
+
+#[test]
+fn a_batch_leaves_after_linger_even_if_nothing_else_happens() {
+    runtime().block_on(async {
+        for (linger, delivered) in [(None, false), (Some(Duration::from_secs(5)), true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store { linger, ..Store::new(1, 0.0) };
+            let pipeline = support::pipeline(Slow(store.list), Copies(1), store.clone(), store.list);
+            let (plan, stop) = (plan(folder.path(), 7, 1), CancellationToken::new());
+            tokio::select! {
+                ended = run::run(&pipeline, &plan, &stop) => panic!("{ended:?}"),
+                () = sleep(Duration::from_secs(10)) => {}
+            }
+            assert_eq!(store.has(1), delivered, "{linger:?}");
+        }
+    });
+}
+
 #[test]
 fn with_a_linger_of_zero_every_record_is_delivered_alone() {
     runtime().block_on(async {
@@ -317,7 +392,7 @@ fn with_a_linger_of_zero_every_record_is_delivered_alone() {
 struct Known(List);
 
 impl Source for Known {
-    fn now(&self) -> chrono::DateTime<chrono::Utc> {
+    fn now(&self) -> DateTime<Utc> {
         Clock::now(&self.0)
     }
 
