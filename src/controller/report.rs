@@ -142,7 +142,9 @@ pub fn deferred_errors(news: &News) -> String {
 pub fn rejected(entry: &Entry, outcome: &Outcome, file: &Path) -> Option<String> {
     let then = match outcome.replayable {
         true => "Correct the cause, then run `importer replay`.",
-        false => "Correct the cause; this source can't be replayed.",
+        false => {
+            "Correct the cause, then load the list again (`latest_timestamp`: null), since this source can't be replayed."
+        }
     };
     let (list, rejected) = (name(entry), outcome.counts.rejected.values().sum::<u64>());
     let members =

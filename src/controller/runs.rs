@@ -377,7 +377,11 @@ async fn drop_checkpoint(folder: &Path) {
 mod tests {
     use super::*;
     use crate::{
-        engine::support_tests::{AsItIs, Feed, Scope, Scoped, Store, pipeline},
+        base::counts::Counts,
+        engine::{
+            clocks::Noticed,
+            support_tests::{AsItIs, Feed, Scope, Scoped, Store, pipeline},
+        },
         state::{schema, vocabulary::SAMPLE},
     };
 
@@ -396,6 +400,25 @@ mod tests {
             assert_eq!(remembers(&entry, &pipeline), on, "{scope:?}");
             let told = report::offset_ignored(&entry, &pipeline);
             assert!(told.contains("start_offset 5 is ignored") && told.contains(ignored), "{told}");
+        }
+    }
+
+    #[test]
+    fn rejected_records_are_replayed_or_loaded_again() {
+        let entry = schema::read(r#"[{"list_id": "a"}]"#, &SAMPLE).unwrap().entries.remove(0);
+        let mut outcome = Outcome {
+            until: DateTime::UNIX_EPOCH,
+            elapsed: std::time::Duration::ZERO,
+            counts: Counts::default(),
+            unknown: vec![],
+            noticed: Noticed::default(),
+            replayable: true,
+        };
+        outcome.counts.rejected.insert("unfit".into(), 1);
+        for (replayable, then) in [(true, "run `importer replay`"), (false, "load the list again")] {
+            outcome.replayable = replayable;
+            let told = report::rejected(&entry, &outcome, Path::new("letters")).unwrap();
+            assert!(told.contains(then) && told.contains("1 rejected record can't be sent"), "{told}");
         }
     }
 }

@@ -30,6 +30,7 @@ use crate::{
     source::{Paging, Scope, ShardPaging, Source},
     store::{
         checkpoint::Checkpoint,
+        dead_letter::{self, DeadLetter},
         files,
         ledger::Ledger,
         position::{self, Position, Positions},
@@ -564,6 +565,30 @@ fn a_run_of_a_stream_continues_after_the_last_one_and_a_load_starts_over() {
         assert_eq!(entry.finish(&pipeline, &entry.plan(5, 2)).await.counts.sent, 0);
         entry.since = None;
         assert_eq!(entry.finish(&pipeline, &entry.plan(5, 2)).await.counts.sent, 64);
+    });
+}
+
+/// The stream may not have the record any more.
+#[test]
+fn a_load_of_a_stream_keeps_the_dead_letters_of_unreadable_records_that_it_did_not_read() {
+    runtime().block_on(async {
+        let (mut entry, stream) = (Entry::new(), Stream::new(7, 0.0));
+        let store = stream_store(&stream, 7, 0.0);
+        let plan = entry.plan(100, 3);
+        let letter = DeadLetter {
+            key: "unreadable-1".into(),
+            entry: plan.entry(),
+            reason: "unreadable: no id".into(),
+            request_id: None,
+            time: String::new(),
+            changed: None,
+            opts_out: false,
+            deleted: false,
+            payload: None,
+        };
+        dead_letter::append(&plan.dead_letter, vec![letter]).await.unwrap();
+        entry.finish(&stream_pipeline(&store), &plan).await;
+        assert_eq!(dead_letter::read(&plan.dead_letter).await.unwrap().0.len(), 1);
     });
 }
 
