@@ -51,11 +51,22 @@ pub const MAILCHIMP_KEY: &str = "0123456789abcdef0123456789abcdef-us1";
 pub const OMETRIA_KEY: &str = "sandbox-ometria-key";
 
 /// An emulated service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Service {
     Mailchimp,
     Ometria,
     WhenIWork,
+}
+
+impl Service {
+    /// Returns the name of the service. The random faults of a seed depend on it.
+    fn name(self) -> &'static str {
+        match self {
+            Service::Mailchimp => "Mailchimp",
+            Service::Ometria => "Ometria",
+            Service::WhenIWork => "When I Work",
+        }
+    }
 }
 
 /// What the services observed.
