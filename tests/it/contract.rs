@@ -563,6 +563,16 @@ async fn a_list_id_may_hold_anything_without_leaving_its_place_in_the_address() 
     assert!(read.contains("/3.0/lists/..%2Fa%3Fb%23c%2Fd%20e/members?"), "{read}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_deferred_error_contains_no_key() {
+    let errors =
+        r#"[{"error_message": "no rights for s3cr3t-us1 of ada@example.com", "error_path": "root"}]"#;
+    let (folder, doors) = (tempfile::tempdir().unwrap(), doors(Arc::new(Always(200, errors)), &[]));
+    let sink = sink(json!("ometria"), folder.path(), &doors).sink;
+    let found = sink.deferred_errors().unwrap().latest().await.unwrap();
+    assert_eq!(found.kinds.into_keys().collect::<Vec<_>>(), ["root: no rights for *** of <address>"]);
+}
+
 /// More calls are dropped than there are permits.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_call_leaks_no_permit() {
