@@ -93,7 +93,7 @@ impl Account {
             Verdict::Refused | Verdict::Accepted => Fault::list(what),
         };
         let fault = fault.status(status.as_u16());
-        match text.map(|text| self.safe(&text)) {
+        match text.map(|text| self.redacted(&text)) {
             Some(text) if text != reason => fault.because(text),
             _ => fault,
         }
@@ -102,7 +102,7 @@ impl Account {
     /// Adds the service's own text to the fault of an accepted response, whose body may report an error.
     pub fn explained(&self, fault: Fault, response: &Response) -> Fault {
         let Some(problem) = ProblemDocument::read(response.body()) else { return fault };
-        match problem.text().map(|text| self.safe(&text)).or_else(|| problem.sign()) {
+        match problem.text().map(|text| self.redacted(&text)).or_else(|| problem.sign()) {
             Some(text) => fault.because(text),
             None => fault,
         }
@@ -116,7 +116,7 @@ impl Account {
     }
 
     /// Redacts a third party's text for a message: one short line without keys and personal data.
-    fn safe(&self, text: &str) -> String {
+    pub fn redacted(&self, text: &str) -> String {
         let fetched = self.auth.fetched();
         let secrets = self.auth.key().into_iter().chain(&self.secrets).chain(&fetched);
         let stars = secrets.fold(text.to_owned(), |text, secret| text.replace(secret.reveal(), "***"));

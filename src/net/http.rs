@@ -95,6 +95,12 @@ impl Http {
         self.client.account.base.as_str().trim_end_matches('/').to_owned()
     }
 
+    /// Redacts a text of an accepted answer for a message or a dead letter: one short line without the keys of
+    /// the account and without personal data.
+    pub fn redacted(&self, text: &str) -> String {
+        self.client.account.redacted(text)
+    }
+
     /// Builds `GET base/segment/segment?name=value`. Segments and values may contain any character.
     pub fn get(&self, path: &[&str], query: &[(&str, String)]) -> Request {
         let mut url = self.url(path);

@@ -1,6 +1,6 @@
 //! Random failures of the services, so that guarantees are tested against more cases than a test would list.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
@@ -65,25 +65,18 @@ pub(super) struct View {
 /// Decides the faults of each request, which depend on the number of earlier requests to its service.
 pub(super) struct Luck {
     faults: Faults,
-    mailchimp: Rng,
-    ometria: Rng,
-    when_i_work: Rng,
+    /// Generators by service; each is made at the service's first request.
+    chances: HashMap<Service, Rng>,
 }
 
 impl Luck {
     pub fn new(faults: Faults) -> Self {
-        let [mailchimp, ometria, when_i_work] =
-            ["Mailchimp", "Ometria", "When I Work"].map(|service| faults.chance(service));
-        Luck { mailchimp, ometria, when_i_work, faults }
+        Luck { faults, chances: HashMap::new() }
     }
 
     /// Returns the trouble of the next request, if it has one, and the snapshot that its response shows.
     pub fn next(&mut self, service: Service, now: DateTime<Utc>) -> (Option<Trouble>, View) {
-        let of = match service {
-            Service::Mailchimp => &mut self.mailchimp,
-            Service::Ometria => &mut self.ometria,
-            Service::WhenIWork => &mut self.when_i_work,
-        };
+        let of = self.chances.entry(service).or_insert_with(|| self.faults.chance(service.name()));
         // One fork per request, so that the numbers drawn for one request do not affect the others.
         let mut chance = of.fork();
         let trouble = (chance.f64() < self.faults.troubles).then(|| Trouble::any(&mut chance));

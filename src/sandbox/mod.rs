@@ -11,6 +11,7 @@ pub mod ometria;
 pub mod people;
 mod query;
 pub mod quirks;
+pub mod receiver;
 pub mod serve;
 mod trouble;
 pub mod when_i_work;
@@ -37,6 +38,7 @@ use self::{
     faults::{Luck, View},
     mailchimp::Mailchimp,
     ometria::Ometria,
+    receiver::Receiver,
     trouble::Outcome,
     when_i_work::WhenIWork,
 };
@@ -51,11 +53,25 @@ pub const MAILCHIMP_KEY: &str = "0123456789abcdef0123456789abcdef-us1";
 pub const OMETRIA_KEY: &str = "sandbox-ometria-key";
 
 /// An emulated service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Service {
     Mailchimp,
     Ometria,
     WhenIWork,
+    /// Any endpoint that receives batches of JSON.
+    Receiver,
+}
+
+impl Service {
+    /// Returns the name of the service. The random faults of a seed depend on it.
+    fn name(self) -> &'static str {
+        match self {
+            Service::Mailchimp => "Mailchimp",
+            Service::Ometria => "Ometria",
+            Service::WhenIWork => "When I Work",
+            Service::Receiver => "Receiver",
+        }
+    }
 }
 
 /// What the services observed.
@@ -67,6 +83,8 @@ pub struct Seen {
     pub shifts: VecDeque<String>,
     /// Number of records in each of the latest pushes to Ometria.
     pub pushes: VecDeque<usize>,
+    /// Number of records in each of the latest batches at the receiver.
+    pub batches: VecDeque<usize>,
     /// Number of requests for Ometria's deferred errors.
     pub looks: usize,
     /// Highest number of simultaneous requests to Mailchimp.
@@ -96,6 +114,7 @@ pub struct Sandbox {
     mailchimp: Mutex<Mailchimp>,
     ometria: Mutex<Ometria>,
     when_i_work: Mutex<WhenIWork>,
+    receiver: Mutex<Receiver>,
     troubles: Mutex<VecDeque<(Service, Trouble)>>,
     luck: Mutex<Option<Luck>>,
     seen: Mutex<Seen>,
@@ -112,6 +131,7 @@ impl Sandbox {
             mailchimp: Mutex::new(Mailchimp::default()),
             ometria: Mutex::new(Ometria::default()),
             when_i_work: Mutex::default(),
+            receiver: Mutex::default(),
             troubles: Mutex::default(),
             luck: Mutex::default(),
             seen: Mutex::default(),
@@ -128,6 +148,10 @@ impl Sandbox {
 
     pub fn when_i_work(&self) -> MutexGuard<'_, WhenIWork> {
         lock(&self.when_i_work)
+    }
+
+    pub fn receiver(&self) -> MutexGuard<'_, Receiver> {
+        lock(&self.receiver)
     }
 
     pub fn seen(&self) -> Seen {
@@ -187,6 +211,7 @@ impl Sandbox {
     async fn answer(&self, request: Request) -> Outcome {
         let service = match request.uri().path() {
             path if path.starts_with("/v2") => Service::Ometria,
+            path if path.starts_with("/hooks/") => Service::Receiver,
             path if path == "/login" || path.starts_with("/2/") => Service::WhenIWork,
             _ => Service::Mailchimp,
         };
@@ -204,6 +229,7 @@ impl Sandbox {
             (_, Service::Mailchimp) => self.mailchimp().respond(&request, view),
             (_, Service::Ometria) => self.ometria().respond(&request, now),
             (_, Service::WhenIWork) => self.when_i_work().respond(&request, now),
+            (_, Service::Receiver) => self.receiver().respond(&request),
         };
         self.note(service, &request, open, &response, trouble.as_ref());
         let date = now + lock(&self.skew).date(self.clock.now());
@@ -249,6 +275,10 @@ impl Sandbox {
             Service::Ometria => {
                 let batch = serde_json::from_slice::<Vec<Value>>(request.body());
                 remember(&mut seen.pushes, batch.map_or(0, |batch| batch.len()));
+            }
+            Service::Receiver => {
+                let batch = serde_json::from_slice::<Vec<Value>>(request.body());
+                remember(&mut seen.batches, batch.map_or(1, |batch| batch.len()));
             }
         }
         if let Some(trouble) = trouble {

@@ -1,6 +1,7 @@
 //! Sinks: where payloads go. A sink delivers one batch per call, and neither retries nor sleeps.
 
 mod delivery;
+pub mod http;
 pub mod ndjson;
 pub mod ometria;
 mod spec;
@@ -14,7 +15,7 @@ pub use self::{
     delivery::{DeferredErrors, Delivery, LatestErrors, Prepared, Receipt, Rejection},
     spec::{BatchLimits, Deletions, Settles, SinkSpec},
 };
-use self::{ndjson::Ndjson, ometria::Ometria, spec::CommonSettings, stdout::Stdout};
+use self::{http::HttpSink, ndjson::Ndjson, ometria::Ometria, spec::CommonSettings, stdout::Stdout};
 use crate::{
     base::{adapter::Chosen, fault::Fault, record::Payload, spec::Catalog},
     net::{AccountClients, Caller, Unopened},
@@ -23,10 +24,14 @@ use crate::{
 /// Default of an entry that names no sink.
 pub const DEFAULT: &str = "ometria";
 /// The types of sinks.
-pub const TYPES: [&str; 3] = [DEFAULT, ndjson::SPEC.kind, "stdout"];
+pub const TYPES: [&str; 4] = [DEFAULT, ndjson::SPEC.kind, "stdout", http::SPEC.kind];
 
-pub const CATALOG: Catalog =
-    Catalog { default: Some(DEFAULT), about: "", common: &spec::COMMON, specs: &[&ndjson::SPEC] };
+pub const CATALOG: Catalog = Catalog {
+    default: Some(DEFAULT),
+    about: "",
+    common: &spec::COMMON,
+    specs: &[&ndjson::SPEC, &http::SPEC],
+};
 
 /// What a sink may know of its entry.
 pub struct SinkContext<'a> {
@@ -56,6 +61,7 @@ pub fn open(mut chosen: Chosen, context: SinkContext, accounts: &AccountClients)
         DEFAULT => Arc::new(Ometria::open(&chosen, context, accounts)?),
         kind if kind == ndjson::SPEC.kind => Arc::new(Ndjson::open(&chosen, &context)?),
         "stdout" => Arc::new(Stdout::open(&chosen)?),
+        kind if kind == http::SPEC.kind => Arc::new(HttpSink::open(&chosen, context, accounts)?),
         _ => return Err(chosen.unknown(&TYPES).into()),
     };
     let spec = common.apply(&chosen.kind, items_per_request, sink.spec())?;

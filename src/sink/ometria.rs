@@ -18,7 +18,6 @@ use crate::{
         adapter::{Chosen, NoSettings},
         fault::Fault,
         record::Payload,
-        redact,
         secret::Secret,
     },
     net::{
@@ -151,7 +150,8 @@ impl DeferredErrors for Ometria {
         Box::pin(async move {
             let request = self.http.get(&["push", "_errors"], &[]);
             let doing = "could not read ometria's validation errors";
-            self.http.call_aside(doing, request, deferred_errors).await
+            let read = |response: &Response| deferred_errors(response, |text| self.http.redacted(text));
+            self.http.call_aside(doing, request, read).await
         })
     }
 }
@@ -163,7 +163,7 @@ fn body(batch: &[Prepared]) -> Bytes {
 }
 
 /// Reads the list of deferred errors.
-fn deferred_errors(response: &Response) -> Result<LatestErrors, Fault> {
+fn deferred_errors(response: &Response, redact: impl Fn(&str) -> String) -> Result<LatestErrors, Fault> {
     /// One error of the list. A field of an unexpected type must not hide the other errors.
     #[derive(Deserialize)]
     struct LateError {
@@ -172,7 +172,7 @@ fn deferred_errors(response: &Response) -> Result<LatestErrors, Fault> {
         #[serde(default)]
         error_path: Value,
     }
-    let text = |value: &Value| redact::line(value.as_str().unwrap_or_default());
+    let text = |value: &Value| redact(value.as_str().unwrap_or_default());
     let errors: Vec<LateError> = serde_json::from_slice(response.body()).map_err(broken)?;
     let mut found = LatestErrors { full: errors.len() >= MAX_ERRORS, ..LatestErrors::default() };
     for LateError { error_message, error_path } in errors {
@@ -243,19 +243,20 @@ fn unsure() -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::redact;
 
     #[test]
     fn deferred_errors_are_counted_by_kind_and_contain_no_personal_data() {
         let body = r#"[{"error_message": "\"Ada\" is not a name", "error_path": "root > firstname"},
             {"error_message": "\"Grace\" is not a name", "error_path": "root > firstname"}, {},
             {"error_message": null, "error_path": 7}]"#;
-        let found = deferred_errors(&Response::new(body.into())).unwrap();
+        let found = deferred_errors(&Response::new(body.into()), redact::line).unwrap();
         let kinds: Vec<(&str, u64)> =
             found.kinds.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
         assert_eq!(kinds, [(": ", 2), ("root > firstname: \"…\" is not a name", 2)]);
         assert!(!found.full);
         let many = format!("[{}]", vec!["{}"; 100].join(","));
-        assert!(deferred_errors(&Response::new(many.into())).unwrap().full);
-        assert!(deferred_errors(&Response::new("{}".into())).is_err());
+        assert!(deferred_errors(&Response::new(many.into()), redact::line).unwrap().full);
+        assert!(deferred_errors(&Response::new("{}".into()), redact::line).is_err());
     }
 }

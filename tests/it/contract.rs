@@ -46,7 +46,8 @@ impl Transport for Always {
             text.contains("s3cr3t") || text.starts_with("Basic ")
         };
         assert!(request.headers().values().any(told), "the key goes out in its header");
-        assert!(!request.uri().to_string().contains("s3cr3t"), "and nowhere else");
+        let address = request.uri().to_string();
+        assert!(address == HOOK || !address.contains("s3cr3t"), "and nowhere else");
         Box::pin(async move {
             if self.0 == 0 {
                 return Err(TransportError::Broken(self.1.into()));
@@ -211,7 +212,18 @@ async fn a_source_finds_a_record_by_its_key_and_says_when_there_is_none() {
 // ---- Sinks ----
 
 /// Each type of sink, and whether it sends data off the machine.
-const SINKS: [(&str, bool); 3] = [("ometria", true), ("ndjson", false), ("stdout", false)];
+const SINKS: [(&str, bool); 4] = [("ometria", true), ("ndjson", false), ("stdout", false), ("http", true)];
+
+/// Address of the receiver. Its path is a secret, as that of a webhook is.
+pub const HOOK: &str = "https://receiver.example.org/hooks/s3cr3t-path?s3cr3t=query";
+
+/// Returns the settings with which an entry chooses a type of sink: all that it requires.
+pub fn settings(kind: &str) -> Value {
+    match kind {
+        "http" => json!({"type": kind, "url": HOOK, "auth": "bearer"}),
+        _ => json!(kind),
+    }
+}
 
 pub fn sink(settings: Value, folder: &Path, doors: &AccountClients) -> sink::Opened {
     let caller = Caller::new("a", false);
@@ -230,7 +242,7 @@ pub fn prepared(sink: &dyn Sink, count: usize) -> Vec<Prepared> {
 async fn a_sink_accepts_batches_up_to_its_limit_and_the_same_batch_again() {
     for (kind, _) in SINKS {
         let (sandbox, folder) = (sandbox(Duration::ZERO), tempfile::tempdir().unwrap());
-        let sink::Opened { sink, spec } = sink(json!(kind), folder.path(), &sandbox_doors(&sandbox));
+        let sink::Opened { sink, spec } = sink(settings(kind), folder.path(), &sandbox_doors(&sandbox));
         assert!(spec.limits.records >= 1 && spec.limits.in_flight >= 1, "{kind}");
         // For the standard output, one line tests as much as a thousand.
         let batch = prepared(sink.as_ref(), if kind == "stdout" { 1 } else { spec.limits.records });
@@ -386,7 +398,7 @@ pub async fn classed(kind: &str, status: u16, body: &'static str) -> String {
     let fault = match SOURCES.iter().find(|(known, ..)| *known == kind) {
         Some((_, list_id, _)) => read(source(kind, list_id, &doors).as_ref()).await.unwrap_err(),
         None => {
-            let sink = sink(json!(kind), folder.path(), &doors).sink;
+            let sink = sink(settings(kind), folder.path(), &doors).sink;
             sink.deliver(&prepared(sink.as_ref(), 2)).await.unwrap_err()
         }
     };
@@ -563,6 +575,16 @@ async fn a_list_id_may_hold_anything_without_leaving_its_place_in_the_address() 
     assert!(read.contains("/3.0/lists/..%2Fa%3Fb%23c%2Fd%20e/members?"), "{read}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_deferred_error_contains_no_key() {
+    let errors =
+        r#"[{"error_message": "no rights for s3cr3t-us1 of ada@example.com", "error_path": "root"}]"#;
+    let (folder, doors) = (tempfile::tempdir().unwrap(), doors(Arc::new(Always(200, errors)), &[]));
+    let sink = sink(json!("ometria"), folder.path(), &doors).sink;
+    let found = sink.deferred_errors().unwrap().latest().await.unwrap();
+    assert_eq!(found.kinds.into_keys().collect::<Vec<_>>(), ["root: no rights for *** of <address>"]);
+}
+
 /// More calls are dropped than there are permits.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_call_leaks_no_permit() {
@@ -580,7 +602,7 @@ async fn a_dropped_call_leaks_no_permit() {
         timeout(Duration::from_secs(60), read(source.as_ref())).await.expect(kind).unwrap();
     }
     for (kind, _) in SINKS.into_iter().filter(|(_, leaves)| *leaves) {
-        let sink = sink(json!(kind), folder.path(), &doors).sink;
+        let sink = sink(settings(kind), folder.path(), &doors).sink;
         let batch = prepared(sink.as_ref(), 1);
         for call in 0..CALLS {
             assert!(

@@ -44,6 +44,7 @@ async fn send(sandbox: &Sandbox, service: Service) -> Result<Response, Transport
             Service::Mailchimp => request(Method::GET, "/3.0/lists/l/members?count=3", String::new()),
             Service::Ometria => request(Method::POST, "/v2/push", contact),
             Service::WhenIWork => request(Method::POST, "/login", String::new()),
+            Service::Receiver => request(Method::POST, "/hooks/a", contact),
         })
         .await
 }

@@ -16,7 +16,7 @@ use importer::{
     controller::{self, Mode, Tools, Verdict, watch::Watch},
     engine::confirm::Confirm,
     net::Transport,
-    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member, when_i_work},
+    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member, receiver, when_i_work},
     state::{
         Snapshot, StateFile,
         layout::{DEAD_LETTER, NAME, OURS},
@@ -60,12 +60,13 @@ impl Clock for TokioClock {
 }
 
 /// Credentials that the sandbox accepts.
-pub const KEYS: [(&str, &str); 5] = [
+pub const KEYS: [(&str, &str); 6] = [
     ("MAILCHIMP_APIKEY", MAILCHIMP_KEY),
     ("OMETRIA_APIKEY", OMETRIA_KEY),
     ("WHEN_I_WORK_KEY", when_i_work::KEY),
     ("WHEN_I_WORK_EMAIL", when_i_work::EMAIL),
     ("WHEN_I_WORK_PASSWORD", when_i_work::PASSWORD),
+    ("HTTP_SINK_TOKEN", receiver::TOKEN),
 ];
 
 pub struct World {

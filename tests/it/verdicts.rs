@@ -19,9 +19,7 @@ use importer::{
 };
 use tokio::time::timeout;
 
-use serde_json::json;
-
-use crate::contract::{doors, prepared, read, sink, source};
+use crate::contract::{doors, prepared, read, settings, sink, source};
 
 /// An account with a kind of credential, and how to send it a request.
 struct Case {
@@ -43,7 +41,7 @@ const LOGIN: &[(&str, &str)] = &[
 ];
 const SHIFTS: &str = r#"{"shifts": []}"#;
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     Case {
         name: "mailchimp",
         kind: "mailchimp",
@@ -52,6 +50,7 @@ const CASES: [Case; 5] = [
         good: r#"{"members": [], "total_items": 0}"#,
     },
     Case { name: "ometria", kind: "ometria", variables: &[], path: "/push", good: r#"{"status": "OK"}"# },
+    Case { name: "http", kind: "http", variables: &[], path: "/s3cr3t-path", good: "" },
     Case {
         name: "when_i_work, given token",
         kind: "when_i_work",
@@ -111,8 +110,8 @@ impl Transport for Answers {
 
 async fn call(kind: &str, doors: &AccountClients) -> Result<(), Fault> {
     match kind {
-        "ometria" => {
-            let sink = sink(json!(kind), std::path::Path::new("."), doors).sink;
+        "ometria" | "http" => {
+            let sink = sink(settings(kind), std::path::Path::new("."), doors).sink;
             sink.deliver(&prepared(sink.as_ref(), 2)).await.map(|_| ())
         }
         "mailchimp" => read(source(kind, "a", doors).as_ref()).await,
@@ -232,6 +231,58 @@ async fn every_status_of_every_account_has_its_verdict() {
           503     retried; the account is paused
           504-599 retried
         ometria, no JSON
+          100-199 final
+          200-299 accepted
+          300-399 final
+          400     too large
+          401     final; the account is suspended
+          402     final
+          403     retried; the account is paused
+          404-407 final
+          408     retried
+          409     too large
+          410-412 final
+          413     too large
+          414-420 final
+          421     retried
+          422     too large
+          423-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-450 final
+          451     too large
+          452-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        http, a JSON problem
+          100-199 final
+          200-299 accepted
+          300-399 final
+          400     too large
+          401     final; the account is suspended
+          402     final
+          403     final; the account is suspended
+          404-407 final
+          408     retried
+          409     too large
+          410-412 final
+          413     too large
+          414-420 final
+          421     retried
+          422     too large
+          423-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-450 final
+          451     too large
+          452-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        http, no JSON
           100-199 final
           200-299 accepted
           300-399 final

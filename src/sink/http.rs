@@ -1,0 +1,231 @@
+//! Sends batches of JSON to any address, such as a webhook or an endpoint for bulk imports. A deleted record is
+//! `{"key": …, "deleted": true}`. The smallest sink that leaves the machine; copy it for a service.
+//!
+//! The receiver gets a record at least once. To store it once is up to the receiver, which needs a key in the
+//! payload for that.
+
+mod answer;
+mod settings;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{HeaderMap, Method, Uri};
+use serde_json::json;
+
+use self::{
+    answer::{Expected, records},
+    settings::{AuthKind, Body, Endpoint},
+};
+use super::{Deletions, Delivery, Prepared, Rejection, Sink, SinkContext, SinkSpec};
+use crate::{
+    base::{
+        adapter::Chosen,
+        fault::Fault,
+        record::Payload,
+        secret::Secret,
+        spec::{Setting, Spec},
+    },
+    net::{
+        Account, AccountClients, Environment, Http, RateLimiter, Refused, Request, Response, Unopened,
+        auth::Auth,
+        classify::{Body::Any, Rule, Rules, Verdict},
+    },
+};
+
+/// Records per request. An endpoint that allows fewer needs a `batch_size`.
+const MAX_RECORDS: usize = 1000;
+/// Bytes of a request's body: below the 6 MB of AWS Lambda, one of the lower limits of receivers:
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
+const MAX_BYTES: usize = 5_000_000;
+/// Batches in flight per list.
+const IN_FLIGHT: usize = 4;
+/// Simultaneous requests of the account: twice the batches in flight of one list.
+const CONNECTIONS: usize = 8;
+
+const TOKEN: &str = "HTTP_SINK_TOKEN";
+const USER: &str = "HTTP_SINK_USER";
+const PASSWORD: &str = "HTTP_SINK_PASSWORD";
+
+pub const SPEC: Spec = Spec {
+    kind: "http",
+    settings: &[
+        Setting { name: "url", default: None, pace: false },
+        Setting { name: "method", default: Some("\"POST\""), pace: false },
+        Setting { name: "headers", default: Some("{}"), pace: false },
+        Setting { name: "auth", default: Some("\"none\""), pace: false },
+        Setting { name: "body", default: Some("\"array\""), pace: false },
+        // How answers are judged, and when requests are sent.
+        Setting { name: "accept", default: None, pace: true },
+        Setting { name: "reject", default: None, pace: true },
+        Setting { name: "retry", default: None, pace: true },
+        Setting { name: "results", default: None, pace: true },
+        Setting { name: "count", default: None, pace: true },
+        Setting { name: "rate", default: None, pace: true },
+    ],
+};
+
+/// Rules of a request that only asks whether the address can be reached: a receiver need not know its method,
+/// nor have anything to return.
+const CHECK: [Rule; 4] = [
+    Rule::status(401, Verdict::KeyRejected),
+    Rule::status(403, Verdict::Forbidden),
+    // Proxy authentication required: <https://www.rfc-editor.org/rfc/rfc9110#section-15.5.8>.
+    Rule::status(407, Verdict::Refused),
+    Rule::new(200..=499, Any, Verdict::Accepted),
+];
+
+/// An address that receives batches.
+pub struct HttpSink {
+    http: Http,
+    uri: Uri,
+    method: Method,
+    headers: HeaderMap,
+    body: Body,
+    expected: Expected,
+    /// Name of the receiver in messages. The rest of the address may be a secret.
+    host: String,
+    list_id: String,
+    place: Secret,
+    address: String,
+}
+
+impl HttpSink {
+    pub fn open(chosen: &Chosen, wanted: SinkContext, accounts: &AccountClients) -> Result<Self, Unopened> {
+        let endpoint = Endpoint::read(chosen)?;
+        let host = host(&endpoint);
+        let origin = endpoint.url.origin().ascii_serialization();
+        let name = format!("{} {origin} {:?} {}", SPEC.kind, endpoint.auth, endpoint.rate);
+        let client = accounts.client(&name, |environment| account(environment, &endpoint))?;
+        let http = client.open(wanted.caller).with_rules(endpoint.rules);
+        // A header may select a tenant or a collection of the receiver.
+        let user = accounts.environment().text(USER).filter(|_| endpoint.auth == AuthKind::Basic);
+        let headers: Vec<_> =
+            endpoint.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let place = format!("{} {:?} {user:?} {headers:?}", endpoint.url, http.account());
+        Ok(HttpSink {
+            http,
+            uri: endpoint.uri,
+            method: endpoint.method,
+            headers: endpoint.headers,
+            body: endpoint.body,
+            expected: endpoint.expected,
+            host,
+            list_id: wanted.list_id.to_owned(),
+            place: Secret::new(place),
+            address: endpoint.url.into(),
+        })
+    }
+
+    fn request(&self, method: Method, body: Bytes) -> Request {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = self.uri.clone();
+        request.headers_mut().clone_from(&self.headers);
+        request
+    }
+}
+
+/// Returns the host of an address, with its port if that is not the default.
+fn host(endpoint: &Endpoint) -> String {
+    let host = endpoint.url.host_str().unwrap_or_default();
+    endpoint.url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// Makes the account of an address. All entries with the same origin and `auth` share it.
+///
+/// # Errors
+///
+/// A credential that `auth` needs is missing from the environment, or invalid.
+fn account(environment: &Environment, endpoint: &Endpoint) -> Result<(Account, RateLimiter), Refused> {
+    let (auth, key_name, key_hint) = match (&endpoint.auth, &endpoint.token_header) {
+        (AuthKind::Basic, _) => {
+            let (user, password) = (environment.secret(USER)?, environment.secret(PASSWORD)?);
+            if user.reveal().contains(':') {
+                // RFC 7617, section 2.
+                return Err(Refused::Value { name: USER, why: "must not contain a colon".to_owned() });
+            }
+            let hint = format!("check `{USER}` and `{PASSWORD}`");
+            (Auth::Basic { user: user.reveal().to_owned().into(), password }, PASSWORD, Some(hint))
+        }
+        (AuthKind::Header(_), Some(name)) => {
+            (Auth::Header { name: name.clone(), key: environment.key(TOKEN)? }, TOKEN, None)
+        }
+        (AuthKind::Bearer, _) => (Auth::Bearer(environment.key(TOKEN)?), TOKEN, None),
+        (AuthKind::None | AuthKind::Header(_), _) => {
+            let hint = "the receiver requires credentials; set `auth` of the sink".to_owned();
+            (Auth::None, "sink.auth", Some(hint))
+        }
+    };
+    let mut base = endpoint.url.clone();
+    base.set_path("");
+    base.set_query(None);
+    let account = Account {
+        service: host(endpoint).into(),
+        key_name: key_name.into(),
+        key_hint: key_hint.map(Into::into),
+        url_name: "sink.url".into(),
+        base,
+        auth,
+        secrets: vec![],
+        rules: Rules::default(),
+        room: None,
+    };
+    Ok((account, RateLimiter::new(CONNECTIONS, endpoint.rate)))
+}
+
+impl Sink for HttpSink {
+    fn spec(&self) -> SinkSpec {
+        let most = match self.body {
+            Body::Array => MAX_RECORDS,
+            Body::Object => 1,
+        };
+        let mut spec = SinkSpec::new(self.place.clone(), self.address.clone(), most, IN_FLIGHT);
+        // The brackets of the array, and a comma between two records.
+        spec.limits.bytes = Some(MAX_BYTES - (most + 1));
+        spec.deletions = Deletions::Sent;
+        spec
+    }
+
+    fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
+        let text = match &payload.body {
+            Some(body) => body.get().to_owned(),
+            None => json!({"key": &*payload.key, "deleted": true}).to_string(),
+        };
+        Ok(Prepared::new(&payload.key, text))
+    }
+
+    fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {
+        Box::pin(async move {
+            let (sent, host) = (batch.len(), self.host.as_str());
+            let request = self.request(self.method.clone(), encoded(self.body, batch));
+            let doing = format!(
+                "could not send {} of list `{}` to {host}",
+                records(sent),
+                self.list_id.escape_debug()
+            );
+            let redact = |text: &str| self.http.redacted(text);
+            let read = |response: &Response| self.expected.read(response, sent, host, redact);
+            self.http.call(&doing, request, read).await
+        })
+    }
+
+    /// Sends a `HEAD` request.
+    fn check(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            let request = self.request(Method::HEAD, Bytes::new());
+            let doing = format!("could not reach {}", self.host);
+            let http = self.http.clone().with_rules(Rules::new(&CHECK));
+            http.call_aside(&doing, request, |_| Ok(())).await
+        })
+    }
+}
+
+/// Formats the body of a request.
+fn encoded(body: Body, batch: &[Prepared]) -> Bytes {
+    let payloads: Vec<&[u8]> = batch.iter().map(|prepared| prepared.bytes.as_ref()).collect();
+    let payloads = payloads.join(&b',');
+    match body {
+        Body::Array => [b"[", payloads.as_slice(), b"]"].concat().into(),
+        Body::Object => payloads.into(),
+    }
+}

@@ -1,0 +1,285 @@
+//! What an entry sets for its address: the settings, read and checked.
+
+use std::{collections::BTreeMap, ops::RangeInclusive};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Uri,
+    header::{
+        ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, PROXY_AUTHORIZATION,
+        TRANSFER_ENCODING,
+    },
+};
+use serde::{Deserialize, Deserializer, de::Error};
+use serde_json::Value;
+use url::Url;
+
+use super::answer::{Expected, Path, Results, Word};
+use crate::{
+    base::adapter::Chosen,
+    net::classify::{Rule, Rules, Verdict},
+};
+
+/// Statuses that end a request (RFC 9110, section 15): all but the informational ones.
+const FINAL: RangeInclusive<u16> = 200..=599;
+/// Statuses that refuse the content of a batch, unless the entry has its own: bad request, conflict, content
+/// too large, unprocessable content (RFC 9110, section 15.5), unavailable for legal reasons (RFC 7725).
+const REJECT: [u16; 5] = [400, 409, 413, 422, 451];
+/// Bounds of `rate`, in requests per second.
+const RATES: RangeInclusive<f64> = 0.001..=1000.0;
+/// Headers that carry credentials.
+const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
+/// Headers that frame a request. The client sets them.
+const FRAMING: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
+/// Outcomes in an item of `results` that mean success, unless the entry has its own.
+const ACCEPTED: [&str; 4] = ["ok", "created", "updated", "success"];
+
+/// Settings of an entry.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// Address to which the requests go.
+    url: String,
+    #[serde(default)]
+    method: Verb,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    auth: AuthKind,
+    #[serde(default)]
+    body: Body,
+    accept: Option<Vec<Statuses>>,
+    reject: Option<Vec<Statuses>>,
+    #[serde(default)]
+    retry: Vec<Statuses>,
+    results: Option<ResultSettings>,
+    /// Path of the number of records in an answer.
+    count: Option<Path>,
+    /// Requests per second; `None` sets no limit.
+    rate: Option<f64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "UPPERCASE")]
+enum Verb {
+    #[default]
+    Post,
+    Put,
+    Patch,
+}
+
+/// The credentials of the requests.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthKind {
+    #[default]
+    None,
+    Basic,
+    Bearer,
+    /// A token in a header of this name.
+    Header(String),
+}
+
+/// The body of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Body {
+    /// A JSON array of the batch.
+    #[default]
+    Array,
+    /// A single record.
+    Object,
+}
+
+/// Where an answer reports the outcome of each record.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResultSettings {
+    path: Path,
+    status: Path,
+    accepted: Option<Vec<Word>>,
+    #[serde(default)]
+    retry: Vec<Word>,
+    reason: Option<Path>,
+}
+
+/// An HTTP status, or a range of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Statuses(RangeInclusive<u16>);
+
+impl<'de> Deserialize<'de> for Statuses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let range = match &value {
+            Value::Number(number) => number.as_u64().map(|status| (status, status)),
+            Value::String(text) => {
+                let bounds = text.split_once('-');
+                bounds.and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)))
+            }
+            _ => None,
+        };
+        let range = range.and_then(|(first, last): (u64, u64)| {
+            let (first, last) = (u16::try_from(first).ok()?, u16::try_from(last).ok()?);
+            let valid = FINAL.contains(&first) && FINAL.contains(&last) && first <= last;
+            valid.then_some(Statuses(first..=last))
+        });
+        range.ok_or_else(|| {
+            D::Error::custom(format!(
+                "invalid status {value}; use a number from 200 to 599, or a range such as \"500-599\""
+            ))
+        })
+    }
+}
+
+/// The requests of an entry, and the meaning of their answers.
+pub struct Endpoint {
+    pub url: Url,
+    pub uri: Uri,
+    pub method: Method,
+    pub headers: HeaderMap,
+    pub auth: AuthKind,
+    /// Header of the token, if `auth` is [`AuthKind::Header`].
+    pub token_header: Option<HeaderName>,
+    pub body: Body,
+    /// Requests per second; 0 is no limit.
+    pub rate: f64,
+    pub rules: Rules,
+    pub expected: Expected,
+}
+
+impl Endpoint {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    ///
+    /// A setting is unknown, missing or invalid. The message names it, and contains neither the address nor the
+    /// value of a header, since both may contain secrets.
+    pub fn read(chosen: &Chosen) -> Result<Self, String> {
+        let settings: Settings = chosen.settings()?;
+        Self::checked(settings).map_err(|why| format!("{}: {why}", chosen.kind))
+    }
+
+    fn checked(settings: Settings) -> Result<Self, String> {
+        let (url, uri) = address(&settings.url)?;
+        let token_header = token_header(&settings.auth)?;
+        let headers = headers(settings.headers, token_header.as_ref())?;
+        let rate = settings.rate.unwrap_or(0.0);
+        if settings.rate.is_some_and(|rate| !RATES.contains(&rate)) {
+            let (least, most) = (RATES.start(), RATES.end());
+            return Err(format!("`rate` must be from {least} to {most} requests per second; found {rate}"));
+        }
+        let rules = rules(settings.accept, settings.reject, &settings.retry)?;
+        let results = settings.results.map(results).transpose()?;
+        let method = match settings.method {
+            Verb::Post => Method::POST,
+            Verb::Put => Method::PUT,
+            Verb::Patch => Method::PATCH,
+        };
+        let expected = Expected { results, count: settings.count, rules: rules.clone() };
+        let (auth, body) = (settings.auth, settings.body);
+        Ok(Endpoint { url, uri, method, headers, auth, token_header, body, rate, rules, expected })
+    }
+}
+
+/// Reads the address. Drops a fragment, which no request contains.
+fn address(text: &str) -> Result<(Url, Uri), String> {
+    let invalid = || "`url` must be an http(s) address, such as \"https://host/path\"".to_owned();
+    let mut url = Url::parse(text).map_err(|_| invalid())?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("`url` must not contain a user or a password; use `auth`".to_owned());
+    }
+    url.set_fragment(None);
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(invalid());
+    }
+    let uri = url.as_str().parse().map_err(|_| invalid())?;
+    Ok((url, uri))
+}
+
+fn token_header(auth: &AuthKind) -> Result<Option<HeaderName>, String> {
+    let AuthKind::Header(name) = auth else { return Ok(None) };
+    let name = HeaderName::try_from(name).map_err(|_| format!("`auth`: invalid header name {name:?}"))?;
+    match FRAMING.contains(&name) {
+        false => Ok(Some(name)),
+        true => Err(format!("`auth`: importer sets the header `{name}`; choose another")),
+    }
+}
+
+/// Reads the headers of every request. Marks them as sensitive, so that no log shows them.
+fn headers(wanted: BTreeMap<String, String>, token: Option<&HeaderName>) -> Result<HeaderMap, String> {
+    let json = HeaderValue::from_static("application/json");
+    let mut headers = HeaderMap::new();
+    for (name, value) in wanted {
+        let name = HeaderName::try_from(&name).map_err(|_| format!("`headers`: invalid name {name:?}"))?;
+        if CREDENTIALS.contains(&name) || token == Some(&name) {
+            return Err(format!(
+                "`headers`: `{name}` carries credentials, which must not be in the state file; remove it and use `auth`"
+            ));
+        }
+        if FRAMING.contains(&name) {
+            return Err(format!("`headers`: importer sets `{name}`; remove it"));
+        }
+        let invalid = || format!("`headers`: the value of `{name}` contains an invalid character");
+        let mut value = HeaderValue::from_str(&value).map_err(|_| invalid())?;
+        value.set_sensitive(true);
+        if headers.insert(&name, value).is_some() {
+            return Err(format!("`headers`: duplicate header `{name}`; remove one"));
+        }
+    }
+    for name in [CONTENT_TYPE, ACCEPT] {
+        headers.entry(name).or_insert_with(|| json.clone());
+    }
+    Ok(headers)
+}
+
+/// Makes the rules of the statuses that the entry lists. The lists of the entry precede the defaults, and
+/// these the rules of every account. With its own `accept`, no other success counts.
+///
+/// # Errors
+///
+/// A status is in two lists.
+fn rules(
+    accept: Option<Vec<Statuses>>,
+    reject: Option<Vec<Statuses>>,
+    retry: &[Statuses],
+) -> Result<Rules, String> {
+    let contains =
+        |list: &[Statuses], status: u16| list.iter().any(|Statuses(range)| range.contains(&status));
+    let (accepts, rejects) = (accept.as_deref().unwrap_or(&[]), reject.as_deref().unwrap_or(&[]));
+    let mut rules = Vec::new();
+    for status in FINAL {
+        let lists = [("accept", accepts), ("reject", rejects), ("retry", retry)];
+        let named: Vec<&str> =
+            lists.iter().filter(|(_, list)| contains(list, status)).map(|(name, _)| *name).collect();
+        let verdict = match named[..] {
+            ["accept"] => Verdict::Accepted,
+            ["reject"] => Verdict::ContentRefused,
+            ["retry"] => again(status),
+            [one, other, ..] => return Err(format!("status {status} is in `{one}` and in `{other}`")),
+            _ if accept.is_some() && (200..=299).contains(&status) => Verdict::Refused,
+            _ if reject.is_none() && REJECT.contains(&status) => Verdict::ContentRefused,
+            _ => continue,
+        };
+        rules.push(Rule::status(status, verdict));
+    }
+    Ok(Rules::new(rules))
+}
+
+/// Returns the verdict on a status that is to be retried: that of every account if it is such a verdict, so that
+/// a status for throttling still pauses the account.
+fn again(status: u16) -> Verdict {
+    match Rules::default().verdict(status, || true) {
+        verdict @ (Verdict::Throttled | Verdict::Overloaded | Verdict::TooSlow) => verdict,
+        _ => Verdict::Temporary,
+    }
+}
+
+/// Reads where an answer reports the outcome of each record.
+fn results(settings: ResultSettings) -> Result<Results, String> {
+    let ResultSettings { path, status, accepted, retry, reason } = settings;
+    let accepted =
+        accepted.unwrap_or_else(|| ACCEPTED.into_iter().map(Word::text).chain([Word::flag(true)]).collect());
+    if let Some(word) = accepted.iter().find(|word| retry.contains(word)) {
+        return Err(format!("`results`: {word} is in `accepted` and in `retry`"));
+    }
+    Ok(Results { path, status, accepted, retry, reason })
+}

@@ -1,0 +1,465 @@
+//! The sink `http` by itself: its settings, its requests, and what it makes of every kind of answer.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use http::StatusCode;
+use importer::{
+    base::{adapter::Chosen, fault::Fault, record::Payload},
+    net::{Caller, Request, Response, Transport, TransportError, Unopened},
+    sink::{self, Delivery, SinkContext, SinkSpec},
+};
+use serde_json::{Value, json, value::to_raw_value};
+use tokio::time::Instant;
+
+use crate::contract::{Always, HOOK, doors, prepared, sink};
+
+/// Returns the settings of the sink with these in addition.
+fn with(more: Value) -> Value {
+    let mut settings = json!({"type": "http", "url": HOOK, "auth": "bearer"});
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    settings
+}
+
+// ---- Settings ----
+
+/// Returns the error of these settings, with these variables in addition to the keys.
+fn refusal(settings: &Value, variables: &'static [(&str, &str)]) -> String {
+    let context = SinkContext {
+        list_id: "a",
+        folder: Path::new("."),
+        items_per_request: 100,
+        caller: Caller::new("a", false),
+    };
+    let doors = doors(Arc::new(Always(200, "")), variables);
+    match sink::open(Chosen::of(settings, ""), context, &doors) {
+        Ok(_) => panic!("{settings} is accepted"),
+        Err(Unopened::Settings(why)) => why,
+        Err(Unopened::Account(refused)) => refused.to_string(),
+    }
+}
+
+#[test]
+fn an_invalid_setting_is_named_with_what_is_valid_and_without_the_address() {
+    let results = |more: Value| {
+        let mut results = json!({"path": "results", "status": "status"});
+        results.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"results": results})
+    };
+    for (more, why) in [
+        (
+            json!({"url": "ftp://s3cr3t/path"}),
+            "http: `url` must be an http(s) address, such as \"https://host/path\"",
+        ),
+        (json!({"url": "/s3cr3t"}), "http: `url` must be an http(s) address, such as \"https://host/path\""),
+        (
+            json!({"url": "https://ada:s3cr3t@host/"}),
+            "http: `url` must not contain a user or a password; use `auth`",
+        ),
+        (
+            json!({"method": "GET"}),
+            "http: `method`: unknown variant `GET`, expected one of `POST`, `PUT`, `PATCH`",
+        ),
+        (json!({"body": "lines"}), "http: `body`: unknown variant `lines`, expected `array` or `object`"),
+        (
+            json!({"headers": {"Authorization": "Bearer s3cr3t"}}),
+            "http: `headers`: `authorization` carries credentials, which must not be in the state file; remove it and use `auth`",
+        ),
+        (
+            json!({"headers": {"cookie": "s3cr3t"}}),
+            "http: `headers`: `cookie` carries credentials, which must not be in the state file; remove it and use `auth`",
+        ),
+        (
+            json!({"headers": {"Proxy-Authorization": "s3cr3t"}}),
+            "http: `headers`: `proxy-authorization` carries credentials, which must not be in the state file; remove it and use `auth`",
+        ),
+        (
+            json!({"auth": {"header": "X-Api-Key"}, "headers": {"x-api-key": "s3cr3t"}}),
+            "http: `headers`: `x-api-key` carries credentials, which must not be in the state file; remove it and use `auth`",
+        ),
+        (json!({"headers": {"Host": "s3cr3t"}}), "http: `headers`: importer sets `host`; remove it"),
+        (json!({"headers": {"X A": "s3cr3t"}}), "http: `headers`: invalid name \"X A\""),
+        (
+            json!({"headers": {"X-A": "s3cr3t\n"}}),
+            "http: `headers`: the value of `x-a` contains an invalid character",
+        ),
+        (
+            json!({"headers": {"X-A": "s3cr3t", "x-a": ""}}),
+            "http: `headers`: duplicate header `x-a`; remove one",
+        ),
+        (
+            json!({"auth": "token"}),
+            "http: `auth`: unknown variant `token`, expected one of `none`, `basic`, `bearer`, `header`",
+        ),
+        (json!({"auth": {"header": "X A"}}), "http: `auth`: invalid header name \"X A\""),
+        (
+            json!({"auth": {"header": "Host"}}),
+            "http: `auth`: importer sets the header `host`; choose another",
+        ),
+        (
+            json!({"accept": [700]}),
+            "http: `accept[0]`: invalid status 700; use a number from 200 to 599, or a range such as \"500-599\"",
+        ),
+        (
+            json!({"retry": ["599-500"]}),
+            "http: `retry[0]`: invalid status \"599-500\"; use a number from 200 to 599, or a range such as \"500-599\"",
+        ),
+        (json!({"accept": [409], "reject": ["400-499"]}), "http: status 409 is in `accept` and in `reject`"),
+        (json!({"reject": [503], "retry": ["500-599"]}), "http: status 503 is in `reject` and in `retry`"),
+        (
+            results(json!({"accepted": ["Done"], "retry": ["done"]})),
+            "http: `results`: \"done\" is in `accepted` and in `retry`",
+        ),
+        (
+            results(json!({"accepted": [200]})),
+            "http: `results.accepted[0]`: invalid outcome 200; use a text, true, false or null",
+        ),
+        (json!({"results": {"path": "results"}}), "http: `results`: missing field `status`"),
+        (json!({"rate": 0}), "http: `rate` must be from 0.001 to 1000 requests per second; found 0"),
+        (json!({"batch_size": 1001}), "`batch_size` of http must be from 1 to 1000; found 1001"),
+        (json!({"batch_size": 2, "body": "object"}), "`batch_size` of http must be from 1 to 1; found 2"),
+    ] {
+        assert_eq!(refusal(&with(more), &[]), why);
+    }
+    let missing = refusal(&json!("http"), &[]);
+    assert_eq!(missing, "http: missing field `url`");
+}
+
+#[test]
+fn a_missing_credential_is_named() {
+    for (auth, variables, why) in [
+        (json!("bearer"), &[("HTTP_SINK_TOKEN", "")][..], "`HTTP_SINK_TOKEN` is not set"),
+        (json!({"header": "X-Key"}), &[("HTTP_SINK_TOKEN", "")], "`HTTP_SINK_TOKEN` is not set"),
+        (json!("basic"), &[("HTTP_SINK_PASSWORD", "p")], "`HTTP_SINK_USER` is not set"),
+        (json!("basic"), &[("HTTP_SINK_USER", "u")], "`HTTP_SINK_PASSWORD` is not set"),
+        (
+            json!("basic"),
+            &[("HTTP_SINK_USER", "u:v"), ("HTTP_SINK_PASSWORD", "p")],
+            "`HTTP_SINK_USER` must not contain a colon",
+        ),
+    ] {
+        let found = refusal(&with(json!({"auth": auth})), variables);
+        assert!(found.starts_with(why), "{found}");
+    }
+}
+
+// ---- Requests ----
+
+/// Keeps the requests, with the time since its start, and accepts them.
+struct Kept {
+    requests: Mutex<Vec<(Request, Duration)>>,
+    start: Instant,
+}
+
+impl Kept {
+    fn start() -> Arc<Self> {
+        Arc::new(Kept { requests: Mutex::default(), start: Instant::now() })
+    }
+}
+
+impl Transport for Kept {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
+        self.requests.lock().unwrap().push((request, self.start.elapsed()));
+        Box::pin(async { Ok(Response::default()) })
+    }
+}
+
+fn payload(key: &str, body: Option<Value>) -> Payload {
+    Payload { key: key.into(), body: body.map(|body| to_raw_value(&body).unwrap()) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_has_the_method_address_headers_and_credentials_of_its_entry() {
+    const BASIC: &[(&str, &str)] = &[("HTTP_SINK_USER", "ada"), ("HTTP_SINK_PASSWORD", "pässword")];
+    let basic = "Basic YWRhOnDDpHNzd29yZA==";
+    for (more, method, header, value) in [
+        (json!({}), "POST", "authorization", Some("Bearer s3cr3t-us1")),
+        (json!({"auth": "basic", "method": "PUT"}), "PUT", "authorization", Some(basic)),
+        (json!({"auth": {"header": "X-Api-Key"}}), "POST", "x-api-key", Some("s3cr3t-us1")),
+        (json!({"auth": "none", "method": "PATCH"}), "PATCH", "authorization", None),
+        (json!({"headers": {"X-Tenant": "acme"}}), "POST", "x-tenant", Some("acme")),
+        (
+            json!({"headers": {"Content-Type": "application/x"}}),
+            "POST",
+            "content-type",
+            Some("application/x"),
+        ),
+        (json!({}), "POST", "content-type", Some("application/json")),
+    ] {
+        let kept = Kept::start();
+        let sink = sink(with(more), Path::new("."), &doors(kept.clone(), BASIC)).sink;
+        let batch = [payload("1", Some(json!({"id": 1}))), payload("2", None)];
+        let batch = batch.map(|payload| sink.prepare(&payload).unwrap());
+        sink.deliver(&batch).await.unwrap();
+        let (request, _) = kept.requests.lock().unwrap().pop().unwrap();
+        assert_eq!((request.method().as_str(), request.uri().to_string().as_str()), (method, HOOK));
+        assert_eq!(request.headers().get(header).map(|value| value.to_str().unwrap()), value, "{header}");
+        assert_eq!(request.body(), r#"[{"id":1},{"deleted":true,"key":"2"}]"#);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_may_be_a_single_record() {
+    let kept = Kept::start();
+    let sink::Opened { sink, spec } =
+        sink(with(json!({"body": "object"})), Path::new("."), &doors(kept.clone(), &[]));
+    assert_eq!(spec.limits.records, 1);
+    sink.deliver(&[sink.prepare(&payload("1", Some(json!({"id": 1})))).unwrap()]).await.unwrap();
+    assert_eq!(kept.requests.lock().unwrap()[0].0.body(), r#"{"id":1}"#);
+}
+
+#[tokio::test]
+async fn a_batch_has_at_most_1000_records_and_its_request_at_most_5_mb() {
+    for (more, records) in
+        [(json!({}), 1000), (json!({"batch_size": 20}), 20), (json!({"body": "object"}), 1)]
+    {
+        let limits = spec(more.clone(), &[]).limits;
+        assert_eq!((limits.records, limits.in_flight, limits.linger), (records, 4, None), "{more}");
+        // The brackets of an array, and a comma between two records.
+        let framing = if records == 1 { 2 } else { 1001 };
+        assert_eq!(limits.bytes, Some(5_000_000 - framing), "{more}");
+    }
+}
+
+fn spec(more: Value, variables: &'static [(&str, &str)]) -> SinkSpec {
+    sink(with(more), Path::new("."), &doors(Arc::new(Always(200, "")), variables)).spec
+}
+
+#[tokio::test]
+async fn another_address_header_or_key_is_another_destination_and_how_answers_are_judged_is_not() {
+    let place = |more| spec(more, &[]).place.reveal().to_owned();
+    let mut places = vec![
+        place(json!({})),
+        place(json!({"url": "https://receiver.example.org/hooks/other"})),
+        place(json!({"headers": {"X-Tenant": "acme"}})),
+        place(json!({"auth": "none"})),
+        spec(json!({}), &[("HTTP_SINK_TOKEN", "another")]).place.reveal().to_owned(),
+        spec(json!({"auth": "basic"}), &[("HTTP_SINK_USER", "u"), ("HTTP_SINK_PASSWORD", "p")])
+            .place
+            .reveal()
+            .to_owned(),
+        spec(json!({"auth": "basic"}), &[("HTTP_SINK_USER", "v"), ("HTTP_SINK_PASSWORD", "p")])
+            .place
+            .reveal()
+            .to_owned(),
+    ];
+    assert_eq!(places[0], place(json!({"retry": [404], "rate": 5, "count": "n", "method": "PUT"})));
+    places.sort_unstable();
+    places.dedup();
+    assert_eq!(places.len(), 7);
+    let renewed = spec(json!({}), &[("HTTP_SINK_TOKEN", "another")]);
+    assert_eq!(renewed.address, spec(json!({}), &[]).address, "a hold outlives a renewed key");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_entries_of_an_address_share_its_rate() {
+    let kept = Kept::start();
+    let doors = doors(kept.clone(), &[]);
+    let open = |path: &str| {
+        let url = format!("https://receiver.example.org/{path}");
+        sink(with(json!({"url": url, "rate": 0.5})), Path::new("."), &doors).sink
+    };
+    let (one, other) = (open("one"), open("other"));
+    let batch = prepared(one.as_ref(), 1);
+    for _ in 0..3 {
+        let (one, other) = tokio::join!(one.deliver(&batch), other.deliver(&batch));
+        one.and(other).unwrap();
+    }
+    let last = kept.requests.lock().unwrap().last().unwrap().1;
+    assert!(last >= Duration::from_secs(10), "six requests, two seconds apart: {last:?}");
+}
+
+// ---- Answers ----
+
+/// Describes the outcome of a batch of two records that is answered in this way.
+async fn outcome(more: Value, status: u16, body: &'static str) -> String {
+    let start = Instant::now();
+    let sink = sink(with(more), Path::new("."), &doors(Arc::new(Always(status, body)), &[])).sink;
+    match sink.deliver(&prepared(sink.as_ref(), 2)).await {
+        Ok(Delivery { rejected, retry, .. }) if rejected.is_empty() && retry.is_empty() => "accepted".into(),
+        Ok(Delivery { rejected, retry, .. }) => {
+            let rejected = rejected.into_iter().map(|(at, rejection)| {
+                assert_eq!(rejection.reason, "refused");
+                format!("{at}: {}", rejection.detail.unwrap())
+            });
+            let retry = retry.into_iter().map(|at| format!("{at}: retry"));
+            rejected.chain(retry).collect::<Vec<_>>().join("; ")
+        }
+        Err(Fault::TooLarge(_)) => "split".into(),
+        Err(Fault::List(problem)) => {
+            let text = problem.to_string();
+            assert!(!text.contains("s3cr3t") && !text.contains("ada@"), "{text}");
+            let Some((_, why)) = text.split_once("to receiver.example.org: ") else { panic!("{text}") };
+            match start.elapsed() > Duration::from_secs(10) {
+                true => format!("retried: {}", why.split(" (tried 6 times").next().unwrap()),
+                false => format!("final: {why}"),
+            }
+        }
+        Err(fault) => panic!("{fault:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_accepted_answer_that_reports_an_error_or_does_not_confirm_the_batch_is_no_success() {
+    let results = || json!({"results": {"path": "data.items", "status": "status", "reason": "error"}});
+    let words = || json!({"results": {"path": "", "status": "s.0", "accepted": ["Stored", null], "retry": ["busy", false]}});
+    let count = || json!({"count": "n"});
+    for (more, body, expected) in [
+        // Without `results` and `count`.
+        (json!({}), "", "accepted"),
+        (json!({}), "ok", "accepted"),
+        (json!({}), "null", "accepted"),
+        (json!({}), r#"{"ok": true, "error": null, "errors": []}"#, "accepted"),
+        (json!({}), "[]", "accepted"),
+        (
+            json!({}),
+            "<html>maintenance</html>",
+            "retried: receiver.example.org's response is a page, not an answer",
+        ),
+        (
+            json!({}),
+            r#"{"ok": tr"#,
+            "retried: receiver.example.org's response can't be read: unexpected JSON at line 1 column 9",
+        ),
+        (json!({}), "Error", "retried: receiver.example.org accepted the request and reports an error"),
+        (
+            json!({}),
+            r#"{"error": "quota of ada@example.com with s3cr3t-us1"}"#,
+            "retried: receiver.example.org accepted the request and reports an error: quota of <address> with ***",
+        ),
+        (
+            json!({}),
+            r#"{"success": false}"#,
+            "retried: receiver.example.org accepted the request and reports an error: `success` is false",
+        ),
+        (
+            json!({}),
+            r#"{"status": "failed"}"#,
+            "retried: receiver.example.org accepted the request and reports an error: `status` is failed",
+        ),
+        (
+            json!({}),
+            r#"{"status": 500, "message": "Down"}"#,
+            "retried: receiver.example.org accepted the request and reports an error: down",
+        ),
+        // `count`.
+        (count(), r#"{"n": 2}"#, "accepted"),
+        (
+            count(),
+            r#"{"n": 1}"#,
+            "retried: receiver.example.org's response does not confirm 2 records at `n`",
+        ),
+        (
+            count(),
+            r#"{"n": "2"}"#,
+            "retried: receiver.example.org's response does not confirm 2 records at `n`",
+        ),
+        (count(), "", "retried: receiver.example.org's response does not confirm 2 records at `n`"),
+        // `results`.
+        (results(), r#"{"data": {"items": [{"status": 201}, {"status": "OK"}]}}"#, "accepted"),
+        (results(), r#"{"data": {"items": [{"status": true}, {"status": " Updated"}]}}"#, "accepted"),
+        (results(), r#"{"data": {"items": [{"status": 503}, {"status": 429}]}}"#, "0: retry; 1: retry"),
+        (
+            results(),
+            r#"{"data": {"items": [{"status": 422, "error": "no s3cr3t-us1 of ada@example.com"}, {"status": "bad"}]}}"#,
+            "0: receiver.example.org rejected the record: 422 unprocessable entity: no *** of <address>; 1: receiver.example.org rejected the record: bad",
+        ),
+        (
+            results(),
+            r#"{"data": {"items": [{"status": 404}, {"status": 700}]}}"#,
+            "0: receiver.example.org rejected the record: 404 not found; 1: receiver.example.org rejected the record: 700",
+        ),
+        (
+            results(),
+            r#"{"data": {"items": [{"status": false}, {}]}}"#,
+            "0: receiver.example.org rejected the record; 1: receiver.example.org rejected the record",
+        ),
+        // An error that an item explains is no contradiction; one that none explains is.
+        (
+            results(),
+            r#"{"errors": true, "data": {"items": [{"status": "ok"}, {"status": 429}]}}"#,
+            "1: retry",
+        ),
+        (
+            results(),
+            r#"{"errors": true, "data": {"items": [{"status": "ok"}, {"status": "ok"}]}}"#,
+            "retried: receiver.example.org accepted the request and reports an error",
+        ),
+        (results(), "", "retried: receiver.example.org's response has no array at `data.items`"),
+        (
+            results(),
+            r#"{"data": {"items": {}}}"#,
+            "retried: receiver.example.org's response has no array at `data.items`",
+        ),
+        (
+            results(),
+            r#"{"data": {"items": [{"status": "ok"}]}}"#,
+            "retried: receiver.example.org's response has 1 items at `data.items` for 2 records",
+        ),
+        (
+            results(),
+            r#"{"data": {"items": [{"status": 422}, {"status": 422}, {"status": 422}]}}"#,
+            "retried: receiver.example.org's response has 3 items at `data.items` for 2 records",
+        ),
+        (words(), r#"[{"s": ["STORED"]}, {}]"#, "accepted"),
+        (
+            words(),
+            r#"[{"s": [false]}, {"s": ["ok"]}]"#,
+            "1: receiver.example.org rejected the record: ok; 0: retry",
+        ),
+    ] {
+        assert_eq!(outcome(more.clone(), 200, body).await, expected, "{more} {body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lists_of_an_entry_decide_what_a_status_means() {
+    for (more, status, expected) in [
+        (json!({"accept": [409]}), 409, "accepted"),
+        (json!({"accept": ["200-202", 302]}), 302, "accepted"),
+        (json!({"accept": [200]}), 202, "final: receiver.example.org returned 202 accepted"),
+        (json!({"reject": [404]}), 404, "split"),
+        (json!({"reject": [404]}), 400, "final: receiver.example.org returned 400 bad request"),
+        (json!({"retry": [404]}), 404, "retried: receiver.example.org returned 404 not found"),
+        (json!({"retry": [404]}), 500, "retried: receiver.example.org returned 500 internal server error"),
+        (json!({"retry": [400]}), 400, "retried: receiver.example.org returned 400 bad request"),
+        (json!({"retry": [429]}), 429, "retried: receiver.example.org returned 429 too many requests"),
+        (json!({"reject": [500]}), 500, "split"),
+        (
+            json!({}),
+            401,
+            "final: receiver.example.org returned 401 unauthorized (check the key in `HTTP_SINK_TOKEN`)",
+        ),
+        (
+            json!({}),
+            301,
+            "final: receiver.example.org returned 301 moved permanently (redirects are not followed, to protect the key; check `sink.url`)",
+        ),
+        (json!({}), 404, "final: receiver.example.org returned 404 not found (check `sink.url`)"),
+        (
+            json!({}),
+            0,
+            "retried: no complete response from receiver.example.org at https://receiver.example.org: ",
+        ),
+    ] {
+        assert_eq!(outcome(more.clone(), status, "").await, expected, "{more} {status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_reaches_the_address_and_accepts_any_answer_but_a_refusal_and_an_error_of_the_server() {
+    for status in StatusCode::OK.as_u16()..=599 {
+        let sink = sink(with(json!({})), Path::new("."), &doors(Arc::new(Always(status, "")), &[])).sink;
+        let refused = matches!(status, 401 | 403 | 407 | 500..);
+        assert_eq!(sink.check().await.is_err(), refused, "{status}");
+    }
+    let kept = Kept::start();
+    sink(with(json!({})), Path::new("."), &doors(kept.clone(), &[])).sink.check().await.unwrap();
+    let (request, _) = kept.requests.lock().unwrap().pop().unwrap();
+    assert_eq!((request.method().as_str(), request.uri().to_string().as_str()), ("HEAD", HOOK));
+    assert_eq!(request.headers()["authorization"], "Bearer s3cr3t-us1");
+}
