@@ -13,8 +13,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use importer::{
     app::wiring::{Adapters, Keys, VOCABULARY},
     base::{clock::Clock, fault::Fault, time},
-    controller::{self, Mode, Tools, Verdict, watch::Watch},
-    engine::confirm::Confirm,
+    controller::{self, Mode, Open, Tools, Verdict, watch::Watch},
+    engine::{confirm::Confirm, plan::Pipeline},
     net::Transport,
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member, when_i_work},
     state::{
@@ -68,6 +68,9 @@ pub const KEYS: [(&str, &str); 5] = [
     ("WHEN_I_WORK_PASSWORD", when_i_work::PASSWORD),
 ];
 
+/// Changes the pipelines that a world opens.
+type Change = Arc<dyn Fn(Pipeline) -> Pipeline + Send + Sync>;
+
 pub struct World {
     pub clock: Arc<dyn Clock>,
     pub sandbox: Arc<Sandbox>,
@@ -79,6 +82,7 @@ pub struct World {
     fresh: bool,
     variables: Vec<(&'static str, &'static str)>,
     confirm: Option<Confirm>,
+    change: Option<Change>,
     /// Sees every request of the program.
     witness: Arc<Witness>,
     runs: Runs,
@@ -106,6 +110,7 @@ impl World {
             changes: Mutex::default(),
             variables: vec![],
             confirm: None,
+            change: None,
             log: Log::start(),
         }
     }
@@ -124,6 +129,12 @@ impl World {
     /// Sets the transport between the program and the sandbox.
     pub fn through<T: Transport + 'static>(mut self, transport: impl FnOnce(Arc<Sandbox>) -> T) -> Self {
         self.transport = Arc::new(transport(self.sandbox.clone()));
+        self
+    }
+
+    /// Sets a change of all pipelines that the program opens.
+    pub fn opening(mut self, change: impl Fn(Pipeline) -> Pipeline + Send + Sync + 'static) -> Self {
+        self.change = Some(Arc::new(change));
         self
     }
 
@@ -177,11 +188,19 @@ impl World {
         Tools {
             state: StateFile::open(self.folder.path(), self.clock.clone(), VOCABULARY).unwrap(),
             clock: self.clock.clone(),
-            open: adapters.opener(),
+            open: self.opener(adapters),
             watch: Watch::manual(changes),
             fresh: self.fresh,
             confirm: self.confirm.clone(),
             stop,
+        }
+    }
+
+    fn opener(&self, adapters: Adapters) -> Open {
+        let open = adapters.opener();
+        match self.change.clone() {
+            None => open,
+            Some(change) => Box::new(move |request| open(request).map(&*change)),
         }
     }
 

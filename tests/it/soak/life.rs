@@ -15,9 +15,13 @@ use importer::{
 };
 use tokio::time::sleep;
 
+use super::decorators::{Batches, Decorators, Reading};
 use crate::support::{World, hours};
 
 pub const LIST: &str = "soak1";
+
+/// Bounds of the size of a list whose records are delivered one by one.
+const FEW_MEMBERS: Range<u64> = 40..120;
 
 /// A world before it is lived through.
 pub struct Life {
@@ -44,11 +48,34 @@ impl Life {
         Life { faults, odds, quirks, cuts: 0.7, members }
     }
 
+    /// Adds the decorators of this seed, if it has any, to [`Self::of`].
+    pub fn decorated(seed: u64, members: Range<u64>) -> Self {
+        let mut life = Life::of(seed, members);
+        let Some(decorators) = Decorators::of(seed) else { return life };
+        if decorators.batches == Batches::Linger(Duration::ZERO) {
+            life.members = FEW_MEMBERS;
+        }
+        if decorators.reading != Reading::ByOffset {
+            // These decorators know neither caps nor wrong totals, and only a walk by offset leaves rows out.
+            (life.quirks.cap, life.quirks.total) = (None, Totals::Right);
+            life.odds.leave_nothing_out();
+        }
+        if let Reading::ByShard(_) = decorators.reading {
+            (life.faults.date_ahead, life.faults.date_jump) = (TimeDelta::zero(), None);
+        }
+        life.odds.decorators = Some(decorators);
+        life
+    }
+
     /// Runs a load and an incremental sync while the list changes, then one more sync without changes. Afterwards no member is
     /// missing or outdated.
     pub async fn live(self) -> World {
         let Life { faults, odds, quirks, cuts, members } = self;
         let (world, seed) = (World::new(), faults.seed);
+        let world = match odds.decorators {
+            None => world,
+            Some(decorators) => world.opening(decorators.decorate()),
+        };
         let mut random = Rng::with_seed(seed);
         // The program's own chance, too: the waits before it tries again.
         fastrand::seed(seed);
@@ -88,6 +115,7 @@ pub struct Odds {
     pub pauses: bool,
     /// Rows that a full load leaves out.
     pub start_offset: u64,
+    pub decorators: Option<Decorators>,
 }
 
 impl Odds {
@@ -107,7 +135,13 @@ impl Odds {
         );
         let second = format!(r#"{{"list_id": "{LIST}", "sink": "ndjson", "allow_mass_change": true}}"#);
         let second = one_in(random, 5).then(|| &*second.leak());
-        Odds { entry, second, pauses: one_in(random, 4), start_offset }
+        Odds { entry, second, pauses: one_in(random, 4), start_offset, decorators: None }
+    }
+
+    /// Removes the `start_offset`.
+    pub fn leave_nothing_out(&mut self) {
+        self.entry = self.entry.replace("\"start_offset\"", "\"x-start\"");
+        self.start_offset = 0;
     }
 
     fn state(&self) -> String {

@@ -1,0 +1,125 @@
+//! Decorators around the real adapters of a world, so that the soak also covers sinks and sources that the crate does not
+//! have yet. A decorator is never the reason why a record is lost: the end condition of the soak stays as it is.
+
+mod sinks;
+mod sources;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use importer::{engine::plan::Pipeline, sink::Settles, source::Source};
+
+use self::{
+    sinks::{AtClose, Throttled},
+    sources::{ByCursor, ByShard},
+};
+
+/// Separates the choice of decorators from all other choices of a seed, so that its world stays as it was.
+const OWN: u64 = 0x5eed_0dec_0000_0001;
+
+/// The decorators of a world; at least one of the three differs from its first variant.
+#[derive(Debug, Clone, Copy)]
+pub struct Decorators {
+    seed: u64,
+    pub settling: Settling,
+    pub batches: Batches,
+    pub reading: Reading,
+}
+
+/// How the sink reports the outcome of its batches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Settling {
+    Plain,
+    /// It accepts single payloads later: this share of them, each time.
+    Throttles(f64),
+    /// It delivers everything at its close, which fails with this probability.
+    AtClose {
+        failing: f64,
+    },
+}
+
+/// The limits of the sink's batches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Batches {
+    Plain,
+    /// A batch waits for more records no longer than this. Zero: every record is delivered alone.
+    Linger(Duration),
+    /// Upper bound of the encoded payloads, in bytes.
+    Bytes(usize),
+}
+
+/// How the list is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// By offset, as the source reads it.
+    ByOffset,
+    /// By cursor over changes.
+    ByCursor,
+    /// As a stream with this number of shards.
+    ByShard(usize),
+}
+
+impl Decorators {
+    /// Returns the decorators of this seed; two thirds of the seeds have none.
+    pub fn of(seed: u64) -> Option<Self> {
+        let mut random = Rng::with_seed(seed ^ OWN);
+        if random.u32(..3) > 0 {
+            return None;
+        }
+        loop {
+            let settling = match random.u32(..6) {
+                0..2 => Settling::Throttles(0.05 + 0.3 * random.f64()),
+                2..4 => Settling::AtClose { failing: 0.4 * random.f64() },
+                _ => Settling::Plain,
+            };
+            let batches = match random.u32(..6) {
+                0 => Batches::Linger(Duration::from_millis(random.u64(100..800))),
+                1 => Batches::Linger(Duration::ZERO),
+                2 => Batches::Bytes(random.usize(3_000..20_000)),
+                _ => Batches::Plain,
+            };
+            let reading = match random.u32(..6) {
+                0..2 => Reading::ByCursor,
+                2 => Reading::ByShard(random.usize(1..4)),
+                _ => Reading::ByOffset,
+            };
+            let decorators = Decorators { seed, settling, batches, reading };
+            if (settling, batches, reading) != (Settling::Plain, Batches::Plain, Reading::ByOffset) {
+                return Some(decorators);
+            }
+        }
+    }
+
+    /// Returns the function that decorates each pipeline of a world.
+    pub fn decorate(self) -> impl Fn(Pipeline) -> Pipeline + Send + Sync + 'static {
+        let random = Arc::new(Mutex::new(Rng::with_seed(self.seed ^ OWN)));
+        move |pipeline| self.decorated(pipeline, &random)
+    }
+
+    fn decorated(self, mut pipeline: Pipeline, random: &Arc<Mutex<Rng>>) -> Pipeline {
+        match self.batches {
+            Batches::Plain => {}
+            Batches::Linger(linger) => pipeline.spec.limits.linger = Some(linger),
+            Batches::Bytes(bytes) => pipeline.spec.limits.bytes = Some(bytes),
+        }
+        let (sink, random) = (Arc::clone(&pipeline.sink), Arc::clone(random));
+        match self.settling {
+            Settling::Plain => {}
+            Settling::Throttles(share) => pipeline.sink = Arc::new(Throttled { sink, random, share }),
+            Settling::AtClose { failing } => {
+                pipeline.spec.settles = Settles::AtClose;
+                pipeline.sink = Arc::new(AtClose::new(sink, random, pipeline.spec.limits, failing));
+            }
+        }
+        let source = pipeline.source;
+        let source: Box<dyn Source> = match self.reading {
+            Reading::ByOffset => source,
+            Reading::ByCursor => Box::new(ByCursor(source)),
+            Reading::ByShard(shards) => Box::new(ByShard { source, shards }),
+        };
+        Pipeline { source, ..pipeline }
+    }
+}
