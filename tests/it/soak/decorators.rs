@@ -13,7 +13,7 @@ use fastrand::Rng;
 use importer::{engine::plan::Pipeline, sink::Settles, source::Source};
 
 use self::{
-    sinks::{AtClose, Throttled},
+    sinks::{AtClose, Limited, Throttled},
     sources::{ByCursor, ByShard},
 };
 
@@ -114,6 +114,7 @@ impl Decorators {
                 pipeline.sink = Arc::new(AtClose::new(sink, random, pipeline.spec.limits, failing));
             }
         }
+        pipeline.sink = Arc::new(Limited { sink: pipeline.sink, limits: pipeline.spec.limits });
         let source = pipeline.source;
         let source: Box<dyn Source> = match self.reading {
             Reading::ByOffset => source,
@@ -122,4 +123,24 @@ impl Decorators {
         };
         Pipeline { source, ..pipeline }
     }
+}
+
+/// The soak tries 24 worlds by default.
+#[test]
+fn a_third_of_the_worlds_is_decorated_and_every_kind_of_decorator_occurs_often() {
+    let decorators: Vec<Decorators> = (1..=1200).filter_map(Decorators::of).collect();
+    assert!((350..450).contains(&decorators.len()), "{}", decorators.len());
+    let count = |is: fn(&Decorators) -> bool| decorators.iter().filter(|these| is(these)).count();
+    let kinds = [
+        count(|these| matches!(these.settling, Settling::Throttles(_))),
+        count(|these| matches!(these.settling, Settling::AtClose { .. })),
+        count(|these| these.batches == Batches::Linger(Duration::ZERO)),
+        count(|these| matches!(these.batches, Batches::Linger(linger) if !linger.is_zero())),
+        count(|these| matches!(these.batches, Batches::Bytes(_))),
+        count(|these| these.reading == Reading::ByCursor),
+        count(|these| matches!(these.reading, Reading::ByShard(_))),
+    ];
+    assert!(kinds.iter().all(|worlds| *worlds > 40), "{kinds:?}");
+    let early: Vec<Decorators> = (1..=24).filter_map(Decorators::of).collect();
+    assert!(early.len() >= 5, "{early:?}");
 }

@@ -17,6 +17,39 @@ use tokio::time::sleep;
 /// Time of a call that reaches no service.
 const LATENCY: Duration = Duration::from_millis(50);
 
+/// A sink that checks that every batch is within its limits.
+pub struct Limited {
+    pub sink: Arc<dyn Sink>,
+    pub limits: BatchLimits,
+}
+
+impl Sink for Limited {
+    fn spec(&self) -> SinkSpec {
+        self.sink.spec()
+    }
+
+    fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
+        self.sink.prepare(payload)
+    }
+
+    fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {
+        let BatchLimits { records, bytes, linger, .. } = self.limits;
+        let most = if linger == Some(Duration::ZERO) { 1 } else { records };
+        assert!((1..=most).contains(&batch.len()), "{} records, {:?}", batch.len(), self.limits);
+        let size: usize = batch.iter().map(|prepared| prepared.bytes.len()).sum();
+        assert!(bytes.is_none_or(|most| size <= most), "{size} bytes, {:?}", self.limits);
+        self.sink.deliver(batch)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        self.sink.close()
+    }
+
+    fn deferred_errors(&self) -> Option<&dyn DeferredErrors> {
+        self.sink.deferred_errors()
+    }
+}
+
 /// A sink that accepts some payloads of a batch later, as a stream with a limit for each of its parts does.
 pub struct Throttled {
     pub sink: Arc<dyn Sink>,
