@@ -93,6 +93,11 @@ impl Decorators {
         }
     }
 
+    /// Returns whether the list is read as a stream.
+    pub fn streams(self) -> bool {
+        matches!(self.reading, Reading::ByShard(_))
+    }
+
     /// Returns the function that decorates each pipeline of a world.
     pub fn decorate(self) -> impl Fn(Pipeline) -> Pipeline + Send + Sync + 'static {
         let random = Arc::new(Mutex::new(Rng::with_seed(self.seed ^ OWN)));
@@ -138,7 +143,7 @@ fn a_third_of_the_worlds_is_decorated_and_every_kind_of_decorator_occurs_often()
         count(|these| matches!(these.batches, Batches::Linger(linger) if !linger.is_zero())),
         count(|these| matches!(these.batches, Batches::Bytes(_))),
         count(|these| these.reading == Reading::ByCursor),
-        count(|these| matches!(these.reading, Reading::ByShard(_))),
+        count(|these| these.streams()),
     ];
     assert!(kinds.iter().all(|worlds| *worlds > 40), "{kinds:?}");
     let early: Vec<Decorators> = (1..=24).filter_map(Decorators::of).collect();

@@ -60,7 +60,7 @@ impl Life {
             (life.quirks.cap, life.quirks.total) = (None, Totals::Right);
             life.odds.leave_nothing_out();
         }
-        if let Reading::ByShard(_) = decorators.reading {
+        if decorators.streams() {
             (life.faults.date_ahead, life.faults.date_jump) = (TimeDelta::zero(), None);
         }
         life.odds.decorators = Some(decorators);
@@ -87,6 +87,7 @@ impl Life {
         for _ in 0..2 {
             world.sandbox.misbehave(faults.clone());
             import(&world, &mut random, &odds, cuts, seed).await;
+            assert_caught_up(&world, &odds);
             world.sandbox.behave();
             sleep(hours(3)).await;
         }
@@ -241,6 +242,13 @@ async fn import(world: &World, random: &mut Rng, odds: &Odds, cuts: f64, seed: u
         }
     }
     panic!("seed {seed}: never comes to its end");
+}
+
+/// Checks that the first load made another pass over what changed meanwhile. Only a stream needs none.
+fn assert_caught_up(world: &World, odds: &Odds) {
+    let passes = if odds.decorators.is_some_and(Decorators::streams) { " 1 pass," } else { " passes," };
+    let loads = world.lines(" finished in ");
+    assert!(loads[0].contains(passes), "{}", loads[0]);
 }
 
 /// Removes the addresses of some members in some worlds, so that they share an id.
