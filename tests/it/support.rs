@@ -13,12 +13,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use importer::{
     app::wiring::{Adapters, Keys, VOCABULARY},
     base::{clock::Clock, fault::Fault, time},
-    controller::{self, Mode, Open, Tools, Verdict, watch::Watch},
-    engine::{confirm::Confirm, plan::Pipeline},
+    controller::{self, Mode, Open, OpenRequest, Tools, Verdict, watch::Watch},
+    engine::{
+        confirm::Confirm,
+        plan::Pipeline,
+        replay::{self, Letters, Replayed},
+    },
     net::Transport,
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member, when_i_work},
     state::{
         Snapshot, StateFile,
+        folders::Folders,
+        home,
         layout::{DEAD_LETTER, NAME, OURS},
         schema,
     },
@@ -212,6 +218,24 @@ impl World {
     /// Runs `importer go` until it is stopped.
     pub async fn go(&self) -> Result<Verdict, Fault> {
         self.runs.noted("loop", controller::run(self.tools(), Mode::Loop)).await
+    }
+
+    /// Replays the dead letters of the first entry as `importer replay` does.
+    pub async fn replay(&self) -> Result<Replayed, Fault> {
+        let entries = entries(&self.state());
+        let (entry, folders) = (&entries[0], Folders::of(&home::of(self.folder.path()).unwrap()));
+        let open = self.tools().open;
+        let pipeline = open(OpenRequest { entry, urgent: true }).map_err(|unfit| Fault::list(unfit.text))?;
+        let letters = Letters {
+            file: folders.dead_letter(entry),
+            list_folder: folders.list(entry),
+            entry: entry.folder.clone(),
+            entries: entries.iter().map(|entry| entry.folder.clone()).collect(),
+            renamed: vec![],
+            unchanged: controller::unchanged(entry, &pipeline, &folders),
+            dry_run: false,
+        };
+        replay::run(&pipeline, &letters).await
     }
 
     pub fn stop(&self) {

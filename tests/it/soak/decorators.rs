@@ -4,16 +4,14 @@
 mod sinks;
 mod sources;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use importer::{engine::plan::Pipeline, sink::Settles, source::Source};
 
+pub use self::sinks::AT_FIRST;
 use self::{
-    sinks::{AtClose, Limited, Throttled},
+    sinks::{AtClose, Chance, Limited, Rejecting, Throttled},
     sources::{ByCursor, ByShard},
 };
 
@@ -35,6 +33,8 @@ pub enum Settling {
     Plain,
     /// It accepts single payloads later: this share of them, each time.
     Throttles(f64),
+    /// It rejects single payloads: this share of those that come for the first time.
+    Rejects(f64),
     /// It delivers everything at its close, which fails with this probability.
     AtClose {
         failing: f64,
@@ -70,9 +70,10 @@ impl Decorators {
             return None;
         }
         loop {
-            let settling = match random.u32(..6) {
+            let settling = match random.u32(..8) {
                 0..2 => Settling::Throttles(0.05 + 0.3 * random.f64()),
                 2..4 => Settling::AtClose { failing: 0.4 * random.f64() },
+                4 => Settling::Rejects(0.15 * random.f64()),
                 _ => Settling::Plain,
             };
             let batches = match random.u32(..6) {
@@ -87,7 +88,9 @@ impl Decorators {
                 _ => Reading::ByOffset,
             };
             let decorators = Decorators { seed, settling, batches, reading };
-            if (settling, batches, reading) != (Settling::Plain, Batches::Plain, Reading::ByOffset) {
+            let plain = (settling, batches, reading) == (Settling::Plain, Batches::Plain, Reading::ByOffset);
+            // The events of a stream can't be replayed.
+            if !plain && !(decorators.rejects() && decorators.streams()) {
                 return Some(decorators);
             }
         }
@@ -98,25 +101,31 @@ impl Decorators {
         matches!(self.reading, Reading::ByShard(_))
     }
 
-    /// Returns the function that decorates each pipeline of a world.
-    pub fn decorate(self) -> impl Fn(Pipeline) -> Pipeline + Send + Sync + 'static {
-        let random = Arc::new(Mutex::new(Rng::with_seed(self.seed ^ OWN)));
-        move |pipeline| self.decorated(pipeline, &random)
+    /// Returns whether the sink rejects payloads that it accepts at a replay.
+    pub fn rejects(self) -> bool {
+        matches!(self.settling, Settling::Rejects(_))
     }
 
-    fn decorated(self, mut pipeline: Pipeline, random: &Arc<Mutex<Rng>>) -> Pipeline {
+    /// Returns the function that decorates each pipeline of a world.
+    pub fn decorate(self) -> impl Fn(Pipeline) -> Pipeline + Send + Sync + 'static {
+        let chance = Arc::new(Chance::new(self.seed ^ OWN));
+        move |pipeline| self.decorated(pipeline, Arc::clone(&chance))
+    }
+
+    fn decorated(self, mut pipeline: Pipeline, chance: Arc<Chance>) -> Pipeline {
         match self.batches {
             Batches::Plain => {}
             Batches::Linger(linger) => pipeline.spec.limits.linger = Some(linger),
             Batches::Bytes(bytes) => pipeline.spec.limits.bytes = Some(bytes),
         }
-        let (sink, random) = (Arc::clone(&pipeline.sink), Arc::clone(random));
+        let sink = Arc::clone(&pipeline.sink);
         match self.settling {
             Settling::Plain => {}
-            Settling::Throttles(share) => pipeline.sink = Arc::new(Throttled { sink, random, share }),
+            Settling::Throttles(share) => pipeline.sink = Arc::new(Throttled { sink, chance, share }),
+            Settling::Rejects(share) => pipeline.sink = Arc::new(Rejecting { sink, chance, share }),
             Settling::AtClose { failing } => {
                 pipeline.spec.settles = Settles::AtClose;
-                pipeline.sink = Arc::new(AtClose::new(sink, random, pipeline.spec.limits, failing));
+                pipeline.sink = Arc::new(AtClose::new(sink, chance, pipeline.spec.limits, failing));
             }
         }
         pipeline.sink = Arc::new(Limited { sink: pipeline.sink, limits: pipeline.spec.limits });
@@ -144,8 +153,9 @@ fn a_third_of_the_worlds_is_decorated_and_every_kind_of_decorator_occurs_often()
         count(|these| matches!(these.batches, Batches::Bytes(_))),
         count(|these| these.reading == Reading::ByCursor),
         count(|these| these.streams()),
+        count(|these| these.rejects()),
     ];
-    assert!(kinds.iter().all(|worlds| *worlds > 40), "{kinds:?}");
+    assert!(kinds.iter().all(|worlds| *worlds > 20), "{kinds:?}");
     let early: Vec<Decorators> = (1..=24).filter_map(Decorators::of).collect();
     assert!(early.len() >= 5, "{early:?}");
 }

@@ -6,16 +6,68 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use fastrand::Rng;
 use futures::future::BoxFuture;
 use importer::{
     base::{fault::Fault, record::Payload},
-    sink::{BatchLimits, DeferredErrors, Delivery, Prepared, Rejection, Settles, Sink, SinkSpec},
+    sink::{BatchLimits, DeferredErrors, Delivery, Prepared, Rejection, Sink, SinkSpec},
 };
 use tokio::time::sleep;
 
 /// Time of a call that reaches no service.
 const LATENCY: Duration = Duration::from_millis(50);
+
+/// Reason of a rejection that a replay lifts.
+pub const AT_FIRST: &str = "not_at_first";
+
+/// What the sinks of a world share over its runs.
+pub struct Chance {
+    random: Mutex<Rng>,
+    /// Payloads that a rejecting sink has seen.
+    seen: Mutex<HashSet<Bytes>>,
+}
+
+impl Chance {
+    pub fn new(seed: u64) -> Self {
+        Chance { random: Mutex::new(Rng::with_seed(seed)), seen: Mutex::default() }
+    }
+
+    /// Returns whether a payload is rejected: a share of those that come for the first time.
+    fn rejects(&self, prepared: &Prepared, share: f64) -> bool {
+        self.seen.lock().unwrap().insert(prepared.bytes.clone()) && self.random.lock().unwrap().f64() < share
+    }
+}
+
+/// Forwards the methods of a sink that no decorator changes.
+macro_rules! forwarded {
+    () => {
+        fn spec(&self) -> SinkSpec {
+            self.sink.spec()
+        }
+
+        fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
+            self.sink.prepare(payload)
+        }
+
+        fn deferred_errors(&self) -> Option<&dyn DeferredErrors> {
+            self.sink.deferred_errors()
+        }
+    };
+}
+
+/// Passes the payloads on that `passes` names by position, in one delivery. Reports none of the others.
+async fn pass_on(sink: &dyn Sink, batch: &[Prepared], passes: &[usize]) -> Result<Delivery, Fault> {
+    if passes.is_empty() {
+        sleep(LATENCY).await;
+        return Ok(Delivery::default());
+    }
+    let payloads: Vec<Prepared> = passes.iter().map(|at| batch[*at].clone()).collect();
+    let mut delivery = sink.deliver(&payloads).await?;
+    delivery.rejected.iter_mut().for_each(|(at, _)| *at = passes[*at]);
+    delivery.retry.iter_mut().for_each(|at| *at = passes[*at]);
+    Ok(delivery)
+}
 
 /// A sink that checks that every batch is within its limits.
 pub struct Limited {
@@ -24,13 +76,7 @@ pub struct Limited {
 }
 
 impl Sink for Limited {
-    fn spec(&self) -> SinkSpec {
-        self.sink.spec()
-    }
-
-    fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
-        self.sink.prepare(payload)
-    }
+    forwarded!();
 
     fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {
         let BatchLimits { records, bytes, linger, .. } = self.limits;
@@ -44,43 +90,26 @@ impl Sink for Limited {
     fn close(&self) -> BoxFuture<'_, Result<(), Fault>> {
         self.sink.close()
     }
-
-    fn deferred_errors(&self) -> Option<&dyn DeferredErrors> {
-        self.sink.deferred_errors()
-    }
 }
 
 /// A sink that accepts some payloads of a batch later, as a stream with a limit for each of its parts does.
 pub struct Throttled {
     pub sink: Arc<dyn Sink>,
-    pub random: Arc<Mutex<Rng>>,
+    pub chance: Arc<Chance>,
     /// Share of the payloads that have to be sent again, each time.
     pub share: f64,
 }
 
 impl Sink for Throttled {
-    fn spec(&self) -> SinkSpec {
-        self.sink.spec()
-    }
-
-    fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
-        self.sink.prepare(payload)
-    }
+    forwarded!();
 
     fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {
         Box::pin(async move {
-            let (retry, passed): (Vec<usize>, Vec<usize>) = {
-                let mut random = self.random.lock().unwrap();
+            let (retry, passes): (Vec<usize>, Vec<usize>) = {
+                let mut random = self.chance.random.lock().unwrap();
                 (0..batch.len()).partition(|_| random.f64() < self.share)
             };
-            if passed.is_empty() {
-                sleep(LATENCY).await;
-                return Ok(Delivery { retry, ..Delivery::default() });
-            }
-            let payloads: Vec<Prepared> = passed.iter().map(|at| batch[*at].clone()).collect();
-            let mut delivery = self.sink.deliver(&payloads).await?;
-            delivery.rejected.iter_mut().for_each(|(at, _)| *at = passed[*at]);
-            delivery.retry.iter_mut().for_each(|at| *at = passed[*at]);
+            let mut delivery = pass_on(&*self.sink, batch, &passes).await?;
             delivery.retry.extend(retry);
             Ok(delivery)
         })
@@ -89,16 +118,38 @@ impl Sink for Throttled {
     fn close(&self) -> BoxFuture<'_, Result<(), Fault>> {
         self.sink.close()
     }
+}
 
-    fn deferred_errors(&self) -> Option<&dyn DeferredErrors> {
-        self.sink.deferred_errors()
+/// A sink that rejects some payloads the first time, and accepts them at a replay.
+pub struct Rejecting {
+    pub sink: Arc<dyn Sink>,
+    pub chance: Arc<Chance>,
+    /// Share of the new payloads that are rejected.
+    pub share: f64,
+}
+
+impl Sink for Rejecting {
+    forwarded!();
+
+    fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {
+        Box::pin(async move {
+            let (rejected, passes): (Vec<usize>, Vec<usize>) =
+                (0..batch.len()).partition(|at| self.chance.rejects(&batch[*at], self.share));
+            let mut delivery = pass_on(&*self.sink, batch, &passes).await?;
+            delivery.rejected.extend(rejected.into_iter().map(|at| (at, Rejection::new(AT_FIRST))));
+            Ok(delivery)
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        self.sink.close()
     }
 }
 
 /// A sink that delivers everything at its close. If it is dropped before, nothing has happened.
 pub struct AtClose {
     sink: Arc<dyn Sink>,
-    random: Arc<Mutex<Rng>>,
+    chance: Arc<Chance>,
     limits: BatchLimits,
     /// Probability that a close fails.
     failing: f64,
@@ -107,8 +158,8 @@ pub struct AtClose {
 }
 
 impl AtClose {
-    pub fn new(sink: Arc<dyn Sink>, random: Arc<Mutex<Rng>>, limits: BatchLimits, failing: f64) -> Self {
-        AtClose { sink, random, limits, failing, open: Mutex::default() }
+    pub fn new(sink: Arc<dyn Sink>, chance: Arc<Chance>, limits: BatchLimits, failing: f64) -> Self {
+        AtClose { sink, chance, limits, failing, open: Mutex::default() }
     }
 
     /// Divides the payloads since the last close into batches within the limits, in their order. No batch has two versions of
@@ -137,7 +188,7 @@ impl AtClose {
 
     /// Returns after how many of these batches the close fails, if it does.
     fn fails(&self, batches: usize) -> Option<usize> {
-        let mut random = self.random.lock().unwrap();
+        let mut random = self.chance.random.lock().unwrap();
         (random.f64() < self.failing).then(|| match random.u32(..3) {
             0 => 0,
             1 => batches,
@@ -147,13 +198,7 @@ impl AtClose {
 }
 
 impl Sink for AtClose {
-    fn spec(&self) -> SinkSpec {
-        SinkSpec { settles: Settles::AtClose, ..self.sink.spec() }
-    }
-
-    fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
-        self.sink.prepare(payload)
-    }
+    forwarded!();
 
     fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {
         Box::pin(async move {
@@ -179,9 +224,5 @@ impl Sink for AtClose {
                 Some(_) => Err(Fault::list("the sink could not be closed")),
             }
         })
-    }
-
-    fn deferred_errors(&self) -> Option<&dyn DeferredErrors> {
-        self.sink.deferred_errors()
     }
 }
