@@ -55,11 +55,11 @@ pub enum Batches {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
     /// By offset, as the source reads it.
-    ByOffset,
+    Offset,
     /// By cursor over changes.
-    ByCursor,
+    Cursor,
     /// As a stream with this number of shards.
-    ByShard(usize),
+    Shards(usize),
 }
 
 impl Decorators {
@@ -83,14 +83,15 @@ impl Decorators {
                 _ => Batches::Plain,
             };
             let reading = match random.u32(..6) {
-                0..2 => Reading::ByCursor,
-                2 => Reading::ByShard(random.usize(1..4)),
-                _ => Reading::ByOffset,
+                0..2 => Reading::Cursor,
+                2 => Reading::Shards(random.usize(1..4)),
+                _ => Reading::Offset,
             };
             let decorators = Decorators { seed, settling, batches, reading };
-            let plain = (settling, batches, reading) == (Settling::Plain, Batches::Plain, Reading::ByOffset);
+            let plain = (settling, batches, reading) == (Settling::Plain, Batches::Plain, Reading::Offset);
             // The events of a stream can't be replayed.
-            if !plain && !(decorators.rejects() && decorators.streams()) {
+            let unfit = decorators.rejects() && decorators.streams();
+            if !(plain || unfit) {
                 return Some(decorators);
             }
         }
@@ -98,7 +99,7 @@ impl Decorators {
 
     /// Returns whether the list is read as a stream.
     pub fn streams(self) -> bool {
-        matches!(self.reading, Reading::ByShard(_))
+        matches!(self.reading, Reading::Shards(_))
     }
 
     /// Returns whether the sink rejects payloads that it accepts at a replay.
@@ -131,9 +132,9 @@ impl Decorators {
         pipeline.sink = Arc::new(Limited { sink: pipeline.sink, limits: pipeline.spec.limits });
         let source = pipeline.source;
         let source: Box<dyn Source> = match self.reading {
-            Reading::ByOffset => source,
-            Reading::ByCursor => Box::new(ByCursor(source)),
-            Reading::ByShard(shards) => Box::new(ByShard { source, shards }),
+            Reading::Offset => source,
+            Reading::Cursor => Box::new(ByCursor(source)),
+            Reading::Shards(shards) => Box::new(ByShard { source, shards }),
         };
         Pipeline { source, ..pipeline }
     }
@@ -151,7 +152,7 @@ fn a_third_of_the_worlds_is_decorated_and_every_kind_of_decorator_occurs_often()
         count(|these| these.batches == Batches::Linger(Duration::ZERO)),
         count(|these| matches!(these.batches, Batches::Linger(linger) if !linger.is_zero())),
         count(|these| matches!(these.batches, Batches::Bytes(_))),
-        count(|these| these.reading == Reading::ByCursor),
+        count(|these| these.reading == Reading::Cursor),
         count(|these| these.streams()),
         count(|these| these.rejects()),
     ];

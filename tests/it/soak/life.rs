@@ -55,7 +55,7 @@ impl Life {
         if decorators.batches == Batches::Linger(Duration::ZERO) {
             life.members = FEW_MEMBERS;
         }
-        if decorators.reading != Reading::ByOffset {
+        if decorators.reading != Reading::Offset {
             // These decorators know neither caps nor wrong totals, and only a walk by offset leaves rows out.
             (life.quirks.cap, life.quirks.total) = (None, Totals::Right);
             life.odds.leave_nothing_out();
