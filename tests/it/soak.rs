@@ -1,6 +1,7 @@
 //! Random worlds by seed: lists change while they are read, services have faults, and the program is cut off.
 //! `./run.sh soak` runs more seeds.
 
+mod decorators;
 pub mod life;
 
 use std::{env, ops::Range};
@@ -27,13 +28,9 @@ async fn while_members_change_none_is_missed_and_none_stays_outdated() {
         for seed in 0..4 {
             println!("{edits_per_second} changes a second, seed {seed}");
             let faults = Faults { seed, edits_per_second, ..Faults::default() };
-            let odds = Odds {
-                start_offset: 0,
-                second: None,
-                pauses: false,
-                ..Odds::of(seed, 1.0, &mut Rng::with_seed(seed))
-            };
-            let odds = Odds { entry: odds.entry.replace("\"start_offset\"", "\"x-start\""), ..odds };
+            let mut odds =
+                Odds { second: None, pauses: false, ..Odds::of(seed, 1.0, &mut Rng::with_seed(seed)) };
+            odds.leave_nothing_out();
             let life = Life { faults, odds, quirks: Quirks::default(), cuts: 0.0, members: MEMBERS };
             let world = life.live().await;
             kinds.extend(world.sandbox.mailchimp().edits().keys().copied());
@@ -86,8 +83,9 @@ fn number(name: &str, default: u64) -> u64 {
 async fn soak(half: u64) {
     let from = number("SOAK_FROM", 1);
     for seed in (from..from + number("SOAK_SEEDS", 24)).filter(|seed| seed % 2 == half) {
-        println!("seed {seed}");
-        Life::of(seed, MEMBERS).live().await;
+        let life = Life::decorated(seed, MEMBERS);
+        println!("seed {seed}{}", life.odds.decorators.map_or(String::new(), |these| format!(": {these:?}")));
+        life.live().await;
     }
 }
 

@@ -13,12 +13,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use importer::{
     app::wiring::{Adapters, Keys, VOCABULARY},
     base::{clock::Clock, fault::Fault, time},
-    controller::{self, Mode, Tools, Verdict, watch::Watch},
-    engine::confirm::Confirm,
+    controller::{self, Mode, Open, OpenRequest, Tools, Verdict, watch::Watch},
+    engine::{
+        confirm::Confirm,
+        plan::Pipeline,
+        replay::{self, Letters, Replayed},
+    },
     net::Transport,
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member, receiver, when_i_work},
     state::{
         Snapshot, StateFile,
+        folders::Folders,
+        home,
         layout::{DEAD_LETTER, NAME, OURS},
         schema,
     },
@@ -69,6 +75,9 @@ pub const KEYS: [(&str, &str); 6] = [
     ("HTTP_SINK_TOKEN", receiver::TOKEN),
 ];
 
+/// Changes the pipelines that a world opens.
+type Change = Arc<dyn Fn(Pipeline) -> Pipeline + Send + Sync>;
+
 pub struct World {
     pub clock: Arc<dyn Clock>,
     pub sandbox: Arc<Sandbox>,
@@ -80,6 +89,7 @@ pub struct World {
     fresh: bool,
     variables: Vec<(&'static str, &'static str)>,
     confirm: Option<Confirm>,
+    change: Option<Change>,
     /// Sees every request of the program.
     witness: Arc<Witness>,
     runs: Runs,
@@ -107,6 +117,7 @@ impl World {
             changes: Mutex::default(),
             variables: vec![],
             confirm: None,
+            change: None,
             log: Log::start(),
         }
     }
@@ -125,6 +136,12 @@ impl World {
     /// Sets the transport between the program and the sandbox.
     pub fn through<T: Transport + 'static>(mut self, transport: impl FnOnce(Arc<Sandbox>) -> T) -> Self {
         self.transport = Arc::new(transport(self.sandbox.clone()));
+        self
+    }
+
+    /// Sets a change of all pipelines that the program opens.
+    pub fn opening(mut self, change: impl Fn(Pipeline) -> Pipeline + Send + Sync + 'static) -> Self {
+        self.change = Some(Arc::new(change));
         self
     }
 
@@ -178,11 +195,19 @@ impl World {
         Tools {
             state: StateFile::open(self.folder.path(), self.clock.clone(), VOCABULARY).unwrap(),
             clock: self.clock.clone(),
-            open: adapters.opener(),
+            open: self.opener(adapters),
             watch: Watch::manual(changes),
             fresh: self.fresh,
             confirm: self.confirm.clone(),
             stop,
+        }
+    }
+
+    fn opener(&self, adapters: Adapters) -> Open {
+        let open = adapters.opener();
+        match self.change.clone() {
+            None => open,
+            Some(change) => Box::new(move |request| open(request).map(&*change)),
         }
     }
 
@@ -194,6 +219,24 @@ impl World {
     /// Runs `importer go` until it is stopped.
     pub async fn go(&self) -> Result<Verdict, Fault> {
         self.runs.noted("loop", controller::run(self.tools(), Mode::Loop)).await
+    }
+
+    /// Replays the dead letters of the first entry as `importer replay` does.
+    pub async fn replay(&self) -> Result<Replayed, Fault> {
+        let entries = entries(&self.state());
+        let (entry, folders) = (&entries[0], Folders::of(&home::of(self.folder.path()).unwrap()));
+        let open = self.tools().open;
+        let pipeline = open(OpenRequest { entry, urgent: true }).map_err(|unfit| Fault::list(unfit.text))?;
+        let letters = Letters {
+            file: folders.dead_letter(entry),
+            list_folder: folders.list(entry),
+            entry: entry.folder.clone(),
+            entries: entries.iter().map(|entry| entry.folder.clone()).collect(),
+            renamed: vec![],
+            unchanged: controller::unchanged(entry, &pipeline, &folders),
+            dry_run: false,
+        };
+        replay::run(&pipeline, &letters).await
     }
 
     pub fn stop(&self) {

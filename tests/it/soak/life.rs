@@ -15,9 +15,13 @@ use importer::{
 };
 use tokio::time::sleep;
 
+use super::decorators::{AT_FIRST, Batches, Decorators, Reading};
 use crate::support::{World, hours};
 
 pub const LIST: &str = "soak1";
+
+/// Bounds of the size of a list whose records are delivered one by one.
+const FEW_MEMBERS: Range<u64> = 40..120;
 
 /// A world before it is lived through.
 pub struct Life {
@@ -44,11 +48,38 @@ impl Life {
         Life { faults, odds, quirks, cuts: 0.7, members }
     }
 
+    /// Adds the decorators of this seed, if it has any, to [`Self::of`].
+    pub fn decorated(seed: u64, members: Range<u64>) -> Self {
+        let mut life = Life::of(seed, members);
+        let Some(decorators) = Decorators::of(seed) else { return life };
+        if decorators.batches == Batches::Linger(Duration::ZERO) {
+            life.members = FEW_MEMBERS;
+        }
+        if decorators.reading != Reading::Offset {
+            // These decorators know neither caps nor wrong totals, and only a walk by offset leaves rows out.
+            (life.quirks.cap, life.quirks.total) = (None, Totals::Right);
+            life.odds.leave_nothing_out();
+        }
+        if decorators.rejects() {
+            // A replay could deliver a member whose row can't be read: the answer to its key is whole.
+            (life.quirks.without_id, life.quirks.without_time) = Default::default();
+        }
+        if decorators.streams() {
+            (life.faults.date_ahead, life.faults.date_jump) = (TimeDelta::zero(), None);
+        }
+        life.odds.decorators = Some(decorators);
+        life
+    }
+
     /// Runs a load and an incremental sync while the list changes, then one more sync without changes. Afterwards no member is
     /// missing or outdated.
     pub async fn live(self) -> World {
         let Life { faults, odds, quirks, cuts, members } = self;
         let (world, seed) = (World::new(), faults.seed);
+        let world = match odds.decorators {
+            None => world,
+            Some(decorators) => world.opening(decorators.decorate()),
+        };
         let mut random = Rng::with_seed(seed);
         // The program's own chance, too: the waits before it tries again.
         fastrand::seed(seed);
@@ -60,10 +91,14 @@ impl Life {
         for _ in 0..2 {
             world.sandbox.misbehave(faults.clone());
             import(&world, &mut random, &odds, cuts, seed).await;
+            assert_caught_up(&world, &odds);
             world.sandbox.behave();
             sleep(hours(3)).await;
         }
         import(&world, &mut random, &odds, 0.0, seed).await;
+        if odds.decorators.is_some_and(Decorators::rejects) {
+            replay(&world, seed).await;
+        }
         // No alarm is false: in these worlds everything has its explanation.
         let alarms = world.lines("reading the window again");
         assert!(alarms.is_empty(), "seed {seed}: {alarms:?}");
@@ -88,6 +123,7 @@ pub struct Odds {
     pub pauses: bool,
     /// Rows that a full load leaves out.
     pub start_offset: u64,
+    pub decorators: Option<Decorators>,
 }
 
 impl Odds {
@@ -107,7 +143,13 @@ impl Odds {
         );
         let second = format!(r#"{{"list_id": "{LIST}", "sink": "ndjson", "allow_mass_change": true}}"#);
         let second = one_in(random, 5).then(|| &*second.leak());
-        Odds { entry, second, pauses: one_in(random, 4), start_offset }
+        Odds { entry, second, pauses: one_in(random, 4), start_offset, decorators: None }
+    }
+
+    /// Removes the `start_offset`.
+    pub fn leave_nothing_out(&mut self) {
+        self.entry = self.entry.replace("\"start_offset\"", "\"x-start\"");
+        self.start_offset = 0;
     }
 
     fn state(&self) -> String {
@@ -207,6 +249,24 @@ async fn import(world: &World, random: &mut Rng, odds: &Odds, cuts: f64, seed: u
         }
     }
     panic!("seed {seed}: never comes to its end");
+}
+
+/// Replays the rejected records until the sink has accepted them.
+async fn replay(world: &World, seed: u64) {
+    for _ in 0..10 {
+        let replayed = world.replay().await.unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
+        if !replayed.counts.rejected.contains_key(AT_FIRST) {
+            return;
+        }
+    }
+    panic!("seed {seed}: the sink rejects records again and again");
+}
+
+/// Checks that the first load made another pass over what changed meanwhile. Only a stream needs none.
+fn assert_caught_up(world: &World, odds: &Odds) {
+    let passes = if odds.decorators.is_some_and(Decorators::streams) { " 1 pass," } else { " passes," };
+    let loads = world.lines(" finished in ");
+    assert!(loads[0].contains(passes), "{}", loads[0]);
 }
 
 /// Removes the addresses of some members in some worlds, so that they share an id.
