@@ -38,6 +38,7 @@ Environment variables:
   WHEN_I_WORK_TOKEN      access token, instead of these three
   WHEN_I_WORK_URL        base URL [default: https://api.wheniwork.com/2]
   WHEN_I_WORK_LOGIN_URL  base URL of the login [default: https://api.login.wheniwork.com]
+  HTTP_SINK_HOSTS        hosts to which the sink http may send credentials
   HTTP_SINK_TOKEN        token of the sink http, if its `auth` is bearer or a header
   HTTP_SINK_USER         user of the sink http, if its `auth` is basic
   HTTP_SINK_PASSWORD     password of that user

@@ -42,6 +42,9 @@ const IN_FLIGHT: usize = 4;
 /// Simultaneous requests of the account: twice the batches in flight of one list.
 const CONNECTIONS: usize = 8;
 
+/// Hosts that may get the credentials. The state file names the address, and whoever may edit it must not gain
+/// the credentials by that.
+const HOSTS: &str = "HTTP_SINK_HOSTS";
 const TOKEN: &str = "HTTP_SINK_TOKEN";
 const USER: &str = "HTTP_SINK_USER";
 const PASSWORD: &str = "HTTP_SINK_PASSWORD";
@@ -131,12 +134,31 @@ fn host(endpoint: &Endpoint) -> String {
     endpoint.url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
 }
 
+/// Checks that the environment lets this host have the credentials.
+///
+/// # Errors
+///
+/// The environment names no host, or others only.
+fn permit(environment: &Environment, endpoint: &Endpoint) -> Result<(), Refused> {
+    let (hosts, host) = (environment.secret(HOSTS)?, host(endpoint));
+    let permitted = |named: &str| named.trim().eq_ignore_ascii_case(&host);
+    if hosts.reveal().split(',').any(permitted) {
+        return Ok(());
+    }
+    let why =
+        format!("does not contain {host}, to which an entry sends the credentials; add it, or correct `url`");
+    Err(Refused::Value { name: HOSTS, why })
+}
+
 /// Makes the account of an address. All entries with the same origin and `auth` share it.
 ///
 /// # Errors
 ///
-/// A credential that `auth` needs is missing from the environment, or invalid.
+/// A credential that `auth` needs is missing from the environment, invalid, or not meant for this host.
 fn account(environment: &Environment, endpoint: &Endpoint) -> Result<(Account, RateLimiter), Refused> {
+    if endpoint.auth != AuthKind::None {
+        permit(environment, endpoint)?;
+    }
     let (auth, key_name, key_hint) = match (&endpoint.auth, &endpoint.token_header) {
         (AuthKind::Basic, _) => {
             let (user, password) = (environment.secret(USER)?, environment.secret(PASSWORD)?);

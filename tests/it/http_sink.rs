@@ -147,6 +147,28 @@ fn a_missing_credential_is_named() {
     }
 }
 
+/// Whoever may edit the state file must not be able to send the credentials elsewhere.
+#[test]
+fn credentials_go_only_to_a_host_that_the_environment_names() {
+    let other = "`HTTP_SINK_HOSTS` does not contain receiver.example.org, to which an entry sends the credentials; add it, or correct `url`";
+    for auth in [json!("bearer"), json!({"header": "X-Key"}), json!("basic")] {
+        let settings = with(json!({"auth": auth}));
+        assert!(refusal(&settings, &[("HTTP_SINK_HOSTS", "")]).starts_with("`HTTP_SINK_HOSTS` is not set"));
+        for hosts in [
+            &[("HTTP_SINK_HOSTS", "example.org")][..],
+            &[("HTTP_SINK_HOSTS", "receiver.example.org:8080, x.receiver.example.org")],
+        ] {
+            assert_eq!(refusal(&settings, hosts), other);
+        }
+    }
+    let port = with(json!({"url": "https://receiver.example.org:8443/hooks"}));
+    assert!(refusal(&port, &[]).contains("does not contain receiver.example.org:8443,"));
+    let several: &[(&str, &str)] = &[("HTTP_SINK_HOSTS", "a.example.org, Receiver.Example.org")];
+    assert_eq!(spec(json!({}), several).address, spec(json!({}), &[]).address);
+    let nowhere: &[(&str, &str)] = &[("HTTP_SINK_HOSTS", "")];
+    assert_eq!(spec(json!({"auth": "none"}), nowhere).address, spec(json!({}), &[]).address);
+}
+
 // ---- Requests ----
 
 /// Keeps the requests, with the time since its start, and accepts them.
@@ -200,6 +222,29 @@ async fn a_request_has_the_method_address_headers_and_credentials_of_its_entry()
         assert_eq!(request.headers().get(header).map(|value| value.to_str().unwrap()), value, "{header}");
         assert_eq!(request.body(), r#"[{"id":1},{"deleted":true,"key":"2"}]"#);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_default_that_is_spelled_out_changes_no_request() {
+    async fn sent(more: Value) -> String {
+        let mut settings = json!({"type": "http", "url": HOOK});
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let kept = Kept::start();
+        let sink = sink(settings, Path::new("."), &doors(kept.clone(), &[])).sink;
+        sink.deliver(&prepared(sink.as_ref(), 1)).await.unwrap();
+        let (request, _) = kept.requests.lock().unwrap().pop().unwrap();
+        format!("{request:?}")
+    }
+    let without = sent(json!({})).await;
+    let defaults =
+        sink::http::SPEC.settings.iter().filter_map(|setting| Some((setting.name, setting.default?)));
+    let mut found = 0;
+    for (name, default) in defaults {
+        let value: Value = serde_json::from_str(default).unwrap();
+        assert_eq!(sent(json!({name: value})).await, without, "{name}");
+        found += 1;
+    }
+    assert_eq!(found, 4, "method, headers, auth, body");
 }
 
 #[tokio::test(start_paused = true)]

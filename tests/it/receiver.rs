@@ -196,7 +196,9 @@ async fn loopback(list_id: &str, more: Value) -> Loopback {
 /// Runs a command with a log at `trace`. Its output and its log contain no secret.
 async fn run(loopback: &Loopback, arguments: &[&str]) -> (i32, String) {
     let mut command = loopback.command(arguments);
-    command.env("HTTP_SINK_TOKEN", receiver::TOKEN);
+    command
+        .env("HTTP_SINK_TOKEN", receiver::TOKEN)
+        .env("HTTP_SINK_HOSTS", format!("127.0.0.1:{}", loopback.port));
     let (code, told, log) = finish(command).await;
     let text = told + &log;
     for secret in ["T0P-S3CR3T", "L0NG", "/hooks", "t3n4nt", "Augusta"] {

@@ -66,12 +66,13 @@ impl Clock for TokioClock {
 }
 
 /// Credentials that the sandbox accepts.
-pub const KEYS: [(&str, &str); 6] = [
+pub const KEYS: [(&str, &str); 7] = [
     ("MAILCHIMP_APIKEY", MAILCHIMP_KEY),
     ("OMETRIA_APIKEY", OMETRIA_KEY),
     ("WHEN_I_WORK_KEY", when_i_work::KEY),
     ("WHEN_I_WORK_EMAIL", when_i_work::EMAIL),
     ("WHEN_I_WORK_PASSWORD", when_i_work::PASSWORD),
+    ("HTTP_SINK_HOSTS", "receiver.example.org"),
     ("HTTP_SINK_TOKEN", receiver::TOKEN),
 ];
 
