@@ -149,7 +149,7 @@ pub struct Check {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Also ask every source and sink whether it can be reached and accepts the credentials; sends nothing
+    /// Also check whether every source and sink can be reached and accepts the credentials; delivers nothing
     #[arg(long)]
     pub online: bool,
 }

@@ -15,13 +15,13 @@ use super::record::Reason;
 /// reads. Files of earlier versions contain it too, so it must not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fate {
-    /// Its payload is sent, with this effect. In a settled page, the sink has accepted it.
+    /// The record's payloads are sent, with this effect. In a settled page, the sink has accepted them.
     Sent(Effect),
-    /// The sink has accepted the same payload before.
+    /// The sink has accepted the same payloads before.
     Unchanged,
     /// A rule of the mapping leaves the record out.
     Skipped(ReasonId),
-    /// It could not be delivered.
+    /// The record could not be delivered.
     Rejected(ReasonId),
     /// Another listing has a newer version of the record.
     Outdated,
@@ -30,18 +30,18 @@ pub enum Fate {
 // A pass stores the fate of every record that it reads.
 const _: () = assert!(size_of::<Fate>() == 4);
 
-/// Effect of a payload that is sent.
+/// Effect of the payloads of a record that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// None of the others.
+    /// None of the other effects.
     None,
-    /// It opts the record out.
+    /// Opts the record out.
     OptOut,
-    /// It opts the record out, as the last accepted payload did.
+    /// Opts the record out, as the last accepted payloads did.
     OptOutAgain,
-    /// It opts in a record that had another status, or was opted out, before the run.
+    /// Opts in a record that had another status, or was opted out, before the run.
     OptIn,
-    /// It deletes the record.
+    /// Deletes the record.
     Deletion,
 }
 
@@ -126,7 +126,7 @@ impl fmt::Display for Fate {
 pub struct ReasonId(u16);
 
 impl ReasonId {
-    /// The reason `other`, which stands for every reason that has no place of its own.
+    /// The reason `other`, which stands for every reason for which the table has no space.
     pub const OTHER: ReasonId = ReasonId(0);
 
     /// Returns the index of a reason of the code; [`ReasonId::OTHER`] once the table is full.
@@ -157,7 +157,7 @@ const MOST_REASONS: usize = 4096;
 /// The reasons of the process, shared by all runs: a fate can then be read and written anywhere.
 static REASONS: LazyLock<RwLock<Reasons>> = LazyLock::new(|| RwLock::new(Reasons::new()));
 
-/// Returns the index of a reason. `keep` makes the text that a new reason leaves in the table.
+/// Returns the index of a reason. `keep` returns the text of a new reason, which the table stores.
 fn intern(reason: &str, keep: impl FnOnce() -> Reason) -> ReasonId {
     let known = REASONS.read().unwrap_or_else(PoisonError::into_inner).find(reason);
     known.unwrap_or_else(|| REASONS.write().unwrap_or_else(PoisonError::into_inner).add(reason, keep))

@@ -59,7 +59,7 @@ pub struct LeftOut {
     pub reason: Reason,
 }
 
-/// The payloads that a mapping made of a record, and what they mean.
+/// The payloads that a mapping made of a record, and their effect on consent.
 #[derive(Debug)]
 pub struct Outgoing {
     /// JSON texts, at least one; each is a payload with the record's key.
@@ -73,7 +73,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Returns payloads that mean nothing for anybody's consent and leave no field out.
+    /// Returns payloads that neither withdraw nor pass on a consent, and leave no field out.
     pub fn plain(bodies: Vec<Box<RawValue>>) -> Self {
         Outgoing { bodies, opts_out: false, opts_in: false, left_out: vec![] }
     }

@@ -76,7 +76,7 @@ pub struct ShardPage {
     pub at: DateTime<Utc>,
 }
 
-/// How a listing continues after a page.
+/// Continuation of a listing after a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// More records follow after this position.

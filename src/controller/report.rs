@@ -143,7 +143,8 @@ pub fn rejected(entry: &Entry, outcome: &Outcome, file: &Path) -> Option<String>
     let then = match outcome.replayable {
         true => "Correct the cause, then run `importer replay`.",
         false => {
-            "Correct the cause, then load the list again (`latest_timestamp`: null), since this source can't be replayed."
+            "Correct the cause, then load the list again (`latest_timestamp`: null), since this source can't be \
+             replayed."
         }
     };
     let (list, rejected) = (name(entry), outcome.counts.rejected.values().sum::<u64>());

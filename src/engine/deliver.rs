@@ -20,9 +20,11 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Any fault of the sink except [`Fault::TooLarge`], payloads that the sink still does not accept after six
-/// attempts or five minutes without progress, and a cache that can't be written. The fate of the records is
-/// unknown then.
+/// * Any fault of the sink, except [`Fault::TooLarge`].
+/// * [`Fault::List`]: the sink did not accept some payloads in six attempts or five minutes without progress.
+/// * The cache can't be written.
+///
+/// The fate of the records is unknown then.
 pub async fn deliver(
     pipeline: &Pipeline,
     cache: Option<&DeliveryCache>,
@@ -56,12 +58,14 @@ pub async fn deliver(
     Ok(batch.delivered())
 }
 
-/// Closes the sink, which makes the batches since its last close final. For a sink that settles then, `keys` are
-/// the records of these batches, which the cache forgets before, and `accepted` is what it stores afterwards.
+/// Closes the sink, which makes the batches since its last close final.
+///
+/// `keys` are the records of these batches if the sink settles at its close; otherwise there are none. The cache
+/// forgets them before the close. After the close, the cache stores `accepted`.
 ///
 /// # Errors
 ///
-/// The fault of the sink, or a cache that can't be written.
+/// The fault of the sink, or the cache can't be written.
 pub async fn close(
     pipeline: &Pipeline,
     cache: Option<&DeliveryCache>,

@@ -50,7 +50,7 @@ pub struct Part {
 }
 
 impl<'a> InFlight<'a> {
-    /// Takes a batch. With a `cache`, accepted records carry the digests of their payloads.
+    /// Begins the delivery of a batch. With a `cache`, accepted records carry the digests of their payloads.
     pub fn new(batch: Vec<PendingRecord>, cache: Option<&'a DeliveryCache>) -> Self {
         let records = batch.into_iter().map(|pending| {
             let open = pending.size().payloads;
@@ -83,7 +83,7 @@ impl<'a> InFlight<'a> {
         self.records[record].pending.prepared(payload).clone()
     }
 
-    /// Notes the outcome of a part. Returns the records that are now accepted with all their payloads, and
+    /// Records the outcome of a part. Returns the records that are now accepted with all their payloads, and
     /// the payloads to send again.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl<'a> InFlight<'a> {
         Ok((settled, retry.into_iter().map(|at| part.payloads[at]).collect()))
     }
 
-    /// Notes that a payload was rejected.
+    /// Records that a payload was rejected.
     pub fn reject(&mut self, (record, payload): Position, rejection: Rejection) {
         let record = &mut self.records[record];
         record.open -= 1;
@@ -178,11 +178,11 @@ impl Part {
         if part.attempts >= backoff::TRIES || waited.saturating_add(wait) > backoff::PATIENCE {
             let (attempts, seconds) = (part.attempts, waited.as_secs());
             return Err(Fault::list(format!(
-                "the sink did not accept {count} of {all} records: tried {attempts} times in {seconds} s"
+                "the sink did not accept {count} of {all} payloads: tried {attempts} times in {seconds} s"
             )));
         }
         debug!(
-            "the sink accepts {count} of {all} records later; sending them again in {:.1} s.",
+            "the sink has not yet accepted {count} of {all} payloads; sending these again in {:.1} s.",
             wait.as_secs_f64()
         );
         sleep(wait).await;

@@ -80,8 +80,8 @@ impl Pipeline {
         self.source.scope() == Scope::Positions
     }
 
-    /// Returns the number of batches in flight. The events of a stream stay in order, so that one batch
-    /// follows the other.
+    /// Returns the number of batches in flight. The events of a stream stay in order, so only one
+    /// batch is in flight.
     pub fn in_flight(&self) -> usize {
         if self.keeps_positions() { 1 } else { self.spec.limits.in_flight }
     }

@@ -75,8 +75,8 @@ pub struct Replayed {
 ///
 /// # Errors
 ///
-/// The source can't read single records; the fault of the source, the sink or a file. The dead letters of records whose fate is unknown then stay
-/// in the file.
+/// [`Fault::List`] if the source can't read single records; otherwise the fault of the source, of the sink or of
+/// a file. The dead letters of records whose fate is unknown then stay in the file.
 pub async fn run(pipeline: &Pipeline, letters: &Letters) -> Result<Replayed, Fault> {
     let lookup = pipeline.lookup()?;
     if !letters.dry_run {

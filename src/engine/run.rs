@@ -231,7 +231,7 @@ fn baseline<'a>(
     // A source that can't be asked for the size of the list is compared with the ledger.
     let listed = (!pipeline.counts_rows()).then(|| known.map_or(0, |ledger| ledger.summary.len()));
     let expected = listed.filter(|_| full || pipeline.reads_all()).unwrap_or(0);
-    // After a first load by cursor, the records that it has read are the size of the list.
+    // After a first load by cursor, the number of records that it has read is the size of the list.
     let loaded = if pipeline.reads_changes() && plan.since.is_none() { header.counts.seen } else { 0 };
     let listed = listed.map(|listed| listed.max(loaded));
     if plan.allow_mass_change {

@@ -186,7 +186,7 @@ fn a_sink_that_accepts_part_of_a_batch_never_fails_the_run_after_a_while() {
         let store = Store { throttled: 1.0, ..Store::new(1, 0.0) };
         let fault = cut_off(&store, 1, &plan(folder.path(), 7, 1), usize::MAX).await.unwrap().unwrap_err();
         let text = fault.to_string();
-        assert!(text.starts_with("the sink did not accept 7 of 7 records: tried 6 times in "), "{text}");
+        assert!(text.starts_with("the sink did not accept 7 of 7 payloads: tried 6 times in "), "{text}");
         assert!(start.elapsed() < Duration::from_secs(300) && store.times().is_empty());
         assert!(settled(folder.path()).await.is_empty());
     });

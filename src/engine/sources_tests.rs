@@ -266,7 +266,7 @@ struct Log {
     parents: Vec<String>,
     events: Vec<u64>,
     closed: bool,
-    /// Whether the source does not list it any more.
+    /// Whether the source no longer lists the shard.
     hidden: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Mappings: how a record becomes a payload. Once open, a mapping is pure: it does no I/O and does not block.
+//! Mappings: the conversion of records to payloads. Once open, a mapping is pure: it does no I/O and does not
+//! block.
 
 pub mod as_is;
 pub mod fields;
@@ -77,7 +78,7 @@ pub fn open(chosen: &Chosen, wanted: &MappingContext) -> Result<Box<dyn Mapping>
     })
 }
 
-/// Turns records into payloads: one record in, at most one payload out.
+/// Converts records to payloads: none, one or several of each record.
 ///
 /// Each run opens a mapping of its own and calls [`choose`](Mapping::choose) before the first record. It then
 /// calls [`map`](Mapping::map) for each record that it reads, in any order and for some records several
@@ -99,7 +100,8 @@ pub trait Mapping: Send + Sync {
     /// Called for every record of a pass, except for records that were deleted at the source, which only the
     /// sink handles, and for records that can't be read.
     ///
-    /// * [`Mapped::Send`]: the payload goes to the sink, unless the sink has accepted an equal payload before.
+    /// * [`Mapped::Send`]: the payloads go to the sink, unless the sink has accepted equal payloads of the record
+    ///   before.
     /// * [`Mapped::Skip`]: the record is counted by the reason.
     /// * [`Mapped::Reject`]: the record is counted by the reason and becomes a dead letter.
     fn map(&self, record: &Record) -> Mapped;

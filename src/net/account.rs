@@ -26,7 +26,7 @@ pub struct Account {
     pub url_name: Cow<'static, str>,
     /// Base address; requests append their path to it.
     pub base: Url,
-    /// How requests prove who sends them.
+    /// Credentials of the requests.
     pub auth: Auth,
     /// Texts that no message may contain, in addition to those of `auth`.
     pub secrets: Vec<Secret>,

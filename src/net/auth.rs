@@ -1,5 +1,5 @@
-//! How the requests of an account prove who sends them: by a key, or by a token that is fetched once, shared by
-//! all lists of the account, and renewed before it expires.
+//! The credentials of an account's requests: a key, or a token that is fetched once, shared by all lists of the
+//! account, and renewed before it expires.
 
 use std::{
     borrow::Cow,
@@ -18,17 +18,17 @@ use http::{
 use super::{Caller, Request};
 use crate::base::{fault::Fault, secret::Secret};
 
-/// How requests prove who sends them.
+/// Credentials of an account's requests.
 pub enum Auth {
-    /// Not at all.
+    /// No credentials.
     None,
-    /// By a key in a header of its own.
+    /// A key in a header of its own.
     Header { name: HeaderName, key: Secret },
-    /// By a user and a password (RFC 7617).
+    /// A user and a password (RFC 7617).
     Basic { user: Cow<'static, str>, password: Secret },
-    /// By a constant token (RFC 6750).
+    /// A constant token (RFC 6750).
     Bearer(Secret),
-    /// By a token that is fetched.
+    /// A token that is fetched, in a header of its own.
     Token(Session),
 }
 

@@ -19,18 +19,18 @@ use crate::base::{
     fault::{Fault, Problem},
 };
 
-/// Upper bound of the wait that a service asks for; a longer one is a mistake of the service or of a clock.
+/// Upper bound of the wait that a service asks for; a longer one is taken for a mistake.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Time in which a repeated problem is logged at `debug` only.
 const OLD: Duration = Duration::from_secs(10);
 
-/// What an attempt shows of the account.
+/// Effect of an attempt on the other requests of the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// The service carried out the request, even if its answer can't be used.
     Accepted,
-    /// Nothing: the attempt failed for reasons of its own.
+    /// None: the failure concerns this attempt only.
     Neutral,
     /// The account sent too many requests: all of them pause, and the rate falls.
     Throttled,
@@ -44,7 +44,7 @@ pub enum Effect {
 
 /// Outcome of an attempt, as its judge classified it.
 pub struct Judged<T> {
-    /// A [`Fault::Retryable`] is tried again, after a pause of the account if the effect is one.
+    /// Result of the call. A [`Fault::Retryable`] is tried again, after the pause if `effect` pauses the account.
     pub result: Result<T, Fault>,
     pub effect: Effect,
     /// Share of the account's rate that the service still allows, from 0 to 1, if it reports that.
@@ -179,8 +179,8 @@ impl Calls {
         }
     }
 
-    /// Logs that another attempt follows: as a warning if that is news, because in an outage every request in
-    /// flight meets the same problem.
+    /// Logs that another attempt follows: as a warning only if the problem is new, because in an outage every
+    /// request in flight meets the same problem.
     fn log(&self, call: &Call, problem: &Problem, effect: Effect, begins: bool, next: (u32, Duration)) {
         let (Call { doing, .. }, service, (made, wait)) = (call, &self.service, next);
         let again = format!("attempt {} of {TRIES} in {:.1} s", made + 1, wait.as_secs_f64());
@@ -196,7 +196,7 @@ impl Calls {
         }
     }
 
-    /// Whether a problem is worth a warning: not logged in the last [`OLD`].
+    /// Returns whether a problem is worth a warning: none was logged about it in the last [`OLD`].
     fn is_news(&self, problem: &str) -> bool {
         let mut logged = lock(&self.logged);
         let known = logged.as_ref().is_some_and(|(known, when)| known == problem && when.elapsed() < OLD);
@@ -207,12 +207,12 @@ impl Calls {
     }
 }
 
-/// Whether all requests of the account pause before the next attempt.
+/// Returns whether all requests of the account pause before the next attempt.
 fn pauses(effect: Effect) -> bool {
     matches!(effect, Effect::Throttled | Effect::Overloaded | Effect::Unreachable)
 }
 
-/// Returns the fault that ends a call. Without retries, nothing is divided either.
+/// Returns the fault that ends a call. If the caller wants no retry, the request is not divided either.
 fn finally(caller: &Caller, fault: Fault) -> Fault {
     match fault {
         Fault::Retryable { problem, .. } | Fault::TooLarge(problem) if caller.no_retry => {

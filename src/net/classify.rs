@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::RangeInclusive};
 
-/// What an answer means for its request and for the account.
+/// Meaning of an answer for its request and for the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The service carried out the request.
@@ -23,7 +23,7 @@ pub enum Verdict {
     Forbidden,
     /// The address has moved.
     Redirected,
-    /// The address leads to nothing.
+    /// Nothing exists at the address.
     NotFound,
     /// Any other permanent failure.
     Refused,
@@ -105,7 +105,8 @@ impl Rules {
         Rules(own.into())
     }
 
-    /// Returns the verdict on an answer. Asks whether its body is a JSON object only if a rule depends on it.
+    /// Returns the verdict on an answer. Calls `is_problem` only if a rule depends on whether
+    /// the body is a JSON object.
     pub fn verdict(&self, status: u16, is_problem: impl Fn() -> bool) -> Verdict {
         let applies = |rule: &&Rule| {
             rule.statuses.contains(&status)

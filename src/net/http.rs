@@ -39,7 +39,7 @@ pub struct Http {
     rules: Option<Arc<Rules>>,
 }
 
-/// How the failures of a request are treated.
+/// Treatment of a request's failures.
 #[derive(Debug, Clone, Copy, Default)]
 struct Options {
     /// A timeout is a [`Fault::TooLarge`]: the caller requests less.
@@ -202,7 +202,8 @@ impl Http {
         calls.run(&self.caller, doing, || transport.send(request.clone()), judge).await
     }
 
-    /// Judges the outcome of an attempt, and reads an accepted response. Sets `rejected` if the key was.
+    /// Judges the outcome of an attempt, and reads an accepted response. Sets `rejected` if the key was
+    /// rejected.
     fn judge<T>(
         &self,
         answer: Result<Response, TransportError>,

@@ -53,7 +53,7 @@ struct Rest {
     recovering: bool,
     /// Earliest time of the next request while recovering.
     next: Option<Instant>,
-    /// Why the account is suspended, and when that was last tried.
+    /// Reason of the suspension, and the time at which a request last tried the account.
     parked: Option<(Problem, Instant)>,
 }
 

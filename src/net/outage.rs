@@ -1,4 +1,4 @@
-//! How long the service of an account can't be reached, and how often that was tried. Pure.
+//! Outages: how long the service of an account can't be reached, and how often that was tried. Pure.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub struct Tries {
     pub since: Instant,
 }
 
-/// The time in which the service of an account can't be reached, shared by all of its requests.
+/// Current outage of an account's service, if there is one, shared by all requests of the account.
 #[derive(Default)]
 pub struct Outage(Option<Current>);
 
@@ -48,12 +48,12 @@ impl Outage {
     }
 
     /// Records that a request, sent at `sent`, reached the service, which ends an outage. A request that was
-    /// sent before the outage says nothing about it.
+    /// sent before the outage does not end it.
     pub fn end(&mut self, sent: Instant) {
         self.0.take_if(|current| sent >= current.tries.since);
     }
 
-    /// Whether there is an outage that this function was not asked about before.
+    /// Returns true once for each outage: at the first call during the outage.
     pub fn is_news(&mut self) -> bool {
         self.0.as_mut().is_some_and(|current| !std::mem::replace(&mut current.logged, true))
     }

@@ -15,8 +15,8 @@ pub enum TransportError {
     /// The connection was made, and the response is late.
     #[error("no response in time")]
     TimedOut,
-    /// No connection could be made: its host has no address, refuses it, does not respond, or has no valid
-    /// certificate. The service has not received the request.
+    /// No connection could be made: the host has no address, refuses connections, does not respond, or has no
+    /// valid certificate. The service has not received the request.
     #[error("{0}")]
     Unreachable(String),
     /// The connection broke, or the response is invalid.

@@ -14,7 +14,7 @@ pub const TOKEN: &str = "sandbox-receiver-token";
 /// Upper bound of the records in a request.
 const MAX_RECORDS: usize = 1000;
 
-/// What the receiver returns for a batch.
+/// Content of the receiver's answer to a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reply {
     /// Nothing, with status 204. A record that is refused or throttled refuses or throttles the batch.
@@ -33,7 +33,7 @@ pub struct Receiver {
     reply: Reply,
     /// Keys of records that are refused for good.
     refused: BTreeSet<String>,
-    /// How many more times the record of a key is throttled.
+    /// Number of times that the record of a key will still be throttled.
     throttled: BTreeMap<String, usize>,
     /// Number of records of a batch that are stored, from its start on; `None` stores all of them.
     capacity: Option<usize>,

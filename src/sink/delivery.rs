@@ -24,18 +24,18 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Returns a payload that means nothing for anybody's consent.
+    /// Returns a payload that neither withdraws nor passes on a consent.
     pub fn new(key: &Arc<str>, bytes: impl Into<Bytes>) -> Self {
         Prepared { key: Arc::clone(key), bytes: bytes.into(), opts_out: false, opts_in: false }
     }
 }
 
-/// Why a service refuses, or would refuse, a payload.
+/// Rejection of a payload that a service refused, or would refuse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     /// Reason by which the record is counted.
     pub reason: Reason,
-    /// Text of the dead letter without personal data; `None`: the reason says it all.
+    /// Text of the dead letter without personal data; `None`: the reason is enough.
     pub detail: Option<String>,
     /// The service's identifier of the request, by which its support finds it.
     pub request_id: Option<String>,

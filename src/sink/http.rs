@@ -1,8 +1,7 @@
 //! Sends batches of JSON to any address, such as a webhook or an endpoint for bulk imports. A deleted record is
 //! `{"key": …, "deleted": true}`. The smallest sink that leaves the machine; copy it for a service.
 //!
-//! The receiver gets a record at least once. To store it once is up to the receiver, which needs a key in the
-//! payload for that.
+//! The receiver gets a record at least once. It has to store each record once, by a key in the payload.
 
 mod answer;
 mod settings;
@@ -32,14 +31,14 @@ use crate::{
     },
 };
 
-/// Records per request. An endpoint that allows fewer needs a `batch_size`.
+/// Upper bound of the records per request. An endpoint that allows fewer needs a `batch_size`.
 const MAX_RECORDS: usize = 1000;
-/// Bytes of a request's body: below the 6 MB of AWS Lambda, one of the lower limits of receivers:
+/// Upper bound of a request's body, in bytes: below the 6 MB of AWS Lambda, one of the lower limits of receivers:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 const MAX_BYTES: usize = 5_000_000;
-/// Batches in flight per list.
+/// Upper bound of the batches in flight per list.
 const IN_FLIGHT: usize = 4;
-/// Simultaneous requests of the account: twice the batches in flight of one list.
+/// Upper bound of the simultaneous requests of the account: twice the batches in flight of one list.
 const CONNECTIONS: usize = 8;
 
 /// Hosts that may get the credentials. The state file names the address, and whoever may edit it must not gain
@@ -67,8 +66,8 @@ pub const SPEC: Spec = Spec {
     ],
 };
 
-/// Rules of a request that only asks whether the address can be reached: a receiver need not know its method,
-/// nor have anything to return.
+/// Rules of a request that only checks whether the address can be reached. A receiver does not have to support
+/// the method of this request.
 const CHECK: [Rule; 4] = [
     Rule::status(401, Verdict::KeyRejected),
     Rule::status(403, Verdict::Forbidden),
@@ -93,13 +92,13 @@ pub struct HttpSink {
 }
 
 impl HttpSink {
-    pub fn open(chosen: &Chosen, wanted: SinkContext, accounts: &AccountClients) -> Result<Self, Unopened> {
+    pub fn open(chosen: &Chosen, context: SinkContext, accounts: &AccountClients) -> Result<Self, Unopened> {
         let endpoint = Endpoint::read(chosen)?;
         let host = host(&endpoint);
         let origin = endpoint.url.origin().ascii_serialization();
         let name = format!("{} {origin} {:?} {}", SPEC.kind, endpoint.auth, endpoint.rate);
         let client = accounts.client(&name, |environment| account(environment, &endpoint))?;
-        let http = client.open(wanted.caller).with_rules(endpoint.rules);
+        let http = client.open(context.caller).with_rules(endpoint.rules);
         // A header may select a tenant or a collection of the receiver.
         let user = accounts.environment().text(USER).filter(|_| endpoint.auth == AuthKind::Basic);
         let headers: Vec<_> =
@@ -113,7 +112,7 @@ impl HttpSink {
             body: endpoint.body,
             expected: endpoint.expected,
             host,
-            list_id: wanted.list_id.to_owned(),
+            list_id: context.list_id.to_owned(),
             place: Secret::new(place),
             address: endpoint.url.into(),
         })
@@ -231,7 +230,7 @@ impl Sink for HttpSink {
         })
     }
 
-    /// Sends a `HEAD` request.
+    /// Sends a `HEAD` request with the credentials.
     fn check(&self) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async move {
             let request = self.request(Method::HEAD, Bytes::new());

@@ -116,7 +116,7 @@ pub trait Sink: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The reason why a delivery would fail, as far as that can be known without one.
+    /// The fault with which a delivery would fail, as far as that can be known without one.
     fn check(&self) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async { Ok(()) })
     }

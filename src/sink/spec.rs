@@ -15,7 +15,7 @@ const BATCH_SIZE: &str = "batch_size";
 const LINGER: &str = "linger";
 const DELETIONS: &str = "deletions";
 
-/// Declaration of an open sink. The same throughout a run.
+/// Declaration of an open sink. Does not change during a run.
 #[derive(Debug, Clone)]
 pub struct SinkSpec {
     /// Identifies the destination, including the keys of the account; only a digest is stored. The delivery
@@ -27,12 +27,12 @@ pub struct SinkSpec {
     pub limits: BatchLimits,
     pub settles: Settles,
     pub deletions: Deletions,
-    /// What a person should know before the first delivery, as a lowercase fragment. A first load logs it as
-    /// a warning and on a terminal waits for a confirmation; the safety brake adds it to a stopped opt-in.
+    /// Warning for the person who starts a first delivery, as a lowercase fragment. A first load logs it, and on
+    /// a terminal waits for a confirmation. The safety brake adds it to the message about a stopped opt-in.
     pub caution: Option<&'static str>,
 }
 
-/// Limits of a sink's batches. A batch is closed by the first limit that it reaches.
+/// Limits of a sink's batches. A batch is complete when it reaches one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
     /// Upper bound of the payloads in a batch, at least 1.
@@ -42,8 +42,8 @@ pub struct BatchLimits {
     pub bytes: Option<usize>,
     /// Upper bound of the batches in flight, at least 1.
     pub in_flight: usize,
-    /// Time after which a batch is closed although it has room, counted from its first record. `None`: it
-    /// waits for more records until the source has no more. Zero: every record is delivered alone.
+    /// Time after which a batch is delivered although it is not full, counted from its first record. `None`:
+    /// the batch waits until the source has no more records. Zero: every record is delivered alone.
     pub linger: Option<Duration>,
 }
 
@@ -57,7 +57,7 @@ pub enum Settles {
     AtClose,
 }
 
-/// What a sink does with a record that was deleted at the source.
+/// Treatment of records that were deleted at the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletions {
     /// The sink gets a payload without a body, in a batch with others.

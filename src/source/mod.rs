@@ -79,9 +79,10 @@ pub fn open(
 /// The records of one list.
 ///
 /// Two independent properties decide how the engine reads a source. [`paging`](Source::paging) is how the
-/// source divides its records into pages: [`OffsetPaging`], [`CursorPaging`] or [`ShardPaging`]. [`scope`](Source::scope) is
-/// what a run has to read. Further abilities are optional: [`Lookup`] and [`Census`]. The engine plans the
-/// pages, detects missing records, and stores the position of an interrupted run.
+/// source divides its records into pages: [`OffsetPaging`], [`CursorPaging`] or [`ShardPaging`].
+/// [`scope`](Source::scope) is what a run has to read. Further abilities are optional: [`Lookup`] and
+/// [`Census`]. The engine plans the pages, detects missing records, and stores the position of an interrupted
+/// run.
 ///
 /// A source neither retries nor sleeps: [`Http`](crate::net::Http) repeats failed requests and keeps the
 /// limits of the account. It may be used from several tasks at once.
@@ -102,8 +103,8 @@ pub trait Source: Send + Sync {
     /// [`Paging::can_read`].
     fn scope(&self) -> Scope;
 
-    /// Returns whether the source lists archived records separately, as [`Listing::Archived`]. A source with
-    /// [`Scope::Changes`] only.
+    /// Returns whether the source lists archived records separately, as [`Listing::Archived`]. Only a source
+    /// with [`Scope::Changes`] may do so.
     ///
     /// [`Listing::Archived`]: crate::base::window::Listing::Archived
     fn archives(&self) -> bool {
@@ -123,7 +124,7 @@ pub trait Source: Send + Sync {
     }
 }
 
-/// What a run has to read.
+/// Records that a run has to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// The changes since the last run: the source can filter its records by the time of their last change. A
@@ -133,7 +134,7 @@ pub enum Scope {
     /// differ only in whether unchanged records are sent.
     Full,
     /// The records of a stream after the position at which the last run stopped; a full load begins at the
-    /// start. Each record is an event of its own: it never changes, so that importer stores no fate of it.
+    /// start. Each record is an event of its own: it never changes, so importer stores no fate of it.
     Positions,
 }
 
@@ -246,8 +247,8 @@ pub trait ShardPaging: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`Fault::List`]: the page can't be read at present, or the shard has no records at the position any
-    /// more. The run ends, and the next one continues at this page.
+    /// [`Fault::List`]: the page can't be read at present, or the shard no longer has records at the position.
+    /// The run ends, and the next one continues at this page.
     fn read<'a>(
         &'a self,
         shard: &'a str,

@@ -70,7 +70,7 @@ pub struct DeliveryCache {
     version: u32,
 }
 
-/// What a sink has accepted of a record.
+/// Version of a record that a sink has accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptedDelivery {
     /// Fingerprint of the record's key.

@@ -12,13 +12,13 @@ const NAME: &str = "positions.json";
 /// Version of the format, increased when the files of older versions can't be read any more.
 const VERSION: u32 = 1;
 
-/// How far a shard was read.
+/// Position up to which a shard was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Position {
-    /// Up to this position.
+    /// The shard was read up to this position.
     After(Cursor),
-    /// To its end: no record will follow.
+    /// The shard was read to its end: no record will ever follow.
     Closed,
 }
 

@@ -1,4 +1,4 @@
-//! The sink `http` by itself: its settings, its requests, and what it makes of every kind of answer.
+//! The sink `http` by itself: its settings, its requests, and its judgment of every kind of answer.
 
 use std::{
     path::Path,

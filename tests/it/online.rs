@@ -1,4 +1,4 @@
-//! `importer check --online`: asks services, and `importer check` alone asks nobody.
+//! `importer check --online` makes requests to services; `importer check` alone makes none.
 
 use std::time::Duration;
 

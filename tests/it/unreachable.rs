@@ -1,4 +1,4 @@
-//! Services that can't be reached: all lists of the account wait together, and the log says so once.
+//! Services that can't be reached: all lists of the account wait together, and the log has one warning.
 
 use std::{
     sync::{
@@ -56,7 +56,7 @@ fn world(unreachable: Duration) -> (World, Arc<AtomicUsize>) {
     (world.through(|sandbox| Refused { sandbox, until, refused: counted }), refused)
 }
 
-/// Returns the lines that tell people about waits.
+/// Returns the log lines that report waits.
 fn warnings(world: &World) -> Vec<String> {
     world.lines("pausing all requests to mailchimp").into_iter().filter(|l| l.starts_with("WARN")).collect()
 }

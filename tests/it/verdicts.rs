@@ -1,5 +1,5 @@
-//! What every status of every account does to its request and to the account. The whole table is pinned: a new
-//! status, a new account, or a changed rule shows here.
+//! The effect of every status of every account on its request and on the account. The whole table is pinned: a
+//! new status, a new account, or a changed rule shows here.
 
 use std::{
     ops::RangeInclusive,

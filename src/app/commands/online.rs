@@ -1,5 +1,5 @@
-//! `importer check --online`: asks the source and the sink of each entry whether they can be reached and accept
-//! the credentials. Reads one record of each source, and sends nothing to a sink.
+//! `importer check --online`: checks whether the source and the sink of each entry can be reached and accept
+//! the credentials. Reads one record of each source, and delivers nothing to a sink.
 
 use std::{fmt, path::Path};
 
@@ -14,43 +14,43 @@ use crate::{
     state::{Entry, model::RawSetting},
 };
 
-/// Result of asking one service.
-pub struct Asked {
+/// Result of checking the source or the sink of an entry.
+pub struct OnlineCheck {
     list_id: String,
-    /// `source` or `sink`.
+    /// `source` or `sink`; `entry` if the entry could not be opened.
     part: &'static str,
-    /// Type of the adapter.
+    /// Type of the adapter, or the place of the entry.
     kind: String,
-    /// Why it can't be used; `None` if it can.
+    /// Reason for which it can't be used; `None` if it can.
     pub error: Option<String>,
 }
 
-impl Asked {
+impl OnlineCheck {
     pub fn json(&self) -> Value {
-        let Asked { list_id, part, kind, error } = self;
+        let OnlineCheck { list_id, part, kind, error } = self;
         json!({"list_id": list_id, "part": part, "type": kind, "error": error})
     }
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for OnlineCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Asked { list_id, part, kind, error } = self;
+        let OnlineCheck { list_id, part, kind, error } = self;
         write!(f, "list {list_id:?}: {part} {kind}: {}", error.as_deref().unwrap_or("ok"))
     }
 }
 
-/// Asks the services of all enabled entries without a problem, one after the other.
+/// Checks the sources and sinks of all enabled entries without a problem, one after the other.
 ///
 /// # Errors
 ///
 /// The state file can't be read.
-pub async fn ask_all(folder: &Path) -> anyhow::Result<Vec<Asked>> {
+pub async fn check_all(folder: &Path) -> anyhow::Result<Vec<OnlineCheck>> {
     let lists = Lists::open(folder, Keys::Both)?;
-    let mut asked = Vec::new();
+    let mut checks = Vec::new();
     for entry in lists.entries.iter().filter(|entry| entry.enabled) {
         match lists.pipeline(entry) {
-            Ok(pipeline) => asked.extend(ask(entry, &pipeline).await),
-            Err(error) => asked.push(Asked {
+            Ok(pipeline) => checks.extend(check(entry, &pipeline).await),
+            Err(error) => checks.push(OnlineCheck {
                 list_id: entry.id.list_id.clone(),
                 part: "entry",
                 kind: format!("at {}", entry.place),
@@ -58,11 +58,11 @@ pub async fn ask_all(folder: &Path) -> anyhow::Result<Vec<Asked>> {
             }),
         }
     }
-    Ok(asked)
+    Ok(checks)
 }
 
-async fn ask(entry: &Entry, pipeline: &Pipeline) -> [Asked; 2] {
-    let asked = |part, setting: &RawSetting, default, error| Asked {
+async fn check(entry: &Entry, pipeline: &Pipeline) -> [OnlineCheck; 2] {
+    let result = |part, setting: &RawSetting, default, error| OnlineCheck {
         list_id: entry.id.list_id.clone(),
         part,
         kind: Chosen::of(&setting.value, default).kind,
@@ -71,5 +71,8 @@ async fn ask(entry: &Entry, pipeline: &Pipeline) -> [Asked; 2] {
     let read = preview::latest(pipeline, 1).await;
     let source = read.err().map(|error| format!("{error:#}"));
     let sink = pipeline.sink.check().await.err().map(|fault| fault.to_string());
-    [asked("source", &entry.source, source::DEFAULT, source), asked("sink", &entry.sink, sink::DEFAULT, sink)]
+    [
+        result("source", &entry.source, source::DEFAULT, source),
+        result("sink", &entry.sink, sink::DEFAULT, sink),
+    ]
 }

@@ -53,7 +53,7 @@ fn head(entry: &Entry) -> String {
     if entry.alone { String::new() } else { format!("\nEntry at {}\n\n", entry.place) }
 }
 
-/// Records among which a key is searched for if the source can't read single records.
+/// Number of records among which a key is searched for if the source can't read single records.
 const SEARCHED: u64 = 1000;
 
 /// Reads the record with this key or address. If the source can't read single records, searches for the key
@@ -63,7 +63,7 @@ async fn one(pipeline: &Pipeline, member: &str) -> anyhow::Result<Record> {
     let Some(lookup) = pipeline.source.lookup() else {
         let found = latest(pipeline, SEARCHED).await?.into_iter().find(|record| record.key == key);
         let what = format!(
-            "the source can't read single records, and none of the {SEARCHED} that a preview reads has this key"
+            "the source can't read single records, and none of the {SEARCHED} records that a preview reads has this key"
         );
         let hint = "use the key of a dead letter, or `--count` to see the keys of these records";
         return Ok(found.ok_or_else(|| Fault::list(what).hint(hint))?);
@@ -182,7 +182,7 @@ mod tests {
             let pipeline = pipeline(feed.clone(), AsItIs, sink, feed.list);
             assert_eq!(one(&pipeline, " 140 ").await.unwrap().key, "140");
             let error = one(&pipeline, "ada@example.org").await.unwrap_err().to_string();
-            assert!(error.contains("none of the 1000 that a preview reads has this key"), "{error}");
+            assert!(error.contains("none of the 1000 records that a preview reads has this key"), "{error}");
             assert!(error.contains("use the key of a dead letter") && !error.contains("ada"), "{error}");
         });
     }

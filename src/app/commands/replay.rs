@@ -142,7 +142,7 @@ async fn one(
     Ok(if replayed.counts.rejected.is_empty() { exit::DONE } else { exit::FAILED })
 }
 
-/// Says why a replay is not possible, and what to do instead; `None` if it is possible.
+/// Returns the reason for which a replay is not possible, and what to do instead; `None` if it is possible.
 fn impossible(pipeline: &Pipeline) -> Option<String> {
     let run = if pipeline.reads_all() { "the next run" } else { "a full load (`latest_timestamp`: null)" };
     pipeline.source.lookup().is_none().then(|| {

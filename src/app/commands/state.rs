@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-use super::online::{self, Asked};
+use super::online::{self, OnlineCheck};
 use crate::{
     app::wiring::{VOCABULARY, examine},
     base::{
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// `importer check`: prints all problems of the state file at once, and returns the exit code. With `--online`,
-/// also asks the services of its entries.
+/// also checks the services of its entries.
 ///
 /// # Errors
 ///
@@ -47,8 +47,8 @@ pub async fn check(options: &cli::Check) -> anyhow::Result<u8> {
         }
         Err(fault) => bail!(fault),
     };
-    let asked = if options.online { online::ask_all(&options.state).await? } else { vec![] };
-    let code = match (problems.is_empty(), asked.iter().any(|asked| asked.error.is_some())) {
+    let checks = if options.online { online::check_all(&options.state).await? } else { vec![] };
+    let code = match (problems.is_empty(), checks.iter().any(|check| check.error.is_some())) {
         (false, _) => exit::UNUSABLE,
         (true, true) => exit::FAILED,
         (true, false) => exit::DONE,
@@ -60,7 +60,7 @@ pub async fn check(options: &cli::Check) -> anyhow::Result<u8> {
         };
         let mut told = json!({"path": path, "entries": entries, "problems": list(&problems), "warnings": list(&warnings)});
         if options.online {
-            told["online"] = asked.iter().map(Asked::json).collect();
+            told["online"] = checks.iter().map(OnlineCheck::json).collect();
         }
         writeln!(stdout(), "{told}")?;
         return Ok(code);
@@ -70,8 +70,8 @@ pub async fn check(options: &cli::Check) -> anyhow::Result<u8> {
             writeln!(stdout(), "{}: {word}\n{}\n", finding.at(&path), finding.excerpt)?;
         }
     }
-    for asked in asked {
-        writeln!(stdout(), "{asked}")?;
+    for check in checks {
+        writeln!(stdout(), "{check}")?;
     }
     let (problems, warnings) = (count(problems.len(), "problem"), count(warnings.len(), "warning"));
     let entries = if entries == 1 { "1 entry".into() } else { format!("{entries} entries") };

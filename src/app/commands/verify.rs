@@ -38,7 +38,8 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
         };
         writeln!(
             stdout(),
-            "list {list:?}: verify can't compare it, since its source reports no counts. {whole} accounts for every record."
+            "list {list:?}: verify can't compare it, since its source reports no counts. {whole} accounts for \
+             every record."
         )?;
         return Ok(exit::FAILED);
     };
@@ -78,7 +79,9 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     if rejected > 0 {
         let then = match pipeline.source.lookup() {
             Some(_) => format!("Correct the cause, then run `importer replay {list}`."),
-            None => "Correct the cause, then load the list again (`latest_timestamp`: null), since this source can't be replayed.".to_owned(),
+            None => "Correct the cause, then load the list again (`latest_timestamp`: null), since this source can't be \
+                     replayed."
+                .to_owned(),
         };
         let nothing = if missing == 0 { "Nothing is missing, but " } else { "" };
         writeln!(

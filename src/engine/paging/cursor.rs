@@ -10,14 +10,14 @@ use crate::{
     store::seen::record_key,
 };
 
-/// How a listing has ended in this pass.
+/// End of a listing in this pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Nothing follows.
+    /// The listing was read to its end.
     Closed,
-    /// Nothing follows at present.
+    /// No record follows at present.
     Tip,
-    /// It is left to the next run.
+    /// The listing is left to the next run.
     Postponed,
 }
 
@@ -34,7 +34,7 @@ pub struct CursorWalk {
 }
 
 impl CursorWalk {
-    /// Begins after a position of an earlier run; `None`: at the beginning.
+    /// Returns a listing that begins after a position of an earlier run; `None`: at its beginning.
     pub fn after(next: Option<Cursor>) -> Self {
         CursorWalk { next, ..CursorWalk::default() }
     }
@@ -61,7 +61,7 @@ impl CursorWalk {
         Some(self.next.clone())
     }
 
-    /// Records the answer to the requested page: what follows it.
+    /// Records what follows the requested page.
     ///
     /// # Errors
     ///

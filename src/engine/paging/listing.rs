@@ -87,8 +87,8 @@ pub struct ListingProgress {
     /// The rows that the source still lists, and those among them that became visible too late to be read.
     /// Set when the source's count is checked.
     pub checked: Option<(u64, u64)>,
-    /// The shard that the listing is, with the position at which the run began, and the places of its
-    /// parents among the listings.
+    /// The shard that the listing is, with the position at which the run began, and the indices of its
+    /// parents in the listings.
     shard: Option<(ShardPosition, Vec<usize>)>,
 }
 

@@ -1,5 +1,4 @@
-//! Reads the pages of a listing: by offset, over a list that changes in the meantime, or by cursor, or a
-//! stream shard by shard. Pure.
+//! Plans the pages of a listing: by offset, while the list changes; by cursor; or by shard, in a stream. Pure.
 
 pub mod cursor;
 pub mod listing;

@@ -44,10 +44,10 @@ pub fn begin(listed: Vec<Shard>, known: &Positions) -> Result<Vec<ShardPosition>
     Ok(listed.into_iter().map(position).collect())
 }
 
-/// Returns the places of a shard's parents among all shards; parents that are no longer listed have none.
+/// Returns the indices of a shard's parents in `shards`; leaves out parents that are no longer listed.
 pub fn parents(shards: &[ShardPosition], shard: &ShardPosition) -> Vec<usize> {
-    let place = |parent: &String| shards.iter().position(|shard| shard.id == *parent);
-    shard.parents.iter().filter_map(place).collect()
+    let index = |parent: &String| shards.iter().position(|shard| shard.id == *parent);
+    shard.parents.iter().filter_map(index).collect()
 }
 
 /// Returns whether a listing may be read: all of its parents are closed.

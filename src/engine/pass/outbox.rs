@@ -32,10 +32,10 @@ pub(super) struct Outbox<'a> {
     batcher: Batcher<PendingRecord>,
     /// Newer versions of records whose older version is queued or in flight.
     newer: HashMap<u128, PendingRecord>,
-    /// Records of which a sink with [`Settles::AtClose`] has accepted a version since its last close: they are
-    /// pending until the next one. `None`: a newer version followed, whose fate counts.
+    /// Records of which a sink with [`Settles::AtClose`] has accepted a version since its last close. They are
+    /// pending until the next close. `None`: a newer version is on its way, and its fate counts.
     unclosed: HashMap<u128, Option<AcceptedDelivery>>,
-    /// Number of deliveries that the sink has accepted since its last close, with older versions.
+    /// Number of deliveries that the sink has accepted since its last close, older versions included.
     unclosed_deliveries: u64,
     /// Dead letters that are not on disk yet, each with whether a page waits for it.
     rejects: Vec<(DeadLetter, bool)>,
@@ -84,7 +84,7 @@ impl<'a> Outbox<'a> {
         self.context.pipeline.spec.settles == Settles::AtClose
     }
 
-    /// Returns the time at which a batch that is not full has to leave.
+    /// Returns the time at which a batch that is not full has to be sent.
     pub fn due(&self) -> Option<Instant> {
         self.batcher.due()
     }
@@ -97,7 +97,7 @@ impl<'a> Outbox<'a> {
     /// Queues a record. A newer version never overtakes an older one: it waits until the older one is
     /// settled. Returns whether it replaces a version that was waiting.
     pub fn queue(&mut self, pending: PendingRecord) -> bool {
-        // The sink has the older version, and keeps the order of those that follow.
+        // The sink has accepted the older version, and keeps the order in which versions are delivered.
         let follows = self.unclosed.get_mut(&pending.key).and_then(Option::take).is_some();
         if !follows && self.watermark.is_pending(pending.key) {
             return self.newer.insert(pending.key, pending).is_some();
@@ -150,8 +150,8 @@ impl<'a> Outbox<'a> {
         }
     }
 
-    /// Records the acceptance of these records by the sink. Returns how many of them count as accepted: none
-    /// before the close if the sink settles then.
+    /// Records that the sink has accepted these records. Returns the number of those that count as accepted now:
+    /// 0 if the sink settles at its close.
     pub fn accepted(&mut self, accepted: Vec<AcceptedDelivery>) -> u64 {
         if !self.settles_at_close() {
             return self.settle(accepted.into_iter().map(|accepted| accepted.key));

@@ -29,7 +29,7 @@ pub(super) enum Answer {
     Count(Result<u64, Fault>),
 }
 
-/// A page that says itself what follows: of cursor paging, or of a shard.
+/// A page that names what follows it: of cursor paging, or of a shard.
 pub(super) struct Following {
     pub records: Vec<Record>,
     pub next: Next,
@@ -77,7 +77,7 @@ pub(super) async fn read(context: Context<'_>, window: Window, want: NextRead) -
             };
             Answer::Following(read.await)
         }
-        _ => Answer::Following(Err(Fault::list("the source switched between two kinds of paging"))),
+        _ => Answer::Following(Err(Fault::list("the source changed its kind of paging"))),
     }
 }
 

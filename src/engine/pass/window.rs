@@ -18,7 +18,7 @@ impl Pass<'_> {
     /// arrive, nor long before now.
     ///
     /// If the source does not list changes, only the difference of the clocks matters. A stream is read by
-    /// position, so that a new end restarts nothing.
+    /// position, so a new end restarts nothing.
     ///
     /// # Errors
     ///

@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for Word {
     }
 }
 
-/// Where an answer reports the outcome of each record.
+/// Places in an answer that report the outcome of each record.
 pub struct Results {
     /// Path of the array in the answer.
     pub path: Path,
@@ -98,7 +98,7 @@ enum Outcome {
     Retry,
 }
 
-/// What an accepted answer has to contain.
+/// Content that an accepted answer has to have.
 pub struct Expected {
     pub results: Option<Results>,
     /// Path of the number of records.
@@ -224,7 +224,7 @@ fn parsed(body: &[u8], host: &str) -> Result<Value, Fault> {
     }
 }
 
-/// Whether a body reports an error, although its status is good.
+/// Returns whether a body reports an error, although its status is good.
 fn reports_error(body: &Value) -> bool {
     let [error, errors, success] = ["error", "errors", "success"].map(|name| &body[name]);
     answer::reports_error(error, errors, success)

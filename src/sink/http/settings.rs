@@ -1,4 +1,4 @@
-//! What an entry sets for its address: the settings, read and checked.
+//! Settings of an address: reads and checks them.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
@@ -90,7 +90,7 @@ pub enum Body {
     Object,
 }
 
-/// Where an answer reports the outcome of each record.
+/// The setting `results`: places in an answer that report the outcome of each record.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ResultSettings {
@@ -205,10 +205,10 @@ fn token_header(auth: &AuthKind) -> Result<Option<HeaderName>, String> {
 }
 
 /// Reads the headers of every request. Marks them as sensitive, so that no log shows them.
-fn headers(wanted: BTreeMap<String, String>, token: Option<&HeaderName>) -> Result<HeaderMap, String> {
+fn headers(listed: BTreeMap<String, String>, token: Option<&HeaderName>) -> Result<HeaderMap, String> {
     let json = HeaderValue::from_static("application/json");
     let mut headers = HeaderMap::new();
-    for (name, value) in wanted {
+    for (name, value) in listed {
         let name = HeaderName::try_from(&name).map_err(|_| format!("`headers`: invalid name {name:?}"))?;
         if CREDENTIALS.contains(&name) || token == Some(&name) {
             return Err(format!(
@@ -231,8 +231,8 @@ fn headers(wanted: BTreeMap<String, String>, token: Option<&HeaderName>) -> Resu
     Ok(headers)
 }
 
-/// Makes the rules of the statuses that the entry lists. The lists of the entry precede the defaults, and
-/// these the rules of every account. With its own `accept`, no other success counts.
+/// Makes the rules of the statuses that the entry lists. The lists of the entry precede the defaults, and the
+/// defaults precede the rules of every account. If the entry has `accept`, no other status of success counts.
 ///
 /// # Errors
 ///
@@ -264,8 +264,8 @@ fn rules(
     Ok(Rules::new(rules))
 }
 
-/// Returns the verdict on a status that is to be retried: that of every account if it is such a verdict, so that
-/// a status for throttling still pauses the account.
+/// Returns the verdict on a status in `retry`. A verdict of every account that leads to a retry stays, so that a
+/// status for throttling still pauses the account.
 fn again(status: u16) -> Verdict {
     match Rules::default().verdict(status, || true) {
         verdict @ (Verdict::Throttled | Verdict::Overloaded | Verdict::TooSlow) => verdict,
@@ -273,7 +273,11 @@ fn again(status: u16) -> Verdict {
     }
 }
 
-/// Reads where an answer reports the outcome of each record.
+/// Reads the setting `results`.
+///
+/// # Errors
+///
+/// An outcome is in two lists.
 fn results(settings: ResultSettings) -> Result<Results, String> {
     let ResultSettings { path, status, accepted, retry, reason } = settings;
     let accepted =

@@ -42,10 +42,10 @@ const RULES: [Rule; 20] = [
 /// Required fields. Without them Ometria could not identify the contact, or would merge it into another one.
 const REQUIRED: [&str; 5] = ["@type", "@collection", "@merge", "id", "email"];
 
-/// What a record's text shows.
+/// Result of examining a record's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Examined {
-    /// Why Ometria would refuse the record, or `None` if it would accept it.
+    /// Reason for which Ometria would refuse the record; `None` if Ometria would accept it.
     pub refusal: Option<Reason>,
     /// Whether the record withdraws a person's consent.
     pub opts_out: bool,
@@ -68,7 +68,7 @@ pub fn examine(record: &str) -> Examined {
     Examined { refusal, opts_out: says("EXPLICITLY_OPTEDOUT"), opts_in: says("EXPLICITLY_OPTEDIN") }
 }
 
-/// Returns why Ometria would refuse these fields. Unknown fields are refused too, above all `@force_optin`.
+/// Returns the reason for which Ometria would refuse these fields. Unknown fields are refused too, above all `@force_optin`.
 fn refusal(fields: &Map<String, Value>) -> Option<Reason> {
     for (name, value) in fields {
         match RULES.iter().find(|(known, ..)| known == name) {

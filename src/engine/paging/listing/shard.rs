@@ -21,8 +21,8 @@ impl ListingProgress {
         ListingProgress { way: Way::Chain(walk), shard: Some((shard, parents)), ..self }
     }
 
-    /// Ends a shard for this run at a record that was added after the run began. A stream may grow faster than
-    /// it is read, and the run would never end.
+    /// Ends a shard for this run at a record that was added after the run began. Otherwise, a run over a stream
+    /// that grows faster than it is read would never end.
     pub(super) fn within_run(&self, rows: &[Row], next: Next) -> Next {
         let until = self.window.until.filter(|_| self.shard.is_some());
         match next {
@@ -35,7 +35,7 @@ impl ListingProgress {
         }
     }
 
-    /// Returns the places of the shard's parents among the listings.
+    /// Returns the indices of the shard's parents in the listings.
     pub fn parents(&self) -> &[usize] {
         self.shard.as_ref().map_or(&[], |(_, parents)| parents)
     }
