@@ -41,8 +41,8 @@ const IN_FLIGHT: usize = 4;
 /// Upper bound of the simultaneous requests of the account: twice the batches in flight of one list.
 const CONNECTIONS: usize = 8;
 
-/// Hosts that may get the credentials. The state file names the address, and whoever may edit it must not gain
-/// the credentials by that.
+/// Hosts that may get the credentials. The state file names the address, and people who may edit it must not
+/// gain the credentials by that.
 const HOSTS: &str = "HTTP_SINK_HOSTS";
 const TOKEN: &str = "HTTP_SINK_TOKEN";
 const USER: &str = "HTTP_SINK_USER";

@@ -108,11 +108,14 @@ fn an_invalid_setting_is_named_with_what_is_valid_and_without_the_address() {
             json!({"retry": ["599-500"]}),
             "http: `retry[0]`: invalid status \"599-500\"; use a number from 200 to 599, or a range such as \"500-599\"",
         ),
-        (json!({"accept": [409], "reject": ["400-499"]}), "http: status 409 is in `accept` and in `reject`"),
+        (
+            json!({"accept": [409], "reject": ["400-499"]}),
+            "http: status 409 is in `accept` and in `reject`; remove it from one of them",
+        ),
         (json!({"reject": [503], "retry": ["500-599"]}), "http: status 503 is in `reject` and in `retry`"),
         (
             results(json!({"accepted": ["Done"], "retry": ["done"]})),
-            "http: `results`: \"done\" is in `accepted` and in `retry`",
+            "http: `results`: \"done\" is in `accepted` and in `retry`; remove it from one of them",
         ),
         (
             results(json!({"accepted": [200]})),

@@ -254,7 +254,11 @@ fn rules(
             ["accept"] => Verdict::Accepted,
             ["reject"] => Verdict::ContentRefused,
             ["retry"] => again(status),
-            [one, other, ..] => return Err(format!("status {status} is in `{one}` and in `{other}`")),
+            [one, other, ..] => {
+                return Err(format!(
+                    "status {status} is in `{one}` and in `{other}`; remove it from one of them"
+                ));
+            }
             _ if accept.is_some() && (200..=299).contains(&status) => Verdict::Refused,
             _ if reject.is_none() && REJECT.contains(&status) => Verdict::ContentRefused,
             _ => continue,
@@ -283,7 +287,7 @@ fn results(settings: ResultSettings) -> Result<Results, String> {
     let accepted =
         accepted.unwrap_or_else(|| ACCEPTED.into_iter().map(Word::text).chain([Word::flag(true)]).collect());
     if let Some(word) = accepted.iter().find(|word| retry.contains(word)) {
-        return Err(format!("`results`: {word} is in `accepted` and in `retry`"));
+        return Err(format!("`results`: {word} is in `accepted` and in `retry`; remove it from one of them"));
     }
     Ok(Results { path, status, accepted, retry, reason })
 }
