@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::plan::Pipeline;
 use crate::{
     base::fault::Fault,
-    sink::{LatestErrors, Sink},
+    sink::{LatestErrors, Settles, Sink},
     store::files,
 };
 
@@ -46,9 +46,11 @@ pub struct News {
 pub struct Account(Arc<dyn Sink>);
 
 impl Account {
-    /// Returns the account of a sink that reports deferred errors; `None` for any other sink.
+    /// Returns the account of a sink that reports deferred errors; `None` for any other sink, and for one that
+    /// settles at its close, since it has to be dropped with its run.
     pub fn of(pipeline: &Pipeline) -> Option<Self> {
-        pipeline.sink.deferred_errors().map(|_| Account(Arc::clone(&pipeline.sink)))
+        let outlives = pipeline.spec.settles == Settles::EachBatch;
+        pipeline.sink.deferred_errors().filter(|_| outlives).map(|_| Account(Arc::clone(&pipeline.sink)))
     }
 
     /// Polls the account if the sink has `taken` something since the last poll, unless that poll was less

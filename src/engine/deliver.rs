@@ -1,7 +1,7 @@
 //! The single path of a batch to the sink, for runs and replays.
 
 use super::{
-    in_flight::{Delivered, InFlight},
+    in_flight::{Apart, Delivered, InFlight},
     pending::PendingRecord,
     plan::Pipeline,
 };
@@ -34,8 +34,8 @@ pub async fn deliver(
     if let Some(cache) = writes {
         cache.forget(batch.iter().map(|pending| pending.key).collect()).await?;
     }
-    let mut batch = InFlight::new(batch, cache);
-    let mut parts = batch.parts(pipeline.spec.limits);
+    let mut batch = InFlight::new(batch, cache, pipeline.spec.retries);
+    let mut parts = batch.parts(pipeline.spec.limits, Apart::of(pipeline));
     while let Some(part) = parts.pop() {
         let payloads: Vec<Prepared> = part.payloads.iter().map(|at| batch.payload(*at)).collect();
         match pipeline.sink.deliver(&payloads).await {

@@ -1,7 +1,7 @@
 //! The records of a batch in flight: which of their payloads are settled, and which part of the batch is sent
 //! next. No I/O except the wait before a part is sent again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use log::debug;
 use tokio::time::{Instant, sleep};
@@ -9,10 +9,11 @@ use tokio::time::{Instant, sleep};
 use super::{
     batcher::Size,
     pending::{PendingRecord, RejectedRecord},
+    plan::Pipeline,
 };
 use crate::{
     base::{backoff, fault::Fault},
-    sink::{BatchLimits, Delivery, Prepared, Rejection},
+    sink::{BatchLimits, Delivery, Prepared, Rejection, SinkSpec},
     store::cache::{AcceptedDelivery, DeliveryCache},
 };
 
@@ -29,6 +30,8 @@ pub type Position = (usize, usize);
 pub struct InFlight<'a> {
     records: Vec<Record>,
     cache: Option<&'a DeliveryCache>,
+    /// Whether the sink may ask to retry single payloads.
+    retries: bool,
 }
 
 struct Record {
@@ -38,6 +41,25 @@ struct Record {
     /// The first payload that was rejected, by its index.
     rejected: Option<(usize, Rejection)>,
     request_id: Option<Arc<str>>,
+}
+
+/// Payloads of a batch that must not be sent together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Apart {
+    /// Those of different records.
+    pub records: bool,
+    /// Those of the same record.
+    pub payloads: bool,
+}
+
+impl Apart {
+    /// Returns what this pipeline keeps apart. A payload that is sent again must not be overtaken by a later one
+    /// of its record, or in a stream by a later event.
+    pub fn of(pipeline: &Pipeline) -> Self {
+        let SinkSpec { retries, limits, .. } = &pipeline.spec;
+        let alone = limits.linger == Some(Duration::ZERO);
+        Apart { records: alone || (*retries && pipeline.keeps_positions()), payloads: *retries }
+    }
 }
 
 /// Payloads of a batch that are sent together.
@@ -51,28 +73,38 @@ pub struct Part {
 
 impl<'a> InFlight<'a> {
     /// Begins the delivery of a batch. With a `cache`, accepted records carry the digests of their payloads.
-    pub fn new(batch: Vec<PendingRecord>, cache: Option<&'a DeliveryCache>) -> Self {
+    pub fn new(batch: Vec<PendingRecord>, cache: Option<&'a DeliveryCache>, retries: bool) -> Self {
         let records = batch.into_iter().map(|pending| {
             let open = pending.size().payloads;
             Record { pending, open, rejected: None, request_id: None }
         });
-        InFlight { records: records.collect(), cache }
+        InFlight { records: records.collect(), cache, retries }
     }
 
     /// Divides the batch into parts within the limits, the first one last. There is one, unless a record has
-    /// more payloads than a batch may have.
-    pub fn parts(&self, limits: BatchLimits) -> Vec<Part> {
-        let (mut parts, mut payloads, mut size) = (vec![], vec![], Size::default());
-        for (record, Record { pending, open, .. }) in self.records.iter().enumerate() {
-            for payload in 0..*open {
-                let larger = size.plus(pending.size_of(payload));
-                if !payloads.is_empty() && larger.exceeds(limits) {
-                    parts.push(Part::new(std::mem::take(&mut payloads)));
-                    size = Size::default();
-                }
-                payloads.push((record, payload));
-                size = size.plus(pending.size_of(payload));
+    /// more payloads than a batch may have, or the payloads are to be kept `apart`.
+    pub fn parts(&self, limits: BatchLimits, apart: Apart) -> Vec<Part> {
+        let open = |(record, of): (usize, &Record)| (0..of.open).map(move |payload| (record, payload));
+        let mut positions: Vec<Position> = self.records.iter().enumerate().flat_map(open).collect();
+        if apart.payloads && !apart.records {
+            // The first payload of each record, then the second of each, and so on.
+            positions.sort_by_key(|(record, payload)| (*payload, *record));
+        }
+        let (mut parts, mut payloads, mut size) = (vec![], Vec::<Position>::new(), Size::default());
+        for position in positions {
+            let (record, payload) = position;
+            let larger = size.plus(self.records[record].pending.size_of(payload));
+            let splits = payloads.last().is_some_and(|(before, of_before)| {
+                larger.exceeds(limits)
+                    || (apart.records && *before != record)
+                    || (apart.payloads && *of_before != payload)
+            });
+            if splits {
+                parts.push(Part::new(std::mem::take(&mut payloads)));
+                size = Size::default();
             }
+            payloads.push(position);
+            size = size.plus(self.records[record].pending.size_of(payload));
         }
         parts.push(Part::new(payloads));
         parts.reverse();
@@ -88,7 +120,8 @@ impl<'a> InFlight<'a> {
     ///
     /// # Errors
     ///
-    /// The outcome names a position that the part does not have, or one twice: a bug of the sink.
+    /// The outcome names a position that the part does not have, or one twice, or asks for a retry that the sink
+    /// has not declared: a bug of the sink.
     pub fn settle(
         &mut self,
         part: &Part,
@@ -98,7 +131,7 @@ impl<'a> InFlight<'a> {
         let mut accepted = vec![true; part.payloads.len()];
         for at in rejected.iter().map(|(at, _)| at).chain(&retry) {
             let known = accepted.get_mut(*at).is_some_and(|accepted| std::mem::replace(accepted, false));
-            if !known {
+            if !known || !(self.retries || retry.is_empty()) {
                 return Err(Fault::list("the sink's report about a batch contradicts itself")
                     .hint("this is a bug in importer, please report it; the next run continues from here"));
             }

@@ -212,10 +212,10 @@ impl Fates {
             return Ok(());
         }
         let cache = letters.unchanged.on();
+        let keys = batch.iter().map(|pending| pending.key).collect();
         let Delivered { accepted, rejected } = deliver(pipeline, cache, batch).await?;
-        let unclosed = if pipeline.spec.settles == Settles::AtClose { accepted } else { vec![] };
-        let keys = unclosed.iter().map(|accepted| accepted.key).collect();
-        close(pipeline, cache, (keys, unclosed)).await?;
+        let at_close = pipeline.spec.settles == Settles::AtClose;
+        close(pipeline, cache, if at_close { (keys, accepted) } else { Default::default() }).await?;
         rejected.into_iter().for_each(|rejected| self.reject(rejected, pipeline.source.now()));
         Ok(())
     }

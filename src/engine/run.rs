@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     base::fault::Fault,
+    sink::Settles,
     source::{Paging, Scope},
     store::{
         checkpoint::{Checkpoint, Header, Line},
@@ -191,7 +192,8 @@ impl Run<'_> {
 ///
 /// # Errors
 ///
-/// That pass was a repetition already.
+/// That pass was a repetition already, or the sink settles at its close: it has to be dropped first, so that it
+/// undoes what the pass has sent.
 async fn repeat(
     pipeline: &Pipeline,
     plan: &Plan,
@@ -201,8 +203,14 @@ async fn repeat(
     why: &str,
 ) -> Result<Step, Fault> {
     Checkpoint::discard(&plan.folder).await?;
-    if matches!(kind, Kind::Repeated) {
-        let hint = "nothing is recorded as delivered, although records may have been sent; the next run reads the same window again";
+    let undone = pipeline.spec.settles == Settles::AtClose;
+    if matches!(kind, Kind::Repeated) || undone {
+        let hint = match undone {
+            true => "nothing was delivered; the next run reads the same window again",
+            false => {
+                "nothing is recorded as delivered, although records may have been sent; the next run reads the same window again"
+            }
+        };
         return Err(Fault::list(format!("{why}. {}", done.counts)).hint(hint));
     }
     warn!("list {:?}: {why}; reading the window again.", plan.list_id);

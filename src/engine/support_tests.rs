@@ -303,6 +303,7 @@ impl<L: Send + Sync> Sink for Store<L> {
     fn spec(&self) -> SinkSpec {
         let mut spec = SinkSpec::new(Secret::new(""), String::new(), 10, 3);
         (spec.settles, spec.limits.linger) = (self.settles, self.linger);
+        spec.retries = self.throttled > 0.0;
         spec
     }
 

@@ -21,10 +21,11 @@ use super::{
 use crate::{
     base::{
         fault::{Fault, Problem},
-        record::{Payload, Record},
+        record::{Mapped, Outgoing, Payload, Record},
         secret::Secret,
         window::{Cursor, CursorPage, Window},
     },
+    mapping::Mapping,
     sink::{Deletions, Delivery, Prepared, Rejection, Settles, Sink, SinkSpec},
     source::{CursorPaging, Paging, Scope, Source},
     store::{cache::DeliveryCache, checkpoint::Checkpoint},
@@ -237,9 +238,19 @@ async fn run(
     folder: &Path,
     polls: usize,
 ) -> Option<Result<Ended, Fault>> {
+    run_with(list, AsItIs, store, folder, polls).await
+}
+
+async fn run_with(
+    list: impl Source + 'static,
+    mapping: impl Mapping + 'static,
+    store: &Store,
+    folder: &Path,
+    polls: usize,
+) -> Option<Result<Ended, Fault>> {
     // A sink that is dropped undoes what it has not closed.
     store.open.lock().unwrap().clear();
-    let pipeline = support::pipeline(list, AsItIs, store.clone(), Noon);
+    let pipeline = support::pipeline(list, mapping, store.clone(), Noon);
     let ended = support::cut_off(&pipeline, &plan(folder), polls).await;
     if matches!(ended, Some(Ok(Ended::Finished(_)))) {
         // As the controller does when it records the result.
@@ -287,6 +298,31 @@ async fn after_a_newer_version_was_rejected_the_cache_knows_nothing_of_the_recor
         for (first, second, held) in [(0, 0, 0), (1, 2, 1), (0, 0, 0)] {
             run(Twice(first, second), &store, folder.path(), usize::MAX).await.unwrap().unwrap();
             assert_eq!(store.held.lock().unwrap()[&7], Some(held), "{settles:?}: {first} {second}");
+        }
+    }
+}
+
+/// Makes two payloads of each record; the second has a version that is higher by ten.
+struct Two;
+
+impl Mapping for Two {
+    fn map(&self, record: &Record) -> Mapped {
+        let (row, version): (u64, u64) = serde_json::from_str(record.body.get()).unwrap();
+        let bodies = [version, version + 10].map(|version| to_raw_value(&(row, version)).unwrap());
+        Mapped::Send(Outgoing::plain(bodies.to_vec()))
+    }
+}
+
+/// The sink has accepted the first payload of the rejected version.
+#[tokio::test(start_paused = true)]
+async fn after_a_record_was_rejected_in_part_the_cache_knows_nothing_of_it() {
+    for settles in BOTH {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store { refused: Some(11), ..store(Rng::with_seed(1), 0.0, 0.0, settles) };
+        for (version, held) in [(0, 10), (1, 1), (0, 10)] {
+            let list = Twice(version, version);
+            run_with(list, Two, &store, folder.path(), usize::MAX).await.unwrap().unwrap();
+            assert_eq!(store.held.lock().unwrap()[&7], Some(held), "{settles:?}: {version}");
         }
     }
 }

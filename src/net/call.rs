@@ -143,10 +143,13 @@ impl Calls {
         let (tries, wait) = self.count(call, &failure);
         let Failure { fault, effect, .. } = failure;
         let Fault::Retryable { problem, .. } = &fault else { return Err(finally(call.caller, fault)) };
-        let gives_up = tries.made >= TRIES || tries.since.elapsed().saturating_add(wait) > PATIENCE;
+        let spent =
+            |tries: Tries| tries.made >= TRIES || tries.since.elapsed().saturating_add(wait) > PATIENCE;
+        // While connections come and go, only the call's own tries are a bound.
+        let (outlasted, gives_up) = (spent(tries), spent(tries) || call.tries.is_some_and(spent));
         // A pause is for all requests, even if this one is not repeated.
         let begins = match effect {
-            Effect::Unreachable if gives_up => {
+            Effect::Unreachable if outlasted => {
                 self.limiter.park(problem);
                 false
             }

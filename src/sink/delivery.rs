@@ -63,6 +63,7 @@ pub struct Delivery {
     /// Positions in the batch that the service refused for good, each at most once.
     pub rejected: Vec<(usize, Rejection)>,
     /// Positions in the batch that the service did not accept now, and may accept later; each at most once.
+    /// Only for a sink that declares [`SinkSpec::retries`](super::SinkSpec::retries).
     pub retry: Vec<usize>,
 }
 

@@ -204,6 +204,7 @@ impl Sink for HttpSink {
         // The brackets of the array, and a comma between two records.
         spec.limits.bytes = Some(MAX_BYTES - (most + 1));
         spec.deletions = Deletions::Sent;
+        spec.retries = self.expected.results.is_some();
         spec
     }
 

@@ -26,6 +26,9 @@ pub struct SinkSpec {
     pub address: String,
     pub limits: BatchLimits,
     pub settles: Settles,
+    /// Whether the sink may ask to retry single payloads of a batch. The engine then delivers payloads whose
+    /// order matters in batches of their own: the payloads of one record, and the events of a stream.
+    pub retries: bool,
     pub deletions: Deletions,
     /// Warning for the person who starts a first delivery, as a lowercase fragment. A first load logs it, and on
     /// a terminal waits for a confirmation. The safety brake adds it to the message about a stopped opt-in.
@@ -68,13 +71,14 @@ pub enum Deletions {
 
 impl SinkSpec {
     /// Declares a sink of this type and identity with the most common properties: no limit of bytes, no
-    /// linger, each batch settles, deletions are ignored.
+    /// linger, each batch settles, no retry of single payloads, deletions are ignored.
     pub fn new(place: Secret, address: String, records: usize, in_flight: usize) -> Self {
         SinkSpec {
             place,
             address,
             limits: BatchLimits { records, bytes: None, in_flight, linger: None },
             settles: Settles::EachBatch,
+            retries: false,
             deletions: Deletions::Ignored,
             caution: None,
         }

@@ -73,19 +73,17 @@ pub async fn save(folder: &Path, shards: Positions) -> Result<(), Fault> {
     files::blocking(&folder.join(NAME), write).await
 }
 
-/// Returns the positions after a run that began at `known` and has read the `listed` shards. A shard that is
-/// closed and no longer listed is dropped, since it can't come back. Any other shard that is no longer listed
-/// keeps its position, since a listing may be incomplete.
-pub fn after_run(known: Positions, listed: Vec<ShardPosition>) -> Positions {
-    let mut positions: Positions =
-        known.into_iter().filter(|(_, position)| *position != Position::Closed).collect();
+/// Returns the positions after a run that began at `known` and has read the `listed` shards. A shard that is no
+/// longer listed keeps its position, since a listing may be incomplete: a closed shard that is listed again must
+/// not be read from its beginning.
+pub fn after_run(mut known: Positions, listed: Vec<ShardPosition>) -> Positions {
     for ShardPosition { id, position, .. } in listed {
         match position {
-            Some(position) => positions.insert(id, position),
-            None => positions.remove(&id),
+            Some(position) => known.insert(id, position),
+            None => known.remove(&id),
         };
     }
-    positions
+    known
 }
 
 #[cfg(test)]
@@ -120,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_closed_shard_that_is_no_longer_listed_is_dropped() {
+    fn a_shard_that_is_no_longer_listed_keeps_its_position() {
         let shard = |id: &str, position| ShardPosition { id: id.into(), parents: vec![], position };
         let known = positions(&[
             ("gone", Position::Closed),
@@ -135,6 +133,7 @@ mod tests {
             shard("postponed", None),
         ];
         let expected = positions(&[
+            ("gone", Position::Closed),
             ("hidden", after("3")),
             ("closed", Position::Closed),
             ("read", after("2")),

@@ -91,20 +91,23 @@ pub async fn latest(pipeline: &Pipeline, count: u64) -> anyhow::Result<Vec<Recor
 
 /// Minimum page size, in records. A source may take a full page for one that was cut off, and read it in parts.
 const PAGE: usize = 100;
+/// Upper bound of the pages that are read: a source may return empty pages for ever.
+const PAGES: usize = 1000;
 
 /// Reads the first `count` records of a source that is read from its beginning.
 async fn first(pipeline: &Pipeline, chain: &dyn CursorPaging, count: usize) -> anyhow::Result<Vec<Record>> {
     let window = Window { listing: Listing::Listed, since: None, until: Some(pipeline.source.now()) };
     let (mut next, mut records) = (None, vec![]);
-    loop {
+    for _ in 0..PAGES {
         let link = chain.follow(&window, next.as_ref(), count.max(PAGE)).await?;
         records.extend(link.records);
-        if records.len() >= count || link.next.is_none() {
-            records.truncate(count);
-            return Ok(records);
-        }
         next = link.next;
+        if records.len() >= count || next.is_none() {
+            break;
+        }
     }
+    records.truncate(count);
+    Ok(records)
 }
 
 /// Reads the first `count` records of a stream, one shard after the other.
@@ -112,7 +115,10 @@ async fn oldest(source: &dyn ShardPaging, count: usize) -> anyhow::Result<Vec<Re
     let mut records = vec![];
     for shard in source.shards().await? {
         let mut after = None;
-        while records.len() < count {
+        for _ in 0..PAGES {
+            if records.len() >= count {
+                break;
+            }
             let page = source.read(&shard.id, after.as_ref(), count.max(PAGE)).await?;
             records.extend(page.records);
             let Next::More(position) = page.next else { break };

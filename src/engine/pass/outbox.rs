@@ -32,8 +32,9 @@ pub(super) struct Outbox<'a> {
     batcher: Batcher<PendingRecord>,
     /// Newer versions of records whose older version is queued or in flight.
     newer: HashMap<u128, PendingRecord>,
-    /// Records of which a sink with [`Settles::AtClose`] has accepted a version since its last close. They are
-    /// pending until the next close. `None`: a newer version is on its way, and its fate counts.
+    /// Records that were sent to a sink with [`Settles::AtClose`] since its last close, with what it has
+    /// accepted of their last version. They are pending until the next close. `None`: that version is in
+    /// flight or was rejected.
     unclosed: HashMap<u128, Option<AcceptedDelivery>>,
     /// Number of deliveries that the sink has accepted since its last close, older versions included.
     unclosed_deliveries: u64,
@@ -146,6 +147,9 @@ impl<'a> Outbox<'a> {
         let Context { pipeline, plan } = self.context;
         while deliveries.len() < pipeline.in_flight() {
             let Some(batch) = self.batcher.next(Instant::now(), rest) else { break };
+            if self.settles_at_close() {
+                self.unclosed.extend(batch.iter().map(|pending| (pending.key, None)));
+            }
             deliveries.push(Box::pin(deliver(pipeline, plan.unchanged.on(), batch)));
         }
     }
@@ -165,8 +169,8 @@ impl<'a> Outbox<'a> {
         0
     }
 
-    /// Returns the records of which the sink has accepted a version since its last close, and what it has
-    /// accepted of those without a newer version.
+    /// Returns the records that were sent to the sink since its last close, and what it has accepted of those
+    /// without a newer version.
     pub fn unclosed(&self) -> (Vec<u128>, Vec<AcceptedDelivery>) {
         (self.unclosed.keys().copied().collect(), self.unclosed.values().flatten().cloned().collect())
     }

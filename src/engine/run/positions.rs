@@ -11,7 +11,7 @@ use crate::{
     source::ShardPaging,
     store::{
         checkpoint::Header,
-        position::{self, Positions, ShardPosition},
+        position::{self, Position, Positions, ShardPosition},
     },
 };
 
@@ -20,16 +20,26 @@ use crate::{
 ///
 /// # Errors
 ///
-/// The shards can't be listed or read in order, or the positions can't be read.
+/// The shards can't be listed or read in order, or the positions are missing or can't be read. The run of an
+/// entry with a timestamp never begins at the start of the stream by itself.
 pub(super) async fn begin(source: &dyn ShardPaging, plan: &Plan, header: &mut Header) -> Result<(), Fault> {
     let stored = stored(plan).await?;
     if stored.is_none() && plan.since.is_some() {
-        warn!(
-            "list {:?}: there is no position from an earlier run, so the stream is read from its beginning.",
-            plan.list_id
-        );
+        let hint = "set `latest_timestamp` to null to read the stream from its beginning";
+        let what = "there are no positions of an earlier run with these settings";
+        return Err(Fault::list(what).hint(hint));
     }
-    header.shards = shards::begin(source.shards().await?, &stored.unwrap_or_default())?;
+    let stored = stored.unwrap_or_default();
+    header.shards = shards::begin(source.shards().await?, &stored)?;
+    for (id, _) in stored.iter().filter(|(_, position)| **position != Position::Closed) {
+        if !header.shards.iter().any(|shard| shard.id == *id) {
+            warn!(
+                "list {:?}: the source no longer lists shard {id:?}, which was not read to its end; events that \
+                 it has not shown are missing.",
+                plan.list_id
+            );
+        }
+    }
     let until = header.windows.first().and_then(|window| window.until);
     header.windows = vec![Window { listing: Listing::Listed, since: None, until }; header.shards.len()];
     Ok(())

@@ -122,7 +122,10 @@ impl Decorators {
         let sink = Arc::clone(&pipeline.sink);
         match self.settling {
             Settling::Plain => {}
-            Settling::Throttles(share) => pipeline.sink = Arc::new(Throttled { sink, chance, share }),
+            Settling::Throttles(share) => {
+                pipeline.spec.retries = true;
+                pipeline.sink = Arc::new(Throttled { sink, chance, share });
+            }
             Settling::Rejects(share) => pipeline.sink = Arc::new(Rejecting { sink, chance, share }),
             Settling::AtClose { failing } => {
                 pipeline.spec.settles = Settles::AtClose;
