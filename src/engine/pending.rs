@@ -83,7 +83,7 @@ pub fn prepare(pipeline: &Pipeline, record: &Record) -> Preparation {
         }
         Err(mut rejected) => {
             rejected.rejection.opts_out |= opts_out;
-            Preparation::Reject(rejected)
+            Preparation::Reject(*rejected)
         }
     }
 }
@@ -97,7 +97,7 @@ pub fn prepare_deletion(
     pipeline: &Pipeline,
     key: &str,
     changed: Option<DateTime<Utc>>,
-) -> Result<PendingRecord, RejectedRecord> {
+) -> Result<PendingRecord, Box<RejectedRecord>> {
     PendingRecord::encode(pipeline, key, changed, vec![None])
 }
 
@@ -107,7 +107,7 @@ impl PendingRecord {
         key: &str,
         changed: Option<DateTime<Utc>>,
         bodies: Vec<Option<Box<RawValue>>>,
-    ) -> Result<Self, RejectedRecord> {
+    ) -> Result<Self, Box<RejectedRecord>> {
         let id: Arc<str> = key.into();
         let most = pipeline.spec.limits.bytes.unwrap_or(usize::MAX);
         let mut payloads = Vec::with_capacity(bodies.len());
@@ -124,7 +124,7 @@ impl PendingRecord {
                 Err(rejection) => {
                     let (key, body) = (record_key(key), payload.body);
                     let deleted = body.is_none();
-                    return Err(RejectedRecord { key, id, rejection, deleted, changed, body });
+                    return Err(Box::new(RejectedRecord { key, id, rejection, deleted, changed, body }));
                 }
             }
         }

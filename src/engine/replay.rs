@@ -197,7 +197,7 @@ impl Fates {
         for key in gone {
             match prepare_deletion(pipeline, &key, None) {
                 Ok(pending) => batch.push(pending),
-                Err(rejected) => self.reject(rejected, now),
+                Err(rejected) => self.reject(*rejected, now),
             }
         }
         for record in records {

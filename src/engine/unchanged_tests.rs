@@ -37,12 +37,14 @@ const PAGE: u64 = 6;
 const TICK: Duration = Duration::from_millis(1);
 
 /// The version of each row; `None` for a row that is gone.
-type OffsetPaging = BTreeMap<u64, Option<u64>>;
+type Rows = BTreeMap<u64, Option<u64>>;
+/// A row and its version; a deletion has none.
+type Version = (u64, Option<u64>);
 
 #[derive(Clone)]
 struct List {
     begun: Instant,
-    rows: Arc<Mutex<OffsetPaging>>,
+    rows: Arc<Mutex<Rows>>,
 }
 
 impl Source for List {
@@ -126,7 +128,7 @@ impl CursorPaging for Twice {
 /// The records that a sink has. It fails now and then, before or after it accepted a batch.
 #[derive(Clone)]
 struct Store {
-    held: Arc<Mutex<OffsetPaging>>,
+    held: Arc<Mutex<Rows>>,
     taken: Arc<Mutex<usize>>,
     random: Arc<Mutex<Rng>>,
     /// Shares of the deliveries that fail, and of those that are refused because of one record.
@@ -136,7 +138,7 @@ struct Store {
     refused: Option<u64>,
     settles: Settles,
     /// Versions since the last close, if the sink settles then.
-    open: Arc<Mutex<Vec<(u64, Option<u64>)>>>,
+    open: Arc<Mutex<Vec<Version>>>,
 }
 
 impl Store {
@@ -216,7 +218,7 @@ impl Sink for Store {
 }
 
 /// Returns the row and the version of a payload; a deletion has no version.
-fn version(Prepared { key, bytes, .. }: &Prepared) -> (u64, Option<u64>) {
+fn version(Prepared { key, bytes, .. }: &Prepared) -> Version {
     let version = serde_json::from_slice::<(u64, u64)>(bytes).ok().map(|(_, version)| version);
     (key.parse().unwrap(), version)
 }
@@ -260,7 +262,7 @@ async fn run_with(
 }
 
 /// There are few versions, so that many rows return to an earlier one.
-fn change(rows: &mut OffsetPaging, random: &mut Rng) {
+fn change(rows: &mut Rows, random: &mut Rng) {
     for _ in 0..random.usize(4..16) {
         let version = (random.u8(..4) > 0).then(|| random.u64(..2));
         rows.insert(random.u64(..ROWS), version);
@@ -330,7 +332,7 @@ async fn after_a_record_was_rejected_in_part_the_cache_knows_nothing_of_it() {
 async fn world(seed: u64, settles: Settles) -> (u64, usize) {
     let mut random = Rng::with_seed(seed);
     let folder = tempfile::tempdir().unwrap();
-    let rows: OffsetPaging = (0..ROWS).map(|row| (row, Some(0))).collect();
+    let rows: Rows = (0..ROWS).map(|row| (row, Some(0))).collect();
     let list = List { begun: Instant::now(), rows: Arc::new(Mutex::new(rows)) };
     let mut store = store(random.fork(), 0.25, 0.1, settles);
     for _ in 0..10 {

@@ -226,7 +226,7 @@ impl<'a> Intake<'a> {
             return Fate::skipped("deleted");
         }
         match prepare_deletion(pipeline, &record.key, record.changed) {
-            Err(rejected) => self.reject(rejected, outbox),
+            Err(rejected) => self.reject(*rejected, outbox),
             Ok(pending) if self.is_held_back(&pending, kept) => Fate::Unchanged,
             Ok(pending) => {
                 self.counts.deletions += 1;
