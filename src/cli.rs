@@ -89,7 +89,7 @@ pub enum Command {
     Schema,
     /// List the last versions of the state file, or go back to one
     State(State),
-    /// Serve emulators of Mailchimp, Ometria and When I Work on this machine
+    /// Serve emulators of Mailchimp, Ometria, When I Work and an HTTP receiver on this machine
     Sandbox(Sandbox),
 }
 

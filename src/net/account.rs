@@ -1,6 +1,6 @@
 //! One account at one third party: its names, its credentials, and the faults of its answers.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Reverse};
 
 use chrono::{DateTime, Utc};
 use http::HeaderName;
@@ -70,8 +70,14 @@ impl Account {
             .hint(format!("if this persists, check the network and `{}`", self.url_name))
     }
 
-    /// Makes the fault of a response that was not accepted. `now` is our time.
-    pub fn refusal(&self, verdict: Verdict, response: &Response, now: DateTime<Utc>) -> Fault {
+    /// Makes the fault of a response that was not accepted. `now` is our time; `secrets` are those of the client.
+    pub fn refusal(
+        &self,
+        verdict: Verdict,
+        response: &Response,
+        now: DateTime<Utc>,
+        secrets: &[Secret],
+    ) -> Fault {
         let status = response.status();
         let reason = status.canonical_reason().unwrap_or("").to_lowercase();
         let what = format!("{} returned {} {reason}", self.service, status.as_u16());
@@ -93,16 +99,17 @@ impl Account {
             Verdict::Refused | Verdict::Accepted => Fault::list(what),
         };
         let fault = fault.status(status.as_u16());
-        match text.map(|text| self.redacted(&text)) {
+        match text.map(|text| self.redacted(&text, secrets)) {
             Some(text) if text != reason => fault.because(text),
             _ => fault,
         }
     }
 
-    /// Adds the service's own text to the fault of an accepted response, whose body may report an error.
-    pub fn explained(&self, fault: Fault, response: &Response) -> Fault {
+    /// Adds the service's own text to the fault of an accepted response, whose body may report an error. `secrets`
+    /// are those of the client.
+    pub fn explained(&self, fault: Fault, response: &Response, secrets: &[Secret]) -> Fault {
         let Some(problem) = ProblemDocument::read(response.body()) else { return fault };
-        match problem.text().map(|text| self.redacted(&text)).or_else(|| problem.sign()) {
+        match problem.text().map(|text| self.redacted(&text, secrets)).or_else(|| problem.sign()) {
             Some(text) => fault.because(text),
             None => fault,
         }
@@ -115,11 +122,16 @@ impl Account {
         }
     }
 
-    /// Redacts a third party's text for a message: one short line without keys and personal data.
-    pub fn redacted(&self, text: &str) -> String {
+    /// Redacts a third party's text for a message: one short line without keys, without `more` secrets, and
+    /// without personal data.
+    pub fn redacted(&self, text: &str, more: &[Secret]) -> String {
         let fetched = self.auth.fetched();
-        let secrets = self.auth.key().into_iter().chain(&self.secrets).chain(&fetched);
-        let stars = secrets.fold(text.to_owned(), |text, secret| text.replace(secret.reveal(), "***"));
+        let secrets = self.auth.key().into_iter().chain(&self.secrets).chain(&fetched).chain(more);
+        let mut secrets: Vec<&str> =
+            secrets.map(Secret::reveal).filter(|secret| !secret.is_empty()).collect();
+        // A secret may contain another one, whose removal would leave the rest of the longer one.
+        secrets.sort_by_key(|secret| Reverse(secret.len()));
+        let stars = secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"));
         redact::line(&stars)
     }
 }

@@ -37,6 +37,8 @@ pub struct Http {
     caller: Caller,
     /// Rules in place of those of the account.
     rules: Option<Arc<Rules>>,
+    /// Texts that no message may contain, in addition to those of the account.
+    secrets: Arc<[Secret]>,
 }
 
 /// Treatment of a request's failures.
@@ -62,7 +64,7 @@ impl AccountClient {
 
     /// Returns the client for the requests of one caller.
     pub fn open(self: &Arc<Self>, caller: Caller) -> Http {
-        Http { client: Arc::clone(self), caller, rules: None }
+        Http { client: Arc::clone(self), caller, rules: None, secrets: Arc::default() }
     }
 
     /// Takes the service's time from a response.
@@ -77,6 +79,11 @@ impl Http {
     /// Replaces the rules of the account for the requests of this client.
     pub fn with_rules(self, rules: Rules) -> Self {
         Http { rules: Some(Arc::new(rules)), ..self }
+    }
+
+    /// Keeps these texts out of the messages about the answers to this client, in addition to those of the account.
+    pub fn with_secrets(self, secrets: Vec<Secret>) -> Self {
+        Http { secrets: secrets.into(), ..self }
     }
 
     /// Returns the service's time by its last successful response, never ahead of its clock; our own time
@@ -96,9 +103,9 @@ impl Http {
     }
 
     /// Redacts a text of an accepted answer for a message or a dead letter: one short line without the keys of
-    /// the account and without personal data.
+    /// the account, the secrets of this client, and personal data.
     pub fn redacted(&self, text: &str) -> String {
-        self.client.account.redacted(text)
+        self.client.account.redacted(text, &self.secrets)
     }
 
     /// Builds `GET base/segment/segment?name=value`. Segments and values may contain any character.
@@ -229,14 +236,14 @@ impl Http {
         let is_problem = || ProblemDocument::read(response.body()).is_some();
         let verdict = rules.verdict(response.status().as_u16(), is_problem);
         if verdict == Verdict::Accepted {
-            let result = read(&response).map_err(|fault| account.explained(fault, &response));
+            let result = read(&response).map_err(|fault| account.explained(fault, &response, &self.secrets));
             if result.is_ok() {
                 self.client.note_time(&response);
             }
             return Judged { result, effect: Effect::Accepted, headroom };
         }
         rejected.store(verdict == Verdict::KeyRejected, Ordering::Relaxed);
-        let fault = account.refusal(verdict, &response, clock.now());
+        let fault = account.refusal(verdict, &response, clock.now(), &self.secrets);
         let fault = options.divide(verdict == Verdict::TooSlow, fault);
         Judged { result: Err(fault), effect: options.effect(verdict), headroom }
     }

@@ -4,8 +4,10 @@
 //! The receiver gets a record at least once. It has to store each record once, by a key in the payload.
 
 mod answer;
+mod secrets;
 mod settings;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Uri};
@@ -67,13 +69,14 @@ pub const SPEC: Spec = Spec {
 };
 
 /// Rules of a request that only checks whether the address can be reached. A receiver does not have to support
-/// the method of this request.
-const CHECK: [Rule; 4] = [
+/// the method of this request. The rules of every account decide on redirects and on 429.
+const CHECK: [Rule; 5] = [
     Rule::status(401, Verdict::KeyRejected),
     Rule::status(403, Verdict::Forbidden),
     // Proxy authentication required: <https://www.rfc-editor.org/rfc/rfc9110#section-15.5.8>.
     Rule::status(407, Verdict::Refused),
-    Rule::new(200..=499, Any, Verdict::Accepted),
+    Rule::new(400..=428, Any, Verdict::Accepted),
+    Rule::new(430..=499, Any, Verdict::Accepted),
 ];
 
 /// An address that receives batches.
@@ -98,12 +101,14 @@ impl HttpSink {
         let origin = endpoint.url.origin().ascii_serialization();
         let name = format!("{} {origin} {:?} {}", SPEC.kind, endpoint.auth, endpoint.rate);
         let client = accounts.client(&name, |environment| account(environment, &endpoint))?;
-        let http = client.open(context.caller).with_rules(endpoint.rules);
+        let secrets = secrets::of(&endpoint);
+        let http = client.open(context.caller).with_rules(endpoint.rules).with_secrets(secrets);
         // A header may select a tenant or a collection of the receiver.
-        let user = accounts.environment().text(USER).filter(|_| endpoint.auth == AuthKind::Basic);
         let headers: Vec<_> =
             endpoint.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        let place = format!("{} {:?} {user:?} {headers:?}", endpoint.url, http.account());
+        let place = format!("{} {:?} {headers:?}", endpoint.url, http.account());
+        // The query may be a key, which people renew.
+        let address = format!("{origin}{}", endpoint.url.path());
         Ok(HttpSink {
             http,
             uri: endpoint.uri,
@@ -114,7 +119,7 @@ impl HttpSink {
             host,
             list_id: context.list_id.to_owned(),
             place: Secret::new(place),
-            address: endpoint.url.into(),
+            address,
         })
     }
 
@@ -137,15 +142,19 @@ fn host(endpoint: &Endpoint) -> String {
 ///
 /// # Errors
 ///
-/// The environment names no host, or others only.
+/// The environment names no host, or others only, or permits only encrypted requests to this one.
 fn permit(environment: &Environment, endpoint: &Endpoint) -> Result<(), Refused> {
     let (hosts, host) = (environment.secret(HOSTS)?, host(endpoint));
-    let permitted = |named: &str| named.trim().eq_ignore_ascii_case(&host);
-    if hosts.reveal().split(',').any(permitted) {
+    if hosts.reveal().split(',').any(|named| secrets::permits(named.trim(), &endpoint.url)) {
         return Ok(());
     }
-    let why =
-        format!("does not contain {host}, to which an entry sends the credentials; add it, or correct `url`");
+    let why = if endpoint.url.scheme() == "http" {
+        format!(
+            "does not contain http://{host}, to which an entry sends the credentials unencrypted; use https in `url`, or add this address"
+        )
+    } else {
+        format!("does not contain {host}, to which an entry sends the credentials; add it, or correct `url`")
+    };
     Err(Refused::Value { name: HOSTS, why })
 }
 
@@ -158,6 +167,7 @@ fn account(environment: &Environment, endpoint: &Endpoint) -> Result<(Account, R
     if endpoint.auth != AuthKind::None {
         permit(environment, endpoint)?;
     }
+    let mut secrets = vec![];
     let (auth, key_name, key_hint) = match (&endpoint.auth, &endpoint.token_header) {
         (AuthKind::Basic, _) => {
             let (user, password) = (environment.secret(USER)?, environment.secret(PASSWORD)?);
@@ -165,6 +175,8 @@ fn account(environment: &Environment, endpoint: &Endpoint) -> Result<(Account, R
                 // RFC 7617, section 2.
                 return Err(Refused::Value { name: USER, why: "must not contain a colon".to_owned() });
             }
+            let pair = STANDARD.encode(format!("{}:{}", user.reveal(), password.reveal()));
+            secrets = vec![user.clone(), Secret::new(pair)];
             let hint = format!("check `{USER}` and `{PASSWORD}`");
             (Auth::Basic { user: user.reveal().to_owned().into(), password }, PASSWORD, Some(hint))
         }
@@ -187,7 +199,7 @@ fn account(environment: &Environment, endpoint: &Endpoint) -> Result<(Account, R
         url_name: "sink.url".into(),
         base,
         auth,
-        secrets: vec![],
+        secrets,
         rules: Rules::default(),
         room: None,
     };

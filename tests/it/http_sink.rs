@@ -112,7 +112,10 @@ fn an_invalid_setting_is_named_with_what_is_valid_and_without_the_address() {
             json!({"accept": [409], "reject": ["400-499"]}),
             "http: status 409 is in `accept` and in `reject`; remove it from one of them",
         ),
-        (json!({"reject": [503], "retry": ["500-599"]}), "http: status 503 is in `reject` and in `retry`"),
+        (
+            json!({"reject": [503], "retry": ["500-599"]}),
+            "http: status 503 is in `reject` and in `retry`; remove it from one of them",
+        ),
         (
             results(json!({"accepted": ["Done"], "retry": ["done"]})),
             "http: `results`: \"done\" is in `accepted` and in `retry`; remove it from one of them",
@@ -170,6 +173,48 @@ fn credentials_go_only_to_a_host_that_the_environment_names() {
     assert_eq!(spec(json!({}), several).address, spec(json!({}), &[]).address);
     let nowhere: &[(&str, &str)] = &[("HTTP_SINK_HOSTS", "")];
     assert_eq!(spec(json!({"auth": "none"}), nowhere).address, spec(json!({}), &[]).address);
+}
+
+#[test]
+fn credentials_go_unencrypted_only_to_this_machine_or_an_address_that_permits_it() {
+    for (hosts, url, permitted) in [
+        (&[("HTTP_SINK_HOSTS", "api.example.com, 10.0.0.7:8080")][..], "https://api.example.com/a", true),
+        (&[("HTTP_SINK_HOSTS", "api.example.com")], "https://api.example.com:443/a?b=c", true),
+        (&[("HTTP_SINK_HOSTS", "api.example.com")], "http://api.example.com/a", false),
+        (&[("HTTP_SINK_HOSTS", "10.0.0.7:8080")], "http://10.0.0.7:8080/a", false),
+        (&[("HTTP_SINK_HOSTS", "a.example.com, http://10.0.0.7:8080")], "http://10.0.0.7:8080/a", true),
+        (&[("HTTP_SINK_HOSTS", "http://10.0.0.7:8080/")], "http://10.0.0.7:8080/a", true),
+        (&[("HTTP_SINK_HOSTS", "http://10.0.0.7:8080")], "http://10.0.0.7:8081/a", false),
+        (&[("HTTP_SINK_HOSTS", "http://10.0.0.7:8080")], "https://10.0.0.7:8080/a", false),
+        (&[("HTTP_SINK_HOSTS", "https://api.example.com")], "https://api.example.com/a", true),
+        (&[("HTTP_SINK_HOSTS", "https://api.example.com")], "http://api.example.com/a", false),
+        // A path would be a limit that is not kept.
+        (&[("HTTP_SINK_HOSTS", "https://api.example.com/a")], "https://api.example.com/a", false),
+        (&[("HTTP_SINK_HOSTS", "ada@api.example.com")], "https://api.example.com/a", false),
+        (&[("HTTP_SINK_HOSTS", "127.0.0.1:9001")], "http://127.0.0.1:9001/a", true),
+        (&[("HTTP_SINK_HOSTS", "localhost")], "http://localhost/a", true),
+        (&[("HTTP_SINK_HOSTS", "[::1]:9001")], "http://[::1]:9001/a", true),
+        (&[("HTTP_SINK_HOSTS", "127.0.0.1:9001")], "http://127.0.0.1:9002/a", false),
+        (&[("HTTP_SINK_HOSTS", "localhost.example.com")], "http://localhost.example.com/a", false),
+    ] {
+        let settings = with(json!({"url": url}));
+        let context = SinkContext {
+            list_id: "a",
+            folder: Path::new("."),
+            items_per_request: 100,
+            caller: Caller::new("a", false),
+        };
+        let opened = sink::open(Chosen::of(&settings, ""), context, &doors(Arc::new(Always(200, "")), hosts));
+        assert_eq!(opened.is_ok(), permitted, "{hosts:?} {url}");
+    }
+    let why = refusal(
+        &with(json!({"url": "http://api.example.com/s3cr3t"})),
+        &[("HTTP_SINK_HOSTS", "api.example.com")],
+    );
+    assert_eq!(
+        why,
+        "`HTTP_SINK_HOSTS` does not contain http://api.example.com, to which an entry sends the credentials unencrypted; use https in `url`, or add this address"
+    );
 }
 
 // ---- Requests ----
@@ -280,9 +325,11 @@ fn spec(more: Value, variables: &'static [(&str, &str)]) -> SinkSpec {
 #[tokio::test]
 async fn another_address_header_or_key_is_another_destination_and_how_answers_are_judged_is_not() {
     let place = |more| spec(more, &[]).place.reveal().to_owned();
+    let renewed = HOOK.replace("s3cr3t=query", "s3cr3t=renewed");
     let mut places = vec![
         place(json!({})),
         place(json!({"url": "https://receiver.example.org/hooks/other"})),
+        place(json!({"url": renewed})),
         place(json!({"headers": {"X-Tenant": "acme"}})),
         place(json!({"auth": "none"})),
         spec(json!({}), &[("HTTP_SINK_TOKEN", "another")]).place.reveal().to_owned(),
@@ -298,9 +345,21 @@ async fn another_address_header_or_key_is_another_destination_and_how_answers_ar
     assert_eq!(places[0], place(json!({"retry": [404], "rate": 5, "count": "n", "method": "PUT"})));
     places.sort_unstable();
     places.dedup();
-    assert_eq!(places.len(), 7);
-    let renewed = spec(json!({}), &[("HTTP_SINK_TOKEN", "another")]);
-    assert_eq!(renewed.address, spec(json!({}), &[]).address, "a hold outlives a renewed key");
+    assert_eq!(places.len(), 8);
+    let address = |more, variables| spec(more, variables).address;
+    let current = address(json!({}), &[]);
+    assert_eq!(
+        address(json!({}), &[("HTTP_SINK_TOKEN", "another")]),
+        current,
+        "a hold outlives a renewed key"
+    );
+    assert_eq!(address(json!({"url": renewed}), &[]), current, "and a renewed key in the query");
+    for other in
+        ["https://receiver.example.org/hooks/other", "https://receiver.example.org:8443/hooks/s3cr3t-path"]
+    {
+        let hosts = &[("HTTP_SINK_HOSTS", "receiver.example.org, receiver.example.org:8443")];
+        assert_ne!(address(json!({"url": other}), hosts), current, "{other}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -356,6 +415,7 @@ async fn an_accepted_answer_that_reports_an_error_or_does_not_confirm_the_batch_
     let results = || json!({"results": {"path": "data.items", "status": "status", "reason": "error"}});
     let words = || json!({"results": {"path": "", "status": "s.0", "accepted": ["Stored", null], "retry": ["busy", false]}});
     let count = || json!({"count": "n"});
+    let both = || json!({"count": "n", "results": {"path": "items", "status": "s"}});
     for (more, body, expected) in [
         // Without `results` and `count`.
         (json!({}), "", "accepted"),
@@ -374,6 +434,40 @@ async fn an_accepted_answer_that_reports_an_error_or_does_not_confirm_the_batch_
             "retried: receiver.example.org's response can't be read: unexpected JSON at line 1 column 9",
         ),
         (json!({}), "Error", "retried: receiver.example.org accepted the request and reports an error"),
+        (
+            json!({}),
+            "Error: quota of ada@example.com with s3cr3t-us1 exceeded",
+            "retried: receiver.example.org accepted the request and reports an error: error: quota of <address> with *** exceeded",
+        ),
+        (
+            json!({}),
+            "\"failed, try again\"",
+            "retried: receiver.example.org accepted the request and reports an error: failed, try again",
+        ),
+        (json!({}), "Stored without error", "accepted"),
+        (json!({}), "Errorless", "accepted"),
+        (
+            json!({}),
+            r#"[{"success": true}, {"success": false}]"#,
+            "retried: receiver.example.org accepted the request and reports an error: `success` is false",
+        ),
+        (
+            json!({}),
+            r#"[{"id": 1}, {"error": {"message": "No s3cr3t-us1"}}]"#,
+            "retried: receiver.example.org accepted the request and reports an error: no ***",
+        ),
+        (
+            json!({}),
+            r#"[{"status": 500}]"#,
+            "retried: receiver.example.org accepted the request and reports an error",
+        ),
+        (json!({}), r#"[{"success": true}, {"status": "ok"}, 7]"#, "accepted"),
+        // The entry says what the items mean.
+        (
+            json!({"results": {"path": "", "status": "status", "accepted": ["failed"]}}),
+            r#"[{"status": "failed"}, {"status": "failed"}]"#,
+            "accepted",
+        ),
         (
             json!({}),
             r#"{"error": "quota of ada@example.com with s3cr3t-us1"}"#,
@@ -407,6 +501,24 @@ async fn an_accepted_answer_that_reports_an_error_or_does_not_confirm_the_batch_
             "retried: receiver.example.org's response does not confirm 2 records at `n`",
         ),
         (count(), "", "retried: receiver.example.org's response does not confirm 2 records at `n`"),
+        // A receiver may count what it got, or what it stored.
+        (both(), r#"{"n": 2, "items": [{"s": "ok"}, {"s": 429}]}"#, "1: retry"),
+        (both(), r#"{"n": 1, "items": [{"s": "ok"}, {"s": 429}]}"#, "1: retry"),
+        (
+            both(),
+            r#"{"n": 0, "items": [{"s": "bad"}, {"s": 429}]}"#,
+            "0: receiver.example.org rejected the record: bad; 1: retry",
+        ),
+        (
+            both(),
+            r#"{"n": 1, "items": [{"s": "bad"}, {"s": 429}]}"#,
+            "retried: receiver.example.org's response does not confirm 2 records at `n`",
+        ),
+        (
+            both(),
+            r#"{"n": 1, "items": [{"s": "ok"}, {"s": "ok"}]}"#,
+            "retried: receiver.example.org's response does not confirm 2 records at `n`",
+        ),
         // `results`.
         (results(), r#"{"data": {"items": [{"status": 201}, {"status": "OK"}]}}"#, "accepted"),
         (results(), r#"{"data": {"items": [{"status": true}, {"status": " Updated"}]}}"#, "accepted"),
@@ -423,8 +535,29 @@ async fn an_accepted_answer_that_reports_an_error_or_does_not_confirm_the_batch_
         ),
         (
             results(),
-            r#"{"data": {"items": [{"status": false}, {}]}}"#,
-            "0: receiver.example.org rejected the record; 1: receiver.example.org rejected the record",
+            r#"{"data": {"items": [{"status": false}, {"status": "ok"}]}}"#,
+            "0: receiver.example.org rejected the record",
+        ),
+        // A typo in `status` must not reject records that were stored.
+        (
+            results(),
+            r#"{"data": {"items": [{"status": "ok"}, {"state": "ok"}]}}"#,
+            "retried: receiver.example.org's response has an item without an outcome at `status`",
+        ),
+        (
+            results(),
+            r#"{"data": {"items": [{"status": 422}, {"status": null}]}}"#,
+            "retried: receiver.example.org's response has an item without an outcome at `status`",
+        ),
+        (
+            results(),
+            r#"{"data": {"items": [{"status": {"code": 200}}, {"status": "ok"}]}}"#,
+            "retried: receiver.example.org's response has an item without an outcome at `status`",
+        ),
+        (
+            json!({"results": {"path": "", "status": "s", "retry": [null]}}),
+            r#"[{"s": "ok"}, {}]"#,
+            "1: retry",
         ),
         // An error that an item explains is no contradiction; one that none explains is.
         (
@@ -470,6 +603,20 @@ async fn the_lists_of_an_entry_decide_what_a_status_means() {
         (json!({"accept": [409]}), 409, "accepted"),
         (json!({"accept": ["200-202", 302]}), 302, "accepted"),
         (json!({"accept": [200]}), 202, "final: receiver.example.org returned 202 accepted"),
+        // The body may say that some records were not stored.
+        (
+            json!({}),
+            207,
+            "final: receiver.example.org returned 207 multi-status, which may report records that were not stored (set `results`, or list 207 in `accept`)",
+        ),
+        (json!({"accept": [207]}), 207, "accepted"),
+        (json!({"accept": ["200-299"]}), 207, "accepted"),
+        (json!({"accept": [200]}), 207, "final: receiver.example.org returned 207 multi-status"),
+        (
+            json!({"results": {"path": "", "status": "s"}}),
+            207,
+            "retried: receiver.example.org's response has no array at ``",
+        ),
         (json!({"reject": [404]}), 404, "split"),
         (json!({"reject": [404]}), 400, "final: receiver.example.org returned 400 bad request"),
         (json!({"retry": [404]}), 404, "retried: receiver.example.org returned 404 not found"),
@@ -499,10 +646,57 @@ async fn the_lists_of_an_entry_decide_what_a_status_means() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_reaches_the_address_and_accepts_any_answer_but_a_refusal_and_an_error_of_the_server() {
+async fn no_message_contains_what_may_be_a_secret_of_the_address_a_header_or_the_login() {
+    const LOGIN: &[(&str, &str)] = &[("HTTP_SINK_USER", "h00k-user"), ("HTTP_SINK_PASSWORD", "p4ssw0rd-x")];
+    const URL: &str =
+        "https://receiver.example.org/hooks/T0K%2D3N%C3%A9%2B1/short?code=L0NG&sig=a%2Fb+c&K3Y-ALONE&n=1";
+    let entry = || json!({"url": URL, "headers": {"X-Tenant": "t3n4nt%21", "X-Two": "22"}});
+    let basic = || json!({"url": URL, "auth": "basic"});
+    let results = || json!({"url": URL, "results": {"path": "", "status": "s", "reason": "why"}});
+    let twice = r#"[{"s": "ok"}, {"s": "no T0K-3Né+1", "why": "see /hooks/T0K%2D3N%C3%A9%2B1/short"}]"#;
+    for (more, status, body, expected) in [
+        (entry(), 404, r#"{"message": "Cannot POST /hooks/T0K%2D3N%C3%A9%2B1/short"}"#, "cannot post ***"),
+        (entry(), 404, r#"{"message": "Cannot POST /hooks/T0K-3Né+1/short"}"#, "cannot post ***"),
+        (
+            entry(),
+            404,
+            r#"{"message": "No T0K%2D3N%C3%A9%2B1 or T0K-3Né+1 or short"}"#,
+            "no *** or *** or short",
+        ),
+        (
+            entry(),
+            404,
+            r#"{"message": "No L0NG, a%2Fb+c, a/b c, a/b+c, K3Y-ALONE, 1"}"#,
+            "no ***, ***, ***, ***, ***, 1",
+        ),
+        (entry(), 404, r#"{"message": "At ?code=L0NG&sig=a%2Fb+c&K3Y-ALONE&n=1"}"#, "at ?***"),
+        (entry(), 404, r#"{"message": "No t3n4nt%21 or t3n4nt! or 22"}"#, "no *** or *** or 22"),
+        (entry(), 415, r#"{"message": "No application/json"}"#, "no application/json"),
+        (basic(), 403, r#"{"message": "No Basic aDAway11c2VyOnA0c3N3MHJkLXg="}"#, "no basic ***"),
+        (basic(), 403, r#"{"message": "No h00k-user:p4ssw0rd-x"}"#, "no ***:***"),
+        // An accepted answer that reports an error.
+        (entry(), 200, r#"{"error": "No L0NG"}"#, "no ***"),
+        (entry(), 200, r#"[{"error": "No L0NG"}]"#, "no ***"),
+        (entry(), 200, "Error: no L0NG", "error: no ***"),
+        // A dead letter.
+        (results(), 200, twice, "rejected the record: no ***: see ***"),
+    ] {
+        let doors = doors(Arc::new(Always(status, body)), LOGIN);
+        let sink = sink(with(more), Path::new("."), &doors).sink;
+        let text = match sink.deliver(&prepared(sink.as_ref(), 2)).await {
+            Ok(mut delivery) => delivery.rejected.remove(0).1.detail.unwrap(),
+            Err(fault) => fault.problem().cause.clone().unwrap().into(),
+        };
+        let text = text.split(" (tried 6 times").next().unwrap();
+        assert!(text.ends_with(&format!(" {expected}")) || text == expected, "{body}: {text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_accepts_any_answer_but_a_redirect_a_refusal_a_throttle_and_an_error_of_the_server() {
     for status in StatusCode::OK.as_u16()..=599 {
         let sink = sink(with(json!({})), Path::new("."), &doors(Arc::new(Always(status, "")), &[])).sink;
-        let refused = matches!(status, 401 | 403 | 407 | 500..);
+        let refused = matches!(status, 300..=399 | 401 | 403 | 407 | 429 | 500..);
         assert_eq!(sink.check().await.is_err(), refused, "{status}");
     }
     let kept = Kept::start();

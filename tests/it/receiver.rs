@@ -193,16 +193,24 @@ async fn loopback(list_id: &str, more: Value) -> Loopback {
     loopback
 }
 
+/// Login of an entry with `auth` basic, and what its header contains.
+const USER: &str = "h00k-user";
+const PASSWORD: &str = "p4ssw0rd-x";
+const PAIR: &str = "aDAway11c2VyOnA0c3N3MHJkLXg=";
+
 /// Runs a command with a log at `trace`. Its output and its log contain no secret.
 async fn run(loopback: &Loopback, arguments: &[&str]) -> (i32, String) {
     let mut command = loopback.command(arguments);
     command
         .env("HTTP_SINK_TOKEN", receiver::TOKEN)
+        .envs([("HTTP_SINK_USER", USER), ("HTTP_SINK_PASSWORD", PASSWORD)])
         .env("HTTP_SINK_HOSTS", format!("127.0.0.1:{}", loopback.port));
     let (code, told, log) = finish(command).await;
     let text = told + &log;
-    for secret in ["T0P-S3CR3T", "L0NG", "/hooks", "t3n4nt", "Augusta"] {
-        assert!(!text.contains(secret), "{secret} is in the output");
+    // Texts of the receiver are in lower case.
+    let lower = text.to_lowercase();
+    for secret in ["T0P-S3CR3T", "L0NG", "/hooks", "t3n4nt", "Augusta", USER, PASSWORD, PAIR] {
+        assert!(!lower.contains(&secret.to_lowercase()), "{secret} is in the output");
     }
     (code, text)
 }
@@ -245,4 +253,21 @@ async fn no_log_contains_the_path_of_the_address_a_header_or_a_key() {
     fs::write(&path, state.to_string()).unwrap();
     let (code, text) = run(&loopback, &["go", "--once"]).await;
     assert!(code == 1 && text.contains("check the key in `HTTP_SINK_TOKEN`"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_log_contains_what_a_receiver_repeats_of_the_address_a_header_or_the_login() {
+    for (status, body, shown) in [
+        (404, r#"{"message": "Cannot POST /hooks/T0P-S3CR3T"}"#, "404 not found: cannot post ***"),
+        (404, r#"{"message": "T0P-S3CR3T?code=L0NG is gone"}"#, "404 not found: ***?*** is gone"),
+        (403, r#"{"message": "No tenant t3n4nt"}"#, "403 forbidden: no tenant ***"),
+        (403, r#"{"message": "Bad Basic aDAway11c2VyOnA0c3N3MHJkLXg="}"#, "403 forbidden: bad basic ***"),
+        (200, r#"{"error": "h00k-user may not store"}"#, "reports an error: *** may not store"),
+    ] {
+        let more = json!({"auth": "basic", "headers": {"X-Tenant": "t3n4nt"}});
+        let loopback = loopback("hook7", more).await;
+        loopback.sandbox.trouble(Service::Receiver, Trouble::Html(status, body));
+        let (code, text) = run(&loopback, &["go", "--once"]).await;
+        assert!(code == 1 && text.contains(shown), "{text}");
+    }
 }

@@ -258,7 +258,9 @@ async fn every_status_of_every_account_has_its_verdict() {
           504-599 retried
         http, a JSON problem
           100-199 final
-          200-299 accepted
+          200-206 accepted
+          207     final
+          208-299 accepted
           300-399 final
           400     too large
           401     final; the account is suspended
@@ -284,7 +286,9 @@ async fn every_status_of_every_account_has_its_verdict() {
           504-599 retried
         http, no JSON
           100-199 final
-          200-299 accepted
+          200-206 accepted
+          207     final
+          208-299 accepted
           300-399 final
           400     too large
           401     final; the account is suspended

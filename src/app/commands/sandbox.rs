@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     base::clock::{Clock, SystemClock},
     cli::{self, exit},
-    sandbox::{self, Faults, MAILCHIMP_KEY, OMETRIA_KEY, serve::serve, when_i_work},
+    sandbox::{self, Faults, MAILCHIMP_KEY, OMETRIA_KEY, receiver, serve::serve, when_i_work},
 };
 
 /// Number of shifts that the sandbox serves.
@@ -50,10 +50,14 @@ pub async fn run(options: cli::Sandbox) -> anyhow::Result<u8> {
          export WHEN_I_WORK_KEY={}\n\
          export WHEN_I_WORK_EMAIL={}\n\
          export WHEN_I_WORK_PASSWORD={}\n\
+         # The sink http can send batches to http://{address}/hooks/…, with `auth` bearer and these variables:\n\
+         export HTTP_SINK_HOSTS={address}\n\
+         export HTTP_SINK_TOKEN={}\n\
          # Lists of {} members each: {}; {SHIFTS} shifts. Stop with ctrl-c.",
         when_i_work::KEY,
         when_i_work::EMAIL,
         when_i_work::PASSWORD,
+        receiver::TOKEN,
         options.members,
         options.list.join(", ")
     )?;

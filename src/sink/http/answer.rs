@@ -10,7 +10,8 @@ use super::super::{Delivery, Rejection};
 use crate::{
     base::fault::Fault,
     net::{
-        Response, answer,
+        Response,
+        answer::{self, ProblemDocument},
         classify::{Rules, Verdict},
     },
 };
@@ -103,6 +104,8 @@ pub struct Expected {
     pub results: Option<Results>,
     /// Path of the number of records.
     pub count: Option<Path>,
+    /// Whether the entry accepts the status 207 by its own list.
+    pub multi_status: bool,
     /// Rules for an outcome that is a number.
     pub rules: Rules,
 }
@@ -113,7 +116,8 @@ impl Expected {
     ///
     /// # Errors
     ///
-    /// [`Fault::Retryable`]: the answer does not confirm the batch, or contradicts itself.
+    /// * [`Fault::Retryable`]: the answer does not confirm the batch, or contradicts itself.
+    /// * [`Fault::List`]: the answer has an outcome for each record, and the entry does not say where.
     pub fn read(
         &self,
         response: &Response,
@@ -121,18 +125,35 @@ impl Expected {
         host: &str,
         redact: impl Fn(&str) -> String,
     ) -> Result<Delivery, Fault> {
+        let status = response.status();
+        // Multi-status: <https://www.rfc-editor.org/rfc/rfc4918#section-11.1>.
+        if status == StatusCode::MULTI_STATUS && self.results.is_none() && !self.multi_status {
+            let what =
+                format!("{host} returned 207 multi-status, which may report records that were not stored");
+            let hint = "set `results`, or list 207 in `accept`";
+            return Err(Fault::list(what).hint(hint).status(status.as_u16()));
+        }
         let answer = parsed(response.body(), host)?;
         let delivery = match &self.results {
-            Some(results) => self.outcomes(results, &answer, (sent, host), redact)?,
+            Some(results) => self.outcomes(results, &answer, (sent, host), &redact)?,
             None => Delivery::default(),
         };
         // An error that an item explains is no contradiction.
         let whole = delivery.rejected.is_empty() && delivery.retry.is_empty();
-        if whole && reports_error(&answer) {
-            return Err(Fault::retry(format!("{host} accepted the request and reports an error")));
+        let error = whole.then(|| error_in(&answer, self.results.is_none())).flatten();
+        if let Some(error) = error {
+            let fault = Fault::retry(format!("{host} accepted the request and reports an error"));
+            return Err(match explanation(error, redact) {
+                Some(text) => fault.because(text),
+                None => fault,
+            });
         }
+        // A receiver may count the records that it got, or those that it stored.
+        let stored = sent - delivery.rejected.len() - delivery.retry.len();
+        let confirms =
+            |count: u64| [sent, stored].into_iter().any(|records| u64::try_from(records) == Ok(count));
         match &self.count {
-            Some(count) if count.get(&answer).as_u64() != u64::try_from(sent).ok() => {
+            Some(count) if !count.get(&answer).as_u64().is_some_and(confirms) => {
                 let what =
                     format!("{host}'s response does not confirm {} at `{}`", records(sent), count.shown);
                 Err(Fault::retry(what).hint("if this persists, check `count`"))
@@ -158,7 +179,14 @@ impl Expected {
         }
         let mut delivery = Delivery::default();
         for (position, item) in items.iter().enumerate() {
-            match self.outcome(results, results.status.get(item)) {
+            let status = results.status.get(item);
+            if !results.is_outcome(status) {
+                let status = &results.status.shown;
+                return Err(unsure(format!(
+                    "{host}'s response has an item without an outcome at `{status}`"
+                )));
+            }
+            match self.outcome(results, status) {
                 Outcome::Accepted => {}
                 Outcome::Retry => delivery.retry.push(position),
                 Outcome::Rejected => {
@@ -192,6 +220,16 @@ impl Expected {
 }
 
 impl Results {
+    /// Returns whether a value can be an outcome. A missing one that is in no list is none: if the entry names
+    /// the wrong place, all records would count as rejected.
+    fn is_outcome(&self, status: &Value) -> bool {
+        match Word::of(status) {
+            Some(word) if status.is_null() => self.accepted.contains(&word) || self.retry.contains(&word),
+            Some(_) => true,
+            None => status.is_number(),
+        }
+    }
+
     /// Describes a rejection, such as "host rejected the record: 422 unprocessable entity: no such field".
     fn detail(&self, item: &Value, host: &str, redact: impl Fn(&str) -> String) -> String {
         let code = self.status.get(item).as_u64().and_then(|code| u16::try_from(code).ok());
@@ -224,14 +262,38 @@ fn parsed(body: &[u8], host: &str) -> Result<Value, Fault> {
     }
 }
 
-/// Returns whether a body reports an error, although its status is good.
+/// Returns the part of a body that reports an error, although its status is good: the body, or, if `items` may
+/// report errors, one of its items.
+fn error_in(body: &Value, items: bool) -> Option<&Value> {
+    match body {
+        Value::Array(parts) if items => parts.iter().find_map(|part| error_in(part, items)),
+        _ => reports_error(body).then_some(body),
+    }
+}
+
+/// Returns whether an object or a plain text reports an error.
 fn reports_error(body: &Value) -> bool {
     let [error, errors, success] = ["error", "errors", "success"].map(|name| &body[name]);
     answer::reports_error(error, errors, success)
-        || [body, &body["status"], &body["response"]]
+        || [&first_word(body), &body["status"], &body["response"]]
             .into_iter()
             .any(|word| answer::error_word(word).is_some())
         || body["status"].as_u64().is_some_and(|status| status >= 400)
+}
+
+/// Returns the first word of a text, such as "Error" of "Error: quota exceeded"; null for any other value.
+fn first_word(body: &Value) -> Value {
+    let mut words = body.as_str().unwrap_or_default().split(|c: char| !c.is_alphanumeric());
+    words.find(|word| !word.is_empty()).into()
+}
+
+/// Describes an error that an answer reports: by its text, or by the field that reports it.
+fn explanation(error: &Value, redact: impl Fn(&str) -> String) -> Option<String> {
+    if let Some(text) = error.as_str() {
+        return answer::error_word(error).is_none().then(|| redact(text));
+    }
+    let problem = ProblemDocument::read(error.to_string().as_bytes())?;
+    problem.text().map(|text| redact(&text)).or_else(|| problem.sign())
 }
 
 /// Formats a number of records.

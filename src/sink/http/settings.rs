@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
     header::{
         ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, PROXY_AUTHORIZATION,
         TRANSFER_ENCODING,
@@ -167,6 +167,8 @@ impl Endpoint {
             let (least, most) = (RATES.start(), RATES.end());
             return Err(format!("`rate` must be from {least} to {most} requests per second; found {rate}"));
         }
+        let multi_status =
+            settings.accept.as_deref().is_some_and(|list| contains(list, StatusCode::MULTI_STATUS.as_u16()));
         let rules = rules(settings.accept, settings.reject, &settings.retry)?;
         let results = settings.results.map(results).transpose()?;
         let method = match settings.method {
@@ -174,7 +176,7 @@ impl Endpoint {
             Verb::Put => Method::PUT,
             Verb::Patch => Method::PATCH,
         };
-        let expected = Expected { results, count: settings.count, rules: rules.clone() };
+        let expected = Expected { results, count: settings.count, multi_status, rules: rules.clone() };
         let (auth, body) = (settings.auth, settings.body);
         Ok(Endpoint { url, uri, method, headers, auth, token_header, body, rate, rules, expected })
     }
@@ -242,8 +244,6 @@ fn rules(
     reject: Option<Vec<Statuses>>,
     retry: &[Statuses],
 ) -> Result<Rules, String> {
-    let contains =
-        |list: &[Statuses], status: u16| list.iter().any(|Statuses(range)| range.contains(&status));
     let (accepts, rejects) = (accept.as_deref().unwrap_or(&[]), reject.as_deref().unwrap_or(&[]));
     let mut rules = Vec::new();
     for status in FINAL {
@@ -266,6 +266,10 @@ fn rules(
         rules.push(Rule::status(status, verdict));
     }
     Ok(Rules::new(rules))
+}
+
+fn contains(list: &[Statuses], status: u16) -> bool {
+    list.iter().any(|Statuses(range)| range.contains(&status))
 }
 
 /// Returns the verdict on a status in `retry`. A verdict of every account that leads to a retry stays, so that a
