@@ -144,10 +144,14 @@ fn host(endpoint: &Endpoint) -> String {
 ///
 /// The environment names no host, or others only, or permits only encrypted requests to this one.
 fn permit(environment: &Environment, endpoint: &Endpoint) -> Result<(), Refused> {
-    let (hosts, host) = (environment.secret(HOSTS)?, host(endpoint));
-    if hosts.reveal().split(',').any(|named| secrets::permits(named.trim(), &endpoint.url)) {
+    let Some(hosts) = environment.text(HOSTS) else {
+        // A command that sends nothing needs no host.
+        return environment.secret(HOSTS).map(|_| ());
+    };
+    if hosts.split(',').any(|named| secrets::permits(named.trim(), &endpoint.url)) {
         return Ok(());
     }
+    let host = host(endpoint);
     let why = if endpoint.url.scheme() == "http" {
         format!(
             "does not contain http://{host}, to which an entry sends the credentials unencrypted; use https in `url`, or add this address"

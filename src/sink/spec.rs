@@ -21,8 +21,8 @@ pub struct SinkSpec {
     /// Identifies the destination, including the keys of the account; only a digest is stored. The delivery
     /// cache belongs to this destination: a changed text starts an empty cache.
     pub place: Secret,
-    /// Identifies the destination without keys, so that a renewed key makes no difference. Holds and
-    /// checkpoints belong to this destination.
+    /// Identifies the destination without keys, so that a renewed key makes no difference. Holds of the safety
+    /// brake and their baselines belong to this destination.
     pub address: String,
     pub limits: BatchLimits,
     pub settles: Settles,

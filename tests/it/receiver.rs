@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
-    loopback::{Loopback, finish},
+    loopback::{Loopback, finish, output},
     support::{World, at},
 };
 
@@ -270,4 +270,11 @@ async fn no_log_contains_what_a_receiver_repeats_of_the_address_a_header_or_the_
         let (code, text) = run(&loopback, &["go", "--once"]).await;
         assert!(code == 1 && text.contains(shown), "{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_needs_neither_the_credentials_nor_the_hosts() {
+    let loopback = loopback("hook9", json!({})).await;
+    let (code, told, log) = output(loopback.command(&["preview", "hook9", "--count", "1"])).await;
+    assert!(code == 0 && told.contains("\nSent\n"), "{code} {told} {log}");
 }
