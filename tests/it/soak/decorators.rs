@@ -89,8 +89,10 @@ impl Decorators {
             };
             let decorators = Decorators { seed, settling, batches, reading };
             let plain = (settling, batches, reading) == (Settling::Plain, Batches::Plain, Reading::Offset);
-            // The events of a stream can't be replayed.
-            let unfit = decorators.rejects() && decorators.streams();
+            // The events of a stream can't be replayed. A sink that throttles single events gets one per request,
+            // which is too slow for a list that changes many times a second.
+            let unfit =
+                decorators.streams() && !matches!(settling, Settling::Plain | Settling::AtClose { .. });
             if !(plain || unfit) {
                 return Some(decorators);
             }
