@@ -131,7 +131,7 @@ pub async fn read(source: &dyn Source) -> Result<(), Fault> {
 }
 
 /// Reads all records, page by page. Between two pages the cursor is stored as text, as in a checkpoint.
-async fn read_all(source: &dyn Source, count: usize) -> Vec<Record> {
+pub async fn read_all(source: &dyn Source, count: usize) -> Vec<Record> {
     let mut records = vec![];
     match source.paging() {
         Paging::Offset(rows) => loop {

@@ -7,6 +7,7 @@ mod changes;
 mod clocks;
 mod contact;
 mod contract;
+mod decorated;
 mod ends;
 mod faults;
 mod first_load;

@@ -1,7 +1,7 @@
 //! Random worlds by seed: lists change while they are read, services have faults, and the program is cut off.
 //! `./run.sh soak` runs more seeds.
 
-mod decorators;
+pub mod decorators;
 pub mod life;
 
 use std::{env, ops::Range};

@@ -9,9 +9,9 @@ use std::{sync::Arc, time::Duration};
 use fastrand::Rng;
 use importer::{engine::plan::Pipeline, sink::Settles, source::Source};
 
-pub use self::sinks::AT_FIRST;
-use self::{
-    sinks::{AtClose, Chance, Limited, Rejecting, Throttled},
+use self::sinks::{Limited, Rejecting};
+pub use self::{
+    sinks::{AT_FIRST, AtClose, Chance, Throttled},
     sources::{ByCursor, ByShard},
 };
 
