@@ -64,6 +64,11 @@ impl Life {
             // A replay could deliver a member whose row can't be read: the answer to its key is whole.
             (life.quirks.without_id, life.quirks.without_time) = Default::default();
         }
+        if decorators.settles_at_close() {
+            // A close that fails may have delivered a whole load of which nothing is recorded. If another entry then
+            // moves the ledger, which all entries of a list share, members archived meanwhile are not opted out.
+            life.odds.second = None;
+        }
         if decorators.streams() {
             (life.faults.date_ahead, life.faults.date_jump) = (TimeDelta::zero(), None);
         }
