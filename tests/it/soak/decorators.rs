@@ -109,11 +109,6 @@ impl Decorators {
         matches!(self.settling, Settling::Rejects(_))
     }
 
-    /// Returns whether the sink delivers everything at its close.
-    pub fn settles_at_close(self) -> bool {
-        matches!(self.settling, Settling::AtClose { .. })
-    }
-
     /// Returns the function that decorates each pipeline of a world.
     pub fn decorate(self) -> impl Fn(Pipeline) -> Pipeline + Send + Sync + 'static {
         let chance = Arc::new(Chance::new(self.seed ^ OWN));

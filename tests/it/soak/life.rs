@@ -64,11 +64,9 @@ impl Life {
             // A replay could deliver a member whose row can't be read: the answer to its key is whole.
             (life.quirks.without_id, life.quirks.without_time) = Default::default();
         }
-        if decorators.settles_at_close() {
-            // A close that fails may have delivered a whole load of which nothing is recorded. If another entry then
-            // moves the ledger, which all entries of a list share, members archived meanwhile are not opted out.
-            life.odds.second = None;
-        }
+        // These sinks may have records for long before a checkpoint names them. If another entry moves the ledger
+        // meanwhile, which all entries of a list share, members archived in between are not opted out.
+        life.odds.second = None;
         if decorators.streams() {
             (life.faults.date_ahead, life.faults.date_jump) = (TimeDelta::zero(), None);
         }
