@@ -382,6 +382,26 @@ fn a_batch_waits_for_more_records_no_longer_than_linger() {
     });
 }
 
+/// The payloads of rows from 100 on have seven bytes, those before fewer.
+#[test]
+fn a_payload_above_the_limit_of_bytes_is_rejected_and_the_others_keep_to_it() {
+    runtime().block_on(async {
+        let (folder, store) = (tempfile::tempdir().unwrap(), Store::new(1, 0.0));
+        let plan = plan(folder.path(), 10, 3);
+        let mut pipeline = pipeline(&store, 1, &plan);
+        pipeline.spec.limits.bytes = Some(6);
+        let Ended::Finished(outcome) = support::cut_off(&pipeline, &plan, usize::MAX).await.unwrap().unwrap()
+        else {
+            panic!("nothing stopped it")
+        };
+        assert_eq!(outcome.counts.rejected, BTreeMap::from([("too_large".into(), ROWS - 100)]));
+        assert_eq!(store.times(), (0..100).map(|row| ((row, 0), 1)).collect());
+        assert_eq!(*store.sizes.lock().unwrap(), [1; 100], "two payloads have ten bytes or more");
+        let (letters, _) = dead_letter::read(&plan.dead_letter).await.unwrap();
+        assert!(letters.len() == 50 && letters.iter().all(|letter| letter.payload.is_some()));
+    });
+}
+
 /// A list of two pages, the second of which takes an hour.
 struct Slow(List);
 

@@ -153,7 +153,7 @@ fn a_missing_credential_is_named() {
     }
 }
 
-/// Whoever may edit the state file must not be able to send the credentials elsewhere.
+/// People who may edit the state file must not be able to send the credentials elsewhere.
 #[test]
 fn credentials_go_only_to_a_host_that_the_environment_names() {
     let other = "`HTTP_SINK_HOSTS` does not contain receiver.example.org, to which an entry sends the credentials; add it, or correct `url`";

@@ -146,3 +146,18 @@ async fn a_refused_key_is_not_tried_by_every_list_and_all_continue_once_it_is_va
     tokio::join!(async { world.go().await.unwrap() }, watch);
     lists.iter().for_each(|list_id| world.assert_delivered(list_id));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_has_the_size_of_its_sink_whatever_the_size_of_a_page() {
+    for (items, batch, most) in
+        [(100, "", 100), (20, "", 20), (20, r#", "batch_size": 90"#, 90), (100, r#", "batch_size": 7"#, 7)]
+    {
+        let sink = format!(r#"{{"type": "ometria"{batch}}}"#);
+        let text = format!(r#"[{{"list_id": "size1", "items_per_request": {items}, "sink": {sink}}}]"#);
+        let world = World::new().list("size1", 300).with_state(&text);
+        world.once().await.unwrap();
+        let pushes = world.pushes();
+        assert_eq!(pushes.iter().max(), Some(&most), "{text}");
+        world.assert_delivered("size1");
+    }
+}

@@ -309,3 +309,16 @@ async fn a_fast_entry_does_not_wait_for_a_slow_one_of_its_list() {
     // A run takes about two seconds.
     assert!(runs > 120, "{runs} runs in ten minutes");
 }
+
+#[tokio::test(start_paused = true)]
+async fn deletions_are_skipped_and_counted_if_the_sink_is_to_ignore_them() {
+    let world =
+        world().with_state(&ENTRY.replace("\"ndjson\"", r#"{"type": "ndjson", "deletions": "ignore"}"#));
+    let ids = wanted(&world);
+    world.once().await.unwrap();
+    world.sandbox.when_i_work().delete(ids[1]);
+    sleep(Duration::from_secs(60)).await;
+    world.once().await.unwrap();
+    assert_eq!(world.out(FILE).len(), ids.len(), "no line for the deletion");
+    assert_eq!(world.logged(" 1 skipped (1 deleted)"), 1);
+}

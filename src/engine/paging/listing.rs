@@ -351,7 +351,7 @@ impl ListingProgress {
     pub fn rows(&self, seen: usize) -> Rows {
         let seen = seen as u64;
         let Some(walk) = self.walk() else {
-            // Without a total, the listing counts as what was read.
+            // A source that reports no total gives nothing to compare with the rows that were read.
             let (window, held) =
                 self.progress.window.map_or((seen, seen), |window| (window, self.progress.held));
             return Rows { window, held, seen, ..Rows::default() };
