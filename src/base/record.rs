@@ -62,7 +62,7 @@ pub struct LeftOut {
 /// The payloads that a mapping made of a record, and their effect on consent.
 #[derive(Debug)]
 pub struct Outgoing {
-    /// JSON texts, at least one; each is a payload with the record's key.
+    /// JSON texts; each is a payload with the record's key. Without any, the record is skipped.
     pub bodies: Vec<Box<RawValue>>,
     /// Whether the payloads withdraw a person's consent.
     pub opts_out: bool,

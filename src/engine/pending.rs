@@ -74,6 +74,9 @@ pub fn prepare(pipeline: &Pipeline, record: &Record) -> Preparation {
             return Preparation::Reject(RejectedRecord::unmapped(record, Rejection::new(reason)));
         }
     };
+    if bodies.is_empty() {
+        return Preparation::Skip(NO_PAYLOAD);
+    }
     let bodies = bodies.into_iter().map(Some).collect();
     match PendingRecord::encode(pipeline, &record.key, record.changed, bodies) {
         Ok(mut pending) => {
@@ -161,6 +164,8 @@ impl PendingRecord {
     }
 }
 
+/// Reason of a record of which the mapping makes no payload without saying why.
+const NO_PAYLOAD: Reason = "no_payload";
 /// Reason of a payload that exceeds the sink's limit of bytes alone.
 const TOO_LARGE: Reason = "too_large";
 

@@ -382,6 +382,16 @@ fn a_batch_waits_for_more_records_no_longer_than_linger() {
     });
 }
 
+#[test]
+fn a_record_without_a_payload_is_skipped_and_nothing_is_sent_for_it() {
+    runtime().block_on(async {
+        let (folder, store) = (tempfile::tempdir().unwrap(), Store::new(1, 0.0));
+        let outcome = finish(&store, 0, &plan(folder.path(), 10, 3)).await;
+        assert_eq!(outcome.counts.skipped, BTreeMap::from([("no_payload".into(), ROWS)]));
+        assert!(store.sizes.lock().unwrap().is_empty());
+    });
+}
+
 /// The payloads of rows from 100 on have seven bytes, those before fewer.
 #[test]
 fn a_payload_above_the_limit_of_bytes_is_rejected_and_the_others_keep_to_it() {
