@@ -192,8 +192,8 @@ impl Run<'_> {
 ///
 /// # Errors
 ///
-/// That pass was a repetition already, or the sink settles at its close: it has to be dropped first, so that it
-/// undoes what the pass has sent.
+/// The pass was already a repetition, or the sink settles at its close. Such a sink is dropped with the run, so
+/// that it undoes the batches of the pass.
 async fn repeat(
     pipeline: &Pipeline,
     plan: &Plan,

@@ -145,7 +145,7 @@ impl Calls {
         let Fault::Retryable { problem, .. } = &fault else { return Err(finally(call.caller, fault)) };
         let spent =
             |tries: Tries| tries.made >= TRIES || tries.since.elapsed().saturating_add(wait) > PATIENCE;
-        // While connections come and go, only the call's own tries are a bound.
+        // If the connection recovers between attempts, only the attempts of this call limit its retries.
         let (outlasted, gives_up) = (spent(tries), spent(tries) || call.tries.is_some_and(spent));
         // A pause is for all requests, even if this one is not repeated.
         let begins = match effect {

@@ -26,8 +26,8 @@ pub struct SinkSpec {
     pub address: String,
     pub limits: BatchLimits,
     pub settles: Settles,
-    /// Whether the sink may ask to retry single payloads of a batch. The engine then delivers payloads whose
-    /// order matters in batches of their own: the payloads of one record, and the events of a stream.
+    /// Whether the sink may ask to retry single payloads of a batch. If so, a batch has at most one payload per
+    /// record, or one event of a stream, so that no later payload overtakes a retried one.
     pub retries: bool,
     pub deletions: Deletions,
     /// Warning for the person who starts a first delivery, as a lowercase fragment. A first load logs it, and on

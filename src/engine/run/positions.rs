@@ -34,8 +34,8 @@ pub(super) async fn begin(source: &dyn ShardPaging, plan: &Plan, header: &mut He
     for (id, _) in stored.iter().filter(|(_, position)| **position != Position::Closed) {
         if !header.shards.iter().any(|shard| shard.id == *id) {
             warn!(
-                "list {:?}: the source no longer lists shard {id:?}, which was not read to its end; events that \
-                 it has not shown are missing.",
+                "list {:?}: the source no longer lists shard {id:?}, which was not read to its end; its \
+                 remaining events are not delivered unless the source lists the shard again.",
                 plan.list_id
             );
         }

@@ -220,8 +220,8 @@ impl Expected {
 }
 
 impl Results {
-    /// Returns whether a value can be an outcome. A missing one that is in no list is none: if the entry names
-    /// the wrong place, all records would count as rejected.
+    /// Returns whether a value can be an outcome. A missing value is an outcome only if `accepted` or `retry`
+    /// contains null. Otherwise an entry with a wrong `status` path would reject every record.
     fn is_outcome(&self, status: &Value) -> bool {
         match Word::of(status) {
             Some(word) if status.is_null() => self.accepted.contains(&word) || self.retry.contains(&word),

@@ -50,7 +50,7 @@ pub fn permits(named: &str, url: &Url) -> bool {
     let scheme = if is_loopback(url) { url.scheme() } else { "https" };
     let address = if named.contains("://") { named.to_owned() } else { format!("{scheme}://{named}") };
     Url::parse(&address).is_ok_and(|address| {
-        // Anything but a host and a port, such as a path, is a limit that is not kept.
+        // Rejects a path or a query: the check compares origins only and could not enforce them.
         let plain = address[Position::AfterPath..].is_empty() && address.path() == "/";
         let anonymous = address.username().is_empty() && address.password().is_none();
         plain && anonymous && address.origin() == url.origin()
