@@ -8,8 +8,9 @@ use std::{
 
 use crate::{
     base::{
-        adapter::Chosen,
+        adapter::{ACCOUNT, Chosen},
         clock::{Clock, SystemClock},
+        identity::DeliveryId,
     },
     controller::{Open, OpenRequest, remembers},
     engine::plan::Pipeline,
@@ -104,7 +105,8 @@ impl Adapters {
         let sink::Opened { sink, spec } =
             sink::open(chosen.sink, wanted, &self.sinks).map_err(|why| closed("sink", &entry.sink, why))?;
         let held_by = format!("{:x}", md5::compute(format!("{kind} {}", spec.place.reveal())));
-        let delivery = format!("{:x}", md5::compute(format!("{kind} {}", spec.address)));
+        let account = entry.sink.value[ACCOUNT].as_str();
+        let delivery = DeliveryId::new(entry.list.clone(), &kind, account, &spec.address);
         let clock = Arc::clone(&self.clock);
         let pipeline = Pipeline { source, mapping, sink, spec, clock, retry, held_by, delivery };
         if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &pipeline) {

@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 
 use super::time;
 
+/// Setting of a source or a sink: the name of its account.
+pub const ACCOUNT: &str = "account";
 /// Prefixes of keys that are the user's own notes.
 pub const NOTES: [&str; 2] = ["x-", "_"];
 

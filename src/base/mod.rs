@@ -9,6 +9,7 @@ pub mod counts;
 pub mod declared;
 pub mod fate;
 pub mod fault;
+pub mod identity;
 pub mod record;
 pub mod redact;
 pub mod secret;

@@ -4,6 +4,7 @@
 mod deferred;
 mod file;
 mod fingerprint;
+mod former;
 mod pauses;
 pub mod quit;
 mod report;
@@ -30,17 +31,18 @@ use self::{
     watch::Watch,
 };
 pub use self::{
-    fingerprint::past,
-    runs::{remembers, unchanged},
+    fingerprint::run_fingerprint,
+    former::former_fingerprints,
+    runs::{remembers, siblings, unchanged},
 };
 use crate::{
-    base::{clock::Clock, fault::Fault},
+    base::{clock::Clock, fault::Fault, identity::DeliveryId},
     engine::{
         confirm::Confirm,
         plan::{Ended, Pipeline},
     },
     state::{Entry, StateFile, Unfit},
-    store::checkpoint::Checkpoint,
+    store::{checkpoint::Checkpoint, migrate},
 };
 
 /// Interval at which the controller checks all lists, also if the watch reports no change.
@@ -112,8 +114,11 @@ pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
     let fresh = tools.fresh;
     let mut controller = Controller::new(tools, mode);
     controller.quit.clear().await;
+    let folders = controller.file.folders();
+    controller.is_migrating = migrate::begin(&folders.ours(), &folders.dead_letters())?;
     if fresh {
-        let dropped = Checkpoint::discard_all(&controller.file.folders().all()).await?;
+        let dropped = Checkpoint::discard_all(&folders.all()).await?
+            + Checkpoint::discard_all(&migrate::before(&folders.ours())).await?;
         info!(
             "checkpoints dropped: {dropped}; interrupted runs start from their beginning, and all holds are lifted."
         );
@@ -136,8 +141,8 @@ enum Poll {
     After,
 }
 
-/// An entry, whether its source permits retries, and the result of its run.
-type Ran = (Entry, bool, Result<Ended, Fault>);
+/// An entry, its delivery, whether its source permits retries, and the result of its run.
+type Ran = (Entry, DeliveryId, bool, Result<Ended, Fault>);
 
 struct Controller {
     file: File,
@@ -163,6 +168,8 @@ struct Controller {
     written: Option<Instant>,
     /// Whether an entry has failed.
     failed: bool,
+    /// Whether deliveries still have to take over files of version 0.1.
+    is_migrating: bool,
 }
 
 impl Controller {
@@ -189,6 +196,7 @@ impl Controller {
             once: vec![],
             written: None,
             failed: false,
+            is_migrating: false,
         }
     }
 
@@ -269,6 +277,7 @@ impl Controller {
         match self.file.read().await {
             Ok(problems) => {
                 self.failed |= problems > 0;
+                self.take_over(problems).await?;
                 for (task, edit) in std::mem::take(&mut self.file.unwritten) {
                     self.write(task, edit, Level::Info).await?;
                 }

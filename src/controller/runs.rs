@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    Controller, Mode, OpenRequest, Poll, Ran, fingerprint,
+    Controller, Mode, Open, OpenRequest, Poll, Ran, fingerprint, former,
     pauses::{Named, Pause},
     report,
     schedule::{
@@ -20,13 +20,13 @@ use super::{
     },
 };
 use crate::{
-    base::fault::Fault,
+    base::{fault::Fault, identity::DeliveryId},
     engine::{
         plan::{Ended, Outcome, Pipeline, Plan},
         run,
     },
     state::{
-        Edit, Entry, RunStamp,
+        Edit, Entry, RunStamp, Unfit,
         document::Overruled,
         folders::Folders,
         identity::EntryId,
@@ -46,7 +46,7 @@ impl Controller {
         (self.considered, self.looked) = (now, self.clock.now());
         for entry in self.file.entries() {
             let list = &entry.id.list_id;
-            match self.slots.of(&entry.id, now) {
+            match self.slots.of(&entry.id, &entry.list, now) {
                 Slot::Free if entry.enabled && self.has_turn(&entry) => self.decide(entry, look),
                 Slot::Free if look == Poll::Regular => {
                     info!("list {list:?} is paused (`enabled` is false).")
@@ -90,7 +90,8 @@ impl Controller {
             return None;
         }
         let (now, instant) = (self.clock.now(), Instant::now());
-        let free = |entry: &&Entry| entry.enabled && self.slots.of(&entry.id, instant) == Slot::Free;
+        let free =
+            |entry: &&Entry| entry.enabled && self.slots.of(&entry.id, &entry.list, instant) == Slot::Free;
         let entries = self.file.entries();
         let due = entries.iter().filter(free).filter_map(|entry| self.turns.due_at(entry, now));
         Turns::next(due, self.looked, now).map(|left| instant + left)
@@ -133,13 +134,17 @@ impl Controller {
     }
 
     /// Returns whether the first load of the entry waits until a person confirms it. A load is a first load
-    /// if the list has no ledger, which a run writes before its first delivery, and the entry has no
+    /// if its delivery has no ledger, which a run writes before it delivers a record, and the entry has no
     /// checkpoint.
     fn waits_for_a_person(&self, entry: &Entry) -> bool {
+        if entry.first_load != FirstLoad::Ask {
+            return false;
+        }
+        // An entry that can't be opened is reported when it starts.
+        let Ok(pipeline) = (self.open)(OpenRequest { entry, urgent: false }) else { return false };
         let folders = self.file.folders();
-        entry.first_load == FirstLoad::Ask
-            && !ledger::exists(&folders.list(entry))
-            && !Checkpoint::path(&folders.entry(entry)).exists()
+        !ledger::exists(&folders.delivery(&pipeline.delivery))
+            && !Checkpoint::path(&folders.entry(&pipeline.delivery, &entry.folder)).exists()
     }
 
     /// With `go --once`, lets the entry not run again.
@@ -166,6 +171,7 @@ impl Controller {
             warn!("{}", report::offset_ignored(&entry, &pipeline));
         }
         let folders = self.file.folders();
+        let siblings = siblings(&entry, &pipeline.delivery, self.file.all_read(), self.open.as_ref());
         let plan = Plan {
             list_id: entry.id.list_id.clone(),
             since,
@@ -173,14 +179,15 @@ impl Controller {
             start_offset: entry.start_offset,
             items_per_request: entry.items_per_request,
             worker_count: entry.worker_count,
-            folder: folders.entry(&entry),
-            list_folder: folders.list(&entry),
-            dead_letter: folders.dead_letter(&entry),
+            entry: entry.folder.clone(),
+            folder: folders.entry(&pipeline.delivery, &entry.folder),
+            delivery_folder: folders.delivery(&pipeline.delivery),
+            dead_letter: folders.dead_letter(&pipeline.delivery),
             run_fingerprint: fingerprint::run_fingerprint(&entry),
             delivered_before: entry.delivered_before,
             reads_archived: entry.policy.reads_archived() && pipeline.source.archives(),
-            alone: entry.alone,
-            past: fingerprint::past(&entry, self.file.all_read(), &folders),
+            former: Some(former::of(&entry, &pipeline, self.file.all_read(), siblings.as_deref(), &folders)),
+            siblings,
             consent_scope: fingerprint::consent_scope(&entry, &pipeline),
             allow_mass_change: entry.allow_mass_change,
             unchanged: unchanged(&entry, &pipeline, &folders),
@@ -188,13 +195,13 @@ impl Controller {
             taken: self.late.begins(&pipeline),
             confirm: self.confirm.clone().filter(|_| entry.first_load != FirstLoad::Confirmed),
         };
-        let (stop, id) = (self.stop.child_token(), entry.id.clone());
+        let (stop, id, list) = (self.stop.child_token(), entry.id.clone(), entry.list.clone());
         let (ended, named) = (stop.clone(), Named::of(&entry));
         let task = self.jobs.spawn(async move {
             let ended = run::run(&pipeline, &plan, &ended).await;
-            (entry, pipeline.retry, ended)
+            (entry, pipeline.delivery, pipeline.retry, ended)
         });
-        self.slots.run(task.id(), id);
+        self.slots.run(task.id(), id, list);
         self.pauses.begin(task, stop, named, self.file.mentions());
     }
 
@@ -207,16 +214,18 @@ impl Controller {
         let task = ran.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
         let pause = self.pauses.ended(task);
         match ran {
-            Ok((_, (entry, _, Ok(Ended::Finished(outcome))))) => self.save(task, entry, outcome).await?,
-            Ok((_, (entry, _, Ok(Ended::Stopped(counts))))) => {
+            Ok((_, (entry, delivery, _, Ok(Ended::Finished(outcome))))) => {
+                self.save(task, entry, &delivery, outcome).await?;
+            }
+            Ok((_, (entry, _, _, Ok(Ended::Stopped(counts))))) => {
                 self.give_back(task, pause);
                 info!("{}", report::stopped(&entry, &counts, pause));
             }
-            Ok((_, (entry, _, Err(fault)))) if let Some(pause) = pause => {
+            Ok((_, (entry, _, _, Err(fault)))) if let Some(pause) = pause => {
                 self.give_back(task, Some(pause));
                 warn!("{}", report::failed_at_pause(&entry, pause, &fault));
             }
-            Ok((_, (entry, retry, Err(fault)))) => {
+            Ok((_, (entry, _, retry, Err(fault)))) => {
                 self.fail(task, &fault.to_string(), (!retry).then_some(entry.every));
             }
             // The panic hook has printed the cause. A run that was aborted after a stop is not a failure.
@@ -263,10 +272,16 @@ impl Controller {
     }
 
     /// Logs the outcome of a finished run, puts its result into the journal and writes it to the state file.
-    async fn save(&mut self, task: task::Id, entry: Entry, outcome: Outcome) -> Result<(), Fault> {
+    async fn save(
+        &mut self,
+        task: task::Id,
+        entry: Entry,
+        delivery: &DeliveryId,
+        outcome: Outcome,
+    ) -> Result<(), Fault> {
         let level = self.level(&entry, outcome.counts.brought_nothing());
         log!(level, "{}", report::finished(&entry, &outcome));
-        let (counts, dead_letter) = (&outcome.counts, self.file.folders().dead_letter(&entry));
+        let (counts, dead_letter) = (&outcome.counts, self.file.folders().dead_letter(delivery));
         let mut warnings: Vec<String> =
             outcome.unknown.iter().map(|unknown| report::unknown(&entry, unknown)).collect();
         warnings.extend(report::totals_wrong(&entry, counts));
@@ -286,7 +301,7 @@ impl Controller {
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
             total_updates: outcome.counts.sent,
         };
-        let folder = self.file.folders().entry(&entry);
+        let folder = self.file.folders().entry(delivery, &entry.folder);
         let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
         // The checkpoint is needed until the journal has the result: a crash before that would lose the run.
         match self.file.wish(&edit).await {
@@ -345,7 +360,7 @@ const OFTEN: TimeDelta = TimeDelta::seconds(60);
 /// sources that are read whole in every run. The entries of a list that use the same sink share it.
 pub fn unchanged(entry: &Entry, pipeline: &Pipeline, folders: &Folders) -> DeliveryCache {
     DeliveryCache::new(
-        &folders.list(entry),
+        &folders.delivery(&pipeline.delivery),
         &pipeline.held_by,
         pipeline.mapping.version(),
         expire(entry, pipeline),
@@ -364,6 +379,22 @@ fn expire(entry: &Entry, pipeline: &Pipeline) -> Option<TimeDelta> {
         Remember::Off => None,
         Remember::For(expire) => Some(expire),
     }
+}
+
+/// Returns the folder names of the entries that have the same delivery as `entry`, its own included; `None` if an
+/// entry can't be read or opened, so that its delivery is unknown. `all`: the entries of the state file, or `None`.
+pub fn siblings(
+    entry: &Entry,
+    delivery: &DeliveryId,
+    all: Option<&[Entry]>,
+    open: &Open,
+) -> Option<Vec<String>> {
+    let of_list = all?.iter().filter(|other| other.list == entry.list);
+    let opened: Result<Vec<_>, Unfit> = of_list
+        .map(|other| Ok((other, open(OpenRequest { entry: other, urgent: false })?.delivery)))
+        .collect();
+    let same = opened.ok()?.into_iter().filter(|(_, other)| other == delivery);
+    Some(same.map(|(other, _)| other.folder.clone()).collect())
 }
 
 /// Removes the checkpoint of a run whose result is saved. Logs a warning if that fails.

@@ -222,7 +222,7 @@ impl<'a> Pass<'a> {
     /// Creates the ledger of the list before its first records are delivered.
     async fn begin_record(&mut self) -> Result<(), Fault> {
         if self.unrecorded && self.reader.confirmed {
-            ledger::begin(&self.context.plan.list_folder, self.archived_since()).await?;
+            ledger::begin(&self.context.plan.delivery_folder, self.archived_since()).await?;
             self.unrecorded = false;
         }
         Ok(())

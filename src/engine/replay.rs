@@ -39,13 +39,11 @@ const AT_ONCE: usize = 8;
 /// The dead letters to replay.
 pub struct Letters {
     pub file: PathBuf,
-    /// Folder of the list's ledger.
-    pub list_folder: PathBuf,
-    /// The entry whose dead letters are replayed, and all entries of the list.
+    /// Folder of the delivery.
+    pub delivery_folder: PathBuf,
+    /// The entry whose dead letters are replayed, and all entries with its delivery.
     pub entry: String,
     pub entries: Vec<String>,
-    /// Older names of the entries, each with the current one.
-    pub renamed: Vec<(String, String)>,
     /// Cache of what the sink has accepted of each record, if the entry uses one.
     pub unchanged: DeliveryCache,
     /// Whether to send nothing and write nothing.
@@ -81,14 +79,13 @@ pub async fn run(pipeline: &Pipeline, letters: &Letters) -> Result<Replayed, Fau
     let lookup = pipeline.lookup()?;
     if !letters.dry_run {
         letters.unchanged.begin().await?;
-        dead_letter::rename(&letters.file, letters.renamed.clone()).await?;
         dead_letter::adopt(&letters.file, &letters.entries).await?;
     }
     let (read, unreadable) = dead_letter::read(&letters.file).await?;
     let wanted = wanted(read, letters);
     let mut replayed =
         Replayed { letters: wanted.len(), unreadable, dry_run: letters.dry_run, ..Replayed::default() };
-    let summary = ledger::summary(&letters.list_folder).await?;
+    let summary = ledger::summary(&letters.delivery_folder).await?;
     pipeline.mapping.choose(summary.as_ref().and_then(|summary| summary.choice.clone()));
     let (nameless, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(key, _)| is_nameless(key));
     if !nameless.is_empty() {
@@ -105,7 +102,7 @@ pub async fn run(pipeline: &Pipeline, letters: &Letters) -> Result<Replayed, Fau
         fates.count(&mut replayed);
         if !letters.dry_run {
             if let Some(summary) = &summary {
-                fates.record(&found, &letters.list_folder, summary.until).await?;
+                fates.record(&found, &letters.delivery_folder, summary.until).await?;
             }
             fates.keep(&letters.file).await?;
         }
@@ -128,8 +125,8 @@ struct ReplayTarget {
 fn wanted(read: Vec<DeadLetter>, letters: &Letters) -> BTreeMap<String, ReplayTarget> {
     let mut wanted: BTreeMap<String, ReplayTarget> = BTreeMap::new();
     for letter in read {
-        let entry = dead_letter::name_of(&letter, &letters.renamed);
-        if entry == letters.entry || !letters.entries.iter().any(|known| known == entry) {
+        let entry = &letter.entry;
+        if *entry == letters.entry || !letters.entries.contains(entry) {
             let known = wanted.entry(letter.key).or_default();
             known.changed = known.changed.max(letter.changed);
             known.opts_out |= letter.opts_out;

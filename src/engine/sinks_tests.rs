@@ -529,10 +529,9 @@ fn a_replay_settles_nothing_before_the_close() {
             let pipeline = support::pipeline(Known(store.list), Copies(1), store.clone(), store.list);
             let letters = replay::Letters {
                 file: file.clone(),
-                list_folder: folder.path().to_owned(),
+                delivery_folder: folder.path().to_owned(),
                 entry: "e".into(),
                 entries: vec!["e".into()],
-                renamed: vec![],
                 unchanged: DeliveryCache::new(folder.path(), "", 1, None),
                 dry_run: false,
             };

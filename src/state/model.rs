@@ -11,6 +11,7 @@ use super::{
 use crate::base::{
     consent::Policy,
     declared::{Names, Values},
+    identity::ListId,
     time,
 };
 
@@ -43,6 +44,7 @@ pub struct Mention {
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub id: EntryId,
+    pub list: ListId,
     /// The name of its folder, which depends only on the list and `settings`.
     pub folder: String,
     /// The settings that change what is delivered, each in one spelling.

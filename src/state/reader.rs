@@ -85,6 +85,7 @@ impl<'a> Reader<'a> {
             folder: id.folder(self.vocabulary),
             settings: id.settings(self.vocabulary),
             names: (self.vocabulary.declared.names)(policy, &declared),
+            list: id.list(self.vocabulary),
             id,
             alone: true,
             place,

@@ -286,6 +286,19 @@ pub async fn add(folder: &Path, delivered: Delivered<'_>) -> Result<u64, Fault> 
     files::blocking(&path(folder), work).await
 }
 
+/// Copies the ledger and the delivery cache of version 0.1. `list` is the folder of the list, `cache` the digest in
+/// the name of the cache.
+pub(super) fn take_over(list: &Path, cache: &str, to: &Path) -> io::Result<bool> {
+    let mut found = false;
+    for name in [NAME.to_owned(), format!("unchanged-{cache}.redb")] {
+        if let Some(bytes) = files::read(&list.join(&name))? {
+            files::replace(&to.join(name), &bytes)?;
+            found = true;
+        }
+    }
+    Ok(found)
+}
+
 fn place(names: &mut Vec<String>, name: String) -> u8 {
     let known = names.iter().position(|known| *known == name);
     let place = known.unwrap_or_else(|| {

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod checkpoint;
 pub mod dead_letter;
 pub mod files;
+pub mod format;
 pub mod hold;
 pub mod ledger;
 pub mod migrate;

@@ -7,6 +7,8 @@ use clap::Parser;
 use importer::{app, cli::Cli, controller::Verdict};
 use tokio::time::sleep;
 
+use crate::places;
+use crate::places::delivery;
 use crate::support::{World, entries, hours, minutes};
 
 const SIZE: u64 = 2000;
@@ -56,10 +58,7 @@ async fn assert_held(world: &World, what: &str) {
 
 /// Returns importer's own files whose names begin with `name`.
 fn ours(world: &World, name: &str) -> Vec<PathBuf> {
-    let lists = world.folder.path().join(".importer/lists");
-    let folders = fs::read_dir(lists).unwrap().map(|folder| folder.unwrap().path());
-    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()));
-    files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(name)).collect()
+    places::ours(world.folder.path(), name)
 }
 
 /// Runs `importer release`. Returns its exit code.
@@ -284,7 +283,7 @@ async fn what_a_full_load_is_held_against_survives_a_neighbor_and_is_found_after
         assert_eq!(world.once().await.unwrap(), Verdict::Done);
         if former {
             // The format of an older version: with the name of the entry.
-            let ledger = world.folder.path().join(".importer/lists/hold8/ledger");
+            let ledger = delivery(world.folder.path(), "hold8").join("ledger");
             let bytes = fs::read(&ledger).unwrap();
             let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
             let mut head: serde_json::Value = serde_json::from_slice(&bytes[..end]).unwrap();

@@ -17,6 +17,7 @@ use importer::{
     },
 };
 
+use crate::places::dead_letter;
 use crate::{
     loopback::{Loopback, Running, finish},
     support::at,
@@ -65,10 +66,7 @@ async fn every_command_finds_behind_a_link_what_go_has_left() {
         symlink(folder.join("state.json"), named.join("state.json")).unwrap();
         let told = folder.display();
         assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0, "{told}");
-        assert!(
-            real.join("dead-letter/link1.ndjson").exists() && !named.join("dead-letter").exists(),
-            "{told}"
-        );
+        assert!(dead_letter(&real, "link1").exists() && !named.join("dead-letter").exists(), "{told}");
         assert!(
             real.join(".importer/history").exists() && !named.join(".importer/history").exists(),
             "{told}"

@@ -31,6 +31,7 @@ mod online;
 mod opt_ins;
 mod passes;
 mod pause;
+mod places;
 mod preview;
 mod privacy;
 mod process;

@@ -20,6 +20,7 @@ use importer::{
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use crate::places::{dead_letter, delivery};
 use crate::support::{World, at, minutes};
 
 const FILE: &str = "shifts.ndjson";
@@ -111,7 +112,7 @@ async fn the_dead_letter_of_an_opt_out_says_so_for_every_mapping() {
     let world = World::new().with_state(&format!("[{}]", due(&refused)));
     world.sandbox.when_i_work().invent(20, 1, world.clock.now());
     world.once().await.unwrap();
-    let text = fs::read_to_string(world.folder.path().join("dead-letter/shifts.ndjson")).unwrap();
+    let text = fs::read_to_string(dead_letter(world.folder.path(), "shifts")).unwrap();
     let letter: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     assert_eq!((&letter["reason"], &letter["opts_out"]), (&json!("invalid_phone_number"), &json!(true)));
 }
@@ -128,7 +129,7 @@ async fn mass_opt_outs_are_stopped_even_if_the_source_reports_no_size() {
         world.sandbox.when_i_work().invent(8000, 1, world.clock.now());
         assert_eq!(world.once().await.unwrap(), Verdict::Done);
         if ledger_is_lost {
-            fs::remove_file(world.folder.path().join(".importer/lists/shifts/ledger")).unwrap();
+            fs::remove_file(delivery(world.folder.path(), "shifts").join("ledger")).unwrap();
         }
         world.save(&entry(CONTACT));
         assert_eq!(world.once().await.unwrap(), Verdict::Failed);

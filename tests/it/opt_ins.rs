@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use importer::controller::Verdict;
 use tokio::time::sleep;
 
+use crate::places::delivery;
 use crate::support::{World, hours, minutes};
 
 const SIZE: u64 = 2000;
@@ -168,7 +169,7 @@ async fn opt_ins_of_an_interrupted_run_count_when_it_continues() {
 }
 
 fn ledger(world: &World, list_id: &str) -> std::path::PathBuf {
-    world.folder.path().join(format!(".importer/lists/{list_id}/ledger"))
+    delivery(world.folder.path(), list_id).join("ledger")
 }
 
 #[tokio::test(start_paused = true)]

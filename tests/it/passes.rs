@@ -13,6 +13,7 @@ use importer::{
 use serde_json::Value;
 use tokio::time::sleep;
 
+use crate::places::delivery;
 use crate::support::{NOON, World, at, hours, minutes};
 
 /// Returns the world of a list three hours after its load.
@@ -348,7 +349,7 @@ async fn pages_of_any_size_come_to_an_end_however_fast_the_sink_is() {
 #[tokio::test(start_paused = true)]
 async fn a_run_keeps_the_field_that_gives_the_ids_of_the_list() {
     let world = loaded("ids1", 30).await;
-    let path = world.folder.path().join(".importer/lists/ids1/ledger");
+    let path = delivery(world.folder.path(), "ids1").join("ledger");
     let bytes = std::fs::read(&path).unwrap();
     let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
     let head = std::str::from_utf8(&bytes[..end]).unwrap().replace("\"contact_id\"", "\"unique_email_id\"");

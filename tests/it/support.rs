@@ -229,11 +229,10 @@ impl World {
         let open = self.tools().open;
         let pipeline = open(OpenRequest { entry, urgent: true }).map_err(|unfit| Fault::list(unfit.text))?;
         let letters = Letters {
-            file: folders.dead_letter(entry),
-            list_folder: folders.list(entry),
+            file: folders.dead_letter(&pipeline.delivery),
+            delivery_folder: folders.delivery(&pipeline.delivery),
             entry: entry.folder.clone(),
             entries: entries.iter().map(|entry| entry.folder.clone()).collect(),
-            renamed: vec![],
             unchanged: controller::unchanged(entry, &pipeline, &folders),
             dry_run: false,
         };

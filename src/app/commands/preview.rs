@@ -34,7 +34,7 @@ pub async fn run(options: &cli::Preview) -> anyhow::Result<u8> {
     let lists = Lists::open(&options.state, Keys::SourceOnly)?;
     for entry in lists.of(&options.list_id)? {
         let pipeline = lists.pipeline(entry)?;
-        let summary = ledger::summary(&lists.folders.list(entry)).await?;
+        let summary = ledger::summary(&lists.folders.delivery(&pipeline.delivery)).await?;
         pipeline.mapping.choose(summary.and_then(|summary| summary.choice));
         let records = match &options.member {
             Some(member) => vec![one(&pipeline, member).await?],

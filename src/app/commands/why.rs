@@ -17,6 +17,7 @@ use crate::{
         schedule::due::{self, Due},
         unchanged,
     },
+    engine::plan::Pipeline,
     state::{Entry, model::FirstLoad},
     store::{
         cache::{CachedDelivery, look},
@@ -42,9 +43,9 @@ pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
         let remembers = memory.on().is_some();
         let found = Found {
             kept: if remembers { look(&memory, &key).await? } else { None },
-            letter: letter(&lists, entry, &key).await?,
-            held: lists.hold(entry, &pipeline).await?.map(|hold| hold.fault(&options.list_id).to_string()),
-            ledger: Ledger::load(&lists.folders.list(entry)).await?,
+            letter: letter(&lists, entry, &pipeline, &key).await?,
+            held: lists.hold(&pipeline).await?.map(|hold| hold.fault(&options.list_id).to_string()),
+            ledger: Ledger::load(&lists.folders.delivery(&pipeline.delivery)).await?,
             replayable: pipeline.source.lookup().is_some(),
         };
         known |= found.is_something(&key);
@@ -58,10 +59,14 @@ pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
 }
 
 /// Returns the dead letter of the record that a replay of the entry would use: the last one with its key.
-async fn letter(lists: &Lists, entry: &Entry, key: &str) -> anyhow::Result<Option<DeadLetter>> {
-    let (letters, _) = dead_letter::read(&lists.folders.dead_letter(entry)).await?;
-    let (name, renamed) = (entry.folder.clone(), lists.past(entry).renamed());
-    let is_its = |letter: &DeadLetter| dead_letter::name_of(letter, &renamed) == name;
+async fn letter(
+    lists: &Lists,
+    entry: &Entry,
+    pipeline: &Pipeline,
+    key: &str,
+) -> anyhow::Result<Option<DeadLetter>> {
+    let (letters, _) = dead_letter::read(&lists.folders.dead_letter(&pipeline.delivery)).await?;
+    let is_its = |letter: &DeadLetter| letter.entry == entry.folder;
     Ok(letters.into_iter().rfind(|letter| letter.key == key && is_its(letter)))
 }
 

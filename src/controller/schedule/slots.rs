@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{task, time::Instant};
 
-use crate::state::identity::EntryId;
+use crate::{base::identity::ListId, state::identity::EntryId};
 
 /// Delay before a failed entry runs again. It doubles with each further failure, up to [`LONGEST_REST`].
 const REST: Duration = Duration::from_secs(60);
@@ -35,18 +35,18 @@ struct Failed {
 /// The entries that are not free.
 #[derive(Default)]
 pub struct Slots {
-    running: Vec<(task::Id, EntryId)>,
+    running: Vec<(task::Id, EntryId, ListId)>,
     failed: Vec<Failed>,
     settled: Vec<EntryId>,
 }
 
 impl Slots {
     /// Returns whether the entry can run at `now`.
-    pub fn of(&self, id: &EntryId, now: Instant) -> Slot {
+    pub fn of(&self, id: &EntryId, list: &ListId, now: Instant) -> Slot {
         if self.settled.contains(id) {
             return Slot::Settled;
         }
-        if let Some((_, running)) = self.running.iter().find(|(_, running)| running.list_id == id.list_id) {
+        if let Some((_, running, _)) = self.running.iter().find(|(_, _, running)| running == list) {
             return if running == id { Slot::Running } else { Slot::Waiting };
         }
         let resting = self.failed.iter().find(|failed| failed.id == *id && failed.until > now);
@@ -55,17 +55,17 @@ impl Slots {
 
     /// Returns the ids of the lists that are running.
     pub fn running(&self) -> impl Iterator<Item = &str> {
-        self.running.iter().map(|(_, id)| id.list_id.as_str())
+        self.running.iter().map(|(_, id, _)| id.list_id.as_str())
     }
 
     /// Records that `task` runs the entry. Its list is taken until [`free`](Self::free).
-    pub fn run(&mut self, task: task::Id, id: EntryId) {
-        self.running.push((task, id));
+    pub fn run(&mut self, task: task::Id, id: EntryId, list: ListId) {
+        self.running.push((task, id, list));
     }
 
     /// Frees the list of the entry that `task` ran, and returns the entry; `None` if the task is unknown.
     pub fn free(&mut self, task: task::Id) -> Option<EntryId> {
-        let index = self.running.iter().position(|(running, _)| *running == task)?;
+        let index = self.running.iter().position(|(running, ..)| *running == task)?;
         Some(self.running.swap_remove(index).1)
     }
 
@@ -118,24 +118,31 @@ mod tests {
         let now = Instant::now();
         let mut slots = Slots::default();
         let task = task::JoinSet::new().spawn(async {}).id();
-        slots.run(task, a.clone());
+        slots.run(task, a.clone(), a.list(&SAMPLE));
         assert_eq!(
-            (slots.of(&a, now), slots.of(&edited, now), slots.of(&b, now)),
+            (
+                slots.of(&a, &a.list(&SAMPLE), now),
+                slots.of(&edited, &edited.list(&SAMPLE), now),
+                slots.of(&b, &b.list(&SAMPLE), now)
+            ),
             (Slot::Running, Slot::Waiting, Slot::Free)
         );
         assert_eq!(slots.free(task), Some(a.clone()));
         slots.rest(a.clone(), now, None);
-        assert_eq!((slots.of(&a, now), slots.of(&edited, now)), (Slot::Resting { left: REST }, Slot::Free));
-        assert_eq!(slots.of(&a, now + REST), Slot::Free);
+        assert_eq!(
+            (slots.of(&a, &a.list(&SAMPLE), now), slots.of(&edited, &edited.list(&SAMPLE), now)),
+            (Slot::Resting { left: REST }, Slot::Free)
+        );
+        assert_eq!(slots.of(&a, &a.list(&SAMPLE), now + REST), Slot::Free);
         slots.rest(a.clone(), now, None);
-        assert_eq!(slots.of(&a, now), Slot::Resting { left: 2 * REST });
+        assert_eq!(slots.of(&a, &a.list(&SAMPLE), now), Slot::Resting { left: 2 * REST });
         (0..20).for_each(|_| slots.rest(a.clone(), now, None));
-        assert_eq!(slots.of(&a, now), Slot::Resting { left: LONGEST_REST });
+        assert_eq!(slots.of(&a, &a.list(&SAMPLE), now), Slot::Resting { left: LONGEST_REST });
         slots.recovered(&a);
         slots.rest(a.clone(), now, None);
-        assert_eq!(slots.of(&a, now), Slot::Resting { left: REST });
+        assert_eq!(slots.of(&a, &a.list(&SAMPLE), now), Slot::Resting { left: REST });
         slots.settle(b.clone());
-        assert_eq!(slots.of(&b, now), Slot::Settled);
+        assert_eq!(slots.of(&b, &b.list(&SAMPLE), now), Slot::Settled);
     }
 
     #[tokio::test(start_paused = true)]
@@ -144,7 +151,7 @@ mod tests {
         let mut slots = Slots::default();
         for _ in 0..3 {
             slots.rest(a.clone(), now, Some(turn));
-            assert_eq!(slots.of(&a, now), Slot::Resting { left: turn });
+            assert_eq!(slots.of(&a, &a.list(&SAMPLE), now), Slot::Resting { left: turn });
         }
     }
 

@@ -127,8 +127,8 @@ impl<'a> Guard<'a> {
         } else {
             return Ok(());
         };
-        let held = HoldReason { entry: plan.entry(), what, why };
-        hold::keep(&plan.list_folder, &pipeline.delivery, &held).await?;
+        let held = HoldReason { entry: plan.entry.clone(), what, why };
+        hold::keep(&plan.delivery_folder, &held).await?;
         // Opt-outs that were sent by mistake have to count again at the next attempt.
         plan.unchanged.clear().await?;
         Err(held.fault(&plan.list_id))
