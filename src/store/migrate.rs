@@ -225,3 +225,7 @@ fn take_letters(former: &Former) -> io::Result<bool> {
     }
     if text.is_empty() { Ok(false) } else { files::replace(&former.dead_letter, &text).map(|_| true) }
 }
+
+#[cfg(test)]
+#[path = "migrate_tests.rs"]
+mod tests;

@@ -17,6 +17,7 @@ mod golden;
 mod hold;
 mod house;
 mod http_sink;
+mod identity;
 mod kill;
 mod late;
 mod letters;

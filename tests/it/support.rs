@@ -321,11 +321,6 @@ impl World {
         self.sandbox.ometria().contacts().len()
     }
 
-    /// Returns the bytes of one of importer's own files.
-    pub fn own(&self, name: &str) -> Option<Vec<u8>> {
-        fs::read(self.folder.path().join(OURS).join(name)).ok()
-    }
-
     /// Returns the requests for members so far, as path and query.
     pub fn reads(&self) -> Vec<String> {
         self.sandbox.seen().reads.into_iter().filter(|read| read.contains("/members")).collect()
