@@ -79,9 +79,9 @@ impl Controller {
         if !self.is_migrating {
             return Ok(());
         }
-        let (entries, folders) = (self.file.entries(), self.file.folders());
+        let (snapshot, folders) = (self.file.snapshot(), self.file.folders());
         let (mut known, mut unknown, mut moved) = (BTreeSet::new(), BTreeSet::new(), 0);
-        for entry in &entries {
+        for entry in &snapshot.entries {
             let Ok(pipeline) = (self.open)(OpenRequest { entry, urgent: false }) else {
                 unknown.insert(file_name(&entry.id.list_id));
                 continue;

@@ -69,9 +69,14 @@ pub fn list(list_id: &str, source: Option<&serde_json::Value>, default: Option<&
     }
 }
 
+/// Returns the `list_id` of an entry; `None` if it has none or one that is not a string.
+pub fn list_id<'a>(object: &'a Object) -> Option<&'a str> {
+    Some(&object.get(LIST_ID.name)?.value.as_string_lit()?.value)
+}
+
 /// Returns the identity of an entry; `None` if it has no `list_id` or one that is not a string.
 pub fn identify(object: &Object) -> Option<EntryId> {
-    let list_id = object.get(LIST_ID.name)?.value.as_string_lit()?.value.to_string();
+    let list_id = list_id(object)?.to_owned();
     let theirs = object.properties.iter().filter(|prop| !OWNED.contains(&prop.name.as_str()));
     let others = theirs.map(|prop| (prop.name.as_str().to_owned(), prop.value.clone().into())).collect();
     Some(EntryId { list_id, others })

@@ -17,7 +17,9 @@ fn old_checkpoint(origin: &str) -> String {
 }
 
 fn old_letter(key: &str, entry: &str) -> String {
-    format!(r#"{{"key":"{key}","entry":"{entry}","reason":"no_id","request_id":null,"time":"","payload":null}}"#) + "\n"
+    format!(
+        r#"{{"key":"{key}","entry":"{entry}","reason":"no_id","request_id":null,"time":"","payload":null}}"#
+    ) + "\n"
 }
 
 fn delivery(sink: &str) -> DeliveryId {
@@ -44,8 +46,12 @@ fn folder() -> tempfile::TempDir {
     for (name, text) in &files {
         files::replace(&ours.join(name), text.as_bytes()).unwrap();
     }
-    let letters =
-        [old_letter("k1", "a-one"), old_letter("k2", "a-0000"), old_letter("k3", "a-gone"), "no letter\n".into()];
+    let letters = [
+        old_letter("k1", "a-one"),
+        old_letter("k2", "a-0000"),
+        old_letter("k3", "a-gone"),
+        "no letter\n".into(),
+    ];
     files::replace(&folder.path().join("dead-letter/a.ndjson"), letters.concat().as_bytes()).unwrap();
     folder
 }
@@ -99,7 +105,9 @@ fn every_delivery_takes_over_its_files_and_the_old_ones_stay() {
     let after = tree(folder.path());
     for (path, bytes) in before {
         let path = path.display().to_string();
-        let old = path.replace("/lists/", "/lists.before-0.2/").replace("dead-letter/", ".importer/dead-letter.before-0.2/");
+        let old = path
+            .replace("/lists/", "/lists.before-0.2/")
+            .replace("dead-letter/", ".importer/dead-letter.before-0.2/");
         assert_eq!(after.get(Path::new(&old)), Some(&bytes), "{old}");
         assert!(!after.contains_key(Path::new(&path)), "{path}");
     }
@@ -111,12 +119,18 @@ fn every_delivery_takes_over_its_files_and_the_old_ones_stay() {
     assert!(text(0, "held.json").contains("stopped") && text(1, "held.json").is_empty());
     for (number, name) in ["one", "two"].into_iter().enumerate() {
         let text = text(number, &format!("a-{name}/checkpoint.ndjson"));
-        assert!(text.contains(&format!("\"{name} importer new\"")) && text.ends_with("half a line"), "{text}");
+        assert!(
+            text.contains(&format!("\"{name} importer new\"")) && text.ends_with("half a line"),
+            "{text}"
+        );
         let letters = fs::read_to_string(former(folder.path(), number).dead_letter).unwrap();
         let own = if number == 0 { "k1" } else { "k2" };
         let keys: Vec<&str> = ["k1", "k2", "k3"].into_iter().filter(|key| letters.contains(*key)).collect();
         assert_eq!(keys, [own, "k3"], "{letters}");
-        assert!(letters.contains(&format!("\"entry\":\"a-{name}\"")) && letters.contains("no letter"), "{letters}");
+        assert!(
+            letters.contains(&format!("\"entry\":\"a-{name}\"")) && letters.contains("no letter"),
+            "{letters}"
+        );
         assert!(!letters.contains("a-gone") && !letters.contains("a-0000"), "{letters}");
     }
 }
@@ -156,13 +170,17 @@ fn a_delivery_that_is_met_later_takes_over_its_hold_and_all_files_only_of_a_list
         let folder = folder();
         let ours = folder.path().join(".importer");
         assert!(begin(&ours, &folder.path().join("dead-letter")).unwrap());
-        finish(&ours, if marked { &["a".to_owned()][..] } else { &[] }).unwrap_or_else(|fault| panic!("{fault}"));
+        let lists = if marked { vec!["a".to_owned()] } else { vec![] };
+        finish(&ours, &lists).unwrap();
         assert!(!begin(&ours, &folder.path().join("dead-letter")).unwrap());
         let later = former(folder.path(), 0);
         assert!(adopt(&later, &|| Ok(())).unwrap());
         let has = |name: &str| later.folder.join(name).exists();
         assert!(has("held.json"));
-        assert_eq!((has("ledger"), has("a-one/checkpoint.ndjson"), later.dead_letter.exists()), (!marked, !marked, !marked));
+        assert_eq!(
+            (has("ledger"), has("a-one/checkpoint.ndjson"), later.dead_letter.exists()),
+            (!marked, !marked, !marked)
+        );
         assert!(!adopt(&later, &|| Ok(())).unwrap(), "it has a folder now");
     }
 }

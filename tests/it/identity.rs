@@ -50,7 +50,11 @@ async fn each_sink_of_a_list_has_a_first_load_of_its_own_in_either_order_and_if_
             assert_eq!(world.once().await.unwrap(), Verdict::Done);
         }
         assert_eq!(world.logged("is loaded for the first time"), 1, "{first:?} {then:?}");
-        assert_eq!(world.out("two1.ndjson").len() as u64, listed(&world, "two1") as u64, "{first:?} {then:?}");
+        assert_eq!(
+            world.out("two1.ndjson").len() as u64,
+            listed(&world, "two1") as u64,
+            "{first:?} {then:?}"
+        );
         world.assert_delivered("two1");
         assert_eq!(places::ours(world.folder.path(), "ledger").len(), 2, "{first:?} {then:?}");
     }
@@ -128,10 +132,13 @@ async fn what_a_sink_holds_is_found_again_when_the_entry_comes_back_to_it() {
     let world = World::new();
     world.sandbox.when_i_work().invent(50, 1, world.clock.now());
     let entry = |path: &str| {
-        state(&[json!({"list_id": "shifts", "source": "when_i_work", "latest_timestamp": "2026-11-21T00:00:00",
-            "sink": {"type": "ndjson", "path": path}})])
+        state(&[
+            json!({"list_id": "shifts", "source": "when_i_work", "latest_timestamp": "2026-11-21T00:00:00",
+            "sink": {"type": "ndjson", "path": path}}),
+        ])
     };
-    for (path, lines) in [("out/a.ndjson", 0), ("out/b.ndjson", 0), ("out/a.ndjson", 0), ("out/b.ndjson", 0)] {
+    for (path, lines) in [("out/a.ndjson", 0), ("out/b.ndjson", 0), ("out/a.ndjson", 0), ("out/b.ndjson", 0)]
+    {
         let before = world.out(&path[4..]).len();
         world.save(&entry(path));
         assert_eq!(world.once().await.unwrap(), Verdict::Done);
@@ -145,7 +152,8 @@ async fn verify_and_why_speak_for_each_sink_and_a_trial_into_a_file_counts_for_t
     let loopback = Loopback::start(Duration::ZERO, &state(&[file("two4")])).await.list("two4", 50);
     assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0);
     assert_eq!(finish(loopback.command(&["verify", "two4"])).await.0, 0);
-    std::fs::write(loopback.folder.path().join("state.json"), state(&[contacts("two4"), file("two4")])).unwrap();
+    std::fs::write(loopback.folder.path().join("state.json"), state(&[contacts("two4"), file("two4")]))
+        .unwrap();
     let (code, told, _) = finish(loopback.command(&["verify", "two4"])).await;
     assert!(code == 1 && told.contains("no run of the list into this sink is on record"), "{told}");
     assert!(told.contains("Nothing is missing"), "the file's own: {told}");

@@ -153,7 +153,7 @@ fn a_link_that_is_changed_while_importer_runs_is_followed_and_lets_no_second_one
     assert!(matches!(take(&other), Err(NotLocked::Taken(_))), "the file that is written is locked");
     assert!(matches!(take(&real), Err(NotLocked::Taken(_))), "and so are our own files");
     assert!(matches!(take(&named), Err(NotLocked::Taken(_))));
-    file.apply(&edit).unwrap();
+    file.apply(&[edit]).unwrap();
     assert!(fs::read_to_string(other.join("state.json")).unwrap().contains("2026-11-21T11:00:00"));
     assert_eq!(fs::read_to_string(real.join("state.json")).unwrap(), r#"[{"list_id": "a"}]"#);
     drop((file, held));

@@ -45,6 +45,7 @@ mod resume;
 mod retry;
 mod run_sh;
 mod sandbox;
+mod saving;
 mod served;
 mod settings;
 mod shifts;
