@@ -39,7 +39,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
 /// Returns the exit code of a command that could not do its work.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref() {
-        Some(Refused::Key { .. }) => return exit::NO_KEY,
+        Some(Refused::Key { .. } | Refused::Credential { .. }) => return exit::NO_KEY,
         Some(Refused::Value { .. }) => return exit::UNUSABLE,
         None => {}
     }

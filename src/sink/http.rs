@@ -15,7 +15,7 @@ use serde_json::json;
 
 use self::{
     answer::{Expected, records},
-    settings::{AuthKind, Body, Endpoint},
+    settings::{AuthKind, Body, Endpoint, SETTINGS},
 };
 use super::{Deletions, Delivery, Prepared, Rejection, Sink, SinkContext, SinkSpec};
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
         fault::Fault,
         record::Payload,
         secret::Secret,
-        spec::{Setting, Spec},
+        spec::{Spec, Variable},
     },
     net::{
         Account, AccountClients, Environment, Http, RateLimiter, Refused, Request, Response, Unopened,
@@ -45,27 +45,18 @@ const CONNECTIONS: usize = 8;
 
 /// Hosts that may get the credentials. The state file names the address, and people who may edit it must not
 /// gain the credentials by that.
-const HOSTS: &str = "HTTP_SINK_HOSTS";
-const TOKEN: &str = "HTTP_SINK_TOKEN";
-const USER: &str = "HTTP_SINK_USER";
-const PASSWORD: &str = "HTTP_SINK_PASSWORD";
+const HOSTS: Variable = Variable::new("HTTP_SINK_HOSTS", "hosts to which the sink http may send credentials");
+const TOKEN: Variable =
+    Variable::new("HTTP_SINK_TOKEN", "token of the sink http, if its `auth` is bearer or a header")
+        .credential();
+const USER: Variable =
+    Variable::new("HTTP_SINK_USER", "user of the sink http, if its `auth` is basic").credential();
+const PASSWORD: Variable = Variable::new("HTTP_SINK_PASSWORD", "password of that user").credential();
 
 pub const SPEC: Spec = Spec {
-    kind: "http",
-    settings: &[
-        Setting { name: "url", default: None, pace: false },
-        Setting { name: "method", default: Some("\"POST\""), pace: false },
-        Setting { name: "headers", default: Some("{}"), pace: false },
-        Setting { name: "auth", default: Some("\"none\""), pace: false },
-        Setting { name: "body", default: Some("\"array\""), pace: false },
-        // How answers are judged, and when requests are sent.
-        Setting { name: "accept", default: None, pace: true },
-        Setting { name: "reject", default: None, pace: true },
-        Setting { name: "retry", default: None, pace: true },
-        Setting { name: "results", default: None, pace: true },
-        Setting { name: "count", default: None, pace: true },
-        Setting { name: "rate", default: None, pace: true },
-    ],
+    settings: SETTINGS,
+    variables: &[HOSTS, TOKEN, USER, PASSWORD],
+    ..Spec::new("http", "Batches of JSON, sent to any address.")
 };
 
 /// Rules of a request that only checks whether the address can be reached. A receiver does not have to support
@@ -144,9 +135,9 @@ fn host(endpoint: &Endpoint) -> String {
 ///
 /// The environment names no host, or others only, or permits only encrypted requests to this one.
 fn permit(environment: &Environment, endpoint: &Endpoint) -> Result<(), Refused> {
-    let Some(hosts) = environment.text(HOSTS) else {
+    let Some(hosts) = environment.text(&HOSTS)? else {
         // A command that sends nothing needs no host.
-        return environment.secret(HOSTS).map(|_| ());
+        return environment.secret(&HOSTS).map(|_| ());
     };
     if hosts.split(',').any(|named| secrets::permits(named.trim(), &endpoint.url)) {
         return Ok(());
@@ -159,7 +150,7 @@ fn permit(environment: &Environment, endpoint: &Endpoint) -> Result<(), Refused>
     } else {
         format!("does not contain {host}, to which an entry sends the credentials; add it, or correct `url`")
     };
-    Err(Refused::Value { name: HOSTS, why })
+    Err(Refused::Value { name: environment.name(&HOSTS), why })
 }
 
 /// Makes the account of an address. All entries with the same origin and `auth` share it.
@@ -174,23 +165,26 @@ fn account(environment: &Environment, endpoint: &Endpoint) -> Result<(Account, R
     let mut secrets = vec![];
     let (auth, key_name, key_hint) = match (&endpoint.auth, &endpoint.token_header) {
         (AuthKind::Basic, _) => {
-            let (user, password) = (environment.secret(USER)?, environment.secret(PASSWORD)?);
+            let (user, password) = (environment.secret(&USER)?, environment.secret(&PASSWORD)?);
             if user.reveal().contains(':') {
                 // RFC 7617, section 2.
-                return Err(Refused::Value { name: USER, why: "must not contain a colon".to_owned() });
+                let why = "must not contain a colon".to_owned();
+                return Err(Refused::Value { name: environment.name(&USER), why });
             }
             let pair = STANDARD.encode(format!("{}:{}", user.reveal(), password.reveal()));
             secrets = vec![user.clone(), Secret::new(pair)];
-            let hint = format!("check `{USER}` and `{PASSWORD}`");
-            (Auth::Basic { user: user.reveal().to_owned().into(), password }, PASSWORD, Some(hint))
+            let hint = format!("check `{}` and `{}`", environment.name(&USER), environment.name(&PASSWORD));
+            let auth = Auth::Basic { user: user.reveal().to_owned().into(), password };
+            (auth, environment.name(&PASSWORD), Some(hint))
         }
         (AuthKind::Header(_), Some(name)) => {
-            (Auth::Header { name: name.clone(), key: environment.key(TOKEN)? }, TOKEN, None)
+            let auth = Auth::Header { name: name.clone(), key: environment.key(&TOKEN)? };
+            (auth, environment.name(&TOKEN), None)
         }
-        (AuthKind::Bearer, _) => (Auth::Bearer(environment.key(TOKEN)?), TOKEN, None),
+        (AuthKind::Bearer, _) => (Auth::Bearer(environment.key(&TOKEN)?), environment.name(&TOKEN), None),
         (AuthKind::None | AuthKind::Header(_), _) => {
             let hint = "the receiver requires credentials; set `auth` of the sink".to_owned();
-            (Auth::None, "sink.auth", Some(hint))
+            (Auth::None, "sink.auth".to_owned(), Some(hint))
         }
     };
     let mut base = endpoint.url.clone();
