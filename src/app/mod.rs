@@ -4,6 +4,7 @@ pub mod commands;
 mod confirm;
 mod go;
 pub mod logger;
+mod references;
 mod signals;
 mod strict;
 pub mod wiring;

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use super::references::{Found, look_up};
 use crate::{
     base::{
         adapter::{Chosen, is_account},
@@ -95,30 +96,31 @@ impl Adapters {
     pub fn open(&self, entry: &Entry, urgent: bool) -> Result<Pipeline, Closed> {
         let (list_id, folder) = (entry.id.list_id.as_str(), self.folder.as_path());
         let caller = Caller::new(list_id, urgent);
-        let mut chosen = Kinds::of(entry);
+        let (mut chosen, mut found) = (Kinds::of(entry), Found::default());
+        let environment = self.sources.environment();
+        look_up("mapping", &mut chosen.mapping, &mapping::CATALOG, environment, &mut found)
+            .map_err(|why| closed("mapping", &entry.mapping, found.masked(why)))?;
         let wanted =
             mapping::MappingContext { list_id, policy: entry.policy, declared: &entry.declared, folder };
         let mapping = mapping::open(&chosen.mapping, &wanted)
-            .map_err(|why| closed("mapping", &entry.mapping, why.into()))?;
+            .map_err(|why| closed("mapping", &entry.mapping, found.masked(why.into())))?;
         chosen.fit(entry)?;
-        let accounts = account(&mut chosen.source, &source::CATALOG)
-            .map(|account| self.sources.of(account.as_deref()))
-            .map_err(|why| closed("source", &entry.source, why.into()))?;
+        let accounts = prepare("source", &mut chosen.source, &source::CATALOG, &self.sources, &mut found)
+            .map_err(|why| closed("source", &entry.source, found.masked(why)))?;
         let wanted = source::SourceContext { list_id, fields: mapping.fields(), caller: caller.clone() };
         let Opened { source, retry } = source::open(chosen.source, wanted, &accounts)
-            .map_err(|why| closed("source", &entry.source, why))?;
-        let accounts = account(&mut chosen.sink, &sink::CATALOG)
-            .map(|account| self.sinks.of(account.as_deref()))
-            .map_err(|why| closed("sink", &entry.sink, why.into()))?;
+            .map_err(|why| closed("source", &entry.source, found.masked(why)))?;
+        let accounts = prepare("sink", &mut chosen.sink, &sink::CATALOG, &self.sinks, &mut found)
+            .map_err(|why| closed("sink", &entry.sink, found.masked(why)))?;
         let kind = chosen.sink.kind.clone();
         let items_per_request = entry.items_per_request;
         let wanted = sink::SinkContext { list_id, folder, items_per_request, caller };
-        let sink::Opened { sink, spec } =
-            sink::open(chosen.sink, wanted, &accounts).map_err(|why| closed("sink", &entry.sink, why))?;
+        let sink::Opened { sink, spec } = sink::open(chosen.sink, wanted, &accounts)
+            .map_err(|why| closed("sink", &entry.sink, found.masked(why)))?;
         let held_by = format!("{:x}", md5::compute(format!("{kind} {}", spec.place.reveal())));
         let delivery = format!("{:x}", md5::compute(format!("{kind} {}", spec.address)));
-        let clock = Arc::clone(&self.clock);
-        let pipeline = Pipeline { source, mapping, sink, spec, clock, retry, held_by, delivery };
+        let (clock, references) = (Arc::clone(&self.clock), found.digest());
+        let pipeline = Pipeline { source, mapping, sink, spec, clock, retry, held_by, delivery, references };
         if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &pipeline) {
             let text = "`full_load` \"changed_only\" needs the delivery cache, which is off; set `unchanged` to \"embedded\"";
             let unfit = Unfit { place: entry.place, text: text.to_owned(), environment: false };
@@ -191,13 +193,31 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
+/// Prepares the settings of a source or a sink for its opening, and returns the clients of its account.
+///
+/// # Errors
+///
+/// The name of the account is invalid, or a reference can't be looked up.
+fn prepare(
+    part: &'static str,
+    chosen: &mut Chosen,
+    catalog: &Catalog,
+    accounts: &AccountClients,
+    found: &mut Found,
+) -> Result<AccountClients, Unopened> {
+    let accounts = accounts.of(account(chosen, catalog)?.as_deref());
+    look_up(part, chosen, catalog, accounts.environment(), found)?;
+    Ok(accounts)
+}
+
 /// Takes the account from the settings of a source or a sink.
 ///
 /// # Errors
 ///
 /// The name is invalid, or the adapter uses no account.
 fn account(chosen: &mut Chosen, catalog: &Catalog) -> Result<Option<String>, String> {
-    let (Some(name), kind) = (chosen.settings.remove(ACCOUNT), &chosen.kind) else { return Ok(None) };
+    let kind = &chosen.kind;
+    let Some(name) = chosen.settings.remove(ACCOUNT) else { return Ok(None) };
     if catalog.spec(kind).is_some_and(|spec| spec.variables.is_empty()) {
         return Err(format!("{kind}: `{ACCOUNT}` has no effect, since {kind} uses no account; remove it"));
     }

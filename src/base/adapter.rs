@@ -1,10 +1,12 @@
 //! The choice of a source, mapping or sink in an entry: a type name, or an object with `type` and settings.
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::time;
+use super::{secret::Secret, time};
 
 /// Prefixes of keys that are the user's own notes.
 pub const NOTES: [&str; 2] = ["x-", "_"];
@@ -32,6 +34,10 @@ pub struct Chosen {
     pub kind: String,
     /// The settings, without the user's notes.
     pub settings: Map<String, Value>,
+    /// The credentials that the settings refer to, by the name of the setting.
+    pub credentials: BTreeMap<String, Secret>,
+    /// Texts in the settings that were read from files of secrets.
+    pub secrets: Vec<Secret>,
 }
 
 impl Chosen {
@@ -42,10 +48,14 @@ impl Chosen {
                 let mut settings = said.clone();
                 settings.retain(|name, _| !NOTES.iter().any(|note| name.starts_with(note)));
                 let kind = settings.remove("type");
-                Chosen { kind: kind.as_ref().and_then(Value::as_str).unwrap_or(default).to_owned(), settings }
+                Chosen::new(kind.as_ref().and_then(Value::as_str).unwrap_or(default), settings)
             }
-            said => Chosen { kind: said.as_str().unwrap_or(default).to_owned(), settings: Map::new() },
+            said => Chosen::new(said.as_str().unwrap_or(default), Map::new()),
         }
+    }
+
+    fn new(kind: &str, settings: Map<String, Value>) -> Self {
+        Chosen { kind: kind.to_owned(), settings, credentials: BTreeMap::new(), secrets: vec![] }
     }
 
     /// Removes and returns a setting that every type has, so that [`Chosen::settings`] does not read it.

@@ -11,6 +11,7 @@ pub mod fate;
 pub mod fault;
 pub mod record;
 pub mod redact;
+pub mod reference;
 pub mod secret;
 pub mod spec;
 pub mod time;

@@ -134,6 +134,55 @@ pub enum Kind {
     Any,
 }
 
+impl Kind {
+    /// Returns whether any text is a value, so that a text which is something else is not noticed.
+    pub fn takes_any_text(&self) -> bool {
+        match self {
+            Kind::Text | Kind::Pattern(_) | Kind::Any => true,
+            Kind::Either(kinds) => kinds.iter().any(Kind::takes_any_text),
+            _ => false,
+        }
+    }
+
+    /// Reads a text from outside the state file as a value; `None` if it is none. A list and an object are written
+    /// as JSON.
+    pub fn parse(&self, text: &str) -> Option<Value> {
+        let json = || serde_json::from_str::<Value>(text.trim()).ok();
+        match self {
+            Kind::Text | Kind::Pattern(_) | Kind::Any => Some(text.into()),
+            Kind::Word(words) => words.contains(&text).then(|| text.into()),
+            Kind::Flag => json().filter(Value::is_boolean),
+            Kind::Whole { least, most } => {
+                let fits = |number: u64| number >= *least && most.is_none_or(|most| number <= most);
+                json().filter(|value| value.as_u64().is_some_and(fits))
+            }
+            Kind::Number { least, most } => {
+                json().filter(|value| value.as_f64().is_some_and(|number| (*least..=*most).contains(&number)))
+            }
+            Kind::Null => json().filter(Value::is_null),
+            Kind::List(_) => json().filter(Value::is_array),
+            Kind::Object(_) | Kind::Map(_) => json().filter(Value::is_object),
+            Kind::Either(kinds) => kinds.iter().find_map(|kind| kind.parse(text)),
+        }
+    }
+
+    /// Describes the values: completes "must be …".
+    pub fn expected(&self) -> String {
+        match self {
+            Kind::Text | Kind::Pattern(_) | Kind::Any => "a text".to_owned(),
+            Kind::Word(words) => format!("one of {}", words.join(", ")),
+            Kind::Flag => "true or false".to_owned(),
+            Kind::Whole { least, most: None } => format!("a whole number of at least {least}"),
+            Kind::Whole { least, most: Some(most) } => format!("a whole number from {least} to {most}"),
+            Kind::Number { least, most } => format!("a number from {least} to {most}"),
+            Kind::Null => "null".to_owned(),
+            Kind::List(_) => "a JSON array".to_owned(),
+            Kind::Object(_) | Kind::Map(_) => "a JSON object".to_owned(),
+            Kind::Either(kinds) => kinds.iter().map(Kind::expected).collect::<Vec<_>>().join(", or "),
+        }
+    }
+}
+
 /// A variable of the environment.
 pub struct Variable {
     pub name: &'static str,
@@ -159,12 +208,9 @@ impl Variable {
         Variable { credential: true, ..self }
     }
 
-    /// Returns the name of the variable of an account: with the account as suffix, in upper case.
+    /// Returns the name of the variable of an account.
     pub fn of(&self, account: Option<&str>) -> String {
-        match account {
-            Some(account) => format!("{}_{}", self.name, account.to_uppercase()),
-            None => self.name.to_owned(),
-        }
+        of_account(self.name, account)
     }
 
     /// Returns whether `name` is this variable, or that of an account.
@@ -175,6 +221,14 @@ impl Variable {
             suffix.is_some_and(|suffix| suffix == suffix.to_uppercase() && is_account(&suffix.to_lowercase()))
         };
         rest.is_some_and(|rest| rest.is_empty() || account(rest))
+    }
+}
+
+/// Returns the name of a variable of an account: with the account as suffix, in upper case.
+pub fn of_account(variable: &str, account: Option<&str>) -> String {
+    match account {
+        Some(account) => format!("{variable}_{}", account.to_uppercase()),
+        None => variable.to_owned(),
     }
 }
 

@@ -30,7 +30,7 @@ use self::{
     watch::Watch,
 };
 pub use self::{
-    fingerprint::past,
+    fingerprint::{past, run_fingerprint},
     runs::{remembers, unchanged},
 };
 use crate::{

@@ -176,7 +176,7 @@ impl Controller {
             folder: folders.entry(&entry),
             list_folder: folders.list(&entry),
             dead_letter: folders.dead_letter(&entry),
-            run_fingerprint: fingerprint::run_fingerprint(&entry),
+            run_fingerprint: fingerprint::run_fingerprint(&entry, &pipeline.references),
             delivered_before: entry.delivered_before,
             reads_archived: entry.policy.reads_archived() && pipeline.source.archives(),
             alone: entry.alone,

@@ -38,6 +38,8 @@ pub struct Pipeline {
     pub held_by: String,
     /// Digest of the sink's type and address. Another key of the same account does not change it.
     pub delivery: String,
+    /// Digest of what the entry's settings refer to outside the state file; empty if they refer to nothing.
+    pub references: String,
 }
 
 impl Pipeline {

@@ -438,6 +438,7 @@ pub fn pipeline(
         retry: true,
         held_by: String::new(),
         delivery: "d".into(),
+        references: String::new(),
     }
 }
 

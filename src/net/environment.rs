@@ -13,6 +13,9 @@ type Get = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// Ending of the variable that names a file with the value.
 pub const FILE: &str = "_FILE";
 
+/// Stands for a missing key if no request will be sent.
+pub const PLACEHOLDER: &str = "missing-xx1";
+
 /// Source of the settings of one account.
 #[derive(Clone)]
 pub struct Environment {
@@ -81,6 +84,16 @@ impl Environment {
         variable.of(self.account())
     }
 
+    /// Returns whether a missing key gets a placeholder, because no request will be sent.
+    pub fn needs_no_keys(&self) -> bool {
+        self.without_keys
+    }
+
+    /// Returns the value of the variable with exactly this name, trimmed. An empty variable counts as absent.
+    pub fn plain(&self, name: &str) -> Option<String> {
+        (self.get)(name).map(trimmed).filter(|value| !value.is_empty())
+    }
+
     /// Returns the value of the variable with exactly this name, trimmed, or the content of the file that its variant
     /// with [`FILE`] names. An empty variable counts as absent.
     ///
@@ -92,9 +105,8 @@ impl Environment {
             true => Refused::Credential { name: name.to_owned(), why },
             false => Refused::Value { name: name.to_owned(), why },
         };
-        let get = |name: &str| (self.get)(name).map(trimmed).filter(|value| !value.is_empty());
         let file = format!("{name}{FILE}");
-        match (get(name), get(&file)) {
+        match (self.plain(name), self.plain(&file)) {
             (value, None) => Ok(value),
             (Some(_), Some(_)) => {
                 Err(refused(name, format!("and `{file}` are both set; remove one of them")))
@@ -122,7 +134,7 @@ impl Environment {
     ///
     /// The variable is not set, can't be read, or contains a control character.
     pub fn secret(&self, variable: &Variable) -> Result<Secret, Refused> {
-        let missing = || self.without_keys.then(|| "missing-xx1".to_owned());
+        let missing = || self.without_keys.then(|| PLACEHOLDER.to_owned());
         let name = self.name(variable);
         match self.text(variable)?.or_else(missing) {
             Some(text) => checked_secret(&name, Secret::new(text)),

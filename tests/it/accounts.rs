@@ -136,7 +136,7 @@ async fn an_invalid_account_is_a_problem_of_its_entry() {
         ),
         (
             r#""mapping": {"type": "as_is", "account": "acme"}, "sink": "ndjson""#,
-            "as_is: `account`: unknown field `account`",
+            "as_is: unknown setting `account`; this type has no settings",
         ),
     ] {
         let world = World::new().with_state(&format!(r#"[{{"list_id": "acc1", {entry}}}]"#));

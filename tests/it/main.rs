@@ -37,6 +37,7 @@ mod privacy;
 mod process;
 mod promises;
 mod receiver;
+mod references;
 mod reject;
 mod rejected;
 mod replay;

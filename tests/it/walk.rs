@@ -225,6 +225,7 @@ fn ends(source: Liar) -> Pipeline {
         retry: true,
         held_by: String::new(),
         delivery: "d".into(),
+        references: String::new(),
     }
 }
 

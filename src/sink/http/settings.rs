@@ -52,6 +52,9 @@ pub const SETTINGS: &[Setting] = &[
         "Which credentials are sent: none, basic, bearer, or {\"header\": \"X-Api-Key\"}.",
     )
     .default("\"none\""),
+    TOKEN_SETTING,
+    USER_SETTING,
+    PASSWORD_SETTING,
     Setting::new(
         "body",
         Kind::Word(&["array", "object"]),
@@ -82,6 +85,14 @@ pub const SETTINGS: &[Setting] = &[
     )
     .pace(),
 ];
+pub const TOKEN_SETTING: Setting =
+    Setting::new("token", Kind::Text, "Reference to the token of bearer and header.")
+        .credential("HTTP_SINK_TOKEN");
+pub const USER_SETTING: Setting =
+    Setting::new("user", Kind::Text, "Reference to the user of basic.").credential("HTTP_SINK_USER");
+pub const PASSWORD_SETTING: Setting =
+    Setting::new("password", Kind::Text, "Reference to the password of basic.")
+        .credential("HTTP_SINK_PASSWORD");
 const AUTH_HEADER: Setting = Setting::new("header", Kind::Text, "Header of the token.").required();
 const STATUSES: Kind = Kind::List(&Kind::Either(&[
     Kind::Whole { least: *FINAL.start() as u64, most: Some(*FINAL.end() as u64) },
