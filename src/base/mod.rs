@@ -12,6 +12,7 @@ pub mod fault;
 pub mod identity;
 pub mod record;
 pub mod redact;
+pub mod reference;
 pub mod secret;
 pub mod spec;
 pub mod time;

@@ -6,9 +6,16 @@ use crate::{engine::plan::Pipeline, state::Entry, store::ledger::DELIVERY};
 /// Returns the run fingerprint: everything that the result of an entry's run depends on. If it changes, an
 /// interrupted run starts again. It includes the program's version, since another version may read the same
 /// settings differently, but not the settings that change only the pace (such as `worker_count`).
-pub fn run_fingerprint(entry: &Entry) -> String {
+///
+/// The settings contain references as the state file spells them. `references` is the digest of what these stand for:
+/// if a variable has changed, the part that is delivered already may be of another source or for another sink.
+pub fn run_fingerprint(entry: &Entry, references: &str) -> String {
     // The order of names matters: a contact without room for all of its properties omits the last ones.
-    let was = serde_json::to_string(&(entry.was, &entry.settings, &entry.names.order)).unwrap_or_default();
+    let mut was =
+        serde_json::to_string(&(entry.was, &entry.settings, &entry.names.order)).unwrap_or_default();
+    if !references.is_empty() {
+        was += &format!(" references {references}");
+    }
     format!("{was} importer {}", env!("CARGO_PKG_VERSION"))
 }
 

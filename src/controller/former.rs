@@ -37,19 +37,19 @@ pub fn of(
         cache: pipeline.held_by.clone(),
         folder: folders.delivery(&pipeline.delivery),
         dead_letter: folders.dead_letter(&pipeline.delivery),
-        entries: own.into_iter().map(former).collect(),
+        entries: own.into_iter().map(|entry| former(entry, &pipeline.references)).collect(),
         others: others.into_iter().flat_map(names).collect(),
     }
 }
 
-fn former(entry: &Entry) -> FormerEntry {
+fn former(entry: &Entry, references: &str) -> FormerEntry {
     let [short, list] = entry.id.former_folders();
     FormerEntry {
         name: entry.folder.clone(),
         folders: vec![entry.folder.clone(), short, list],
         names: names(entry),
         recognized: former_fingerprints(entry).to_vec(),
-        run_fingerprint: super::fingerprint::run_fingerprint(entry),
+        run_fingerprint: super::fingerprint::run_fingerprint(entry, references),
     }
 }
 

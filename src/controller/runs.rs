@@ -69,7 +69,7 @@ impl Controller {
             folder: folders.entry(&pipeline.delivery, &entry.folder),
             delivery_folder: folders.delivery(&pipeline.delivery),
             dead_letter: folders.dead_letter(&pipeline.delivery),
-            run_fingerprint: fingerprint::run_fingerprint(&entry),
+            run_fingerprint: fingerprint::run_fingerprint(&entry, &pipeline.references),
             delivered_before: entry.delivered_before,
             reads_archived: entry.policy.reads_archived() && pipeline.source.archives(),
             former: Some(former::of(&entry, &pipeline, self.file.all_read(), siblings.as_deref(), &folders)),

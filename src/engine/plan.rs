@@ -35,6 +35,8 @@ pub struct Pipeline {
     pub held_by: String,
     /// The list and its sink.
     pub delivery: DeliveryId,
+    /// Digest of what the entry's settings refer to outside the state file; empty if they refer to nothing.
+    pub references: String,
 }
 
 impl Pipeline {

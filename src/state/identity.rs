@@ -13,8 +13,8 @@ use super::{
     vocabulary::Vocabulary,
 };
 use crate::base::{
-    adapter::ACCOUNT,
     identity::{ListId, file_name},
+    spec::ACCOUNT,
     time,
 };
 

@@ -1,6 +1,7 @@
 //! All integration tests in one binary, so that the crate links once.
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that can't go on fails")]
 
+mod accounts;
 mod answers;
 mod brake;
 mod changes;
@@ -38,6 +39,7 @@ mod privacy;
 mod process;
 mod promises;
 mod receiver;
+mod references;
 mod reject;
 mod rejected;
 mod replay;
