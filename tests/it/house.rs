@@ -253,7 +253,7 @@ fn a_circle_would_be_found() {
 }
 
 /// The rooms that may log; all others return what they have to say.
-const LOGGING: [&str; 17] = [
+const LOGGING: [&str; 16] = [
     "app/",
     "controller/",
     "engine/in_flight.rs",
@@ -270,7 +270,6 @@ const LOGGING: [&str; 17] = [
     "store/cache.rs",
     "store/checkpoint.rs",
     "store/ledger.rs",
-    "store/migrate.rs",
 ];
 /// Pure rooms within those.
 const SILENT: [&str; 2] = ["controller/schedule/", "engine/pass/guard.rs"];
