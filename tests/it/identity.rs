@@ -161,15 +161,15 @@ async fn verify_and_why_speak_for_each_sink_and_a_trial_into_a_file_counts_for_t
 
 #[tokio::test(start_paused = true)]
 async fn a_list_is_named_by_its_source_too() {
-    let world = World::new().list("same1", SIZE);
+    let world = World::new().list("shifts", SIZE);
     world.sandbox.when_i_work().invent(50, 1, at("2026-11-21T11:00:00"));
-    let shifts = json!({"list_id": "same1", "source": "when_i_work",
+    let shifts = json!({"list_id": "shifts", "source": "when_i_work",
         "sink": {"type": "ndjson", "path": "out/shifts.ndjson"}});
-    world.save(&state(&[contacts("same1"), shifts]));
-    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    world.save(&state(&[contacts("shifts"), shifts]));
+    assert_eq!(world.once().await.unwrap(), Verdict::Done, "{:?}", world.log());
     assert_eq!(world.logged("waits until the run of another entry"), 0);
     assert!(!world.out("shifts.ndjson").is_empty());
-    world.assert_delivered("same1");
+    world.assert_delivered("shifts");
     let lists = world.folder.path().join(".importer/lists");
-    assert!(lists.join("same1.mailchimp").exists() && lists.join("same1.when_i_work").exists());
+    assert!(lists.join("shifts.mailchimp").exists() && lists.join("shifts.when_i_work").exists());
 }

@@ -86,6 +86,7 @@ async fn a_list_on_hold_is_not_replayed_and_why_names_the_three_ways() {
     assert!(code == 0 && told.contains("the hold is lifted, and no interrupted run was left"), "{told}");
     let (code, told, _) = finish(loopback.command(&["release", "let1"])).await;
     assert!(code == 1 && told.contains("is not on hold; nothing was changed"), "{told}");
+    save(&loopback, r#"[{"list_id": "let1"}]"#);
     let (code, told, _) = finish(loopback.command(&["replay", "let1"])).await;
     assert!(code == 0 && told.contains("1 dead letter: 1 sent"), "{told}");
 }
