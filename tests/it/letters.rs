@@ -16,7 +16,6 @@ use crate::{
     support::entries,
 };
 
-
 fn letters(loopback: &Loopback) -> Vec<Value> {
     let path = dead_letter(loopback.folder.path(), "let1");
     let text = fs::read_to_string(path).unwrap_or_default();
