@@ -5,8 +5,8 @@ use crate::{
     engine::plan::Pipeline,
     state::{Entry, folders::Folders},
     store::{
-        ledger::DELIVERY,
         migrate::{Past, Relative},
+        records::DELIVERY,
     },
 };
 

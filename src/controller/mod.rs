@@ -31,7 +31,7 @@ use self::{
 };
 pub use self::{
     fingerprint::past,
-    runs::{remembers, unchanged},
+    runs::{records, records_folder, remembers},
 };
 use crate::{
     base::{clock::Clock, fault::Fault},
@@ -40,7 +40,7 @@ use crate::{
         plan::{Ended, Pipeline},
     },
     state::{Entry, StateFile, Unfit},
-    store::checkpoint::Checkpoint,
+    store::{checkpoint::Checkpoint, records::Databases},
 };
 
 /// Interval at which the controller checks all lists, also if the watch reports no change.
@@ -148,6 +148,8 @@ struct Controller {
     stop: CancellationToken,
     mode: Mode,
     jobs: JoinSet<Ran>,
+    /// The records of the deliveries.
+    databases: Arc<Databases>,
     slots: Slots,
     pauses: Pauses,
     turns: Turns,
@@ -181,6 +183,7 @@ impl Controller {
             stop,
             mode,
             jobs: JoinSet::new(),
+            databases: Arc::default(),
             slots: Slots::default(),
             pauses: Pauses::default(),
             turns: Turns::default(),
@@ -237,6 +240,7 @@ impl Controller {
             self.file.look_back().await;
         }
         self.pauses.cut_overdue(Instant::now());
+        self.databases.close_idle();
     }
 
     /// Reads the file again. With [`Mode::Once`] it ends runs of paused or removed entries and starts no list.
@@ -319,6 +323,7 @@ impl Controller {
         }
         // A run that never yields can't be aborted; the end of the process ends it.
         let _ = timeout_at(deadline + LAST, self.jobs.shutdown()).await;
+        self.databases.close().await;
         self.file.look_back().await;
         saved
     }

@@ -1,6 +1,9 @@
 //! Starts the due entries and handles the results of their runs.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use log::{Level, error, info, log, warn};
@@ -32,7 +35,11 @@ use crate::{
         identity::EntryId,
         model::{FirstLoad, FullLoad, Remember},
     },
-    store::{cache::DeliveryCache, checkpoint::Checkpoint, ledger},
+    store::{
+        checkpoint::Checkpoint,
+        former,
+        records::{self, Databases, Records},
+    },
 };
 
 impl Controller {
@@ -133,13 +140,18 @@ impl Controller {
     }
 
     /// Returns whether the first load of the entry waits until a person confirms it. A load is a first load
-    /// if the list has no ledger, which a run writes before its first delivery, and the entry has no
+    /// if the delivery has no ledger, which a run writes before its first delivery, and the entry has no
     /// checkpoint.
     fn waits_for_a_person(&self, entry: &Entry) -> bool {
         let folders = self.file.folders();
-        entry.first_load == FirstLoad::Ask
-            && !ledger::exists(&folders.list(entry))
-            && !Checkpoint::path(&folders.entry(entry)).exists()
+        if entry.first_load != FirstLoad::Ask || Checkpoint::path(&folders.entry(entry)).exists() {
+            return false;
+        }
+        let pipeline = (self.open)(OpenRequest { entry, urgent: false });
+        pipeline.is_ok_and(|pipeline| {
+            let is_former = former::exists(&folders.list(entry));
+            !is_former && !records::exists(&records_folder(entry, &pipeline, &folders))
+        })
     }
 
     /// With `go --once`, lets the entry not run again.
@@ -183,7 +195,7 @@ impl Controller {
             past: fingerprint::past(&entry, self.file.all_read(), &folders),
             consent_scope: fingerprint::consent_scope(&entry, &pipeline),
             allow_mass_change: entry.allow_mass_change,
-            unchanged: unchanged(&entry, &pipeline, &folders),
+            records: records(&entry, &pipeline, &folders, &self.databases),
             holds_back: since.is_some() || entry.full_load == FullLoad::ChangedOnly,
             taken: self.late.begins(&pipeline),
             confirm: self.confirm.clone().filter(|_| entry.first_load != FirstLoad::Confirmed),
@@ -341,15 +353,17 @@ impl Controller {
 /// Entries with a shorter `every` log only runs with changes.
 const OFTEN: TimeDelta = TimeDelta::seconds(60);
 
-/// Returns the delivery cache of the entry: digests of what its sink has accepted. It is on by default for
-/// sources that are read whole in every run. The entries of a list that use the same sink share it.
-pub fn unchanged(entry: &Entry, pipeline: &Pipeline, folders: &Folders) -> DeliveryCache {
-    DeliveryCache::new(
-        &folders.list(entry),
-        &pipeline.held_by,
-        pipeline.mapping.version(),
-        expire(entry, pipeline),
-    )
+/// Returns the records of the entry's delivery: its ledger, and its delivery cache, which is on by default for
+/// sources that are read whole in every run. The entries of a list that use the same sink share them.
+pub fn records(entry: &Entry, pipeline: &Pipeline, folders: &Folders, databases: &Arc<Databases>) -> Records {
+    let folder = records_folder(entry, pipeline, folders);
+    let (version, expire) = (pipeline.mapping.version(), expire(entry, pipeline));
+    Records::new(databases, &folder, &pipeline.held_by, version, expire)
+}
+
+/// Returns the folder of the records of the entry's delivery.
+pub fn records_folder(entry: &Entry, pipeline: &Pipeline, folders: &Folders) -> PathBuf {
+    folders.list(entry).join(&pipeline.delivery)
 }
 
 /// Returns whether the delivery cache of the entry is on.

@@ -50,7 +50,7 @@ pub fn keep_or_compare_folder(folder: &Path, home: &Path, name: &str, contacts: 
         let lines = contacts.iter().map(|(key, value)| format!("{key}\t{value}\n"));
         fs::write(kept(&format!("{name}.contacts.txt")), lines.collect::<String>()).unwrap();
     }
-    shape::assert_same(folder, home, name);
+    shape::assert_same(folder, name);
 }
 
 /// Returns a world whose state folder is a copy of the fixture, and the contacts of Ometria at the time of

@@ -267,10 +267,10 @@ const LOGGING: [&str; 17] = [
     "state/disk.rs",
     "state/file.rs",
     "state/recover.rs",
-    "store/cache.rs",
     "store/checkpoint.rs",
-    "store/ledger.rs",
+    "store/former.rs",
     "store/migrate.rs",
+    "store/records/",
 ];
 /// Pure rooms within those.
 const SILENT: [&str; 2] = ["controller/schedule/", "engine/pass/guard.rs"];

@@ -19,6 +19,7 @@ mod house;
 mod http_sink;
 mod kill;
 mod late;
+mod ledger;
 mod letters;
 mod limits;
 mod linked;

@@ -20,7 +20,10 @@ use importer::{
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::support::{World, at, minutes};
+use crate::{
+    ledger,
+    support::{World, at, minutes},
+};
 
 const FILE: &str = "shifts.ndjson";
 
@@ -128,7 +131,7 @@ async fn mass_opt_outs_are_stopped_even_if_the_source_reports_no_size() {
         world.sandbox.when_i_work().invent(8000, 1, world.clock.now());
         assert_eq!(world.once().await.unwrap(), Verdict::Done);
         if ledger_is_lost {
-            fs::remove_file(world.folder.path().join(".importer/lists/shifts/ledger")).unwrap();
+            ledger::write(&ledger::of(world.folder.path(), "shifts"), None);
         }
         world.save(&entry(CONTACT));
         assert_eq!(world.once().await.unwrap(), Verdict::Failed);

@@ -234,7 +234,7 @@ impl World {
             entry: entry.folder.clone(),
             entries: entries.iter().map(|entry| entry.folder.clone()).collect(),
             renamed: vec![],
-            unchanged: controller::unchanged(entry, &pipeline, &folders),
+            records: controller::records(entry, &pipeline, &folders, &Arc::default()),
             dry_run: false,
         };
         replay::run(&pipeline, &letters).await

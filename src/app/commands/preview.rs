@@ -15,6 +15,7 @@ use crate::{
         window::{Listing, Next, Span, Window},
     },
     cli::{self, exit},
+    controller,
     engine::{
         pending::{Preparation, prepare},
         plan::Pipeline,
@@ -22,7 +23,7 @@ use crate::{
     sink::Deletions,
     source::{CursorPaging, Paging, ShardPaging},
     state::Entry,
-    store::ledger,
+    store::records,
 };
 
 /// Prints the records for each entry of the list and returns the exit code.
@@ -34,7 +35,7 @@ pub async fn run(options: &cli::Preview) -> anyhow::Result<u8> {
     let lists = Lists::open(&options.state, Keys::SourceOnly)?;
     for entry in lists.of(&options.list_id)? {
         let pipeline = lists.pipeline(entry)?;
-        let summary = ledger::summary(&lists.folders.list(entry)).await?;
+        let summary = records::summary(&controller::records_folder(entry, &pipeline, &lists.folders)).await?;
         pipeline.mapping.choose(summary.and_then(|summary| summary.choice));
         let records = match &options.member {
             Some(member) => vec![one(&pipeline, member).await?],

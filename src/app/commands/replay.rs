@@ -3,6 +3,7 @@
 use std::{
     io::{Write, stdout},
     path::PathBuf,
+    sync::Arc,
 };
 
 use anyhow::bail;
@@ -12,12 +13,13 @@ use crate::{
     app::wiring::Keys,
     base::clock::{Clock, SystemClock},
     cli::{self, exit},
-    controller::unchanged,
+    controller::records,
     engine::{
         plan::Pipeline,
         replay::{self, Letters},
     },
     state::{Entry, lock},
+    store::records::Databases,
 };
 
 /// Replays the dead letters of one list, or of all lists, and returns the exit code.
@@ -46,14 +48,14 @@ pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
     };
     ids.sort_unstable();
     ids.dedup();
-    let (mut code, mut found) = (exit::DONE, false);
+    let (databases, mut code, mut found) = (Arc::default(), exit::DONE, false);
     for list_id in ids {
         let entries = lists.of(list_id)?;
         if !lists.folders.dead_letter(entries[0]).exists() {
             continue;
         }
         found = true;
-        code = code.max(list(&lists, &entries, options.dry_run).await?);
+        code = code.max(list(&lists, &entries, &databases, options.dry_run).await?);
     }
     if !found {
         writeln!(stdout(), "There are no dead letters of the lists in the state file.")?;
@@ -81,7 +83,12 @@ fn strangers(lists: &Lists) -> Vec<PathBuf> {
 }
 
 /// Replays each entry of a list separately.
-async fn list(lists: &Lists, entries: &[&Entry], dry_run: bool) -> anyhow::Result<u8> {
+async fn list(
+    lists: &Lists,
+    entries: &[&Entry],
+    databases: &Arc<Databases>,
+    dry_run: bool,
+) -> anyhow::Result<u8> {
     let mut code = exit::DONE;
     for entry in entries {
         let name = if entry.alone {
@@ -99,7 +106,7 @@ async fn list(lists: &Lists, entries: &[&Entry], dry_run: bool) -> anyhow::Resul
             )?;
             code = exit::FAILED;
         } else {
-            code = code.max(one(lists, entries, entry, &name, dry_run).await?);
+            code = code.max(one(lists, entries, entry, &name, databases, dry_run).await?);
         }
     }
     Ok(code)
@@ -111,6 +118,7 @@ async fn one(
     entries: &[&Entry],
     entry: &Entry,
     name: &str,
+    databases: &Arc<Databases>,
     dry_run: bool,
 ) -> anyhow::Result<u8> {
     let of = |entry: &Entry| entry.folder.clone();
@@ -125,7 +133,7 @@ async fn one(
         return Ok(exit::FAILED);
     }
     let letters = Letters {
-        unchanged: unchanged(entry, &pipeline, &lists.folders),
+        records: records(entry, &pipeline, &lists.folders, databases),
         file: lists.folders.dead_letter(entry),
         list_folder: lists.folders.list(entry),
         entry: of(entry),
@@ -156,7 +164,10 @@ fn impossible(pipeline: &Pipeline) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::support_tests::{AsItIs, Feed, Store, pipeline};
+    use crate::{
+        engine::support_tests::{AsItIs, Feed, Store, pipeline},
+        store::records::Records,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn a_source_without_a_lookup_is_not_replayed() {
@@ -170,7 +181,7 @@ mod tests {
             entry: String::new(),
             entries: vec![],
             renamed: vec![],
-            unchanged: crate::store::cache::DeliveryCache::new(folder.path(), "", 1, None),
+            records: Records::new(&Arc::default(), folder.path(), "", 1, None),
             dry_run: false,
         };
         let fault = replay::run(&pipeline, &letters).await.unwrap_err().to_string();

@@ -1,10 +1,7 @@
 //! `importer verify LIST`: compares the source's counts with the records that runs have delivered and
 //! rejected.
 
-use std::{
-    collections::HashSet,
-    io::{Write, stdout},
-};
+use std::io::{Write, stdout};
 
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
@@ -13,12 +10,16 @@ use super::lists::Lists;
 use crate::{
     app::wiring::Keys,
     cli::{self, exit},
+    controller,
     engine::{
         paging::offset::LAG,
         verify::{Comparison, keys},
     },
     source::Census,
-    store::{dead_letter, ledger::Ledger},
+    store::{
+        dead_letter,
+        records::{self, Census as Ledger},
+    },
 };
 
 /// Compares the counts of a list, prints the result and returns the exit code.
@@ -43,7 +44,10 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
         )?;
         return Ok(exit::FAILED);
     };
-    let Some(ledger) = Ledger::load(&lists.folders.list(entries[0])).await? else {
+    let file = lists.folders.dead_letter(entries[0]);
+    let (letters, _) = dead_letter::read(&file).await?;
+    let folder = controller::records_folder(entries[0], &pipeline, &lists.folders);
+    let Some(ledger) = records::census(&folder, keys(&letters)).await? else {
         bail!(
             "no run of list {list:?} is on record; set its latest_timestamp to null, wait until the list is loaded, and verify again"
         );
@@ -69,9 +73,7 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
         )?;
         return Ok(exit::FAILED);
     }
-    let file = lists.folders.dead_letter(entries[0]);
-    let (letters, _) = dead_letter::read(&file).await?;
-    let compared = compare(census, &ledger, &keys(&letters))
+    let compared = compare(census, ledger)
         .await
         .with_context(|| format!("list {list:?}: verify can't check whether records are missing"))?;
     writeln!(stdout(), "list {list:?}\n\n{compared}")?;
@@ -99,14 +101,10 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
 
 /// Requests the source's counts and compares them with the ledger. The order of the requests matters: a
 /// record that changes between them is counted by both, so that it can't hide a missing one.
-async fn compare(
-    source: &dyn Census,
-    ledger: &Ledger,
-    letters: &HashSet<u128>,
-) -> anyhow::Result<Comparison> {
+async fn compare(source: &dyn Census, ledger: Ledger) -> anyhow::Result<Comparison> {
     // A change in the last seconds of the window may have become visible only after the window was read.
     let until = ledger.summary.until - TimeDelta::from_std(LAG).unwrap_or_default();
     let counted = source.census(until).await.context("could not count the records at the source")?;
     let since = source.changed_since(until).await.context("could not count the records at the source")?;
-    Ok(Comparison::new(ledger, until, counted, since, letters))
+    Ok(Comparison::new(ledger, until, counted, since))
 }

@@ -10,9 +10,8 @@ use importer::state::layout::{DEAD_LETTER, OURS};
 use serde_json::Value;
 
 use super::line::numbers;
+use crate::ledger;
 
-/// Bytes of a row of the ledger: fingerprint, status.
-const ROW: usize = 16 + 1;
 /// Stands in for the version of the program.
 const VERSION: &str = "VERSION";
 
@@ -52,10 +51,15 @@ fn without_digests(name: &str) -> String {
 pub fn fates(folder: &Path) -> Vec<String> {
     let mut fates = vec![];
     for path in below(&folder.join(OURS).join("lists")) {
-        let list = name(path.parent().unwrap());
+        let folder = path.parent().unwrap();
+        if name(&path) == ledger::NAME {
+            let list = name(folder.parent().unwrap());
+            fates.extend(settled(&path).into_iter().map(|line| format!("ledger {list} {line}")));
+            continue;
+        }
+        let list = name(folder);
         let bytes = fs::read(&path).unwrap();
         match name(&path).as_str() {
-            "ledger" => fates.extend(ledger(&bytes).into_iter().map(|line| format!("ledger {list} {line}"))),
             "checkpoint.ndjson" => {
                 fates.extend(checkpoint(&bytes).into_iter().map(|line| format!("checkpoint {list} {line}")));
             }
@@ -73,11 +77,10 @@ pub fn fates(folder: &Path) -> Vec<String> {
 }
 
 /// Returns the head of a ledger and a line for each record.
-fn ledger(bytes: &[u8]) -> Vec<String> {
-    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
-    let mut head: Value = serde_json::from_slice(&bytes[..end]).unwrap();
+fn settled(path: &Path) -> Vec<String> {
+    let Some(ledger) = ledger::read(path) else { return vec![] };
+    let mut head = ledger.summary.clone();
     // The order of the names is that in which records of a pass come out of a map.
-    let names = head["names"].take();
     head.as_object_mut().unwrap().remove("names");
     // A file's sink is named by a digest of its path, which is in a folder of this world alone.
     if let Some(known) = head["opt_outs"].as_object() {
@@ -87,13 +90,7 @@ fn ledger(bytes: &[u8]) -> Vec<String> {
         known.sort();
         head["opt_outs"] = known.into();
     }
-    let mut rows: Vec<String> = bytes[end + 1..]
-        .chunks(ROW)
-        .map(|row| {
-            let key: String = row[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{key} {}", names[usize::from(row[16])].as_str().unwrap_or("?"))
-        })
-        .collect();
+    let mut rows = ledger.lines();
     rows.sort();
     [vec![canonical(&head)], rows].concat()
 }
