@@ -7,11 +7,17 @@ use importer::{
     app::{self, logger},
     cli::{Cli, exit},
 };
+use tokio::runtime::Builder;
+
+/// Maximum number of threads for work on files and for name lookups: as many as runs are active at most. More
+/// would only wait for the same disk.
+const FILE_THREADS: usize = 64;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logger::start();
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = Builder::new_multi_thread().enable_all().max_blocking_threads(FILE_THREADS).build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("importer: could not start: {error}");

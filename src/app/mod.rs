@@ -4,6 +4,7 @@ pub mod commands;
 mod confirm;
 mod go;
 pub mod logger;
+mod references;
 mod signals;
 mod strict;
 pub mod wiring;
@@ -39,7 +40,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
 /// Returns the exit code of a command that could not do its work.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref() {
-        Some(Refused::Key { .. }) => return exit::NO_KEY,
+        Some(Refused::Key { .. } | Refused::Credential { .. }) => return exit::NO_KEY,
         Some(Refused::Value { .. }) => return exit::UNUSABLE,
         None => {}
     }

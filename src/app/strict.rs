@@ -4,27 +4,23 @@ use std::{collections::BTreeMap, path::Path};
 
 use log::{error, info};
 
-use super::wiring::VOCABULARY;
-use crate::{
-    cli::exit,
-    state::{folders::Folders, home, layout::NAME, read},
-    store::dead_letter,
-};
+use super::{commands::lists::Lists, wiring::Keys};
+use crate::{cli::exit, store::dead_letter};
 
-/// Logs the dead-letter files of the lists in the state file and returns the exit code.
+/// Logs the dead-letter files of the deliveries in the state file and returns the exit code.
 ///
 /// # Errors
 ///
 /// The state file or a dead-letter file can't be read.
 pub async fn exit_code(folder: &Path) -> anyhow::Result<u8> {
-    let (snapshot, folders) = (read::load(&folder.join(NAME), VOCABULARY)?, Folders::of(&home::of(folder)?));
-    let lists: BTreeMap<_, _> = snapshot
-        .entries
-        .iter()
-        .map(|entry| (folders.dead_letter(entry), entry.id.list_id.as_str()))
-        .collect();
+    let lists = Lists::open(folder, Keys::None)?;
+    let mut files = BTreeMap::new();
+    for entry in &lists.entries {
+        let pipeline = lists.pipeline(entry)?;
+        files.insert(lists.folders.dead_letter(&pipeline.delivery), entry.id.list_id.as_str());
+    }
     let mut waiting = false;
-    for (file, list) in lists {
+    for (file, list) in files {
         let (letters, unreadable) = dead_letter::read(&file).await?;
         let count = letters.len() + unreadable;
         if count > 0 {

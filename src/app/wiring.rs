@@ -6,10 +6,13 @@ use std::{
     sync::Arc,
 };
 
+use super::references::{Found, look_up};
 use crate::{
     base::{
-        adapter::Chosen,
+        adapter::{Chosen, is_account},
         clock::{Clock, SystemClock},
+        identity::DeliveryId,
+        spec::{ACCOUNT, Catalog, Makes},
     },
     controller::{Open, OpenRequest, remembers},
     engine::plan::Pipeline,
@@ -28,14 +31,19 @@ pub const VOCABULARY: &Vocabulary = &Vocabulary {
     source: &source::CATALOG,
     mapping: &mapping::CATALOG,
     sink: &sink::CATALOG,
-    default_mapping: mapping::default,
+    default_mapping,
     declared: &mapping::DECLARED,
 };
 
+/// Returns the mapping of an entry that names none, by the type of its source.
+fn default_mapping(source: &str) -> &'static str {
+    mapping::default(source::CATALOG.spec(source).map_or(Makes::Any, |spec| spec.makes))
+}
+
 /// Opens adapters, with the account clients that they share.
 pub struct Adapters {
-    sources: Arc<AccountClients>,
-    sinks: Arc<AccountClients>,
+    sources: AccountClients,
+    sinks: AccountClients,
     clock: Arc<dyn Clock>,
     /// Folder of the state file, with links resolved.
     folder: PathBuf,
@@ -71,10 +79,10 @@ impl Adapters {
         let accounts = |needed: bool| {
             let environment = Environment::new(get.clone());
             let environment = if needed { environment } else { environment.without_keys() };
-            Arc::new(AccountClients::new(environment, Arc::clone(&transport), Arc::clone(&clock)))
+            AccountClients::new(environment, Arc::clone(&transport), Arc::clone(&clock))
         };
         let sources = accounts(keys != Keys::None);
-        let sinks = if keys == Keys::SourceOnly { accounts(false) } else { Arc::clone(&sources) };
+        let sinks = if keys == Keys::SourceOnly { accounts(false) } else { sources.clone() };
         // Every spelling of the path and every link results in the same folder.
         let folder = home::of(folder).unwrap_or_else(|_| folder.to_owned());
         Adapters { sources, sinks, clock, folder }
@@ -89,24 +97,32 @@ impl Adapters {
     pub fn open(&self, entry: &Entry, urgent: bool) -> Result<Pipeline, Closed> {
         let (list_id, folder) = (entry.id.list_id.as_str(), self.folder.as_path());
         let caller = Caller::new(list_id, urgent);
-        let chosen = Kinds::of(entry);
+        let (mut chosen, mut found) = (Kinds::of(entry), Found::default());
+        let environment = self.sources.environment();
+        look_up("mapping", &mut chosen.mapping, &mapping::CATALOG, environment, &mut found)
+            .map_err(|why| closed("mapping", &entry.mapping, found.masked(why)))?;
         let wanted =
             mapping::MappingContext { list_id, policy: entry.policy, declared: &entry.declared, folder };
         let mapping = mapping::open(&chosen.mapping, &wanted)
-            .map_err(|why| closed("mapping", &entry.mapping, why.into()))?;
+            .map_err(|why| closed("mapping", &entry.mapping, found.masked(why.into())))?;
         chosen.fit(entry)?;
+        let accounts = prepare("source", &mut chosen.source, &source::CATALOG, &self.sources, &mut found)
+            .map_err(|why| closed("source", &entry.source, found.masked(why)))?;
         let wanted = source::SourceContext { list_id, fields: mapping.fields(), caller: caller.clone() };
-        let Opened { source, retry } = source::open(chosen.source, wanted, &self.sources)
-            .map_err(|why| closed("source", &entry.source, why))?;
+        let Opened { source, retry } = source::open(chosen.source, wanted, &accounts)
+            .map_err(|why| closed("source", &entry.source, found.masked(why)))?;
+        let accounts = prepare("sink", &mut chosen.sink, &sink::CATALOG, &self.sinks, &mut found)
+            .map_err(|why| closed("sink", &entry.sink, found.masked(why)))?;
         let kind = chosen.sink.kind.clone();
         let items_per_request = entry.items_per_request;
         let wanted = sink::SinkContext { list_id, folder, items_per_request, caller };
-        let sink::Opened { sink, spec } =
-            sink::open(chosen.sink, wanted, &self.sinks).map_err(|why| closed("sink", &entry.sink, why))?;
+        let sink::Opened { sink, spec } = sink::open(chosen.sink, wanted, &accounts)
+            .map_err(|why| closed("sink", &entry.sink, found.masked(why)))?;
         let held_by = format!("{:x}", md5::compute(format!("{kind} {}", spec.place.reveal())));
-        let delivery = format!("{:x}", md5::compute(format!("{kind} {}", spec.address)));
-        let clock = Arc::clone(&self.clock);
-        let pipeline = Pipeline { source, mapping, sink, spec, clock, retry, held_by, delivery };
+        let account = entry.sink.value[ACCOUNT].as_str();
+        let delivery = DeliveryId::new(entry.list.clone(), &kind, account, &spec.address);
+        let (clock, references) = (Arc::clone(&self.clock), found.digest());
+        let pipeline = Pipeline { source, mapping, sink, spec, clock, retry, held_by, delivery, references };
         if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &pipeline) {
             let text = "`full_load` \"changed_only\" needs the delivery cache, which is off; set `unchanged` to \"embedded\"";
             let unfit = Unfit { place: entry.place, text: text.to_owned(), environment: false };
@@ -131,33 +147,89 @@ struct Kinds {
 impl Kinds {
     fn of(entry: &Entry) -> Self {
         let source = Chosen::of(&entry.source.value, source::DEFAULT);
-        let mapping = Chosen::of(&entry.mapping.value, mapping::default(&source.kind));
+        let mapping = Chosen::of(&entry.mapping.value, default_mapping(&source.kind));
         Kinds { source, mapping, sink: Chosen::of(&entry.sink.value, sink::DEFAULT) }
     }
 
-    /// Checks that the types fit together: contacts are made of members only, and the default sink accepts
-    /// contacts only.
+    /// Checks that the types fit together, by their declarations: what a mapping needs, what a sink accepts, and
+    /// which mapping reads fields of the entry. Types that do not exist are left to the opening.
     fn fit(&self, entry: &Entry) -> Result<(), Closed> {
-        if self.mapping.kind == mapping::CONTACT && self.source.kind != source::DEFAULT {
+        let source = source::CATALOG.spec(&self.source.kind);
+        let (Some(source), Some(mapping)) = (source, mapping::CATALOG.spec(&self.mapping.kind)) else {
+            return Ok(());
+        };
+        if let Some(takes) = mapping.takes.filter(|takes| source.makes != Makes::Only(takes)) {
+            let kind = mapping.kind;
             let why =
-                "ometria_contact needs members, which this source does not list; choose another mapping";
-            return Err(closed("mapping", &entry.mapping, why.to_owned().into()));
-        }
-        if self.mapping.kind != mapping::CONTACT && mapping::is_for_contacts(entry.policy, &entry.declared) {
-            let why = format!(
-                "`consent`, `collection`, `default_country`, `marketing_permission`, `fields` and `properties` of the entry apply to \
-                 ometria_contact only, and {} ignores them; remove them",
-                self.mapping.kind
-            );
+                format!("{kind} needs {takes}, which this source does not list; choose another mapping");
             return Err(closed("mapping", &entry.mapping, why.into()));
         }
-        if self.mapping.kind == mapping::PLAIN && self.sink.kind == sink::DEFAULT {
-            let why =
-                "ometria accepts contacts only, and as_is makes none; choose another mapping or another sink";
-            return Err(closed("sink", &entry.sink, why.to_owned().into()));
+        for owner in mapping::CATALOG.specs.iter().filter(|owner| owner.kind != mapping.kind) {
+            if owner.fields.iter().any(|field| entry.settings.contains_key(*field)) {
+                let (fields, owner, kind) = (listed(owner.fields), owner.kind, mapping.kind);
+                let why = format!(
+                    "{fields} of the entry apply to {owner} only, and {kind} ignores them; remove them"
+                );
+                return Err(closed("mapping", &entry.mapping, why.into()));
+            }
+        }
+        let made = if mapping.makes == Makes::Same { source.makes } else { mapping.makes };
+        let takes = sink::CATALOG.spec(&self.sink.kind).and_then(|sink| sink.takes);
+        if let Some(takes) = takes.filter(|takes| made != Makes::Any && made != Makes::Only(takes)) {
+            let (sink, kind) = (&self.sink.kind, mapping.kind);
+            let why = format!(
+                "{sink} accepts {takes} only, and {kind} makes none; choose another mapping or another sink"
+            );
+            return Err(closed("sink", &entry.sink, why.into()));
         }
         Ok(())
     }
+}
+
+/// Lists names as in `a`, `b` and `c`.
+fn listed(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+/// Prepares the settings of a source or a sink for its opening, and returns the clients of its account.
+///
+/// # Errors
+///
+/// The name of the account is invalid, or a reference can't be looked up.
+fn prepare(
+    part: &'static str,
+    chosen: &mut Chosen,
+    catalog: &Catalog,
+    accounts: &AccountClients,
+    found: &mut Found,
+) -> Result<AccountClients, Unopened> {
+    let accounts = accounts.of(account(chosen, catalog)?.as_deref());
+    look_up(part, chosen, catalog, accounts.environment(), found)?;
+    Ok(accounts)
+}
+
+/// Takes the account from the settings of a source or a sink.
+///
+/// # Errors
+///
+/// The name is invalid, or the adapter uses no account.
+fn account(chosen: &mut Chosen, catalog: &Catalog) -> Result<Option<String>, String> {
+    let kind = &chosen.kind;
+    let Some(name) = chosen.settings.remove(ACCOUNT) else { return Ok(None) };
+    if catalog.spec(kind).is_some_and(|spec| spec.variables.is_empty()) {
+        return Err(format!("{kind}: `{ACCOUNT}` has no effect, since {kind} uses no account; remove it"));
+    }
+    let Some(name) = name.as_str().filter(|name| is_account(name)) else {
+        return Err(format!(
+            "{kind}: `{ACCOUNT}` must be a lower-case name that begins with a letter and does not end in `file`, such as \
+             \"acme\": up to 32 letters, digits and `_`"
+        ));
+    };
+    Ok(Some(name.to_owned()))
 }
 
 /// Removes the entries that can't be opened because of what the state file says, and records their problems.

@@ -1,22 +1,43 @@
 //! The choice of a source, mapping or sink in an entry: a type name, or an object with `type` and settings.
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::time;
+use super::{secret::Secret, time};
 
 /// Prefixes of keys that are the user's own notes.
 pub const NOTES: [&str; 2] = ["x-", "_"];
+
+/// Upper bound of the name of an account, in characters.
+const ACCOUNT: usize = 32;
+
+/// Pattern of the name of an account, for the JSON Schema; see [`is_account`].
+pub const ACCOUNT_PATTERN: &str = "^(?!.*file$)[a-z][a-z0-9_]{0,31}$";
+
+/// Returns whether a text is the name of an account: a letter, then letters, digits and `_`, all lower case. It does
+/// not end in `file`, because its variables would be taken for those that name a file.
+pub fn is_account(name: &str) -> bool {
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
+    name.len() <= ACCOUNT
+        && name.bytes().all(plain)
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with("file")
+}
 
 /// The type that an entry chose, and its settings.
 #[derive(Debug, Clone)]
 pub struct Chosen {
     /// Name of the type.
     pub kind: String,
-    settings: Map<String, Value>,
-    /// Names of the settings that every type has.
-    common: Vec<&'static str>,
+    /// The settings, without the user's notes.
+    pub settings: Map<String, Value>,
+    /// The credentials that the settings refer to, by the name of the setting.
+    pub credentials: BTreeMap<String, Secret>,
+    /// Texts in the settings that were read from files of secrets.
+    pub secrets: Vec<Secret>,
 }
 
 impl Chosen {
@@ -27,18 +48,14 @@ impl Chosen {
                 let mut settings = said.clone();
                 settings.retain(|name, _| !NOTES.iter().any(|note| name.starts_with(note)));
                 let kind = settings.remove("type");
-                Chosen {
-                    kind: kind.as_ref().and_then(Value::as_str).unwrap_or(default).to_owned(),
-                    settings,
-                    common: vec![],
-                }
+                Chosen::new(kind.as_ref().and_then(Value::as_str).unwrap_or(default), settings)
             }
-            said => Chosen {
-                kind: said.as_str().unwrap_or(default).to_owned(),
-                settings: Map::new(),
-                common: vec![],
-            },
+            said => Chosen::new(said.as_str().unwrap_or(default), Map::new()),
         }
+    }
+
+    fn new(kind: &str, settings: Map<String, Value>) -> Self {
+        Chosen { kind: kind.to_owned(), settings, credentials: BTreeMap::new(), secrets: vec![] }
     }
 
     /// Removes and returns a setting that every type has, so that [`Chosen::settings`] does not read it.
@@ -47,7 +64,6 @@ impl Chosen {
     ///
     /// The value is of the wrong type. The message names the setting.
     pub fn take<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<Option<T>, String> {
-        self.common.push(name);
         let Some(value) = self.settings.remove(name) else { return Ok(None) };
         serde_json::from_value(value).map(Some).map_err(|error| format!("`{name}`: {error}"))
     }
@@ -60,20 +76,12 @@ impl Chosen {
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, String> {
         let settings = Value::Object(self.settings.clone());
         serde_path_to_error::deserialize(settings).map_err(|error| {
-            let (path, mut why) = (error.path().to_string(), error.inner().to_string());
-            if why.starts_with("unknown field") && !self.common.is_empty() {
-                why += &format!("; every type also takes {}", self.common.join(", "));
-            }
+            let (path, why) = (error.path().to_string(), error.inner().to_string());
             match path.as_str() {
                 "." => format!("{}: {why}", self.kind),
                 path => format!("{}: `{path}`: {why}", self.kind),
             }
         })
-    }
-
-    /// Returns the message for a type that does not exist.
-    pub fn unknown(&self, known: &[&str]) -> String {
-        format!("unknown type {:?}, expected one of {}", self.kind, known.join(", "))
     }
 
     /// Returns the message for a type that this build does not contain.
@@ -139,6 +147,28 @@ mod tests {
     }
 
     #[test]
+    fn an_account_has_a_plain_name_that_is_a_suffix_of_variables() {
+        for (name, valid) in [
+            ("acme", true),
+            ("a", true),
+            ("acme_2", true),
+            (&"a".repeat(32)[..], true),
+            (&"a".repeat(33), false),
+            ("", false),
+            ("2acme", false),
+            ("_acme", false),
+            ("Acme", false),
+            ("acme-eu", false),
+            ("acmé", false),
+            ("file", false),
+            ("my_file", false),
+            ("file_a", true),
+        ] {
+            assert_eq!(is_account(name), valid, "{name}");
+        }
+    }
+
+    #[test]
     fn an_error_names_the_type_and_the_setting() {
         let told = |said: Value| Chosen::of(&said, "usual").settings::<Settings>().unwrap_err();
         assert_eq!(
@@ -154,7 +184,6 @@ mod tests {
             "a: `pause`: invalid duration \"soon\"; use a number and a unit, such as \"60s\" or \"5m\""
         );
         let chosen = Chosen::of(&json!("acme"), "usual");
-        assert_eq!(chosen.unknown(&["a", "b"]), "unknown type \"acme\", expected one of a, b");
         assert!(chosen.not_built().contains("--features acme"));
     }
 }

@@ -1,23 +1,246 @@
-//! Declarations of the adapters, as data: their types, and which of their settings change what is delivered.
+//! Declarations of the adapters, as data: types, settings and variables. One constant per adapter feeds the reader
+//! of the state file, the JSON Schema, the help, the references and the documents.
 
 use serde_json::{Value, json};
+
+use super::adapter::{ACCOUNT_PATTERN, NOTES, is_account};
 
 /// Declaration of one adapter.
 pub struct Spec {
     /// Name of the type, by which an entry chooses the adapter.
     pub kind: &'static str,
-    /// Settings with a default, and settings that change only how the adapter works.
+    /// One line about the adapter.
+    pub about: &'static str,
+    /// The settings of this type.
     pub settings: &'static [Setting],
+    /// Variables of the environment, which belong to an account. An adapter without any has no account.
+    pub variables: &'static [Variable],
+    /// Records or payloads that the adapter needs; `None` if it takes any.
+    pub takes: Option<&'static str>,
+    /// What the adapter makes; sinks make nothing.
+    pub makes: Makes,
+    /// Fields of an entry that only this adapter reads.
+    pub fields: &'static [&'static str],
+}
+
+/// What a source or a mapping makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Makes {
+    /// Things of this kind, such as `members`.
+    Only(&'static str),
+    /// What it gets, unchanged.
+    Same,
+    /// What its settings say.
+    Any,
+    Nothing,
+}
+
+impl Spec {
+    /// Declares an adapter without settings, variables and needs.
+    pub const fn new(kind: &'static str, about: &'static str) -> Self {
+        let (settings, variables, fields): (&[Setting], &[Variable], &[&str]) = (&[], &[], &[]);
+        Spec { kind, about, settings, variables, takes: None, makes: Makes::Nothing, fields }
+    }
 }
 
 /// A setting of an adapter.
 pub struct Setting {
     pub name: &'static str,
+    /// One line about the setting, for the JSON Schema.
+    pub about: &'static str,
+    pub kind: Kind,
     /// Default value as JSON text; `None` if the setting has no default.
     pub default: Option<&'static str>,
+    pub required: bool,
     /// Whether the setting changes only how the adapter works, not what it delivers.
     pub pace: bool,
+    pub secrecy: Secrecy,
 }
+
+/// Who may see the value of a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Anybody: messages may contain the value.
+    Open,
+    /// A value that may contain a secret, such as an address. The adapter keeps it out of messages, and sends what
+    /// was read from a file only to hosts that the environment names.
+    Private,
+    /// A credential, which the state file only refers to. Contains the name of the variable that is read if an entry
+    /// does not set it.
+    Credential(&'static str),
+}
+
+impl Setting {
+    /// Declares an optional setting without default.
+    pub const fn new(name: &'static str, kind: Kind, about: &'static str) -> Self {
+        let (default, required, pace, secrecy) = (None, false, false, Secrecy::Open);
+        Setting { name, about, kind, default, required, pace, secrecy }
+    }
+
+    pub const fn default(self, json: &'static str) -> Self {
+        Setting { default: Some(json), ..self }
+    }
+
+    pub const fn required(self) -> Self {
+        Setting { required: true, ..self }
+    }
+
+    pub const fn pace(self) -> Self {
+        Setting { pace: true, ..self }
+    }
+
+    pub const fn private(self) -> Self {
+        Setting { secrecy: Secrecy::Private, ..self }
+    }
+
+    pub const fn credential(self, variable: &'static str) -> Self {
+        Setting { secrecy: Secrecy::Credential(variable), ..self }
+    }
+
+    fn has_default(&self, value: &Value) -> bool {
+        self.default.is_some_and(|default| serde_json::from_str(default).ok().as_ref() == Some(value))
+    }
+}
+
+/// The values that a setting may have.
+pub enum Kind {
+    /// True or false.
+    Flag,
+    /// A whole number within bounds.
+    Whole {
+        least: u64,
+        most: Option<u64>,
+    },
+    /// A number within bounds.
+    Number {
+        least: f64,
+        most: f64,
+    },
+    /// Any text.
+    Text,
+    /// A text that matches a pattern of JSON Schema.
+    Pattern(&'static str),
+    /// One of these words.
+    Word(&'static [&'static str]),
+    Null,
+    List(&'static Kind),
+    /// An object with these members.
+    Object(&'static [Setting]),
+    /// An object whose names the user chooses.
+    Map(&'static Kind),
+    /// One of several: the first that fits counts.
+    Either(&'static [Kind]),
+    /// Any JSON value.
+    Any,
+}
+
+impl Kind {
+    /// Returns whether any text is a value, so that a text which is something else is not noticed.
+    pub fn takes_any_text(&self) -> bool {
+        match self {
+            Kind::Text | Kind::Pattern(_) | Kind::Any => true,
+            Kind::Either(kinds) => kinds.iter().any(Kind::takes_any_text),
+            _ => false,
+        }
+    }
+
+    /// Reads a text from outside the state file as a value; `None` if it is none. A list and an object are written
+    /// as JSON.
+    pub fn parse(&self, text: &str) -> Option<Value> {
+        let json = || serde_json::from_str::<Value>(text.trim()).ok();
+        match self {
+            Kind::Text | Kind::Pattern(_) | Kind::Any => Some(text.into()),
+            Kind::Word(words) => words.contains(&text).then(|| text.into()),
+            Kind::Flag => json().filter(Value::is_boolean),
+            Kind::Whole { least, most } => {
+                let fits = |number: u64| number >= *least && most.is_none_or(|most| number <= most);
+                json().filter(|value| value.as_u64().is_some_and(fits))
+            }
+            Kind::Number { least, most } => {
+                json().filter(|value| value.as_f64().is_some_and(|number| (*least..=*most).contains(&number)))
+            }
+            Kind::Null => json().filter(Value::is_null),
+            Kind::List(_) => json().filter(Value::is_array),
+            Kind::Object(_) | Kind::Map(_) => json().filter(Value::is_object),
+            Kind::Either(kinds) => kinds.iter().find_map(|kind| kind.parse(text)),
+        }
+    }
+
+    /// Describes the values: completes "must be …".
+    pub fn expected(&self) -> String {
+        match self {
+            Kind::Text | Kind::Pattern(_) | Kind::Any => "a text".to_owned(),
+            Kind::Word(words) => format!("one of {}", words.join(", ")),
+            Kind::Flag => "true or false".to_owned(),
+            Kind::Whole { least, most: None } => format!("a whole number of at least {least}"),
+            Kind::Whole { least, most: Some(most) } => format!("a whole number from {least} to {most}"),
+            Kind::Number { least, most } => format!("a number from {least} to {most}"),
+            Kind::Null => "null".to_owned(),
+            Kind::List(_) => "a JSON array".to_owned(),
+            Kind::Object(_) | Kind::Map(_) => "a JSON object".to_owned(),
+            Kind::Either(kinds) => kinds.iter().map(Kind::expected).collect::<Vec<_>>().join(", or "),
+        }
+    }
+}
+
+/// A variable of the environment.
+pub struct Variable {
+    pub name: &'static str,
+    /// One line about the variable, for the help.
+    pub about: &'static str,
+    /// Value that counts if the variable is not set, or a description of it.
+    pub default: Option<&'static str>,
+    /// Whether no output may contain the value, and no setting but the credentials of the same adapter.
+    pub credential: bool,
+}
+
+impl Variable {
+    /// Declares a variable without default.
+    pub const fn new(name: &'static str, about: &'static str) -> Self {
+        Variable { name, about, default: None, credential: false }
+    }
+
+    pub const fn default(self, value: &'static str) -> Self {
+        Variable { default: Some(value), ..self }
+    }
+
+    pub const fn credential(self) -> Self {
+        Variable { credential: true, ..self }
+    }
+
+    /// Returns the name of the variable of an account.
+    pub fn of(&self, account: Option<&str>) -> String {
+        of_account(self.name, account)
+    }
+
+    /// Returns whether `name` is this variable, or that of an account.
+    pub fn is(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(self.name);
+        let account = |rest: &str| {
+            let suffix = rest.strip_prefix('_');
+            suffix.is_some_and(|suffix| suffix == suffix.to_uppercase() && is_account(&suffix.to_lowercase()))
+        };
+        rest.is_some_and(|rest| rest.is_empty() || account(rest))
+    }
+}
+
+/// Returns the name of a variable of an account: with the account as suffix, in upper case.
+pub fn of_account(variable: &str, account: Option<&str>) -> String {
+    match account {
+        Some(account) => format!("{variable}_{}", account.to_uppercase()),
+        None => variable.to_owned(),
+    }
+}
+
+/// Name of the setting that chooses an account.
+pub const ACCOUNT: &str = "account";
+
+/// The setting that chooses an account, of every source and every sink.
+pub const ACCOUNT_SETTING: Setting = Setting::new(
+    ACCOUNT,
+    Kind::Pattern(ACCOUNT_PATTERN),
+    "Name of the account: its variables end in the name, in upper case, such as ACME_KEY_EU for eu.",
+);
 
 /// The adapters of one kind.
 pub struct Catalog {
@@ -27,17 +250,30 @@ pub struct Catalog {
     pub about: &'static str,
     /// Settings that every type has.
     pub common: &'static [Setting],
-    /// Declarations of the types that have settings with a default, or settings that do not change what is
-    /// delivered.
+    /// Declarations of all types.
     pub specs: &'static [&'static Spec],
 }
 
 impl Catalog {
+    /// Returns the declaration of a type; `None` if there is no such type.
+    pub fn spec(&self, kind: &str) -> Option<&'static Spec> {
+        self.specs.iter().find(|spec| spec.kind == kind).copied()
+    }
+
+    /// Returns the names of all types.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        self.specs.iter().map(|spec| spec.kind).collect()
+    }
+
+    /// Returns the settings of a type, then those that every type has.
+    pub fn settings(&self, spec: Option<&'static Spec>) -> impl Iterator<Item = &'static Setting> {
+        spec.map_or(&[][..], |spec| spec.settings).iter().chain(self.common)
+    }
+
     /// Returns whether this setting with this value has no effect on what an adapter of type `kind` delivers.
     pub fn is_idle(&self, kind: &Value, name: &str, value: &Value) -> bool {
-        let spec = self.specs.iter().find(|spec| kind == spec.kind);
-        let own = spec.map_or(&[][..], |spec| spec.settings);
-        let setting = self.common.iter().chain(own).find(|setting| setting.name == name);
+        let spec = kind.as_str().and_then(|kind| self.spec(kind));
+        let setting = self.settings(spec).find(|setting| setting.name == name);
         setting.is_some_and(|setting| setting.pace || setting.has_default(value))
     }
 
@@ -45,21 +281,33 @@ impl Catalog {
     pub fn default(&self) -> Option<Value> {
         self.default.map(|kind| json!(kind))
     }
+
+    /// Returns the message for a type that does not exist.
+    pub fn unknown(&self, kind: &str) -> String {
+        let known = self.kinds();
+        let near = nearest(kind, known.iter().copied()).map(|near| format!("; did you mean \"{near}\"?"));
+        format!("unknown type {kind:?}, expected one of {}{}", known.join(", "), near.unwrap_or_default())
+    }
 }
 
-impl Setting {
-    fn has_default(&self, value: &Value) -> bool {
-        self.default.is_some_and(|default| serde_json::from_str(default).ok().as_ref() == Some(value))
-    }
+/// Returns the known name that a typo is nearest to; `None` if none is near.
+pub fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    let distance = |known: &&str| strsim::damerau_levenshtein(known, &name.to_lowercase());
+    known.min_by_key(distance).filter(|known| distance(known) <= 1 + known.len() / 4)
+}
+
+/// Returns whether the name of a setting is a note of the user.
+pub fn is_note(name: &str) -> bool {
+    NOTES.iter().any(|note| name.starts_with(note))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const DAYS: Setting = Setting { name: "days", default: Some("1"), pace: false };
-    const RETRY: Setting = Setting { name: "retry", default: Some("true"), pace: true };
-    const SHIFTS: Spec = Spec { kind: "shifts", settings: &[DAYS] };
+    const DAYS: Setting = Setting::new("days", Kind::Whole { least: 0, most: None }, "").default("1");
+    const RETRY: Setting = Setting::new("retry", Kind::Flag, "").default("true").pace();
+    const SHIFTS: Spec = Spec { settings: &[DAYS], ..Spec::new("shifts", "") };
     const CATALOG: Catalog = Catalog { default: None, about: "", common: &[RETRY], specs: &[&SHIFTS] };
 
     #[test]
@@ -73,6 +321,35 @@ mod tests {
             ("shifts", "hours", json!(1), false),
         ] {
             assert_eq!(CATALOG.is_idle(&json!(kind), name, &value), idle, "{kind} {name} {value}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_is_named_with_the_known_ones_and_the_nearest() {
+        for (kind, message) in [
+            ("acme", "unknown type \"acme\", expected one of shifts"),
+            ("shfits", "unknown type \"shfits\", expected one of shifts; did you mean \"shifts\"?"),
+        ] {
+            assert_eq!(CATALOG.unknown(kind), message);
+        }
+    }
+
+    #[test]
+    fn a_variable_belongs_to_an_account_by_its_suffix() {
+        let key = Variable::new("ACME_KEY", "");
+        assert_eq!((key.of(None), key.of(Some("eu_2"))), ("ACME_KEY".to_owned(), "ACME_KEY_EU_2".to_owned()));
+        for (name, is) in [
+            ("ACME_KEY", true),
+            ("ACME_KEY_EU_2", true),
+            ("ACME_KEY_", false),
+            ("ACME_KEYS", false),
+            ("ACME_KEY_eu", false),
+            ("ACME_KEY_2", false),
+            ("ACME_KEY_FILE", false),
+            ("ACME_KEY_EU_FILE", false),
+            ("ACME", false),
+        ] {
+            assert_eq!(key.is(name), is, "{name}");
         }
     }
 }

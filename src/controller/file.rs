@@ -1,33 +1,34 @@
-//! The controller's view of the state file: its last readable version, and the results not yet written to it.
+//! The controller's view of the state file: its last readable version.
 
-use std::{path::Path, sync::Arc};
+use std::{cell::Cell, collections::HashMap, path::Path, sync::Arc};
 
 use log::{error, info, warn};
-use tokio::task::{self, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::{Open, OpenRequest};
 use crate::{
     base::fault::Fault,
-    state::{Edit, Entry, Mention, Snapshot, StateFile, document::Overruled, folders::Folders},
+    state::{Applied, Entry, Snapshot, StateFile, folders::Folders},
 };
 
-/// The state file, with what was read from it and logged about it.
+/// The state file, with what was read from it and logged about it. It is read only while no write is in
+/// progress, so that the last version is the newest one.
 pub struct File {
     state: Arc<StateFile>,
     open: Arc<Open>,
-    snapshot: Option<Snapshot>,
-    /// The text whose warnings were logged.
-    told: Option<String>,
+    snapshot: Option<Arc<Snapshot>>,
+    /// The version whose warnings were logged.
+    told: Option<Arc<Snapshot>>,
     /// The error of the last read, if it failed.
     broken: Option<String>,
-    /// Results of runs that could not be written yet, with the tasks that ran them. The journal has them too.
-    pub unwritten: Vec<(task::Id, Edit)>,
+    /// Whether an entry could not be opened because of the environment, which may change without an edit.
+    environment: bool,
 }
 
 impl File {
     /// Returns the view of `state` before the first read. `open` checks the settings of each entry.
-    pub fn new(state: StateFile, open: Arc<Open>) -> Self {
-        File { state: Arc::new(state), open, snapshot: None, told: None, broken: None, unwritten: vec![] }
+    pub fn new(state: Arc<StateFile>, open: Arc<Open>) -> Self {
+        File { state, open, snapshot: None, told: None, broken: None, environment: false }
     }
 
     /// Returns the path of the state file.
@@ -40,9 +41,9 @@ impl File {
         self.state.folders()
     }
 
-    /// Returns the entries that can run, as last read; none before the first read.
-    pub fn entries(&self) -> Vec<Entry> {
-        self.snapshot.as_ref().map(|snapshot| snapshot.entries.clone()).unwrap_or_default()
+    /// Returns the file as last read; without any entry before the first read.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.clone().unwrap_or_default()
     }
 
     /// Returns the entries as last read, or `None` if one of them has a problem.
@@ -51,25 +52,23 @@ impl File {
         whole.map(|snapshot| snapshot.entries.as_slice())
     }
 
-    /// Returns every element of the file as last read, also those with a problem.
-    pub fn mentions(&self) -> &[Mention] {
-        self.snapshot.as_ref().map_or(&[], |snapshot| &snapshot.mentions)
-    }
-
     /// Returns whether the file was readable at least once.
     pub fn was_read(&self) -> bool {
         self.snapshot.is_some()
     }
 
     /// Reads the file, logs its problems and warnings, and returns the number of entries that can't run. The
-    /// warnings of a text are logged once, its problems at every read.
+    /// warnings of a text are logged once, its problems at every read. A text that has not changed is not
+    /// parsed again.
     ///
     /// # Errors
     ///
     /// The file as a whole can't be read. The entries as last read stay valid.
     pub async fn read(&mut self) -> Result<usize, Fault> {
-        let snapshot = match self.blocking(StateFile::load).await {
-            Ok(snapshot) => self.examined(snapshot),
+        let known = self.snapshot.clone().filter(|_| !self.environment);
+        let snapshot = match self.load_unless(known.clone()).await {
+            Ok(None) => known.unwrap_or_default(),
+            Ok(Some(snapshot)) => Arc::new(self.examined(snapshot)),
             Err(fault) => {
                 self.broken = Some(fault.to_string());
                 return Err(fault);
@@ -81,7 +80,7 @@ impl File {
         for problem in &snapshot.problems {
             error!("{}; this entry does not run.\n{}", problem.at(self.path()), problem.excerpt);
         }
-        if self.told.as_ref() != Some(&snapshot.text) {
+        if !self.is_told(&snapshot.text) {
             for warning in &snapshot.warnings {
                 warn!("{}.", warning.at(self.path()));
             }
@@ -89,77 +88,95 @@ impl File {
                 warn!("the state file has no entry; add one, such as `{{\"list_id\": \"…\"}}`.");
             }
         }
-        let problems = snapshot.problems.len();
-        self.told = Some(snapshot.text.clone());
+        self.told = Some(Arc::clone(&snapshot));
         self.snapshot = Some(snapshot);
-        Ok(problems)
+        Ok(self.snapshot.as_ref().map_or(0, |snapshot| snapshot.problems.len()))
     }
 
-    /// Turns entries whose source, mapping or sink can't be opened into problems.
-    fn examined(&self, mut snapshot: Snapshot) -> Snapshot {
-        snapshot.examine(|entry| match (self.open)(OpenRequest { entry, urgent: false }) {
-            // A paused entry needs no API key.
-            Err(unfit) if unfit.environment && !entry.enabled => Ok(()),
-            opened => opened.map(|_| ()),
-        });
-        snapshot
+    /// Takes over the file as a write has left it.
+    pub fn written(&mut self, applied: Applied) {
+        let snapshot = Arc::new(self.examined(applied.snapshot));
+        // importer's own write is no change, but an edit by hand that it was written into is.
+        if self.is_told(&applied.before) {
+            self.told = Some(Arc::clone(&snapshot));
+        }
+        self.snapshot = Some(snapshot);
     }
 
     /// Returns whether the text, or the error of reading it, differs from the last read. importer's own
     /// writes do not count as changes.
     pub async fn changed(&self) -> bool {
-        match self.blocking(StateFile::load).await {
-            Ok(new) => self.broken.is_some() || self.told.as_ref() != Some(&new.text),
+        match self.load_unless(self.snapshot.clone()).await {
+            Ok(new) => {
+                let new = new.map(Arc::new).or_else(|| self.snapshot.clone()).unwrap_or_default();
+                self.broken.is_some() || !self.is_told(&new.text)
+            }
             Err(fault) => self.broken != Some(fault.to_string()),
         }
     }
 
-    /// Writes a pending edit to the journal. From then on it can't be lost: [`write`](Self::write) or the
-    /// next start applies it.
-    ///
-    /// # Errors
-    ///
-    /// The journal can't be written.
-    pub async fn wish(&self, edit: &Edit) -> Result<(), Fault> {
-        let edit = edit.clone();
-        self.blocking(move |state| state.wish(&edit)).await
+    fn is_told(&self, text: &str) -> bool {
+        self.told.as_ref().is_some_and(|told| told.text == text)
     }
 
-    /// Writes the result of a run into its entry. Returns the reason if an edit by hand has overruled it.
-    ///
-    /// # Errors
-    ///
-    /// The file can't be read or written at the moment; the edit can be repeated.
-    pub async fn write(&mut self, edit: &Edit) -> Result<Option<Overruled>, Fault> {
-        let edit = edit.clone();
-        let applied = self.blocking(move |state| state.apply(&edit)).await?;
-        // importer's own write is no change, but an edit by hand that it was written into is.
-        if self.told.as_ref() == Some(&applied.before) {
-            self.told = Some(applied.snapshot.text.clone());
+    /// Turns entries whose source, mapping or sink can't be opened into problems. An entry that could be opened
+    /// in the last version is not opened again: only its adapters and the environment decide that.
+    fn examined(&mut self, mut snapshot: Snapshot) -> Snapshot {
+        let last = self.snapshot();
+        let mut opened: HashMap<&str, Vec<&Entry>> = HashMap::new();
+        for entry in &last.entries {
+            opened.entry(&entry.folder).or_default().push(entry);
         }
-        self.snapshot = Some(self.examined(applied.snapshot));
-        Ok(applied.overruled)
+        let is_open = |entry: &Entry| {
+            opened.get(entry.folder.as_str()).is_some_and(|all| all.iter().any(|open| open.id == entry.id))
+        };
+        let environment = Cell::new(false);
+        snapshot.examine(|entry| {
+            if is_open(entry) {
+                return Ok(());
+            }
+            match (self.open)(OpenRequest { entry, urgent: false }) {
+                // A paused entry needs no API key.
+                Err(unfit) if unfit.environment && !entry.enabled => Ok(()),
+                Err(unfit) => {
+                    environment.set(environment.get() || unfit.environment);
+                    Err(unfit)
+                }
+                Ok(_) => Ok(()),
+            }
+        });
+        self.environment = environment.get();
+        snapshot
     }
 
     /// Recovers edits that an editor saved to a text that importer had replaced. Logs an error if that fails.
     pub async fn look_back(&self) {
-        if let Err(fault) = self.blocking(StateFile::look_back).await {
+        if let Err(fault) = blocking(&self.state, StateFile::look_back).await {
             error!("{fault}");
         }
     }
 
-    /// Runs blocking file work on its own thread. A panic of `work`, which would be a bug, returns an error.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&StateFile) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, Fault> {
-        let state = Arc::clone(&self.state);
-        match spawn_blocking(move || work(&state)).await {
-            Ok(result) => result,
-            Err(error) => Err(Fault::process(
-                "a task that works on the state file failed; this is a bug in importer, please report it",
-            )
-            .because(error)),
-        }
+    async fn load_unless(&self, known: Option<Arc<Snapshot>>) -> Result<Option<Snapshot>, Fault> {
+        let text =
+            move |state: &StateFile| state.load_unless(known.as_ref().map(|snapshot| snapshot.text.as_str()));
+        blocking(&self.state, text).await
     }
+}
+
+/// Runs blocking work on the state file on its own thread. A panic of `work`, which would be a bug, returns an
+/// error.
+pub async fn blocking<T: Send + 'static>(
+    state: &Arc<StateFile>,
+    work: impl FnOnce(&StateFile) -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let state = Arc::clone(state);
+    match spawn_blocking(move || work(&state)).await {
+        Ok(result) => result,
+        Err(error) => Err(bug().because(error)),
+    }
+}
+
+/// Returns the fault of a task that has panicked.
+pub fn bug() -> Fault {
+    Fault::process("a task that works on the state file failed; this is a bug in importer, please report it")
 }

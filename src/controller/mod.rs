@@ -1,20 +1,23 @@
-//! Decides which entries run and writes their results. One task owns all of its state, so it needs no locks,
-//! and only that task writes the state file.
+//! Decides which entries run and writes their results. One task owns all of its state, so it needs no locks.
+//! It waits neither for a run nor for a write of the state file.
 
 mod deferred;
 mod file;
 mod fingerprint;
+mod former;
 mod pauses;
+mod poll;
 pub mod quit;
 mod report;
 mod runs;
+mod saver;
 pub mod schedule;
 pub mod watch;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use log::{Level, error, info, warn};
+use log::{error, info, warn};
 use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, interval_at, sleep, sleep_until, timeout_at},
@@ -26,21 +29,23 @@ use self::{
     file::File,
     pauses::Pauses,
     quit::QuitFile,
-    schedule::{slots::Slots, turns::Turns},
+    saver::{Done, Saver},
+    schedule::{places::Places, slots::Slots, turns::Turns},
     watch::Watch,
 };
 pub use self::{
-    fingerprint::past,
-    runs::{records, records_folder, remembers},
+    fingerprint::run_fingerprint,
+    former::former_fingerprints,
+    runs::{records, remembers, siblings},
 };
 use crate::{
-    base::{clock::Clock, fault::Fault},
+    base::{clock::Clock, fault::Fault, identity::DeliveryId},
     engine::{
         confirm::Confirm,
         plan::{Ended, Pipeline},
     },
     state::{Entry, StateFile, Unfit},
-    store::{checkpoint::Checkpoint, records::Databases},
+    store::{checkpoint::Checkpoint, migrate, records::Databases},
 };
 
 /// Interval at which the controller checks all lists, also if the watch reports no change.
@@ -112,8 +117,11 @@ pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
     let fresh = tools.fresh;
     let mut controller = Controller::new(tools, mode);
     controller.quit.clear().await;
+    let folders = controller.file.folders();
+    controller.is_migrating = migrate::begin(&folders.ours(), &folders.dead_letters())?;
     if fresh {
-        let dropped = Checkpoint::discard_all(&controller.file.folders().all()).await?;
+        let dropped = Checkpoint::discard_all(&folders.all()).await?
+            + Checkpoint::discard_all(&migrate::before(&folders.ours())).await?;
         info!(
             "checkpoints dropped: {dropped}; interrupted runs start from their beginning, and all holds are lifted."
         );
@@ -136,8 +144,8 @@ enum Poll {
     After,
 }
 
-/// An entry, whether its source permits retries, and the result of its run.
-type Ran = (Entry, bool, Result<Ended, Fault>);
+/// An entry, its delivery, whether its source permits retries, and the result of its run.
+type Ran = (Entry, DeliveryId, bool, Result<Ended, Fault>);
 
 struct Controller {
     file: File,
@@ -151,29 +159,37 @@ struct Controller {
     /// The records of the deliveries.
     databases: Arc<Databases>,
     slots: Slots,
+    places: Places,
     pauses: Pauses,
     turns: Turns,
+    saver: Saver,
+    /// When the next free entry is due, as of the last check.
+    next_due: Option<DateTime<Utc>>,
+    /// When the next delay of a failed entry ends, as of the last check.
+    next_rest_end: Option<Instant>,
     /// Time of the last check of the entries.
-    considered: Instant,
-    /// The same time by the wall clock.
     looked: DateTime<Utc>,
     quit: QuitFile,
     late: DeferredErrors,
     /// The lists that were enabled when the controller started; `go --once` runs no others.
-    once: Vec<String>,
+    once: HashSet<String>,
     /// Time of the last write of the state file.
-    written: Option<Instant>,
+    last_write: Option<Instant>,
     /// Whether an entry has failed.
     failed: bool,
+    /// Whether deliveries still have to take over files of version 0.1.
+    is_migrating: bool,
 }
 
 impl Controller {
     fn new(tools: Tools, mode: Mode) -> Self {
         let Tools { state, clock, open, watch, stop, confirm, fresh: _ } = tools;
         let open = Arc::new(open);
+        let state = Arc::new(state);
         let quit = QuitFile::in_folders([state.path().parent().unwrap_or(Path::new(".")), state.home()]);
         Controller {
             late: DeferredErrors::new(state.folders().late(), Arc::clone(&clock)),
+            saver: Saver::new(Arc::clone(&state)),
             file: File::new(state, Arc::clone(&open)),
             looked: clock.now(),
             clock,
@@ -185,13 +201,16 @@ impl Controller {
             jobs: JoinSet::new(),
             databases: Arc::default(),
             slots: Slots::default(),
+            places: Places::default(),
             pauses: Pauses::default(),
             turns: Turns::default(),
-            considered: Instant::now(),
+            next_due: None,
+            next_rest_end: None,
             quit,
-            once: vec![],
-            written: None,
+            once: HashSet::new(),
+            last_write: None,
             failed: false,
+            is_migrating: false,
         }
     }
 
@@ -203,22 +222,38 @@ impl Controller {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stop = self.stop.clone();
         self.look().await?;
-        let enabled = self.file.entries().into_iter().filter(|entry| entry.enabled);
-        self.once = enabled.map(|entry| entry.id.list_id).collect();
-        while self.mode == Mode::Loop || !self.jobs.is_empty() {
+        let snapshot = self.file.snapshot();
+        let enabled = snapshot.entries.iter().filter(|entry| entry.enabled);
+        self.once = enabled.map(|entry| entry.id.list_id.clone()).collect();
+        while self.mode == Mode::Loop || !self.jobs.is_empty() || self.saver.is_busy() {
+            self.saver.begin();
+            // The file is read between two writes only. A read beside a write could show the older text last.
+            let may_read = !self.saver.is_writing();
             // It may have passed already, while another branch was busy.
-            let turn = self.slots.next_rest_end(self.considered).into_iter().chain(self.next_turn()).min();
+            let wake = self.next_wake();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                Some(ran) = self.jobs.join_next_with_id() => self.ended(ran).await?,
+                Some(ran) = self.jobs.join_next_with_id() => {
+                    self.ended(ran);
+                    while let Some(ran) = self.jobs.try_join_next_with_id() {
+                        self.ended(ran);
+                    }
+                    self.consider(Poll::After);
+                }
+                Some(done) = self.saver.next() => {
+                    if let Done::Written(results, applied) = done {
+                        self.written(results, applied)?;
+                        self.consider(Poll::After);
+                    }
+                }
                 _ = tick.tick() => {
                     self.tick().await;
                     self.late.tick();
                 }
-                _ = look.tick() => self.look_again().await?,
-                Some(()) = reached(turn), if self.mode == Mode::Loop => self.consider(Poll::After),
-                () = self.watch.changed() => {
+                _ = look.tick(), if may_read => self.look_again().await?,
+                Some(()) = reached(wake) => self.consider(Poll::After),
+                () = self.watch.changed(), if may_read => {
                     sleep(SETTLE).await;
                     if self.file.changed().await {
                         info!("the state file has changed.");
@@ -232,12 +267,12 @@ impl Controller {
     }
 
     /// Does the checks of a tick: the quit file, late saves, and runs that have to be aborted.
-    async fn tick(&self) {
+    async fn tick(&mut self) {
         if self.quit.found().await {
             self.stop.cancel();
         }
-        if self.written.is_some_and(|written| written.elapsed() < LATE) {
-            self.file.look_back().await;
+        if self.last_write.is_some_and(|written| written.elapsed() < LATE) {
+            self.saver.look_back();
         }
         self.pauses.cut_overdue(Instant::now());
         self.databases.close_idle();
@@ -255,7 +290,9 @@ impl Controller {
             Ok(_) => self.consider(Poll::After),
             Err(fault) => self.is_broken(&fault),
         }
-        for entry in self.file.entries().iter().filter(|entry| entry.enabled && !self.has_turn(entry)) {
+        for entry in
+            self.file.snapshot().entries.iter().filter(|entry| entry.enabled && !self.has_turn(entry))
+        {
             info!(
                 "list {:?}: its entry was added or enabled after the start and does not run now; start importer \
                  again to run it.",
@@ -273,9 +310,8 @@ impl Controller {
         match self.file.read().await {
             Ok(problems) => {
                 self.failed |= problems > 0;
-                for (task, edit) in std::mem::take(&mut self.file.unwritten) {
-                    self.write(task, edit, Level::Info).await?;
-                }
+                self.take_over(problems).await?;
+                self.saver.retry();
             }
             Err(fault) if self.mode == Mode::Once => return Err(fault),
             Err(fault) => self.is_broken(&fault),
@@ -300,23 +336,32 @@ impl Controller {
     /// Ends the runs after a stop, and saves their results. They deliver what they have read within [`GRACE`].
     async fn wind_up(&mut self) -> Result<(), Fault> {
         let mut saved = Ok(());
-        // These runs have finished; only their results are not written yet.
-        for (task, edit) in &self.file.unwritten {
-            self.slots.free(*task);
+        let deadline = Instant::now() + GRACE;
+        if !self.jobs.is_empty() {
+            self.stop.cancel();
+            info!("stopping: delivering the records that were read; Ctrl-C stops at once.");
+        }
+        while !self.jobs.is_empty() {
+            self.saver.begin();
+            tokio::select! {
+                biased;
+                Some(ran) = self.jobs.join_next_with_id() => self.ended(ran),
+                Some(done) = self.saver.next() => saved = saved.and(self.done(done)),
+                () = sleep_until(deadline) => break,
+            }
+        }
+        self.saver.begin();
+        while let Some(done) = self.saver.next().await {
+            saved = saved.and(self.done(done));
+            self.saver.begin();
+        }
+        for kept in self.saver.kept() {
+            // The run has finished; only its result is not written yet.
+            self.slots.free(kept.task);
             info!(
                 "list {:?}: the result of its run is in the journal; the next start writes it to the state file.",
-                edit.entry.list_id
+                kept.edit.entry.list_id
             );
-        }
-        if self.jobs.is_empty() {
-            self.file.look_back().await;
-            return saved;
-        }
-        self.stop.cancel();
-        info!("stopping: delivering the records that were read; Ctrl-C stops at once.");
-        let deadline = Instant::now() + GRACE;
-        while let Ok(Some(ran)) = timeout_at(deadline, self.jobs.join_next_with_id()).await {
-            saved = saved.and(self.ended(ran).await);
         }
         for list in self.slots.running() {
             warn!("list {list:?} was cut short; its next run delivers the rest.");
@@ -326,6 +371,14 @@ impl Controller {
         self.databases.close().await;
         self.file.look_back().await;
         saved
+    }
+
+    /// Handles what the saver has done after a stop.
+    fn done(&mut self, done: Done) -> Result<(), Fault> {
+        match done {
+            Done::Written(results, applied) => self.written(results, applied),
+            Done::LookedBack => Ok(()),
+        }
     }
 }
 

@@ -9,7 +9,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::GRACE;
-use crate::state::{Entry, Mention, fields::ENABLED, identity::EntryId};
+use crate::state::{
+    Entry,
+    fields::ENABLED,
+    identity::EntryId,
+    model::{Mention, Mentions},
+};
 
 /// Reason for which a run ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,14 +41,14 @@ struct Run {
 
 impl Pauses {
     /// Adds a run that has begun. `stop` is its own token and ends no other run.
-    pub fn begin(&mut self, task: AbortHandle, stop: CancellationToken, entry: Named, mentions: &[Mention]) {
+    pub fn begin(&mut self, task: AbortHandle, stop: CancellationToken, entry: Named, mentions: &Mentions) {
         let entry = Tracked::new(entry, mentions);
         self.runs.push(Run { task, stop, entry, paused: None });
     }
 
     /// Stops the runs whose entries are paused or removed according to `mentions`, the elements of the file.
     /// Returns the lists of the runs that it stopped.
-    pub fn follow(&mut self, mentions: &[Mention], now: Instant) -> Vec<(String, Pause)> {
+    pub fn follow(&mut self, mentions: &Mentions, now: Instant) -> Vec<(String, Pause)> {
         let mut ending = Vec::new();
         for run in &mut self.runs {
             let pause = run.entry.follow(mentions);
@@ -81,8 +86,8 @@ impl Named {
         Named { id: entry.id.clone(), folder: entry.folder.clone() }
     }
 
-    fn mentioned(mention: &Mention) -> Option<Self> {
-        Some(Named { id: mention.id.clone()?, folder: mention.folder.clone() })
+    fn mentioned(mention: &Mention) -> Self {
+        Named { id: mention.id.clone(), folder: mention.folder.clone() }
     }
 }
 
@@ -95,20 +100,18 @@ struct Tracked {
 }
 
 impl Tracked {
-    fn new(entry: Named, mentions: &[Mention]) -> Self {
-        let all = mentions.iter().filter_map(Named::mentioned);
-        let others = all.filter(|other| other.id.list_id == entry.id.list_id && !is_same(other, &entry));
-        Tracked { others: others.collect(), now: entry }
+    fn new(entry: Named, mentions: &Mentions) -> Self {
+        let of_list = mentions.of_list(&entry.id.list_id).iter().map(Named::mentioned);
+        let others = of_list.filter(|other| !is_same(other, &entry)).collect();
+        Tracked { others, now: entry }
     }
 
     /// Finds the entry in the file. Returns `None` while the entry may still be in it and enabled.
-    fn follow(&mut self, mentions: &[Mention]) -> Option<Pause> {
-        let of_list: Vec<(Named, bool)> = mentions
-            .iter()
-            .filter_map(|mention| Some((Named::mentioned(mention)?, mention.disabled)))
-            .filter(|(other, _)| other.id.list_id == self.now.id.list_id)
-            .collect();
-        let unreadable = mentions.iter().any(|mention| mention.id.is_none());
+    fn follow(&mut self, mentions: &Mentions) -> Option<Pause> {
+        let of_list = mentions.of_list(&self.now.id.list_id).iter();
+        let of_list: Vec<(Named, bool)> =
+            of_list.map(|mention| (Named::mentioned(mention), mention.disabled)).collect();
+        let unreadable = mentions.unreadable;
         let (candidates, certain) = self.candidates(&of_list);
         if candidates.is_empty() {
             return (!unreadable).then_some(Pause::Removed);
@@ -167,14 +170,14 @@ mod tests {
     use super::*;
     use crate::state::{schema, vocabulary::SAMPLE};
 
-    fn mentions(text: &str) -> Vec<Mention> {
+    fn mentions(text: &str) -> Mentions {
         schema::read(text, &SAMPLE).unwrap().mentions
     }
 
     /// Follows the first entry of the first text through the other texts. Returns the result for each.
     fn found(texts: &[&str]) -> Vec<Option<Pause>> {
         let first = mentions(texts[0]);
-        let mut tracked = Tracked::new(Named::mentioned(&first[0]).unwrap(), &first);
+        let mut tracked = Tracked::new(Named::mentioned(&first.of_list("a")[0]), &first);
         texts[1..].iter().map(|text| tracked.follow(&mentions(text))).collect()
     }
 

@@ -2,7 +2,14 @@
 
 use std::{cmp::Reverse, path::Path};
 
-use super::{pauses::Pause, schedule::due::Due};
+use super::{
+    pauses::Pause,
+    schedule::{
+        due::Due,
+        places::{LOADS, RUNS},
+        slots::Slot,
+    },
+};
 use crate::{
     base::{
         counts::Counts,
@@ -38,6 +45,37 @@ pub fn due(entry: &Entry, due: Due) -> String {
             log_format(since)
         ),
     }
+}
+
+/// Says why an entry can't start, whether it is due or not; `None` if it has had the only run that `go --once`
+/// gives it.
+pub fn not_free(entry: &Entry, slot: &Slot) -> Option<String> {
+    let list = &entry.id.list_id;
+    Some(match slot {
+        Slot::Free => format!("list {list:?} is paused (`enabled` is false)."),
+        Slot::Running => format!("list {list:?} is running."),
+        Slot::Waiting if entry.alone => {
+            format!(
+                "list {list:?} is running with its previous settings; the change applies from the next run."
+            )
+        }
+        Slot::Waiting => format!(
+            "list {list:?} (entry at {}) waits until the run of another entry of the list has ended.",
+            entry.place
+        ),
+        Slot::Resting { left } => {
+            let seconds = left.as_secs_f64().ceil();
+            format!("list {list:?}: the last run failed; the next attempt starts in {seconds} s.")
+        }
+        Slot::Settled => return None,
+    })
+}
+
+/// Says how many due lists wait for the end of other runs.
+pub fn no_room(lists: usize) -> String {
+    let wait =
+        if lists == 1 { "1 list is due and waits".into() } else { format!("{lists} lists are due and wait") };
+    format!("{wait} for the end of other runs: at most {RUNS} runs are active, {LOADS} of them full loads.")
 }
 
 /// Warns that a run ignores `start_offset`.
@@ -239,6 +277,24 @@ fn grouped(number: u64) -> String {
         if comma { format!(",{digit}") } else { digit.to_string() }
     });
     places.collect()
+}
+
+/// Names lists for a message: at most three, and the number of the others.
+pub fn lists<'a>(lists: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const NAMED: usize = 3;
+    let (count, more) = (lists.len(), lists.len().saturating_sub(NAMED));
+    let names: Vec<String> = lists.take(NAMED).map(|list| format!("{list:?}")).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("list{} {}{more}", if count == 1 { "" } else { "s" }, names.join(", "))
+}
+
+/// Reports that results could not be written yet.
+pub fn kept(results: usize) -> String {
+    let what = match results {
+        1 => "the result of the run is kept; importer writes it".into(),
+        _ => format!("the results of {results} runs are kept; importer writes them"),
+    };
+    format!("{what} as soon as the state file is usable.")
 }
 
 /// Reports that the result of a run is in the state file.

@@ -1,11 +1,8 @@
-//! Starts the due entries and handles the results of their runs.
+//! Starts runs and handles their results.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use log::{Level, error, info, log, warn};
 use tokio::{
     task::{self, JoinError},
@@ -13,96 +10,29 @@ use tokio::{
 };
 
 use super::{
-    Controller, Mode, OpenRequest, Poll, Ran, fingerprint,
+    Controller, Mode, Open, OpenRequest, Ran, fingerprint, former,
     pauses::{Named, Pause},
     report,
-    schedule::{
-        due::{self, Due},
-        slots::Slot,
-        turns::Turns,
-    },
+    saver::Finished,
+    schedule::{due::Due, places::Kind},
 };
 use crate::{
-    base::fault::Fault,
+    base::{fault::Fault, identity::DeliveryId},
     engine::{
-        plan::{Ended, Outcome, Pipeline, Plan},
+        plan::{self, Ended, Pipeline, Plan},
         run,
     },
     state::{
-        Edit, Entry, RunStamp,
-        document::Overruled,
+        Applied, Edit, Entry, RunStamp, Unfit,
+        document::{Outcome, Overruled},
         folders::Folders,
         identity::EntryId,
         model::{FirstLoad, FullLoad, Remember},
     },
-    store::{
-        checkpoint::Checkpoint,
-        former,
-        records::{self, Databases, Records},
-    },
+    store::records::{Databases, Records},
 };
 
 impl Controller {
-    /// Checks all entries and starts those that are due and free.
-    pub(super) fn consider(&mut self, look: Poll) {
-        if self.stop.is_cancelled() {
-            return;
-        }
-        self.end_paused();
-        let now = Instant::now();
-        (self.considered, self.looked) = (now, self.clock.now());
-        for entry in self.file.entries() {
-            let list = &entry.id.list_id;
-            match self.slots.of(&entry.id, now) {
-                Slot::Free if entry.enabled && self.has_turn(&entry) => self.decide(entry, look),
-                Slot::Free if look == Poll::Regular => {
-                    info!("list {list:?} is paused (`enabled` is false).")
-                }
-                Slot::Running if look == Poll::Regular => info!("list {list:?} is running."),
-                Slot::Waiting if look == Poll::Regular && entry.alone => {
-                    info!(
-                        "list {list:?} is running with its previous settings; the change applies from the next run."
-                    );
-                }
-                Slot::Waiting if look == Poll::Regular => {
-                    info!(
-                        "list {list:?} (entry at {}) waits until the run of another entry of the list has ended.",
-                        entry.place
-                    );
-                }
-                Slot::Resting { left } if look == Poll::Regular => {
-                    let seconds = left.as_secs_f64().ceil();
-                    info!("list {list:?}: the last run failed; the next attempt starts in {seconds} s.");
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Stops the runs whose entries are paused or removed in the state file as last read.
-    fn end_paused(&mut self) {
-        for (list, pause) in self.pauses.follow(self.file.mentions(), Instant::now()) {
-            info!("{}", report::pausing(&list, pause));
-        }
-    }
-
-    /// Returns whether the entry may start: with `go --once`, only lists that were enabled at its start may.
-    pub(super) fn has_turn(&self, entry: &Entry) -> bool {
-        self.mode == Mode::Loop || self.once.is_empty() || self.once.contains(&entry.id.list_id)
-    }
-
-    /// Returns when the next of the free entries is due, or `None` if none is or the mode is [`Mode::Once`].
-    pub(super) fn next_turn(&self) -> Option<Instant> {
-        if self.mode == Mode::Once {
-            return None;
-        }
-        let (now, instant) = (self.clock.now(), Instant::now());
-        let free = |entry: &&Entry| entry.enabled && self.slots.of(&entry.id, instant) == Slot::Free;
-        let entries = self.file.entries();
-        let due = entries.iter().filter(free).filter_map(|entry| self.turns.due_at(entry, now));
-        Turns::next(due, self.looked, now).map(|left| instant + left)
-    }
-
     /// Returns the log level for a run. A run without changes (`nothing`) of an entry that runs more than
     /// once a minute is logged at `debug`, unless an operator asked for it: with `go --once` or a missing
     /// timestamp.
@@ -111,59 +41,10 @@ impl Controller {
         if nothing && !asked && entry.every < OFTEN { Level::Debug } else { Level::Info }
     }
 
-    /// Starts the entry if it is due, and logs why it runs or does not run.
-    fn decide(&mut self, entry: Entry, look: Poll) {
-        let from = self.turns.since(&entry, self.clock.now());
-        let due = due::decide(entry.latest_timestamp, from, entry.every, self.clock.now());
-        let told = report::due(&entry, due);
-        match due {
-            Due::UpToDate { .. } if look == Poll::Regular => info!("{told}"),
-            Due::UpToDate { .. } => {}
-            Due::Future { .. } if look == Poll::After => {}
-            Due::Future { .. } => {
-                error!("{}: {told}", self.file.path().display());
-                self.failed = true;
-                self.settle(entry.id);
-            }
-            Due::Full if self.waits_for_a_person(&entry) => {
-                if look == Poll::Regular || self.mode == Mode::Once {
-                    warn!("{}", report::first_load_waits(&entry));
-                }
-                if self.mode == Mode::Once {
-                    self.failed = true;
-                    self.settle(entry.id);
-                }
-            }
-            Due::Full => self.start(entry, None, &told),
-            Due::Incremental { since } => self.start(entry, Some(since), &told),
-        }
-    }
-
-    /// Returns whether the first load of the entry waits until a person confirms it. A load is a first load
-    /// if the delivery has no ledger, which a run writes before its first delivery, and the entry has no
-    /// checkpoint.
-    fn waits_for_a_person(&self, entry: &Entry) -> bool {
-        let folders = self.file.folders();
-        if entry.first_load != FirstLoad::Ask || Checkpoint::path(&folders.entry(entry)).exists() {
-            return false;
-        }
-        let pipeline = (self.open)(OpenRequest { entry, urgent: false });
-        pipeline.is_ok_and(|pipeline| {
-            let is_former = former::exists(&folders.list(entry));
-            !is_former && !records::exists(&records_folder(entry, &pipeline, &folders))
-        })
-    }
-
-    /// With `go --once`, lets the entry not run again.
-    fn settle(&mut self, id: EntryId) {
-        if self.mode == Mode::Once {
-            self.slots.settle(id);
-        }
-    }
-
-    /// Starts a run of the entry: a full load if `since` is `None`. Logs `told`, the reason of the run.
-    fn start(&mut self, entry: Entry, since: Option<DateTime<Utc>>, told: &str) {
-        log!(self.level(&entry, true), "{told}");
+    /// Starts a run of the entry: a full load, or an incremental sync if that is `due`. Logs the reason.
+    pub(super) fn start(&mut self, entry: Entry, due: Due) {
+        log!(self.level(&entry, true), "{}", report::due(&entry, due));
+        let since = if let Due::Incremental { since } = due { Some(since) } else { None };
         self.settle(entry.id.clone());
         let pipeline = match (self.open)(OpenRequest { entry: &entry, urgent: since.is_some() }) {
             Ok(pipeline) => pipeline,
@@ -178,6 +59,7 @@ impl Controller {
             warn!("{}", report::offset_ignored(&entry, &pipeline));
         }
         let folders = self.file.folders();
+        let siblings = siblings(&entry, &pipeline.delivery, self.file.all_read(), self.open.as_ref());
         let plan = Plan {
             list_id: entry.id.list_id.clone(),
             since,
@@ -185,14 +67,15 @@ impl Controller {
             start_offset: entry.start_offset,
             items_per_request: entry.items_per_request,
             worker_count: entry.worker_count,
-            folder: folders.entry(&entry),
-            list_folder: folders.list(&entry),
-            dead_letter: folders.dead_letter(&entry),
-            run_fingerprint: fingerprint::run_fingerprint(&entry),
+            entry: entry.folder.clone(),
+            folder: folders.entry(&pipeline.delivery, &entry.folder),
+            delivery_folder: folders.delivery(&pipeline.delivery),
+            dead_letter: folders.dead_letter(&pipeline.delivery),
+            run_fingerprint: fingerprint::run_fingerprint(&entry, &pipeline.references),
             delivered_before: entry.delivered_before,
             reads_archived: entry.policy.reads_archived() && pipeline.source.archives(),
-            alone: entry.alone,
-            past: fingerprint::past(&entry, self.file.all_read(), &folders),
+            former: Some(former::of(&entry, &pipeline, self.file.all_read(), siblings.as_deref(), &folders)),
+            siblings,
             consent_scope: fingerprint::consent_scope(&entry, &pipeline),
             allow_mass_change: entry.allow_mass_change,
             records: records(&entry, &pipeline, &folders, &self.databases),
@@ -200,35 +83,35 @@ impl Controller {
             taken: self.late.begins(&pipeline),
             confirm: self.confirm.clone().filter(|_| entry.first_load != FirstLoad::Confirmed),
         };
-        let (stop, id) = (self.stop.child_token(), entry.id.clone());
+        let (stop, id, list) = (self.stop.child_token(), entry.id.clone(), entry.list.clone());
         let (ended, named) = (stop.clone(), Named::of(&entry));
         let task = self.jobs.spawn(async move {
             let ended = run::run(&pipeline, &plan, &ended).await;
-            (entry, pipeline.retry, ended)
+            (entry, pipeline.delivery, pipeline.retry, ended)
         });
-        self.slots.run(task.id(), id);
-        self.pauses.begin(task, stop, named, self.file.mentions());
+        self.slots.run(task.id(), id, list);
+        self.places.begin(task.id(), if since.is_some() { Kind::Sync } else { Kind::FullLoad });
+        self.pauses.begin(task, stop, named, &self.file.snapshot().mentions);
     }
 
-    /// Handles the end of a run, then starts the entries that waited for it.
-    ///
-    /// # Errors
-    ///
-    /// With [`Mode::Once`]: the result can't be written to the state file.
-    pub(super) async fn ended(&mut self, ran: Result<(task::Id, Ran), JoinError>) -> Result<(), Fault> {
+    /// Handles the end of a run. Its result, if it finished, goes to the saver.
+    pub(super) fn ended(&mut self, ran: Result<(task::Id, Ran), JoinError>) {
         let task = ran.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
+        self.places.end(task);
         let pause = self.pauses.ended(task);
         match ran {
-            Ok((_, (entry, _, Ok(Ended::Finished(outcome))))) => self.save(task, entry, outcome).await?,
-            Ok((_, (entry, _, Ok(Ended::Stopped(counts))))) => {
+            Ok((_, (entry, delivery, _, Ok(Ended::Finished(outcome))))) => {
+                self.save(task, entry, &delivery, outcome);
+            }
+            Ok((_, (entry, _, _, Ok(Ended::Stopped(counts))))) => {
                 self.give_back(task, pause);
                 info!("{}", report::stopped(&entry, &counts, pause));
             }
-            Ok((_, (entry, _, Err(fault)))) if let Some(pause) = pause => {
+            Ok((_, (entry, _, _, Err(fault)))) if let Some(pause) = pause => {
                 self.give_back(task, Some(pause));
                 warn!("{}", report::failed_at_pause(&entry, pause, &fault));
             }
-            Ok((_, (entry, retry, Err(fault)))) => {
+            Ok((_, (entry, _, retry, Err(fault)))) => {
                 self.fail(task, &fault.to_string(), (!retry).then_some(entry.every));
             }
             // The panic hook has printed the cause. A run that was aborted after a stop is not a failure.
@@ -241,8 +124,6 @@ impl Controller {
                 }
             }
         }
-        self.consider(Poll::After);
-        Ok(())
     }
 
     /// Frees the list of a run that did not finish. A paused entry may continue, with `go --once` too.
@@ -274,11 +155,12 @@ impl Controller {
         }
     }
 
-    /// Logs the outcome of a finished run, puts its result into the journal and writes it to the state file.
-    async fn save(&mut self, task: task::Id, entry: Entry, outcome: Outcome) -> Result<(), Fault> {
+    /// Logs the outcome of a finished run and passes its result to the saver. The list stays taken until the
+    /// result is written or overruled by an edit.
+    fn save(&mut self, task: task::Id, entry: Entry, delivery: &DeliveryId, outcome: plan::Outcome) {
         let level = self.level(&entry, outcome.counts.brought_nothing());
         log!(level, "{}", report::finished(&entry, &outcome));
-        let (counts, dead_letter) = (&outcome.counts, self.file.folders().dead_letter(&entry));
+        let (counts, dead_letter) = (&outcome.counts, self.file.folders().dead_letter(delivery));
         let mut warnings: Vec<String> =
             outcome.unknown.iter().map(|unknown| report::unknown(&entry, unknown)).collect();
         warnings.extend(report::totals_wrong(&entry, counts));
@@ -298,55 +180,56 @@ impl Controller {
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
             total_updates: outcome.counts.sent,
         };
-        let folder = self.file.folders().entry(&entry);
+        let folder = self.file.folders().entry(delivery, &entry.folder);
         let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
-        // The checkpoint is needed until the journal has the result: a crash before that would lose the run.
-        match self.file.wish(&edit).await {
-            Ok(()) => drop_checkpoint(&folder).await,
-            Err(fault) => warn!("list {:?}: {fault}", edit.entry.list_id),
-        }
-        let held = self.file.unwritten.len();
-        self.write(task, edit, level).await?;
-        if self.file.unwritten.len() == held {
-            // The state file has the result now, also if the write to the journal failed.
-            drop_checkpoint(&folder).await;
-        }
-        Ok(())
+        self.saver.add(Finished { task, edit, folder, level });
     }
 
-    /// Writes the result of a run to the state file. The list stays taken until the result is written or
-    /// overruled by an edit; if the write fails, a later check repeats it.
+    /// Handles the end of a write of results. Those that could not be written are written by a later check.
     ///
     /// # Errors
     ///
-    /// With [`Mode::Once`]: the state file can't be written. The result stays in the journal.
-    pub(super) async fn write(&mut self, task: task::Id, edit: Edit, level: Level) -> Result<(), Fault> {
-        let list = &edit.entry.list_id;
-        match self.file.write(&edit).await {
-            Ok(overruled) => {
-                match overruled {
-                    None => log!(level, "{}", report::written(&edit)),
-                    Some(Overruled::ByHand) => warn!("{}", report::overruled_by_hand(list)),
-                    Some(Overruled::NoSuchEntry) => warn!("{}", report::entry_gone(list)),
-                }
-                self.slots.free(task);
-                self.slots.recovered(&edit.entry);
-                self.turns.ended(&edit.entry, edit.stamp.latest_timestamp, self.clock.now());
-                self.written = Some(Instant::now());
-            }
-            Err(fault) => {
-                error!("list {list:?}: {fault}");
-                info!(
-                    "the result of the run is kept; importer writes it as soon as the state file is usable."
-                );
-                self.failed = true;
-                self.file.unwritten.push((task, edit));
-                if self.mode == Mode::Once {
-                    return Err(fault);
+    /// With [`Mode::Once`]: a result can't be written. It stays in the journal.
+    pub(super) fn written(
+        &mut self,
+        results: Vec<Finished>,
+        applied: Result<Applied, Fault>,
+    ) -> Result<(), Fault> {
+        let applied = match applied {
+            Ok(applied) => applied,
+            Err(fault) => return self.unwritten(results, fault),
+        };
+        let mut failed = Ok(());
+        for (finished, outcome) in results.into_iter().zip(&applied.outcomes) {
+            let list = &finished.edit.entry.list_id;
+            match outcome {
+                Outcome::Stamped => log!(finished.level, "{}", report::written(&finished.edit)),
+                Outcome::Overruled(Overruled::ByHand) => warn!("{}", report::overruled_by_hand(list)),
+                Outcome::Overruled(Overruled::NoSuchEntry) => warn!("{}", report::entry_gone(list)),
+                Outcome::Failed(finding) => {
+                    let fault = finding.fault(self.file.path());
+                    failed = failed.and(self.unwritten(vec![finished], fault));
+                    continue;
                 }
             }
+            self.slots.free(finished.task);
+            self.slots.recovered(&finished.edit.entry);
+            let stamp = finished.edit.stamp.latest_timestamp;
+            self.turns.ended(&finished.edit.entry, stamp, self.clock.now());
         }
-        Ok(())
+        self.last_write = Some(Instant::now());
+        self.file.written(applied);
+        failed
+    }
+
+    /// Keeps results that could not be written.
+    fn unwritten(&mut self, results: Vec<Finished>, fault: Fault) -> Result<(), Fault> {
+        let lists = results.iter().map(|finished| finished.edit.entry.list_id.as_str());
+        error!("{}: {fault}", report::lists(lists));
+        info!("{}", report::kept(results.len()));
+        self.failed = true;
+        results.into_iter().for_each(|finished| self.saver.keep(finished));
+        if self.mode == Mode::Once { Err(fault) } else { Ok(()) }
     }
 }
 
@@ -354,16 +237,11 @@ impl Controller {
 const OFTEN: TimeDelta = TimeDelta::seconds(60);
 
 /// Returns the records of the entry's delivery: its ledger, and its delivery cache, which is on by default for
-/// sources that are read whole in every run. The entries of a list that use the same sink share them.
+/// sources that are read whole in every run. The entries with this delivery share them.
 pub fn records(entry: &Entry, pipeline: &Pipeline, folders: &Folders, databases: &Arc<Databases>) -> Records {
-    let folder = records_folder(entry, pipeline, folders);
+    let folder = folders.delivery(&pipeline.delivery);
     let (version, expire) = (pipeline.mapping.version(), expire(entry, pipeline));
     Records::new(databases, &folder, &pipeline.held_by, version, expire)
-}
-
-/// Returns the folder of the records of the entry's delivery.
-pub fn records_folder(entry: &Entry, pipeline: &Pipeline, folders: &Folders) -> PathBuf {
-    folders.list(entry).join(&pipeline.delivery)
 }
 
 /// Returns whether the delivery cache of the entry is on.
@@ -380,15 +258,28 @@ fn expire(entry: &Entry, pipeline: &Pipeline) -> Option<TimeDelta> {
     }
 }
 
-/// Removes the checkpoint of a run whose result is saved. Logs a warning if that fails.
-async fn drop_checkpoint(folder: &Path) {
-    if let Err(fault) = Checkpoint::discard(folder).await {
-        warn!("{fault}");
-    }
+/// Returns the folder names of the entries that have the same delivery as `entry`, its own included; `None` if an
+/// entry can't be read or opened, so that its delivery is unknown. `all`: the entries of the state file, or `None`.
+pub fn siblings(
+    entry: &Entry,
+    delivery: &DeliveryId,
+    all: Option<&[Entry]>,
+    open: &Open,
+) -> Option<Vec<String>> {
+    let of_list = all?.iter().filter(|other| other.list == entry.list);
+    let opened: Result<Vec<_>, Unfit> = of_list
+        .map(|other| Ok((other, open(OpenRequest { entry: other, urgent: false })?.delivery)))
+        .collect();
+    let same = opened.ok()?.into_iter().filter(|(_, other)| other == delivery);
+    Some(same.map(|(other, _)| other.folder.clone()).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use chrono::DateTime;
+
     use super::*;
     use crate::{
         base::counts::Counts,
@@ -420,7 +311,7 @@ mod tests {
     #[test]
     fn rejected_records_are_replayed_or_loaded_again() {
         let entry = schema::read(r#"[{"list_id": "a"}]"#, &SAMPLE).unwrap().entries.remove(0);
-        let mut outcome = Outcome {
+        let mut outcome = plan::Outcome {
             until: DateTime::UNIX_EPOCH,
             elapsed: std::time::Duration::ZERO,
             counts: Counts::default(),

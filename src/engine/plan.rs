@@ -13,14 +13,11 @@ use super::{
     confirm::Confirm,
 };
 use crate::{
-    base::{clock::Clock, counts::Counts, fault::Fault},
+    base::{clock::Clock, counts::Counts, fault::Fault, identity::DeliveryId},
     mapping::Mapping,
     sink::{Sink, SinkSpec},
     source::{Lookup, OffsetPaging, Paging, Scope, Source},
-    store::{
-        migrate::{self, Past, Place},
-        records::Records,
-    },
+    store::{migrate::Former, records::Records},
 };
 
 /// The source, the mapping and the sink of one list.
@@ -36,8 +33,10 @@ pub struct Pipeline {
     pub retry: bool,
     /// Digest of the settings that identify the sink and its account.
     pub held_by: String,
-    /// Digest of the sink's type and address. Another key of the same account does not change it.
-    pub delivery: String,
+    /// The list and its sink.
+    pub delivery: DeliveryId,
+    /// Digest of what the entry's settings refer to outside the state file; empty if they refer to nothing.
+    pub references: String,
 }
 
 impl Pipeline {
@@ -129,11 +128,13 @@ pub struct Plan {
     pub items_per_request: usize,
     /// Pages read at the same time; at least 1.
     pub worker_count: usize,
+    /// Name that distinguishes the entry from the others of its list.
+    pub entry: String,
     /// Folder of the entry's checkpoint.
     pub folder: PathBuf,
-    /// Folder of the list's holds. The entries of a list share it, since they run one after the other.
-    pub list_folder: PathBuf,
-    /// File of the list's dead letters.
+    /// Folder of the delivery. Its entries share it, since the runs of a list take place one after the other.
+    pub delivery_folder: PathBuf,
+    /// File of the delivery's dead letters.
     pub dead_letter: PathBuf,
     /// Everything that the result depends on, as text: a run does not resume a checkpoint with another
     /// origin.
@@ -142,10 +143,11 @@ pub struct Plan {
     pub delivered_before: bool,
     /// Whether the archived listing is read at all.
     pub reads_archived: bool,
-    /// Whether the list has no other entry.
-    pub alone: bool,
-    /// Folders and names in which older versions of importer may have stored the entry's files.
-    pub past: Past,
+    /// Names of the entries that have this delivery, this one included; `None` if an entry of the state file
+    /// can't be read.
+    pub siblings: Option<Vec<String>>,
+    /// Where version 0.1 kept the files of the delivery; `None`: nowhere.
+    pub former: Option<Former>,
     /// Consent scope in which the opt-outs of full loads are compared: the delivery and the entry's consent
     /// settings.
     pub consent_scope: String,
@@ -162,15 +164,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Returns where the entry's files are.
-    pub fn place(&self) -> Place<'_> {
-        let Plan { folder, list_folder, dead_letter, run_fingerprint, .. } = self;
-        Place { folder, list_folder, dead_letter, run_fingerprint }
-    }
-
-    /// Returns the name that distinguishes the entry from the others of its list.
-    pub fn entry(&self) -> String {
-        migrate::name(&self.folder)
+    /// Returns whether no other entry has this delivery.
+    pub fn is_alone(&self) -> bool {
+        self.siblings.as_ref().is_some_and(|siblings| siblings.len() == 1)
     }
 }
 

@@ -26,7 +26,6 @@ use crate::{
     sink::{Deletions, Settles},
     store::{
         dead_letter::{self, DeadLetter},
-        former,
         progress::{Row, UNTIMED},
         records::{Delivered as Settled, Records, Summary},
         seen::{Seen, record_key},
@@ -39,13 +38,9 @@ const AT_ONCE: usize = 8;
 /// The dead letters to replay.
 pub struct Letters {
     pub file: PathBuf,
-    /// Folder of the list, in which an older version may have left its records.
-    pub list_folder: PathBuf,
-    /// The entry whose dead letters are replayed, and all entries of the list.
+    /// The entry whose dead letters are replayed, and all entries with its delivery.
     pub entry: String,
     pub entries: Vec<String>,
-    /// Older names of the entries, each with the current one.
-    pub renamed: Vec<(String, String)>,
     /// The ledger of the delivery, and the cache of what the sink has accepted, if the entry uses one.
     pub records: Records,
     /// Whether to send nothing and write nothing.
@@ -81,13 +76,9 @@ pub async fn run(pipeline: &Pipeline, letters: &Letters) -> Result<Replayed, Fau
     pipeline.lookup()?;
     let summary = match letters.dry_run {
         true => letters.records.summary().await?,
-        false => {
-            former::take_over(&letters.list_folder, &letters.records).await?;
-            letters.records.begin().await?
-        }
+        false => letters.records.begin().await?,
     };
     if !letters.dry_run {
-        dead_letter::rename(&letters.file, letters.renamed.clone()).await?;
         dead_letter::adopt(&letters.file, &letters.entries).await?;
     }
     let (read, unreadable) = dead_letter::read(&letters.file).await?;
@@ -147,8 +138,8 @@ struct ReplayTarget {
 fn wanted(read: Vec<DeadLetter>, letters: &Letters) -> BTreeMap<String, ReplayTarget> {
     let mut wanted: BTreeMap<String, ReplayTarget> = BTreeMap::new();
     for letter in read {
-        let entry = dead_letter::name_of(&letter, &letters.renamed);
-        if entry == letters.entry || !letters.entries.iter().any(|known| known == entry) {
+        let entry = &letter.entry;
+        if *entry == letters.entry || !letters.entries.contains(entry) {
             let known = wanted.entry(letter.key).or_default();
             known.changed = known.changed.max(letter.changed);
             known.opts_out |= letter.opts_out;

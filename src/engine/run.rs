@@ -5,6 +5,7 @@
 
 mod after;
 mod before;
+mod leftovers;
 mod positions;
 
 use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::{
     source::{Paging, Scope},
     store::{
         checkpoint::{Checkpoint, Header, Line},
-        former, hold, migrate,
+        hold, migrate,
         records::Summary,
         seen::Seen,
     },
@@ -43,11 +44,12 @@ const CATCH_UPS: u32 = 3;
 /// nothing explains, or clocks that contradict each other.
 pub async fn run(pipeline: &Pipeline, plan: &Plan, stop: &CancellationToken) -> Result<Ended, Fault> {
     pipeline.check()?;
-    let (entry, entries) = (plan.entry(), plan.past.names());
-    let allowed = plan.allow_mass_change.then_some(entry.as_str());
-    hold::check(&plan.list_folder, &pipeline.delivery, &plan.list_id, allowed, entries.as_deref()).await?;
-    migrate::take_over(plan.place(), &plan.past).await?;
-    former::take_over(&plan.list_folder, &plan.records).await?;
+    let allowed = plan.allow_mass_change.then_some(plan.entry.as_str());
+    if let Some(former) = &plan.former {
+        migrate::take_over(former).await?;
+    }
+    hold::check(&plan.delivery_folder, &plan.list_id, allowed, plan.siblings.as_deref()).await?;
+    leftovers::tidy(plan).await?;
     let known = plan.records.begin().await?;
     let (checkpoint, left) = Checkpoint::open(&plan.folder, &plan.run_fingerprint).await?;
     let run = Run { pipeline, plan, stop, checkpoint, known, noticed: Noticed::default() };
@@ -169,7 +171,7 @@ impl Run<'_> {
             positions::keep(plan, pass.positions()).await?;
         }
         // Entries of one list may read different parts of it.
-        done.counts.unlisted += if pipeline.reads_all() && plan.alone { unlisted } else { 0 };
+        done.counts.unlisted += if pipeline.reads_all() && plan.is_alone() { unlisted } else { 0 };
         if has_caught_up(pipeline, plan, &kind, &header, &done) {
             return Ok(Step::End(self.finished(done)));
         }

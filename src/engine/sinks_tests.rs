@@ -528,10 +528,8 @@ fn a_replay_settles_nothing_before_the_close() {
             let pipeline = support::pipeline(Known(store.list), Copies(1), store.clone(), store.list);
             let letters = replay::Letters {
                 file: file.clone(),
-                list_folder: folder.path().to_owned(),
                 entry: "e".into(),
                 entries: vec!["e".into()],
-                renamed: vec![],
                 records: support::records(folder.path(), None),
                 dry_run: false,
             };

@@ -449,7 +449,7 @@ fn assert_in_order(store: &StreamStore, told: &str) {
 
 /// Checks that the sink has accepted all events up to the stored positions, and returns these.
 async fn assert_settled(store: &StreamStore, folder: &Path, told: &str) -> Option<Positions> {
-    let positions = position::load(folder).await.unwrap()?;
+    let positions = position::load(folder).await.unwrap()?.shards;
     let shards = store.list.shards.lock().unwrap();
     for (id, position) in &positions {
         let log = &shards[id];
@@ -521,7 +521,7 @@ fn runs_of_a_stream_that_fail_anywhere_leave_the_positions_and_in_the_end_every_
             let mut random = Rng::with_seed(seed);
             for attempt in 0..15 {
                 let told = format!("seed {seed}, attempt {attempt}");
-                let before = position::load(entry.path()).await.unwrap();
+                let before = position::load(entry.path()).await.unwrap().map(|stored| stored.shards);
                 let polls = if random.bool() { random.usize(..80) } else { usize::MAX };
                 let plan = entry.plan(random.usize(1..12), random.usize(1..5));
                 let ended = entry.run(&stream_pipeline(&store), &plan, polls).await;
@@ -577,7 +577,7 @@ fn a_load_of_a_stream_keeps_the_dead_letters_of_unreadable_records_that_it_did_n
         let plan = entry.plan(100, 3);
         let letter = DeadLetter {
             key: "unreadable-1".into(),
-            entry: plan.entry(),
+            entry: plan.entry.clone(),
             reason: "unreadable: no id".into(),
             request_id: None,
             time: String::new(),
@@ -615,7 +615,7 @@ fn a_closed_shard_is_not_read_again_even_if_a_listing_has_left_it_out() {
         let closed = shards.iter().find(|(_, log)| log.closed).unwrap().0.clone();
         read_out(&mut entry, &mut store).await;
         assert_every_event(&store, "split");
-        assert_eq!(position::load(entry.path()).await.unwrap().unwrap()[&closed], Position::Closed);
+        assert_eq!(position::load(entry.path()).await.unwrap().unwrap().shards[&closed], Position::Closed);
         let reads = |shard: &str| stream.reads.lock().unwrap().iter().filter(|read| *read == shard).count();
         let before = reads(&closed);
         entry.finish(&stream_pipeline(&store), &entry.plan(5, 2)).await;
@@ -674,6 +674,33 @@ fn positions_that_cannot_be_read_or_written_fail_the_run_and_name_the_file() {
         files::replace(&entry.path().join("positions.json"), b"{").unwrap();
         let fault = entry.run(&pipeline, &entry.plan(5, 2), usize::MAX).await.unwrap().unwrap_err();
         assert!(fault.to_string().contains("contains no positions"), "{fault}");
+    });
+}
+
+#[test]
+fn two_entries_never_share_the_positions_in_a_stream_but_an_edited_entry_keeps_its_own() {
+    runtime().block_on(async {
+        let (mut entry, stream) = (Entry::new(), Stream::new(5, 0.0));
+        let store = stream_store(&stream, 5, 0.0);
+        let pipeline = stream_pipeline(&store);
+        let of = |entry: &Entry, name: &str, all: Option<&[&str]>| Plan {
+            entry: name.into(),
+            siblings: all.map(|all| all.iter().map(|name| (*name).to_owned()).collect()),
+            ..entry.plan(5, 2)
+        };
+        entry.finish(&pipeline, &of(&entry, "a", Some(&["a", "b"]))).await;
+        let sent = store.times().len();
+        for since in [None, entry.since] {
+            entry.since = since;
+            for all in [Some(&["a", "b"][..]), None] {
+                let run = entry.run(&pipeline, &of(&entry, "b", all), usize::MAX).await;
+                let fault = run.unwrap().unwrap_err().to_string();
+                assert!(fault.contains("another entry reads this stream into the same sink"), "{fault}");
+            }
+        }
+        (0..4).for_each(|_| stream.add());
+        let run = entry.finish(&pipeline, &of(&entry, "edited", Some(&["edited"]))).await;
+        assert_eq!((run.counts.sent, store.times().len()), (4, sent + 4));
     });
 }
 

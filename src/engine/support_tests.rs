@@ -32,6 +32,7 @@ use crate::{
     base::{
         clock::Clock,
         fault::Fault,
+        identity::{DeliveryId, ListId},
         record::{Mapped, Outgoing, Payload, Record},
         secret::Secret,
         time,
@@ -40,10 +41,7 @@ use crate::{
     mapping::Mapping,
     sink::{Delivery, Prepared, Rejection, Settles, Sink, SinkSpec},
     source::{CursorPaging, Paging, Source},
-    store::{
-        migrate::Past,
-        records::{Databases, Records},
-    },
+    store::records::{Databases, Records},
 };
 
 pub const ROWS: u64 = 150;
@@ -412,14 +410,15 @@ pub fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         start_offset: 0,
         items_per_request: size,
         worker_count: workers,
+        entry: "e".into(),
         folder: folder.to_owned(),
-        list_folder: folder.to_owned(),
+        delivery_folder: folder.to_owned(),
         dead_letter: folder.join("dead.ndjson"),
         run_fingerprint: "null".into(),
         delivered_before: false,
         reads_archived: true,
-        alone: true,
-        past: Past::default(),
+        siblings: Some(vec!["e".into()]),
+        former: None,
         consent_scope: String::new(),
         allow_mass_change: false,
         records: records(folder, None),
@@ -442,6 +441,7 @@ pub fn pipeline(
     sink: impl Sink + 'static,
     clock: impl Clock + 'static,
 ) -> Pipeline {
+    let list = ListId { source: "rows".into(), account: None, id: "l".into() };
     Pipeline {
         source: Box::new(source),
         mapping: Box::new(mapping),
@@ -450,7 +450,8 @@ pub fn pipeline(
         clock: Arc::new(clock),
         retry: true,
         held_by: String::new(),
-        delivery: "d".into(),
+        delivery: DeliveryId::new(list, "store", None, "d"),
+        references: String::new(),
     }
 }
 

@@ -4,7 +4,10 @@ use super::Mapping;
 use crate::base::{
     adapter::{Chosen, NoSettings},
     record::{Mapped, Outgoing, Record},
+    spec::{Makes, Spec},
 };
+
+pub const SPEC: Spec = Spec { makes: Makes::Same, ..Spec::new("as_is", "The record, unchanged.") };
 
 /// Mapping that passes records on unchanged.
 pub struct AsIs;

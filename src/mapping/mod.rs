@@ -16,37 +16,43 @@ use self::{
 };
 use crate::base::{
     adapter::Chosen,
-    consent::{Consent, Policy},
+    consent::Policy,
     declared::{Declared, Values},
     record::{Mapped, Record},
-    spec::Catalog,
+    spec::{Catalog, Kind, Makes, Setting, Spec},
 };
 
-/// The types of mappings.
-pub const TYPES: [&str; 4] = [CONTACT, PLAIN, "fields", "jq"];
-/// Default of an entry that names neither a mapping nor a source.
-pub const CONTACT: &str = "ometria_contact";
-/// Default of an entry that names a source other than the default one.
-pub const PLAIN: &str = "as_is";
+/// Default of an entry whose source makes nothing that a mapping is made for.
+pub const PLAIN: &str = as_is::SPEC.kind;
 
-/// The mappings, as the reader of the state file needs them.
+/// The types of mappings.
 pub const CATALOG: Catalog = Catalog {
     default: None,
     about: "If absent, ometria_contact for members of Mailchimp, else as_is.",
     common: &[],
-    specs: &[],
+    specs: &[&ometria_contact::SPEC, &as_is::SPEC, &fields::SPEC, &JQ],
 };
+/// A declaration that every build has; only a build with the feature can open the mapping.
+const JQ: Spec = Spec {
+    settings: &[
+        Setting::new("expression", Kind::Text, "The jq expression. Set either this or `file`."),
+        Setting::new(
+            "file",
+            Kind::Text,
+            "File with the expression. A relative path begins in the folder of the state file.",
+        ),
+    ],
+    makes: Makes::Any,
+    ..Spec::new("jq", "The results of a jq expression for the record.")
+};
+
 /// The fields of an entry that belong to a mapping.
 pub const DECLARED: Declared = settings::DECLARED;
 
-/// Returns the mapping of an entry that names none, by the type of its source.
-pub fn default(source: &str) -> &'static str {
-    if source == ometria_contact::SOURCE { CONTACT } else { PLAIN }
-}
-
-/// Returns whether an entry has a setting that applies to contacts only.
-pub fn is_for_contacts(policy: Policy, declared: &Values) -> bool {
-    policy.consent != Consent::default() || settings::ContactSettings::read(policy, declared).is_set()
+/// Returns the mapping of an entry that names none, by what its source makes: the mapping that is made for it.
+pub fn default(source: Makes) -> &'static str {
+    let made = CATALOG.specs.iter().find(|spec| spec.takes.is_some_and(|takes| source == Makes::Only(takes)));
+    made.map_or(PLAIN, |spec| spec.kind)
 }
 
 /// What a mapping needs from its entry.
@@ -67,14 +73,14 @@ pub struct MappingContext<'a> {
 /// with the position of the entry's `mapping`.
 pub fn open(chosen: &Chosen, wanted: &MappingContext) -> Result<Box<dyn Mapping>, String> {
     Ok(match chosen.kind.as_str() {
-        CONTACT => Box::new(OmetriaContact::open(chosen, wanted)?),
-        PLAIN => Box::new(AsIs::open(chosen)?),
-        "fields" => Box::new(Fields::open(chosen)?),
+        kind if kind == ometria_contact::SPEC.kind => Box::new(OmetriaContact::open(chosen, wanted)?),
+        kind if kind == as_is::SPEC.kind => Box::new(AsIs::open(chosen)?),
+        kind if kind == fields::SPEC.kind => Box::new(Fields::open(chosen)?),
         #[cfg(feature = "jq")]
-        "jq" => Box::new(jq::Jq::open(chosen, wanted)?),
+        kind if kind == JQ.kind => Box::new(jq::Jq::open(chosen, wanted)?),
         #[cfg(not(feature = "jq"))]
-        "jq" => return Err(chosen.not_built()),
-        _ => return Err(chosen.unknown(&TYPES)),
+        kind if kind == JQ.kind => return Err(chosen.not_built()),
+        kind => return Err(CATALOG.unknown(kind)),
     })
 }
 

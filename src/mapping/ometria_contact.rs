@@ -27,10 +27,15 @@ use super::{Mapping, MappingContext};
 use crate::base::{
     adapter::{Chosen, NoSettings},
     record::{LeftOut, Mapped, Outgoing, Reason, Record},
+    spec::{Makes, Spec},
 };
 
-/// Type of the source that lists members.
-pub const SOURCE: &str = "mailchimp";
+pub const SPEC: Spec = Spec {
+    takes: Some("members"),
+    makes: Makes::Only("contacts"),
+    fields: &["consent", "collection", "default_country", "marketing_permission", "fields", "properties"],
+    ..Spec::new("ometria_contact", "A contact of Ometria, made of a member of Mailchimp.")
+};
 
 /// Mapping of the members of one list.
 pub struct OmetriaContact {

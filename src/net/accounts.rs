@@ -13,23 +13,34 @@ use super::{
 };
 use crate::base::clock::Clock;
 
-/// The clients of all accounts, by name.
+/// The clients of all accounts, for the entries that use one of them: a clone with another account shares the
+/// clients.
+#[derive(Clone)]
 pub struct AccountClients {
+    /// The settings of the account.
     environment: Environment,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
-    open: Mutex<HashMap<String, Arc<AccountClient>>>,
+    /// The clients by the account and the name of the service.
+    open: Arc<Mutex<HashMap<Key, Arc<AccountClient>>>>,
 }
+
+type Key = (Option<String>, String);
 
 impl AccountClients {
     /// Starts without any client. Sends no request.
     pub fn new(environment: Environment, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
-        AccountClients { environment, transport, clock, open: Mutex::default() }
+        AccountClients { environment, transport, clock, open: Arc::default() }
     }
 
-    /// Returns the client of the account `name`, such as the name of a service, or an address that an entry
-    /// chose. The first call makes it, with the settings that `account` reads from the environment, and warns
-    /// if the address is not https.
+    /// Returns the clients for entries with this account; `None` for the one without a name.
+    pub fn of(&self, account: Option<&str>) -> Self {
+        AccountClients { environment: self.environment.of(account), ..self.clone() }
+    }
+
+    /// Returns the client of the account at `name`, the name of a service, or an address that an entry chose. The
+    /// first call makes it, with the settings that `account` reads from the environment, and warns if the address is
+    /// not https. The name of an account is added to that of its service.
     ///
     /// # Errors
     ///
@@ -40,10 +51,14 @@ impl AccountClients {
         account: impl Fn(&Environment) -> Result<(Account, RateLimiter), Refused>,
     ) -> Result<Arc<AccountClient>, Refused> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = open.get(name) {
+        let key = (self.environment.account().map(str::to_owned), name.to_owned());
+        if let Some(client) = open.get(&key) {
             return Ok(Arc::clone(client));
         }
-        let (account, limiter) = account(&self.environment)?;
+        let (mut account, limiter) = account(&self.environment)?;
+        if let Some(name) = self.environment.account() {
+            account.service = format!("{} {name}", account.service).into();
+        }
         if account.base.scheme() == "http" && !is_loopback(&account.base) {
             let name = &account.url_name;
             warn!(
@@ -52,11 +67,11 @@ impl AccountClients {
         }
         let client =
             AccountClient::new(account, limiter, Arc::clone(&self.transport), Arc::clone(&self.clock));
-        open.insert(name.to_owned(), Arc::clone(&client));
+        open.insert(key, Arc::clone(&client));
         Ok(client)
     }
 
-    /// Returns the environment, for settings that belong to no account.
+    /// Returns the settings of the account.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::{
     Account, Caller, RateLimiter, Request, Response, Transport, TransportError,
-    answer::{ProblemDocument, server_time},
+    answer::{ProblemDocument, dated, server_time},
     auth::Auth,
     call::{Calls, Effect, Judged},
     classify::{Rules, Verdict},
@@ -100,6 +100,20 @@ impl Http {
     /// Returns the address of the account, without keys and without a final slash.
     pub fn address(&self) -> String {
         self.client.account.base.as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// Returns the name of the account in messages.
+    pub fn service(&self) -> &str {
+        &self.client.account.service
+    }
+
+    /// Returns the time of a source's response, by the source's clock.
+    ///
+    /// # Errors
+    ///
+    /// The response has no readable `Date` header; see [`dated`].
+    pub fn dated(&self, response: &Response) -> Result<DateTime<Utc>, Fault> {
+        dated(response, &self.client.account.service, &self.client.account.url_name)
     }
 
     /// Redacts a text of an accepted answer for a message or a dead letter: one short line without the keys of

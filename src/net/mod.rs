@@ -8,6 +8,7 @@ pub mod auth;
 pub mod call;
 pub mod classify;
 pub mod environment;
+pub mod files;
 pub mod http;
 pub mod limiter;
 mod outage;

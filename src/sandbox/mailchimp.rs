@@ -9,7 +9,7 @@ use http::{Method, header};
 use serde_json::json;
 
 use super::{
-    MAILCHIMP_KEY, answer,
+    answer,
     edits::{Edit, People},
     faults::{Faults, View},
     list::List,
@@ -23,8 +23,8 @@ use crate::net::{Request, Response};
 pub const MAX_CONNECTIONS: usize = 10;
 
 /// The lists of an account.
-#[derive(Default)]
 pub struct Mailchimp {
+    key: &'static str,
     lists: HashMap<String, List>,
     faults: Option<Faults>,
     edits: BTreeMap<Edit, usize>,
@@ -32,6 +32,17 @@ pub struct Mailchimp {
 }
 
 impl Mailchimp {
+    /// Makes an account without lists, with this key.
+    pub fn new(key: &'static str) -> Self {
+        Mailchimp {
+            key,
+            lists: HashMap::new(),
+            faults: None,
+            edits: BTreeMap::new(),
+            quirks: Quirks::default(),
+        }
+    }
+
     /// Adds a list of invented members, reproducible by seed.
     pub fn add_list(&mut self, list_id: &str, size: u64, seed: u64, now: DateTime<Utc>) {
         let mut list = List::invent(size, seed, now);
@@ -108,9 +119,18 @@ impl Mailchimp {
         }
     }
 
+    /// Returns whether a request has the key of this account.
+    pub(super) fn is_authorized(&self, request: &Request) -> bool {
+        let value = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let basic =
+            value.and_then(|value| value.strip_prefix("Basic ")).and_then(|text| STANDARD.decode(text).ok());
+        let text = basic.and_then(|bytes| String::from_utf8(bytes).ok());
+        text.and_then(|text| text.split_once(':').map(|(_, key)| key == self.key)).unwrap_or(false)
+    }
+
     /// Responds to a request.
     pub(super) fn respond(&self, request: &Request, view: View) -> Response {
-        if !authorized(request) {
+        if !self.is_authorized(request) {
             return problem(
                 401,
                 "API Key Invalid",
@@ -156,14 +176,6 @@ pub fn too_many_connections() -> Response {
 
 fn people(faults: Option<&Faults>, list_id: &str, now: DateTime<Utc>) -> Option<People> {
     faults.map(|faults| People::new(faults, list_id, now))
-}
-
-fn authorized(request: &Request) -> bool {
-    let value = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let basic =
-        value.and_then(|value| value.strip_prefix("Basic ")).and_then(|text| STANDARD.decode(text).ok());
-    let text = basic.and_then(|bytes| String::from_utf8(bytes).ok());
-    text.and_then(|text| text.split_once(':').map(|(_, key)| key == MAILCHIMP_KEY)).unwrap_or(false)
 }
 
 fn problem(status: u16, title: &str, detail: &str) -> Response {

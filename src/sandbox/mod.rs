@@ -47,10 +47,16 @@ use crate::{
     net::{Request, Response, Transport, TransportError},
 };
 
-/// The Mailchimp key that the sandbox accepts.
+/// The Mailchimp key of the sandbox's first account.
 pub const MAILCHIMP_KEY: &str = "0123456789abcdef0123456789abcdef-us1";
-/// The Ometria key that the sandbox accepts.
+/// The Ometria key of the sandbox's first account.
 pub const OMETRIA_KEY: &str = "sandbox-ometria-key";
+/// The keys of the second account, which has data and limits of its own.
+pub const SECOND_MAILCHIMP_KEY: &str = "fedcba9876543210fedcba9876543210-us2";
+pub const SECOND_OMETRIA_KEY: &str = "sandbox-second-key";
+
+/// The first and the second account of a service.
+const ACCOUNTS: usize = 2;
 
 /// An emulated service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -110,9 +116,10 @@ pub struct Sandbox {
     clock: Arc<dyn Clock>,
     skew: Mutex<Skew>,
     latency: Duration,
-    connections: AtomicUsize,
-    mailchimp: Mutex<Mailchimp>,
-    ometria: Mutex<Ometria>,
+    /// Simultaneous requests to Mailchimp, by account.
+    connections: [AtomicUsize; ACCOUNTS],
+    mailchimp: [Mutex<Mailchimp>; ACCOUNTS],
+    ometria: [Mutex<Ometria>; ACCOUNTS],
     when_i_work: Mutex<WhenIWork>,
     receiver: Mutex<Receiver>,
     troubles: Mutex<VecDeque<(Service, Trouble)>>,
@@ -127,9 +134,9 @@ impl Sandbox {
             clock,
             skew: Mutex::default(),
             latency,
-            connections: AtomicUsize::new(0),
-            mailchimp: Mutex::new(Mailchimp::default()),
-            ometria: Mutex::new(Ometria::default()),
+            connections: Default::default(),
+            mailchimp: [MAILCHIMP_KEY, SECOND_MAILCHIMP_KEY].map(|key| Mutex::new(Mailchimp::new(key))),
+            ometria: [OMETRIA_KEY, SECOND_OMETRIA_KEY].map(|key| Mutex::new(Ometria::new(key))),
             when_i_work: Mutex::default(),
             receiver: Mutex::default(),
             troubles: Mutex::default(),
@@ -139,11 +146,21 @@ impl Sandbox {
     }
 
     pub fn mailchimp(&self) -> MutexGuard<'_, Mailchimp> {
-        lock(&self.mailchimp)
+        lock(&self.mailchimp[0])
     }
 
     pub fn ometria(&self) -> MutexGuard<'_, Ometria> {
-        lock(&self.ometria)
+        lock(&self.ometria[0])
+    }
+
+    /// Returns the account of [`SECOND_MAILCHIMP_KEY`].
+    pub fn second_mailchimp(&self) -> MutexGuard<'_, Mailchimp> {
+        lock(&self.mailchimp[1])
+    }
+
+    /// Returns the account of [`SECOND_OMETRIA_KEY`].
+    pub fn second_ometria(&self) -> MutexGuard<'_, Ometria> {
+        lock(&self.ometria[1])
     }
 
     pub fn when_i_work(&self) -> MutexGuard<'_, WhenIWork> {
@@ -166,7 +183,7 @@ impl Sandbox {
     /// Makes requests fail at random and sets clocks wrong from now on, as `faults` say.
     pub fn misbehave(&self, faults: Faults) {
         *lock(&self.skew) = Skew::new(&faults, self.clock.now());
-        self.mailchimp().inhabit(Some(faults.clone()), self.now());
+        self.mailchimp.iter().for_each(|account| lock(account).inhabit(Some(faults.clone()), self.now()));
         *lock(&self.luck) = Some(Luck::new(faults));
     }
 
@@ -174,13 +191,13 @@ impl Sandbox {
     /// and the services' clock stays as it is, because it stamps the members.
     pub fn behave(&self) {
         lock(&self.skew).correct();
-        self.mailchimp().inhabit(None, self.now());
+        self.mailchimp.iter().for_each(|account| lock(account).inhabit(None, self.now()));
         *lock(&self.luck) = None;
     }
 
     /// Brings the lists up to date: applies the random changes that are due since the last request.
     pub fn live(&self) {
-        self.mailchimp().live(self.now());
+        self.mailchimp.iter().for_each(|account| lock(account).live(self.now()));
     }
 
     /// Returns the time by the services' clock.
@@ -215,7 +232,9 @@ impl Sandbox {
             path if path == "/login" || path.starts_with("/2/") => Service::WhenIWork,
             _ => Service::Mailchimp,
         };
-        let connection = (service == Service::Mailchimp).then(|| Connection::open(&self.connections));
+        let account = self.account(service, &request);
+        let connection =
+            (service == Service::Mailchimp).then(|| Connection::open(&self.connections[account]));
         let open = connection.as_ref().map_or(0, |connection| connection.open);
         if !self.latency.is_zero() {
             sleep(self.latency).await;
@@ -226,8 +245,8 @@ impl Sandbox {
         let mut response = match (trouble.as_ref().and_then(Trouble::instead), service) {
             (Some(response), _) => response,
             (_, Service::Mailchimp) if open > mailchimp::MAX_CONNECTIONS => mailchimp::too_many_connections(),
-            (_, Service::Mailchimp) => self.mailchimp().respond(&request, view),
-            (_, Service::Ometria) => self.ometria().respond(&request, now),
+            (_, Service::Mailchimp) => lock(&self.mailchimp[account]).respond(&request, view),
+            (_, Service::Ometria) => lock(&self.ometria[account]).respond(&request, now),
             (_, Service::WhenIWork) => self.when_i_work().respond(&request, now),
             (_, Service::Receiver) => self.receiver().respond(&request),
         };
@@ -243,6 +262,16 @@ impl Sandbox {
             sleep(delay).await;
         }
         trouble.spoil(response)
+    }
+
+    /// Returns the account whose key a request has; the first one, which refuses the request, if it has no known key.
+    fn account(&self, service: Service, request: &Request) -> usize {
+        let is_of = |account: &usize| match service {
+            Service::Mailchimp => lock(&self.mailchimp[*account]).is_authorized(request),
+            Service::Ometria => lock(&self.ometria[*account]).is_authorized(request),
+            Service::WhenIWork | Service::Receiver => true,
+        };
+        (0..ACCOUNTS).find(is_of).unwrap_or(0)
     }
 
     /// Decides what happens to the next request. A queued trouble precedes a random one.

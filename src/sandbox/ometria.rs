@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use http::{HeaderValue, Method, header};
 use serde_json::{Map, Value, json};
 
-use super::{OMETRIA_KEY, answer};
+use super::answer;
 use crate::{
     base::time,
     net::{Request, Response},
@@ -25,6 +25,7 @@ const MAX_ERRORS: usize = 100;
 
 /// An account: its contacts, merged by collection and id.
 pub struct Ometria {
+    key: &'static str,
     contacts: BTreeMap<(String, String), Map<String, Value>>,
     /// Deferred errors, which the validation after the response found; newest last.
     errors: VecDeque<Value>,
@@ -43,9 +44,11 @@ pub struct Ometria {
     disbelieved: BTreeSet<String>,
 }
 
-impl Default for Ometria {
-    fn default() -> Self {
+impl Ometria {
+    /// Makes an account without contacts, with this key.
+    pub fn new(key: &'static str) -> Self {
         Ometria {
+            key,
             contacts: BTreeMap::new(),
             errors: VecDeque::new(),
             rate: RATE,
@@ -57,9 +60,7 @@ impl Default for Ometria {
             disbelieved: BTreeSet::new(),
         }
     }
-}
 
-impl Ometria {
     pub fn contacts(&self) -> &BTreeMap<(String, String), Map<String, Value>> {
         &self.contacts
     }
@@ -97,10 +98,14 @@ impl Ometria {
         &self.errors
     }
 
+    /// Returns whether a request has the key of this account.
+    pub(super) fn is_authorized(&self, request: &Request) -> bool {
+        request.headers().get("x-ometria-auth").is_some_and(|value| value == self.key)
+    }
+
     /// Responds to a request.
     pub fn respond(&mut self, request: &Request, now: DateTime<Utc>) -> Response {
-        let key = request.headers().get("x-ometria-auth").and_then(|value| value.to_str().ok());
-        if key != Some(OMETRIA_KEY) {
+        if !self.is_authorized(request) {
             return refused(403, "API key is not authorised to access this resource");
         }
         if !self.admit(now) {

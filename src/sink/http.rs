@@ -3,11 +3,11 @@
 //!
 //! The receiver gets a record at least once. It has to store each record once, by a key in the payload.
 
+mod account;
 mod answer;
 mod secrets;
 mod settings;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Uri};
@@ -15,20 +15,13 @@ use serde_json::json;
 
 use self::{
     answer::{Expected, records},
-    settings::{AuthKind, Body, Endpoint},
+    settings::{Body, Endpoint, SETTINGS},
 };
 use super::{Deletions, Delivery, Prepared, Rejection, Sink, SinkContext, SinkSpec};
 use crate::{
-    base::{
-        adapter::Chosen,
-        fault::Fault,
-        record::Payload,
-        secret::Secret,
-        spec::{Setting, Spec},
-    },
+    base::{adapter::Chosen, fault::Fault, record::Payload, secret::Secret, spec::Spec},
     net::{
-        Account, AccountClients, Environment, Http, RateLimiter, Refused, Request, Response, Unopened,
-        auth::Auth,
+        AccountClients, Http, Request, Response, Unopened,
         classify::{Body::Any, Rule, Rules, Verdict},
     },
 };
@@ -40,32 +33,10 @@ const MAX_RECORDS: usize = 1000;
 const MAX_BYTES: usize = 5_000_000;
 /// Upper bound of the batches in flight per list.
 const IN_FLIGHT: usize = 4;
-/// Upper bound of the simultaneous requests of the account: twice the batches in flight of one list.
-const CONNECTIONS: usize = 8;
-
-/// Hosts that may get the credentials. The state file names the address, and people who may edit it must not
-/// gain the credentials by that.
-const HOSTS: &str = "HTTP_SINK_HOSTS";
-const TOKEN: &str = "HTTP_SINK_TOKEN";
-const USER: &str = "HTTP_SINK_USER";
-const PASSWORD: &str = "HTTP_SINK_PASSWORD";
-
 pub const SPEC: Spec = Spec {
-    kind: "http",
-    settings: &[
-        Setting { name: "url", default: None, pace: false },
-        Setting { name: "method", default: Some("\"POST\""), pace: false },
-        Setting { name: "headers", default: Some("{}"), pace: false },
-        Setting { name: "auth", default: Some("\"none\""), pace: false },
-        Setting { name: "body", default: Some("\"array\""), pace: false },
-        // How answers are judged, and when requests are sent.
-        Setting { name: "accept", default: None, pace: true },
-        Setting { name: "reject", default: None, pace: true },
-        Setting { name: "retry", default: None, pace: true },
-        Setting { name: "results", default: None, pace: true },
-        Setting { name: "count", default: None, pace: true },
-        Setting { name: "rate", default: None, pace: true },
-    ],
+    settings: SETTINGS,
+    variables: account::VARIABLES,
+    ..Spec::new("http", "Batches of JSON, sent to any address.")
 };
 
 /// Rules of a request that only checks whether the address can be reached. A receiver does not have to support
@@ -97,11 +68,10 @@ pub struct HttpSink {
 impl HttpSink {
     pub fn open(chosen: &Chosen, context: SinkContext, accounts: &AccountClients) -> Result<Self, Unopened> {
         let endpoint = Endpoint::read(chosen)?;
-        let host = host(&endpoint);
+        let host = account::host(&endpoint);
         let origin = endpoint.url.origin().ascii_serialization();
-        let name = format!("{} {origin} {:?} {}", SPEC.kind, endpoint.auth, endpoint.rate);
-        let client = accounts.client(&name, |environment| account(environment, &endpoint))?;
-        let secrets = secrets::of(&endpoint);
+        let client = account::open(accounts, &endpoint, chosen)?;
+        let secrets = [secrets::of(&endpoint), chosen.secrets.clone()].concat();
         let http = client.open(context.caller).with_rules(endpoint.rules).with_secrets(secrets);
         // A header may select a tenant or a collection of the receiver.
         let headers: Vec<_> =
@@ -130,84 +100,6 @@ impl HttpSink {
         request.headers_mut().clone_from(&self.headers);
         request
     }
-}
-
-/// Returns the host of an address, with its port if that is not the default.
-fn host(endpoint: &Endpoint) -> String {
-    let host = endpoint.url.host_str().unwrap_or_default();
-    endpoint.url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-/// Checks that the environment lets this host have the credentials.
-///
-/// # Errors
-///
-/// The environment names no host, or others only, or permits only encrypted requests to this one.
-fn permit(environment: &Environment, endpoint: &Endpoint) -> Result<(), Refused> {
-    let Some(hosts) = environment.text(HOSTS) else {
-        // A command that sends nothing needs no host.
-        return environment.secret(HOSTS).map(|_| ());
-    };
-    if hosts.split(',').any(|named| secrets::permits(named.trim(), &endpoint.url)) {
-        return Ok(());
-    }
-    let host = host(endpoint);
-    let why = if endpoint.url.scheme() == "http" {
-        format!(
-            "does not contain http://{host}, to which an entry sends the credentials unencrypted; use https in `url`, or add this address"
-        )
-    } else {
-        format!("does not contain {host}, to which an entry sends the credentials; add it, or correct `url`")
-    };
-    Err(Refused::Value { name: HOSTS, why })
-}
-
-/// Makes the account of an address. All entries with the same origin and `auth` share it.
-///
-/// # Errors
-///
-/// A credential that `auth` needs is missing from the environment, invalid, or not meant for this host.
-fn account(environment: &Environment, endpoint: &Endpoint) -> Result<(Account, RateLimiter), Refused> {
-    if endpoint.auth != AuthKind::None {
-        permit(environment, endpoint)?;
-    }
-    let mut secrets = vec![];
-    let (auth, key_name, key_hint) = match (&endpoint.auth, &endpoint.token_header) {
-        (AuthKind::Basic, _) => {
-            let (user, password) = (environment.secret(USER)?, environment.secret(PASSWORD)?);
-            if user.reveal().contains(':') {
-                // RFC 7617, section 2.
-                return Err(Refused::Value { name: USER, why: "must not contain a colon".to_owned() });
-            }
-            let pair = STANDARD.encode(format!("{}:{}", user.reveal(), password.reveal()));
-            secrets = vec![user.clone(), Secret::new(pair)];
-            let hint = format!("check `{USER}` and `{PASSWORD}`");
-            (Auth::Basic { user: user.reveal().to_owned().into(), password }, PASSWORD, Some(hint))
-        }
-        (AuthKind::Header(_), Some(name)) => {
-            (Auth::Header { name: name.clone(), key: environment.key(TOKEN)? }, TOKEN, None)
-        }
-        (AuthKind::Bearer, _) => (Auth::Bearer(environment.key(TOKEN)?), TOKEN, None),
-        (AuthKind::None | AuthKind::Header(_), _) => {
-            let hint = "the receiver requires credentials; set `auth` of the sink".to_owned();
-            (Auth::None, "sink.auth", Some(hint))
-        }
-    };
-    let mut base = endpoint.url.clone();
-    base.set_path("");
-    base.set_query(None);
-    let account = Account {
-        service: host(endpoint).into(),
-        key_name: key_name.into(),
-        key_hint: key_hint.map(Into::into),
-        url_name: "sink.url".into(),
-        base,
-        auth,
-        secrets,
-        rules: Rules::default(),
-        room: None,
-    };
-    Ok((account, RateLimiter::new(CONNECTIONS, endpoint.rate)))
 }
 
 impl Sink for HttpSink {

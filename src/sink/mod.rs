@@ -22,15 +22,14 @@ use crate::{
 };
 
 /// Default of an entry that names no sink.
-pub const DEFAULT: &str = "ometria";
-/// The types of sinks.
-pub const TYPES: [&str; 4] = [DEFAULT, ndjson::SPEC.kind, "stdout", http::SPEC.kind];
+pub const DEFAULT: &str = ometria::SPEC.kind;
 
+/// The types of sinks.
 pub const CATALOG: Catalog = Catalog {
     default: Some(DEFAULT),
     about: "",
     common: &spec::COMMON,
-    specs: &[&ndjson::SPEC, &http::SPEC],
+    specs: &[&ometria::SPEC, &ndjson::SPEC, &stdout::SPEC, &http::SPEC],
 };
 
 /// What a sink may know of its entry.
@@ -58,11 +57,11 @@ pub struct Opened {
 pub fn open(mut chosen: Chosen, context: SinkContext, accounts: &AccountClients) -> Result<Opened, Unopened> {
     let (common, items_per_request) = (CommonSettings::take(&mut chosen)?, context.items_per_request);
     let sink: Arc<dyn Sink> = match chosen.kind.as_str() {
-        DEFAULT => Arc::new(Ometria::open(&chosen, context, accounts)?),
+        kind if kind == ometria::SPEC.kind => Arc::new(Ometria::open(&chosen, context, accounts)?),
         kind if kind == ndjson::SPEC.kind => Arc::new(Ndjson::open(&chosen, &context)?),
-        "stdout" => Arc::new(Stdout::open(&chosen)?),
+        kind if kind == stdout::SPEC.kind => Arc::new(Stdout::open(&chosen)?),
         kind if kind == http::SPEC.kind => Arc::new(HttpSink::open(&chosen, context, accounts)?),
-        _ => return Err(chosen.unknown(&TYPES).into()),
+        kind => return Err(CATALOG.unknown(kind).into()),
     };
     let spec = common.apply(&chosen.kind, items_per_request, sink.spec())?;
     Ok(Opened { sink, spec })

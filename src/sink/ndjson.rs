@@ -22,7 +22,7 @@ use crate::{
         fault::Fault,
         record::Payload,
         secret::Secret,
-        spec::{Setting, Spec},
+        spec::{Kind, Setting, Spec},
     },
     net::Unopened,
 };
@@ -33,11 +33,21 @@ const MAX_RECORDS: usize = 1000;
 const MEGABYTE: u64 = 1_000_000;
 
 pub const SPEC: Spec = Spec {
-    kind: "ndjson",
     settings: &[
-        Setting { name: "path", default: None, pace: false },
-        Setting { name: "rotate_mb", default: Some("100"), pace: true },
+        Setting::new(
+            "path",
+            Kind::Text,
+            "File of the lines; out/<list_id>.ndjson if absent. A relative path begins in the folder of the state file.",
+        ),
+        Setting::new(
+            "rotate_mb",
+            Kind::Whole { least: 1, most: None },
+            "Maximum size of the file in millions of bytes; a full file is renamed.",
+        )
+        .default("100")
+        .pace(),
     ],
+    ..Spec::new("ndjson", "A file with a line of JSON for each record.")
 };
 
 /// Settings of an entry.

@@ -19,6 +19,7 @@ use crate::{
         fault::Fault,
         record::Payload,
         secret::Secret,
+        spec::{Spec, Variable},
     },
     net::{
         Account, AccountClients, Environment, Http, RateLimiter, Refused, Response, Unopened, answer,
@@ -55,10 +56,18 @@ const RULES: [Rule; 5] = [
     Rule::status(451, Verdict::ContentRefused),
 ];
 
-const SERVICE: &str = "ometria";
-/// Push requests per second that Ometria allows:
+pub const SPEC: Spec = Spec {
+    variables: &[KEY, URL, RATE],
+    takes: Some("contacts"),
+    ..Spec::new("ometria", "Contacts of Ometria, by its push endpoint.")
+};
+
+const KEY: Variable = Variable::new("OMETRIA_APIKEY", "API key of the Ometria account").credential();
+const URL: Variable = Variable::new("OMETRIA_URL", "base URL").default("https://api.ometria.com/v2");
+/// By default the push requests per second that Ometria allows:
 /// <https://docs.ometria.com/docs/ometria-data-api-introduction>.
-const RATE: f64 = 8.0;
+const RATE: Variable =
+    Variable::new("OMETRIA_RATE", "requests per second to Ometria, 0 for no limit").default("8");
 /// Simultaneous requests of the account: twice the batches in flight of one list.
 const CONNECTIONS: usize = 16;
 /// Free places in Ometria's queue below which the rate falls.
@@ -66,20 +75,18 @@ const PLENTY: f64 = 10_000.0;
 
 /// Reads the account from the environment: <https://docs.ometria.com/docs/push-endpoint>.
 pub fn account(environment: &Environment) -> Result<(Account, RateLimiter), Refused> {
-    const NAME: &str = "OMETRIA_APIKEY";
-    let key = environment.key(NAME)?;
-    let base = environment.url("OMETRIA_URL", "https://api.ometria.com/v2")?;
+    let key = environment.key(&KEY)?;
+    let base = environment.url(&URL)?;
     let rate = environment.number(
-        "OMETRIA_RATE",
-        RATE,
-        |rate| *rate == 0.0 || (0.001..=1000.0).contains(rate),
+        &RATE,
+        |rate: &f64| *rate == 0.0 || (0.001..=1000.0).contains(rate),
         "a number of requests per second, such as 8 or 0.5, or 0 for no limit",
     )?;
     let account = Account {
-        service: SERVICE.into(),
-        key_name: NAME.into(),
+        service: SPEC.kind.into(),
+        key_name: environment.name(&KEY).into(),
         key_hint: None,
-        url_name: "OMETRIA_URL".into(),
+        url_name: environment.name(&URL).into(),
         base,
         auth: Auth::Header { name: HeaderName::from_static("x-ometria-auth"), key },
         secrets: vec![],
@@ -98,7 +105,7 @@ pub struct Ometria {
 impl Ometria {
     pub fn open(chosen: &Chosen, wanted: SinkContext, accounts: &AccountClients) -> Result<Self, Unopened> {
         let NoSettings {} = chosen.settings()?;
-        Ok(Ometria::new(accounts.client(SERVICE, account)?.open(wanted.caller), wanted.list_id))
+        Ok(Ometria::new(accounts.client(SPEC.kind, account)?.open(wanted.caller), wanted.list_id))
     }
 
     /// Makes the sink. `list_id` is the list that the contacts come from, for messages.
@@ -137,7 +144,8 @@ impl Sink for Ometria {
         Box::pin(async move {
             let request = self.http.post(&["push"], body(batch));
             let list = self.list_id.escape_debug();
-            let doing = format!("could not push {} contacts of list `{list}` to ometria", batch.len());
+            let (count, service) = (batch.len(), self.http.service());
+            let doing = format!("could not push {count} contacts of list `{list}` to {service}");
             let answer = self.http.call(&doing, request, |response| accepted(response, batch.len())).await;
             answer.map(Delivery::accepted)
         })
@@ -149,9 +157,9 @@ impl DeferredErrors for Ometria {
     fn latest(&self) -> BoxFuture<'_, Result<LatestErrors, Fault>> {
         Box::pin(async move {
             let request = self.http.get(&["push", "_errors"], &[]);
-            let doing = "could not read ometria's validation errors";
+            let doing = format!("could not read {}'s validation errors", self.http.service());
             let read = |response: &Response| deferred_errors(response, |text| self.http.redacted(text));
-            self.http.call_aside(doing, request, read).await
+            self.http.call_aside(&doing, request, read).await
         })
     }
 }

@@ -2,13 +2,33 @@
 
 use std::time::Duration;
 
-use crate::base::{adapter::Chosen, secret::Secret, spec::Setting, time};
+use crate::base::{
+    adapter::Chosen,
+    secret::Secret,
+    spec::{ACCOUNT_SETTING, Kind, Setting},
+    time,
+};
 
 /// Settings of every sink.
-pub const COMMON: [Setting; 3] = [
-    Setting { name: BATCH_SIZE, default: None, pace: true },
-    Setting { name: LINGER, default: None, pace: true },
-    Setting { name: DELETIONS, default: None, pace: false },
+pub const COMMON: [Setting; 4] = [
+    ACCOUNT_SETTING,
+    Setting::new(
+        BATCH_SIZE,
+        Kind::Whole { least: 1, most: Some(1000) },
+        "Payloads per batch; items_per_request, within the limit of the sink, if absent.",
+    )
+    .pace(),
+    Setting::new(
+        LINGER,
+        Kind::Pattern("^(0s|[1-9][0-9]{0,6}[smhd])$"),
+        "How long a batch that is not full waits for more records; 0s delivers every record alone.",
+    )
+    .pace(),
+    Setting::new(
+        DELETIONS,
+        Kind::Word(&["send", "ignore"]),
+        "Whether records that the source reports as deleted are sent; send if absent and the sink can receive them.",
+    ),
 ];
 
 const BATCH_SIZE: &str = "batch_size";

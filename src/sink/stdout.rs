@@ -15,12 +15,15 @@ use crate::{
         fault::Fault,
         record::Payload,
         secret::Secret,
+        spec::Spec,
     },
     net::Unopened,
 };
 
 /// Lines per batch.
 const MAX_RECORDS: usize = 1000;
+
+pub const SPEC: Spec = Spec::new("stdout", "The standard output, as lines of JSON.");
 
 /// The standard output.
 pub struct Stdout;

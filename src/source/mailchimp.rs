@@ -16,6 +16,7 @@ use crate::{
         adapter::{Chosen, NoSettings},
         fault::Fault,
         record::{Record, is_nameless},
+        spec::{Makes, Spec, Variable},
         time, unreadable,
         window::{Listing, Page, Span, Window},
     },
@@ -25,12 +26,29 @@ use crate::{
     },
 };
 
-const SERVICE: &str = "mailchimp";
+pub const SPEC: Spec = Spec {
+    variables: &[KEY, URL, CONNECTIONS],
+    makes: Makes::Only(MEMBERS),
+    ..Spec::new("mailchimp", "The members of a list (audience) of Mailchimp.")
+};
+/// What the source makes, for mappings that need it.
+const MEMBERS: &str = "members";
+
+const KEY: Variable = Variable::new(
+    "MAILCHIMP_APIKEY",
+    "API key of the Mailchimp account; its suffix names the data center (…-us21)",
+)
+.credential();
+const URL: Variable =
+    Variable::new("MAILCHIMP_URL", "base URL").default("https://<data center>.api.mailchimp.com/3.0");
+/// By default below the limit, because other programs may use the account.
+const CONNECTIONS: Variable =
+    Variable::new("MAILCHIMP_CONNECTIONS", "simultaneous requests to Mailchimp, over all lists, at most 10")
+        .default("8");
+
 /// Simultaneous connections that Mailchimp allows per account:
 /// <https://mailchimp.com/developer/marketing/docs/fundamentals/#api-limits>.
 const MAX_CONNECTIONS: usize = 10;
-/// Default number of simultaneous connections, below the limit because other programs may use the account.
-const CONNECTIONS: usize = 8;
 /// Rows that Mailchimp returns at most in one response.
 pub const MAX_COUNT: usize = 1000;
 
@@ -51,29 +69,28 @@ pub struct Mailchimp {
 
 /// Reads the account from the environment: <https://mailchimp.com/developer/marketing/docs/fundamentals/>.
 pub fn account(environment: &Environment) -> Result<(Account, RateLimiter), Refused> {
-    const NAME: &str = "MAILCHIMP_APIKEY";
-    let key = environment.key(NAME)?;
-    let default = match (environment.text("MAILCHIMP_URL"), data_center(key.reveal())) {
+    let key = environment.key(&KEY)?;
+    let base = match (environment.text(&URL)?, data_center(key.reveal())) {
         (None, None) => {
-            let why =
-                "does not end in its data center, such as -us21 (copy the whole key, or set `MAILCHIMP_URL`)";
-            return Err(Refused::Key { name: NAME, why });
+            let why = format!(
+                "does not end in its data center, such as -us21 (copy the whole key, or set `{}`)",
+                environment.name(&URL)
+            );
+            return Err(Refused::Key { name: environment.name(&KEY), why });
         }
-        (_, center) => format!("https://{}.api.mailchimp.com/3.0", center.unwrap_or_default()),
+        (_, center) => {
+            let default = format!("https://{}.api.mailchimp.com/3.0", center.unwrap_or_default());
+            environment.url_or(&URL, &default)?
+        }
     };
-    let base = environment.url("MAILCHIMP_URL", &default)?;
     let must = format!("a whole number from 1 to {MAX_CONNECTIONS}");
-    let connections = environment.number(
-        "MAILCHIMP_CONNECTIONS",
-        CONNECTIONS,
-        |number| (1..=MAX_CONNECTIONS).contains(number),
-        &must,
-    )?;
+    let fit = |number: &usize| (1..=MAX_CONNECTIONS).contains(number);
+    let connections = environment.number(&CONNECTIONS, fit, &must)?;
     let account = Account {
-        service: SERVICE.into(),
-        key_name: NAME.into(),
+        service: SPEC.kind.into(),
+        key_name: environment.name(&KEY).into(),
         key_hint: None,
-        url_name: "MAILCHIMP_URL".into(),
+        url_name: environment.name(&URL).into(),
         base,
         // Any user name, the key as the password.
         auth: Auth::Basic { user: "importer".into(), password: key },
@@ -99,7 +116,7 @@ impl Mailchimp {
     pub fn open(chosen: &Chosen, wanted: SourceContext, accounts: &AccountClients) -> Result<Self, Unopened> {
         let NoSettings {} = chosen.settings()?;
         let SourceContext { list_id, fields, caller } = wanted;
-        Ok(Mailchimp::new(accounts.client(SERVICE, account)?.open(caller), list_id, fields))
+        Ok(Mailchimp::new(accounts.client(SPEC.kind, account)?.open(caller), list_id, fields))
     }
 
     /// Makes the source. `fields` are the fields of a member that the mapping reads.
@@ -153,7 +170,7 @@ impl Mailchimp {
     /// Finds a member by its `unique_email_id`, which no path accepts. Fails if the list does not exist.
     async fn find_by_email_id(&self, doing: &str, key: &str) -> Result<Option<Record>, Fault> {
         let query = [("count", "1".to_owned()), ("unique_email_id", key.to_owned()), self.listed_fields()];
-        let page = self.get(doing, &query, page).await?;
+        let page = self.get(doing, &query, |response| page(response, &self.http)).await?;
         Ok(page.records.into_iter().find(|record| record.key == key))
     }
 
@@ -244,7 +261,8 @@ impl OffsetPaging for Mailchimp {
             let list = self.list_id.escape_debug();
             let members = if window.listing == Listing::Archived { "archived members" } else { "members" };
             let doing = format!("could not read the {members} of list `{list}` from row {} on", span.offset);
-            let mut page = self.get(&doing, &self.query(window, span), page).await?;
+            let mut page =
+                self.get(&doing, &self.query(window, span), |response| page(response, &self.http)).await?;
             for (index, record) in page.records.iter_mut().enumerate() {
                 if let Some(why) = &mut record.unreadable {
                     let of =
@@ -337,6 +355,6 @@ impl Mailchimp {
             ("fields", "members.id,members.last_changed,members.status,total_items".into()),
             ("status", status.into()),
         ];
-        self.get(doing, &query, page).await
+        self.get(doing, &query, |response| page(response, &self.http)).await
     }
 }

@@ -13,25 +13,37 @@ use crate::{
         adapter::{self, Chosen},
         fault::Fault,
         record::Record,
-        spec::{Catalog, Setting},
+        spec::{ACCOUNT_SETTING, Catalog, Kind, Setting},
+        time,
         window::{Cursor, CursorPage, Page, Shard, ShardPage, Span, Window},
     },
     net::{AccountClients, Caller, Unopened},
 };
 
-/// The types of sources.
-pub const TYPES: [&str; 2] = [DEFAULT, when_i_work::SPEC.kind];
 /// Default of an entry that names no source.
-pub const DEFAULT: &str = "mailchimp";
+pub const DEFAULT: &str = mailchimp::SPEC.kind;
 
+/// The types of sources.
 pub const CATALOG: Catalog = Catalog {
     default: Some(DEFAULT),
     about: "",
     common: &[
-        Setting { name: MIN_INTERVAL, default: None, pace: true },
-        Setting { name: RETRY, default: Some("true"), pace: true },
+        ACCOUNT_SETTING,
+        Setting::new(
+            MIN_INTERVAL,
+            Kind::Pattern(time::SPAN),
+            "Minimum time between a request of this entry and the ones before and after it, of whichever entry of the account.",
+        )
+        .pace(),
+        Setting::new(
+            RETRY,
+            Kind::Flag,
+            "Whether a failed request is retried. If not, the run fails, and its entry waits for its next regular run.",
+        )
+        .default("true")
+        .pace(),
     ],
-    specs: &[&when_i_work::SPEC],
+    specs: &[&mailchimp::SPEC, &when_i_work::SPEC],
 };
 
 const MIN_INTERVAL: &str = "min_interval";
@@ -69,9 +81,9 @@ pub fn open(
     let retry = chosen.take(RETRY)?.unwrap_or(true);
     wanted.caller.no_retry = !retry;
     let source: Box<dyn Source> = match chosen.kind.as_str() {
-        DEFAULT => Box::new(Mailchimp::open(&chosen, wanted, accounts)?),
+        kind if kind == mailchimp::SPEC.kind => Box::new(Mailchimp::open(&chosen, wanted, accounts)?),
         kind if kind == when_i_work::SPEC.kind => Box::new(WhenIWork::open(&chosen, wanted, accounts)?),
-        _ => return Err(chosen.unknown(&TYPES).into()),
+        kind => return Err(CATALOG.unknown(kind).into()),
     };
     Ok(Opened { source, retry })
 }

@@ -26,27 +26,33 @@ use crate::{
         adapter::Chosen,
         fault::Fault,
         record::{Record, is_nameless, nameless},
-        spec::{Setting, Spec},
+        spec::{Kind, Makes, Setting, Spec},
         time,
         unreadable::{self, Repaired},
         window::{Cursor, CursorPage, Window},
     },
-    net::{
-        AccountClients, Http, Response, Unopened,
-        answer::{dated, reports_error},
-    },
+    net::{AccountClients, Http, Response, Unopened, answer::reports_error},
 };
 
 pub const SPEC: Spec = Spec {
-    kind: "when_i_work",
     settings: &[
-        Setting { name: "days_ahead", default: Some("1"), pace: false },
-        Setting { name: "days_prior", default: Some("0"), pace: false },
-        Setting { name: "time_zone", default: Some("\"UTC\""), pace: false },
-        Setting { name: "unpublished", default: Some("false"), pace: false },
-        Setting { name: "open_shifts", default: Some("false"), pace: false },
+        Setting::new("days_ahead", DAYS, "Days after today.").default("1"),
+        Setting::new("days_prior", DAYS, "Days before today.").default("0"),
+        Setting::new("time_zone", Kind::Text, "Zone at whose midnights the days begin, such as Europe/London.")
+            .default("\"UTC\""),
+        Setting::new("unpublished", Kind::Flag, "Whether to read drafts too.").default("false"),
+        Setting::new(
+            "open_shifts",
+            Kind::Flag,
+            "Whether to read shifts that nobody has taken, of all schedules; requires the rights of a manager.",
+        )
+        .default("false"),
     ],
+    variables: account::VARIABLES,
+    makes: Makes::Only("shifts"),
+    ..Spec::new("when_i_work", "The shifts of a When I Work account, of the days around today.")
 };
+const DAYS: Kind = Kind::Whole { least: 0, most: Some(MOST_DAYS as u64) };
 
 /// Settings of an entry.
 #[derive(Deserialize)]
@@ -216,7 +222,7 @@ impl CursorPaging for WhenIWork {
             };
             let doing = format!("could not read the shifts from {} on", time::log_format(slice.from));
             let from = time::log_format(slice.from);
-            let read = |response: &Response| page(response, &from);
+            let read = |response: &Response| page(response, &from, &self.http);
             let before = self.days.is_before(at, slice);
             let request = self.http.get(&["shifts"], &self.query(slice, count));
             let Page { mut records, gone, at: made } = self.http.call(&doing, request, read).await?;
@@ -270,7 +276,7 @@ struct Page {
 }
 
 /// Reads a response. `from` is the start of its slice, for messages.
-fn page(response: &Response, from: &str) -> Result<Page, Fault> {
+fn page(response: &Response, from: &str, http: &Http) -> Result<Page, Fault> {
     #[derive(Deserialize)]
     struct Shifts {
         shifts: Vec<Box<RawValue>>,
@@ -298,7 +304,7 @@ fn page(response: &Response, from: &str) -> Result<Page, Fault> {
             }
         }
     }
-    let at = dated(response, "when_i_work", "WHEN_I_WORK_URL")?;
+    let at = http.dated(response)?;
     Ok(Page { records, gone, at })
 }
 

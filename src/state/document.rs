@@ -1,6 +1,8 @@
-//! Applies an edit to the text of the state file. Only the bytes of importer's three fields change. The rest
+//! Applies edits to the text of the state file. Only the bytes of importer's three fields change. The rest
 //! is copied and never printed from parsed values, so comments, key order, unknown fields, spelling and
 //! layout stay as they are. Pure.
+
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use jsonc_parser::{
@@ -57,7 +59,7 @@ impl RunStamp {
     }
 }
 
-/// Why an edit was not applied.
+/// Why an edit was not applied: a person has changed the entry meanwhile, and that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overruled {
     /// The entry was removed, or can't be distinguished from another entry of its list.
@@ -66,49 +68,132 @@ pub enum Overruled {
     ByHand,
 }
 
-/// The result of [`stamp`]: the new text of the file, or why the edit does not apply.
-#[derive(Debug)]
-pub enum Stamped {
-    Text(String),
+/// What became of one edit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The entry has the values of the run stamp.
+    Stamped,
     Overruled(Overruled),
+    /// The entry can't be written without changing more than importer's fields. The other edits are applied.
+    Failed(Finding),
 }
 
-/// Applies one edit and returns the new text; the same text if the entry already has these values.
+/// The result of [`stamp`].
+#[derive(Debug)]
+pub struct Stamped {
+    /// The new text of the file; the old one if no edit changes it.
+    pub text: String,
+    /// The outcome of each edit, in the order of the edits.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Applies edits, one after the other, and returns the new text. An edit whose entry already has the values
+/// changes nothing.
 ///
 /// # Errors
 ///
-/// The text is not a state file, or the result failed [`verify`]. Nothing may be written then.
-pub fn stamp(text: &str, edit: &Edit) -> Result<Stamped, Finding> {
-    let array = schema::parse(text)?;
-    let Some(object) = locate(&array, edit) else {
-        return Ok(Stamped::Overruled(Overruled::NoSuchEntry));
-    };
-    if edit.stamp.is_in(object) {
-        return Ok(Stamped::Text(text.to_owned()));
+/// The text is not a state file.
+pub fn stamp(text: &str, edits: &[Edit]) -> Result<Stamped, Finding> {
+    let mut stamped = Stamped { text: text.to_owned(), outcomes: vec![Outcome::Stamped; edits.len()] };
+    let mut left: Vec<usize> = (0..edits.len()).collect();
+    while !left.is_empty() {
+        left = stamped.round(edits, &left)?;
     }
-    if identity::was(object) != Some(edit.was) {
-        return Ok(Stamped::Overruled(Overruled::ByHand));
+    Ok(stamped)
+}
+
+impl Stamped {
+    /// Applies the edits with these indices, at most one to each entry. Returns the indices that are left: an
+    /// edit of an entry that another edit has changed needs the text with that change.
+    fn round(&mut self, edits: &[Edit], indices: &[usize]) -> Result<Vec<usize>, Finding> {
+        let array = schema::parse(&self.text)?;
+        let lists = Lists::of(&array);
+        let (mut changes, mut left) = (Vec::<Change>::new(), Vec::new());
+        let mut changed = HashSet::new();
+        for &index in indices {
+            let edit = &edits[index];
+            let Some((element, object)) = lists.locate(edit) else {
+                self.outcomes[index] = Outcome::Overruled(Overruled::NoSuchEntry);
+                continue;
+            };
+            if changed.contains(&element) {
+                left.push(index);
+            } else if edit.stamp.is_in(object) {
+                self.outcomes[index] = Outcome::Stamped;
+            } else if identity::was(object) != Some(edit.was) {
+                self.outcomes[index] = Outcome::Overruled(Overruled::ByHand);
+            } else {
+                changed.insert(element);
+                changes.push(Change { index, element, object, stamp: &edit.stamp });
+            }
+        }
+        match written(&self.text, &array, &changes) {
+            Ok(None) => {}
+            Ok(Some(text)) => self.text = text,
+            Err(finding) => match changes[..] {
+                [Change { index, .. }] => self.outcomes[index] = Outcome::Failed(finding),
+                // One of them is to blame. The others must not wait for it.
+                _ => {
+                    let alone: Vec<usize> = changes.iter().map(|change| change.index).collect();
+                    for index in alone {
+                        self.round(edits, &[index])?;
+                    }
+                }
+            },
+        }
+        Ok(left)
     }
-    let (bom, body) = if text.starts_with(BOM) { text.split_at(BOM.len()) } else { ("", text) };
+}
+
+/// The run stamp of one entry that is written in this round.
+struct Change<'a, 'b> {
+    /// The index of its edit.
+    index: usize,
+    /// The index of the entry in the array.
+    element: usize,
+    object: &'b Object<'a>,
+    stamp: &'b RunStamp,
+}
+
+/// Returns the text with these changes, or `None` without any.
+///
+/// # Errors
+///
+/// The new text failed [`verify`] and must not be written.
+fn written(text: &str, array: &Array, changes: &[Change]) -> Result<Option<String>, Finding> {
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    let body = text.strip_prefix(BOM).unwrap_or(text);
+    let newline = if body.contains("\r\n") { "\r\n" } else { "\n" };
+    let mut splices: Vec<Splice> =
+        changes.iter().flat_map(|change| splices(body, newline, change.object, change.stamp)).collect();
+    splices.sort_by_key(|splice| splice.at.start);
+    let (mut result, mut copied) = (text[..text.len() - body.len()].to_owned(), 0);
+    for splice in splices {
+        result.push_str(&body[copied..splice.at.start]);
+        result.push_str(&splice.text);
+        copied = splice.at.end;
+    }
+    result.push_str(&body[copied..]);
+    verify(array, changes, &result)?;
+    Ok(Some(result))
+}
+
+/// Returns the replacements that write a run stamp into an entry.
+fn splices(body: &str, newline: &str, object: &Object, stamp: &RunStamp) -> Vec<Splice> {
     let mut splices = Vec::new();
     let mut missing = Vec::new();
-    for (name, value) in OWNED.into_iter().zip(edit.stamp.values()) {
+    for (name, value) in OWNED.into_iter().zip(stamp.values()) {
         match object.get(name) {
             Some(prop) => splices.push(Splice { at: prop.value.range(), text: value }),
             None => missing.push((name, value)),
         }
     }
     if let Some(last) = object.properties.last().filter(|_| !missing.is_empty()) {
-        splices.extend(insert(body, object, last, &missing));
+        splices.extend(insert(body, newline, object, last, &missing));
     }
-    splices.sort_by_key(|splice| std::cmp::Reverse(splice.at.start));
-    let mut result = body.to_owned();
-    for splice in splices {
-        result.replace_range(splice.at.start..splice.at.end, &splice.text);
-    }
-    let result = format!("{bom}{result}");
-    verify(&array, object, &edit.stamp, &result)?;
-    Ok(Stamped::Text(result))
+    splices
 }
 
 /// A range of bytes of the text, and what replaces it.
@@ -117,33 +202,49 @@ struct Splice {
     text: String,
 }
 
-/// Finds the object of an entry: by its `list_id` if that was unique at the start of the run and still is,
-/// otherwise by every field that importer does not write.
-fn locate<'a, 'b>(array: &'b Array<'a>, edit: &Edit) -> Option<&'b Object<'a>> {
-    let id = &edit.entry;
-    let entries = || array.elements.iter().filter_map(Value::as_object);
-    let of_list = || {
-        entries()
-            .filter_map(|object| Some((object, identity::identify(object)?)))
-            .filter(|(_, it)| it.list_id == id.list_id)
-    };
-    if edit.alone && of_list().count() == 1 {
-        return of_list().next().map(|(object, _)| object);
+/// The entries of a file, by list.
+struct Lists<'a, 'b>(HashMap<&'b str, Vec<(usize, &'b Object<'a>)>>);
+
+impl<'a, 'b> Lists<'a, 'b> {
+    fn of(array: &'b Array<'a>) -> Self {
+        let mut lists: HashMap<_, Vec<_>> = HashMap::new();
+        for (element, value) in array.elements.iter().enumerate() {
+            if let Some(object) = value.as_object()
+                && let Some(list_id) = identity::list_id(object)
+            {
+                lists.entry(list_id).or_default().push((element, object));
+            }
+        }
+        Lists(lists)
     }
-    // If entries differ only in importer's fields, only the first one runs.
-    of_list().find(|(_, it)| it == id).map(|(object, _)| object)
+
+    /// Finds the entry of an edit, with its index in the array: by its `list_id` if that was unique at the
+    /// start of the run and still is, otherwise by every field that importer does not write.
+    fn locate(&self, edit: &Edit) -> Option<(usize, &'b Object<'a>)> {
+        let of_list = self.0.get(edit.entry.list_id.as_str())?;
+        if edit.alone && of_list.len() == 1 {
+            return of_list.first().copied();
+        }
+        // If entries differ only in importer's fields, only the first one runs.
+        of_list.iter().copied().find(|(_, object)| identity::identify(object).as_ref() == Some(&edit.entry))
+    }
 }
 
 /// Inserts new fields after the last one, in its layout: each on its own line if the last field has its own
 /// line, otherwise on the same line. A comment after the last field stays directly after it.
-fn insert(text: &str, object: &Object, last: &ObjectProp, fields: &[(&str, String)]) -> Vec<Splice> {
+fn insert(
+    text: &str,
+    newline: &str,
+    object: &Object,
+    last: &ObjectProp,
+    fields: &[(&str, String)],
+) -> Vec<Splice> {
     let brace = object.end() - 1;
     let comma = comma(text, last.end(), brace);
     let (end, line_comment) = comments(text, comma.unwrap_or(last.end()), brace);
     let line_start = text[..last.start()].rfind('\n').map_or(0, |newline| newline + 1);
     let indent: String = text[line_start..last.start()].chars().take_while(|c| c.is_whitespace()).collect();
     let own_line = line_start > object.start() && line_start + indent.len() == last.start();
-    let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let colon = &text[last.name.end()..last.value.start()];
     let colon = if colon.trim() == ":" && !colon.contains('\n') { colon } else { ": " };
     let gap = match own_line || line_comment {
@@ -203,12 +304,13 @@ fn comment(text: &str) -> Option<usize> {
 
 /// Parses the new text and compares it, by value, with the expected one. A text that differs in any other
 /// value is never written.
-fn verify(array: &Array, object: &Object, stamp: &RunStamp, result: &str) -> Result<(), Finding> {
-    let index = array.elements.iter().position(|element| element.start() == object.start());
+fn verify(array: &Array, changes: &[Change], result: &str) -> Result<(), Finding> {
     let mut expected: serde_json::Value = Value::Array(array.clone()).into();
-    for (name, value) in OWNED.into_iter().zip(stamp.values()) {
-        if let Some(entry) = index.and_then(|index| expected.get_mut(index)) {
-            entry[name] = serde_json::from_str(&value).unwrap_or_default();
+    for change in changes {
+        for (name, value) in OWNED.into_iter().zip(change.stamp.values()) {
+            if let Some(entry) = expected.get_mut(change.element) {
+                entry[name] = serde_json::from_str(&value).unwrap_or_default();
+            }
         }
     }
     let actual: serde_json::Value = Value::Array(schema::parse(result)?).into();
@@ -217,7 +319,8 @@ fn verify(array: &Array, object: &Object, stamp: &RunStamp, result: &str) -> Res
     }
     let what = "can't update this entry without changing more than importer's own fields; this is a bug, please report it";
     let body = result.strip_prefix(BOM).unwrap_or(result);
-    Err(Finding::new(body, Place::of(body, object.start()), what))
+    let at = changes.first().map_or(0, |change| change.object.start());
+    Err(Finding::new(body, Place::of(body, at), what))
 }
 
 #[cfg(test)]
@@ -248,12 +351,21 @@ mod tests {
         Edit { entry, alone, was, stamp }
     }
 
-    fn stamped(text: &str, edit: &Edit) -> String {
-        match stamp(text, edit).unwrap() {
-            Stamped::Text(text) => text,
-            Stamped::Overruled(why) => panic!("overruled: {why:?}"),
+    /// Applies one edit. Returns the new text, or why it does not apply.
+    fn one(text: &str, edit: &Edit) -> Result<String, Outcome> {
+        let Stamped { text, mut outcomes } = stamp(text, std::slice::from_ref(edit)).unwrap();
+        match outcomes.remove(0) {
+            Outcome::Stamped => Ok(text),
+            other => Err(other),
         }
     }
+
+    fn stamped(text: &str, edit: &Edit) -> String {
+        one(text, edit).unwrap()
+    }
+
+    const BY_HAND: Result<String, Outcome> = Err(Outcome::Overruled(Overruled::ByHand));
+    const NO_SUCH_ENTRY: Result<String, Outcome> = Err(Outcome::Overruled(Overruled::NoSuchEntry));
 
     const NEW: &str =
         r#""latest_timestamp": "2019-10-21T10:00:00", "elapsed_seconds": 12.3, "total_updates": 7"#;
@@ -314,8 +426,7 @@ mod tests {
             ("5", "", true),
         ] {
             let text = format!(r#"[{{"list_id": "a", "latest_timestamp": {said}}}]"#);
-            let result = stamp(&text, &edit("a", was)).unwrap();
-            assert_eq!(matches!(result, Stamped::Overruled(Overruled::ByHand)), kept, "{said} was {was}");
+            assert_eq!(one(&text, &edit("a", was)) == BY_HAND, kept, "{said} was {was}");
         }
     }
 
@@ -328,9 +439,9 @@ mod tests {
     #[test]
     fn a_start_offset_changed_during_a_full_load_wins() {
         let text = r#"[{"list_id": "a", "start_offset": 5}]"#;
-        assert!(matches!(stamp(text, &edit("a", "")).unwrap(), Stamped::Overruled(Overruled::ByHand)));
+        assert_eq!(one(text, &edit("a", "")), BY_HAND);
         let synced = r#"[{"list_id": "a", "start_offset": 5, "latest_timestamp": "2019-10-21T08:00:00"}]"#;
-        assert!(matches!(stamp(synced, &edit("a", "2019-10-21T08:00:00")).unwrap(), Stamped::Text(_)));
+        assert!(one(synced, &edit("a", "2019-10-21T08:00:00")).is_ok());
     }
 
     #[test]
@@ -346,21 +457,67 @@ mod tests {
         let expected = format!(r#"[{{"list_id": "a", "start_offset": 5}}, {{"list_id": "a", {NEW}}}]"#);
         assert_eq!(stamped(text, &edit("a", "")), expected);
         let changed = r#"[{"list_id": "a", "start_offset": 5}, {"list_id": "a", "worker_count": 2}]"#;
-        let result = stamp(changed, &edit("a", "")).unwrap();
-        assert!(matches!(result, Stamped::Overruled(Overruled::NoSuchEntry)));
+        assert_eq!(one(changed, &edit("a", "")), NO_SUCH_ENTRY);
     }
 
     #[test]
     fn the_other_entry_of_a_list_is_not_stamped_when_the_one_that_ran_was_deleted() {
         let ran = Edit { alone: false, ..edit("a", "") };
         let left = r#"[{"list_id": "a", "x-n": 2}]"#;
-        assert!(matches!(stamp(left, &ran).unwrap(), Stamped::Overruled(Overruled::NoSuchEntry)));
+        assert_eq!(one(left, &ran), NO_SUCH_ENTRY);
     }
 
     #[test]
     fn an_entry_that_was_deleted_is_not_stamped_elsewhere() {
-        let result = stamp(r#"[{"list_id": "b"}]"#, &edit("a", "")).unwrap();
-        assert!(matches!(result, Stamped::Overruled(Overruled::NoSuchEntry)));
+        assert_eq!(one(r#"[{"list_id": "b"}]"#, &edit("a", "")), NO_SUCH_ENTRY);
+    }
+
+    #[test]
+    fn several_edits_are_applied_at_once_and_each_has_its_own_outcome() {
+        let text = r#"[{"list_id": "a"}, {"list_id": "b", "latest_timestamp": null}, {"list_id": "c"}]"#;
+        let edits = [edit("c", ""), edit("b", ""), edit("gone", ""), edit("a", "")];
+        let result = stamp(text, &edits).unwrap();
+        assert_eq!(
+            result.text,
+            format!(
+                r#"[{{"list_id": "a", {NEW}}}, {{"list_id": "b", "latest_timestamp": null}}, {{"list_id": "c", {NEW}}}]"#
+            )
+        );
+        use Overruled::{ByHand, NoSuchEntry};
+        let overruled = Outcome::Overruled;
+        let expected = [Outcome::Stamped, overruled(ByHand), overruled(NoSuchEntry), Outcome::Stamped];
+        assert_eq!(result.outcomes, expected);
+    }
+
+    #[test]
+    fn a_second_edit_of_an_entry_sees_the_first_one() {
+        let first = edit("a", "");
+        let mut second = edit("a", "2019-10-21T10:00:00");
+        second.stamp.latest_timestamp = time::parse("2019-10-21T11:00:00").unwrap();
+        let outcomes = |edits: &[Edit]| {
+            let Stamped { text, outcomes } = stamp(r#"[{"list_id": "a"}]"#, edits).unwrap();
+            (text.contains("T11:00:00"), outcomes)
+        };
+        let by_hand = Outcome::Overruled(Overruled::ByHand);
+        assert_eq!(outcomes(&[first.clone(), second.clone()]), (true, vec![Outcome::Stamped; 2]));
+        assert_eq!(outcomes(&[second.clone(), first.clone()]), (false, vec![by_hand, Outcome::Stamped]));
+        assert_eq!(outcomes(&[first.clone(), first]), (false, vec![Outcome::Stamped; 2]));
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_written_safely_does_not_keep_the_others_waiting() {
+        // Tools differ on which of two equal keys counts, so neither may be written.
+        let doubled = r#"{"list_id": "b", "latest_timestamp": null, "latest_timestamp": null}"#;
+        let text = format!(r#"[{{"list_id": "a"}}, {doubled}, {{"list_id": "c"}}]"#);
+        let result = stamp(&text, &[edit("a", ""), edit("b", "null"), edit("c", "")]).unwrap();
+        assert_eq!(
+            result.text,
+            format!(r#"[{{"list_id": "a", {NEW}}}, {doubled}, {{"list_id": "c", {NEW}}}]"#)
+        );
+        let [Outcome::Stamped, Outcome::Failed(finding), Outcome::Stamped] = &result.outcomes[..] else {
+            panic!("{:?}", result.outcomes)
+        };
+        assert!(finding.text.contains("more than importer's own fields"), "{}", finding.text);
     }
 
     /// Generates documents of one to four entries, in any layout that the grammar allows around importer's
@@ -394,12 +551,33 @@ mod tests {
 
     proptest! {
         #[test]
+        fn edits_at_once_leave_the_text_that_they_leave_one_after_the_other(
+            text in documents(),
+            edits in prop::collection::vec((0usize..5, any::<bool>(), 0i64..3), 0..6),
+        ) {
+            let edits: Vec<Edit> = edits
+                .into_iter()
+                .map(|(which, null, later)| {
+                    let mut edit = edit(&format!("l{which}"), if null { "null" } else { "" });
+                    edit.stamp.latest_timestamp += chrono::TimeDelta::seconds(later);
+                    edit
+                })
+                .collect();
+            let (mut apart, mut outcomes) = (text.clone(), vec![]);
+            for edit in &edits {
+                let mut one = stamp(&apart, std::slice::from_ref(edit)).unwrap();
+                outcomes.append(&mut one.outcomes);
+                apart = one.text;
+            }
+            let together = stamp(&text, &edits).unwrap();
+            prop_assert_eq!((together.text, together.outcomes), (apart, outcomes));
+        }
+
+        #[test]
         fn outside_the_three_fields_of_the_entry_every_byte_stays(text in documents(), which in 0usize..4) {
             let list_id = format!("l{which}");
             let was = if text.contains("latest_timestamp") { "null" } else { "" };
-            let result = [was, ""].into_iter().map(|was| stamp(&text, &edit(&list_id, was)).unwrap());
-            let result = result.into_iter().find(|result| matches!(result, Stamped::Text(_)));
-            let Some(Stamped::Text(result)) = result else {
+            let Some(result) = [was, ""].into_iter().find_map(|was| one(&text, &edit(&list_id, was)).ok()) else {
                 let quoted = format!("\"{list_id}\"");
                 prop_assert!(!text.contains(&quoted));
                 return Ok(());

@@ -19,10 +19,9 @@ fn edit(text: &str) -> Edit {
 }
 
 fn stamped(text: &str) -> String {
-    match stamp(text, &edit(text)) {
-        Ok(Stamped::Text(text)) => text,
-        other => panic!("{text}: {other:?}"),
-    }
+    let Stamped { text: result, outcomes } = stamp(text, &[edit(text)]).unwrap();
+    assert_eq!(outcomes, [Outcome::Stamped], "{text}");
+    result
 }
 
 #[test]
@@ -60,12 +59,17 @@ fn a_comma_in_a_comment_is_no_comma() {
     }
 }
 
+/// Checks a text as the result of the stamp of one entry.
+fn checked(array: &Array, element: usize, stamp: &RunStamp, result: &str) -> Result<(), Finding> {
+    let object = array.elements[element].as_object().unwrap();
+    verify(array, &[Change { index: 0, element, object, stamp }], result)
+}
+
 /// Tests the check itself, on texts that a faulty edit could produce.
 #[test]
 fn a_text_in_which_anything_else_has_changed_is_not_written() {
     let text = r#"[{"list_id": "b", "x": 1}, {"list_id": "a", "x": [1, 2]}]"#;
     let array = schema::parse(text).unwrap();
-    let object = array.elements[1].as_object().unwrap();
     let stamp = edit(r#"[{"list_id": "a"}]"#).stamp;
     let good = text.replace("[1, 2]", &format!("[1, 2], {NEW}"));
     for (from, to, kept) in [
@@ -82,11 +86,11 @@ fn a_text_in_which_anything_else_has_changed_is_not_written() {
     ] {
         let result = good.replace(from, to);
         assert!(from.is_empty() || result != good, "{from}");
-        assert_eq!(verify(&array, object, &stamp, &result).is_ok(), kept, "{result}");
+        assert_eq!(checked(&array, 1, &stamp, &result).is_ok(), kept, "{result}");
     }
     // The stamp of one entry in another entry.
     let other = text.replace(r#""x": 1"#, &format!(r#""x": 1, {NEW}"#));
-    assert!(verify(&array, object, &stamp, &other).is_err());
+    assert!(checked(&array, 1, &stamp, &other).is_err());
 }
 
 #[test]
@@ -94,16 +98,14 @@ fn an_edit_that_went_wrong_is_reported_at_its_entry_also_behind_a_byte_order_mar
     for bom in ["", "\u{feff}"] {
         let text = format!("{bom}[\n  {{\"list_id\": \"a\"}}\n]");
         let array = schema::parse(&text).unwrap();
-        let object = array.elements[0].as_object().unwrap();
-        let finding = verify(&array, object, &edit(&text).stamp, &text).unwrap_err();
+        let finding = checked(&array, 0, &edit(&text).stamp, &text).unwrap_err();
         assert_eq!(
             (finding.place, finding.excerpt.contains("list_id")),
             (Place { line: 2, column: 3 }, true)
         );
         let text = format!("{bom}[{{\"list_id\": \"a\"}}]");
         let array = schema::parse(&text).unwrap();
-        let object = array.elements[0].as_object().unwrap();
-        let finding = verify(&array, object, &edit(&text).stamp, &text).unwrap_err();
+        let finding = checked(&array, 0, &edit(&text).stamp, &text).unwrap_err();
         assert_eq!(finding.place, Place { line: 1, column: 2 });
     }
 }

@@ -15,7 +15,7 @@ use log::warn;
 
 use super::{
     disk::{self, Disk, Step},
-    document::{self, Edit, Overruled, Stamped},
+    document::{self, Edit, Outcome, Stamped},
     folders::Folders,
     history::{self, By},
     home,
@@ -50,18 +50,20 @@ pub(super) struct Held {
     /// Folders that a changed link has led to since the start, with their locks.
     followed: Vec<(PathBuf, File)>,
     pub journal: Journal,
+    /// The pending edits of an earlier process. Those of this process are repeated by the caller.
+    pub inherited: Vec<Edit>,
     pub displaced: Displaced,
 }
 
-/// The outcome of an edit.
+/// The result of a write.
 #[derive(Debug)]
 pub struct Applied {
-    /// The file after the edit.
+    /// The file after the edits.
     pub snapshot: Snapshot,
-    /// The text before the edit.
+    /// The text before the edits.
     pub before: String,
-    /// Why the edit was not applied; `None` if it was.
-    pub overruled: Option<Overruled>,
+    /// The outcome of each edit, in the order of the edits.
+    pub outcomes: Vec<Outcome>,
 }
 
 impl StateFile {
@@ -123,7 +125,8 @@ impl StateFile {
         Ok(())
     }
 
-    /// Reads the file and applies the pending edits. A text that the user has edited is added to the history.
+    /// Reads the file and applies the pending edits of an earlier process. A text that the user has edited is
+    /// added to the history.
     ///
     /// # Errors
     ///
@@ -131,58 +134,66 @@ impl StateFile {
     /// or if another importer uses the folder that a changed link leads to. A pending edit that fails is only
     /// logged.
     pub fn load(&self) -> Result<Snapshot, Fault> {
+        Ok(self.load_unless(None)?.unwrap_or_default())
+    }
+
+    /// Does the work of [`Self::load`], but returns `None`, without parsing anything, if the text is `known`:
+    /// that of the last reading or write, which is in the history.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::load`].
+    pub fn load_unless(&self, known: Option<&str>) -> Result<Option<Snapshot>, Fault> {
         self.follow()?;
-        let mut snapshot = read::load(self.path(), self.vocabulary)?;
-        let wishes = self.held().journal.wishes.clone();
-        if !wishes.is_empty() {
+        let inherited = !self.held().inherited.is_empty();
+        let known = known.filter(|_| !inherited);
+        let Some(mut snapshot) = read::load_unless(self.path(), known, self.vocabulary)? else {
+            return Ok(None);
+        };
+        if inherited {
             self.remember(&snapshot.text, By::Hand);
-            wishes.iter().for_each(|wish| self.redo(wish));
+            self.redo();
             snapshot = read::load(self.path(), self.vocabulary)?;
         }
         self.remember(&snapshot.text, By::Hand);
-        Ok(snapshot)
+        Ok(Some(snapshot))
     }
 
-    /// Saves an edit in the journal. From here on it survives a crash: [`Self::apply`] or the next start
-    /// applies it.
+    /// Saves edits in the journal, with one write. From here on they survive a crash: [`Self::apply`] or the
+    /// next start applies them.
     ///
     /// # Errors
     ///
     /// A [`Fault::Process`] if the journal can't be written.
-    pub fn wish(&self, edit: &Edit) -> Result<(), Fault> {
+    pub fn wish(&self, edits: &[Edit]) -> Result<(), Fault> {
         let mut held = self.held();
-        if held.journal.wishes.contains(edit) {
-            return Ok(());
-        }
-        held.journal.wishes.push(edit.clone());
-        self.save(&held.journal, Step::Wished)
+        if held.journal.add(edits) { self.save(&held.journal, Step::Wished) } else { Ok(()) }
     }
 
-    /// Writes a run stamp into the current text of the file. The edit stays in the journal until it is
-    /// applied, by this process or a later one.
+    /// Writes run stamps into the current text of the file, with one exchange. An edit stays in the journal
+    /// until it is applied, by this process or a later one. [`Self::look_back_soon`] has to follow.
     ///
     /// # Errors
     ///
-    /// A [`Fault::Process`] if the file or the journal can't be read or written. The edit may still be
-    /// pending then: [`Self::load`] tries again.
-    pub fn apply(&self, edit: &Edit) -> Result<Applied, Fault> {
-        let applied = self.apply_now(edit)?;
+    /// A [`Fault::Process`] if the file or the journal can't be read or written. The edits may still be
+    /// pending then, and the call can be repeated.
+    pub fn apply(&self, edits: &[Edit]) -> Result<Applied, Fault> {
+        self.wish(edits)?;
+        self.follow()?;
+        let mut held = self.held();
+        let applied = self.write(&mut held, edits)?;
+        held.journal.remove(pending_no_more(edits, &applied.outcomes));
+        self.save(&held.journal, Step::Done)?;
+        Ok(applied)
+    }
+
+    /// Waits until an editor that had the file open at the last write has saved it, and takes such a save
+    /// over. Logs a warning if that fails.
+    pub fn look_back_soon(&self) {
         disk::pause(SOON);
         if let Err(fault) = self.look_back() {
             warn!("{fault}");
         }
-        Ok(applied)
-    }
-
-    /// Does the work of [`Self::apply`] without waiting for late saves.
-    pub(super) fn apply_now(&self, edit: &Edit) -> Result<Applied, Fault> {
-        self.wish(edit)?;
-        self.follow()?;
-        let mut held = self.held();
-        let applied = self.write(&mut held, edit)?;
-        held.journal.wishes.retain(|wish| wish != edit);
-        self.save(&held.journal, Step::Done)?;
-        Ok(applied)
     }
 
     /// Looks for saves that went to a displaced text, and moves them into the state file.
@@ -202,19 +213,21 @@ impl StateFile {
         journal.save(&self.disk).and_then(|()| self.disk.step(step)).map_err(|error| self.unwritable(&error))
     }
 
-    /// Applies an edit and starts over if another program saves the file meanwhile.
-    fn write(&self, held: &mut Held, edit: &Edit) -> Result<Applied, Fault> {
+    /// Applies edits and starts over if another program saves the file meanwhile.
+    fn write(&self, held: &mut Held, edits: &[Edit]) -> Result<Applied, Fault> {
         for _ in 0..TRIES {
             let before = read::text(self.path())?;
-            let ours = match document::stamp(&before, edit).map_err(|finding| finding.fault(self.path()))? {
-                Stamped::Text(ours) if ours == before => return self.applied(&before, &before, None),
-                Stamped::Text(ours) => ours,
-                Stamped::Overruled(why) => return self.applied(&before, &before, Some(why)),
-            };
-            if self.replace(held, &before, &ours, edit).map_err(|error| self.unwritable(&error))? {
+            let Stamped { text: ours, outcomes } =
+                document::stamp(&before, edits).map_err(|finding| finding.fault(self.path()))?;
+            if ours == before {
+                return self.applied(before, &ours, outcomes);
+            }
+            let stamped = edits.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Stamped);
+            let stamped: Vec<Edit> = stamped.map(|(edit, _)| edit.clone()).collect();
+            if self.replace(held, &before, &ours, &stamped).map_err(|error| self.unwritable(&error))? {
                 self.remember(&before, By::Hand);
                 self.remember(&ours, By::Importer);
-                return self.applied(&before, &ours, None);
+                return self.applied(before, &ours, outcomes);
             }
         }
         Err(Fault::process(format!(
@@ -223,14 +236,20 @@ impl StateFile {
         )))
     }
 
-    fn applied(&self, before: &str, text: &str, overruled: Option<Overruled>) -> Result<Applied, Fault> {
+    fn applied(&self, before: String, text: &str, outcomes: Vec<Outcome>) -> Result<Applied, Fault> {
         let snapshot = schema::read(text, self.vocabulary).map_err(|finding| finding.fault(self.path()))?;
-        Ok(Applied { snapshot, before: before.to_owned(), overruled })
+        Ok(Applied { snapshot, before, outcomes })
     }
 
     /// Exchanges the state file for `ours`. Returns false if the replaced text is not `before`: another
     /// program saved in between, and its save is put back.
-    pub(super) fn replace(&self, held: &mut Held, before: &str, ours: &str, edit: &Edit) -> io::Result<bool> {
+    pub(super) fn replace(
+        &self,
+        held: &mut Held,
+        before: &str,
+        ours: &str,
+        edits: &[Edit],
+    ) -> io::Result<bool> {
         let slot = self.disk.own(SLOT);
         self.settle_slot(held.journal.exchange.take())?;
         held.journal.save(&self.disk)?;
@@ -241,7 +260,7 @@ impl StateFile {
         }
         self.disk.step(Step::Written)?;
         let (was, will) = (digest(before.as_bytes()), digest(ours.as_bytes()));
-        held.journal.exchange = Some(Exchange { before: was, ours: will, edit: edit.clone() });
+        held.journal.exchange = Exchange::new(was, will, edits);
         held.journal.save(&self.disk)?;
         self.disk.step(Step::Prepared)?;
         let replaced = match self.disk.swap(&slot) {
@@ -258,7 +277,7 @@ impl StateFile {
                 // file.
                 if slot.exists() {
                     let displaced = if same { before } else { ours };
-                    held.displaced.keep(&self.disk, &slot, displaced, ours, edit)?;
+                    held.displaced.keep(&self.disk, &slot, displaced, ours, edits)?;
                 }
                 self.disk.sync()?;
                 self.disk.step(Step::Kept)?;
@@ -267,7 +286,7 @@ impl StateFile {
         };
         held.journal.exchange = None;
         if replaced {
-            held.journal.wishes.retain(|wish| wish != edit);
+            held.journal.remove(edits);
         }
         held.journal.save(&self.disk)?;
         Ok(replaced)
@@ -324,4 +343,10 @@ impl StateFile {
         self.disk.hook = hook;
         self
     }
+}
+
+/// Returns the edits that are applied or overruled.
+fn pending_no_more<'a>(edits: &'a [Edit], outcomes: &'a [Outcome]) -> impl Iterator<Item = &'a Edit> {
+    let done = edits.iter().zip(outcomes).filter(|(_, outcome)| !matches!(outcome, Outcome::Failed(_)));
+    done.map(|(edit, _)| edit)
 }

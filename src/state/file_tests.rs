@@ -12,12 +12,14 @@ use std::{
 
 use super::{
     disk::{Means, Step},
-    document::{Edit, Overruled, RunStamp},
-    file::StateFile,
+    document::{Edit, Outcome, Overruled, RunStamp},
+    file::{Applied, StateFile},
+    history,
+    identity::BaseVersion,
     layout::{NAME, OURS},
     vocabulary::SAMPLE,
 };
-use crate::base::{clock::SystemClock, time};
+use crate::base::{clock::SystemClock, fault::Fault, time};
 
 const TEXT: &str = "[\n  {\"list_id\": \"a\"}, // ours\n  {\"list_id\": \"b\", \"worker_count\": 1}\n]\n";
 
@@ -32,10 +34,21 @@ fn open(folder: &Path) -> StateFile {
 }
 
 fn edit(file: &StateFile) -> Edit {
-    let entry = file.load().unwrap().entries.into_iter().find(|entry| entry.id.list_id == "a").unwrap();
+    edit_of(file, "a")
+}
+
+fn edit_of(file: &StateFile, list_id: &str) -> Edit {
+    let entry = file.load().unwrap().entries.into_iter().find(|entry| entry.id.list_id == list_id).unwrap();
     let latest_timestamp = time::parse("2019-10-21T10:00:00").unwrap();
     let stamp = RunStamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
     Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp }
+}
+
+/// Writes edits and looks for a late save, as the saver does.
+fn apply(file: &StateFile, edits: &[Edit]) -> Result<Applied, Fault> {
+    let applied = file.apply(edits)?;
+    file.look_back_soon();
+    Ok(applied)
 }
 
 fn read(folder: &Path) -> String {
@@ -53,8 +66,8 @@ fn a_write_keeps_the_mode_follows_a_symlink_and_leaves_nothing_but_our_folder() 
         fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
         symlink("real.json", &link).unwrap();
         let file = open(folder.path()).with(means, Box::new(|_| Ok(())));
-        let applied = file.apply(&edit(&file)).unwrap();
-        assert_eq!(applied.overruled, None);
+        let applied = apply(&file, &[edit(&file)]).unwrap();
+        assert_eq!(applied.outcomes, [Outcome::Stamped]);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(fs::read_to_string(&real).unwrap(), applied.snapshot.text);
@@ -75,7 +88,7 @@ fn a_write_keeps_the_owner() {
         return;
     }
     let file = open(folder.path());
-    file.apply(&edit(&file)).unwrap();
+    apply(&file, &[edit(&file)]).unwrap();
     let owner = fs::metadata(&path).unwrap();
     assert_eq!((owner.uid(), owner.gid()), (1234, 4321));
 }
@@ -87,7 +100,7 @@ fn an_overruled_edit_writes_nothing() {
     let edit = edit(&file);
     let theirs = TEXT.replace("\"a\"", "\"a\", \"latest_timestamp\": \"2018-01-01T00:00:00\"");
     fs::write(folder.path().join(NAME), &theirs).unwrap();
-    assert_eq!(file.apply(&edit).unwrap().overruled, Some(Overruled::ByHand));
+    assert_eq!(apply(&file, &[edit]).unwrap().outcomes, [Outcome::Overruled(Overruled::ByHand)]);
     assert_eq!(read(folder.path()), theirs);
 }
 
@@ -148,7 +161,7 @@ fn a_result_waits_in_the_journal_until_the_file_is_mended_even_over_a_restart() 
     let file = open(folder.path());
     let edit = edit(&file);
     fs::write(file.path(), "[{").unwrap();
-    assert!(file.apply(&edit).is_err());
+    assert!(apply(&file, &[edit]).is_err());
     assert_eq!(read(folder.path()), "[{");
     drop(file);
     let file = open(folder.path());
@@ -172,11 +185,11 @@ enum Save {
 const BEFORE: &str = "\"worker_count\": 1";
 const AFTER: &str = "\"worker_count\": 2";
 
-fn save(path: &Path, how: Save, late: &mut File) {
+fn save(path: &Path, how: Save, text: &str, late: &mut File) {
     let seen = fs::read_to_string(path).unwrap();
     let saved = match how {
         // The user opened the file before importer wrote it.
-        Save::Late => TEXT.replace(BEFORE, AFTER),
+        Save::Late => text.replace(BEFORE, AFTER),
         _ => seen.replace(BEFORE, AFTER),
     };
     match how {
@@ -204,8 +217,43 @@ struct Left {
     saved: bool,
 }
 
-fn write_with(means: Means, saves: Option<(Step, Save)>, crash: Option<Step>) -> Left {
-    let folder = folder(TEXT);
+/// The edits of one write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Batch {
+    One,
+    /// Three edits; the user has overruled the second one.
+    Three,
+}
+
+const BATCHES: [Batch; 2] = [Batch::One, Batch::Three];
+const BY_HAND: &str = "\"latest_timestamp\": \"2018-01-01T00:00:00\"";
+
+impl Batch {
+    fn text(self) -> String {
+        let more =
+            format!("\"worker_count\": 1}},\n  {{\"list_id\": \"c\", {BY_HAND}}},\n  {{\"list_id\": \"d\"}}");
+        if self == Batch::One { TEXT.into() } else { TEXT.replace("\"worker_count\": 1}", &more) }
+    }
+
+    fn edits(self, file: &StateFile) -> Vec<Edit> {
+        if self == Batch::One {
+            return vec![edit(file)];
+        }
+        let overruled = Edit { was: BaseVersion::Null { start_offset: 0 }, ..edit_of(file, "c") };
+        vec![edit(file), overruled, edit_of(file, "d")]
+    }
+
+    /// Returns whether the text has every stamp once and what the user wrote.
+    fn is_in(self, text: &str) -> bool {
+        match self {
+            Batch::One => text.matches(STAMPED).count() == 1,
+            Batch::Three => text.matches(STAMPED).count() == 2 && text.contains(BY_HAND),
+        }
+    }
+}
+
+fn write_with(batch: Batch, means: Means, saves: Option<(Step, Save)>, crash: Option<Step>) -> Left {
+    let folder = folder(&batch.text());
     let path = folder.path().join(NAME);
     let late = Mutex::new(OpenOptions::new().write(true).open(&path).unwrap());
     let (at, saved) = (path.clone(), Arc::new(Mutex::new(false)));
@@ -214,15 +262,15 @@ fn write_with(means: Means, saves: Option<(Step, Save)>, crash: Option<Step>) ->
         let mut saved = saved.lock().unwrap();
         if let Some((_, how)) = saves.filter(|(when, _)| *when == step && !*saved) {
             *saved = true;
-            save(&at, how, &mut late.lock().unwrap());
+            save(&at, how, &batch.text(), &mut late.lock().unwrap());
         }
         let whole = super::schema::read(&fs::read_to_string(&at).unwrap(), &SAMPLE).is_ok();
         assert!(whole, "at {step:?} the file is not whole");
         if crash == Some(step) { Err(io::Error::other("crash")) } else { Ok(()) }
     };
     let file = open(folder.path()).with(means, Box::new(hook));
-    let edit = edit(&file);
-    let applied = file.apply(&edit);
+    let edits = batch.edits(&file);
+    let applied = apply(&file, &edits);
     let reached = crash.is_some_and(|crash| crash != Step::PutBack);
     assert!(applied.is_err() == reached || saves.is_some(), "{applied:?}");
     drop(file);
@@ -238,22 +286,32 @@ fn write_with(means: Means, saves: Option<(Step, Save)>, crash: Option<Step>) ->
 
 #[test]
 fn a_crash_at_any_step_loses_no_edit_of_ours() {
-    for means in [Means::Exchange, Means::Replace] {
-        for crash in STEPS {
-            let Left { text, conflicts, saved } = write_with(means, None, Some(crash));
-            assert!(text.contains(STAMPED) && !saved, "{means:?} {crash:?}: {text}");
-            assert!(conflicts.is_empty(), "{means:?} {crash:?}: {conflicts:?}");
+    for batch in BATCHES {
+        for means in [Means::Exchange, Means::Replace] {
+            for crash in STEPS {
+                let Left { text, conflicts, saved } = write_with(batch, means, None, Some(crash));
+                assert!(batch.is_in(&text) && !saved, "{batch:?} {means:?} {crash:?}: {text}");
+                assert!(conflicts.is_empty(), "{batch:?} {means:?} {crash:?}: {conflicts:?}");
+            }
         }
     }
 }
 
+fn batches_and_saves() -> impl Iterator<Item = (Batch, Save)> {
+    let saves = [Save::Rename, Save::InPlace, Save::Late];
+    BATCHES.into_iter().flat_map(move |batch| saves.map(|how| (batch, how)))
+}
+
 #[test]
 fn a_save_at_any_step_is_kept_and_so_is_ours() {
-    for how in [Save::Rename, Save::InPlace, Save::Late] {
+    for (batch, how) in batches_and_saves() {
         for when in STEPS {
-            let Left { text, conflicts, saved } = write_with(Means::Exchange, Some((when, how)), None);
-            assert!(saved && text.contains(AFTER) && text.contains(STAMPED), "{how:?} at {when:?}: {text}");
-            assert!(conflicts.is_empty(), "{how:?} at {when:?}: {conflicts:?}");
+            let Left { text, conflicts, saved } = write_with(batch, Means::Exchange, Some((when, how)), None);
+            assert!(
+                saved && text.contains(AFTER) && batch.is_in(&text),
+                "{batch:?} {how:?} at {when:?}: {text}"
+            );
+            assert!(conflicts.is_empty(), "{batch:?} {how:?} at {when:?}: {conflicts:?}");
         }
     }
 }
@@ -262,15 +320,15 @@ fn a_save_at_any_step_is_kept_and_so_is_ours() {
 /// may be kept aside, but it is kept.
 #[test]
 fn a_save_and_a_crash_at_any_steps_lose_no_edit_of_the_users() {
-    for how in [Save::Rename, Save::InPlace, Save::Late] {
+    for (batch, how) in batches_and_saves() {
         for when in STEPS {
             for crash in STEPS.into_iter().chain([Step::PutBack]) {
                 let Left { text, conflicts, saved } =
-                    write_with(Means::Exchange, Some((when, how)), Some(crash));
+                    write_with(batch, Means::Exchange, Some((when, how)), Some(crash));
                 let kept =
                     !saved || text.contains(AFTER) || conflicts.iter().any(|text| text.contains(AFTER));
                 assert!(kept, "{how:?} at {when:?}, crash at {crash:?}: {text} {conflicts:?}");
-                assert!(text.contains(STAMPED), "{how:?} at {when:?}, crash at {crash:?}: {text}");
+                assert!(batch.is_in(&text), "{batch:?} {how:?} at {when:?}, crash at {crash:?}: {text}");
                 let aside_only_if_late = conflicts.is_empty() || how == Save::Late;
                 assert!(aside_only_if_late, "{how:?} at {when:?}, crash at {crash:?}: {conflicts:?}");
             }
@@ -282,8 +340,9 @@ fn a_save_and_a_crash_at_any_steps_lose_no_edit_of_the_users() {
 fn where_files_cannot_be_exchanged_a_save_in_place_or_late_is_still_kept() {
     for how in [Save::InPlace, Save::Late] {
         for when in STEPS {
-            let Left { text, conflicts, saved } = write_with(Means::Replace, Some((when, how)), None);
-            let kept = saved && text.contains(AFTER) && text.contains(STAMPED);
+            let Left { text, conflicts, saved } =
+                write_with(Batch::Three, Means::Replace, Some((when, how)), None);
+            let kept = saved && text.contains(AFTER) && Batch::Three.is_in(&text);
             assert!(kept, "{how:?} at {when:?}: {text} {conflicts:?}");
         }
     }
@@ -305,7 +364,7 @@ fn a_second_save_while_the_first_gets_its_name_back_is_in_force_and_the_first_is
         Ok(())
     };
     let file = open(folder.path()).with(Means::Exchange, Box::new(hook));
-    file.apply(&edit(&file)).unwrap();
+    apply(&file, &[edit(&file)]).unwrap();
     assert!(read(folder.path()).contains("\"worker_count\": 3") && read(folder.path()).contains(STAMPED));
     let conflict = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
     let conflict = conflict.into_iter().find(|path| path.to_str().unwrap().contains("conflict")).unwrap();
@@ -331,7 +390,7 @@ fn a_file_that_an_editor_has_moved_away_is_waited_for() {
         Ok(())
     };
     let file = open(folder.path()).with(Means::Exchange, Box::new(hook));
-    file.apply(&edit(&file)).unwrap();
+    apply(&file, &[edit(&file)]).unwrap();
     assert!(read(folder.path()).contains(AFTER) && read(folder.path()).contains(STAMPED));
 }
 
@@ -345,8 +404,8 @@ fn a_save_through_an_old_descriptor_is_taken_over_after_several_of_our_writes() 
     let first = edit(&file);
     let mut second = first.clone();
     second.entry = file.load().unwrap().entries.into_iter().find(|entry| entry.id.list_id == "c").unwrap().id;
-    file.apply(&first).unwrap();
-    file.apply(&second).unwrap();
+    apply(&file, &[first]).unwrap();
+    apply(&file, &[second]).unwrap();
     let saved = text.replace(&format!("\"b\", {BEFORE}"), &format!("\"b\", {AFTER}"));
     late.write_all(saved.as_bytes()).unwrap();
     file.look_back().unwrap();
@@ -359,7 +418,7 @@ fn a_late_save_that_never_becomes_whole_is_not_put_in_force() {
     let folder = folder(TEXT);
     let file = open(folder.path());
     let late = OpenOptions::new().write(true).open(file.path()).unwrap();
-    file.apply(&edit(&file)).unwrap();
+    apply(&file, &[edit(&file)]).unwrap();
     let stamped = read(folder.path());
     late.set_len(0).unwrap();
     file.look_back().unwrap();
@@ -372,7 +431,7 @@ fn a_reload_asked_for_after_a_crash_is_not_undone_by_the_journal() {
         let folder = folder(TEXT);
         let hook = move |step| if step == crash { Err(io::Error::other("crash")) } else { Ok(()) };
         let file = open(folder.path()).with(Means::Exchange, Box::new(hook));
-        assert!(file.apply(&edit(&file)).is_err());
+        assert!(apply(&file, &[edit(&file)]).is_err());
         drop(file);
         fs::write(folder.path().join(NAME), TEXT).unwrap();
         open(folder.path());
@@ -399,9 +458,46 @@ fn half_a_text_in_the_slot_is_never_put_in_force() {
     let folder = folder(TEXT);
     let hook = |step| if step == Step::Exchanged { Err(io::Error::other("crash")) } else { Ok(()) };
     let file = open(folder.path()).with(Means::Exchange, Box::new(hook));
-    assert!(file.apply(&edit(&file)).is_err());
+    assert!(apply(&file, &[edit(&file)]).is_err());
     drop(file);
     fs::write(folder.path().join(OURS).join("slot"), &TEXT[..20]).unwrap();
     open(folder.path());
     assert!(read(folder.path()).contains(STAMPED));
+}
+
+/// A user who removes a stamp after the crash has the last word, for each stamp of the batch.
+#[test]
+fn a_reload_of_one_list_of_a_batch_is_not_undone_by_the_journal() {
+    for crash in [Step::Exchanged, Step::Kept, Step::Done] {
+        let folder = folder(&Batch::Three.text());
+        let hook = move |step| if step == crash { Err(io::Error::other("crash")) } else { Ok(()) };
+        let file = open(folder.path()).with(Means::Exchange, Box::new(hook));
+        let edits = Batch::Three.edits(&file);
+        assert!(file.apply(&edits).is_err());
+        drop(file);
+        let reload = read(folder.path()).replacen(STAMPED, "\"latest_timestamp\": null", 1);
+        fs::write(folder.path().join(NAME), &reload).unwrap();
+        open(folder.path());
+        assert_eq!(read(folder.path()), reload, "crash at {crash:?}");
+    }
+}
+
+#[test]
+fn edits_of_one_write_are_one_exchange_and_one_version_in_the_history() {
+    let folder = folder(&Batch::Three.text());
+    let steps = Arc::new(Mutex::new(vec![]));
+    let noted = Arc::clone(&steps);
+    let hook = move |step| {
+        noted.lock().unwrap().push(step);
+        Ok(())
+    };
+    let file = open(folder.path()).with(Means::Exchange, Box::new(hook));
+    let edits = Batch::Three.edits(&file);
+    file.wish(&edits).unwrap();
+    let applied = file.apply(&edits).unwrap();
+    assert_eq!(applied.outcomes, [Outcome::Stamped, Outcome::Overruled(Overruled::ByHand), Outcome::Stamped]);
+    assert_eq!(*steps.lock().unwrap(), STEPS);
+    let versions = history::versions(folder.path()).unwrap();
+    let texts: Vec<String> = versions.iter().map(|version| version.text().unwrap()).collect();
+    assert_eq!(texts, [Batch::Three.text(), read(folder.path())]);
 }

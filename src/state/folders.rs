@@ -1,11 +1,15 @@
-//! Paths of checkpoints, ledgers and dead letters, beside the state file.
+//! Paths of importer's own files, beside the state file.
+//!
+//! ```text
+//! .importer/lists/<list>/<delivery>/            ledger, delivery cache, positions, hold
+//! .importer/lists/<list>/<delivery>/<entry>/    checkpoint
+//! dead-letter/<list>--<delivery>.ndjson
+//! ```
 
 use std::path::{Path, PathBuf};
 
-use super::{
-    Entry, identity,
-    layout::{DEAD_LETTER, OURS},
-};
+use super::layout::{DEAD_LETTER, LISTS, OURS};
+use crate::base::identity::{DeliveryId, ListId};
 
 /// The folder of the state file itself, with links followed.
 #[derive(Debug, Clone)]
@@ -17,9 +21,19 @@ impl Folders {
         Folders(home.to_owned())
     }
 
-    /// Returns the parent of the folders of all entries and lists.
+    /// Returns the folder of the state file itself.
+    pub fn home(&self) -> &Path {
+        &self.0
+    }
+
+    /// Returns the folder of importer's own files.
+    pub fn ours(&self) -> PathBuf {
+        self.0.join(OURS)
+    }
+
+    /// Returns the parent of the folders of all lists.
     pub fn all(&self) -> PathBuf {
-        self.0.join(OURS).join("lists")
+        self.0.join(OURS).join(LISTS)
     }
 
     /// Returns the file that records the last check for deferred errors.
@@ -27,24 +41,19 @@ impl Folders {
         self.0.join(OURS).join("late-errors.json")
     }
 
-    /// Returns the folder of the checkpoint of an entry.
-    pub fn entry(&self, entry: &Entry) -> PathBuf {
-        self.all().join(&entry.folder)
+    /// Returns the folder of a list, with those of its deliveries.
+    pub fn list(&self, list: &ListId) -> PathBuf {
+        self.all().join(list.name())
     }
 
-    /// Returns the folders in which older versions of importer may have stored that checkpoint.
-    pub fn former(&self, entry: &Entry) -> Vec<PathBuf> {
-        entry.id.former_folders().iter().map(|name| self.all().join(name)).collect()
+    /// Returns the folder of a delivery, which all of its entries share.
+    pub fn delivery(&self, delivery: &DeliveryId) -> PathBuf {
+        self.list(&delivery.list).join(delivery.name())
     }
 
-    /// Returns the folder of the ledger of a list, which all entries of the list share.
-    pub fn list(&self, entry: &Entry) -> PathBuf {
-        self.of_list(&entry.id.list_id)
-    }
-
-    /// Returns the folder of the ledger of a list that may have no entry.
-    pub fn of_list(&self, list_id: &str) -> PathBuf {
-        self.all().join(identity::list_folder(list_id))
+    /// Returns the folder of the checkpoint of an entry; `name` is the entry's folder name.
+    pub fn entry(&self, delivery: &DeliveryId, name: &str) -> PathBuf {
+        self.delivery(delivery).join(name)
     }
 
     /// Returns the folder of all dead letters.
@@ -52,8 +61,8 @@ impl Folders {
         self.0.join(DEAD_LETTER)
     }
 
-    /// Returns the file with the dead letters of a list, which all entries of the list share.
-    pub fn dead_letter(&self, entry: &Entry) -> PathBuf {
-        self.dead_letters().join(format!("{}.ndjson", entry.id.list_folder()))
+    /// Returns the file with the dead letters of a delivery, which all of its entries share.
+    pub fn dead_letter(&self, delivery: &DeliveryId) -> PathBuf {
+        self.dead_letters().join(format!("{delivery}.ndjson"))
     }
 }

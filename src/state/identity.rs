@@ -8,11 +8,15 @@ use serde_json::Map;
 
 use super::{
     delivered::{self, PACE},
-    fields::{LATEST_TIMESTAMP, LIST_ID, OWNED, START_OFFSET},
+    fields::{LATEST_TIMESTAMP, LIST_ID, OWNED, SOURCE, START_OFFSET},
     layout::digest,
     vocabulary::Vocabulary,
 };
-use crate::base::time;
+use crate::base::{
+    identity::{ListId, file_name},
+    spec::ACCOUNT,
+    time,
+};
 
 /// The identity of an entry while people reorder, insert and delete entries: its list and, if several entries
 /// have that list, every field that importer does not write.
@@ -24,9 +28,9 @@ pub struct EntryId {
 }
 
 impl EntryId {
-    /// Returns the name of the folder that contains the ledger of the list.
-    pub fn list_folder(&self) -> String {
-        list_folder(&self.list_id)
+    /// Returns the list of the entry.
+    pub fn list(&self, vocabulary: &Vocabulary) -> ListId {
+        list(&self.list_id, self.others.get(SOURCE.name), vocabulary.source.default)
     }
 
     /// Returns the settings that change what is delivered, each in one spelling.
@@ -39,13 +43,13 @@ impl EntryId {
     /// not change it.
     pub fn folder(&self, vocabulary: &Vocabulary) -> String {
         let settings = digest(serde_json::Value::from(self.settings(vocabulary)).to_string().as_bytes());
-        format!("{}-{}", self.list_folder(), &settings[..12])
+        format!("{}-{}", file_name(&self.list_id), &settings[..12])
     }
 
     /// Returns the names that older versions gave this folder: first the name for an entry whose list has
     /// other entries, then the name for the only entry of a list.
     pub fn former_folders(&self) -> [String; 2] {
-        let list = self.list_folder();
+        let list = file_name(&self.list_id);
         let others: Map<_, _> =
             self.others.clone().into_iter().filter(|(name, _)| !PACE.contains(&name.as_str())).collect();
         let settings = digest(serde_json::Value::from(others).to_string().as_bytes());
@@ -53,18 +57,26 @@ impl EntryId {
     }
 }
 
-/// Returns the name of the folder of a list: the id itself, or its digest if the id is longer than 64 bytes
-/// or has characters other than ASCII letters, digits and `_`. The name has no hyphen. The folders of entries
-/// have one, so no folder of an entry belongs to two lists.
-pub fn list_folder(list_id: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let readable = list_id.chars().all(plain) && list_id.len() <= 64;
-    if readable { list_id.to_owned() } else { digest(list_id.as_bytes()) }
+/// Returns the list of an entry with this raw `source` setting; `default` is the type of source of an entry without
+/// one.
+pub fn list(list_id: &str, source: Option<&serde_json::Value>, default: Option<&str>) -> ListId {
+    let kind = source.and_then(|said| said.as_str().or(said["type"].as_str())).or(default);
+    let account = source.and_then(|said| said[ACCOUNT].as_str());
+    ListId {
+        source: kind.unwrap_or_default().to_owned(),
+        account: account.map(str::to_owned),
+        id: list_id.to_owned(),
+    }
+}
+
+/// Returns the `list_id` of an entry; `None` if it has none or one that is not a string.
+pub fn list_id<'a>(object: &'a Object) -> Option<&'a str> {
+    Some(&object.get(LIST_ID.name)?.value.as_string_lit()?.value)
 }
 
 /// Returns the identity of an entry; `None` if it has no `list_id` or one that is not a string.
 pub fn identify(object: &Object) -> Option<EntryId> {
-    let list_id = object.get(LIST_ID.name)?.value.as_string_lit()?.value.to_string();
+    let list_id = list_id(object)?.to_owned();
     let theirs = object.properties.iter().filter(|prop| !OWNED.contains(&prop.name.as_str()));
     let others = theirs.map(|prop| (prop.name.as_str().to_owned(), prop.value.clone().into())).collect();
     Some(EntryId { list_id, others })
@@ -110,6 +122,6 @@ mod tests {
         assert_eq!(paced.folder(&SAMPLE), slow.folder(&SAMPLE));
         let strange = id(r#"{"list_id": "../a"}"#);
         assert!(strange.folder(&SAMPLE).chars().all(|c| c.is_ascii_alphanumeric() || c == '-'));
-        assert_ne!(strange.list_folder(), id(r#"{"list_id": "../b"}"#).list_folder());
+        assert_ne!(strange.folder(&SAMPLE), id(r#"{"list_id": "../b"}"#).folder(&SAMPLE));
     }
 }

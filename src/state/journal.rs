@@ -1,7 +1,7 @@
 //! The journal: what importer will do to the state file. It is on disk before importer acts, so that a crash
 //! loses neither an edit of importer nor one of the user.
 
-use std::{fs, io};
+use std::{collections::HashMap, fs, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,15 +18,48 @@ pub struct Journal {
     pub exchange: Option<Exchange>,
 }
 
-/// Digests of the two texts of an exchange, and the edit that it applies.
+/// Digests of the two texts of an exchange, and the edits that it applies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Exchange {
     pub before: String,
     pub ours: String,
-    pub edit: Edit,
+    /// The first edit. Version 0.1 wrote one edit at a time, and reads a journal with several as one with this
+    /// edit: it finds the others among the pending edits.
+    edit: Edit,
+    /// The other edits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    more: Vec<Edit>,
+}
+
+impl Exchange {
+    /// Makes the record of an exchange; `None` without an edit.
+    pub fn new(before: String, ours: String, edits: &[Edit]) -> Option<Self> {
+        let (edit, more) = edits.split_first()?;
+        Some(Exchange { before, ours, edit: edit.clone(), more: more.to_vec() })
+    }
+
+    /// Returns the edits that the exchange applies.
+    pub fn edits(&self) -> impl Iterator<Item = &Edit> {
+        [&self.edit].into_iter().chain(&self.more)
+    }
 }
 
 impl Journal {
+    /// Adds edits that are not in the journal yet. Returns whether there was one.
+    pub fn add(&mut self, edits: &[Edit]) -> bool {
+        let known = by_list(&self.wishes);
+        let new: Vec<Edit> = edits.iter().filter(|edit| !has(&known, edit)).cloned().collect();
+        let any = !new.is_empty();
+        self.wishes.extend(new);
+        any
+    }
+
+    /// Removes edits that are not pending any more.
+    pub fn remove<'a>(&mut self, edits: impl IntoIterator<Item = &'a Edit>) {
+        let gone = by_list(edits);
+        self.wishes.retain(|wish| !has(&gone, wish));
+    }
+
     /// Reads the journal of the last process. A missing or unreadable journal counts as empty and does not
     /// prevent a start.
     pub fn load(disk: &Disk) -> Self {
@@ -38,4 +71,19 @@ impl Journal {
     pub fn save(&self, disk: &Disk) -> io::Result<()> {
         disk.write_own(NAME, &serde_json::to_vec(self)?)
     }
+}
+
+/// Edits by list, so that two long lists of edits are compared in linear time.
+type ByList<'a> = HashMap<&'a str, Vec<&'a Edit>>;
+
+fn by_list<'a>(edits: impl IntoIterator<Item = &'a Edit>) -> ByList<'a> {
+    let mut by_list = ByList::new();
+    for edit in edits {
+        by_list.entry(&edit.entry.list_id).or_default().push(edit);
+    }
+    by_list
+}
+
+fn has(edits: &ByList, edit: &Edit) -> bool {
+    edits.get(edit.entry.list_id.as_str()).is_some_and(|of_list| of_list.contains(&edit))
 }

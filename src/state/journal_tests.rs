@@ -66,7 +66,7 @@ fn cut_off(name: &str, crash: Step, saves: bool) -> tempfile::TempDir {
     let entry = file.load().unwrap().entries.remove(0);
     let stamp = RunStamp { latest_timestamp: Noon.now(), elapsed_seconds: 1.5, total_updates: 2 };
     let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
-    assert!(file.apply(&edit).is_err());
+    assert!(file.apply(&[edit]).is_err());
     drop(file);
     if env::var("FIXTURES").is_ok_and(|wanted| wanted == "write" || wanted == name) {
         copy(folder.path(), &kept(name));

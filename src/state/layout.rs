@@ -4,6 +4,8 @@
 pub const NAME: &str = "state.json";
 /// The folder of importer's own files, beside the state file.
 pub const OURS: &str = ".importer";
+/// The folder of what outlives runs, by list, in that folder.
+pub const LISTS: &str = "lists";
 /// The folder of dead letters, beside the state file; people read them.
 pub const DEAD_LETTER: &str = "dead-letter";
 

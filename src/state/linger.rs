@@ -22,8 +22,8 @@ pub struct Lingering {
     pub digest: String,
     /// Digest of the text that replaced it.
     pub ours: String,
-    /// The edit by which that text differs.
-    pub edit: Edit,
+    /// The edits by which that text differs.
+    pub edits: Vec<Edit>,
 }
 
 /// The displaced texts of this process, oldest first.
@@ -39,13 +39,14 @@ impl Displaced {
         slot: &Path,
         before: &str,
         ours: &str,
-        edit: &Edit,
+        edits: &[Edit],
     ) -> io::Result<()> {
         let digest = digest(before.as_bytes());
         let path = disk.own(&format!("{PREFIX}{digest}"));
         fs::rename(slot, &path)?;
         self.0.retain(|lingering| lingering.path != path);
-        self.0.push(Lingering { path, digest, ours: self::digest(ours.as_bytes()), edit: edit.clone() });
+        let ours = self::digest(ours.as_bytes());
+        self.0.push(Lingering { path, digest, ours, edits: edits.to_vec() });
         self.drop_oldest();
         Ok(())
     }

@@ -31,5 +31,5 @@ pub mod vocabulary;
 
 pub use document::{Edit, RunStamp};
 pub use file::{Applied, StateFile};
-pub use model::{Entry, Mention, Snapshot, Unfit};
+pub use model::{Entry, Snapshot, Unfit};
 pub use vocabulary::Vocabulary;

@@ -1,21 +1,24 @@
 //! The content of the state file: its entries, problems and warnings. Pure.
 
+use std::{cell::LazyCell, collections::HashMap};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
 use super::{
-    finding::{BOM, Finding, Place},
+    finding::{BOM, Finding, Lines, Place},
     identity::{BaseVersion, EntryId},
 };
 use crate::base::{
     consent::Policy,
     declared::{Names, Values},
+    identity::ListId,
     time,
 };
 
 /// The content of the file at one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     pub text: String,
     /// The entries that can run, in file order.
@@ -25,15 +28,37 @@ pub struct Snapshot {
     /// Fields that are ignored, and values that are replaced by a maximum.
     pub warnings: Vec<Finding>,
     /// Every element of the file, including those with a problem.
-    pub mentions: Vec<Mention>,
+    pub mentions: Mentions,
+}
+
+/// Every element of the file, by list.
+#[derive(Debug, Clone, Default)]
+pub struct Mentions {
+    by_list: HashMap<String, Vec<Mention>>,
+    /// Whether the `list_id` of an element can't be read: it could be any list.
+    pub unreadable: bool,
+}
+
+impl Mentions {
+    /// Adds an element, in file order; `None` if its `list_id` can't be read.
+    pub fn add(&mut self, mention: Option<Mention>) {
+        match mention {
+            Some(mention) => self.by_list.entry(mention.id.list_id.clone()).or_default().push(mention),
+            None => self.unreadable = true,
+        }
+    }
+
+    /// Returns the elements with this `list_id`, in file order.
+    pub fn of_list(&self, list_id: &str) -> &[Mention] {
+        self.by_list.get(list_id).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Identity and pause of an element of the file. They are known even if the element has a problem.
 #[derive(Debug, Clone)]
 pub struct Mention {
-    /// `None` if its `list_id` can't be read.
-    pub id: Option<EntryId>,
-    /// The name of its folder; empty without an `id`.
+    pub id: EntryId,
+    /// The name of its folder.
     pub folder: String,
     /// Whether it has `"enabled": false`.
     pub disabled: bool,
@@ -43,6 +68,7 @@ pub struct Mention {
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub id: EntryId,
+    pub list: ListId,
     /// The name of its folder, which depends only on the list and `settings`.
     pub folder: String,
     /// The settings that change what is delivered, each in one spelling.
@@ -97,12 +123,12 @@ pub struct Unfit {
 impl Snapshot {
     /// Removes the entries for which `fit` returns an error, and adds that error to the problems.
     pub fn examine(&mut self, fit: impl Fn(&Entry) -> Result<(), Unfit>) {
-        let text = self.text.strip_prefix(BOM).unwrap_or(&self.text);
+        let lines = LazyCell::new(|| Lines::of(self.text.strip_prefix(BOM).unwrap_or(&self.text)));
         let problems = &mut self.problems;
         self.entries.retain(|entry| match fit(entry) {
             Ok(()) => true,
             Err(Unfit { place, text: what, .. }) => {
-                problems.push(Finding::new(text, place, what));
+                problems.push(lines.finding(place, what));
                 false
             }
         });

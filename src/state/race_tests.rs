@@ -1,4 +1,4 @@
-//! Tests the real writer against users who save thousands of times, and against a reader that never stops.
+//! Tests the real writer, with two edits in each write, against users who save thousands of times, and against a reader that never stops.
 #![expect(clippy::disallowed_methods, reason = "the tests act as the user, who may save in any way")]
 
 use std::{
@@ -94,8 +94,8 @@ struct Race {
 fn race(how: Save) -> Race {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(NAME);
-    fs::write(&path, "[\n  {\"list_id\": \"a\"},\n  {\"list_id\": \"b\", \"x-count\": 0, \"x\": 1}\n]\n")
-        .unwrap();
+    let text = "[\n  {\"list_id\": \"a\"},\n  {\"list_id\": \"b\", \"x-count\": 0, \"x\": 1},\n  {\"list_id\": \"c\"}\n]\n";
+    fs::write(&path, text).unwrap();
     let crossed = Arc::new(AtomicU64::new(0));
     let count_crossed = Arc::clone(&crossed);
     let hook = move |step| {
@@ -108,16 +108,18 @@ fn race(how: Save) -> Race {
     let (lost, saves) = thread::scope(|threads| {
         threads.spawn(|| {
             let start = time::parse("2019-10-21T10:00:00").unwrap();
-            let mut entry = file.load().unwrap().entries.remove(0);
+            let mut entries = file.load().unwrap().entries;
             while !done.load(Ordering::Relaxed) {
                 let seconds = writes.load(Ordering::Relaxed) as i64;
                 let latest_timestamp = start + TimeDelta::seconds(seconds);
                 let stamp = RunStamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
-                let edit = Edit { entry: entry.id.clone(), alone: entry.alone, was: entry.was, stamp };
-                if let Ok(applied) = file.apply_now(&edit) {
-                    // A save of a text from before the last write removes its stamp. The user's edit wins.
-                    entry =
-                        applied.snapshot.entries.into_iter().find(|entry| entry.id.list_id == "a").unwrap();
+                let ours = entries.iter().filter(|entry| entry.id.list_id != "b");
+                let edits: Vec<Edit> = ours
+                    .map(|entry| Edit { entry: entry.id.clone(), alone: entry.alone, was: entry.was, stamp })
+                    .collect();
+                if let Ok(applied) = file.apply(&edits) {
+                    // A save of a text from before the last write removes its stamps. The user's edit wins.
+                    entries = applied.snapshot.entries;
                     writes.fetch_add(1, Ordering::Relaxed);
                 }
                 file.look_back().unwrap();
@@ -180,7 +182,7 @@ fn a_reader_never_sees_an_incomplete_file() {
             let entry = file.load().unwrap().entries.remove(0);
             let latest_timestamp = time::parse("2019-10-21T10:00:00").unwrap() + TimeDelta::seconds(seconds);
             let stamp = RunStamp { latest_timestamp, elapsed_seconds: 1.0, total_updates: 2 };
-            file.apply_now(&Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp }).unwrap();
+            file.apply(&[Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp }]).unwrap();
         }
         done.store(true, Ordering::Relaxed);
         reader.join().unwrap()

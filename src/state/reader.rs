@@ -3,6 +3,8 @@
 mod adapters;
 mod declared;
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use jsonc_parser::{
     ast::{Object, ObjectProp, Value},
@@ -16,7 +18,7 @@ use super::{
         ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID, MAPPING, OVERLAP, SINK, SOURCE, START_OFFSET,
         TOTAL_UPDATES, WORKER_COUNT,
     },
-    finding::{Finding, Place},
+    finding::{Finding, Lines, Place},
     identity::{EntryId, identify, was},
     model::Entry,
     vocabulary::Vocabulary,
@@ -25,16 +27,16 @@ use crate::base::{consent::Policy, declared::is_name, time};
 
 /// Reads one entry and collects its problems and warnings.
 pub struct Reader<'a> {
-    pub(super) text: &'a str,
+    pub(super) lines: &'a Lines<'a>,
     pub(super) vocabulary: &'static Vocabulary,
     pub problems: Vec<Finding>,
     pub warnings: Vec<Finding>,
 }
 
 impl<'a> Reader<'a> {
-    /// Makes a reader. `text` is the whole file without a byte-order mark.
-    pub fn new(text: &'a str, vocabulary: &'static Vocabulary) -> Self {
-        Reader { text, vocabulary, problems: vec![], warnings: vec![] }
+    /// Makes a reader. `lines` are those of the whole file without a byte-order mark.
+    pub fn new(lines: &'a Lines<'a>, vocabulary: &'static Vocabulary) -> Self {
+        Reader { lines, vocabulary, problems: vec![], warnings: vec![] }
     }
 
     /// Adds a problem, at the beginning of `at`.
@@ -47,7 +49,12 @@ impl<'a> Reader<'a> {
     }
 
     fn finding(&self, at: &impl Ranged, text: String) -> Finding {
-        Finding::new(self.text, Place::of(self.text, at.start()), text)
+        self.lines.finding(self.place(at), text)
+    }
+
+    /// Returns the place at which `at` begins.
+    pub(super) fn place(&self, at: &impl Ranged) -> Place {
+        self.lines.place(at.start())
     }
 
     /// Reads an element of the file. Returns `None` if it is no entry or its identity can't be read; even if
@@ -79,12 +86,13 @@ impl<'a> Reader<'a> {
         let declared = self.declared(object);
         let allow_mass_change = self.flag(object, &ALLOW_MASS_CHANGE);
         let latest_timestamp = self.time(object, &LATEST_TIMESTAMP);
-        let place = Place::of(self.text, object.start());
+        let place = self.place(object);
         let id = id?;
         Some(Entry {
             folder: id.folder(self.vocabulary),
             settings: id.settings(self.vocabulary),
             names: (self.vocabulary.declared.names)(policy, &declared),
+            list: id.list(self.vocabulary),
             id,
             alone: true,
             place,
@@ -125,9 +133,10 @@ impl<'a> Reader<'a> {
 
     /// Reports duplicate keys. Some tools read the first one and some the last, so neither counts.
     pub(super) fn refuse_repeated_keys(&mut self, object: &Object) {
-        for (index, prop) in object.properties.iter().enumerate() {
+        let mut names = HashSet::new();
+        for prop in &object.properties {
             let name = prop.name.as_str();
-            if object.properties[..index].iter().any(|earlier| earlier.name.as_str() == name) {
+            if !names.insert(name) {
                 self.problem(prop, format!("duplicate key `{name}`; remove one"));
             }
         }
@@ -199,7 +208,7 @@ impl<'a> Reader<'a> {
 
     /// Adds the problem that a value is not as expected; shows its first 40 characters.
     pub(super) fn unlike(&mut self, name: &str, value: &Value, expected: &str) {
-        let found: String = value.text(self.text).chars().take(40).collect();
+        let found: String = value.text(self.lines.text()).chars().take(40).collect();
         self.problem(value, format!("`{name}` must be {expected}; found {found}"));
     }
 }

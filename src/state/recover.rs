@@ -10,8 +10,8 @@ use log::{info, warn};
 
 use super::{
     disk,
-    document::{self, Edit, Stamped},
-    file::{Applied, Held, SLOT, StateFile},
+    document::{self, Edit, Outcome},
+    file::{Held, SLOT, StateFile},
     history::By,
     journal::{Exchange, Journal},
     layout::{NAME, digest},
@@ -50,12 +50,12 @@ impl StateFile {
         let in_force = displaced.last().is_some_and(|newest| newest.ours == digest(now.as_bytes()));
         let mut merged = late.clone();
         for lingering in &displaced[index..] {
-            if let Ok(Stamped::Text(stamped)) = document::stamp(&merged, &lingering.edit) {
-                merged = stamped;
+            if let Ok(stamped) = document::stamp(&merged, &lingering.edits) {
+                merged = stamped.text;
             }
         }
-        let edit = displaced[index].edit.clone();
-        if in_force && self.replace(held, &now, &merged, &edit)? {
+        let edits = displaced[index].edits.clone();
+        if in_force && self.replace(held, &now, &merged, &edits)? {
             info!("applied an edit that was saved while importer was writing the state file.");
             self.remember(&merged, By::Hand);
         } else {
@@ -119,12 +119,11 @@ impl StateFile {
         let mut journal = Journal::load(&self.disk);
         self.recover_aside(&self.disk.own(SLOT))?;
         if let Some(exchange) = journal.exchange.take() {
-            // If the replaced text was the expected one, the exchange was made: its edit is in the file,
-            // unless the user has removed it since. That removal counts, so the edit must not be applied
-            // again.
+            // If the replaced text was the expected one, the exchange was made: its edits are in the file,
+            // unless the user has removed one since. That removal counts, so no edit may be applied again.
             let before = fs::read(self.disk.own(SLOT)).map(|text| digest(&text) == exchange.before);
             if before.unwrap_or_else(|_| linger::path(&self.disk, &exchange.before).exists()) {
-                journal.wishes.retain(|wish| *wish != exchange.edit);
+                journal.remove(exchange.edits());
             }
             self.settle_slot(Some(exchange))?;
         }
@@ -133,11 +132,10 @@ impl StateFile {
             if changed { self.set_aside(&path)? } else { fs::remove_file(path)? }
         }
         journal.save(&self.disk)?;
-        let wishes = journal.wishes.clone();
-        self.held().journal = journal;
-        for edit in wishes {
-            self.redo(&edit);
-        }
+        let mut held = self.held();
+        (held.inherited, held.journal) = (journal.wishes.clone(), journal);
+        drop(held);
+        self.redo();
         Ok(())
     }
 
@@ -152,18 +150,38 @@ impl StateFile {
         }
     }
 
-    /// Applies a pending edit and logs the result. An edit that fails stays pending.
-    pub(super) fn redo(&self, edit: &Edit) {
-        let (list, until) = (&edit.entry.list_id, time::log_format(edit.stamp.latest_timestamp));
-        match self.apply(edit) {
-            Ok(Applied { overruled: None, .. }) => {
-                info!("list {list:?}: wrote the result of an earlier run, up to {until:?}.");
-            }
-            // It was written before, or the user has changed the entry since.
-            Ok(_) => {}
-            Err(fault) => warn!(
-                "list {list:?}: could not write the result of an earlier run, up to {until:?}, yet: {fault}"
-            ),
+    /// Applies the pending edits of an earlier process and logs the results. An edit that fails stays pending.
+    pub(super) fn redo(&self) {
+        let edits = self.held().inherited.clone();
+        if edits.is_empty() {
+            return;
         }
+        let outcomes = match self.apply(&edits) {
+            Ok(applied) => applied.outcomes,
+            Err(fault) => return edits.iter().for_each(|edit| not_yet(edit, &fault)),
+        };
+        self.look_back_soon();
+        let mut failed = Vec::new();
+        for (edit, outcome) in edits.into_iter().zip(outcomes) {
+            let (list, until) = (&edit.entry.list_id, time::log_format(edit.stamp.latest_timestamp));
+            match outcome {
+                Outcome::Stamped => {
+                    info!("list {list:?}: wrote the result of an earlier run, up to {until:?}.");
+                }
+                // The user has changed the entry since.
+                Outcome::Overruled(_) => {}
+                Outcome::Failed(finding) => {
+                    not_yet(&edit, &finding.fault(self.path()));
+                    failed.push(edit);
+                }
+            }
+        }
+        self.held().inherited = failed;
     }
+}
+
+/// Warns that the result of an earlier run is still pending.
+fn not_yet(edit: &Edit, fault: &Fault) {
+    let (list, until) = (&edit.entry.list_id, time::log_format(edit.stamp.latest_timestamp));
+    warn!("list {list:?}: could not write the result of an earlier run, up to {until:?}, yet: {fault}");
 }

@@ -1,5 +1,7 @@
 //! Parses the text of the state file: its entries, and every problem with its place. Pure.
 
+use std::collections::HashMap;
+
 use jsonc_parser::{
     CollectOptions, ParseOptions,
     ast::{Array, Value},
@@ -10,9 +12,9 @@ use jsonc_parser::{
 
 use super::{
     fields::{ENABLED, LIST_ID},
-    finding::{BOM, Finding, Place},
-    identity::{EntryId, identify},
-    model::{Mention, Snapshot},
+    finding::{BOM, Finding, Lines, Place},
+    identity,
+    model::{Entry, Mention, Snapshot},
     reader::{Reader, kind},
     vocabulary::Vocabulary,
 };
@@ -63,41 +65,68 @@ pub fn parse(text: &str) -> Result<Array<'_>, Finding> {
 pub fn read(text: &str, vocabulary: &'static Vocabulary) -> Result<Snapshot, Finding> {
     let array = parse(text)?;
     let body = text.strip_prefix(BOM).unwrap_or(text);
-    let mentions = array.elements.iter().map(|element| mention(element, vocabulary)).collect();
-    let mut snapshot =
-        Snapshot { text: text.into(), entries: vec![], problems: vec![], warnings: vec![], mentions };
+    let lines = Lines::of(body);
+    let mut snapshot = Snapshot { text: text.into(), ..Snapshot::default() };
+    // Equal entries have the same folder.
+    let mut by_folder: HashMap<String, Vec<usize>> = HashMap::new();
     for element in &array.elements {
-        let mut reader = Reader::new(body, vocabulary);
+        let mut reader = Reader::new(&lines, vocabulary);
         let entry = reader.entry(element);
+        snapshot.mentions.add(mention(element, entry.as_ref(), vocabulary));
         snapshot.warnings.append(&mut reader.warnings);
-        if let Some(first) = entry.as_ref().and_then(|new| snapshot.entries.iter().find(|e| e.id == new.id)) {
-            let first = first.place.line;
+        let of_folder =
+            entry.as_ref().and_then(|new| by_folder.get(&new.folder)).map_or(&[][..], Vec::as_slice);
+        let is_same = |index: &&usize| {
+            #[cfg(test)]
+            super::finding::steps::add(1);
+            entry.as_ref().is_some_and(|new| snapshot.entries[**index].id == new.id)
+        };
+        if let Some(first) = of_folder.iter().find(is_same) {
+            let first = snapshot.entries[*first].place.line;
             reader.problem(element, format!("duplicate of the entry at line {first}; remove one"));
         }
         if reader.problems.is_empty() {
-            snapshot.entries.extend(entry);
+            if let Some(entry) = entry {
+                by_folder.entry(entry.folder.clone()).or_default().push(snapshot.entries.len());
+                snapshot.entries.push(entry);
+            }
         } else {
             reader.problems.sort_by_key(|problem| problem.place);
             snapshot.problems.append(&mut reader.problems);
         }
     }
-    let ids: Vec<EntryId> = array.elements.iter().filter_map(Value::as_object).filter_map(identify).collect();
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for list_id in array.elements.iter().filter_map(Value::as_object).filter_map(identity::list_id) {
+        *counts.entry(list_id).or_default() += 1;
+    }
     for entry in &mut snapshot.entries {
-        entry.alone = ids.iter().filter(|id| id.list_id == entry.id.list_id).count() == 1;
+        entry.alone = counts.get(entry.id.list_id.as_str()) == Some(&1);
     }
     Ok(snapshot)
 }
 
-/// Returns identity and pause of an element, as far as they can be read.
-fn mention(element: &Value, vocabulary: &Vocabulary) -> Mention {
-    let Value::Object(object) = element else {
-        return Mention { id: None, folder: String::new(), disabled: false };
-    };
+/// Returns identity and pause of an element; `None` if its `list_id` can't be read. `entry` is what the reader
+/// made of it.
+fn mention(element: &Value, entry: Option<&Entry>, vocabulary: &Vocabulary) -> Option<Mention> {
+    let object = element.as_object()?;
     let once = |name: &str| object.properties.iter().filter(|prop| prop.name.as_str() == name).count() == 1;
-    let id = identify(object).filter(|id| once(LIST_ID.name) && is_name(&id.list_id));
-    let folder = id.as_ref().map(|id| id.folder(vocabulary)).unwrap_or_default();
+    if !once(LIST_ID.name) {
+        return None;
+    }
+    let (id, folder) = match entry {
+        Some(entry) => (entry.id.clone(), entry.folder.clone()),
+        None => {
+            let id = identity::identify(object).filter(|id| is_name(&id.list_id))?;
+            let folder = id.folder(vocabulary);
+            (id, folder)
+        }
+    };
     let enabled = object.get(ENABLED.name).and_then(|prop| prop.value.as_boolean_lit());
-    Mention { id, folder, disabled: once(ENABLED.name) && enabled.is_some_and(|enabled| !enabled.value) }
+    Some(Mention {
+        id,
+        folder,
+        disabled: once(ENABLED.name) && enabled.is_some_and(|enabled| !enabled.value),
+    })
 }
 
 /// Makes a finding from an error of the parser. The parser names what it found, the finding names what was

@@ -4,7 +4,10 @@
 use serde_json::Value;
 
 use super::fields::{self, MAPPING, SINK, SOURCE};
-use crate::base::{adapter::NOTES, declared::Declared, spec::Catalog};
+use crate::base::{
+    declared::Declared,
+    spec::{Catalog, is_note, nearest},
+};
 
 /// Settings, each with the field whose object it belongs in.
 const WITHIN: [(&str, &str); 4] =
@@ -38,15 +41,13 @@ impl Vocabulary {
 
     /// Returns the warning for an unknown field; `None` if the field is known or a note.
     pub fn unknown(&self, name: &str) -> Option<String> {
-        if self.fields().any(|field| field == name) || NOTES.iter().any(|note| name.starts_with(note)) {
+        if self.fields().any(|field| field == name) || is_note(name) {
             return None;
         }
         if let Some((_, within)) = WITHIN.iter().find(|(known, _)| *known == name) {
             return Some(format!("`{name}` is ignored here; move it into the object of `{within}`"));
         }
-        let distance = |field: &&str| strsim::damerau_levenshtein(field, &name.to_lowercase());
-        let nearest = self.fields().min_by_key(distance);
-        Some(match nearest.filter(|field| distance(field) <= 1 + field.len() / 4) {
+        Some(match nearest(name, self.fields()) {
             Some(field) => format!("unknown field `{name}` is ignored; did you mean `{field}`?"),
             None => format!(
                 "unknown field `{name}` is ignored; for a note of your own, use a name such as `x-{name}`"

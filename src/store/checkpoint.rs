@@ -208,27 +208,19 @@ impl Checkpoint {
         Ok(sync)
     }
 
-    /// Removes the checkpoints and the holds of all entries below this folder. Returns the number of
-    /// checkpoints.
+    /// Removes all checkpoints and all holds below these folders. Returns the number of removed checkpoints.
     ///
     /// # Errors
     ///
     /// A file could not be removed.
     pub async fn discard_all(folders: &Path) -> Result<usize, Fault> {
         let work = |folders: &Path| {
-            let mut dropped = 0;
-            match fs::read_dir(folders) {
-                Ok(entries) => {
-                    for entry in entries {
-                        let folder = entry?.path();
-                        dropped += usize::from(files::remove(&folder.join(NAME))?);
-                        hold::clear(&folder)?;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-            Ok(dropped)
+            let files = files::below(folders)?;
+            files
+                .iter()
+                .filter(|path| hold::is_hold(path))
+                .try_for_each(|path| files::remove(path).map(drop))?;
+            drop_below(folders)
         };
         files::blocking(folders, work).await
     }
@@ -241,6 +233,40 @@ impl Checkpoint {
     pub async fn discard(folder: &Path) -> Result<bool, Fault> {
         files::blocking(&folder.join(NAME), files::remove).await
     }
+}
+
+/// Removes all checkpoints in a folder and below it. Returns their number.
+///
+/// # Errors
+///
+/// A file could not be removed.
+pub fn drop_below(folder: &Path) -> io::Result<usize> {
+    let checkpoints = files::below(folder)?.into_iter().filter(|path| path.ends_with(NAME));
+    checkpoints.map(|path| files::remove(&path).map(usize::from)).sum()
+}
+
+/// Removes the checkpoints of the entries of a delivery that were changed or removed: other settings may have
+/// delivered their records differently since. `entries` are the names of the current ones, `folder` is the
+/// delivery's. Returns the removed files.
+///
+/// # Errors
+///
+/// A file could not be removed.
+pub async fn drop_orphans(folder: &Path, entries: Vec<String>) -> Result<Vec<PathBuf>, Fault> {
+    let work = move |folder: &Path| {
+        let mut dropped = vec![];
+        for entry in files::in_folder(folder)?.into_iter().filter(|path| path.is_dir()) {
+            let name = entry.file_name().unwrap_or_default().to_string_lossy();
+            if !entries.iter().any(|entry| *entry == name) {
+                let path = Checkpoint::path(&entry);
+                dropped.extend(files::remove(&path)?.then_some(path));
+                // This succeeds only if the folder is empty.
+                let _ = fs::remove_dir(&entry);
+            }
+        }
+        Ok(dropped)
+    };
+    files::blocking(folder, work).await
 }
 
 /// Returns the warning for a checkpoint from which no run can resume.

@@ -101,41 +101,6 @@ pub async fn tidy(path: &Path, entry: &str, settled: HashSet<u128>) -> Result<()
     files::blocking(path, work).await
 }
 
-/// Returns the current name of the entry of a dead letter. `renamed` pairs older names of entries with their
-/// current ones.
-pub fn name_of<'a>(letter: &'a DeadLetter, renamed: &'a [(String, String)]) -> &'a str {
-    let found = renamed.iter().find(|(former, _)| *former == letter.entry);
-    found.map_or(&letter.entry, |(_, today)| today)
-}
-
-/// Replaces older names of entries in the dead letters with the current ones.
-///
-/// # Errors
-///
-/// The file could not be read or written.
-pub async fn rename(path: &Path, renamed: Vec<(String, String)>) -> Result<(), Fault> {
-    if renamed.is_empty() {
-        return Ok(());
-    }
-    let work = move |path: &Path| {
-        let Some(bytes) = files::read(path)? else { return Ok(()) };
-        let mut text = Vec::with_capacity(bytes.len());
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            match serde_json::from_slice::<DeadLetter>(line) {
-                Ok(letter) if name_of(&letter, &renamed) != letter.entry => {
-                    let entry = name_of(&letter, &renamed).to_owned();
-                    serde_json::to_writer(&mut text, &DeadLetter { entry, ..letter })?;
-                    text.push(b'\n');
-                }
-                // A line that can't be understood stays as it is.
-                _ => text.extend(line),
-            }
-        }
-        if text == bytes { Ok(()) } else { files::replace(path, &text).map(|_| ()) }
-    };
-    files::blocking(path, work).await
-}
-
 /// Copies the dead letters of entries that no longer exist to each of the current entries.
 ///
 /// # Errors

@@ -35,21 +35,33 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Returns the folders of a list's entries. They are next to the list's own folder, and their names begin
-/// with its name and a hyphen; no folder of another list does.
-pub fn siblings(list: &Path) -> io::Result<Vec<PathBuf>> {
-    let (Some(all), Some(name)) = (list.parent(), list.file_name()) else { return Ok(vec![]) };
-    let start = format!("{}-", name.to_string_lossy());
-    let folders = match fs::read_dir(all) {
-        Ok(folders) => folders,
+/// Returns the files in a folder and in the folders below it; none if there is no such folder.
+///
+/// # Errors
+///
+/// A folder could not be read.
+pub fn below(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = vec![];
+    for path in in_folder(folder)? {
+        if path.is_dir() { found.extend(below(&path)?) } else { found.push(path) }
+    }
+    Ok(found)
+}
+
+/// Returns the files and folders in a folder, sorted by name; none if there is no such folder.
+///
+/// # Errors
+///
+/// The folder could not be read.
+pub fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let paths = match fs::read_dir(folder) {
+        Ok(files) => files.map(|file| Ok(file?.path())).collect::<io::Result<Vec<_>>>(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
-        Err(error) => return Err(error),
+        Err(error) => Err(error),
     };
-    let paths = folders.map(|folder| Ok(folder?.path())).collect::<io::Result<Vec<_>>>()?;
-    let is_one = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&start)) && path.is_dir()
-    };
-    Ok(paths.into_iter().filter(is_one).collect())
+    let mut paths = paths?;
+    paths.sort();
+    Ok(paths)
 }
 
 /// Removes a file. Returns whether there was one.
@@ -76,4 +88,10 @@ pub async fn blocking<T: Send + 'static>(
         let hint = "check the folder's permissions and the free space; the next run continues from here";
         Fault::list(format!("can't access `{named}`")).because(error).hint(hint)
     })
+}
+
+/// Makes the fault of importer's own files, without which no list can run.
+pub fn unusable(folder: &Path, error: io::Error) -> Fault {
+    let hint = "check the folder's permissions and the free space, and start importer again; nothing is lost";
+    Fault::process(format!("can't access `{}`", folder.display())).because(error).hint(hint)
 }

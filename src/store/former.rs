@@ -16,9 +16,9 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{
     files,
-    records::{CachedDelivery, Former, Records, Sent, Summary, write_new},
+    records::{CachedDelivery, Former, Sent, Summary, write_new},
 };
-use crate::base::{fate::Fate, fault::Fault};
+use crate::base::fate::Fate;
 
 const LEDGER: &str = "ledger";
 /// Prefix of the status of a record whose last version was rejected.
@@ -32,39 +32,16 @@ const ROW: usize = 16 + 1;
 type Cached<'a> = (u128, bool, i64, &'a str, i64, &'a str);
 const CACHE: TableDefinition<u128, Cached> = TableDefinition::new("records");
 
-/// Returns whether version 0.1 has recorded deliveries of a list. `folder` is the list's.
-pub fn exists(folder: &Path) -> bool {
-    folder.join(LEDGER).exists()
-}
-
-/// Imports what version 0.1 has left of a delivery, unless the delivery has a folder already. `list` is the
-/// folder of the list.
-///
-/// # Errors
-///
-/// A file could not be read or written.
-pub async fn take_over(list: &Path, records: &Records) -> Result<(), Fault> {
-    let (to, place) = (records.folder().to_owned(), records.place().to_owned());
-    let work = move |list: &Path| {
-        // A database that was set aside must not be replaced by an older one.
-        let is_new = fs::read_dir(&to).map_or(true, |mut files| {
-            files.all(|file| file.is_ok_and(|file| file.path().extension().is_some_and(|of| of == "new")))
-        });
-        if is_new { import(list, &place, &to) } else { Ok(()) }
-    };
-    files::blocking(list, work).await
-}
-
 /// Imports the ledger of a list and the cache of one sink into the records in the folder `to`. `list` is the
-/// folder of the list, and `held_by` the digest of the sink in the cache's name. Without both files, does
-/// nothing. A file that can't be understood counts as none, with a warning, as it did in version 0.1.
+/// folder of the list, and `held_by` the digest of the sink in the cache's name. Returns whether there was one of
+/// the files. A file that can't be understood counts as none, with a warning, as it did in version 0.1.
 ///
 /// The records get their name when they are complete, so the import can be repeated after a crash.
 ///
 /// # Errors
 ///
 /// A file could not be read or written.
-pub fn import(list: &Path, held_by: &str, to: &Path) -> io::Result<()> {
+pub fn import(list: &Path, held_by: &str, to: &Path) -> io::Result<bool> {
     let mut former = Former::default();
     let ledger = list.join(LEDGER);
     if let Some(bytes) = files::read(&ledger)? {
@@ -94,7 +71,7 @@ pub fn import(list: &Path, held_by: &str, to: &Path) -> io::Result<()> {
         }
         files::remove(&copy)?;
     }
-    if former.is_empty() { Ok(()) } else { write_new(to, held_by, &former) }
+    if former.is_empty() { Ok(false) } else { write_new(to, held_by, &former).map(|()| true) }
 }
 
 /// Returns the first line of a ledger and its rows; `None` if it is incomplete.
@@ -133,4 +110,4 @@ fn cached((digest, opted_out, sent, request_id, seen, fate): Cached<'_>) -> Cach
 
 #[cfg(test)]
 #[path = "former_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -2,14 +2,14 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
 use crate::{
     base::time,
     store::{
         files,
-        records::{Databases, census, look, summary},
+        records::{Databases, Records, census, look, summary},
         seen::record_key,
     },
 };
@@ -42,23 +42,29 @@ fn write_cache(path: &Path, rows: &[(&str, Cached<'_>)]) {
     transaction.commit().unwrap();
 }
 
+/// Writes a ledger of three records and the caches of two sinks.
+pub fn write_list(folder: &Path, [one, two]: [&str; 2]) {
+    files::replace(&folder.join(LEDGER), &ledger()).unwrap();
+    let noon = noon().timestamp_millis();
+    write_cache(
+        &folder.join(format!("unchanged-{one}.redb")),
+        &[
+            ("a", (11, true, noon, "r-1", noon + 5, "unchanged")),
+            ("b", (0, false, noon, "", noon, "sent")),
+            ("d", (0, false, 0, "", noon, "skipped pending")),
+        ],
+    );
+    let rows = [("a", (22, false, noon, "", noon, "sent"))];
+    write_cache(&folder.join(format!("unchanged-{two}.redb")), &rows);
+}
+
 /// The folder of a list in version 0.1, with a ledger and the caches of two sinks.
 struct List(tempfile::TempDir);
 
 impl List {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        files::replace(&folder.path().join(LEDGER), &ledger()).unwrap();
-        let noon = noon().timestamp_millis();
-        write_cache(
-            &folder.path().join("unchanged-one.redb"),
-            &[
-                ("a", (11, true, noon, "r-1", noon + 5, "unchanged")),
-                ("b", (0, false, noon, "", noon, "sent")),
-                ("d", (0, false, 0, "", noon, "skipped pending")),
-            ],
-        );
-        write_cache(&folder.path().join("unchanged-two.redb"), &[("a", (22, false, noon, "", noon, "sent"))]);
+        write_list(folder.path(), ["one", "two"]);
         List(folder)
     }
 
@@ -71,8 +77,8 @@ impl List {
         Records::new(&Arc::<Databases>::default(), &self.to(place), place, 1, week)
     }
 
-    async fn take_over(&self, place: &str) {
-        take_over(self.0.path(), &self.records(place)).await.unwrap();
+    fn import(&self, place: &str) -> bool {
+        import(self.0.path(), place, &self.to(place)).unwrap()
     }
 }
 
@@ -83,9 +89,8 @@ fn noon() -> DateTime<Utc> {
 #[tokio::test]
 async fn the_ledger_of_a_list_and_the_cache_of_each_sink_become_records() {
     let list = List::new();
-    assert!(exists(list.0.path()));
     for (place, digest) in [("one", Some(11)), ("two", Some(22)), ("three", None)] {
-        list.take_over(place).await;
+        assert!(list.import(place));
         let counts = census(&list.to(place), [key("c")].into()).await.unwrap().unwrap();
         let expected: Summary = serde_json::from_str(HEAD).unwrap();
         let parts = |summary: &Summary| {
@@ -117,39 +122,33 @@ async fn the_ledger_of_a_list_and_the_cache_of_each_sink_become_records() {
             assert_eq!(known[&key("d")].cached.as_ref().unwrap().sent, None);
         }
     }
-    assert!(exists(list.0.path()) && list.0.path().join("unchanged-one.redb").exists(), "they stay");
+    assert!(list.0.path().join(LEDGER).exists() && list.0.path().join("unchanged-one.redb").exists());
 }
 
 #[tokio::test]
-async fn an_import_is_repeated_after_a_crash_and_never_replaces_records() {
+async fn an_import_is_repeated_after_a_crash() {
     let list = List::new();
     // A crash has left half of it.
     let half = list.to("one").join("records.new");
     files::replace(&half, b"half").unwrap();
     files::replace(&list.to("one").join("former.new"), b"half").unwrap();
-    list.take_over("one").await;
+    assert!(list.import("one"));
     assert!(!half.exists() && !list.to("one").join("former.new").exists());
     assert_eq!(summary(&list.to("one")).await.unwrap().unwrap().len(), 3);
-    // A database that was set aside is not replaced by an older one.
-    let path = list.to("one").join("records.redb");
-    files::replace(&path.with_extension("damaged-1"), b"").unwrap();
-    files::remove(&path).unwrap();
-    list.take_over("one").await;
-    assert_eq!(summary(&list.to("one")).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn files_that_cannot_be_understood_count_as_none_and_without_files_nothing_is_written() {
     let list = List::new();
     files::replace(&list.0.path().join("unchanged-one.redb"), &[7; 9000]).unwrap();
-    list.take_over("one").await;
+    assert!(list.import("one"));
     assert_eq!(summary(&list.to("one")).await.unwrap().unwrap().len(), 3);
     assert_eq!(look(&list.to("one"), "a").await.unwrap().cached, None);
     files::replace(&list.0.path().join(LEDGER), b"not a ledger").unwrap();
-    list.take_over("two").await;
+    assert!(list.import("two"));
     assert_eq!(summary(&list.to("two")).await.unwrap(), None);
     assert!(look(&list.to("two"), "a").await.unwrap().cached.is_some());
-    list.take_over("three").await;
+    assert!(!list.import("three"));
     assert!(!list.to("three").exists());
 }
 

@@ -3,7 +3,7 @@
 //! neighboring entry and no update of importer does.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -12,12 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::files;
 use crate::base::fault::Fault;
 
-/// Name of the file, in the folder of the list: `held-<digest of the sink>.json`.
-const PREFIX: &str = "held-";
-const EXTENSION: &str = "json";
-/// Name of the hold that older versions wrote into the folder of an entry, which is `<list>` or
-/// `<list>-<8 hex digits>`. It blocks all deliveries of the list.
-const FORMER: &str = "held.json";
+/// Name of the file, in the folder of the delivery.
+const NAME: &str = "held.json";
+/// Prefix of the holds that version 0.1 wrote into the folder of a list: `held-<digest of the sink>.json`.
+const FORMER: &str = "held-";
 
 /// The reason for a hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +31,6 @@ pub struct HoldReason {
 #[derive(Debug, Clone)]
 pub struct Hold {
     path: PathBuf,
-    /// The delivery that it blocks; `None`: all deliveries of the list.
-    delivery: Option<String>,
     held: HoldReason,
 }
 
@@ -51,173 +47,170 @@ impl HoldReason {
 }
 
 impl Hold {
-    /// Returns whether the hold blocks this delivery.
-    pub fn stops(&self, delivery: &str) -> bool {
-        self.delivery.as_deref().is_none_or(|stopped| stopped == delivery)
-    }
-
     /// Returns the error of a blocked run.
     pub fn fault(&self, list_id: &str) -> Fault {
         self.held.fault(list_id)
     }
+
+    /// Returns the folder of the delivery that it blocks.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
 }
 
-/// Writes the hold that blocks a delivery. `folder` is the list's.
+/// Writes the hold that blocks a delivery. `folder` is the delivery's.
 ///
 /// # Errors
 ///
 /// The file could not be written.
-pub async fn keep(folder: &Path, delivery: &str, held: &HoldReason) -> Result<(), Fault> {
+pub async fn keep(folder: &Path, held: &HoldReason) -> Result<(), Fault> {
     let bytes = serde_json::to_vec(held).unwrap_or_default();
-    let path = folder.join(format!("{PREFIX}{delivery}.{EXTENSION}"));
-    files::blocking(&path, move |path| files::replace(path, &bytes).map(|_| ())).await
+    files::blocking(&folder.join(NAME), move |path| files::replace(path, &bytes).map(|_| ())).await
 }
 
-/// Returns all holds of a list. `folder` is the list's.
+/// Returns the hold of a delivery, if it is on hold. `folder` is the delivery's.
+///
+/// # Errors
+///
+/// The file could not be read.
+pub async fn of(folder: &Path) -> Result<Option<Hold>, Fault> {
+    files::blocking(&folder.join(NAME), read).await
+}
+
+/// Returns the holds in a folder and in the folders below it.
 ///
 /// # Errors
 ///
 /// A file could not be read.
-pub async fn all(folder: &Path) -> Result<Vec<Hold>, Fault> {
-    files::blocking(folder, find).await
+pub async fn below(folder: &Path) -> Result<Vec<Hold>, Fault> {
+    let work = |folder: &Path| {
+        let paths = files::below(folder)?.into_iter().filter(|path| is_hold(path));
+        paths.filter_map(|path| read(&path).transpose()).collect::<io::Result<Vec<_>>>()
+    };
+    files::blocking(folder, work).await
 }
 
 /// Checks that this delivery is not on hold. `entry` is the name of the run's entry if the entry has
 /// `allow_mass_change`; then the run may begin even if the delivery is on hold. `entries` contains the names
-/// of all entries of the list; `None` if they are unknown.
+/// of all entries with this delivery; `None` if they are unknown.
 ///
-/// Such a run lifts the holds of its own entry, of entries that were changed or removed, and those that name
-/// no entry. It keeps the holds of the other current entries. If `entries` is unknown, every other entry
-/// counts as current, so its holds stay.
+/// Such a run lifts the hold if it is of its own entry, of an entry that was changed or removed, or of no entry.
+/// It keeps the hold of another current entry. If `entries` is unknown, every other entry counts as current.
 ///
 /// # Errors
 ///
 /// The delivery is on hold, or a file could not be read or removed.
 pub async fn check(
     folder: &Path,
-    delivery: &str,
     list_id: &str,
     entry: Option<&str>,
     entries: Option<&[String]>,
 ) -> Result<(), Fault> {
-    let holds: Vec<Hold> = all(folder).await?.into_iter().filter(|hold| hold.stops(delivery)).collect();
-    let (Some(first), allowed) = (holds.first(), entry) else { return Ok(()) };
-    let Some(entry) = allowed else { return Err(first.fault(list_id)) };
+    let (Some(hold), allowed) = (of(folder).await?, entry) else { return Ok(()) };
+    let Some(entry) = allowed else { return Err(hold.fault(list_id)) };
     let is_there = |name: &String| entries.is_none_or(|entries| entries.contains(name));
-    let lifted = |held: &HoldReason| held.entry.is_empty() || held.entry == entry || !is_there(&held.entry);
-    lift(holds.into_iter().filter(|hold| lifted(&hold.held)).collect()).await
+    let by = &hold.held.entry;
+    if by.is_empty() || by == entry || !is_there(by) { lift(hold).await } else { Ok(()) }
 }
 
-/// Lifts these holds.
+/// Lifts a hold.
 ///
 /// # Errors
 ///
-/// A file could not be removed.
-pub async fn lift(holds: Vec<Hold>) -> Result<(), Fault> {
-    for hold in holds {
-        files::blocking(&hold.path, files::remove).await?;
-    }
-    Ok(())
+/// The file could not be removed.
+pub async fn lift(hold: Hold) -> Result<(), Fault> {
+    files::blocking(&hold.path, files::remove).await.map(|_| ())
 }
 
-/// Lifts all holds in the folder of one entry or list.
-pub fn clear(folder: &Path) -> io::Result<()> {
-    for path in in_folder(folder)? {
-        files::remove(&path)?;
-    }
-    Ok(())
+/// Returns whether a file is a hold, of this version or an earlier one.
+pub fn is_hold(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name == NAME || (name.starts_with(FORMER) && name.ends_with(".json"))
 }
 
-fn find(folder: &Path) -> io::Result<Vec<Hold>> {
-    let mut holds = vec![];
-    let mut folders = files::siblings(folder)?;
-    folders.push(folder.to_owned());
-    for path in folders.iter().map(|folder| in_folder(folder)).collect::<io::Result<Vec<_>>>()?.concat() {
-        let Some(bytes) = files::read(&path)? else { continue };
-        // A hold that can't be understood still counts.
-        let held = serde_json::from_slice(&bytes).unwrap_or_else(|_| HoldReason {
-            entry: String::new(),
-            what: format!("stopped by the safety brake; `{}` can't be read", path.display()),
-            why: "a mass change of consent may be a mistake".into(),
-        });
-        holds.push(Hold { delivery: delivery(&path), path, held });
-    }
-    Ok(holds)
-}
-
-fn delivery(path: &Path) -> Option<String> {
-    let name = path.file_stem()?.to_str()?;
-    name.strip_prefix(PREFIX).map(str::to_owned)
-}
-
-/// Returns the files of holds in one folder, including those of older versions.
-fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let files = match fs::read_dir(folder) {
-        Ok(files) => files,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(vec![]);
-        }
-        Err(error) => return Err(error),
-    };
-    let mut found = vec![];
-    for file in files {
-        let path = file?.path();
-        let extension = path.extension().is_some_and(|extension| extension == EXTENSION);
-        if path.file_name().is_some_and(|name| name == FORMER) || (extension && delivery(&path).is_some()) {
-            found.push(path);
+/// Copies the hold that version 0.1 wrote for a delivery, if there is one. `folders` are those of the list and its
+/// entries then; a hold without a digest blocked every delivery of the list.
+pub(super) fn take_over(folders: &[PathBuf], digest: &str, to: &Path) -> io::Result<bool> {
+    let names = [format!("{FORMER}{digest}.json"), NAME.to_owned()];
+    let paths = folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
+    for path in paths {
+        if let Some(hold) = read(&path)? {
+            files::replace(&to.join(NAME), &serde_json::to_vec(&hold.held)?)?;
+            return Ok(true);
         }
     }
-    found.sort();
-    Ok(found)
+    Ok(false)
+}
+
+fn read(path: &Path) -> io::Result<Option<Hold>> {
+    let Some(bytes) = files::read(path)? else { return Ok(None) };
+    // A hold that can't be understood still counts.
+    let held = serde_json::from_slice(&bytes).unwrap_or_else(|_| HoldReason {
+        entry: String::new(),
+        what: format!("stopped by the safety brake; `{}` can't be read", path.display()),
+        why: "a mass change of consent may be a mistake".into(),
+    });
+    Ok(Some(Hold { path: path.to_owned(), held }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(entry: &str) -> HoldReason {
+    fn reason(entry: &str) -> HoldReason {
         HoldReason { entry: entry.into(), what: "stopped".into(), why: "too many".into() }
     }
 
     #[tokio::test]
     async fn a_hold_stops_its_delivery_and_no_other_until_its_own_entry_is_allowed() {
         let folder = tempfile::tempdir().unwrap();
-        let list = folder.path().join("a");
-        keep(&list, "one", &of("a-1")).await.unwrap();
+        let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+        keep(&one, &reason("a-1")).await.unwrap();
         let entries = ["a-1".to_owned(), "a-2".to_owned()];
-        let stopped =
-            async |delivery, entry, entries| check(&list, delivery, "a", entry, entries).await.is_err();
-        assert!(stopped("one", None, None).await && !stopped("two", None, None).await);
+        let stopped = async |delivery, entry, entries| check(delivery, "a", entry, entries).await.is_err();
+        assert!(stopped(&one, None, None).await && !stopped(&two, None, None).await);
         // Another entry may run if it is allowed, but it does not lift the hold.
-        assert!(!stopped("one", Some("a-2"), Some(&entries[..])).await);
-        assert!(!stopped("one", Some("a-2"), None).await);
-        assert!(stopped("one", None, None).await);
-        assert!(!stopped("one", Some("a-1"), Some(&entries[..])).await);
-        assert!(!stopped("one", None, None).await);
+        assert!(!stopped(&one, Some("a-2"), Some(&entries[..])).await);
+        assert!(!stopped(&one, Some("a-2"), None).await);
+        assert!(stopped(&one, None, None).await);
+        assert!(!stopped(&one, Some("a-1"), Some(&entries[..])).await);
+        assert!(!stopped(&one, None, None).await);
         // The entry was edited when it was allowed.
-        keep(&list, "one", &of("a-0")).await.unwrap();
-        assert!(!stopped("one", Some("a-2"), Some(&entries[..])).await);
-        assert!(!stopped("one", None, None).await);
+        keep(&one, &reason("a-0")).await.unwrap();
+        assert!(!stopped(&one, Some("a-2"), Some(&entries[..])).await);
+        assert!(!stopped(&one, None, None).await);
     }
 
     #[tokio::test]
-    async fn a_hold_of_an_older_version_stops_the_whole_list_and_a_damaged_one_too() {
-        for (name, text) in [
-            ("a/held.json", r#"{"origin": "x", "what": "stopped", "why": "too many"}"#),
-            ("a-0123abcd/held.json", r#"{"origin": "x", "what": "stopped", "why": "too many"}"#),
-            ("a/held.json", "{"),
-            ("a/held-one.json", ""),
+    async fn a_damaged_hold_still_stops_its_delivery() {
+        for text in ["", "{"] {
+            let folder = tempfile::tempdir().unwrap();
+            files::replace(&folder.path().join("a/held.json"), text.as_bytes()).unwrap();
+            let fault = check(&folder.path().join("a"), "a", None, None).await.unwrap_err().to_string();
+            assert!(fault.contains("stopped") && fault.contains("importer release a"), "{fault}");
+            for hold in below(folder.path()).await.unwrap() {
+                lift(hold).await.unwrap();
+            }
+            assert!(check(&folder.path().join("a"), "a", None, None).await.is_ok());
+        }
+    }
+
+    #[test]
+    fn a_hold_of_version_0_1_is_taken_over_by_its_delivery_or_by_every_one_if_it_names_none() {
+        let text = r#"{"origin": "x", "what": "stopped", "why": "too many"}"#;
+        for (name, taken) in [
+            ("a/held.json", true),
+            ("a-0123abcd/held.json", true),
+            ("a/held-d1.json", true),
+            ("a/held-d2.json", false),
+            ("b/held-d1.json", false),
         ] {
             let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join(name);
-            files::replace(&path, text.as_bytes()).unwrap();
-            let list = folder.path().join("a");
-            let fault = check(&list, "one", "a", None, None).await.unwrap_err().to_string();
-            assert!(fault.contains("stopped") && fault.contains("importer release a"), "{fault}");
-            assert!(check(&folder.path().join("b"), "one", "b", None, None).await.is_ok());
-            assert!(check(&folder.path().join("a0"), "one", "a0", None, None).await.is_ok());
-            lift(all(&list).await.unwrap()).await.unwrap();
-            assert!(!path.exists() && check(&list, "one", "a", None, None).await.is_ok());
+            files::replace(&folder.path().join(name), text.as_bytes()).unwrap();
+            let (lists, to) =
+                (["a", "a-0123abcd"].map(|name| folder.path().join(name)), folder.path().join("to"));
+            assert_eq!(take_over(&lists, "d1", &to).unwrap(), taken, "{name}");
+            assert_eq!(to.join(NAME).exists(), taken, "{name}");
         }
     }
 }

@@ -1,166 +1,231 @@
-//! Prepares the files of an older version of importer for a run. Moves the checkpoint and the dead letters to
-//! their current place. Removes the checkpoints of entries that were changed or removed: other settings may
-//! have delivered their records differently since.
+//! Takes over the files of version 0.1, which were filed under the id of a list, and files them under deliveries.
 //!
-//! Only a change of the settings for what is delivered counts. If an entry of the state file can't be read,
-//! no checkpoint is removed.
+//! 1. The old folders get new names; importer reads them from there, and removes nothing from them.
+//! 2. The folder of each delivery is built beside its place, and then gets its name.
+//! 3. The lists whose deliveries are all known are marked, and the layout is named.
+//!
+//! A crash at any moment repeats at most one delivery. A delivery that is met later, because its entry could not be
+//! read or was not there, takes over its files when it runs first, unless its list is marked: then only a hold is
+//! taken over.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use log::warn;
-
 use super::{
     checkpoint::{self, Checkpoint},
-    dead_letter, files,
+    dead_letter::DeadLetter,
+    files, format, hold,
 };
-use crate::base::fault::Fault;
+use crate::base::{fault::Fault, identity::DeliveryId};
 
-/// Places and names that older versions of importer used for an entry, and the entries of its list.
-#[derive(Debug, Clone, Default)]
-pub struct Past {
-    pub own: Relative,
-    /// The origin that older versions wrote.
-    pub run_fingerprint: String,
-    /// The entries of the list; `None` if an entry of the state file can't be read, so that the folders
-    /// without an entry are unknown.
-    pub entries: Option<Vec<Relative>>,
-}
+/// The folders of version 0.1, beside the new ones, as the migration renames them.
+const LISTS_BEFORE: &str = "lists.before-0.2";
+const LETTERS_BEFORE: &str = "dead-letter.before-0.2";
+/// Mark in the old folder of a list whose deliveries have all taken over its files.
+const MARK: &str = "taken-over";
 
-/// An entry of the list.
-#[derive(Debug, Clone, Default)]
-pub struct Relative {
+/// Where version 0.1 kept the files of a delivery, and where they belong.
+#[derive(Debug, Clone)]
+pub struct Former {
+    /// The folder of importer's own files.
+    pub ours: PathBuf,
+    /// Name of the list's folder.
+    pub list: String,
+    pub delivery: DeliveryId,
+    /// Digest that names the delivery cache.
+    pub cache: String,
+    /// The folder of the delivery.
     pub folder: PathBuf,
-    /// Folders in which older versions may have stored its checkpoint.
-    pub former: Vec<PathBuf>,
-    /// Names that older versions used in the dead letters of this entry and of no other.
+    /// The file of its dead letters.
+    pub dead_letter: PathBuf,
+    pub entries: Vec<FormerEntry>,
+    /// Names that the list's entries with another delivery may have in dead letters.
+    pub others: Vec<String>,
+}
+
+/// An entry with this delivery.
+#[derive(Debug, Clone)]
+pub struct FormerEntry {
+    pub name: String,
+    /// Names of the folders that may contain its checkpoint.
+    pub folders: Vec<String>,
+    /// Names that it may have in dead letters, and no other entry has.
     pub names: Vec<String>,
+    /// The run fingerprints by which its checkpoint is recognized, and the one that replaces them.
+    pub recognized: Vec<String>,
+    pub run_fingerprint: String,
 }
 
-impl Past {
-    /// Returns the current names of the list's entries, as used in dead letters, if all entries are known.
-    pub fn names(&self) -> Option<Vec<String>> {
-        Some(self.entries.as_ref()?.iter().map(|entry| name(&entry.folder)).collect())
-    }
+/// Called before each change on disk; a test returns an error there, as if the process were killed.
+type Step<'a> = &'a dyn Fn() -> io::Result<()>;
 
-    /// Returns the older names of entries, each with the current one.
-    pub fn renamed(&self) -> Vec<(String, String)> {
-        let own = std::slice::from_ref(&self.own);
-        let entries = self.entries.as_deref().unwrap_or(own);
-        let of = |entry: &Relative| {
-            let today = name(&entry.folder);
-            entry.names.iter().map(move |former| (former.clone(), today.clone())).collect::<Vec<_>>()
-        };
-        entries.iter().flat_map(of).collect()
-    }
-}
-
-/// Returns the name of an entry in its dead letters: the name of its folder.
-pub fn name(folder: &Path) -> String {
-    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// Removes the checkpoints of a list's entries, current and older ones, except those in the folders `kept`.
-/// Returns the number of removed checkpoints. `list` is the folder of the list.
+/// Renames the old folders if there are any. Returns whether deliveries have to take over their files.
 ///
 /// # Errors
 ///
-/// A file could not be removed.
-pub async fn drop_checkpoints(list: &Path, kept: Vec<PathBuf>) -> Result<usize, Fault> {
-    let work = move |list: &Path| {
-        let mut folders = files::siblings(list)?;
-        folders.push(list.to_owned());
-        folders.retain(|folder| !kept.contains(folder));
-        let mut dropped = 0;
-        for folder in folders {
-            dropped += usize::from(files::remove(&Checkpoint::path(&folder))?);
-        }
-        Ok(dropped)
-    };
-    files::blocking(list, work).await
+/// The layout is newer than this program, or a file could not be read or renamed.
+pub fn begin(ours: &Path, letters: &Path) -> Result<bool, Fault> {
+    if format::check(ours)? {
+        return Ok(false);
+    }
+    let begun = rename(ours, letters, &|| Ok(()));
+    begun.map_err(|error| files::unusable(ours, error))
 }
 
-/// The current places of an entry's files.
-#[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
-    /// The folder of its checkpoint.
-    pub folder: &'a Path,
-    pub list_folder: &'a Path,
-    pub dead_letter: &'a Path,
-    pub run_fingerprint: &'a str,
-}
-
-/// Moves the checkpoint and the dead letters that an older version left of an entry.
+/// Names the layout after the deliveries have taken over their files. `lists` are the folder names of the lists whose
+/// deliveries are all known.
 ///
 /// # Errors
 ///
-/// A file could not be read, moved or removed.
-pub async fn take_over(place: Place<'_>, past: &Past) -> Result<(), Fault> {
-    let (renamed, names) = (past.renamed(), past.names());
-    let (past, run_fingerprint, list) =
-        (past.clone(), place.run_fingerprint.to_owned(), place.list_folder.to_owned());
-    let work = move |folder: &Path| {
-        move_checkpoint(folder, &run_fingerprint, &past)?;
-        drop_orphans(&list, &past)
-    };
-    let dropped = files::blocking(place.folder, work).await?;
-    dropped.iter().for_each(|path| warn!("{}", checkpoint::of_another_state(path)));
-    dead_letter::rename(place.dead_letter, renamed).await?;
-    match names {
-        Some(entries) => dead_letter::adopt(place.dead_letter, &entries).await,
-        None => Ok(()),
-    }
+/// A file could not be written.
+pub fn finish(ours: &Path, lists: &[String]) -> Result<(), Fault> {
+    mark(ours, lists, &|| Ok(())).map_err(|error| files::unusable(ours, error))
 }
 
-/// Moves the checkpoint to its current place in one step, and then replaces its origin, so that a crash in
-/// between leaves one checkpoint.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the target does not exist, and only one process uses the folder"
-)]
-fn move_checkpoint(folder: &Path, run_fingerprint: &str, past: &Past) -> io::Result<()> {
-    let place = Checkpoint::path(folder);
-    let ours = |path: &PathBuf| {
-        let found = checkpoint::run_fingerprint(path);
-        found.is_ok_and(|found| {
-            found.is_some_and(|found| found == run_fingerprint || found == past.run_fingerprint)
-        })
-    };
-    let left = past.own.former.iter().map(|folder| Checkpoint::path(folder));
-    if let Some(left) = left.into_iter().find(|left| !place.exists() && ours(left)) {
-        fs::create_dir_all(folder)?;
-        fs::rename(left, &place)?;
-    }
-    if !past.run_fingerprint.is_empty()
-        && checkpoint::run_fingerprint(&place)?.as_ref() == Some(&past.run_fingerprint)
-    {
-        checkpoint::set_run_fingerprint(&place, run_fingerprint)?;
-    }
-    Ok(())
+/// Takes over the files of a delivery, if it has no folder yet. Returns whether there were any.
+///
+/// # Errors
+///
+/// A file could not be read or written.
+pub async fn take_over(former: &Former) -> Result<bool, Fault> {
+    let former = former.clone();
+    files::blocking(&former.ours.clone(), move |_| adopt(&former, &|| Ok(()))).await
 }
 
-/// Removes the checkpoints from which no entry of the list can resume. Returns their paths.
-fn drop_orphans(list: &Path, past: &Past) -> io::Result<Vec<PathBuf>> {
-    let mut dropped = vec![];
-    let Some(entries) = &past.entries else { return Ok(dropped) };
-    let mut kept: Vec<&PathBuf> =
-        entries.iter().flat_map(|entry| entry.former.iter().chain([&entry.folder])).collect();
-    // A checkpoint that is still in a former folder of this entry can't be resumed. The folder of the list
-    // may belong to another entry.
-    kept.retain(|folder| {
-        !past.own.former.contains(folder) || (entries.len() > 1 && folder.as_path() == list)
-    });
-    let mut folders = files::siblings(list)?;
-    folders.push(list.to_owned());
-    for folder in folders.iter().filter(|folder| !kept.contains(folder)) {
-        let path = Checkpoint::path(folder);
-        if files::remove(&path)? {
-            dropped.push(path);
+/// Returns the folder with the old folders of lists.
+pub fn before(ours: &Path) -> PathBuf {
+    ours.join(LISTS_BEFORE)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the new names are free, and only one process uses the folder")]
+fn rename(ours: &Path, letters: &Path, step: Step) -> io::Result<bool> {
+    let (lists, old_lists) = (ours.join("lists"), before(ours));
+    let old: Vec<PathBuf> = files::in_folder(letters)?.into_iter().filter(|path| is_old(path)).collect();
+    if !old_lists.exists() {
+        if !lists.exists() && old.is_empty() {
+            step()?;
+            return format::write(ours).map(|()| false);
         }
-        // This succeeds only if the folder is empty.
-        let _ = fs::remove_dir(folder);
+        step()?;
+        if lists.exists() { fs::rename(&lists, &old_lists)? } else { fs::create_dir_all(&old_lists)? }
     }
-    Ok(dropped)
+    let kept = ours.join(LETTERS_BEFORE);
+    for path in old {
+        step()?;
+        fs::create_dir_all(&kept)?;
+        fs::rename(&path, kept.join(path.file_name().unwrap_or_default()))?;
+    }
+    Ok(true)
 }
+
+/// Returns whether this is a file with dead letters of version 0.1: its name has no hyphen.
+fn is_old(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.ends_with(".ndjson") && !name.contains("--")
+}
+
+fn mark(ours: &Path, lists: &[String], step: Step) -> io::Result<()> {
+    for list in lists {
+        let folder = before(ours).join(list);
+        if folder.exists() {
+            step()?;
+            files::replace(&folder.join(MARK), &[])?;
+        }
+    }
+    step()?;
+    format::write(ours)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the new name is free, and only one process uses the folder")]
+fn adopt(former: &Former, step: Step) -> io::Result<bool> {
+    let Former { ours, list, delivery, folder, .. } = former;
+    let old = before(ours);
+    if folder.exists() || !old.exists() {
+        return Ok(false);
+    }
+    let new = folder.with_file_name(format!("new-{}", delivery.name()));
+    if new.exists() {
+        fs::remove_dir_all(&new)?;
+    }
+    let of_list = folders_of(&old, list)?;
+    step()?;
+    let mut found = hold::take_over(&of_list, &delivery.digest, &new)?;
+    if !old.join(list).join(MARK).exists() {
+        step()?;
+        found |= super::former::import(&old.join(list), &former.cache, &new)?;
+        for entry in &former.entries {
+            step()?;
+            found |= take_checkpoint(&old, entry, &new)?;
+        }
+        step()?;
+        found |= take_letters(former)?;
+    }
+    if new.exists() {
+        step()?;
+        fs::rename(&new, folder)?;
+        fs::File::open(folder.parent().unwrap_or(ours))?.sync_all()?;
+    }
+    Ok(found)
+}
+
+/// Returns the old folders of a list and of its entries.
+///
+/// # Errors
+///
+/// The folder could not be read.
+pub fn folders_before(ours: &Path, list: &str) -> io::Result<Vec<PathBuf>> {
+    folders_of(&before(ours), list)
+}
+
+/// Returns the old folders of a list and of its entries. The names of the latter begin with that of the list.
+fn folders_of(old: &Path, list: &str) -> io::Result<Vec<PathBuf>> {
+    let is_one = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name == list || name.strip_prefix(list).is_some_and(|rest| rest.starts_with('-'))
+    };
+    Ok(files::in_folder(old)?.into_iter().filter(is_one).collect())
+}
+
+/// Copies the checkpoint of an entry, if one of its former folders has it.
+fn take_checkpoint(old: &Path, entry: &FormerEntry, new: &Path) -> io::Result<bool> {
+    for path in entry.folders.iter().map(|name| Checkpoint::path(&old.join(name))) {
+        let Some(found) = checkpoint::run_fingerprint(&path)? else { continue };
+        if found == entry.run_fingerprint || entry.recognized.contains(&found) {
+            let to = Checkpoint::path(&new.join(&entry.name));
+            files::replace(&to, &files::read(&path)?.unwrap_or_default())?;
+            checkpoint::set_run_fingerprint(&to, &entry.run_fingerprint)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Copies the dead letters of the delivery's entries, under their current names. Those of entries that no longer exist
+/// go to each of its entries. Lines that can't be understood are copied as they are.
+fn take_letters(former: &Former) -> io::Result<bool> {
+    let path = former.ours.join(LETTERS_BEFORE).join(format!("{}.ndjson", former.list));
+    let Some(bytes) = files::read(&path)? else { return Ok(false) };
+    let mut text = Vec::with_capacity(bytes.len());
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        match serde_json::from_slice::<DeadLetter>(line) {
+            Ok(letter) if former.others.contains(&letter.entry) => {}
+            Ok(letter) => {
+                let own = |entry: &&FormerEntry| entry.names.contains(&letter.entry);
+                let one = former.entries.iter().find(own).map_or(&former.entries[..], std::slice::from_ref);
+                for entry in one {
+                    let letter = DeadLetter { entry: entry.name.clone(), ..letter.clone() };
+                    serde_json::to_writer(&mut text, &letter)?;
+                    text.push(b'\n');
+                }
+            }
+            Err(_) => text.extend(line),
+        }
+    }
+    if text.is_empty() { Ok(false) } else { files::replace(&former.dead_letter, &text).map(|_| true) }
+}
+
+#[cfg(test)]
+#[path = "migrate_tests.rs"]
+mod tests;

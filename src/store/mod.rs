@@ -4,6 +4,7 @@
 pub mod checkpoint;
 pub mod dead_letter;
 pub mod files;
+pub mod format;
 pub mod former;
 pub mod hold;
 pub mod migrate;

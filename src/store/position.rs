@@ -1,4 +1,4 @@
-//! The positions of an entry in the shards of a stream, which outlive a run. A finished run replaces them as a
+//! The positions of a delivery in the shards of a stream, which outlive a run. A finished run replaces them as a
 //! whole; any other run leaves them as they were.
 
 use std::{collections::BTreeMap, io, path::Path};
@@ -34,24 +34,27 @@ pub struct ShardPosition {
     pub position: Option<Position>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Content {
+/// The positions of a delivery, as they are on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPositions {
     version: u32,
-    shards: Positions,
+    /// Name of the entry whose run has stored them.
+    pub entry: String,
+    pub shards: Positions,
 }
 
-/// Returns the positions in an entry's folder; `None` if no run has stored any.
+/// Returns the positions of a delivery; `None` if no run has stored any.
 ///
 /// # Errors
 ///
 /// The file can't be read or understood. It is not discarded, since a run would then deliver the whole stream
 /// again.
-pub async fn load(folder: &Path) -> Result<Option<Positions>, Fault> {
+pub async fn load(folder: &Path) -> Result<Option<StoredPositions>, Fault> {
     let path = folder.join(NAME);
     let Some(bytes) = files::blocking(&path, files::read).await? else { return Ok(None) };
-    let content = serde_json::from_slice::<Content>(&bytes).ok();
-    match content.filter(|content| content.version == VERSION) {
-        Some(content) => Ok(Some(content.shards)),
+    let stored = serde_json::from_slice::<StoredPositions>(&bytes).ok();
+    match stored.filter(|stored| stored.version == VERSION) {
+        Some(stored) => Ok(Some(stored)),
         None => {
             let hint = "set `latest_timestamp` to null to read the stream from its beginning";
             Err(Fault::list(format!("`{}` contains no positions", path.display())).hint(hint))
@@ -59,15 +62,15 @@ pub async fn load(folder: &Path) -> Result<Option<Positions>, Fault> {
     }
 }
 
-/// Replaces the positions in an entry's folder.
+/// Replaces the positions of a delivery; `entry` is the name of the entry whose run has reached them.
 ///
 /// # Errors
 ///
 /// The file could not be written.
-pub async fn save(folder: &Path, shards: Positions) -> Result<(), Fault> {
+pub async fn save(folder: &Path, entry: &str, shards: Positions) -> Result<(), Fault> {
+    let stored = StoredPositions { version: VERSION, entry: entry.to_owned(), shards };
     let write = move |path: &Path| {
-        let content = Content { version: VERSION, shards };
-        let bytes = serde_json::to_vec_pretty(&content).map_err(io::Error::other)?;
+        let bytes = serde_json::to_vec_pretty(&stored).map_err(io::Error::other)?;
         files::replace(path, &bytes).map(|_| ())
     };
     files::blocking(&folder.join(NAME), write).await
@@ -103,8 +106,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(load(folder.path()).await.unwrap(), None);
         let stored = positions(&[("a", after("\"7\"")), ("b", Position::Closed)]);
-        save(folder.path(), stored.clone()).await.unwrap();
-        assert_eq!(load(folder.path()).await.unwrap(), Some(stored));
+        save(folder.path(), "e", stored.clone()).await.unwrap();
+        let found = load(folder.path()).await.unwrap().unwrap();
+        assert_eq!((found.entry.as_str(), found.shards), ("e", stored));
         let text = std::fs::read_to_string(folder.path().join(NAME)).unwrap();
         assert!(text.contains(r#""b": "closed""#) && text.contains(r#""after": "#), "{text}");
         for text in ["", "{}", r#"{"version": 2, "shards": {}}"#] {

@@ -78,13 +78,8 @@ impl Records {
     }
 
     /// Returns the folder of the delivery.
-    pub(super) fn folder(&self) -> &Path {
+    fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
-    }
-
-    /// Returns the digest that identifies the sink and its account.
-    pub(super) fn place(&self) -> &str {
-        &self.place
     }
 
     /// Begins a run. Returns the summary of the ledger, or `None` if there is none: a database that can't be

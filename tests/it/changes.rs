@@ -20,6 +20,7 @@ use importer::{
 use serde_json::Value;
 use tokio::time::sleep;
 
+use crate::places::dead_letter;
 use crate::support::{World, at, hours, minutes};
 
 fn listed(world: &World, list_id: &str) -> Vec<Member> {
@@ -247,6 +248,6 @@ async fn members_whose_time_cannot_be_read_are_kept_and_all_others_are_delivered
         mailchimp.members("blank1").filter(|m| m.status != "archived" && kept.contains(&m.id())).count();
     drop(mailchimp);
     assert_eq!(world.logged(&format!("{listed} rejected ({listed} unreadable)")), 1);
-    let letters = std::fs::read_to_string(world.folder.path().join("dead-letter/blank1.ndjson")).unwrap();
+    let letters = std::fs::read_to_string(dead_letter(world.folder.path(), "blank1")).unwrap();
     assert_eq!(letters.lines().count(), listed);
 }

@@ -381,11 +381,11 @@ fn a_mapping_survives_any_record_and_gives_a_one_word_reason() {
 
 #[test]
 fn every_type_has_its_contract() {
-    assert_eq!(SOURCES.map(|(kind, ..)| kind), source::TYPES);
-    assert_eq!(SINKS.map(|(kind, _)| kind), sink::TYPES);
+    assert_eq!(SOURCES.map(|(kind, ..)| kind), source::CATALOG.kinds()[..]);
+    assert_eq!(SINKS.map(|(kind, _)| kind), sink::CATALOG.kinds()[..]);
     let known: Vec<&str> = mappings().into_iter().map(|(kind, _)| kind).collect();
     let built: Vec<&str> =
-        mapping::TYPES.into_iter().filter(|kind| *kind != "jq" || cfg!(feature = "jq")).collect();
+        mapping::CATALOG.kinds().into_iter().filter(|kind| *kind != "jq" || cfg!(feature = "jq")).collect();
     assert_eq!(known, built);
 }
 

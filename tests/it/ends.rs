@@ -55,7 +55,7 @@ async fn errors_of_adapters_are_reported_with_their_position_and_without_keys() 
     for problem in [
         "2:28: `sink`: unknown type \"kafka\", expected one of ometria, ndjson, stdout",
         "3:30: `source`: when_i_work: `list_id` must be \"shifts\" for all shifts, or the number of a location (schedule)",
-        "4:35: `source`: when_i_work: `days`: unknown field `days`, expected one of `days_ahead`, `days_prior`, `time_zone`, `unpublished`, `open_shifts`; every type also takes min_interval, retry",
+        "4:35: `source`: when_i_work: unknown setting `days`, expected one of `days_ahead`, `days_prior`, `time_zone`, `unpublished`, `open_shifts`, `account`, `min_interval`, `retry`",
         "5:31: `source`: `min_interval`: invalid duration \"soon\"; use a number and a unit, such as \"60s\" or \"5m\"",
         "`sink`: ometria accepts contacts only, and as_is makes none; choose another mapping or another sink",
         "7:57: `mapping`: ometria_contact needs members, which this source does not list; choose another mapping",

@@ -15,9 +15,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use importer::state::layout::{DEAD_LETTER, OURS};
+use importer::state::layout::OURS;
 use serde_json::{Map, Value};
 
+use crate::places::dead_letter;
 use crate::support::{OUT, World};
 
 /// Names of the cache of the sink `ndjson`: the stored name, and the part before the digest of the sink's
@@ -187,7 +188,6 @@ pub fn own(world: &World, name: &str) -> PathBuf {
 
 /// Returns the dead letters of a list.
 pub fn letters(folder: &Path, list_id: &str) -> Vec<Value> {
-    let path = folder.join(DEAD_LETTER).join(format!("{list_id}.ndjson"));
-    let text = fs::read_to_string(path).unwrap_or_default();
+    let text = fs::read_to_string(dead_letter(folder, list_id)).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -8,7 +8,7 @@ use importer::{app, cli::Cli, controller::Verdict};
 use tokio::time::sleep;
 
 use crate::{
-    ledger,
+    ledger, places,
     support::{World, entries, hours, minutes},
 };
 
@@ -59,10 +59,7 @@ async fn assert_held(world: &World, what: &str) {
 
 /// Returns importer's own files whose names begin with `name`.
 fn ours(world: &World, name: &str) -> Vec<PathBuf> {
-    let lists = world.folder.path().join(".importer/lists");
-    let folders = fs::read_dir(lists).unwrap().map(|folder| folder.unwrap().path());
-    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()));
-    files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(name)).collect()
+    places::ours(world.folder.path(), name)
 }
 
 /// Runs `importer release`. Returns its exit code.

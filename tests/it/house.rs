@@ -409,7 +409,8 @@ fn a_third_party_would_be_found_wherever_a_file_of_the_engine_names_it() {
 fn the_documents_list_every_type_with_its_settings() {
     let text = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
     let (readme, reference) = (text("README.md"), text("docs/adapters.md"));
-    for kind in source::TYPES.iter().chain(&mapping::TYPES).chain(&sink::TYPES) {
+    let catalogs = [source::CATALOG, mapping::CATALOG, sink::CATALOG];
+    for kind in catalogs.iter().flat_map(|catalog| catalog.kinds()) {
         assert!(readme.contains(&format!("`{kind}`")), "README.md does not name {kind}");
         assert!(reference.contains(&format!("| `{kind}` |")), "docs/adapters.md has no row for {kind}");
     }

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -13,6 +12,8 @@ use redb::{
     Builder, ConcurrencyMode, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition,
 };
 use serde_json::Value;
+
+use crate::places::delivery;
 
 /// Name of the database.
 pub const NAME: &str = "records.redb";
@@ -30,13 +31,9 @@ pub struct Ledger {
     rows: BTreeMap<u128, (u8, u8)>,
 }
 
-/// Returns the only database of a list in a state folder.
+/// Returns the database of the only delivery of a list.
 pub fn of(folder: &Path, list_id: &str) -> PathBuf {
-    let list = folder.join(".importer/lists").join(list_id);
-    let deliveries = fs::read_dir(&list).unwrap().map(|file| file.unwrap().path().join(NAME));
-    let found: Vec<PathBuf> = deliveries.filter(|path| path.exists()).collect();
-    assert_eq!(found.len(), 1, "{found:?}");
-    found[0].clone()
+    delivery(folder, list_id).join(NAME)
 }
 
 fn open(path: &Path) -> Database {
@@ -61,6 +58,17 @@ pub fn read(path: &Path) -> Option<Ledger> {
         (key.value(), (row.value()[0] & (SETTLED | REJECTED), row.value()[1]))
     });
     Some(Ledger { summary, rows: rows.filter(|(_, (flags, _))| flags & SETTLED != 0).collect() })
+}
+
+/// Returns whether the delivery cache has anything.
+pub fn has_cache(path: &Path) -> bool {
+    let database = open(path);
+    let meta = database.begin_read().unwrap().open_table(META).unwrap();
+    let cache: Value = meta
+        .get("cache")
+        .unwrap()
+        .map_or(Value::Null, |cache| serde_json::from_slice(cache.value()).unwrap());
+    cache["live"] == true
 }
 
 /// Replaces the ledger in a database; `None` removes it. The cached deliveries stay.

@@ -11,6 +11,7 @@ use importer::{
 };
 use serde_json::Value;
 
+use crate::places::{dead_letter, delivery};
 use crate::{
     loopback::{Loopback, finish},
     support::entries,
@@ -19,7 +20,7 @@ use crate::{
 const TWO: &str = r#"[{"list_id": "let1"}, {"list_id": "let1", "collection": "other"}]"#;
 
 fn letters(loopback: &Loopback) -> Vec<Value> {
-    let path = loopback.folder.path().join("dead-letter/let1.ndjson");
+    let path = dead_letter(loopback.folder.path(), "let1");
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -31,7 +32,7 @@ fn rename(loopback: &Loopback, letters: &[(Value, &str)]) {
         letter["entry"] = (*name).into();
         format!("{letter}\n")
     });
-    fs::write(loopback.folder.path().join("dead-letter/let1.ndjson"), lines.collect::<String>()).unwrap();
+    fs::write(dead_letter(loopback.folder.path(), "let1"), lines.collect::<String>()).unwrap();
 }
 
 fn save(loopback: &Loopback, text: &str) {
@@ -85,7 +86,7 @@ async fn a_member_that_is_delivered_leaves_the_letters_also_under_a_former_name_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_on_hold_is_not_replayed_and_why_names_the_three_ways() {
     let loopback = refused(r#"[{"list_id": "let1"}]"#).await;
-    let held = loopback.folder.path().join(".importer/lists/let1/held.json");
+    let held = delivery(loopback.folder.path(), "let1").join("held.json");
     fs::write(
         &held,
         r#"{"origin": "", "what": "stopped when 700 of 2000 would be opted out", "why": "more"}"#,
@@ -123,6 +124,7 @@ fn the_defaults_of_adapters_are_those_that_the_name_of_an_entry_knows() {
         .flat_map(|(floor, catalog)| catalog.specs.iter().map(move |spec| (floor, spec)))
         // `a_default_that_is_spelled_out_changes_no_request` compares the requests of this sink.
         .filter(|(_, spec)| spec.kind != sink::http::SPEC.kind)
+        .filter(|(_, spec)| spec.settings.iter().any(|setting| setting.default.is_some()))
     {
         let path = format!("{}/src/{floor}/{}.rs", env!("CARGO_MANIFEST_DIR"), spec.kind);
         let text = fs::read_to_string(path).unwrap();

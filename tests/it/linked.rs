@@ -17,6 +17,7 @@ use importer::{
     },
 };
 
+use crate::places::dead_letter;
 use crate::{
     loopback::{Loopback, Running, finish},
     support::at,
@@ -65,10 +66,7 @@ async fn every_command_finds_behind_a_link_what_go_has_left() {
         symlink(folder.join("state.json"), named.join("state.json")).unwrap();
         let told = folder.display();
         assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0, "{told}");
-        assert!(
-            real.join("dead-letter/link1.ndjson").exists() && !named.join("dead-letter").exists(),
-            "{told}"
-        );
+        assert!(dead_letter(&real, "link1").exists() && !named.join("dead-letter").exists(), "{told}");
         assert!(
             real.join(".importer/history").exists() && !named.join(".importer/history").exists(),
             "{told}"
@@ -155,7 +153,7 @@ fn a_link_that_is_changed_while_importer_runs_is_followed_and_lets_no_second_one
     assert!(matches!(take(&other), Err(NotLocked::Taken(_))), "the file that is written is locked");
     assert!(matches!(take(&real), Err(NotLocked::Taken(_))), "and so are our own files");
     assert!(matches!(take(&named), Err(NotLocked::Taken(_))));
-    file.apply(&edit).unwrap();
+    file.apply(&[edit]).unwrap();
     assert!(fs::read_to_string(other.join("state.json")).unwrap().contains("2026-11-21T11:00:00"));
     assert_eq!(fs::read_to_string(real.join("state.json")).unwrap(), r#"[{"list_id": "a"}]"#);
     drop((file, held));

@@ -1,6 +1,7 @@
 //! All integration tests in one binary, so that the crate links once.
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that can't go on fails")]
 
+mod accounts;
 mod answers;
 mod brake;
 mod changes;
@@ -17,6 +18,7 @@ mod golden;
 mod hold;
 mod house;
 mod http_sink;
+mod identity;
 mod kill;
 mod late;
 mod ledger;
@@ -32,11 +34,13 @@ mod online;
 mod opt_ins;
 mod passes;
 mod pause;
+mod places;
 mod preview;
 mod privacy;
 mod process;
 mod promises;
 mod receiver;
+mod references;
 mod reject;
 mod rejected;
 mod replay;
@@ -44,6 +48,7 @@ mod resume;
 mod retry;
 mod run_sh;
 mod sandbox;
+mod saving;
 mod served;
 mod settings;
 mod shifts;

@@ -22,6 +22,7 @@ use tokio::time::sleep;
 
 use crate::{
     ledger,
+    places::dead_letter,
     support::{World, at, minutes},
 };
 
@@ -114,7 +115,7 @@ async fn the_dead_letter_of_an_opt_out_says_so_for_every_mapping() {
     let world = World::new().with_state(&format!("[{}]", due(&refused)));
     world.sandbox.when_i_work().invent(20, 1, world.clock.now());
     world.once().await.unwrap();
-    let text = fs::read_to_string(world.folder.path().join("dead-letter/shifts.ndjson")).unwrap();
+    let text = fs::read_to_string(dead_letter(world.folder.path(), "shifts")).unwrap();
     let letter: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     assert_eq!((&letter["reason"], &letter["opts_out"]), (&json!("invalid_phone_number"), &json!(true)));
 }

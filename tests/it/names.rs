@@ -1,16 +1,14 @@
 //! Names of an entry on disk. A change of a name loses checkpoints, so this test freezes the texts.
 
-use std::{fmt::Write, fs, path::Path, time::Duration};
+use std::{fmt::Write, fs, time::Duration};
 
 use expect_test::expect;
-use importer::{
-    controller,
-    state::{Entry, folders::Folders},
-};
+use importer::{controller, state::Entry};
 use tokio::time::timeout;
 
 use crate::{
     ledger,
+    places::checkpoints,
     support::{World, entries},
 };
 
@@ -82,8 +80,7 @@ fn no_release_changes_the_folders_of_an_entry() {
 fn no_release_changes_the_origin_that_older_versions_wrote() {
     let mut told = String::new();
     for text in ENTRIES {
-        let run_fingerprint =
-            controller::past(&entry(text), None, &Folders::of(Path::new("."))).run_fingerprint;
+        let run_fingerprint = controller::former_fingerprints(&entry(text))[1].clone();
         let (run_fingerprint, _) = run_fingerprint.rsplit_once(" importer ").unwrap();
         writeln!(told, "{run_fingerprint}").unwrap();
     }
@@ -120,8 +117,7 @@ async fn no_release_changes_the_names_of_a_run_and_of_its_consent_settings() {
         "properties": {"z": "vip", "a": {"from": "tags"}, "m": "merge_fields.BIRTHDAY"}}]"#;
     let world = World::new().list("name1", 1500).with_state(text);
     assert!(timeout(Duration::from_secs(12), world.once()).await.is_err());
-    let lists = world.folder.path().join(".importer/lists");
-    let checkpoint = lists.join(&entries(text)[0].folder).join("checkpoint.ndjson");
+    let checkpoint = checkpoints(world.folder.path()).remove(0);
     let head = fs::read_to_string(checkpoint).unwrap();
     let head: serde_json::Value = serde_json::from_str(head.lines().next().unwrap()).unwrap();
     let (run_fingerprint, _) = head["origin"].as_str().unwrap().rsplit_once(" importer ").unwrap();

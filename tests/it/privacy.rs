@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use crate::support::OUT;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use importer::{
-    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, receiver, when_i_work},
+    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, SECOND_MAILCHIMP_KEY, SECOND_OMETRIA_KEY, receiver, when_i_work},
     state::layout::DEAD_LETTER,
 };
 
@@ -20,7 +20,15 @@ const TOKEN: &str = ".sandbox";
 /// Fails if the text contains such data; `what` names the text in the failure.
 pub fn search(text: &str, what: &str) {
     let basic = STANDARD.encode(format!("importer:{MAILCHIMP_KEY}"));
-    let keys = [MAILCHIMP_KEY, OMETRIA_KEY, when_i_work::KEY, when_i_work::PASSWORD, receiver::TOKEN];
+    let keys = [
+        MAILCHIMP_KEY,
+        OMETRIA_KEY,
+        SECOND_MAILCHIMP_KEY,
+        SECOND_OMETRIA_KEY,
+        when_i_work::KEY,
+        when_i_work::PASSWORD,
+        receiver::TOKEN,
+    ];
     for key in keys.into_iter().chain([basic.as_str(), TOKEN]) {
         assert!(!text.contains(key), "a key is in {what}");
     }

@@ -9,6 +9,7 @@ use importer::{
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use crate::places::dead_letter;
 use crate::{
     loopback::{Loopback, finish, output},
     support::{World, at},
@@ -37,7 +38,7 @@ fn listed(sandbox: &Sandbox, list_id: &str) -> Vec<Member> {
 }
 
 fn letters(folder: &std::path::Path, list_id: &str) -> Vec<Value> {
-    let path = folder.join("dead-letter").join(format!("{list_id}.ndjson"));
+    let path = dead_letter(folder, list_id);
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -4,6 +4,7 @@ use importer::{controller::Verdict, sandbox::people::Member};
 use serde_json::Value;
 use tokio::time::sleep;
 
+use crate::places::dead_letter;
 use crate::support::{World, at, hours};
 
 fn subscribed(world: &World, list_id: &str) -> Vec<Member> {
@@ -13,7 +14,7 @@ fn subscribed(world: &World, list_id: &str) -> Vec<Member> {
 
 /// Returns the dead letters of a list.
 fn letters(world: &World, list_id: &str) -> Vec<Value> {
-    let path = world.folder.path().join("dead-letter").join(format!("{list_id}.ndjson"));
+    let path = dead_letter(world.folder.path(), list_id);
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

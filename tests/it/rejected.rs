@@ -12,6 +12,7 @@ use importer::{
 };
 use serde_json::Value;
 
+use crate::places::dead_letter;
 use crate::{
     ledger,
     loopback::{Loopback, finish},
@@ -49,11 +50,11 @@ async fn rejected_records_have_a_column_of_their_own_and_an_exit_code_until_a_re
     let row = format!("  cleaned {refused:>21} {:>14} {refused:>14}\n", 0);
     assert!(told.contains(&row), "{row}{told}");
     let end = format!("Nothing is missing, but {refused} records are rejected: ");
-    assert!(told.contains(&end) && told.contains("dead-letter/rej1.ndjson"), "{told}");
+    assert!(told.contains(&end) && told.contains("dead-letter/rej1.mailchimp--ometria."), "{told}");
     let (code, told, log) = finish(loopback.command(&["why", "rej1", &key(&loopback)])).await;
     assert!(code == 0 && told.contains("ledger           rejected as cleaned"), "{told}{log}");
     // Deleting the letters delivers no record.
-    let file = loopback.folder.path().join("dead-letter/rej1.ndjson");
+    let file = dead_letter(loopback.folder.path(), "rej1");
     let letters = fs::read(&file).unwrap();
     fs::remove_file(&file).unwrap();
     assert_eq!(finish(loopback.command(&["verify", "rej1"])).await.0, 3);
@@ -67,7 +68,7 @@ async fn rejected_records_have_a_column_of_their_own_and_an_exit_code_until_a_re
 
 /// Returns the key of a rejected record.
 fn key(loopback: &Loopback) -> String {
-    let text = fs::read_to_string(loopback.folder.path().join("dead-letter/rej1.ndjson")).unwrap();
+    let text = fs::read_to_string(dead_letter(loopback.folder.path(), "rej1")).unwrap();
     let letter: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     letter["key"].as_str().unwrap().to_owned()
 }
@@ -89,12 +90,12 @@ async fn a_strict_single_pass_exits_with_3_while_rejected_records_wait_and_names
     let (code, _, log) = finish(loopback.command(&["go", "--once", "--strict"])).await;
     assert_eq!(code, 3, "{log}");
     let told = format!("list \"rej1\": {refused} rejected records wait in ");
-    assert!(log.contains(&told) && log.contains("dead-letter/rej1.ndjson"), "{log}");
+    assert!(log.contains(&told) && log.contains("dead-letter/rej1.mailchimp--ometria."), "{log}");
     assert!(!log.contains("list \"fine1\": 0"), "{log}");
     assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0);
     // The loop has no end at which to report them.
     assert_eq!(finish(loopback.command(&["go", "--strict"])).await.0, 2);
-    fs::remove_file(loopback.folder.path().join("dead-letter/rej1.ndjson")).unwrap();
+    fs::remove_file(dead_letter(loopback.folder.path(), "rej1")).unwrap();
     assert_eq!(finish(loopback.command(&["go", "--once", "--strict"])).await.0, 0);
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::{
     ledger,
     loopback::{Loopback, finish},
+    places::{dead_letter, delivery},
 };
 
 const TEXT: &str = r#"[{"list_id": "rep1"}]"#;
@@ -22,7 +23,7 @@ async fn replayed(loopback: &Loopback, arguments: &[&str]) -> (i32, String) {
 }
 
 fn letters(loopback: &Loopback) -> Vec<Value> {
-    let path = loopback.folder.path().join("dead-letter/rep1.ndjson");
+    let path = dead_letter(loopback.folder.path(), "rep1");
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -106,7 +107,7 @@ async fn rejected_members_are_sent_as_they_are_now_and_never_as_they_were() {
     change(4, "unsubscribed");
     let (code, told) = replayed(&loopback, &[]).await;
     assert!(code == 0 && told.contains("2 dead letters: 2 sent, 0 skipped, 0 rejected, 0 gone."), "{told}");
-    assert!(!loopback.folder.path().join("dead-letter/rep1.ndjson").exists());
+    assert!(!dead_letter(loopback.folder.path(), "rep1").exists());
     assert!(loopback.sandbox.ometria().errors().is_empty());
 }
 
@@ -196,17 +197,17 @@ async fn an_opt_out_that_cannot_be_delivered_and_an_older_picture_stay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_that_replay_cannot_read_are_reported_and_stay() {
     let (loopback, _) = with_refused(1).await;
-    let folder = loopback.folder.path().join("dead-letter");
-    let text = fs::read_to_string(folder.join("rep1.ndjson")).unwrap();
-    fs::write(folder.join("rep1.ndjson"), format!("{text}no letter\n")).unwrap();
-    fs::write(folder.join("removed.ndjson"), text).unwrap();
+    let file = dead_letter(loopback.folder.path(), "rep1");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}no letter\n")).unwrap();
+    fs::write(file.with_file_name("removed.ndjson"), text).unwrap();
     let (code, told) = replayed(&loopback, &[]).await;
     assert!(
         code == 0 && told.contains("1 sent, 0 skipped, 0 rejected, 0 gone; 1 line of the file can't be read"),
         "{told}"
     );
     assert!(told.contains("removed.ndjson: no entry of the state file has this list"), "{told}");
-    assert_eq!(fs::read_to_string(folder.join("rep1.ndjson")).unwrap(), "no letter\n");
+    assert_eq!(fs::read_to_string(file).unwrap(), "no letter\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,7 +228,7 @@ async fn nothing_is_replayed_beside_a_running_importer_into_a_pause_or_over_an_u
     drop(lock);
     let (code, told) = replayed(&loopback, &["rep2"]).await;
     assert!(code == 2 && told.contains("no entry of the state file has the list \"rep2\""), "{told}");
-    let checkpoint = loopback.folder.path().join(".importer/lists/rep1-99914b932bd3/checkpoint.ndjson");
+    let checkpoint = delivery(loopback.folder.path(), "rep1").join("rep1-99914b932bd3/checkpoint.ndjson");
     fs::create_dir_all(checkpoint.parent().unwrap()).unwrap();
     fs::write(&checkpoint, "{}\n").unwrap();
     let (code, told) = replayed(&loopback, &["rep1"]).await;

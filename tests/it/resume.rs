@@ -8,9 +8,8 @@ use importer::{
 };
 use tokio::time::sleep;
 
+use crate::places::checkpoints;
 use crate::support::{World, hours, minutes};
-
-const CHECKPOINT: &str = "lists/long1-99914b932bd3/checkpoint.ndjson";
 
 /// Makes a load of 6,000 members that was stopped halfway.
 async fn stopped(text: &str) -> World {
@@ -22,7 +21,7 @@ async fn stopped(text: &str) -> World {
     assert_eq!(verdict.unwrap(), Verdict::Done);
     assert_eq!(world.logged("Its entry is unchanged; the next run continues from here."), 1);
     assert!(world.contacts() > 2000 && world.contacts() < 5000, "{}", world.contacts());
-    assert!(world.own(CHECKPOINT).is_some());
+    assert!(!checkpoints(world.folder.path()).is_empty());
     world
 }
 
@@ -46,7 +45,7 @@ async fn a_stopped_load_continues_and_counts_its_parts_together() {
     assert!(seconds > 8.0 && seconds < 30.0, "{seconds}: both parts, but not the time in between");
     let twice = pushed(&world) - world.contacts();
     assert!(before > 2000 && twice <= 300, "{twice} sent twice");
-    assert!(world.own(CHECKPOINT).is_none(), "nothing is left to go on with");
+    assert!(checkpoints(world.folder.path()).is_empty(), "nothing is left to go on with");
 }
 
 #[tokio::test(start_paused = true)]

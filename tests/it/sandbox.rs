@@ -182,7 +182,7 @@ async fn more_than_eight_pushes_a_second_are_refused() {
 #[test]
 fn the_same_seed_invents_the_same_members() {
     let emails = |seed| {
-        let mut mailchimp = importer::sandbox::mailchimp::Mailchimp::default();
+        let mut mailchimp = importer::sandbox::mailchimp::Mailchimp::new("");
         mailchimp.add_list("l", 50, seed, at(NOON));
         mailchimp.members("l").map(|member| member.email.clone()).collect::<Vec<_>>()
     };

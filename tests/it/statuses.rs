@@ -7,6 +7,7 @@ use importer::{
 };
 use serde_json::Value;
 
+use crate::places::dead_letter;
 use crate::{
     contract::classed,
     support::World,
@@ -61,7 +62,7 @@ async fn one_contact_that_is_refused_with_any_of_them_does_not_hold_up_the_other
         let others = expected.iter().filter(|member| member.number != bad.number);
         assert!(others.clone().count() > 50);
         assert!(others.clone().all(|member| world.contact("sta1", member).is_some()), "{status}");
-        let letter = std::fs::read_to_string(world.folder.path().join("dead-letter/sta1.ndjson")).unwrap();
+        let letter = std::fs::read_to_string(dead_letter(world.folder.path(), "sta1")).unwrap();
         let letter: Value = serde_json::from_str(letter.trim()).unwrap();
         assert_eq!(letter["key"], bad.id(), "{status}");
         let reason = letter["reason"].as_str().unwrap();

@@ -229,11 +229,9 @@ impl World {
         let open = self.tools().open;
         let pipeline = open(OpenRequest { entry, urgent: true }).map_err(|unfit| Fault::list(unfit.text))?;
         let letters = Letters {
-            file: folders.dead_letter(entry),
-            list_folder: folders.list(entry),
+            file: folders.dead_letter(&pipeline.delivery),
             entry: entry.folder.clone(),
             entries: entries.iter().map(|entry| entry.folder.clone()).collect(),
-            renamed: vec![],
             records: controller::records(entry, &pipeline, &folders, &Arc::default()),
             dry_run: false,
         };
@@ -320,11 +318,6 @@ impl World {
 
     pub fn contacts(&self) -> usize {
         self.sandbox.ometria().contacts().len()
-    }
-
-    /// Returns the bytes of one of importer's own files.
-    pub fn own(&self, name: &str) -> Option<Vec<u8>> {
-        fs::read(self.folder.path().join(OURS).join(name)).ok()
     }
 
     /// Returns the requests for members so far, as path and query.

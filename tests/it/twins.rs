@@ -12,6 +12,7 @@ use importer::{
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use crate::places::dead_letter;
 use crate::{
     contract::{sandbox, sandbox_doors, source},
     support::{NOON, World, at, hours},
@@ -19,7 +20,7 @@ use crate::{
 };
 
 fn letters(world: &World, list_id: &str) -> Vec<Value> {
-    let path = world.folder.path().join("dead-letter").join(format!("{list_id}.ndjson"));
+    let path = dead_letter(world.folder.path(), list_id);
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

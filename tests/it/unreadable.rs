@@ -19,6 +19,7 @@ use importer::{
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use crate::places::dead_letter;
 use crate::{
     contract::{self, sandbox, source},
     loopback::{Loopback, finish},
@@ -27,7 +28,7 @@ use crate::{
 };
 
 fn letters(world: &World, list_id: &str) -> Vec<Value> {
-    let path = world.folder.path().join("dead-letter").join(format!("{list_id}.ndjson"));
+    let path = dead_letter(world.folder.path(), list_id);
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -484,7 +485,7 @@ async fn a_replay_keeps_the_letter_of_a_record_that_cannot_be_requested_and_says
         json!({"key": key, "entry": "unr7", "reason": "unreadable: `id` is null; row 17 of the page at offset 300",
             "request_id": null, "time": "2026-11-21T12:00:00Z", "payload": null})
     };
-    let file = loopback.folder.path().join("dead-letter/unr7.ndjson");
+    let file = dead_letter(loopback.folder.path(), "unr7");
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     let nameless = "unreadable-0123456789abcdef0123456789abcdef";
     std::fs::write(&file, format!("{}\n{}\n", letter(&member), letter(nameless))).unwrap();

@@ -11,6 +11,7 @@ use importer::{
     base::{
         clock::Clock,
         fault::Fault,
+        identity::{DeliveryId, ListId},
         record::{Mapped, Outgoing, Payload, Record},
         secret::Secret,
         window::{Page, Span, Window},
@@ -198,14 +199,15 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         start_offset: 0,
         items_per_request: 7,
         worker_count: 2,
+        entry: "e".into(),
         folder: folder.path().join("l"),
-        list_folder: folder.path().join("l"),
+        delivery_folder: folder.path().join("l"),
         dead_letter: folder.path().join("dead.ndjson"),
         run_fingerprint: "null".into(),
         delivered_before: false,
         reads_archived: true,
-        alone: true,
-        past: Default::default(),
+        siblings: Some(vec!["e".into()]),
+        former: None,
         consent_scope: String::new(),
         allow_mass_change: false,
         records: Records::new(&Arc::default(), folder.path(), "", 1, None),
@@ -216,6 +218,7 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
 }
 
 fn ends(source: Liar) -> Pipeline {
+    let list = ListId { source: "liar".into(), account: None, id: "l".into() };
     Pipeline {
         source: Box::new(source),
         mapping: Box::new(AsItIs),
@@ -224,7 +227,8 @@ fn ends(source: Liar) -> Pipeline {
         clock: Arc::new(Noon),
         retry: true,
         held_by: String::new(),
-        delivery: "d".into(),
+        delivery: DeliveryId::new(list, "anywhere", None, "d"),
+        references: String::new(),
     }
 }
 

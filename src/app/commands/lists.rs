@@ -11,14 +11,14 @@ use crate::{
         wiring::{Adapters, Keys, VOCABULARY, examine},
     },
     base::clock::{Clock, SystemClock},
-    controller,
+    controller::{self, Open, OpenRequest},
     engine::plan::Pipeline,
     net::transport::Web,
     state::{Entry, folders::Folders, home, layout::NAME, read},
     store::{
         checkpoint::Checkpoint,
+        format,
         hold::{self, Hold},
-        migrate::{self, Past},
     },
 };
 
@@ -28,7 +28,9 @@ pub struct Lists {
     /// Number of problems; `entries` does not contain the entries that have one.
     pub problems: usize,
     pub folders: Folders,
-    adapters: Adapters,
+    adapters: Arc<Adapters>,
+    /// Opens entries for the functions of the controller.
+    open: Open,
 }
 
 impl Lists {
@@ -47,23 +49,36 @@ impl Lists {
                 home.display()
             );
         }
+        let folders = Folders::of(&home);
+        if !format::check(&folders.ours())? && folders.all().exists() {
+            bail!(
+                "the files in `{}` are of importer 0.1; run `importer go --once` to take them over",
+                folders.ours().display()
+            );
+        }
         examine(&mut snapshot, folder)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let adapters = Arc::new(Adapters::new(variable, keys, Arc::new(Web::new()?), clock, folder));
+        let opener = Arc::clone(&adapters);
+        let open = move |wanted: OpenRequest| opener.open(wanted.entry, false).map_err(|closed| closed.unfit);
         Ok(Lists {
             entries: snapshot.entries,
             problems: snapshot.problems.len(),
-            folders: Folders::of(&home),
-            adapters: Adapters::new(variable, keys, Arc::new(Web::new()?), clock, folder),
+            folders,
+            adapters,
+            open: Box::new(open),
         })
     }
 
-    /// Returns the entries of a list.
+    /// Returns the entries of a list, by its `list_id` or by its name on disk, which tells lists of two sources
+    /// or accounts apart.
     ///
     /// # Errors
     ///
     /// The list has no entry without a problem.
     pub fn of(&self, list_id: &str) -> anyhow::Result<Vec<&Entry>> {
-        let entries: Vec<_> = self.entries.iter().filter(|entry| entry.id.list_id == list_id).collect();
+        let is_it = |entry: &&Entry| entry.id.list_id == list_id || entry.list.name() == list_id;
+        let entries: Vec<_> = self.entries.iter().filter(is_it).collect();
         if entries.is_empty() {
             bail!(
                 "no entry of the state file has the list {list_id:?}, or the entry has a problem; run `importer check`"
@@ -84,27 +99,24 @@ impl Lists {
         })
     }
 
-    /// Returns whether the entry has an interrupted run that can continue. Runs of older versions of importer
-    /// count too.
-    pub fn is_unfinished(&self, entry: &Entry) -> bool {
-        let Past { own, .. } = self.past(entry);
-        let former = own.former.iter().filter(|folder| own.names.contains(&migrate::name(folder)));
-        former.chain([&own.folder]).any(|folder| Checkpoint::path(folder).exists())
+    /// Returns whether the entry has an interrupted run that can continue.
+    pub fn is_unfinished(&self, entry: &Entry, pipeline: &Pipeline) -> bool {
+        Checkpoint::path(&self.folders.entry(&pipeline.delivery, &entry.folder)).exists()
     }
 
-    /// Returns where older versions of importer may have stored the records of the entry.
-    pub fn past(&self, entry: &Entry) -> Past {
+    /// Returns the names of the entries with the same delivery as `entry`; only its own if others are unknown.
+    pub fn siblings(&self, entry: &Entry, pipeline: &Pipeline) -> Vec<String> {
         let all = (self.problems == 0).then_some(self.entries.as_slice());
-        controller::past(entry, all, &self.folders)
+        let names = controller::siblings(entry, &pipeline.delivery, all, &self.open);
+        names.unwrap_or_else(|| vec![entry.folder.clone()])
     }
 
-    /// Returns the hold that blocks the entry's delivery, if there is one.
+    /// Returns the hold of the delivery, if it is on hold.
     ///
     /// # Errors
     ///
-    /// The holds of the list can't be read.
-    pub async fn hold(&self, entry: &Entry, pipeline: &Pipeline) -> anyhow::Result<Option<Hold>> {
-        let holds = hold::all(&self.folders.list(entry)).await?;
-        Ok(holds.into_iter().find(|hold| hold.stops(&pipeline.delivery)))
+    /// The hold can't be read.
+    pub async fn hold(&self, pipeline: &Pipeline) -> anyhow::Result<Option<Hold>> {
+        Ok(hold::of(&self.folders.delivery(&pipeline.delivery)).await?)
     }
 }

@@ -1,7 +1,7 @@
 //! The commands other than `go` and `sandbox`, one file each.
 
 pub mod demo;
-mod lists;
+pub(super) mod lists;
 pub mod online;
 pub mod preview;
 pub mod release;

@@ -15,7 +15,6 @@ use crate::{
         window::{Listing, Next, Span, Window},
     },
     cli::{self, exit},
-    controller,
     engine::{
         pending::{Preparation, prepare},
         plan::Pipeline,
@@ -35,7 +34,7 @@ pub async fn run(options: &cli::Preview) -> anyhow::Result<u8> {
     let lists = Lists::open(&options.state, Keys::SourceOnly)?;
     for entry in lists.of(&options.list_id)? {
         let pipeline = lists.pipeline(entry)?;
-        let summary = records::summary(&controller::records_folder(entry, &pipeline, &lists.folders)).await?;
+        let summary = records::summary(&lists.folders.delivery(&pipeline.delivery)).await?;
         pipeline.mapping.choose(summary.and_then(|summary| summary.choice));
         let records = match &options.member {
             Some(member) => vec![one(&pipeline, member).await?],

@@ -6,46 +6,41 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::bail;
-
 use super::lists::Lists;
 use crate::{
     app::wiring::Keys,
+    base::identity::file_name,
     cli::{self, exit},
-    state::Entry,
-    store::{
-        hold::{self, Hold},
-        migrate::drop_checkpoints,
-    },
+    store::{checkpoint, files, hold, migrate},
 };
 
 /// Lifts the holds of a list and returns the exit code.
 ///
 /// The command takes no lock, so it works while importer runs. No run of the delivery begins while the hold
-/// exists. The command therefore removes the checkpoint first and the hold last, so that no run can continue
+/// exists. The command therefore removes the checkpoints first and the hold last, so that no run can continue
 /// from rows that were read before the mistake was corrected.
 ///
 /// # Errors
 ///
-/// An entry of the state file has a problem, or importer's own files can't be read or removed.
+/// The state file or importer's own files can't be read, or a file can't be removed.
 pub async fn run(options: &cli::Release) -> anyhow::Result<u8> {
     let list_id = &options.list_id;
     let lists = Lists::open(&options.state, Keys::None)?;
-    if lists.problems > 0 {
-        bail!(
-            "an entry of the state file has a problem; run `importer check`, correct the entry, and release the list again"
-        );
+    let mut holds = vec![];
+    for folder in folders(&lists, list_id)? {
+        holds.extend(hold::below(&folder).await?);
     }
-    let entries: Vec<&Entry> = lists.entries.iter().filter(|entry| entry.id.list_id == *list_id).collect();
-    let folder = lists.folders.of_list(list_id);
-    let holds = hold::all(&folder).await?;
     if holds.is_empty() {
-        let unknown = if entries.is_empty() { ", and no entry of the state file has this list" } else { "" };
+        let known = lists.problems > 0 || lists.of(list_id).is_ok();
+        let unknown = if known { "" } else { ", and no entry of the state file has this list" };
         writeln!(stdout(), "list {list_id:?} is not on hold{unknown}; nothing was changed.")?;
         return Ok(exit::FAILED);
     }
-    let dropped = drop_checkpoints(&folder, kept(&lists, &entries, &holds)?).await?;
-    hold::lift(holds).await?;
+    let mut dropped = 0;
+    for hold in holds {
+        dropped += checkpoint::drop_below(hold.folder())?;
+        hold::lift(hold).await?;
+    }
     let run = match dropped {
         0 => "no interrupted run was left",
         _ => "its interrupted run was dropped",
@@ -59,17 +54,15 @@ pub async fn run(options: &cli::Release) -> anyhow::Result<u8> {
     Ok(exit::DONE)
 }
 
-/// Returns the folders of the entries that no hold stops; their checkpoints stay. Returns none if a hold
-/// belongs to a delivery that no current entry has: any entry may then be the one that was stopped.
-fn kept(lists: &Lists, entries: &[&Entry], holds: &[Hold]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut deliveries = vec![];
-    for entry in entries {
-        deliveries.push(lists.pipeline(entry)?.delivery);
-    }
-    if !holds.iter().all(|hold| deliveries.iter().any(|delivery| hold.stops(delivery))) {
-        return Ok(vec![]);
-    }
-    let free = |delivery: &String| !holds.iter().any(|hold| hold.stops(delivery));
-    let free = entries.iter().zip(&deliveries).filter(|(_, delivery)| free(delivery));
-    Ok(free.flat_map(|(entry, _)| [lists.folders.entry(entry)]).collect())
+/// Returns the folders of a list, by its id or by its name on disk. Those of version 0.1 count too: a delivery takes
+/// over its hold when it runs first.
+fn folders(lists: &Lists, list_id: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let id = file_name(list_id);
+    let mut found = files::in_folder(&lists.folders.all())?;
+    found.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name == list_id || name.split('.').next() == Some(&id)
+    });
+    found.extend(migrate::folders_before(&lists.folders.ours(), &id)?);
+    Ok(found)
 }

@@ -1,8 +1,9 @@
 //! `importer replay [LIST]`: reads rejected records again and delivers them as they are now.
 
 use std::{
+    collections::BTreeSet,
     io::{Write, stdout},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -11,7 +12,10 @@ use anyhow::bail;
 use super::lists::Lists;
 use crate::{
     app::wiring::Keys,
-    base::clock::{Clock, SystemClock},
+    base::{
+        clock::{Clock, SystemClock},
+        identity::ListId,
+    },
     cli::{self, exit},
     controller::records,
     engine::{
@@ -19,7 +23,7 @@ use crate::{
         replay::{self, Letters},
     },
     state::{Entry, lock},
-    store::records::Databases,
+    store::{files, records::Databases},
 };
 
 /// Replays the dead letters of one list, or of all lists, and returns the exit code.
@@ -48,20 +52,26 @@ pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
     };
     ids.sort_unstable();
     ids.dedup();
-    let (databases, mut code, mut found) = (Arc::default(), exit::DONE, false);
+    let all = files::in_folder(&lists.folders.dead_letters())?;
+    let (databases, mut code, mut found) = (Arc::default(), exit::DONE, BTreeSet::new());
     for list_id in ids {
-        let entries = lists.of(list_id)?;
-        if !lists.folders.dead_letter(entries[0]).exists() {
-            continue;
+        for entry in lists.of(list_id)? {
+            if !all.iter().any(|file| is_of(file, &entry.list)) {
+                continue;
+            }
+            let pipeline = lists.pipeline(entry)?;
+            let file = lists.folders.dead_letter(&pipeline.delivery);
+            if file.exists() {
+                code = code.max(one(&lists, entry, &pipeline, &databases, options.dry_run).await?);
+                found.insert(file);
+            }
         }
-        found = true;
-        code = code.max(list(&lists, &entries, &databases, options.dry_run).await?);
     }
-    if !found {
+    if found.is_empty() {
         writeln!(stdout(), "There are no dead letters of the lists in the state file.")?;
     }
     if options.list_id.is_none() {
-        for file in strangers(&lists) {
+        for file in strangers(&lists)? {
             writeln!(
                 stdout(),
                 "{}: no entry of the state file has this list; the file stays unchanged.",
@@ -72,82 +82,72 @@ pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-/// Returns the dead-letter files of lists that have no entry.
-fn strangers(lists: &Lists) -> Vec<PathBuf> {
-    let known: Vec<PathBuf> = lists.entries.iter().map(|entry| lists.folders.dead_letter(entry)).collect();
-    let files = std::fs::read_dir(lists.folders.dead_letters()).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> =
-        files.map(|file| file.path()).filter(|file| !known.contains(file)).collect();
-    files.sort();
-    files
-}
-
-/// Replays each entry of a list separately.
-async fn list(
-    lists: &Lists,
-    entries: &[&Entry],
-    databases: &Arc<Databases>,
-    dry_run: bool,
-) -> anyhow::Result<u8> {
-    let mut code = exit::DONE;
-    for entry in entries {
-        let name = if entry.alone {
-            format!("list {:?}", entry.id.list_id)
-        } else {
-            format!("list {:?} (entry at {})", entry.id.list_id, entry.place)
-        };
-        if !entry.enabled {
-            writeln!(stdout(), "{name} is paused; its dead letters stay until its entry is enabled.")?;
-            code = exit::FAILED;
-        } else if lists.is_unfinished(entry) {
-            writeln!(
-                stdout(),
-                "{name}: its last run is not finished; start importer, wait until the run has ended, and replay again."
-            )?;
-            code = exit::FAILED;
-        } else {
-            code = code.max(one(lists, entries, entry, &name, databases, dry_run).await?);
+/// Returns the dead-letter files of deliveries that no entry has.
+fn strangers(lists: &Lists) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = files::in_folder(&lists.folders.dead_letters())?;
+    for entry in &lists.entries {
+        match lists.pipeline(entry) {
+            Ok(pipeline) => files.retain(|file| *file != lists.folders.dead_letter(&pipeline.delivery)),
+            Err(_) => files.retain(|file| !is_of(file, &entry.list)),
         }
     }
-    Ok(code)
+    Ok(files)
 }
 
-/// Replays one entry.
+/// Returns whether a file contains dead letters of a list.
+fn is_of(file: &Path, list: &ListId) -> bool {
+    file.file_name().unwrap_or_default().to_string_lossy().starts_with(&format!("{}--", list.name()))
+}
+
+/// Replays the dead letters of one entry.
 async fn one(
     lists: &Lists,
-    entries: &[&Entry],
     entry: &Entry,
-    name: &str,
+    pipeline: &Pipeline,
     databases: &Arc<Databases>,
     dry_run: bool,
 ) -> anyhow::Result<u8> {
-    let of = |entry: &Entry| entry.folder.clone();
-    let pipeline = lists.pipeline(entry)?;
-    if let Some(why) = impossible(&pipeline) {
-        writeln!(stdout(), "{name}: {why}.")?;
-        return Ok(exit::FAILED);
-    }
-    // With `allow_mass_change` the next run lifts the hold.
-    if let Some(hold) = lists.hold(entry, &pipeline).await?.filter(|_| !entry.allow_mass_change) {
-        writeln!(stdout(), "{name} is on hold: {}.", hold.fault(&entry.id.list_id))?;
+    let name = if entry.alone {
+        format!("list {:?}", entry.id.list_id)
+    } else {
+        format!("list {:?} (entry at {})", entry.id.list_id, entry.place)
+    };
+    if let Some(why) = obstacle(lists, entry, pipeline).await? {
+        writeln!(stdout(), "{name}{why}")?;
         return Ok(exit::FAILED);
     }
     let letters = Letters {
-        records: records(entry, &pipeline, &lists.folders, databases),
-        file: lists.folders.dead_letter(entry),
-        list_folder: lists.folders.list(entry),
-        entry: of(entry),
-        entries: entries.iter().map(|entry| of(entry)).collect(),
-        renamed: lists.past(entry).renamed(),
+        records: records(entry, pipeline, &lists.folders, databases),
+        file: lists.folders.dead_letter(&pipeline.delivery),
+        entry: entry.folder.clone(),
+        entries: lists.siblings(entry, pipeline),
         dry_run,
     };
-    let replayed = replay::run(&pipeline, &letters).await?;
+    let replayed = replay::run(pipeline, &letters).await?;
     let then = match dry_run || replayed.counts.rejected.is_empty() {
         true => String::new(),
         false => format!("; the rejected records stay in {}", letters.file.display()),
     };
     writeln!(stdout(), "{name}: {replayed}{then}.")?;
     Ok(if replayed.counts.rejected.is_empty() { exit::DONE } else { exit::FAILED })
+}
+
+/// Returns the reason for which the entry can't be replayed now, as the rest of a line that begins with its name.
+async fn obstacle(lists: &Lists, entry: &Entry, pipeline: &Pipeline) -> anyhow::Result<Option<String>> {
+    if !entry.enabled {
+        return Ok(Some(" is paused; its dead letters stay until its entry is enabled.".to_owned()));
+    }
+    if lists.is_unfinished(entry, pipeline) {
+        let why =
+            ": its last run is not finished; start importer, wait until the run has ended, and replay again.";
+        return Ok(Some(why.to_owned()));
+    }
+    if let Some(why) = impossible(pipeline) {
+        return Ok(Some(format!(": {why}.")));
+    }
+    // With `allow_mass_change` the next run lifts the hold.
+    let hold = lists.hold(pipeline).await?.filter(|_| !entry.allow_mass_change);
+    Ok(hold.map(|hold| format!(" is on hold: {}.", hold.fault(&entry.id.list_id))))
 }
 
 /// Returns the reason for which a replay is not possible, and what to do instead; `None` if it is possible.
@@ -177,10 +177,8 @@ mod tests {
         assert!(why.contains("can't read single records") && why.contains("a full load"), "{why}");
         let letters = Letters {
             file: folder.path().join("letters.ndjson"),
-            list_folder: folder.path().to_owned(),
             entry: String::new(),
             entries: vec![],
-            renamed: vec![],
             records: Records::new(&Arc::default(), folder.path(), "", 1, None),
             dry_run: false,
         };

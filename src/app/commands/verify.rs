@@ -3,35 +3,56 @@
 
 use std::io::{Write, stdout};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use chrono::TimeDelta;
 
 use super::lists::Lists;
 use crate::{
     app::wiring::Keys,
     cli::{self, exit},
-    controller,
     engine::{
         paging::offset::LAG,
+        plan::Pipeline,
         verify::{Comparison, keys},
     },
     source::Census,
+    state::Entry,
     store::{
         dead_letter,
-        records::{self, Census as Ledger},
+        records::{self, Census as Ledger, Summary},
     },
 };
 
-/// Compares the counts of a list, prints the result and returns the exit code.
+/// Compares the counts of each delivery of a list, prints the results and returns the exit code.
 ///
 /// # Errors
 ///
-/// There is no ledger to compare with, or the source could not be read.
+/// The state file has no such list, importer's own files can't be read, or the source could not be read.
 pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
     let lists = Lists::open(&options.state, Keys::SourceOnly)?;
-    let list = &options.list_id;
-    let entries = lists.of(list)?;
-    let pipeline = lists.pipeline(entries[0])?;
+    let mut deliveries: Vec<(Pipeline, Vec<&Entry>)> = vec![];
+    for entry in lists.of(&options.list_id)? {
+        let pipeline = lists.pipeline(entry)?;
+        match deliveries.iter_mut().find(|(known, _)| known.delivery == pipeline.delivery) {
+            Some((_, entries)) => entries.push(entry),
+            None => deliveries.push((pipeline, vec![entry])),
+        }
+    }
+    let several = deliveries.len() > 1;
+    let mut codes = vec![];
+    for (pipeline, entries) in &deliveries {
+        let name = match several {
+            true => format!("list {:?} (entry at {})", options.list_id, entries[0].place),
+            false => format!("list {:?}", options.list_id),
+        };
+        codes.push(one(&lists, pipeline, entries, &name).await?);
+    }
+    let worst = [exit::FAILED, exit::REJECTED].into_iter().find(|code| codes.contains(code));
+    Ok(worst.unwrap_or(exit::DONE))
+}
+
+/// Compares the counts of one delivery. `name` is the name of its list in the output.
+async fn one(lists: &Lists, pipeline: &Pipeline, entries: &[&Entry], name: &str) -> anyhow::Result<u8> {
     let Some(census) = pipeline.source.census() else {
         let whole = match pipeline.reads_all() {
             true => "Every run reads the source whole, and the last line of the run",
@@ -39,46 +60,33 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
         };
         writeln!(
             stdout(),
-            "list {list:?}: verify can't compare it, since its source reports no counts. {whole} accounts for \
+            "{name}: verify can't compare it, since its source reports no counts. {whole} accounts for \
              every record."
         )?;
         return Ok(exit::FAILED);
     };
-    let file = lists.folders.dead_letter(entries[0]);
+    let is_unfinished = entries.iter().any(|entry| lists.is_unfinished(entry, pipeline));
+    let file = lists.folders.dead_letter(&pipeline.delivery);
     let (letters, _) = dead_letter::read(&file).await?;
-    let folder = controller::records_folder(entries[0], &pipeline, &lists.folders);
-    let Some(ledger) = records::census(&folder, keys(&letters)).await? else {
-        bail!(
-            "no run of list {list:?} is on record; set its latest_timestamp to null, wait until the list is loaded, and verify again"
-        );
+    let folder = lists.folders.delivery(&pipeline.delivery);
+    let ledger = match records::census(&folder, keys(&letters)).await? {
+        Some(ledger) if obstacle(&ledger.summary, is_unfinished).is_none() => ledger,
+        found => {
+            let told = found.and_then(|ledger| obstacle(&ledger.summary, is_unfinished)).unwrap_or(
+                "no run of the list into this sink is on record; set its latest_timestamp to null, wait until the list is \
+                 loaded, and verify again",
+            );
+            writeln!(stdout(), "{name}: {told}.")?;
+            return Ok(exit::FAILED);
+        }
     };
-    if !ledger.summary.whole {
-        let told = match entries.iter().any(|entry| lists.is_unfinished(entry)) {
-            true => {
-                "its last run is not finished; start importer, wait until the run has ended, and verify again"
-            }
-            false => {
-                "its ledger does not begin with a full load, so verify can't account for every record; set its \
-                 latest_timestamp to null, wait until the list is loaded, and verify again"
-            }
-        };
-        writeln!(stdout(), "list {list:?}: {told}.")?;
-        return Ok(exit::FAILED);
-    }
-    if ledger.summary.totals_wrong {
-        writeln!(
-            stdout(),
-            "list {list:?}: verify can't check whether records are missing: a run found that the source's totals contradict \
-             the rows that it lists. A full load checks the totals again; set latest_timestamp to null to start one."
-        )?;
-        return Ok(exit::FAILED);
-    }
     let compared = compare(census, ledger)
         .await
-        .with_context(|| format!("list {list:?}: verify can't check whether records are missing"))?;
-    writeln!(stdout(), "list {list:?}\n\n{compared}")?;
+        .with_context(|| format!("{name}: verify can't check whether records are missing"))?;
+    writeln!(stdout(), "{name}\n\n{compared}")?;
     let (missing, rejected) = (compared.missing(), compared.rejected());
     if rejected > 0 {
+        let list = &entries[0].id.list_id;
         let then = match pipeline.source.lookup() {
             Some(_) => format!("Correct the cause, then run `importer replay {list}`."),
             None => "Correct the cause, then load the list again (`latest_timestamp`: null), since this source can't be \
@@ -97,6 +105,24 @@ pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
         0 => exit::DONE,
         _ => exit::FAILED,
     })
+}
+
+/// Returns why this ledger can't be compared with the source; `None` if it can.
+fn obstacle(summary: &Summary, is_unfinished: bool) -> Option<&'static str> {
+    match summary {
+        Summary { whole: false, .. } if is_unfinished => Some(
+            "its last run is not finished; start importer, wait until the run has ended, and verify again",
+        ),
+        Summary { whole: false, .. } => Some(
+            "its ledger does not begin with a full load, so verify can't account for every record; set its \
+             latest_timestamp to null, wait until the list is loaded, and verify again",
+        ),
+        Summary { totals_wrong: true, .. } => Some(
+            "verify can't check whether records are missing: a run found that the source's totals contradict \
+             the rows that it lists. A full load checks the totals again; set latest_timestamp to null to start one",
+        ),
+        _ => None,
+    }
 }
 
 /// Requests the source's counts and compares them with the ledger. The order of the requests matters: a

@@ -14,9 +14,10 @@ use crate::{
     },
     cli::{self, exit},
     controller::{
-        records_folder, remembers,
+        remembers,
         schedule::due::{self, Due},
     },
+    engine::plan::Pipeline,
     state::{Entry, model::FirstLoad},
     store::{
         dead_letter::{self, DeadLetter},
@@ -37,14 +38,14 @@ pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
     for entry in lists.of(&options.list_id)? {
         let pipeline = lists.pipeline(entry)?;
         let key = pipeline.key(&options.record);
-        let folder = records_folder(entry, &pipeline, &lists.folders);
+        let folder = lists.folders.delivery(&pipeline.delivery);
         let remembers = remembers(entry, &pipeline);
         let KnownRecord { cached, settled } = records::look(&folder, &key).await?;
         let found = Found {
             kept: cached.filter(|_| remembers),
             settled,
-            letter: letter(&lists, entry, &key).await?,
-            held: lists.hold(entry, &pipeline).await?.map(|hold| hold.fault(&options.list_id).to_string()),
+            letter: letter(&lists, entry, &pipeline, &key).await?,
+            held: lists.hold(&pipeline).await?.map(|hold| hold.fault(&options.list_id).to_string()),
             ledger: records::summary(&folder).await?,
             replayable: pipeline.source.lookup().is_some(),
         };
@@ -59,10 +60,14 @@ pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
 }
 
 /// Returns the dead letter of the record that a replay of the entry would use: the last one with its key.
-async fn letter(lists: &Lists, entry: &Entry, key: &str) -> anyhow::Result<Option<DeadLetter>> {
-    let (letters, _) = dead_letter::read(&lists.folders.dead_letter(entry)).await?;
-    let (name, renamed) = (entry.folder.clone(), lists.past(entry).renamed());
-    let is_its = |letter: &DeadLetter| dead_letter::name_of(letter, &renamed) == name;
+async fn letter(
+    lists: &Lists,
+    entry: &Entry,
+    pipeline: &Pipeline,
+    key: &str,
+) -> anyhow::Result<Option<DeadLetter>> {
+    let (letters, _) = dead_letter::read(&lists.folders.dead_letter(&pipeline.delivery)).await?;
+    let is_its = |letter: &DeadLetter| letter.entry == entry.folder;
     Ok(letters.into_iter().rfind(|letter| letter.key == key && is_its(letter)))
 }
 

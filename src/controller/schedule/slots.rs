@@ -1,10 +1,10 @@
 //! Tracks which entries can't run now, and why. Pure: callers pass the time in.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use tokio::{task, time::Instant};
 
-use crate::state::identity::EntryId;
+use crate::{base::identity::ListId, state::identity::EntryId};
 
 /// Delay before a failed entry runs again. It doubles with each further failure, up to [`LONGEST_REST`].
 const REST: Duration = Duration::from_secs(60);
@@ -32,70 +32,82 @@ struct Failed {
     until: Instant,
 }
 
-/// The entries that are not free.
+/// The entries that are not free: running ones by list, the others by the id of their list.
 #[derive(Default)]
 pub struct Slots {
-    running: Vec<(task::Id, EntryId)>,
-    failed: Vec<Failed>,
-    settled: Vec<EntryId>,
+    running: HashMap<ListId, (task::Id, EntryId)>,
+    /// The list of each task.
+    tasks: HashMap<task::Id, ListId>,
+    failed: HashMap<String, Vec<Failed>>,
+    settled: HashMap<String, Vec<EntryId>>,
 }
 
 impl Slots {
     /// Returns whether the entry can run at `now`.
-    pub fn of(&self, id: &EntryId, now: Instant) -> Slot {
-        if self.settled.contains(id) {
+    pub fn of(&self, id: &EntryId, list: &ListId, now: Instant) -> Slot {
+        let list_id = id.list_id.as_str();
+        if self.settled.get(list_id).is_some_and(|settled| settled.contains(id)) {
             return Slot::Settled;
         }
-        if let Some((_, running)) = self.running.iter().find(|(_, running)| running.list_id == id.list_id) {
+        if let Some((_, running)) = self.running.get(list) {
             return if running == id { Slot::Running } else { Slot::Waiting };
         }
-        let resting = self.failed.iter().find(|failed| failed.id == *id && failed.until > now);
+        let failed = self.failed.get(list_id).map_or(&[][..], Vec::as_slice);
+        let resting = failed.iter().find(|failed| failed.id == *id && failed.until > now);
         resting.map_or(Slot::Free, |failed| Slot::Resting { left: failed.until - now })
     }
 
-    /// Returns the ids of the lists that are running.
-    pub fn running(&self) -> impl Iterator<Item = &str> {
-        self.running.iter().map(|(_, id)| id.list_id.as_str())
+    /// Returns the ids of the lists that are running, sorted.
+    pub fn running(&self) -> Vec<&str> {
+        let mut lists: Vec<&str> = self.running.keys().map(|list| list.id.as_str()).collect();
+        lists.sort_unstable();
+        lists
     }
 
     /// Records that `task` runs the entry. Its list is taken until [`free`](Self::free).
-    pub fn run(&mut self, task: task::Id, id: EntryId) {
-        self.running.push((task, id));
+    pub fn run(&mut self, task: task::Id, id: EntryId, list: ListId) {
+        self.tasks.insert(task, list.clone());
+        self.running.insert(list, (task, id));
     }
 
     /// Frees the list of the entry that `task` ran, and returns the entry; `None` if the task is unknown.
     pub fn free(&mut self, task: task::Id) -> Option<EntryId> {
-        let index = self.running.iter().position(|(running, _)| *running == task)?;
-        Some(self.running.swap_remove(index).1)
+        let list = self.tasks.remove(&task)?;
+        self.running.remove(&list).map(|(_, id)| id)
     }
 
     /// Records a failure of the entry and delays its next run by `rest`, or, with `None`, by the growing delay.
     pub fn rest(&mut self, id: EntryId, now: Instant, rest: Option<Duration>) {
-        let index = self.failed.iter().position(|failed| failed.id == id);
-        let times = index.map_or(0, |index| self.failed.swap_remove(index).times);
+        let failed = self.failed.entry(id.list_id.clone()).or_default();
+        let index = failed.iter().position(|failed| failed.id == id);
+        let times = index.map_or(0, |index| failed.swap_remove(index).times);
         let rest = rest.unwrap_or_else(|| REST.saturating_mul(1 << times.min(16)).min(LONGEST_REST));
-        self.failed.push(Failed { id, times: times + 1, until: now + rest });
+        failed.push(Failed { id, times: times + 1, until: now + rest });
     }
 
     /// Returns the end of the delay that ends first after `seen`, the time of the last check. Earlier ends
     /// are over: an entry that was not started at that check does not wait for its delay.
     pub fn next_rest_end(&self, seen: Instant) -> Option<Instant> {
-        self.failed.iter().map(|failed| failed.until).filter(|until| *until > seen).min()
+        self.failed.values().flatten().map(|failed| failed.until).filter(|until| *until > seen).min()
     }
 
     /// Forgets the entry's failures, since it has succeeded.
     pub fn recovered(&mut self, id: &EntryId) {
-        self.failed.retain(|failed| failed.id != *id);
+        if let Some(failed) = self.failed.get_mut(&id.list_id) {
+            failed.retain(|failed| failed.id != *id);
+        }
     }
 
     /// Lets the entry not run again in this process (`go --once`).
     pub fn settle(&mut self, id: EntryId) {
-        self.settled.push(id);
+        self.settled.entry(id.list_id.clone()).or_default().push(id);
     }
 
     /// Takes [`settle`](Self::settle) back.
     pub fn unsettle(&mut self, id: &EntryId) {
-        self.settled.retain(|settled| settled != id);
+        if let Some(settled) = self.settled.get_mut(&id.list_id) {
+            settled.retain(|settled| settled != id);
+        }
     }
 }
 
@@ -118,24 +130,31 @@ mod tests {
         let now = Instant::now();
         let mut slots = Slots::default();
         let task = task::JoinSet::new().spawn(async {}).id();
-        slots.run(task, a.clone());
+        slots.run(task, a.clone(), a.list(&SAMPLE));
         assert_eq!(
-            (slots.of(&a, now), slots.of(&edited, now), slots.of(&b, now)),
+            (
+                slots.of(&a, &a.list(&SAMPLE), now),
+                slots.of(&edited, &edited.list(&SAMPLE), now),
+                slots.of(&b, &b.list(&SAMPLE), now)
+            ),
             (Slot::Running, Slot::Waiting, Slot::Free)
         );
         assert_eq!(slots.free(task), Some(a.clone()));
         slots.rest(a.clone(), now, None);
-        assert_eq!((slots.of(&a, now), slots.of(&edited, now)), (Slot::Resting { left: REST }, Slot::Free));
-        assert_eq!(slots.of(&a, now + REST), Slot::Free);
+        assert_eq!(
+            (slots.of(&a, &a.list(&SAMPLE), now), slots.of(&edited, &edited.list(&SAMPLE), now)),
+            (Slot::Resting { left: REST }, Slot::Free)
+        );
+        assert_eq!(slots.of(&a, &a.list(&SAMPLE), now + REST), Slot::Free);
         slots.rest(a.clone(), now, None);
-        assert_eq!(slots.of(&a, now), Slot::Resting { left: 2 * REST });
+        assert_eq!(slots.of(&a, &a.list(&SAMPLE), now), Slot::Resting { left: 2 * REST });
         (0..20).for_each(|_| slots.rest(a.clone(), now, None));
-        assert_eq!(slots.of(&a, now), Slot::Resting { left: LONGEST_REST });
+        assert_eq!(slots.of(&a, &a.list(&SAMPLE), now), Slot::Resting { left: LONGEST_REST });
         slots.recovered(&a);
         slots.rest(a.clone(), now, None);
-        assert_eq!(slots.of(&a, now), Slot::Resting { left: REST });
+        assert_eq!(slots.of(&a, &a.list(&SAMPLE), now), Slot::Resting { left: REST });
         slots.settle(b.clone());
-        assert_eq!(slots.of(&b, now), Slot::Settled);
+        assert_eq!(slots.of(&b, &b.list(&SAMPLE), now), Slot::Settled);
     }
 
     #[tokio::test(start_paused = true)]
@@ -144,7 +163,7 @@ mod tests {
         let mut slots = Slots::default();
         for _ in 0..3 {
             slots.rest(a.clone(), now, Some(turn));
-            assert_eq!(slots.of(&a, now), Slot::Resting { left: turn });
+            assert_eq!(slots.of(&a, &a.list(&SAMPLE), now), Slot::Resting { left: turn });
         }
     }
 

@@ -1,6 +1,6 @@
 //! Computes when an entry's next run is due: `every` after the end of its last one. Pure.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -9,12 +9,12 @@ use crate::state::{Entry, identity::EntryId};
 /// Time after which an unchanged message is logged again.
 const OLD: TimeDelta = TimeDelta::minutes(10);
 
-/// The ends of the last runs, and the last message of each entry.
+/// The ends of the last runs, and the last message of each entry, by list.
 #[derive(Default)]
 pub struct Turns {
-    turns: Vec<Turn>,
+    turns: HashMap<String, Vec<Turn>>,
     /// The last warning or error of an entry, without digits, and the time when it was logged.
-    told: Vec<(EntryId, String, DateTime<Utc>)>,
+    told: HashMap<String, Vec<(EntryId, String, DateTime<Utc>)>>,
 }
 
 struct Turn {
@@ -27,8 +27,9 @@ struct Turn {
 impl Turns {
     /// Records the end of a run that wrote the timestamp `stamp`.
     pub fn ended(&mut self, id: &EntryId, stamp: DateTime<Utc>, now: DateTime<Utc>) {
-        self.turns.retain(|turn| turn.id != *id);
-        self.turns.push(Turn { id: id.clone(), stamp, ended: now });
+        let turns = self.turns.entry(id.list_id.clone()).or_default();
+        turns.retain(|turn| turn.id != *id);
+        turns.push(Turn { id: id.clone(), stamp, ended: now });
     }
 
     /// Returns the time from which `every` counts: the end of the entry's last run, if this process ran it
@@ -36,8 +37,9 @@ impl Turns {
     /// timestamp.
     pub fn since(&self, entry: &Entry, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let stamp = entry.latest_timestamp?;
+        let turns = self.turns.get(&entry.id.list_id).map_or(&[][..], Vec::as_slice);
         let turn =
-            self.turns.iter().find(|turn| turn.id == entry.id && turn.stamp.timestamp() == stamp.timestamp());
+            turns.iter().find(|turn| turn.stamp.timestamp() == stamp.timestamp() && turn.id == entry.id);
         // The end of the run is by this machine's clock. If that was set back, the timestamp counts.
         let turn = turn.filter(|turn| turn.ended <= now);
         Some(turn.map_or(stamp, |turn| turn.ended))
@@ -60,10 +62,11 @@ impl Turns {
         // Digits are ignored, since counts and remaining seconds change from run to run.
         let told: String = told.chars().filter(|c| !c.is_ascii_digit()).collect();
         let old = |at: &DateTime<Utc>| (now - at).abs() >= OLD;
-        let known = self.told.iter().any(|(of, known, at)| of == id && *known == told && !old(at));
+        let all = self.told.entry(id.list_id.clone()).or_default();
+        let known = all.iter().any(|(of, known, at)| of == id && *known == told && !old(at));
         if !known {
-            self.told.retain(|(of, ..)| of != id);
-            self.told.push((id.clone(), told, now));
+            all.retain(|(of, ..)| of != id);
+            all.push((id.clone(), told, now));
         }
         !known
     }

@@ -126,8 +126,8 @@ impl<'a> Guard<'a> {
         } else {
             return Ok(());
         };
-        let held = HoldReason { entry: plan.entry(), what, why };
-        hold::keep(&plan.list_folder, &pipeline.delivery, &held).await?;
+        let held = HoldReason { entry: plan.entry.clone(), what, why };
+        hold::keep(&plan.delivery_folder, &held).await?;
         // Opt-outs that were sent by mistake have to count again at the next attempt.
         plan.records.clear().await?;
         Err(held.fault(&plan.list_id))

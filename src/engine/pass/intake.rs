@@ -280,14 +280,14 @@ impl<'a> Intake<'a> {
         self.seen.iter_mut().for_each(|seen| seen.set_fate(key, fate));
         self.note_fate(key, fate, None);
         let Context { pipeline, plan } = self.context;
-        outbox.refuse(rejected.dead_letter(plan.entry(), pipeline.source.now()));
+        outbox.refuse(rejected.dead_letter(plan.entry.clone(), pipeline.source.now()));
     }
 
     /// Passes the dead letter of a record that is not sent to the outbox.
     fn reject(&self, rejected: RejectedRecord, outbox: &mut Outbox<'_>) -> Fate {
         let Context { pipeline, plan } = self.context;
         let fate = Fate::rejected(rejected.rejection.reason);
-        outbox.reject(rejected.dead_letter(plan.entry(), pipeline.source.now()));
+        outbox.reject(rejected.dead_letter(plan.entry.clone(), pipeline.source.now()));
         fate
     }
 

@@ -55,7 +55,7 @@ pub(super) async fn record(
         pass.settled_well(print) || (unmet && !pass.has_met(print))
     };
     let over = letters.iter().filter(|letter| over(letter)).map(|letter| record_key(&letter.key)).collect();
-    dead_letter::tidy(&plan.dead_letter, &plan.entry(), over).await?;
+    dead_letter::tidy(&plan.dead_letter, &plan.entry, over).await?;
     plan.records.tidy(pipeline.source.now()).await?;
     Ok(unlisted)
 }

@@ -52,10 +52,24 @@ pub(super) async fn begin(source: &dyn ShardPaging, plan: &Plan, header: &mut He
 /// The file could not be read or written. The next run then resumes this one, or repeats it.
 pub(super) async fn keep(plan: &Plan, listed: Vec<ShardPosition>) -> Result<(), Fault> {
     let stored = stored(plan).await?.unwrap_or_default();
-    position::save(&plan.folder, position::after_run(stored, listed)).await
+    position::save(&plan.delivery_folder, &plan.entry, position::after_run(stored, listed)).await
 }
 
 /// Returns the positions that count for this run: a full load replaces those of earlier runs.
+///
+/// # Errors
+///
+/// The positions can't be read, or another entry has stored them: each would miss the events that the other reads.
 async fn stored(plan: &Plan) -> Result<Option<Positions>, Fault> {
-    if plan.since.is_none() { Ok(None) } else { position::load(&plan.folder).await }
+    let found = match position::load(&plan.delivery_folder).await {
+        Err(_) if plan.since.is_none() => return Ok(None),
+        found => found?,
+    };
+    let Some(found) = found else { return Ok(None) };
+    let is_there = |name: &String| plan.siblings.as_ref().is_none_or(|siblings| siblings.contains(name));
+    if found.entry != plan.entry && is_there(&found.entry) {
+        let hint = "give the entries different sinks, or remove one of them";
+        return Err(Fault::list("another entry reads this stream into the same sink").hint(hint));
+    }
+    Ok(plan.since.is_some().then_some(found.shards))
 }

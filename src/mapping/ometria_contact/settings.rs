@@ -39,11 +39,6 @@ pub const TAGS: [(&str, Option<&str>); 7] = [
 ];
 
 impl ContactSettings {
-    /// Returns whether anything but the policy is set.
-    pub fn is_set(&self) -> bool {
-        *self != ContactSettings { policy: self.policy, ..ContactSettings::default() }
-    }
-
     /// Returns the merge tag that a contact field is read from; `None` if the field is not sent.
     pub fn tag(&self, field: &str) -> Option<&str> {
         match self.fields.get(field) {

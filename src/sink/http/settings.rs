@@ -15,7 +15,10 @@ use url::Url;
 
 use super::answer::{Expected, Path, Results, Word};
 use crate::{
-    base::adapter::Chosen,
+    base::{
+        adapter::Chosen,
+        spec::{Kind, Setting},
+    },
     net::classify::{Rule, Rules, Verdict},
 };
 
@@ -32,6 +35,82 @@ const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION
 const FRAMING: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
 /// Outcomes in an item of `results` that mean success, unless the entry has its own.
 const ACCEPTED: [&str; 4] = ["ok", "created", "updated", "success"];
+
+/// Declaration of the settings.
+pub const SETTINGS: &[Setting] = &[
+    Setting::new("url", Kind::Text, "Address to which the requests go: http(s), without user and password.")
+        .required()
+        .private(),
+    Setting::new("method", Kind::Word(&["POST", "PUT", "PATCH"]), "Method of the requests.")
+        .default("\"POST\""),
+    Setting::new("headers", Kind::Map(&Kind::Text), "Headers of every request, without credentials.")
+        .default("{}")
+        .private(),
+    Setting::new(
+        "auth",
+        Kind::Either(&[Kind::Word(&["none", "basic", "bearer"]), Kind::Object(&[AUTH_HEADER])]),
+        "Which credentials are sent: none, basic, bearer, or {\"header\": \"X-Api-Key\"}.",
+    )
+    .default("\"none\""),
+    TOKEN_SETTING,
+    USER_SETTING,
+    PASSWORD_SETTING,
+    Setting::new(
+        "body",
+        Kind::Word(&["array", "object"]),
+        "Whether the body is an array of the batch, or a single record.",
+    )
+    .default("\"array\""),
+    // How answers are judged, and when requests are sent.
+    Setting::new("accept", STATUSES, "Statuses that accept the batch; 200 to 299 if absent.").pace(),
+    Setting::new(
+        "reject",
+        STATUSES,
+        "Statuses that refuse the content; 400, 409, 413, 422 and 451 if absent.",
+    )
+    .pace(),
+    Setting::new("retry", STATUSES, "Further statuses after which a request is sent again.").pace(),
+    Setting::new("results", Kind::Object(RESULTS), "Where an answer reports the outcome of each record.")
+        .pace(),
+    Setting::new(
+        "count",
+        Kind::Text,
+        "Path of the number of records in an answer; it has to be the number sent.",
+    )
+    .pace(),
+    Setting::new(
+        "rate",
+        Kind::Number { least: *RATES.start(), most: *RATES.end() },
+        "Maximum requests per second, over all entries with the same host, `auth` and `rate`.",
+    )
+    .pace(),
+];
+pub const TOKEN_SETTING: Setting =
+    Setting::new("token", Kind::Text, "Reference to the token of bearer and header.")
+        .credential("HTTP_SINK_TOKEN");
+pub const USER_SETTING: Setting =
+    Setting::new("user", Kind::Text, "Reference to the user of basic.").credential("HTTP_SINK_USER");
+pub const PASSWORD_SETTING: Setting =
+    Setting::new("password", Kind::Text, "Reference to the password of basic.")
+        .credential("HTTP_SINK_PASSWORD");
+const AUTH_HEADER: Setting = Setting::new("header", Kind::Text, "Header of the token.").required();
+const STATUSES: Kind = Kind::List(&Kind::Either(&[
+    Kind::Whole { least: *FINAL.start() as u64, most: Some(*FINAL.end() as u64) },
+    Kind::Pattern("^[2-5][0-9]{2}-[2-5][0-9]{2}$"),
+]));
+const OUTCOMES: Kind = Kind::List(&Kind::Either(&[Kind::Flag, Kind::Null, Kind::Text]));
+const RESULTS: &[Setting] = &[
+    Setting::new("path", Kind::Text, "Path of the array of outcomes; empty if the answer is the array.")
+        .required(),
+    Setting::new("status", Kind::Text, "Path of the outcome in an item.").required(),
+    Setting::new(
+        "accepted",
+        OUTCOMES,
+        "Outcomes that mean success; true, ok, created, updated and success if absent.",
+    ),
+    Setting::new("retry", OUTCOMES, "Outcomes after which only this record is sent again."),
+    Setting::new("reason", Kind::Text, "Path of a text in an item, which dead letters contain."),
+];
 
 /// Settings of an entry.
 #[derive(Deserialize)]

@@ -3,7 +3,6 @@
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::SERVICE;
 use crate::{
     base::{
         fault::Fault,
@@ -12,14 +11,11 @@ use crate::{
         unreadable::{self, Repaired},
         window::Page,
     },
-    net::{
-        Response,
-        answer::{dated, reports_error},
-    },
+    net::{Http, Response, answer::reports_error},
 };
 
 /// Reads a page. Members stay unparsed: a page has millions of bytes, and the mapping reads a few fields.
-pub(super) fn page(response: &Response) -> Result<Page, Fault> {
+pub(super) fn page(response: &Response, http: &Http) -> Result<Page, Fault> {
     #[derive(Deserialize)]
     struct Members {
         members: Vec<Box<RawValue>>,
@@ -37,7 +33,7 @@ pub(super) fn page(response: &Response) -> Result<Page, Fault> {
         return Err(Fault::retry("mailchimp's response reports an error"));
     }
     let records = members.into_iter().map(|body| record(body, repaired.as_ref())).collect();
-    let at = dated(response, SERVICE, "MAILCHIMP_URL")?;
+    let at = http.dated(response)?;
     Ok(Page { records, total, at })
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    base::{fault::Fault, secret::Secret},
+    base::{fault::Fault, secret::Secret, spec::Variable},
     net::{
         Account, AccountClient, AccountClients, Caller, Environment, Http, RateLimiter, Refused, Response,
         Unopened,
@@ -20,10 +20,16 @@ use crate::{
 };
 
 const SERVICE: &str = "when_i_work";
-const KEY: &str = "WHEN_I_WORK_KEY";
-const EMAIL: &str = "WHEN_I_WORK_EMAIL";
-const PASSWORD: &str = "WHEN_I_WORK_PASSWORD";
-const TOKEN: &str = "WHEN_I_WORK_TOKEN";
+pub const VARIABLES: &[Variable] = &[KEY, EMAIL, PASSWORD, TOKEN, URL, LOGIN_URL];
+const KEY: Variable = Variable::new("WHEN_I_WORK_KEY", "developer key of When I Work").credential();
+const EMAIL: Variable =
+    Variable::new("WHEN_I_WORK_EMAIL", "email address of a user of the account").credential();
+const PASSWORD: Variable = Variable::new("WHEN_I_WORK_PASSWORD", "password of that user").credential();
+const TOKEN: Variable =
+    Variable::new("WHEN_I_WORK_TOKEN", "access token, instead of these three").credential();
+const URL: Variable = Variable::new("WHEN_I_WORK_URL", "base URL").default("https://api.wheniwork.com/2");
+const LOGIN_URL: Variable = Variable::new("WHEN_I_WORK_LOGIN_URL", "base URL of the login")
+    .default("https://api.login.wheniwork.com");
 
 /// Age at which a token is renewed. A token is valid for seven days from its `iat` on, and should be renewed
 /// two days before it expires:
@@ -39,12 +45,12 @@ const PLENTY: f64 = 30.0;
 /// Opens the client for the shifts.
 pub fn open(accounts: &AccountClients, caller: Caller) -> Result<Http, Unopened> {
     let environment = accounts.environment();
-    let login = match environment.text(TOKEN) {
+    let login = match environment.text(&TOKEN)? {
         Some(_) => None,
         None => {
             let client = accounts.client("when_i_work login", login_account)?;
-            let (email, password) = (environment.secret(EMAIL)?, environment.secret(PASSWORD)?);
-            Some(Login { client, email, password })
+            let (email, password) = (environment.secret(&EMAIL)?, environment.secret(&PASSWORD)?);
+            Some(Login { client, email, password, hint: format!("check {}", names(environment)) })
         }
     };
     Ok(accounts.client(SERVICE, |environment| shifts(environment, login.clone()))?.open(caller))
@@ -56,6 +62,14 @@ struct Login {
     client: Arc<AccountClient>,
     email: Secret,
     password: Secret,
+    /// Next step if the service rejects the login.
+    hint: String,
+}
+
+/// Returns the names of the variables of the login, for hints.
+fn names(environment: &Environment) -> String {
+    let [key, email, password] = [&KEY, &EMAIL, &PASSWORD].map(|variable| environment.name(variable));
+    format!("`{key}`, `{email}` and `{password}`")
 }
 
 impl FetchToken for Login {
@@ -64,24 +78,24 @@ impl FetchToken for Login {
             let http = self.client.open(caller.clone());
             let body = json!({"email": self.email.reveal(), "password": self.password.reveal()});
             let request = http.post(&["login"], body.to_string().into());
-            let read = |response: &Response| token(response, http.now());
-            let fetched = http.call("could not log in to when_i_work", request, read).await;
+            let read = |response: &Response| token(response, http.now(), &self.hint);
+            let doing = format!("could not log in to {}", http.service());
+            let fetched = http.call(&doing, request, read).await;
             fetched.map_err(|fault| match fault.problem().status {
-                Some(400 | 401 | 403) => fault.hint(format!("check `{KEY}`, `{EMAIL}` and `{PASSWORD}`")),
+                Some(400 | 401 | 403) => fault.hint(&self.hint),
                 _ => fault,
             })
         })
     }
 }
 
-fn token(response: &Response, now: DateTime<Utc>) -> Result<Token, Fault> {
+fn token(response: &Response, now: DateTime<Utc>, hint: &str) -> Result<Token, Fault> {
     #[derive(Deserialize)]
     struct Person {
         token: String,
     }
     let person: Option<Person> = serde_json::from_slice(response.body()).ok();
     let Some(Person { token }) = person.filter(|person| !person.token.trim().is_empty()) else {
-        let hint = format!("check `{KEY}`, `{EMAIL}` and `{PASSWORD}`");
         return Err(Fault::retry("when_i_work's response to the login has no token").hint(hint));
     };
     let issued = issued(&token).unwrap_or(now).min(now);
@@ -101,18 +115,20 @@ fn issued(token: &str) -> Option<DateTime<Utc>> {
 fn shifts(environment: &Environment, login: Option<Login>) -> Result<(Account, RateLimiter), Refused> {
     const HEADER: HeaderName = HeaderName::from_static("w-token");
     let expired = format!(
-        "the token in `{TOKEN}` has expired or is wrong; set a new one, or `{KEY}`, `{EMAIL}` and `{PASSWORD}`"
+        "the token in `{}` has expired or is wrong; set a new one, or {}",
+        environment.name(&TOKEN),
+        names(environment)
     );
     let (auth, key_name, key_hint) = match login {
-        Some(login) => (Auth::Token(Session::new(HEADER, login)), KEY, None),
-        None => (Auth::Header { name: HEADER, key: environment.key(TOKEN)? }, TOKEN, Some(expired.into())),
+        Some(login) => (Auth::Token(Session::new(HEADER, login)), &KEY, None),
+        None => (Auth::Header { name: HEADER, key: environment.key(&TOKEN)? }, &TOKEN, Some(expired.into())),
     };
     let account = Account {
         service: SERVICE.into(),
-        key_name: key_name.into(),
+        key_name: environment.name(key_name).into(),
         key_hint,
-        url_name: "WHEN_I_WORK_URL".into(),
-        base: environment.url("WHEN_I_WORK_URL", "https://api.wheniwork.com/2")?,
+        url_name: environment.name(&URL).into(),
+        base: environment.url(&URL)?,
         auth,
         secrets: vec![],
         rules: Rules::default(),
@@ -124,12 +140,12 @@ fn shifts(environment: &Environment, login: Option<Login>) -> Result<(Account, R
 fn login_account(environment: &Environment) -> Result<(Account, RateLimiter), Refused> {
     let account = Account {
         service: SERVICE.into(),
-        key_name: KEY.into(),
+        key_name: environment.name(&KEY).into(),
         key_hint: None,
-        url_name: "WHEN_I_WORK_LOGIN_URL".into(),
-        auth: Auth::Header { name: HeaderName::from_static("w-key"), key: environment.key(KEY)? },
-        base: environment.url("WHEN_I_WORK_LOGIN_URL", "https://api.login.wheniwork.com")?,
-        secrets: vec![environment.secret(PASSWORD)?],
+        url_name: environment.name(&LOGIN_URL).into(),
+        auth: Auth::Header { name: HeaderName::from_static("w-key"), key: environment.key(&KEY)? },
+        base: environment.url(&LOGIN_URL)?,
+        secrets: vec![environment.secret(&PASSWORD)?],
         rules: Rules::default(),
         room: None,
     };

@@ -2,17 +2,13 @@
 //! are not known here.
 
 use chrono::TimeDelta;
-use jsonc_parser::{
-    ast::{Object, Value},
-    common::Ranged,
-};
+use jsonc_parser::ast::{Object, Value};
 
 use super::Reader;
 use crate::{
     base::{declared::is_name, time},
     state::{
         fields::{Field, Kind, STORES, UNCHANGED},
-        finding::Place,
         model::{EXPIRE, RawSetting, Remember},
     },
 };
@@ -25,10 +21,7 @@ impl Reader<'_> {
     /// Reads a raw setting: a text, or an object with a `type`. Does not check whether the type exists.
     pub fn said(&mut self, object: &Object, field: &Field) -> RawSetting {
         let Some(prop) = object.get(field.name) else {
-            return RawSetting {
-                value: serde_json::Value::Null,
-                place: Place::of(self.text, object.start()),
-            };
+            return RawSetting { value: serde_json::Value::Null, place: self.place(object) };
         };
         let named = |value: &Value| value.as_string_lit().is_some_and(|text| is_name(&text.value));
         let fits = match &prop.value {
@@ -41,7 +34,7 @@ impl Reader<'_> {
         if !fits {
             self.unexpected(prop, "a type, or an object with a `type`");
         }
-        RawSetting { value: prop.value.clone().into(), place: Place::of(self.text, prop.value.start()) }
+        RawSetting { value: prop.value.clone().into(), place: self.place(&prop.value) }
     }
 
     /// Reports duplicate keys at any depth.

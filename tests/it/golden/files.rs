@@ -1,12 +1,12 @@
 //! The files that a world leaves behind, read by their format alone, so that code may move without touching this module.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
-use importer::state::layout::{DEAD_LETTER, OURS};
+use importer::state::layout::{DEAD_LETTER, LISTS, OURS};
 use serde_json::Value;
 
 use super::line::numbers;
@@ -31,8 +31,34 @@ fn name(path: &Path) -> String {
 /// some are of paths.
 pub fn names(folder: &Path) -> Vec<String> {
     let paths = below(folder);
-    let names = paths.iter().map(|path| path.strip_prefix(folder).unwrap().display().to_string());
-    names.filter(|name| !name.ends_with(".new")).map(|name| without_digests(&name)).collect()
+    let names = paths.iter().flat_map(|path| {
+        let name = path.strip_prefix(folder).unwrap().display().to_string();
+        if self::name(path) == ledger::NAME { as_two(path, &name) } else { vec![name] }
+    });
+    let names = names.filter(|name| !name.ends_with(".new") && !name.ends_with("/format"));
+    let names: BTreeSet<String> = names.map(|name| without_digests(&as_recorded(&name))).collect();
+    names.into_iter().collect()
+}
+
+/// Returns a name in the layout of version 0.1, in which the golden records were written first: files were under the id
+/// of the list.
+fn as_recorded(name: &str) -> String {
+    let parts: Vec<&str> = name.split('/').collect();
+    let id = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+    match parts[..] {
+        [OURS, LISTS, list, _, "held.json"] => format!("{OURS}/{LISTS}/{}/held-DIGEST.json", id(list)),
+        [OURS, LISTS, list, _, file] => format!("{OURS}/{LISTS}/{}/{file}", id(list)),
+        [OURS, LISTS, _, _, entry, file] => format!("{OURS}/{LISTS}/{entry}/{file}"),
+        [DEAD_LETTER, file] => format!("{DEAD_LETTER}/{}.ndjson", id(file)),
+        _ => name.to_owned(),
+    }
+}
+
+/// Returns the names of the ledger and of the delivery cache, which were two files in version 0.1.
+fn as_two(path: &Path, name: &str) -> Vec<String> {
+    let ledger = ledger::read(path).map(|_| "ledger");
+    let cache = ledger::has_cache(path).then_some("unchanged-DIGEST.redb");
+    ledger.into_iter().chain(cache).map(|file| name.replace(ledger::NAME, file)).collect()
 }
 
 /// Replaces every part of a name that is an MD5 in hexadecimal digits.
@@ -50,16 +76,15 @@ fn without_digests(name: &str) -> String {
 /// Returns the fate of every record according to the ledgers, checkpoints, dead letters and holds.
 pub fn fates(folder: &Path) -> Vec<String> {
     let mut fates = vec![];
-    for path in below(&folder.join(OURS).join("lists")) {
-        let folder = path.parent().unwrap();
+    for path in below(&folder.join(OURS).join(LISTS)) {
+        let recorded = as_recorded(&path.strip_prefix(folder).unwrap().display().to_string());
+        let list = name(Path::new(&recorded).parent().unwrap());
         if name(&path) == ledger::NAME {
-            let list = name(folder.parent().unwrap());
             fates.extend(settled(&path).into_iter().map(|line| format!("ledger {list} {line}")));
             continue;
         }
-        let list = name(folder);
         let bytes = fs::read(&path).unwrap();
-        match name(&path).as_str() {
+        match name(Path::new(&recorded)).as_str() {
             "checkpoint.ndjson" => {
                 fates.extend(checkpoint(&bytes).into_iter().map(|line| format!("checkpoint {list} {line}")));
             }
@@ -68,8 +93,12 @@ pub fn fates(folder: &Path) -> Vec<String> {
         }
     }
     for path in below(&folder.join(DEAD_LETTER)) {
-        let mut lines: Vec<String> =
-            fs::read_to_string(&path).unwrap().lines().map(|line| letter(&name(&path), line)).collect();
+        let recorded = as_recorded(&path.strip_prefix(folder).unwrap().display().to_string());
+        let mut lines: Vec<String> = fs::read_to_string(&path)
+            .unwrap()
+            .lines()
+            .map(|line| letter(&name(Path::new(&recorded)), line))
+            .collect();
         lines.sort();
         fates.extend(lines);
     }

@@ -1,0 +1,183 @@
+//! What is known about a delivery belongs to its list and its sink, whatever other entries there are.
+
+use std::time::Duration;
+
+use importer::controller::Verdict;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::{
+    loopback::{Loopback, finish},
+    places,
+    support::{World, at, hours, minutes},
+};
+
+const SIZE: u64 = 400;
+
+/// Returns an entry of the list into the default sink.
+fn contacts(list_id: &str) -> Value {
+    json!({"list_id": list_id})
+}
+
+/// Returns an entry of the list into a file.
+fn file(list_id: &str) -> Value {
+    json!({"list_id": list_id, "mapping": "as_is", "sink": "ndjson"})
+}
+
+fn state(entries: &[Value]) -> String {
+    Value::from(entries).to_string()
+}
+
+/// Returns the number of members that a load delivers into the file.
+fn listed(world: &World, list_id: &str) -> usize {
+    world.sandbox.mailchimp().members(list_id).filter(|member| member.status != "archived").count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_sink_of_a_list_has_a_first_load_of_its_own_in_either_order_and_if_it_is_added_later() {
+    for (first, then) in [
+        (vec![contacts("two1"), file("two1")], None),
+        (vec![file("two1"), contacts("two1")], None),
+        (vec![file("two1")], Some(vec![file("two1"), contacts("two1")])),
+        (vec![contacts("two1")], Some(vec![file("two1"), contacts("two1")])),
+        // A trial into a file.
+        (vec![file("two1")], Some(vec![contacts("two1")])),
+    ] {
+        let world = World::new().list("two1", SIZE).with_state(&state(&first));
+        assert_eq!(world.once().await.unwrap(), Verdict::Done);
+        if let Some(then) = &then {
+            world.save(&state(then));
+            assert_eq!(world.once().await.unwrap(), Verdict::Done);
+        }
+        assert_eq!(world.logged("is loaded for the first time"), 1, "{first:?} {then:?}");
+        assert_eq!(
+            world.out("two1.ndjson").len() as u64,
+            listed(&world, "two1") as u64,
+            "{first:?} {then:?}"
+        );
+        world.assert_delivered("two1");
+        assert_eq!(places::ours(world.folder.path(), "ledger").len(), 2, "{first:?} {then:?}");
+    }
+}
+
+/// Returns the number of a listed member that is subscribed and was changed longest ago: a load delivers it first.
+fn oldest(world: &World, list_id: &str) -> u64 {
+    let mailchimp = world.sandbox.mailchimp();
+    let subscribed = mailchimp.members(list_id).filter(|member| member.status == "subscribed");
+    subscribed.min_by_key(|member| member.last_changed).unwrap().number
+}
+
+/// The ledger of the other sink knows nothing of what the interrupted load has delivered.
+#[tokio::test(start_paused = true)]
+async fn a_member_archived_after_an_interrupted_load_is_opted_out_although_another_sink_has_finished_one() {
+    let slow = json!({"list_id": "two2", "items_per_request": 10, "worker_count": 1});
+    let world = World::new().list("two2", SIZE).with_state(&state(&[slow.clone()]));
+    world.go_for(Duration::from_secs(8)).await.unwrap();
+    assert!(world.contacts() > 20 && world.contacts() < 300, "{}", world.contacts());
+    sleep(minutes(5)).await;
+    let number = oldest(&world, "two2");
+    world.sandbox.mailchimp().archive("two2", number, world.clock.now());
+    sleep(minutes(5)).await;
+    let mut paused = slow;
+    paused["enabled"] = false.into();
+    world.save(&state(&[paused, file("two2")]));
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    sleep(minutes(5)).await;
+    // Another payload: the interrupted run is dropped.
+    let other = json!({"list_id": "two2", "fields": {"gender": null}});
+    world.save(&state(&[other, file("two2")]));
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    world.assert_delivered("two2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_that_are_added_moved_disabled_and_removed_meanwhile_keep_what_is_theirs() {
+    let slow = json!({"list_id": "two3", "items_per_request": 20, "worker_count": 1});
+    let world = World::new().list("two3", SIZE).with_state(&state(&[slow.clone()]));
+    let edits = async {
+        sleep(Duration::from_secs(2)).await;
+        world.save(&state(&[slow.clone(), file("two3")]));
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(world.out("two3.ndjson").len(), 0, "one run of a list at a time");
+        world.save(&state(&[file("two3"), slow.clone()]));
+        sleep(Duration::from_secs(1)).await;
+        let mut paused = slow.clone();
+        paused["enabled"] = false.into();
+        world.save(&state(&[paused, file("two3")]));
+        sleep(minutes(2)).await;
+        world.stop();
+    };
+    tokio::join!(world.go(), edits).0.unwrap();
+    let sent = world.contacts();
+    assert!(sent > 0 && sent < listed(&world, "two3"), "{sent}");
+    assert_eq!(world.out("two3.ndjson").len(), listed(&world, "two3"));
+    // The file's entry is gone; the load of the contacts continues where it was.
+    world.save(&state(&[slow]));
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(world.logged("resuming the interrupted run"), 1);
+    world.assert_delivered("two3");
+    // Back again: the file has a ledger, and no member is read again.
+    let mut back = file("two3");
+    back["latest_timestamp"] = "2026-11-21T12:00:00".into();
+    let lines = world.out("two3.ndjson").len();
+    sleep(hours(3)).await;
+    world.save(&state(&[back]));
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(world.logged("there is no record of what was delivered"), 0);
+    assert_eq!(world.out("two3.ndjson").len(), lines);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_sink_holds_is_found_again_when_the_entry_comes_back_to_it() {
+    let world = World::new();
+    world.sandbox.when_i_work().invent(50, 1, world.clock.now());
+    let entry = |path: &str| {
+        state(&[
+            json!({"list_id": "shifts", "source": "when_i_work", "latest_timestamp": "2026-11-21T00:00:00",
+            "sink": {"type": "ndjson", "path": path}}),
+        ])
+    };
+    for (path, lines) in [("out/a.ndjson", 0), ("out/b.ndjson", 0), ("out/a.ndjson", 0), ("out/b.ndjson", 0)]
+    {
+        let before = world.out(&path[4..]).len();
+        world.save(&entry(path));
+        assert_eq!(world.once().await.unwrap(), Verdict::Done);
+        let new = world.out(&path[4..]).len() - before;
+        assert_eq!(new == lines, before > 0, "{path}: {new} lines after {before}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_and_why_speak_for_each_sink_and_a_trial_into_a_file_counts_for_the_file_alone() {
+    let loopback = Loopback::start(Duration::ZERO, &state(&[file("two4")])).await.list("two4", 50);
+    assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0);
+    assert_eq!(finish(loopback.command(&["verify", "two4"])).await.0, 0);
+    std::fs::write(loopback.folder.path().join("state.json"), state(&[contacts("two4"), file("two4")]))
+        .unwrap();
+    let (code, told, _) = finish(loopback.command(&["verify", "two4"])).await;
+    assert!(code == 1 && told.contains("no run of the list into this sink is on record"), "{told}");
+    assert!(told.contains("Nothing is missing"), "the file's own: {told}");
+    assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0);
+    let (code, told, _) = finish(loopback.command(&["verify", "two4"])).await;
+    assert!(code == 0 && told.matches("Nothing is missing").count() == 2, "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_is_named_by_its_source_too() {
+    let world = World::new().list("same1", SIZE);
+    world.sandbox.when_i_work().invent(50, 1, at("2026-11-21T11:00:00"));
+    let shifts = json!({"list_id": "same1", "source": "when_i_work",
+        "sink": {"type": "ndjson", "path": "out/shifts.ndjson"}});
+    world.save(&state(&[contacts("same1"), shifts]));
+    let both = async {
+        sleep(Duration::from_secs(2)).await;
+        let written = world.out("shifts.ndjson").len();
+        sleep(minutes(1)).await;
+        world.stop();
+        written
+    };
+    let (ended, written) = tokio::join!(world.go(), both);
+    ended.unwrap();
+    assert!(written > 0, "the lists of two sources do not wait for each other");
+    world.assert_delivered("same1");
+}
