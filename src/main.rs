@@ -9,7 +9,7 @@ use importer::{
 };
 use tokio::runtime::Builder;
 
-/// Maximum number of threads for work on files and for name lookups: as many as runs are active at most. More
+/// Maximum number of threads for work on files and for name lookups: two for each run that can be active. More
 /// would only wait for the same disk.
 const FILE_THREADS: usize = 64;
 

@@ -24,6 +24,7 @@ use crate::{
         Entry, Snapshot, Unfit, Vocabulary, home,
         model::{FullLoad, RawSetting},
     },
+    store::migrate::FormerDigests,
 };
 
 /// Declarations of the adapters, for the reader of the state file.
@@ -118,11 +119,17 @@ impl Adapters {
         let wanted = sink::SinkContext { list_id, folder, items_per_request, caller };
         let sink::Opened { sink, spec } = sink::open(chosen.sink, wanted, &accounts)
             .map_err(|why| closed("sink", &entry.sink, found.masked(why)))?;
-        let held_by = format!("{:x}", md5::compute(format!("{kind} {}", spec.place.reveal())));
+        let digest = |of: &str| format!("{:x}", md5::compute(format!("{kind} {of}")));
+        let held_by = digest(spec.place.reveal());
+        let former = FormerDigests {
+            cache: spec.former_place.as_deref().map_or(held_by.clone(), digest),
+            delivery: digest(spec.former_place.as_deref().unwrap_or(&spec.address)),
+        };
         let account = entry.sink.value[ACCOUNT].as_str();
         let delivery = DeliveryId::new(entry.list.clone(), &kind, account, &spec.address);
         let (clock, references) = (Arc::clone(&self.clock), found.digest());
-        let pipeline = Pipeline { source, mapping, sink, spec, clock, retry, held_by, delivery, references };
+        let pipeline =
+            Pipeline { source, mapping, sink, spec, clock, retry, held_by, delivery, former, references };
         if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &pipeline) {
             let text = "`full_load` \"changed_only\" needs the delivery cache, which is off; set `unchanged` to \"embedded\"";
             let unfit = Unfit { place: entry.place, text: text.to_owned(), environment: false };

@@ -44,7 +44,6 @@ impl DeliveryId {
     /// Makes the identity of a list's delivery to the sink at `address`.
     pub fn new(list: ListId, sink: &str, account: Option<&str>, address: &str) -> Self {
         let (sink, account) = (sink.to_owned(), account.map(str::to_owned));
-        // Without an account, the digest is the one that the holds of version 0.1 are named by.
         let digest = digest(&format!("{} {address}", named(&sink, account.as_deref())));
         DeliveryId { list, sink, account, digest }
     }

@@ -6,6 +6,10 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeD
 /// A date alone stands for its midnight, and a time without a zone is UTC.
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
+    // The form that importer writes is tried first, since a state file may have thousands of them.
+    if let Ok(time) = NaiveDateTime::parse_from_str(text, STATE_FORMAT) {
+        return Some(time.and_utc());
+    }
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.to_utc());
     }
@@ -22,8 +26,10 @@ pub fn parse(text: &str) -> Option<DateTime<Utc>> {
 
 /// Formats a time for the state file: `2019-10-21T09:50:54`, UTC, whole seconds.
 pub fn state_format(time: DateTime<Utc>) -> String {
-    time.format("%Y-%m-%dT%H:%M:%S").to_string()
+    time.format(STATE_FORMAT).to_string()
 }
+
+const STATE_FORMAT: &str = "%Y-%m-%dT%H:%M:%S";
 
 /// Formats a time for the log: `2019-10-21 09:50:54`, UTC, whole seconds.
 pub fn log_format(time: DateTime<Utc>) -> String {

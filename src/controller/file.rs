@@ -180,3 +180,108 @@ pub async fn blocking<T: Send + 'static>(
 pub fn bug() -> Fault {
     Fault::process("a task that works on the state file failed; this is a bug in importer, please report it")
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "the tests act as the user, who may save in any way")]
+
+    use std::{
+        fs,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+    use crate::{
+        base::{clock::SystemClock, time},
+        engine::support_tests::{AsItIs, Feed, Store, pipeline},
+        state::{Edit, RunStamp, Unfit, layout::NAME, vocabulary::SAMPLE},
+    };
+
+    /// Returns a state file with this text, and a counter of the entries that were opened. An entry with the
+    /// list `keyless` has no key.
+    fn opened(folder: &Path, text: &str) -> (File, Arc<AtomicUsize>) {
+        fs::write(folder.join(NAME), text).unwrap();
+        let count = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&count);
+        let open: Open = Box::new(move |OpenRequest { entry, .. }| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            if entry.id.list_id == "keyless" {
+                return Err(Unfit { place: entry.place, text: "no key".into(), environment: true });
+            }
+            let feed = Feed::new(&[], false);
+            let clock = feed.list;
+            Ok(pipeline(feed, AsItIs, Store::new(1, 0.0), clock))
+        });
+        let state = Arc::new(StateFile::open(folder, Arc::new(SystemClock), &SAMPLE).unwrap());
+        (File::new(state, Arc::new(open)), count)
+    }
+
+    fn lists(count: usize) -> String {
+        let entries: Vec<String> = (0..count).map(|list| format!("{{\"list_id\": \"l{list}\"}}")).collect();
+        format!("[{}]", entries.join(",\n"))
+    }
+
+    #[tokio::test]
+    async fn a_file_that_has_not_changed_is_neither_parsed_nor_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut file, opens) = opened(folder.path(), &lists(50));
+        assert_eq!(file.read().await.unwrap(), 0);
+        let first = file.snapshot();
+        for _ in 0..3 {
+            assert_eq!(file.read().await.unwrap(), 0);
+            assert!(!file.changed().await);
+        }
+        assert!(Arc::ptr_eq(&first, &file.snapshot()), "it was parsed again");
+        assert_eq!(opens.load(Ordering::Relaxed), 50);
+        // An edit of one entry opens that entry.
+        fs::write(file.path(), lists(50).replace("\"l7\"", "\"l7\", \"worker_count\": 2")).unwrap();
+        assert!(file.changed().await);
+        file.read().await.unwrap();
+        assert_eq!(opens.load(Ordering::Relaxed), 51);
+        // A write of ours opens none, and is no change.
+        let entry = file.snapshot().entries[3].clone();
+        let stamp = RunStamp {
+            latest_timestamp: time::parse("2026-11-21T12:00:00").unwrap(),
+            elapsed_seconds: 1.0,
+            total_updates: 2,
+        };
+        let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
+        file.written(file.state.apply(&[edit]).unwrap());
+        assert!(file.snapshot().entries[3].latest_timestamp.is_some() && !file.changed().await);
+        file.read().await.unwrap();
+        assert_eq!(opens.load(Ordering::Relaxed), 51);
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_the_environment_keeps_closed_is_opened_at_every_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut file, opens) = opened(folder.path(), r#"[{"list_id": "a"}, {"list_id": "keyless"}]"#);
+        for reads in 1..4 {
+            assert_eq!(file.read().await.unwrap(), 1);
+            assert_eq!(opens.load(Ordering::Relaxed), 1 + reads);
+        }
+    }
+
+    /// The text is the one that was read, but a write into another text came in between.
+    #[tokio::test]
+    async fn an_edit_that_is_undone_after_a_write_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = lists(2);
+        let (mut file, _) = opened(folder.path(), &text);
+        file.read().await.unwrap();
+        let entry = file.snapshot().entries[0].clone();
+        fs::write(file.path(), text.replace("\"l1\"", "\"l2\"")).unwrap();
+        let stamp = RunStamp {
+            latest_timestamp: time::parse("2026-11-21T12:00:00").unwrap(),
+            elapsed_seconds: 1.0,
+            total_updates: 2,
+        };
+        let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
+        file.written(file.state.apply(&[edit]).unwrap());
+        assert_eq!(file.snapshot().entries[1].id.list_id, "l2");
+        assert!(file.changed().await, "the edit by hand is news");
+        fs::write(file.path(), &text).unwrap();
+        file.read().await.unwrap();
+        assert_eq!(file.snapshot().entries[1].id.list_id, "l1");
+    }
+}

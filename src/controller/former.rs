@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use log::info;
 
-use super::{Controller, OpenRequest, runs::siblings};
+use super::{Controller, OpenRequest, siblings::siblings};
 use crate::{
     base::{fault::Fault, identity::file_name},
     engine::plan::Pipeline,
@@ -34,7 +34,8 @@ pub fn of(
         ours: folders.ours(),
         list: file_name(&entry.id.list_id),
         delivery: pipeline.delivery.clone(),
-        cache: pipeline.held_by.clone(),
+        digests: pipeline.former.clone(),
+        place: pipeline.held_by.clone(),
         folder: folders.delivery(&pipeline.delivery),
         dead_letter: folders.dead_letter(&pipeline.delivery),
         entries: own.into_iter().map(|entry| former(entry, &pipeline.references)).collect(),

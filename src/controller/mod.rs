@@ -12,6 +12,7 @@ mod report;
 mod runs;
 mod saver;
 pub mod schedule;
+mod siblings;
 pub mod watch;
 
 use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
@@ -36,7 +37,8 @@ use self::{
 pub use self::{
     fingerprint::run_fingerprint,
     former::former_fingerprints,
-    runs::{records, remembers, siblings},
+    runs::{records, remembers},
+    siblings::siblings,
 };
 use crate::{
     base::{clock::Clock, fault::Fault, identity::DeliveryId},

@@ -10,11 +10,12 @@ use tokio::{
 };
 
 use super::{
-    Controller, Mode, Open, OpenRequest, Ran, fingerprint, former,
+    Controller, Mode, OpenRequest, Ran, fingerprint, former,
     pauses::{Named, Pause},
     report,
     saver::Finished,
     schedule::{due::Due, places::Kind},
+    siblings::siblings,
 };
 use crate::{
     base::{fault::Fault, identity::DeliveryId},
@@ -23,7 +24,7 @@ use crate::{
         run,
     },
     state::{
-        Applied, Edit, Entry, RunStamp, Unfit,
+        Applied, Edit, Entry, RunStamp,
         document::{Outcome, Overruled},
         folders::Folders,
         identity::EntryId,
@@ -256,22 +257,6 @@ fn expire(entry: &Entry, pipeline: &Pipeline) -> Option<TimeDelta> {
         Remember::Off => None,
         Remember::For(expire) => Some(expire),
     }
-}
-
-/// Returns the folder names of the entries that have the same delivery as `entry`, its own included; `None` if an
-/// entry can't be read or opened, so that its delivery is unknown. `all`: the entries of the state file, or `None`.
-pub fn siblings(
-    entry: &Entry,
-    delivery: &DeliveryId,
-    all: Option<&[Entry]>,
-    open: &Open,
-) -> Option<Vec<String>> {
-    let of_list = all?.iter().filter(|other| other.list == entry.list);
-    let opened: Result<Vec<_>, Unfit> = of_list
-        .map(|other| Ok((other, open(OpenRequest { entry: other, urgent: false })?.delivery)))
-        .collect();
-    let same = opened.ok()?.into_iter().filter(|(_, other)| other == delivery);
-    Some(same.map(|(other, _)| other.folder.clone()).collect())
 }
 
 #[cfg(test)]

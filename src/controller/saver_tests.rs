@@ -1,1 +1,202 @@
-//! Tests of the saver.
+//! Tests of the saver, by itself and in the loop.
+
+use std::{
+    fs, io,
+    path::Path,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::mpsc::channel;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    super::{Mode, OpenRequest, Tools, Verdict, quit, run, watch::Watch},
+    *,
+};
+use crate::{
+    base::{clock::SystemClock, time},
+    engine::support_tests::{AsItIs, Feed, Store, pipeline},
+    state::{
+        RunStamp,
+        disk::{Means, Step as Moment},
+        document::{Outcome, Overruled},
+        history,
+        layout::NAME,
+        vocabulary::SAMPLE,
+    },
+};
+
+/// Returns the state file of some lists, `l0` and so on, with a hook for the moments of a write.
+fn opened(
+    folder: &Path,
+    lists: usize,
+    hook: impl Fn(Moment) -> io::Result<()> + Send + Sync + 'static,
+) -> Arc<StateFile> {
+    let entries: Vec<String> = (0..lists).map(|list| format!("  {{\"list_id\": \"l{list}\"}}")).collect();
+    fs::write(folder.join(NAME), format!("[\n{}\n]\n", entries.join(",\n"))).unwrap();
+    let state = StateFile::open(folder, Arc::new(SystemClock), &SAMPLE).unwrap();
+    Arc::new(state.with(Means::Exchange, Box::new(hook)))
+}
+
+/// Returns the results of all lists, each with a checkpoint.
+fn finished(state: &StateFile, folder: &Path) -> Vec<Finished> {
+    let mut tasks = JoinSet::new();
+    let stamp = RunStamp {
+        latest_timestamp: time::parse("2026-11-21T12:00:00").unwrap(),
+        elapsed_seconds: 1.0,
+        total_updates: 2,
+    };
+    let result = |entry: crate::state::Entry| {
+        let checkpoint = folder.join("checkpoints").join(&entry.id.list_id);
+        fs::create_dir_all(&checkpoint).unwrap();
+        fs::write(Checkpoint::path(&checkpoint), "").unwrap();
+        let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
+        Finished { task: tasks.spawn(async {}).id(), edit, folder: checkpoint, level: Level::Debug }
+    };
+    state.load().unwrap().entries.into_iter().map(result).collect()
+}
+
+/// Drives the saver until it has nothing to do. Returns the outcomes of each write.
+async fn drive(saver: &mut Saver) -> Vec<Result<Vec<Outcome>, String>> {
+    let mut writes = vec![];
+    saver.begin();
+    while let Some(done) = saver.next().await {
+        if let Done::Written(results, applied) = done {
+            if applied.is_err() {
+                results.into_iter().for_each(|result| saver.keep(result));
+            }
+            writes.push(applied.map(|applied| applied.outcomes).map_err(|fault| fault.to_string()));
+        }
+        saver.begin();
+    }
+    writes
+}
+
+/// Counts how often each moment occurs.
+fn counting() -> (Arc<Mutex<Vec<Moment>>>, impl Fn(Moment) -> io::Result<()>) {
+    let moments = Arc::new(Mutex::new(vec![]));
+    let noted = Arc::clone(&moments);
+    let hook = move |moment| {
+        noted.lock().unwrap().push(moment);
+        Ok(())
+    };
+    (moments, hook)
+}
+
+#[tokio::test]
+async fn a_thousand_results_that_wait_at_a_stop_cost_two_exchanges() {
+    let folder = tempfile::tempdir().unwrap();
+    let (moments, hook) = counting();
+    let state = opened(folder.path(), 1000, hook);
+    let mut results = finished(&state, folder.path()).into_iter();
+    let mut saver = Saver::new(Arc::clone(&state));
+    saver.add(results.next().unwrap());
+    saver.begin();
+    assert!(saver.is_writing());
+    // They end while the first one is being written.
+    results.for_each(|result| saver.add(result));
+    saver.begin();
+    let writes = drive(&mut saver).await;
+    assert_eq!(writes, [Ok(vec![Outcome::Stamped]), Ok(vec![Outcome::Stamped; 999])]);
+    let count = |moment| moments.lock().unwrap().iter().filter(|at| **at == moment).count();
+    assert_eq!((count(Moment::Wished), count(Moment::Exchanged)), (2, 2), "writes of the journal, exchanges");
+    let text = fs::read_to_string(state.path()).unwrap();
+    assert_eq!(text.matches("\"latest_timestamp\": \"2026-11-21T12:00:00\"").count(), 1000);
+    assert_eq!(history::versions(folder.path()).unwrap().len(), 3, "the text of the user and two of ours");
+    assert!(!saver.is_busy() && saver.kept().is_empty());
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_removed_only_when_the_journal_has_its_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = folder.path().join("checkpoints");
+    let seen = Arc::new(Mutex::new(vec![]));
+    let noted = Arc::clone(&seen);
+    let hook = move |moment| {
+        let left = fs::read_dir(&checkpoints).unwrap();
+        let left = left.filter(|list| Checkpoint::path(&list.as_ref().unwrap().path()).exists()).count();
+        noted.lock().unwrap().push((moment, left));
+        Ok(())
+    };
+    let state = opened(folder.path(), 3, hook);
+    let mut saver = Saver::new(Arc::clone(&state));
+    finished(&state, folder.path()).into_iter().for_each(|result| saver.add(result));
+    drive(&mut saver).await;
+    assert_eq!(seen.lock().unwrap()[..2], [(Moment::Wished, 3), (Moment::Written, 0)]);
+}
+
+#[tokio::test]
+async fn results_that_a_broken_file_holds_up_wait_in_the_journal_and_are_written_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = opened(folder.path(), 3, |_| Ok(()));
+    let text = fs::read_to_string(state.path()).unwrap();
+    let mut saver = Saver::new(Arc::clone(&state));
+    let mut results = finished(&state, folder.path());
+    let later = results.pop().unwrap();
+    results.into_iter().for_each(|result| saver.add(result));
+    fs::write(state.path(), "[{").unwrap();
+    let writes = drive(&mut saver).await;
+    assert!(matches!(&writes[..], [Err(fault)] if fault.contains("state.json:1:2")), "{writes:?}");
+    assert_eq!((saver.kept().len(), saver.is_busy()), (2, false));
+    let journal = fs::read_to_string(folder.path().join(".importer/journal.json")).unwrap();
+    assert!(journal.contains("\"l0\"") && journal.contains("\"l1\""), "{journal}");
+    // The user has set one of them back meanwhile.
+    let mended = text.replace("\"l1\"", "\"l1\", \"latest_timestamp\": null");
+    fs::write(state.path(), &mended).unwrap();
+    saver.add(later);
+    saver.retry();
+    let by_hand = Outcome::Overruled(Overruled::ByHand);
+    // The newest result is the first of the next write.
+    assert_eq!(drive(&mut saver).await, [Ok(vec![Outcome::Stamped, Outcome::Stamped, by_hand])]);
+    assert!(saver.kept().is_empty());
+    assert_eq!(
+        fs::read_to_string(folder.path().join(".importer/journal.json")).unwrap(),
+        r#"{"wishes":[],"exchange":null}"#
+    );
+}
+
+/// Waits until a condition holds. Returns false if it does not within a minute: the test then fails.
+fn comes_true(condition: impl Fn() -> bool) -> bool {
+    (0..6000).any(|_| {
+        thread::sleep(Duration::from_millis(10));
+        condition()
+    })
+}
+
+#[tokio::test]
+async fn the_loop_goes_on_while_a_result_is_being_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let quit = folder.path().join(quit::NAME);
+    let noticed = Arc::new(Mutex::new(None));
+    let note = Arc::clone(&noticed);
+    // The write waits until the loop has found the quit file, which it looks for every second.
+    let hook = move |moment| {
+        if moment == Moment::Written {
+            fs::write(&quit, "")?;
+            *note.lock().unwrap() = Some(comes_true(|| !quit.exists()));
+        }
+        Ok(())
+    };
+    let state = opened(folder.path(), 1, hook);
+    let open = |_: OpenRequest| {
+        let mut feed = Feed::new(&[], false);
+        feed.list.tick = Duration::ZERO;
+        let clock = feed.list;
+        Ok(pipeline(feed, AsItIs, Store::new(1, 0.0), clock))
+    };
+    let tools = Tools {
+        state: Arc::into_inner(state).unwrap(),
+        clock: Arc::new(Feed::new(&[], false).list),
+        open: Box::new(open),
+        watch: Watch::manual(channel(1).1),
+        fresh: false,
+        confirm: None,
+        stop: CancellationToken::new(),
+    };
+    assert_eq!(run(tools, Mode::Loop).await.unwrap(), Verdict::Done);
+    assert_eq!(*noticed.lock().unwrap(), Some(true), "the quit file was found during the write");
+    let text = fs::read_to_string(folder.path().join(NAME)).unwrap();
+    assert!(text.contains("latest_timestamp"), "the program ends when its results are written: {text}");
+}

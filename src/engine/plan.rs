@@ -17,7 +17,10 @@ use crate::{
     mapping::Mapping,
     sink::{Sink, SinkSpec},
     source::{Lookup, OffsetPaging, Paging, Scope, Source},
-    store::{migrate::Former, records::Records},
+    store::{
+        migrate::{Former, FormerDigests},
+        records::Records,
+    },
 };
 
 /// The source, the mapping and the sink of one list.
@@ -35,6 +38,8 @@ pub struct Pipeline {
     pub held_by: String,
     /// The list and its sink.
     pub delivery: DeliveryId,
+    /// By which digests version 0.1 named the cache and the holds of the delivery.
+    pub former: FormerDigests,
     /// Digest of what the entry's settings refer to outside the state file; empty if they refer to nothing.
     pub references: String,
 }

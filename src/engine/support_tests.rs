@@ -451,6 +451,7 @@ pub fn pipeline(
         retry: true,
         held_by: String::new(),
         delivery: DeliveryId::new(list, "store", None, "d"),
+        former: Default::default(),
         references: String::new(),
     }
 }

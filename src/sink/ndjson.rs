@@ -101,9 +101,13 @@ impl Ndjson {
 impl Sink for Ndjson {
     /// One batch at a time, so that an older version of a record precedes a newer one.
     fn spec(&self) -> SinkSpec {
-        let place = plain(&self.path);
+        let path = plain(&self.path);
+        // A state folder that is moved, or mounted at another place, takes the file along.
+        let place = Path::new(&path)
+            .strip_prefix(&self.folder)
+            .map_or(path.clone(), |below| below.display().to_string());
         let spec = SinkSpec::new(Secret::new(place.clone()), place, MAX_RECORDS, 1);
-        SinkSpec { deletions: Deletions::Sent, ..spec }
+        SinkSpec { deletions: Deletions::Sent, former_place: Some(path), ..spec }
     }
 
     fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {

@@ -44,6 +44,8 @@ pub struct SinkSpec {
     /// Identifies the destination without keys, so that a renewed key makes no difference. Holds of the safety
     /// brake and their baselines belong to this destination.
     pub address: String,
+    /// Place and address as version 0.1 named them; `None`: as today.
+    pub former_place: Option<String>,
     pub limits: BatchLimits,
     pub settles: Settles,
     /// Whether the sink may ask to retry single payloads of a batch. If so, a batch has at most one payload per
@@ -96,6 +98,7 @@ impl SinkSpec {
         SinkSpec {
             place,
             address,
+            former_place: None,
             limits: BatchLimits { records, bytes: None, in_flight, linger: None },
             settles: Settles::EachBatch,
             retries: false,

@@ -42,7 +42,12 @@ impl EntryId {
     /// depends only on the list and on the settings that change what is delivered: notes and other entries do
     /// not change it.
     pub fn folder(&self, vocabulary: &Vocabulary) -> String {
-        let settings = digest(serde_json::Value::from(self.settings(vocabulary)).to_string().as_bytes());
+        self.folder_with(&self.settings(vocabulary))
+    }
+
+    /// Does the work of [`folder`](Self::folder) with the [`settings`](Self::settings), if they are known.
+    pub fn folder_with(&self, settings: &Map<String, serde_json::Value>) -> String {
+        let settings = digest(serde_json::to_string(settings).unwrap_or_default().as_bytes());
         format!("{}-{}", file_name(&self.list_id), &settings[..12])
     }
 

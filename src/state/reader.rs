@@ -88,9 +88,10 @@ impl<'a> Reader<'a> {
         let latest_timestamp = self.time(object, &LATEST_TIMESTAMP);
         let place = self.place(object);
         let id = id?;
+        let settings = id.settings(self.vocabulary);
         Some(Entry {
-            folder: id.folder(self.vocabulary),
-            settings: id.settings(self.vocabulary),
+            folder: id.folder_with(&settings),
+            settings,
             names: (self.vocabulary.declared.names)(policy, &declared),
             list: id.list(self.vocabulary),
             id,
@@ -133,6 +134,11 @@ impl<'a> Reader<'a> {
 
     /// Reports duplicate keys. Some tools read the first one and some the last, so neither counts.
     pub(super) fn refuse_repeated_keys(&mut self, object: &Object) {
+        let mut names: Vec<&str> = object.properties.iter().map(|prop| prop.name.as_str()).collect();
+        names.sort_unstable();
+        if names.windows(2).all(|pair| pair[0] != pair[1]) {
+            return;
+        }
         let mut names = HashSet::new();
         for prop in &object.properties {
             let name = prop.name.as_str();

@@ -165,7 +165,10 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::{base::time, state::vocabulary::SAMPLE};
+    use crate::{
+        base::time,
+        state::{finding::steps, vocabulary::SAMPLE},
+    };
 
     fn findings(text: &str) -> String {
         match read(text, &SAMPLE) {
@@ -182,6 +185,32 @@ mod tests {
 
     fn check(text: &str, expected: Expect) {
         expected.assert_eq(&findings(text));
+    }
+
+    /// A place or a comparison that starts over for each entry would take sixteen times the steps.
+    #[test]
+    fn four_times_the_entries_take_four_times_the_steps() {
+        let text = |count: usize, of_list: usize, entry: &str, gap: &str| {
+            let entry = |number: usize| {
+                let list = format!("\"list_id\": \"l{}\"", number / of_list);
+                format!("{{{list}, {}}}", entry.replace("NUMBER", &number.to_string()))
+            };
+            format!("[{}]", (0..count).map(entry).collect::<Vec<_>>().join(gap))
+        };
+        for (of_list, entry) in [
+            (1, "\"worker_count\": 2"),
+            (1, "\"worker_cout\": 2"),
+            (1, "\"worker_count\": 0"),
+            (2, "\"collection\": \"c\""),
+            (usize::MAX, "\"collection\": \"cNUMBER\""),
+        ] {
+            for gap in [",\n", ", "] {
+                let steps =
+                    |count| steps::of(|| _ = read(&text(count, of_list, entry, gap), &SAMPLE).unwrap());
+                let (few, many) = (steps(100), steps(400));
+                assert!(few > 100 && many < 5 * few, "{entry} {gap:?}: {few} and {many} steps");
+            }
+        }
     }
 
     #[test]

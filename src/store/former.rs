@@ -33,7 +33,7 @@ type Cached<'a> = (u128, bool, i64, &'a str, i64, &'a str);
 const CACHE: TableDefinition<u128, Cached> = TableDefinition::new("records");
 
 /// Imports the ledger of a list and the cache of one sink into the records in the folder `to`. `list` is the
-/// folder of the list, and `held_by` the digest of the sink in the cache's name. Returns whether there was one of
+/// folder of the list, `cache` the digest in the name of the cache, and `place` the sink's place now. Returns whether there was one of
 /// the files. A file that can't be understood counts as none, with a warning, as it did in version 0.1.
 ///
 /// The records get their name when they are complete, so the import can be repeated after a crash.
@@ -41,7 +41,7 @@ const CACHE: TableDefinition<u128, Cached> = TableDefinition::new("records");
 /// # Errors
 ///
 /// A file could not be read or written.
-pub fn import(list: &Path, held_by: &str, to: &Path) -> io::Result<bool> {
+pub fn import(list: &Path, cache: &str, place: &str, to: &Path) -> io::Result<bool> {
     let mut former = Former::default();
     let ledger = list.join(LEDGER);
     if let Some(bytes) = files::read(&ledger)? {
@@ -57,7 +57,7 @@ pub fn import(list: &Path, held_by: &str, to: &Path) -> io::Result<bool> {
             None => warn!("`{}` can't be read; continuing without it.", ledger.display()),
         }
     }
-    let cache = list.join(format!("unchanged-{held_by}.redb"));
+    let cache = list.join(format!("unchanged-{cache}.redb"));
     if cache.exists() {
         fs::create_dir_all(to)?;
         let copy = to.join("former.new");
@@ -71,7 +71,7 @@ pub fn import(list: &Path, held_by: &str, to: &Path) -> io::Result<bool> {
         }
         files::remove(&copy)?;
     }
-    if former.is_empty() { Ok(false) } else { write_new(to, held_by, &former).map(|()| true) }
+    if former.is_empty() { Ok(false) } else { write_new(to, place, &former).map(|()| true) }
 }
 
 /// Returns the first line of a ledger and its rows; `None` if it is incomplete.

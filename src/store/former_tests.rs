@@ -78,7 +78,7 @@ impl List {
     }
 
     fn import(&self, place: &str) -> bool {
-        import(self.0.path(), place, &self.to(place)).unwrap()
+        import(self.0.path(), place, place, &self.to(place)).unwrap()
     }
 }
 

@@ -34,8 +34,9 @@ pub struct Former {
     /// Name of the list's folder.
     pub list: String,
     pub delivery: DeliveryId,
-    /// Digest that names the delivery cache.
-    pub cache: String,
+    pub digests: FormerDigests,
+    /// Digest of the sink's place, as the records of the delivery contain it.
+    pub place: String,
     /// The folder of the delivery.
     pub folder: PathBuf,
     /// The file of its dead letters.
@@ -43,6 +44,15 @@ pub struct Former {
     pub entries: Vec<FormerEntry>,
     /// Names that the list's entries with another delivery may have in dead letters.
     pub others: Vec<String>,
+}
+
+/// The digests in the names of the files of a delivery.
+#[derive(Debug, Clone, Default)]
+pub struct FormerDigests {
+    /// Digest of the sink's type, address and key, which names the delivery cache.
+    pub cache: String,
+    /// Digest of the sink's type and address, which names the hold.
+    pub delivery: String,
 }
 
 /// An entry with this delivery.
@@ -140,7 +150,7 @@ fn mark(ours: &Path, lists: &[String], step: Step) -> io::Result<()> {
 
 #[expect(clippy::disallowed_methods, reason = "the new name is free, and only one process uses the folder")]
 fn adopt(former: &Former, step: Step) -> io::Result<bool> {
-    let Former { ours, list, delivery, folder, .. } = former;
+    let Former { ours, list, delivery, digests, folder, .. } = former;
     let old = before(ours);
     if folder.exists() || !old.exists() {
         return Ok(false);
@@ -151,10 +161,10 @@ fn adopt(former: &Former, step: Step) -> io::Result<bool> {
     }
     let of_list = folders_of(&old, list)?;
     step()?;
-    let mut found = hold::take_over(&of_list, &delivery.digest, &new)?;
+    let mut found = hold::take_over(&of_list, &digests.delivery, &new)?;
     if !old.join(list).join(MARK).exists() {
         step()?;
-        found |= super::former::import(&old.join(list), &former.cache, &new)?;
+        found |= super::former::import(&old.join(list), &digests.cache, &former.place, &new)?;
         for entry in &former.entries {
             step()?;
             found |= take_checkpoint(&old, entry, &new)?;

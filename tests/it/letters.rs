@@ -7,7 +7,6 @@ use importer::{
     base::clock::SystemClock,
     net::transport::Web,
     sink, source,
-    state::Entry,
 };
 use serde_json::Value;
 
@@ -16,8 +15,6 @@ use crate::{
     loopback::{Loopback, finish},
     support::entries,
 };
-
-const TWO: &str = r#"[{"list_id": "let1"}, {"list_id": "let1", "collection": "other"}]"#;
 
 fn letters(loopback: &Loopback) -> Vec<Value> {
     let path = dead_letter(loopback.folder.path(), "let1");
@@ -53,26 +50,6 @@ async fn refused(state: &str) -> Loopback {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_letter_under_an_older_name_is_replayed_for_its_entry_and_for_no_other() {
-    for own in [0, 1] {
-        let loopback = refused(TWO).await;
-        let found = letters(&loopback);
-        assert_eq!(found.len(), 2);
-        let entries: Vec<Entry> = entries(&loopback.state());
-        let former = entries[own].id.former_folders();
-        let letter = found.iter().find(|letter| letter["entry"] == entries[own].folder).unwrap();
-        rename(&loopback, &[(letter.clone(), &former[0])]);
-        for options in [vec!["replay", "let1", "--dry-run"], vec!["replay", "let1"]] {
-            let (code, told, _) = finish(loopback.command(&options)).await;
-            let lines: Vec<&str> = told.lines().collect();
-            assert!(code == 0 && lines[own].contains("1 dead letter: 1"), "{told}");
-            assert!(lines[1 - own].contains("0 dead letters: 0"), "{told}");
-        }
-        assert_eq!(letters(&loopback).len(), 0);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_is_delivered_leaves_the_letters_also_under_a_former_name_of_the_entry() {
     for former in ["let1", "let1-0123456789ab", "let1-01234567"] {
         let loopback = refused(r#"[{"list_id": "let1"}]"#).await;
@@ -102,14 +79,13 @@ async fn a_list_on_hold_is_not_replayed_and_why_names_the_three_ways() {
     }
     let (code, told, _) = finish(loopback.command(&["release", "let2"])).await;
     assert!(code == 1 && told.contains("no entry of the state file has this list"), "{told}");
+    // A problem of another entry is no obstacle.
     save(&loopback, r#"[{"list_id": "let1"}, {"list_id": 5}]"#);
-    let (code, _, log) = finish(loopback.command(&["release", "let1"])).await;
-    assert!(code == 2 && log.contains("an entry of the state file has a problem"), "{log}");
-    save(&loopback, r#"[{"list_id": "let1"}]"#);
     let (code, told, _) = finish(loopback.command(&["release", "let1"])).await;
     assert!(code == 0 && told.contains("the hold is lifted, and no interrupted run was left"), "{told}");
     let (code, told, _) = finish(loopback.command(&["release", "let1"])).await;
     assert!(code == 1 && told.contains("is not on hold; nothing was changed"), "{told}");
+    save(&loopback, r#"[{"list_id": "let1"}]"#);
     let (code, told, _) = finish(loopback.command(&["replay", "let1"])).await;
     assert!(code == 0 && told.contains("1 dead letter: 1 sent"), "{told}");
 }

@@ -28,6 +28,7 @@ mod linked;
 mod listing;
 mod log_lines;
 mod loopback;
+mod many;
 mod memory;
 mod names;
 mod online;

@@ -14,16 +14,19 @@ pub fn delivery(folder: &Path, list_id: &str) -> PathBuf {
     let lists = below(&folder.join(OURS).join(LISTS)).into_iter().filter(of_list);
     let found: Vec<PathBuf> = lists.flat_map(|list| below(&list)).collect();
     assert!(found.len() < 2, "{found:?}");
-    found.into_iter().next().unwrap_or_else(|| folder.join("none"))
+    found.into_iter().next().unwrap_or_else(|| folder.join("no list/no delivery"))
 }
 
-/// Returns the file with the dead letters of the only delivery of a list that has any; a path that does not exist if
-/// there are none.
+/// Returns the file with the dead letters of the only delivery of a list, or the path at which it would be.
 pub fn dead_letter(folder: &Path, list_id: &str) -> PathBuf {
     let of_list = |path: &PathBuf| name(path).split('.').next() == Some(list_id);
     let found: Vec<PathBuf> = below(&folder.join(DEAD_LETTER)).into_iter().filter(of_list).collect();
     assert!(found.len() < 2, "{found:?}");
-    found.into_iter().next().unwrap_or_else(|| folder.join("none"))
+    found.into_iter().next().unwrap_or_else(|| {
+        let delivery = delivery(folder, list_id);
+        let list = delivery.parent().unwrap();
+        folder.join(DEAD_LETTER).join(format!("{}--{}.ndjson", name(list), name(&delivery)))
+    })
 }
 
 /// Returns the checkpoints of all entries.

@@ -228,6 +228,7 @@ fn ends(source: Liar) -> Pipeline {
         retry: true,
         held_by: String::new(),
         delivery: DeliveryId::new(list, "anywhere", None, "d"),
+        former: Default::default(),
         references: String::new(),
     }
 }

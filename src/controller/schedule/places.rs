@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use tokio::task;
 
-/// Maximum number of active runs. Each one has files open and records in memory, whatever the limits of the
-/// accounts are.
-pub const RUNS: usize = 64;
+/// Maximum number of active runs. A run has up to two files open, a checkpoint and a database, so that all of
+/// them and the connections stay below 100, and its records are in memory. More runs would only wait for the
+/// rates of the accounts.
+pub const RUNS: usize = 32;
 /// Maximum number of active full loads, which may take hours. The other places stay free for incremental
 /// syncs.
-pub const LOADS: usize = 48;
+pub const LOADS: usize = 24;
 
 /// What a run reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

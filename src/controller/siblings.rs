@@ -1,0 +1,23 @@
+//! The entries that share a delivery.
+
+use super::{Open, OpenRequest};
+use crate::{
+    base::identity::DeliveryId,
+    state::{Entry, Unfit},
+};
+
+/// Returns the folder names of the entries that have the same delivery as `entry`, its own included; `None` if an
+/// entry can't be read or opened, so that its delivery is unknown. `all`: the entries of the state file, or `None`.
+pub fn siblings(
+    entry: &Entry,
+    delivery: &DeliveryId,
+    all: Option<&[Entry]>,
+    open: &Open,
+) -> Option<Vec<String>> {
+    let of_list = all?.iter().filter(|other| other.list == entry.list);
+    let opened: Result<Vec<_>, Unfit> = of_list
+        .map(|other| Ok((other, open(OpenRequest { entry: other, urgent: false })?.delivery)))
+        .collect();
+    let same = opened.ok()?.into_iter().filter(|(_, other)| other == delivery);
+    Some(same.map(|(other, _)| other.folder.clone()).collect())
+}
