@@ -1,7 +1,7 @@
 //! Computes the keys that identify a run, its checkpoint and its baselines across edits of the state file and
 //! updates of importer. Pure.
 
-use crate::{engine::plan::Pipeline, state::Entry, store::ledger::DELIVERY};
+use crate::{engine::plan::Pipeline, state::Entry, store::records::DELIVERY};
 
 /// Returns the run fingerprint: everything that the result of an entry's run depends on. If it changes, an
 /// interrupted run starts again. It includes the program's version, since another version may read the same

@@ -35,6 +35,7 @@ pub fn of(
         list: file_name(&entry.id.list_id),
         delivery: pipeline.delivery.clone(),
         digests: pipeline.former.clone(),
+        place: pipeline.held_by.clone(),
         folder: folders.delivery(&pipeline.delivery),
         dead_letter: folders.dead_letter(&pipeline.delivery),
         entries: own.into_iter().map(|entry| former(entry, &pipeline.references)).collect(),

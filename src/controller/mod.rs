@@ -37,7 +37,7 @@ use self::{
 pub use self::{
     fingerprint::run_fingerprint,
     former::former_fingerprints,
-    runs::{remembers, unchanged},
+    runs::{records, remembers},
     siblings::siblings,
 };
 use crate::{
@@ -47,7 +47,7 @@ use crate::{
         plan::{Ended, Pipeline},
     },
     state::{Entry, StateFile, Unfit},
-    store::{checkpoint::Checkpoint, migrate},
+    store::{checkpoint::Checkpoint, migrate, records::Databases},
 };
 
 /// Interval at which the controller checks all lists, also if the watch reports no change.
@@ -158,6 +158,8 @@ struct Controller {
     stop: CancellationToken,
     mode: Mode,
     jobs: JoinSet<Ran>,
+    /// The records of the deliveries.
+    databases: Arc<Databases>,
     slots: Slots,
     places: Places,
     pauses: Pauses,
@@ -199,6 +201,7 @@ impl Controller {
             stop,
             mode,
             jobs: JoinSet::new(),
+            databases: Arc::default(),
             slots: Slots::default(),
             places: Places::default(),
             pauses: Pauses::default(),
@@ -274,6 +277,7 @@ impl Controller {
             self.saver.look_back();
         }
         self.pauses.cut_overdue(Instant::now());
+        self.databases.close_idle();
     }
 
     /// Reads the file again. With [`Mode::Once`] it ends runs of paused or removed entries and starts no list.
@@ -366,6 +370,7 @@ impl Controller {
         }
         // A run that never yields can't be aborted; the end of the process ends it.
         let _ = timeout_at(deadline + LAST, self.jobs.shutdown()).await;
+        self.databases.close().await;
         self.file.look_back().await;
         saved
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     state::{Entry, identity::EntryId, model::FirstLoad},
-    store::{checkpoint::Checkpoint, ledger},
+    store::{checkpoint::Checkpoint, records},
 };
 
 impl Controller {
@@ -104,7 +104,7 @@ impl Controller {
         // An entry that can't be opened is reported when it starts.
         let Ok(pipeline) = (self.open)(OpenRequest { entry, urgent: false }) else { return false };
         let folders = self.file.folders();
-        !ledger::exists(&folders.delivery(&pipeline.delivery))
+        !records::exists(&folders.delivery(&pipeline.delivery))
             && !Checkpoint::path(&folders.entry(&pipeline.delivery, &entry.folder)).exists()
     }
 

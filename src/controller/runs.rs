@@ -1,5 +1,7 @@
 //! Starts runs and handles their results.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use log::{Level, error, info, log, warn};
 use tokio::{
@@ -28,7 +30,7 @@ use crate::{
         identity::EntryId,
         model::{FirstLoad, FullLoad, Remember},
     },
-    store::cache::DeliveryCache,
+    store::records::{Databases, Records},
 };
 
 impl Controller {
@@ -77,7 +79,7 @@ impl Controller {
             siblings,
             consent_scope: fingerprint::consent_scope(&entry, &pipeline),
             allow_mass_change: entry.allow_mass_change,
-            unchanged: unchanged(&entry, &pipeline, &folders),
+            records: records(&entry, &pipeline, &folders, &self.databases),
             holds_back: since.is_some() || entry.full_load == FullLoad::ChangedOnly,
             taken: self.late.begins(&pipeline),
             confirm: self.confirm.clone().filter(|_| entry.first_load != FirstLoad::Confirmed),
@@ -235,15 +237,12 @@ impl Controller {
 /// Entries with a shorter `every` log only runs with changes.
 const OFTEN: TimeDelta = TimeDelta::seconds(60);
 
-/// Returns the delivery cache of the entry: digests of what its sink has accepted. It is on by default for
-/// sources that are read whole in every run. The entries of a list that use the same sink share it.
-pub fn unchanged(entry: &Entry, pipeline: &Pipeline, folders: &Folders) -> DeliveryCache {
-    DeliveryCache::new(
-        &folders.delivery(&pipeline.delivery),
-        &pipeline.held_by,
-        pipeline.mapping.version(),
-        expire(entry, pipeline),
-    )
+/// Returns the records of the entry's delivery: its ledger, and its delivery cache, which is on by default for
+/// sources that are read whole in every run. The entries with this delivery share them.
+pub fn records(entry: &Entry, pipeline: &Pipeline, folders: &Folders, databases: &Arc<Databases>) -> Records {
+    let folder = folders.delivery(&pipeline.delivery);
+    let (version, expire) = (pipeline.mapping.version(), expire(entry, pipeline));
+    Records::new(databases, &folder, &pipeline.held_by, version, expire)
 }
 
 /// Returns whether the delivery cache of the entry is on.

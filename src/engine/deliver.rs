@@ -8,7 +8,7 @@ use super::{
 use crate::{
     base::fault::Fault,
     sink::{Prepared, Rejection, Settles},
-    store::cache::{AcceptedDelivery, DeliveryCache},
+    store::records::{AcceptedDelivery, Records},
 };
 
 /// Delivers a batch. A part that the sink refuses as a whole is halved until each payload at fault is in a
@@ -27,7 +27,7 @@ use crate::{
 /// The fate of the records is unknown then.
 pub async fn deliver(
     pipeline: &Pipeline,
-    cache: Option<&DeliveryCache>,
+    cache: Option<&Records>,
     batch: Vec<PendingRecord>,
 ) -> Result<Delivered, Fault> {
     let writes = cache.filter(|_| pipeline.spec.settles == Settles::EachBatch);
@@ -68,7 +68,7 @@ pub async fn deliver(
 /// The fault of the sink, or the cache can't be written.
 pub async fn close(
     pipeline: &Pipeline,
-    cache: Option<&DeliveryCache>,
+    cache: Option<&Records>,
     (keys, accepted): (Vec<u128>, Vec<AcceptedDelivery>),
 ) -> Result<(), Fault> {
     if let Some(cache) = cache {

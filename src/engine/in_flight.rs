@@ -14,7 +14,7 @@ use super::{
 use crate::{
     base::{backoff, fault::Fault},
     sink::{BatchLimits, Delivery, Prepared, Rejection, SinkSpec},
-    store::cache::{AcceptedDelivery, DeliveryCache},
+    store::records::{AcceptedDelivery, Records},
 };
 
 /// Outcome of a batch.
@@ -29,7 +29,7 @@ pub type Position = (usize, usize);
 /// The records of a batch.
 pub struct InFlight<'a> {
     records: Vec<Record>,
-    cache: Option<&'a DeliveryCache>,
+    cache: Option<&'a Records>,
     /// Whether the sink may ask to retry single payloads.
     retries: bool,
 }
@@ -73,7 +73,7 @@ pub struct Part {
 
 impl<'a> InFlight<'a> {
     /// Begins the delivery of a batch. With a `cache`, accepted records carry the digests of their payloads.
-    pub fn new(batch: Vec<PendingRecord>, cache: Option<&'a DeliveryCache>, retries: bool) -> Self {
+    pub fn new(batch: Vec<PendingRecord>, cache: Option<&'a Records>, retries: bool) -> Self {
         let records = batch.into_iter().map(|pending| {
             let open = pending.size().payloads;
             Record { pending, open, rejected: None, request_id: None }
@@ -174,7 +174,7 @@ impl<'a> InFlight<'a> {
 }
 
 impl Record {
-    fn accepted(&self, cache: Option<&DeliveryCache>) -> AcceptedDelivery {
+    fn accepted(&self, cache: Option<&Records>) -> AcceptedDelivery {
         AcceptedDelivery {
             key: self.pending.key,
             digest: cache.map_or(0, |cache| self.pending.digest(cache)),

@@ -14,6 +14,8 @@ pub mod paging;
 mod pass;
 pub mod pending;
 pub mod plan;
+#[cfg(test)]
+mod records_tests;
 pub mod replay;
 pub mod run;
 #[cfg(test)]

@@ -43,7 +43,6 @@ use crate::{
     base::fault::Fault,
     store::{
         checkpoint::{Checkpoint, Header, Line},
-        ledger,
         seen::Seen,
     },
 };
@@ -111,7 +110,7 @@ impl<'a> Pass<'a> {
         let start = Instant::now();
         let mut reader = Reader::new(context, listings, header.server, start);
         (reader.confirmed, reader.before) = (!lines.is_empty(), header.before);
-        let mut intake = Intake::new(context, seen, counts, baseline.known, holds_back);
+        let mut intake = Intake::new(context, seen, counts, baseline.known.is_some(), holds_back);
         intake.noticed = Noticed { newest: read.max(header.newest), ..Noticed::default() };
         intake.noticed.add(noticed);
         // Repeated rows count only where the source counts rows.
@@ -222,7 +221,7 @@ impl<'a> Pass<'a> {
     /// Creates the ledger of the list before its first records are delivered.
     async fn begin_record(&mut self) -> Result<(), Fault> {
         if self.unrecorded && self.reader.confirmed {
-            ledger::begin(&self.context.plan.delivery_folder, self.archived_since()).await?;
+            self.context.plan.records.begin_ledger(self.archived_since()).await?;
             self.unrecorded = false;
         }
         Ok(())

@@ -13,7 +13,7 @@ use crate::{
         time,
     },
     sink::{Prepared, Rejection},
-    store::{cache::DeliveryCache, dead_letter::DeadLetter, seen::record_key},
+    store::{dead_letter::DeadLetter, records::Records, seen::record_key},
 };
 
 /// A record that waits for its delivery.
@@ -151,7 +151,7 @@ impl PendingRecord {
     }
 
     /// Returns the digest of the record's payloads.
-    pub fn digest(&self, cache: &DeliveryCache) -> u128 {
+    pub fn digest(&self, cache: &Records) -> u128 {
         cache.digest(self.payloads.iter().map(|payload| payload.body.as_ref().map(|body| body.get())))
     }
 

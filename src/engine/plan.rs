@@ -18,8 +18,8 @@ use crate::{
     sink::{Sink, SinkSpec},
     source::{Lookup, OffsetPaging, Paging, Scope, Source},
     store::{
-        cache::DeliveryCache,
         migrate::{Former, FormerDigests},
+        records::Records,
     },
 };
 
@@ -158,8 +158,8 @@ pub struct Plan {
     pub consent_scope: String,
     /// Whether any number of opt-outs and opt-ins is allowed.
     pub allow_mass_change: bool,
-    /// Cache of what the sink has accepted of each record, if the entry uses one.
-    pub unchanged: DeliveryCache,
+    /// The ledger of the delivery, and the cache of what the sink has accepted, if the entry uses one.
+    pub records: Records,
     /// Whether to skip payloads that the sink already has.
     pub holds_back: bool,
     /// Set when the sink has accepted something.

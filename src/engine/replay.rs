@@ -25,10 +25,9 @@ use crate::{
     },
     sink::{Deletions, Settles},
     store::{
-        cache::DeliveryCache,
         dead_letter::{self, DeadLetter},
-        ledger,
         progress::{Row, UNTIMED},
+        records::{Delivered as Settled, Records, Summary},
         seen::{Seen, record_key},
     },
 };
@@ -39,13 +38,11 @@ const AT_ONCE: usize = 8;
 /// The dead letters to replay.
 pub struct Letters {
     pub file: PathBuf,
-    /// Folder of the delivery.
-    pub delivery_folder: PathBuf,
     /// The entry whose dead letters are replayed, and all entries with its delivery.
     pub entry: String,
     pub entries: Vec<String>,
-    /// Cache of what the sink has accepted of each record, if the entry uses one.
-    pub unchanged: DeliveryCache,
+    /// The ledger of the delivery, and the cache of what the sink has accepted, if the entry uses one.
+    pub records: Records,
     /// Whether to send nothing and write nothing.
     pub dry_run: bool,
 }
@@ -76,22 +73,38 @@ pub struct Replayed {
 /// [`Fault::List`] if the source can't read single records; otherwise the fault of the source, of the sink or of
 /// a file. The dead letters of records whose fate is unknown then stay in the file.
 pub async fn run(pipeline: &Pipeline, letters: &Letters) -> Result<Replayed, Fault> {
-    let lookup = pipeline.lookup()?;
+    pipeline.lookup()?;
+    let summary = match letters.dry_run {
+        true => letters.records.summary().await?,
+        false => letters.records.begin().await?,
+    };
     if !letters.dry_run {
-        letters.unchanged.begin().await?;
         dead_letter::adopt(&letters.file, &letters.entries).await?;
     }
     let (read, unreadable) = dead_letter::read(&letters.file).await?;
     let wanted = wanted(read, letters);
     let mut replayed =
         Replayed { letters: wanted.len(), unreadable, dry_run: letters.dry_run, ..Replayed::default() };
-    let summary = ledger::summary(&letters.delivery_folder).await?;
     pipeline.mapping.choose(summary.as_ref().and_then(|summary| summary.choice.clone()));
     let (nameless, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(key, _)| is_nameless(key));
     if !nameless.is_empty() {
         replayed.nameless = nameless.len();
         replayed.counts.rejected.insert(UNREADABLE.to_owned(), nameless.len() as u64);
     }
+    let sent = send_all(pipeline, letters, &wanted, summary.as_ref(), &mut replayed).await;
+    let synced = letters.records.sync().await;
+    sent.and(synced).map(|()| replayed)
+}
+
+/// Reads the records of dead letters again, in batches, and sends them.
+async fn send_all(
+    pipeline: &Pipeline,
+    letters: &Letters,
+    wanted: &[(String, ReplayTarget)],
+    summary: Option<&Summary>,
+    replayed: &mut Replayed,
+) -> Result<(), Fault> {
+    let lookup = pipeline.lookup()?;
     for wanted in wanted.chunks(pipeline.spec.limits.records) {
         let found: Vec<Option<Record>> =
             stream::iter(wanted).map(|(key, _)| lookup.find(key)).buffered(AT_ONCE).try_collect().await?;
@@ -99,15 +112,15 @@ pub async fn run(pipeline: &Pipeline, letters: &Letters) -> Result<Replayed, Fau
         let (found, gone) = fates.found(wanted, found, pipeline.spec.deletions == Deletions::Sent);
         fates.send(pipeline, &found, gone, letters).await?;
         fates.keep_opt_outs(wanted);
-        fates.count(&mut replayed);
+        fates.count(replayed);
         if !letters.dry_run {
-            if let Some(summary) = &summary {
-                fates.record(&found, &letters.delivery_folder, summary.until).await?;
+            if let Some(summary) = summary {
+                fates.record(&found, &letters.records, summary.until).await?;
             }
             fates.keep(&letters.file).await?;
         }
     }
-    Ok(replayed)
+    Ok(())
 }
 
 /// The combined dead letters of one record.
@@ -208,7 +221,7 @@ impl Fates {
         if letters.dry_run || batch.is_empty() {
             return Ok(());
         }
-        let cache = letters.unchanged.on();
+        let cache = letters.records.cache();
         let keys = batch.iter().map(|pending| pending.key).collect();
         let Delivered { accepted, rejected } = deliver(pipeline, cache, batch).await?;
         let at_close = pipeline.spec.settles == Settles::AtClose;
@@ -240,7 +253,7 @@ impl Fates {
 
     /// Stores in the ledger the status with which the records are now delivered. Records that changed after
     /// the last run are left to the next one.
-    async fn record(&self, records: &[Record], folder: &Path, until: DateTime<Utc>) -> Result<(), Fault> {
+    async fn record(&self, records: &[Record], ledger: &Records, until: DateTime<Utc>) -> Result<(), Fault> {
         let mut seen = Seen::default();
         for record in records.iter().filter(|record| record.changed.is_some_and(|changed| changed <= until)) {
             if matches!(self.known[&record.key], Some(Fate::Sent(_) | Fate::Skipped(_))) {
@@ -252,7 +265,7 @@ impl Fates {
                 );
             }
         }
-        let delivered = ledger::Delivered {
+        let delivered = Settled {
             seen: vec![&seen],
             whole: false,
             left_out: 0,
@@ -263,7 +276,7 @@ impl Fates {
             totals_wrong: false,
             most_rows: 0,
         };
-        ledger::add(folder, delivered).await.map(|_| ())
+        ledger.add(delivered).await.map(|_| ())
     }
 
     /// Updates the dead letters of the records that are still rejected, and removes the others.

@@ -26,9 +26,8 @@ use crate::{
     source::{Paging, Scope},
     store::{
         checkpoint::{Checkpoint, Header, Line},
-        hold,
-        ledger::Ledger,
-        migrate,
+        hold, migrate,
+        records::Summary,
         seen::Seen,
     },
 };
@@ -51,20 +50,14 @@ pub async fn run(pipeline: &Pipeline, plan: &Plan, stop: &CancellationToken) -> 
     }
     hold::check(&plan.delivery_folder, &plan.list_id, allowed, plan.siblings.as_deref()).await?;
     leftovers::tidy(plan).await?;
-    plan.unchanged.begin().await?;
+    let known = plan.records.begin().await?;
     let (checkpoint, left) = Checkpoint::open(&plan.folder, &plan.run_fingerprint).await?;
-    let known = Ledger::load(&plan.delivery_folder).await?;
-    let mut run = Run { pipeline, plan, stop, checkpoint, known, noticed: Noticed::default() };
-    let mut next = match run.begin(left).await? {
-        Step::Pass(next) => next,
-        Step::End(ended) => return Ok(ended),
-    };
-    loop {
-        match run.pass(next).await? {
-            Step::Pass(another) => next = another,
-            Step::End(ended) => return Ok(ended),
-        }
-    }
+    let run = Run { pipeline, plan, stop, checkpoint, known, noticed: Noticed::default() };
+    let ended = run.to_the_end(left).await;
+    // What the sink has accepted is worth remembering however the run has ended.
+    let synced = plan.records.sync().await;
+    let ended = ended?;
+    synced.map(|()| ended)
 }
 
 struct Run<'a> {
@@ -72,8 +65,8 @@ struct Run<'a> {
     plan: &'a Plan,
     stop: &'a CancellationToken,
     checkpoint: Checkpoint,
-    /// The ledger before the run; `None` if there is none.
-    known: Option<Ledger>,
+    /// The summary of the ledger before the run; `None` if there is none.
+    known: Option<Summary>,
     /// Observations of the passes so far.
     noticed: Noticed,
 }
@@ -103,10 +96,21 @@ enum Kind {
 }
 
 impl Run<'_> {
+    /// Makes one pass after the other.
+    async fn to_the_end(mut self, left: Option<(Header, Vec<Line>)>) -> Result<Ended, Fault> {
+        let mut step = self.begin(left).await?;
+        loop {
+            match step {
+                Step::Pass(next) => step = self.pass(next).await?,
+                Step::End(ended) => return Ok(ended),
+            }
+        }
+    }
+
     /// Decides where the run begins.
     async fn begin(&self, left: Option<(Header, Vec<Line>)>) -> Result<Step, Fault> {
         let Run { pipeline, plan, .. } = *self;
-        let summary = self.known.as_ref().map(|ledger| &ledger.summary);
+        let summary = self.known.as_ref();
         let (mut header, lines) = before::begin(pipeline, plan, summary, left);
         if !before::may_begin(pipeline, plan, summary, lines.is_empty(), self.stop).await {
             return Ok(Step::End(Ended::Stopped(header.counts)));
@@ -236,11 +240,11 @@ fn baseline<'a>(
     pipeline: &Pipeline,
     plan: &Plan,
     header: &Header,
-    known: Option<&'a Ledger>,
+    known: Option<&'a Summary>,
 ) -> Baseline<'a> {
     let full = plan.since.is_none() && header.pass == 1;
     // A source that can't be asked for the size of the list is compared with the ledger.
-    let listed = (!pipeline.counts_rows()).then(|| known.map_or(0, |ledger| ledger.summary.len()));
+    let listed = (!pipeline.counts_rows()).then(|| known.map_or(0, Summary::len));
     let expected = listed.filter(|_| full || pipeline.reads_all()).unwrap_or(0);
     // After a first load by cursor, the number of records that it has read is the size of the list.
     let loaded = if pipeline.reads_changes() && plan.since.is_none() { header.counts.seen } else { 0 };
@@ -250,7 +254,7 @@ fn baseline<'a>(
     }
     // A full load is compared with the previous one, if there is one. In a pass over changes, every opt-out
     // counts.
-    let last = known.and_then(|ledger| ledger.summary.opt_outs(&plan.consent_scope));
+    let last = known.and_then(|summary| summary.opt_outs(&plan.consent_scope));
     Baseline {
         brake: Some(MassChangeGuard { expected: if full { last } else { Some(0) } }),
         known,

@@ -32,10 +32,9 @@ use crate::{
     sink::Settles,
     source::{CursorPaging, Lookup, Paging, Scope, Source},
     store::{
-        cache::DeliveryCache,
         checkpoint::Checkpoint,
         dead_letter::{self, DeadLetter},
-        ledger,
+        records,
         seen::{Seen, record_key},
     },
 };
@@ -213,7 +212,7 @@ fn whichever_call_of_a_sink_that_settles_at_its_close_fails_the_next_run_deliver
                     let nothing = store.times().is_empty();
                     untouched += usize::from(nothing);
                     if nothing {
-                        let summary = ledger::summary(folder.path()).await.unwrap().unwrap();
+                        let summary = records::summary(folder.path()).await.unwrap().unwrap();
                         assert!(settled(folder.path()).await.is_empty() && summary.is_empty());
                     }
                     sleep(Duration::from_secs(300)).await;
@@ -313,7 +312,7 @@ fn a_payload_that_is_sent_again_is_not_overtaken_by_a_later_one_of_its_record() 
 /// Returns a plan that skips what the sink has according to the delivery cache.
 fn cached(folder: &Path) -> Plan {
     Plan {
-        unchanged: DeliveryCache::new(folder, "s", 1, Some(TimeDelta::days(7))),
+        records: support::records(folder, Some(TimeDelta::days(7))),
         holds_back: true,
         ..plan(folder, 10, 3)
     }
@@ -529,10 +528,9 @@ fn a_replay_settles_nothing_before_the_close() {
             let pipeline = support::pipeline(Known(store.list), Copies(1), store.clone(), store.list);
             let letters = replay::Letters {
                 file: file.clone(),
-                delivery_folder: folder.path().to_owned(),
                 entry: "e".into(),
                 entries: vec!["e".into()],
-                unchanged: DeliveryCache::new(folder.path(), "", 1, None),
+                records: support::records(folder.path(), None),
                 dry_run: false,
             };
             let replayed = replay::run(&pipeline, &letters).await;

@@ -32,8 +32,8 @@ use crate::{
         checkpoint::Checkpoint,
         dead_letter::{self, DeadLetter},
         files,
-        ledger::Ledger,
         position::{self, Position, Positions},
+        records,
         seen::{Seen, record_key},
     },
 };
@@ -196,7 +196,7 @@ fn a_cursor_over_changes_gets_the_windows_of_a_load_its_catch_up_and_a_sync() {
         let store = feed_store(&feed, 1, 0.0);
         let load = entry.finish(&feed_pipeline(&store), &entry.plan(7, 1)).await;
         assert!(load.counts.passes > 1, "a catch-up pass follows a load");
-        let size = Ledger::load(entry.path()).await.unwrap().unwrap().summary.len();
+        let size = records::summary(entry.path()).await.unwrap().unwrap().len();
         assert_eq!(size, ROWS);
         sleep(Duration::from_secs(300)).await;
         let sync = entry.finish(&feed_pipeline(&store), &entry.plan(7, 1)).await;
@@ -560,8 +560,8 @@ fn a_run_of_a_stream_continues_after_the_last_one_and_a_load_starts_over() {
         (0..4).for_each(|_| stream.add());
         let next = entry.finish(&pipeline, &entry.plan(5, 2)).await;
         assert_eq!((next.counts.sent, next.counts.unlisted, next.counts.passes), (4, 0, 1));
-        let ledger = Ledger::load(entry.path()).await.unwrap().unwrap();
-        assert_eq!(ledger.summary.len(), 0, "events would make the ledger grow for ever");
+        let summary = records::summary(entry.path()).await.unwrap().unwrap();
+        assert_eq!(summary.len(), 0, "events would make the ledger grow for ever");
         assert_eq!(entry.finish(&pipeline, &entry.plan(5, 2)).await.counts.sent, 0);
         entry.since = None;
         assert_eq!(entry.finish(&pipeline, &entry.plan(5, 2)).await.counts.sent, 64);

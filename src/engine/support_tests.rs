@@ -2,10 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     pin::pin,
     sync::{
-        Arc, LazyLock, Mutex,
+        Arc, LazyLock, Mutex, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     task::Poll,
@@ -41,7 +41,7 @@ use crate::{
     mapping::Mapping,
     sink::{Delivery, Prepared, Rejection, Settles, Sink, SinkSpec},
     source::{CursorPaging, Paging, Source},
-    store::cache::DeliveryCache,
+    store::records::{Databases, Records},
 };
 
 pub const ROWS: u64 = 150;
@@ -392,6 +392,16 @@ impl<L> Store<L> {
     }
 }
 
+/// Returns the records in a folder. Their databases stay open while a plan for this folder is in use; then, what
+/// waits in memory is lost, as after a crash.
+pub fn records(folder: &Path, expire: Option<TimeDelta>) -> Records {
+    static POOLS: Mutex<BTreeMap<PathBuf, Weak<Databases>>> = Mutex::new(BTreeMap::new());
+    let mut pools = POOLS.lock().unwrap();
+    let pool = pools.get(folder).and_then(Weak::upgrade).unwrap_or_default();
+    pools.insert(folder.to_owned(), Arc::downgrade(&pool));
+    Records::new(&pool, folder, "place", 1, expire)
+}
+
 pub fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
     Plan {
         list_id: "l".into(),
@@ -411,7 +421,7 @@ pub fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         former: None,
         consent_scope: String::new(),
         allow_mass_change: false,
-        unchanged: DeliveryCache::new(folder, "", 1, None),
+        records: records(folder, None),
         holds_back: false,
         taken: Arc::default(),
         confirm: None,

@@ -28,7 +28,7 @@ use crate::{
     mapping::Mapping,
     sink::{Deletions, Delivery, Prepared, Rejection, Settles, Sink, SinkSpec},
     source::{CursorPaging, Paging, Scope, Source},
-    store::{cache::DeliveryCache, checkpoint::Checkpoint},
+    store::checkpoint::Checkpoint,
 };
 
 const ROWS: u64 = 24;
@@ -227,7 +227,7 @@ fn plan(folder: &Path) -> Plan {
     Plan {
         since: Some(*NOON - TimeDelta::hours(1)),
         reads_archived: false,
-        unchanged: DeliveryCache::new(folder, "s", 1, Some(TimeDelta::days(7))),
+        records: support::records(folder, Some(TimeDelta::days(7))),
         holds_back: true,
         ..support::plan(folder, PAGE as usize, 2)
     }

@@ -1,9 +1,6 @@
 //! Compares the members that a source counts with those that importer has delivered. Pure.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-};
+use std::{collections::HashSet, fmt};
 
 use chrono::{DateTime, Utc};
 
@@ -11,7 +8,7 @@ use crate::{
     base::time,
     store::{
         dead_letter::DeadLetter,
-        ledger::{Ledger, Tally},
+        records::{Census, Tally},
         seen::record_key,
     },
 };
@@ -53,16 +50,9 @@ impl Row {
 
 impl Comparison {
     /// Compares the counts. `source` contains the number of members of each status that were last changed up
-    /// to `until`, a time before the end of the ledger. `since` is the number of members that changed later,
-    /// and `letters` contains the keys of the records in dead letters.
-    pub fn new(
-        ledger: &Ledger,
-        until: DateTime<Utc>,
-        source: Vec<(String, u64)>,
-        since: u64,
-        letters: &HashSet<u128>,
-    ) -> Self {
-        let mut ours: HashMap<String, Tally> = ledger.census(letters);
+    /// to `until`, a time before the end of the ledger. `since` is the number of members that changed later.
+    pub fn new(ledger: Census, until: DateTime<Utc>, source: Vec<(String, u64)>, since: u64) -> Self {
+        let Census { summary, tallies: mut ours, strangers } = ledger;
         let mut rows: Vec<Row> = source
             .into_iter()
             .map(|(status, source)| {
@@ -75,8 +65,7 @@ impl Comparison {
             ours.into_iter().map(|(status, ours)| Row { status, source: 0, ours }).collect();
         others.sort_by(|a, b| a.status.cmp(&b.status));
         rows.extend(others);
-        let strangers = letters.iter().filter(|key| !ledger.knows(**key)).count() as u64;
-        Comparison { until, rows, since, left_out: ledger.summary.left_out, strangers }
+        Comparison { until, rows, since, left_out: summary.left_out, strangers }
     }
 
     fn listed(&self) -> impl Iterator<Item = &Row> {

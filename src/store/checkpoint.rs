@@ -174,12 +174,12 @@ impl Checkpoint {
     }
 
     /// Adds the lines of settled pages. A crash of the program loses none of them; a loss of power may lose
-    /// those of the last two seconds.
+    /// those of the last two seconds. Returns whether all lines so far are safe from a loss of power.
     ///
     /// # Errors
     ///
     /// The file could not be written.
-    pub async fn append(&mut self, lines: Vec<Line>) -> Result<(), Fault> {
+    pub async fn append(&mut self, lines: Vec<Line>) -> Result<bool, Fault> {
         let mut text = Vec::new();
         for line in &lines {
             write_line(&mut text, line);
@@ -205,7 +205,7 @@ impl Checkpoint {
         if sync {
             self.synced = Instant::now();
         }
-        Ok(())
+        Ok(sync)
     }
 
     /// Removes all checkpoints and all holds below these folders. Returns the number of removed checkpoints.

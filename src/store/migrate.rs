@@ -16,7 +16,7 @@ use std::{
 use super::{
     checkpoint::{self, Checkpoint},
     dead_letter::DeadLetter,
-    files, format, hold, ledger,
+    files, format, hold,
 };
 use crate::base::{fault::Fault, identity::DeliveryId};
 
@@ -35,6 +35,8 @@ pub struct Former {
     pub list: String,
     pub delivery: DeliveryId,
     pub digests: FormerDigests,
+    /// Digest of the sink's place, as the records of the delivery contain it.
+    pub place: String,
     /// The folder of the delivery.
     pub folder: PathBuf,
     /// The file of its dead letters.
@@ -162,7 +164,7 @@ fn adopt(former: &Former, step: Step) -> io::Result<bool> {
     let mut found = hold::take_over(&of_list, &digests.delivery, &new)?;
     if !old.join(list).join(MARK).exists() {
         step()?;
-        found |= ledger::take_over(&old.join(list), &digests.cache, &new)?;
+        found |= super::former::import(&old.join(list), &digests.cache, &former.place, &new)?;
         for entry in &former.entries {
             step()?;
             found |= take_checkpoint(&old, entry, &new)?;

@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::*;
-use crate::base::identity::ListId;
+use crate::{
+    base::identity::ListId,
+    store::{former::tests::write_list, records::look},
+};
 
 /// Returns a checkpoint of version 0.1.
 fn old_checkpoint(origin: &str) -> String {
@@ -34,9 +37,6 @@ fn folder() -> tempfile::TempDir {
     let ours = folder.path().join(".importer");
     let held = r#"{"entry":"a-one","what":"stopped","why":"too many"}"#;
     let files = [
-        ("lists/a/ledger".to_owned(), "ledger".to_owned()),
-        ("lists/a/unchanged-c1.redb".to_owned(), "one".to_owned()),
-        ("lists/a/unchanged-c2.redb".to_owned(), "two".to_owned()),
         (format!("lists/a/held-{}.json", delivery("one").digest), held.to_owned()),
         ("lists/a-one/checkpoint.ndjson".to_owned(), old_checkpoint("one")),
         ("lists/a-0000/checkpoint.ndjson".to_owned(), old_checkpoint("older two")),
@@ -46,6 +46,7 @@ fn folder() -> tempfile::TempDir {
     for (name, text) in &files {
         files::replace(&ours.join(name), text.as_bytes()).unwrap();
     }
+    write_list(&ours.join("lists/a"), ["c1", "c2"]);
     let letters = [
         old_letter("k1", "a-one"),
         old_letter("k2", "a-0000"),
@@ -71,6 +72,7 @@ fn former(folder: &Path, number: usize) -> Former {
     Former {
         ours: folder.join(".importer"),
         list: "a".into(),
+        place: "place".into(),
         digests: FormerDigests { cache: cache.into(), delivery: delivery.digest.clone() },
         folder: folder.join(".importer/lists/a.rows").join(delivery.name()),
         dead_letter: folder.join("dead-letter").join(format!("{delivery}.ndjson")),
@@ -97,8 +99,8 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files.map(|path| (path.strip_prefix(folder).unwrap().to_owned(), fs::read(&path).unwrap())).collect()
 }
 
-#[test]
-fn every_delivery_takes_over_its_files_and_the_old_ones_stay() {
+#[tokio::test]
+async fn every_delivery_takes_over_its_files_and_the_old_ones_stay() {
     let folder = folder();
     let before = tree(folder.path());
     migrate(folder.path(), &|| Ok(())).unwrap();
@@ -114,8 +116,11 @@ fn every_delivery_takes_over_its_files_and_the_old_ones_stay() {
     let text = |number: usize, name: &str| {
         fs::read_to_string(former(folder.path(), number).folder.join(name)).unwrap_or_default()
     };
-    assert_eq!((text(0, "ledger"), text(1, "ledger")), ("ledger".into(), "ledger".into()));
-    assert_eq!((text(0, "unchanged-c1.redb"), text(1, "unchanged-c2.redb")), ("one".into(), "two".into()));
+    for (number, opted_out) in [(0, true), (1, false)] {
+        let known = look(&former(folder.path(), number).folder, "a").await.unwrap();
+        assert_eq!(known.settled.map(|settled| settled.status.to_string()), Some("subscribed".into()));
+        assert_eq!(known.cached.map(|cached| cached.opted_out()), Some(opted_out));
+    }
     assert!(text(0, "held.json").contains("stopped") && text(1, "held.json").is_empty());
     for (number, name) in ["one", "two"].into_iter().enumerate() {
         let text = text(number, &format!("a-{name}/checkpoint.ndjson"));
@@ -178,7 +183,7 @@ fn a_delivery_that_is_met_later_takes_over_its_hold_and_all_files_only_of_a_list
         let has = |name: &str| later.folder.join(name).exists();
         assert!(has("held.json"));
         assert_eq!(
-            (has("ledger"), has("a-one/checkpoint.ndjson"), later.dead_letter.exists()),
+            (has("records.redb"), has("a-one/checkpoint.ndjson"), later.dead_letter.exists()),
             (!marked, !marked, !marked)
         );
         assert!(!adopt(&later, &|| Ok(())).unwrap(), "it has a folder now");

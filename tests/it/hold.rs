@@ -7,9 +7,10 @@ use clap::Parser;
 use importer::{app, cli::Cli, controller::Verdict};
 use tokio::time::sleep;
 
-use crate::places;
-use crate::places::delivery;
-use crate::support::{World, entries, hours, minutes};
+use crate::{
+    ledger, places,
+    support::{World, entries, hours, minutes},
+};
 
 const SIZE: u64 = 2000;
 const OUT: usize = 700;
@@ -288,14 +289,11 @@ async fn what_a_full_load_is_held_against_survives_a_neighbor_and_is_found_after
         assert_eq!(world.once().await.unwrap(), Verdict::Done);
         if former {
             // The format of an older version: with the name of the entry.
-            let ledger = delivery(world.folder.path(), "hold8").join("ledger");
-            let bytes = fs::read(&ledger).unwrap();
-            let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
-            let mut head: serde_json::Value = serde_json::from_slice(&bytes[..end]).unwrap();
-            let (key, count) = head["opt_outs"].as_object().unwrap().iter().next().unwrap();
-            let renamed = format!("hold8 {}", key.split_once(' ').unwrap().1);
-            head["opt_outs"] = serde_json::json!({ renamed: count });
-            fs::write(&ledger, [head.to_string().as_bytes(), &bytes[end..]].concat()).unwrap();
+            ledger::edit(world.folder.path(), "hold8", |summary| {
+                let (key, count) = summary["opt_outs"].as_object().unwrap().iter().next().unwrap();
+                let renamed = format!("hold8 {}", key.split_once(' ').unwrap().1);
+                summary["opt_outs"] = serde_json::json!({ renamed: count });
+            });
         }
         sleep(hours(3)).await;
         unsubscribe(&world, "hold8");

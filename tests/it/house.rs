@@ -267,9 +267,9 @@ const LOGGING: [&str; 16] = [
     "state/disk.rs",
     "state/file.rs",
     "state/recover.rs",
-    "store/cache.rs",
     "store/checkpoint.rs",
-    "store/ledger.rs",
+    "store/former.rs",
+    "store/records/",
 ];
 /// Pure rooms within those.
 const SILENT: [&str; 2] = ["controller/schedule/", "engine/pass/guard.rs"];

@@ -21,6 +21,7 @@ mod http_sink;
 mod identity;
 mod kill;
 mod late;
+mod ledger;
 mod letters;
 mod limits;
 mod linked;

@@ -20,8 +20,11 @@ use importer::{
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::places::{dead_letter, delivery};
-use crate::support::{World, at, minutes};
+use crate::{
+    ledger,
+    places::dead_letter,
+    support::{World, at, minutes},
+};
 
 const FILE: &str = "shifts.ndjson";
 
@@ -129,7 +132,7 @@ async fn mass_opt_outs_are_stopped_even_if_the_source_reports_no_size() {
         world.sandbox.when_i_work().invent(8000, 1, world.clock.now());
         assert_eq!(world.once().await.unwrap(), Verdict::Done);
         if ledger_is_lost {
-            fs::remove_file(delivery(world.folder.path(), "shifts").join("ledger")).unwrap();
+            ledger::write(&ledger::of(world.folder.path(), "shifts"), None);
         }
         world.save(&entry(CONTACT));
         assert_eq!(world.once().await.unwrap(), Verdict::Failed);

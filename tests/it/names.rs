@@ -6,8 +6,11 @@ use expect_test::expect;
 use importer::{controller, state::Entry};
 use tokio::time::timeout;
 
-use crate::places::{checkpoints, delivery};
-use crate::support::{World, entries};
+use crate::{
+    ledger,
+    places::checkpoints,
+    support::{World, entries},
+};
 
 /// Entries that together use every setting that changes what is delivered, in several spellings.
 const ENTRIES: [&str; 22] = [
@@ -120,9 +123,7 @@ async fn no_release_changes_the_names_of_a_run_and_of_its_consent_settings() {
     let (run_fingerprint, _) = head["origin"].as_str().unwrap().rsplit_once(" importer ").unwrap();
     expect![[r#"[{"Absent":{"start_offset":0}},{"archived":"skip","default_country":"GB","fields":{"gender":"SEX"},"marketing_permission":"p1","properties":{"a":{"from":"tags"},"m":{"from":"merge_fields.BIRTHDAY"},"z":{"from":"vip"}}},["z","a","m"]]"#]].assert_eq(run_fingerprint);
     world.once().await.unwrap();
-    let ledger = fs::read(delivery(world.folder.path(), "name1").join("ledger")).unwrap();
-    let head = String::from_utf8_lossy(&ledger).lines().next().unwrap().to_owned();
-    let head: serde_json::Value = serde_json::from_str(&head).unwrap();
+    let head = ledger::read(&ledger::of(world.folder.path(), "name1")).unwrap().summary;
     let audiences = head["opt_outs"].as_object().unwrap().keys();
     let consents: Vec<_> = audiences.map(|name| name.split_once(' ').unwrap().1.to_owned()).collect();
     expect![[r#"[{"consent":"full","archived":"skip"},"p1"]"#]].assert_eq(&consents.join("\n"));

@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 use importer::controller::Verdict;
 use tokio::time::sleep;
 
-use crate::places::delivery;
-use crate::support::{World, hours, minutes};
+use crate::{
+    ledger,
+    support::{World, hours, minutes},
+};
 
 const SIZE: u64 = 2000;
 
@@ -168,15 +170,11 @@ async fn opt_ins_of_an_interrupted_run_count_when_it_continues() {
     assert!(opted_in(&world) - before < 500, "{}", opted_in(&world) - before);
 }
 
-fn ledger(world: &World, list_id: &str) -> std::path::PathBuf {
-    delivery(world.folder.path(), list_id).join("ledger")
-}
-
 #[tokio::test(start_paused = true)]
 async fn without_a_record_of_what_was_delivered_no_opt_in_counts_and_the_log_says_so() {
     let world = known("in10", 700, "unsubscribed", "").await;
     turn(&world, "in10", 700, "unsubscribed", "subscribed");
-    fs::remove_file(ledger(&world, "in10")).unwrap();
+    fs::remove_file(ledger::of(world.folder.path(), "in10")).unwrap();
     assert_eq!(run(&world, &world.state()).await, Verdict::Done);
     assert_eq!(world.logged("a mass opt-in can't be detected"), 1);
     world.assert_delivered("in10");
@@ -187,10 +185,11 @@ async fn without_a_record_of_what_was_delivered_no_opt_in_counts_and_the_log_say
 async fn an_opt_in_that_the_sink_is_known_to_hold_is_no_news() {
     for (unchanged, verdict) in [(r#", "unchanged": "embedded""#, Verdict::Done), ("", Verdict::Failed)] {
         let world = known("in11", 700, "unsubscribed", unchanged).await;
-        let before = fs::read(ledger(&world, "in11")).unwrap();
+        let path = ledger::of(world.folder.path(), "in11");
+        let before = ledger::read(&path);
         turn(&world, "in11", 700, "unsubscribed", "subscribed");
         assert_eq!(run(&world, &with(&world, ALLOWED)).await, Verdict::Done);
-        fs::write(ledger(&world, "in11"), before).unwrap();
+        ledger::write(&path, before.as_ref());
         let text = format!(r#"[{{"list_id": "in11"{unchanged}}}]"#);
         assert_eq!(run(&world, &text).await, verdict, "{unchanged}");
     }

@@ -13,8 +13,10 @@ use importer::{
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::places::delivery;
-use crate::support::{NOON, World, at, hours, minutes};
+use crate::{
+    ledger,
+    support::{NOON, World, at, hours, minutes},
+};
 
 /// Returns the world of a list three hours after its load.
 async fn loaded(list_id: &str, members: u64) -> World {
@@ -349,11 +351,10 @@ async fn pages_of_any_size_come_to_an_end_however_fast_the_sink_is() {
 #[tokio::test(start_paused = true)]
 async fn a_run_keeps_the_field_that_gives_the_ids_of_the_list() {
     let world = loaded("ids1", 30).await;
-    let path = delivery(world.folder.path(), "ids1").join("ledger");
-    let bytes = std::fs::read(&path).unwrap();
-    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
-    let head = std::str::from_utf8(&bytes[..end]).unwrap().replace("\"contact_id\"", "\"unique_email_id\"");
-    std::fs::write(&path, [head.as_bytes(), &bytes[end..]].concat()).unwrap();
+    ledger::edit(world.folder.path(), "ids1", |summary| {
+        assert_eq!(summary["choice"], "contact_id");
+        summary["choice"] = "unique_email_id".into();
+    });
     let known = world.contacts();
     world.save(r#"[{"list_id": "ids1", "latest_timestamp": null}]"#);
     world.once().await.unwrap();

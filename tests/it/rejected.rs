@@ -12,8 +12,9 @@ use importer::{
 };
 use serde_json::Value;
 
-use crate::places::{dead_letter, delivery};
+use crate::places::dead_letter;
 use crate::{
+    ledger,
     loopback::{Loopback, finish},
     support::{KEYS, World, at, entries},
 };
@@ -101,12 +102,7 @@ async fn a_strict_single_pass_exits_with_3_while_rejected_records_wait_and_names
 #[tokio::test(flavor = "multi_thread")]
 async fn where_a_run_has_found_the_totals_wrong_verify_can_not_tell() {
     let (loopback, _) = loaded(TEXT, "none").await;
-    let ledger = delivery(loopback.folder.path(), "rej1").join("ledger");
-    let bytes = fs::read(&ledger).unwrap();
-    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
-    let mut summary: Value = serde_json::from_slice(&bytes[..end]).unwrap();
-    summary["totals_wrong"] = true.into();
-    fs::write(&ledger, [summary.to_string().as_bytes(), &bytes[end..]].concat()).unwrap();
+    ledger::edit(loopback.folder.path(), "rej1", |summary| summary["totals_wrong"] = true.into());
     let (code, told, _) = finish(loopback.command(&["verify", "rej1"])).await;
     assert!(code == 1 && told.contains("verify can't check whether records are missing"), "{told}");
     assert!(!told.contains("Nothing is missing") && !told.contains("permanently deleted"), "{told}");

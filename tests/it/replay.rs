@@ -9,8 +9,11 @@ use importer::{
 };
 use serde_json::{Map, Value};
 
-use crate::loopback::{Loopback, finish};
-use crate::places::{dead_letter, delivery};
+use crate::{
+    ledger,
+    loopback::{Loopback, finish},
+    places::{dead_letter, delivery},
+};
 
 const TEXT: &str = r#"[{"list_id": "rep1"}]"#;
 
@@ -241,13 +244,10 @@ async fn nothing_is_replayed_beside_a_running_importer_into_a_pause_or_over_an_u
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_members_keep_the_id_that_the_list_has_chosen() {
     let (loopback, members) = with_refused(1).await;
-    let ledger = delivery(loopback.folder.path(), "rep1").join("ledger");
-    let bytes = fs::read(&ledger).unwrap();
-    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
-    let head = std::str::from_utf8(&bytes[..end]).unwrap();
-    assert!(head.contains(r#""choice":"contact_id""#), "{head}");
-    let head = head.replace(r#""choice":"contact_id""#, r#""choice":"unique_email_id""#);
-    fs::write(&ledger, [head.as_bytes(), &bytes[end..]].concat()).unwrap();
+    ledger::edit(loopback.folder.path(), "rep1", |summary| {
+        assert_eq!(summary["choice"], "contact_id");
+        summary["choice"] = "unique_email_id".into();
+    });
     assert_eq!(replayed(&loopback, &[]).await.0, 0);
     let key = ("mailchimp_rep1".to_owned(), members[0].id()[..10].to_owned());
     assert!(loopback.sandbox.ometria().contacts().contains_key(&key));

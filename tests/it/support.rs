@@ -230,10 +230,9 @@ impl World {
         let pipeline = open(OpenRequest { entry, urgent: true }).map_err(|unfit| Fault::list(unfit.text))?;
         let letters = Letters {
             file: folders.dead_letter(&pipeline.delivery),
-            delivery_folder: folders.delivery(&pipeline.delivery),
             entry: entry.folder.clone(),
             entries: controller::siblings(entry, &pipeline.delivery, Some(&entries), &open).unwrap(),
-            unchanged: controller::unchanged(entry, &pipeline, &folders),
+            records: controller::records(entry, &pipeline, &folders, &Arc::default()),
             dry_run: false,
         };
         replay::run(&pipeline, &letters).await

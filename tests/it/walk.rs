@@ -24,7 +24,7 @@ use importer::{
     mapping::Mapping,
     sink::{Delivery, Prepared, Rejection, Sink, SinkSpec},
     source::{OffsetPaging, Paging, Scope, Source},
-    store::cache::DeliveryCache,
+    store::records::Records,
 };
 use serde_json::value::to_raw_value;
 use tokio::time::{sleep, timeout};
@@ -210,7 +210,7 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         former: None,
         consent_scope: String::new(),
         allow_mass_change: false,
-        unchanged: DeliveryCache::new(folder.path(), "", 1, None),
+        records: Records::new(&Arc::default(), folder.path(), "", 1, None),
         holds_back: false,
         taken: Arc::default(),
         confirm: None,

@@ -22,7 +22,7 @@ use crate::{
     sink::Deletions,
     source::{CursorPaging, Paging, ShardPaging},
     state::Entry,
-    store::ledger,
+    store::records,
 };
 
 /// Prints the records for each entry of the list and returns the exit code.
@@ -34,7 +34,7 @@ pub async fn run(options: &cli::Preview) -> anyhow::Result<u8> {
     let lists = Lists::open(&options.state, Keys::SourceOnly)?;
     for entry in lists.of(&options.list_id)? {
         let pipeline = lists.pipeline(entry)?;
-        let summary = ledger::summary(&lists.folders.delivery(&pipeline.delivery)).await?;
+        let summary = records::summary(&lists.folders.delivery(&pipeline.delivery)).await?;
         pipeline.mapping.choose(summary.and_then(|summary| summary.choice));
         let records = match &options.member {
             Some(member) => vec![one(&pipeline, member).await?],

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     io::{Write, stdout},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::bail;
@@ -16,13 +17,13 @@ use crate::{
         identity::ListId,
     },
     cli::{self, exit},
-    controller::unchanged,
+    controller::records,
     engine::{
         plan::Pipeline,
         replay::{self, Letters},
     },
     state::{Entry, lock},
-    store::files,
+    store::{files, records::Databases},
 };
 
 /// Replays the dead letters of one list, or of all lists, and returns the exit code.
@@ -52,7 +53,7 @@ pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
     ids.sort_unstable();
     ids.dedup();
     let all = files::in_folder(&lists.folders.dead_letters())?;
-    let (mut code, mut found) = (exit::DONE, BTreeSet::new());
+    let (databases, mut code, mut found) = (Arc::default(), exit::DONE, BTreeSet::new());
     for list_id in ids {
         for entry in lists.of(list_id)? {
             if !all.iter().any(|file| is_of(file, &entry.list)) {
@@ -61,7 +62,7 @@ pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
             let pipeline = lists.pipeline(entry)?;
             let file = lists.folders.dead_letter(&pipeline.delivery);
             if file.exists() {
-                code = code.max(one(&lists, entry, &pipeline, options.dry_run).await?);
+                code = code.max(one(&lists, entry, &pipeline, &databases, options.dry_run).await?);
                 found.insert(file);
             }
         }
@@ -99,7 +100,13 @@ fn is_of(file: &Path, list: &ListId) -> bool {
 }
 
 /// Replays the dead letters of one entry.
-async fn one(lists: &Lists, entry: &Entry, pipeline: &Pipeline, dry_run: bool) -> anyhow::Result<u8> {
+async fn one(
+    lists: &Lists,
+    entry: &Entry,
+    pipeline: &Pipeline,
+    databases: &Arc<Databases>,
+    dry_run: bool,
+) -> anyhow::Result<u8> {
     let name = if entry.alone {
         format!("list {:?}", entry.id.list_id)
     } else {
@@ -110,9 +117,8 @@ async fn one(lists: &Lists, entry: &Entry, pipeline: &Pipeline, dry_run: bool) -
         return Ok(exit::FAILED);
     }
     let letters = Letters {
-        unchanged: unchanged(entry, pipeline, &lists.folders),
+        records: records(entry, pipeline, &lists.folders, databases),
         file: lists.folders.dead_letter(&pipeline.delivery),
-        delivery_folder: lists.folders.delivery(&pipeline.delivery),
         entry: entry.folder.clone(),
         entries: lists.siblings(entry, pipeline),
         dry_run,
@@ -158,7 +164,10 @@ fn impossible(pipeline: &Pipeline) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::support_tests::{AsItIs, Feed, Store, pipeline};
+    use crate::{
+        engine::support_tests::{AsItIs, Feed, Store, pipeline},
+        store::records::Records,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn a_source_without_a_lookup_is_not_replayed() {
@@ -168,10 +177,9 @@ mod tests {
         assert!(why.contains("can't read single records") && why.contains("a full load"), "{why}");
         let letters = Letters {
             file: folder.path().join("letters.ndjson"),
-            delivery_folder: folder.path().to_owned(),
             entry: String::new(),
             entries: vec![],
-            unchanged: crate::store::cache::DeliveryCache::new(folder.path(), "", 1, None),
+            records: Records::new(&Arc::default(), folder.path(), "", 1, None),
             dry_run: false,
         };
         let fault = replay::run(&pipeline, &letters).await.unwrap_err().to_string();

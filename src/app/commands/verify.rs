@@ -1,10 +1,7 @@
 //! `importer verify LIST`: compares the source's counts with the records that runs have delivered and
 //! rejected.
 
-use std::{
-    collections::HashSet,
-    io::{Write, stdout},
-};
+use std::io::{Write, stdout};
 
 use anyhow::Context;
 use chrono::TimeDelta;
@@ -22,7 +19,7 @@ use crate::{
     state::Entry,
     store::{
         dead_letter,
-        ledger::{Ledger, Summary},
+        records::{self, Census as Ledger, Summary},
     },
 };
 
@@ -69,7 +66,10 @@ async fn one(lists: &Lists, pipeline: &Pipeline, entries: &[&Entry], name: &str)
         return Ok(exit::FAILED);
     };
     let is_unfinished = entries.iter().any(|entry| lists.is_unfinished(entry, pipeline));
-    let ledger = match Ledger::load(&lists.folders.delivery(&pipeline.delivery)).await? {
+    let file = lists.folders.dead_letter(&pipeline.delivery);
+    let (letters, _) = dead_letter::read(&file).await?;
+    let folder = lists.folders.delivery(&pipeline.delivery);
+    let ledger = match records::census(&folder, keys(&letters)).await? {
         Some(ledger) if obstacle(&ledger.summary, is_unfinished).is_none() => ledger,
         found => {
             let told = found.and_then(|ledger| obstacle(&ledger.summary, is_unfinished)).unwrap_or(
@@ -80,9 +80,7 @@ async fn one(lists: &Lists, pipeline: &Pipeline, entries: &[&Entry], name: &str)
             return Ok(exit::FAILED);
         }
     };
-    let file = lists.folders.dead_letter(&pipeline.delivery);
-    let (letters, _) = dead_letter::read(&file).await?;
-    let compared = compare(census, &ledger, &keys(&letters))
+    let compared = compare(census, ledger)
         .await
         .with_context(|| format!("{name}: verify can't check whether records are missing"))?;
     writeln!(stdout(), "{name}\n\n{compared}")?;
@@ -129,14 +127,10 @@ fn obstacle(summary: &Summary, is_unfinished: bool) -> Option<&'static str> {
 
 /// Requests the source's counts and compares them with the ledger. The order of the requests matters: a
 /// record that changes between them is counted by both, so that it can't hide a missing one.
-async fn compare(
-    source: &dyn Census,
-    ledger: &Ledger,
-    letters: &HashSet<u128>,
-) -> anyhow::Result<Comparison> {
+async fn compare(source: &dyn Census, ledger: Ledger) -> anyhow::Result<Comparison> {
     // A change in the last seconds of the window may have become visible only after the window was read.
     let until = ledger.summary.until - TimeDelta::from_std(LAG).unwrap_or_default();
     let counted = source.census(until).await.context("could not count the records at the source")?;
     let since = source.changed_since(until).await.context("could not count the records at the source")?;
-    Ok(Comparison::new(ledger, until, counted, since, letters))
+    Ok(Comparison::new(ledger, until, counted, since))
 }

@@ -14,15 +14,14 @@ use crate::{
     },
     cli::{self, exit},
     controller::{
+        remembers,
         schedule::due::{self, Due},
-        unchanged,
     },
     engine::plan::Pipeline,
     state::{Entry, model::FirstLoad},
     store::{
-        cache::{CachedDelivery, look},
         dead_letter::{self, DeadLetter},
-        ledger::{Ledger, Settled},
+        records::{self, CachedDelivery, KnownRecord, Settled, Summary},
     },
 };
 
@@ -39,21 +38,23 @@ pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
     for entry in lists.of(&options.list_id)? {
         let pipeline = lists.pipeline(entry)?;
         let key = pipeline.key(&options.record);
-        let memory = unchanged(entry, &pipeline, &lists.folders);
-        let remembers = memory.on().is_some();
+        let folder = lists.folders.delivery(&pipeline.delivery);
+        let remembers = remembers(entry, &pipeline);
+        let KnownRecord { cached, settled } = records::look(&folder, &key).await?;
         let found = Found {
-            kept: if remembers { look(&memory, &key).await? } else { None },
+            kept: cached.filter(|_| remembers),
+            settled,
             letter: letter(&lists, entry, &pipeline, &key).await?,
             held: lists.hold(&pipeline).await?.map(|hold| hold.fault(&options.list_id).to_string()),
-            ledger: Ledger::load(&lists.folders.delivery(&pipeline.delivery)).await?,
+            ledger: records::summary(&folder).await?,
             replayable: pipeline.source.lookup().is_some(),
         };
-        known |= found.is_something(&key);
+        known |= found.is_something();
         let head = match entry.alone {
             true => format!("list {:?}, record {key}", options.list_id),
             false => format!("list {:?} (entry at {}), record {key}", options.list_id, entry.place),
         };
-        writeln!(stdout(), "{head}\n{}", found.told(entry, &key, remembers, now))?;
+        writeln!(stdout(), "{head}\n{}", found.told(entry, remembers, now))?;
     }
     Ok(if known { exit::DONE } else { exit::FAILED })
 }
@@ -73,44 +74,44 @@ async fn letter(
 /// What importer's files say about one record of an entry.
 struct Found {
     kept: Option<CachedDelivery>,
+    /// The status with which the record was last settled.
+    settled: Option<Settled>,
     letter: Option<DeadLetter>,
     /// The reason for which the entry is on hold.
     held: Option<String>,
-    ledger: Option<Ledger>,
+    ledger: Option<Summary>,
     /// Whether the source can read single records, as a replay does.
     replayable: bool,
 }
 
 impl Found {
-    fn is_something(&self, key: &str) -> bool {
-        self.kept.is_some() || self.letter.is_some() || self.settled(key).is_some()
-    }
-
-    fn settled(&self, key: &str) -> Option<Settled<'_>> {
-        self.ledger.as_ref()?.settled(key)
+    fn is_something(&self) -> bool {
+        self.kept.is_some() || self.letter.is_some() || self.settled.is_some()
     }
 
     /// Formats the findings as indented lines, each with a label.
-    fn told(&self, entry: &Entry, key: &str, remembers: bool, now: DateTime<Utc>) -> String {
+    fn told(&self, entry: &Entry, remembers: bool, now: DateTime<Utc>) -> String {
         let mut lines: Vec<(&str, String)> = vec![];
         if let Some(kept) = &self.kept {
             lines.push((
                 "last seen",
                 format!("{} UTC, or up to ten minutes later: {}", log_format(kept.seen), kept.fate),
             ));
-            let request = match kept.request_id.as_str() {
-                "" => String::new(),
-                id => format!(", request {id}"),
-            };
-            let sent = kept.sent.map(|sent| format!("{} UTC{request}", log_format(sent)));
+            let sent = kept.sent.as_ref().map(|sent| {
+                let request = match &*sent.request_id {
+                    "" => String::new(),
+                    id => format!(", request {id}"),
+                };
+                format!("{} UTC{request}", log_format(sent.at))
+            });
             lines.push((
                 "last sent",
                 sent.unwrap_or_else(|| "never, as far as the delivery cache shows".into()),
             ));
         }
-        if let (Some(Settled { status, rejected }), Some(ledger)) = (self.settled(key), &self.ledger) {
-            let until = log_format(ledger.summary.until);
-            let fate = if rejected { "rejected" } else { "settled" };
+        if let (Some(Settled { status, rejected }), Some(ledger)) = (&self.settled, &self.ledger) {
+            let until = log_format(ledger.until);
+            let fate = if *rejected { "rejected" } else { "settled" };
             lines.push(("ledger", format!("{fate} as {status}; every change up to {until} UTC is settled")));
         }
         if let Some(letter) = &self.letter {

@@ -14,7 +14,7 @@ use crate::{
     },
     store::{
         hold::{self, HoldReason},
-        ledger::Ledger,
+        records::Summary,
     },
 };
 
@@ -26,9 +26,8 @@ const MANY: u64 = 100;
 pub struct Baseline<'a> {
     /// `None`: any number of opt-outs and opt-ins is allowed.
     pub brake: Option<MassChangeGuard>,
-    /// The ledger before the run, with the known status of each record; `None` if there is no ledger, or no
-    /// brake.
-    pub known: Option<&'a Ledger>,
+    /// The summary of the ledger before the run; `None` if there is no ledger, or no brake.
+    pub known: Option<&'a Summary>,
     /// Number of records in the list, if it is known beforehand.
     pub listed: Option<u64>,
     /// Number of records that this pass is expected to read, if it is known beforehand; otherwise 0.
@@ -63,8 +62,8 @@ impl<'a> Guard<'a> {
         Guard { context, listed: baseline.listed, baseline, counting: false, before }
     }
 
-    /// Returns the ledger before the run.
-    pub fn known(&self) -> Option<&'a Ledger> {
+    /// Returns the summary of the ledger before the run.
+    pub fn known(&self) -> Option<&'a Summary> {
         self.baseline.known
     }
 
@@ -112,7 +111,7 @@ impl<'a> Guard<'a> {
         // A wrong total must not make the list look small. A source that reports no total may have no ledger
         // either.
         let last = self.known().filter(|_| size.totals_wrong || list < size.seen);
-        let list = list.max(size.seen).max(last.map_or(0, |ledger| ledger.summary.len()));
+        let list = list.max(size.seen).max(last.map_or(0, Summary::len));
         let changes = self.changes(counts);
         let Context { pipeline, plan } = self.context;
         let (what, why) = if brake.stops_opt_outs(changes, list) {
@@ -130,7 +129,7 @@ impl<'a> Guard<'a> {
         let held = HoldReason { entry: plan.entry.clone(), what, why };
         hold::keep(&plan.delivery_folder, &held).await?;
         // Opt-outs that were sent by mistake have to count again at the next attempt.
-        plan.unchanged.clear().await?;
+        plan.records.clear().await?;
         Err(held.fault(&plan.list_id))
     }
 

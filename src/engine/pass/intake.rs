@@ -20,9 +20,8 @@ use crate::{
     },
     sink::Deletions,
     store::{
-        cache::{CachedDeliveries, CachedDelivery},
-        ledger::Ledger,
         progress::{Row, UNTIMED},
+        records::{CachedDelivery, KnownRecord, KnownRecords},
         seen::{Known, Seen, record_key, repeats},
     },
 };
@@ -40,16 +39,16 @@ pub(super) struct Intake<'a> {
     repeats: HashMap<(usize, u128), u64>,
     /// Records without a time, which no window contains; they were read from the listing without bounds.
     untimed: HashSet<u128>,
-    /// Cached deliveries of the records of the current page.
-    memory: CachedDeliveries,
+    /// What is known of the records of the current page.
+    memory: KnownRecords,
     /// Fates of records that were not sent, for the cache.
     notes: Vec<(u128, Fate)>,
     /// Whether to skip payloads that the sink already has.
     holds_back: bool,
     /// Records that this pass has sent, if there is a cache.
     sent: HashSet<u128>,
-    /// The ledger before the run; see [`super::Baseline`].
-    known: Option<&'a Ledger>,
+    /// Whether statuses are compared with those before the run; see [`super::Baseline`].
+    compares: bool,
     pub noticed: Noticed,
 }
 
@@ -58,7 +57,7 @@ impl<'a> Intake<'a> {
         context: Context<'a>,
         seen: Vec<Seen>,
         counts: Counts,
-        known: Option<&'a Ledger>,
+        compares: bool,
         holds_back: bool,
     ) -> Self {
         Intake {
@@ -67,11 +66,11 @@ impl<'a> Intake<'a> {
             counts,
             repeats: HashMap::new(),
             untimed: HashSet::new(),
-            memory: CachedDeliveries::new(),
+            memory: KnownRecords::new(),
             notes: Vec::new(),
             holds_back,
             sent: HashSet::new(),
-            known,
+            compares,
             noticed: Noticed::default(),
         }
     }
@@ -92,8 +91,8 @@ impl<'a> Intake<'a> {
         Rows { repeated: repeats.map(|(_, rows)| rows).sum(), ..listing.rows(self.seen_of(index)) }
     }
 
-    /// Sets the cached deliveries of the records that follow.
-    pub fn recalled(&mut self, memory: CachedDeliveries) {
+    /// Sets what is known of the records that follow.
+    pub fn recalled(&mut self, memory: KnownRecords) {
         self.memory = memory;
     }
 
@@ -131,9 +130,13 @@ impl<'a> Intake<'a> {
             // With cursor paging, a source may be unable to bound a window.
             self.noticed.row(changed, window.until.filter(|_| self.context.pipeline.counts_rows()));
         }
-        let kept = self.memory.remove(&row.key);
-        let fate = self.fate(index, window, record, kept.as_ref(), outbox);
-        self.note_fate(row.key, fate, kept.as_ref());
+        let known = self.memory.get_mut(&row.key);
+        // What the cache has is older than the pass, so it counts for the first version only.
+        let known =
+            known.map(|known| KnownRecord { cached: known.cached.take(), settled: known.settled.clone() });
+        let known = known.unwrap_or_default();
+        let fate = self.fate(index, window, record, &known, outbox);
+        self.note_fate(row.key, fate, known.cached.as_ref());
         // A sent record is counted when it is accepted.
         if !fate.is_sent() {
             self.counts.count(fate);
@@ -146,7 +149,7 @@ impl<'a> Intake<'a> {
         index: usize,
         window: Window,
         record: &Record,
-        kept: Option<&CachedDelivery>,
+        known: &KnownRecord,
         outbox: &mut Outbox<'_>,
     ) -> Fate {
         if self.is_outdated(index, row(record)) {
@@ -156,10 +159,10 @@ impl<'a> Intake<'a> {
             return self.reject(unreadable(record, window.listing == Listing::Archived), outbox);
         }
         if record.deleted {
-            return self.delete(record, kept, outbox);
+            return self.delete(record, known.cached.as_ref(), outbox);
         }
         match prepare(self.context.pipeline, record) {
-            Preparation::Send(pending, left_out) => self.send(record, pending, left_out, kept, outbox),
+            Preparation::Send(pending, left_out) => self.send(record, pending, left_out, known, outbox),
             Preparation::Skip(reason) => Fate::skipped(reason),
             Preparation::Reject(rejected) => self.reject(rejected, outbox),
         }
@@ -179,9 +182,10 @@ impl<'a> Intake<'a> {
         record: &Record,
         mut pending: PendingRecord,
         left_out: Vec<LeftOut>,
-        kept: Option<&CachedDelivery>,
+        known: &KnownRecord,
         outbox: &mut Outbox<'_>,
     ) -> Fate {
+        let kept = known.cached.as_ref();
         if self.is_held_back(&pending, kept) {
             return Fate::Unchanged;
         }
@@ -190,9 +194,9 @@ impl<'a> Intake<'a> {
         }
         let opts_out = pending.opts_out;
         self.counts.opt_outs += u64::from(opts_out);
-        let again = opts_out && kept.is_some_and(|kept| kept.opted_out);
+        let again = opts_out && kept.is_some_and(CachedDelivery::opted_out);
         self.counts.known_opt_outs += u64::from(again);
-        pending.opts_in = self.opts_in_known(record, &pending, kept);
+        pending.opts_in = self.opts_in_known(record, &pending, known);
         let opts_in = pending.opts_in;
         // Another version of the record may have been counted already.
         self.counts.opt_ins += u64::from(opts_in && !self.was_opted_in(pending.key));
@@ -207,11 +211,14 @@ impl<'a> Intake<'a> {
 
     /// Returns whether this payload opts in a record that was known with another status before the run, or
     /// whose last accepted payload was an opt-out. A payload that the sink is known to have does not count.
-    fn opts_in_known(&self, record: &Record, pending: &PendingRecord, kept: Option<&CachedDelivery>) -> bool {
-        let before = self.known.and_then(|ledger| ledger.settled_by_print(pending.key));
-        let other = before.is_some_and(|settled| settled.status != record.status);
-        let withdrawn = self.known.is_some() && kept.is_some_and(|kept| kept.opted_out);
-        (other || withdrawn) && pending.opts_in && !self.is_held(pending, kept)
+    fn opts_in_known(&self, record: &Record, pending: &PendingRecord, known: &KnownRecord) -> bool {
+        if !self.compares || !pending.opts_in {
+            return false;
+        }
+        let KnownRecord { settled, cached } = known;
+        let other = settled.as_ref().is_some_and(|settled| *settled.status != *record.status);
+        let withdrawn = cached.as_ref().is_some_and(CachedDelivery::opted_out);
+        (other || withdrawn) && !self.is_held(pending, cached.as_ref())
     }
 
     /// Returns whether another version of the record was counted as an opt-in.
@@ -245,22 +252,22 @@ impl<'a> Intake<'a> {
     /// Returns whether the sink has accepted exactly these payloads, according to the cache.
     fn is_held(&self, pending: &PendingRecord, kept: Option<&CachedDelivery>) -> bool {
         let Context { pipeline, plan } = self.context;
-        let (Some(unchanged), Some(kept)) = (plan.unchanged.on(), kept) else { return false };
-        unchanged.holds(kept, pending.digest(unchanged), pipeline.source.now())
+        let (Some(cache), Some(kept)) = (plan.records.cache(), kept) else { return false };
+        cache.holds(kept, pending.digest(cache), pipeline.source.now())
     }
 
     /// Notes a fate for the cache, if the record is not sent. The fate of a sent record is noted when it is
     /// accepted.
     fn note_fate(&mut self, key: u128, fate: Fate, kept: Option<&CachedDelivery>) {
         let Context { pipeline, plan } = self.context;
-        let Some(unchanged) = plan.unchanged.on() else { return };
-        if !fate.is_sent() && unchanged.is_news(kept, fate, pipeline.source.now()) {
+        let Some(cache) = plan.records.cache() else { return };
+        if !fate.is_sent() && cache.is_news(kept, fate, pipeline.source.now()) {
             self.notes.push((key, fate));
         }
     }
 
     fn queue(&mut self, pending: PendingRecord, outbox: &mut Outbox<'_>) {
-        if self.context.plan.unchanged.on().is_some() {
+        if self.context.plan.records.cache().is_some() {
             self.sent.insert(pending.key);
         }
         self.counts.superseded += u64::from(outbox.queue(pending));
@@ -299,11 +306,11 @@ impl<'a> Intake<'a> {
     /// Writes the fates of records that were not sent to the cache, once there are 1,000 or at the `end`.
     pub async fn write_notes(&mut self, end: bool) -> Result<(), Fault> {
         let Context { pipeline, plan } = self.context;
-        let Some(unchanged) = plan.unchanged.on() else { return Ok(()) };
+        let Some(cache) = plan.records.cache() else { return Ok(()) };
         if self.notes.len() < NOTES && !end {
             return Ok(());
         }
-        unchanged.note(std::mem::take(&mut self.notes), pipeline.source.now()).await
+        cache.note(std::mem::take(&mut self.notes), pipeline.source.now()).await
     }
 
     /// Returns whether a record was read, and accepted or skipped in its last version.

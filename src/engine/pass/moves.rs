@@ -126,7 +126,7 @@ impl<'a> Pass<'a> {
     /// Closes the sink at the end of the pass. If it settles then, its records count as accepted from now on.
     pub(super) async fn close(&mut self) -> Result<(), Fault> {
         let Context { pipeline, plan } = self.context;
-        deliver::close(pipeline, plan.unchanged.on(), self.outbox.unclosed()).await?;
+        deliver::close(pipeline, plan.records.cache(), self.outbox.unclosed()).await?;
         self.intake.counts.sent += self.outbox.closed();
         self.settle().await
     }

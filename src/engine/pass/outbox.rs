@@ -16,10 +16,10 @@ use crate::{
     },
     sink::Settles,
     store::{
-        cache::AcceptedDelivery,
         checkpoint::{Checkpoint, Line},
         dead_letter::{self, DeadLetter},
         progress::Progress,
+        records::AcceptedDelivery,
         seen::record_key,
     },
 };
@@ -150,7 +150,7 @@ impl<'a> Outbox<'a> {
             if self.settles_at_close() {
                 self.unclosed.extend(batch.iter().map(|pending| (pending.key, None)));
             }
-            deliveries.push(Box::pin(deliver(pipeline, plan.unchanged.on(), batch)));
+            deliveries.push(Box::pin(deliver(pipeline, plan.records.cache(), batch)));
         }
     }
 
@@ -214,9 +214,15 @@ impl<'a> Outbox<'a> {
         self.watermark.advance()
     }
 
-    /// Adds settled pages to the checkpoint.
+    /// Adds settled pages to the checkpoint. When these are synced, what the sink has accepted is too.
     pub async fn checkpoint(&mut self, lines: Vec<Line>) -> Result<(), Fault> {
-        if lines.is_empty() { Ok(()) } else { self.checkpoint.append(lines).await }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        match self.checkpoint.append(lines).await? {
+            true => self.context.plan.records.sync().await,
+            false => Ok(()),
+        }
     }
 
     /// Changes the end of the windows in the checkpoint.

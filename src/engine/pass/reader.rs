@@ -24,8 +24,8 @@ use crate::{
         shards,
     },
     store::{
-        cache::CachedDeliveries,
         progress::{Progress, Row, Server},
+        records::KnownRecords,
     },
 };
 
@@ -41,7 +41,7 @@ pub(super) struct PageOf {
     pub index: usize,
     offset: u64,
     pub records: Vec<Record>,
-    pub memory: CachedDeliveries,
+    pub memory: KnownRecords,
 }
 
 pub(super) struct Reader<'a> {
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
         index: usize,
         ask: PageRequest,
         page: Page,
-        memory: CachedDeliveries,
+        memory: KnownRecords,
     ) -> Option<PageOf> {
         debug!(
             "list {:?}: {} records from {}.",

@@ -10,9 +10,12 @@ use crate::{
         record::Record,
         window::{CursorPage, Listing, Next, Page, ShardPage, Span, Window},
     },
-    engine::paging::{listing::NextRead, offset::PageRequest},
+    engine::{
+        paging::{listing::NextRead, offset::PageRequest},
+        plan::Plan,
+    },
     source::Paging,
-    store::{cache::CachedDeliveries, seen::record_key},
+    store::{records::KnownRecords, seen::record_key},
 };
 
 /// Requests in flight, each with the index and the generation of its listing.
@@ -20,8 +23,8 @@ pub(super) type Reads<'a> = FuturesUnordered<BoxFuture<'a, (usize, u32, Answer)>
 
 /// An answer of the source.
 pub(super) enum Answer {
-    Page(PageRequest, Result<(Page, CachedDeliveries), Fault>),
-    Following(Result<(Following, CachedDeliveries), Fault>),
+    Page(PageRequest, Result<(Page, KnownRecords), Fault>),
+    Following(Result<(Following, KnownRecords), Fault>),
     /// Time at which to split a window, and the number of rows up to then. `None` if the window can't be
     /// split.
     Cut(Result<Option<(DateTime<Utc>, u64)>, Fault>),
@@ -49,7 +52,7 @@ impl From<ShardPage> for Following {
     }
 }
 
-/// Reads the next page of a listing, and the cached deliveries of its records.
+/// Reads the next page of a listing, and what is known of its records.
 pub(super) async fn read(context: Context<'_>, window: Window, want: NextRead) -> Answer {
     let Context { pipeline, plan } = context;
     match (want, pipeline.source.paging()) {
@@ -81,14 +84,14 @@ pub(super) async fn read(context: Context<'_>, window: Window, want: NextRead) -
     }
 }
 
-/// Reads the cached deliveries of these records.
-pub(super) async fn recall(context: Context<'_>, records: &[Record]) -> Result<CachedDeliveries, Fault> {
-    match context.plan.unchanged.on() {
-        None => Ok(CachedDeliveries::new()),
-        Some(unchanged) => {
-            unchanged.recall(records.iter().map(|record| record_key(&record.key)).collect()).await
-        }
+/// Reads what is known of these records: their status before the run, and their cached deliveries.
+pub(super) async fn recall(context: Context<'_>, records: &[Record]) -> Result<KnownRecords, Fault> {
+    let Plan { records: known, allow_mass_change, .. } = context.plan;
+    // Without the brake, nothing is compared with the status before the run.
+    if known.cache().is_none() && *allow_mass_change {
+        return Ok(KnownRecords::new());
     }
+    known.recall(records.iter().map(|record| record_key(&record.key)).collect()).await
 }
 
 /// Requests the size of the plain listing. It is one of the reads, since a separate request would wait for

@@ -11,7 +11,7 @@ use crate::{
     },
     store::{
         dead_letter::{self, DeadLetter},
-        ledger::{self, Delivered},
+        records::Delivered,
         seen::record_key,
     },
 };
@@ -43,7 +43,7 @@ pub(super) async fn record(
         totals_wrong: pass.totals_wrong(),
         most_rows: pass.server().proven,
     };
-    let unlisted = ledger::add(&plan.delivery_folder, delivered).await?;
+    let unlisted = plan.records.add(delivered).await?;
     let (letters, _) = dead_letter::read(&plan.dead_letter).await?;
     // An unreadable record may be identified by its text alone. Once the text has changed, no later record
     // matches its dead letter, so a load of the whole list removes it. A stream no longer has old records.
@@ -56,9 +56,7 @@ pub(super) async fn record(
     };
     let over = letters.iter().filter(|letter| over(letter)).map(|letter| record_key(&letter.key)).collect();
     dead_letter::tidy(&plan.dead_letter, &plan.entry, over).await?;
-    if let Some(unchanged) = plan.unchanged.on() {
-        unchanged.tidy(pipeline.source.now()).await?;
-    }
+    plan.records.tidy(pipeline.source.now()).await?;
     Ok(unlisted)
 }
 

@@ -10,7 +10,7 @@ use crate::{
     },
     store::{
         checkpoint::{Header, Line},
-        ledger::Summary,
+        records::Summary,
     },
 };
 

@@ -10,9 +10,8 @@ use importer::state::layout::{DEAD_LETTER, LISTS, OURS};
 use serde_json::Value;
 
 use super::line::numbers;
+use crate::ledger;
 
-/// Bytes of a row of the ledger: fingerprint, status.
-const ROW: usize = 16 + 1;
 /// Stands in for the version of the program.
 const VERSION: &str = "VERSION";
 
@@ -32,7 +31,10 @@ fn name(path: &Path) -> String {
 /// some are of paths.
 pub fn names(folder: &Path) -> Vec<String> {
     let paths = below(folder);
-    let names = paths.iter().map(|path| path.strip_prefix(folder).unwrap().display().to_string());
+    let names = paths.iter().flat_map(|path| {
+        let name = path.strip_prefix(folder).unwrap().display().to_string();
+        if self::name(path) == ledger::NAME { as_two(path, &name) } else { vec![name] }
+    });
     let names = names.filter(|name| !name.ends_with(".new") && !name.ends_with("/format"));
     let names: BTreeSet<String> = names.map(|name| without_digests(&as_recorded(&name))).collect();
     names.into_iter().collect()
@@ -52,6 +54,13 @@ fn as_recorded(name: &str) -> String {
     }
 }
 
+/// Returns the names of the ledger and of the delivery cache, which were two files in version 0.1.
+fn as_two(path: &Path, name: &str) -> Vec<String> {
+    let ledger = ledger::read(path).map(|_| "ledger");
+    let cache = ledger::has_cache(path).then_some("unchanged-DIGEST.redb");
+    ledger.into_iter().chain(cache).map(|file| name.replace(ledger::NAME, file)).collect()
+}
+
 /// Replaces every part of a name that is an MD5 in hexadecimal digits.
 fn without_digests(name: &str) -> String {
     let parts = name.split_inclusive(['-', '.', '/']);
@@ -68,11 +77,14 @@ fn without_digests(name: &str) -> String {
 pub fn fates(folder: &Path) -> Vec<String> {
     let mut fates = vec![];
     for path in below(&folder.join(OURS).join(LISTS)) {
+        let recorded = as_recorded(&path.strip_prefix(folder).unwrap().display().to_string());
+        let list = name(Path::new(&recorded).parent().unwrap());
+        if name(&path) == ledger::NAME {
+            fates.extend(settled(&path).into_iter().map(|line| format!("ledger {list} {line}")));
+            continue;
+        }
         let bytes = fs::read(&path).unwrap();
-        let path = as_recorded(&path.strip_prefix(folder).unwrap().display().to_string());
-        let list = name(Path::new(&path).parent().unwrap());
-        match name(Path::new(&path)).as_str() {
-            "ledger" => fates.extend(ledger(&bytes).into_iter().map(|line| format!("ledger {list} {line}"))),
+        match name(Path::new(&recorded)).as_str() {
             "checkpoint.ndjson" => {
                 fates.extend(checkpoint(&bytes).into_iter().map(|line| format!("checkpoint {list} {line}")));
             }
@@ -94,11 +106,10 @@ pub fn fates(folder: &Path) -> Vec<String> {
 }
 
 /// Returns the head of a ledger and a line for each record.
-fn ledger(bytes: &[u8]) -> Vec<String> {
-    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
-    let mut head: Value = serde_json::from_slice(&bytes[..end]).unwrap();
+fn settled(path: &Path) -> Vec<String> {
+    let Some(ledger) = ledger::read(path) else { return vec![] };
+    let mut head = ledger.summary.clone();
     // The order of the names is that in which records of a pass come out of a map.
-    let names = head["names"].take();
     head.as_object_mut().unwrap().remove("names");
     // A file's sink is named by a digest of its path, which is in a folder of this world alone.
     if let Some(known) = head["opt_outs"].as_object() {
@@ -108,13 +119,7 @@ fn ledger(bytes: &[u8]) -> Vec<String> {
         known.sort();
         head["opt_outs"] = known.into();
     }
-    let mut rows: Vec<String> = bytes[end + 1..]
-        .chunks(ROW)
-        .map(|row| {
-            let key: String = row[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{key} {}", names[usize::from(row[16])].as_str().unwrap_or("?"))
-        })
-        .collect();
+    let mut rows = ledger.lines();
     rows.sort();
     [vec![canonical(&head)], rows].concat()
 }

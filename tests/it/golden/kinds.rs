@@ -102,11 +102,10 @@ pub const KINDS: &[Kind] = &[
     kind("rows compared", " in the last seconds: "),
     kind("slice maybe cut off", " shifts begin within a minute of "),
     // Files of the program.
-    kind("ledger unreadable", "can't be read; continuing without it"),
+    kind("records unreadable", "importer does not know what was delivered"),
     kind("checkpoint of another state", " is discarded, and the list starts again: "),
     kind("checkpoint unreadable", " can't be read and is discarded; the list starts again"),
     kind("checkpoint damaged", " is damaged; the pages after line "),
-    kind("memory unreadable", " can't be read and is removed; the next run sends every record again"),
     // The network.
     kind("no https", " is not https: "),
     caused("account rests", "; pausing all requests to "),

@@ -1,0 +1,319 @@
+//! One open database: its tables, its transactions, and the changes that are not in the file yet.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+use chrono::{DateTime, Utc};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
+    WriteTransaction,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{
+    delivery::{AcceptedDelivery, CachedDelivery, Change, KnownRecord, KnownRecords},
+    file,
+    row::Row,
+    summary::Summary,
+};
+use crate::base::fate::Fate;
+
+/// The rows by the keys of their records, as [`Row::encode`] writes them.
+pub(in crate::store) const RECORDS: TableDefinition<u128, &[u8]> = TableDefinition::new("records");
+/// What is known of all rows together, as JSON.
+pub(in crate::store) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+pub(in crate::store) const SUMMARY: &str = "summary";
+pub(in crate::store) const CACHE: &str = "cache";
+
+/// Maximum number of changes that wait in memory, some 4 MB.
+const WAITING: usize = 1 << 15;
+
+/// What is known of all cached deliveries together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store) struct CacheState {
+    /// Number of times that the cache was cleared. A cached delivery of another generation does not count.
+    pub generation: u32,
+    /// The sink's place of which the cache knows what it has accepted.
+    pub place: String,
+    /// Whether rows may have a cached delivery of this generation.
+    pub live: bool,
+    /// Whether rows may have a cached delivery of another generation.
+    pub stale: bool,
+    /// Time of the last housekeeping, in milliseconds since 1970.
+    pub tidied: Option<i64>,
+}
+
+type Failed = redb::Error;
+
+#[derive(Debug)]
+pub(super) struct Open {
+    database: Database,
+    pub summary: Option<Summary>,
+    pub cache: CacheState,
+    /// Changes of cached deliveries since the last commit, by record.
+    waiting: HashMap<u128, Change>,
+    #[cfg(test)]
+    pub work: Work,
+}
+
+/// The work that was done on a database since it was opened.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Number of commits. Each of them waits for the disk.
+    pub commits: u64,
+    /// Number of rows that were written or removed.
+    pub written: u64,
+    /// Number of rows that were read or searched for.
+    pub read: u64,
+}
+
+impl Open {
+    /// Opens the database, or creates it.
+    pub fn at(path: &Path) -> Result<Open, Failed> {
+        let database = file::open(path)?;
+        let transaction = database.begin_read()?;
+        let (summary, cache) = (summary(&transaction)?, json(&transaction, CACHE)?.unwrap_or_default());
+        drop(transaction);
+        let waiting = HashMap::new();
+        Ok(Open {
+            database,
+            summary,
+            cache,
+            waiting,
+            #[cfg(test)]
+            work: Work::default(),
+        })
+    }
+
+    /// Returns what is known of these records. Without `cached`, returns no cached deliveries.
+    pub fn recall(&mut self, mut keys: Vec<u128>, cached: bool) -> Result<KnownRecords, Failed> {
+        let mut known = KnownRecords::new();
+        // The keys of one page of the file are then read together.
+        keys.sort_unstable();
+        let rows = self.rows(&keys)?;
+        for key in keys {
+            let row = rows.get(&key);
+            let settled = row.and_then(|row| self.summary.as_ref()?.settled(row.status?));
+            let before = row.and_then(|row| row.cached_in(self.cache.generation));
+            let now = match self.waiting.get(&key) {
+                Some(change) => Some(change.over(before)),
+                None => before.cloned(),
+            };
+            let record = KnownRecord { settled, cached: now.filter(|_| cached) };
+            if record != KnownRecord::default() {
+                known.insert(key, record);
+            }
+        }
+        Ok(known)
+    }
+
+    /// Returns the rows of these records that are in the file.
+    fn rows(&mut self, keys: &[u128]) -> Result<HashMap<u128, Row>, Failed> {
+        let mut rows = HashMap::new();
+        let empty = self.summary.as_ref().is_none_or(|summary| summary.len() == 0);
+        if empty && !self.cache.live {
+            return Ok(rows);
+        }
+        let transaction = self.database.begin_read()?;
+        let Some(table) = opened(transaction.open_table(RECORDS))? else { return Ok(rows) };
+        for key in keys {
+            if let Some(row) = table.get(key)? {
+                rows.insert(*key, decoded(row.value())?);
+            }
+        }
+        #[cfg(test)]
+        (self.work.read += keys.len() as u64);
+        Ok(rows)
+    }
+
+    /// Forgets which payloads the sink has of these records. On disk when this returns; nothing is written
+    /// if the file knows none of them.
+    pub fn forget(&mut self, mut keys: Vec<u128>) -> Result<(), Failed> {
+        keys.sort_unstable();
+        let mut known: Vec<(u128, CachedDelivery)> = vec![];
+        if self.cache.live {
+            for (key, row) in self.rows(&keys)? {
+                let cached = row.cached_in(self.cache.generation);
+                known.extend(cached.filter(|cached| cached.has_digest()).map(|cached| (key, cached.clone())));
+            }
+        }
+        for key in &keys {
+            if let Some(change) = self.waiting.get_mut(key) {
+                change.forget();
+            }
+        }
+        if known.is_empty() {
+            return Ok(());
+        }
+        for (key, cached) in &known {
+            let change = self.waiting.entry(*key).or_insert_with(|| Change::forgetting(cached));
+            // A fate alone would leave the digest in the file.
+            if change.sent.is_none() {
+                change.sent = Change::forgetting(cached).sent;
+            }
+        }
+        self.write()
+    }
+
+    /// Takes what the sink has accepted; see [`Self::is_full`].
+    pub fn accepted(&mut self, accepted: Vec<AcceptedDelivery>, now: DateTime<Utc>) {
+        self.waiting.extend(accepted.into_iter().map(|accepted| Change::accepted(accepted, now)));
+    }
+
+    /// Takes the fates of records that were not sent; see [`Self::is_full`].
+    pub fn note(&mut self, fates: Vec<(u128, Fate)>, now: DateTime<Utc>) {
+        for (key, fate) in fates {
+            let change = self.waiting.entry(key).or_insert(Change { sent: None, seen: now, fate });
+            (change.seen, change.fate) = (now, fate);
+        }
+    }
+
+    /// Returns whether the changes in memory have to be written before more are added.
+    pub fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING
+    }
+
+    /// Returns whether changes wait in memory.
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Writes the changes that wait in memory. On disk when this returns.
+    pub fn write(&mut self) -> Result<(), Failed> {
+        if self.waits() { self.change(|_| Ok(())) } else { Ok(()) }
+    }
+
+    /// Drops all cached deliveries, on disk when this returns: from now on the cache is about the sink's
+    /// `place`. Writes nothing if the file has none.
+    pub fn clear(&mut self, place: &str) -> Result<(), Failed> {
+        self.waiting.clear();
+        place.clone_into(&mut self.cache.place);
+        if !self.cache.live {
+            return Ok(());
+        }
+        self.change(|tables| {
+            let CacheState { generation, live, stale, .. } = tables.cache;
+            // The rows stay as they are, however many there are.
+            (*generation, *live, *stale) = (generation.wrapping_add(1), false, true);
+            Ok(())
+        })
+    }
+
+    /// Notes about which place of the sink the cache is, before its first change.
+    pub fn belong_to(&mut self, place: &str) {
+        if !self.cache.live && self.waiting.is_empty() {
+            place.clone_into(&mut self.cache.place);
+        }
+    }
+
+    /// Makes one transaction of the changes that wait in memory and those of `work`. On disk when this
+    /// returns.
+    pub fn change<T>(
+        &mut self,
+        work: impl FnOnce(&mut Tables<'_, '_>) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        let transaction = self.database.begin_write()?;
+        let (mut summary, mut cache) = (self.summary.clone(), self.cache.clone());
+        cache.live |= !self.waiting.is_empty();
+        let done = {
+            let records = transaction.open_table(RECORDS)?;
+            let mut tables = Tables {
+                records,
+                summary: &mut summary,
+                cache: &mut cache,
+                #[cfg(test)]
+                work: &mut self.work,
+            };
+            let sorted: BTreeMap<u128, &Change> =
+                self.waiting.iter().map(|(key, change)| (*key, change)).collect();
+            for (key, change) in sorted {
+                let mut row = tables.row(key)?.unwrap_or_default();
+                row.apply(change, tables.cache.generation);
+                tables.put(key, &row)?;
+            }
+            work(&mut tables)?
+        };
+        put(&transaction, SUMMARY, summary.as_ref())?;
+        put(&transaction, CACHE, Some(&cache))?;
+        transaction.commit()?;
+        self.waiting.clear();
+        (self.summary, self.cache) = (summary, cache);
+        #[cfg(test)]
+        (self.work.commits += 1);
+        Ok(done)
+    }
+}
+
+/// The tables within a transaction.
+pub(super) struct Tables<'t, 'm> {
+    pub records: Table<'t, u128, &'static [u8]>,
+    pub summary: &'m mut Option<Summary>,
+    pub cache: &'m mut CacheState,
+    #[cfg(test)]
+    pub work: &'m mut Work,
+}
+
+impl Tables<'_, '_> {
+    /// Returns the row of a record.
+    pub fn row(&mut self, key: u128) -> Result<Option<Row>, Failed> {
+        #[cfg(test)]
+        (self.work.read += 1);
+        self.records.get(key)?.map(|row| decoded(row.value())).transpose()
+    }
+
+    /// Writes the row of a record; removes it if nothing is known of the record.
+    pub fn put(&mut self, key: u128, row: &Row) -> Result<(), Failed> {
+        if row.is_empty() {
+            self.records.remove(key)?;
+        } else {
+            self.records.insert(key, row.encode().as_slice())?;
+        }
+        #[cfg(test)]
+        (self.work.written += 1);
+        Ok(())
+    }
+}
+
+/// Returns the row of these bytes.
+pub(super) fn decoded(bytes: &[u8]) -> Result<Row, Failed> {
+    Row::decode(bytes).ok_or_else(|| damaged("a row can't be understood"))
+}
+
+pub(super) fn damaged(what: &str) -> Failed {
+    Failed::Corrupted(what.to_owned())
+}
+
+/// Returns the summary of the ledger; `None` if there is none.
+pub(super) fn summary(transaction: &ReadTransaction) -> Result<Option<Summary>, Failed> {
+    json(transaction, SUMMARY)
+}
+
+/// Returns a value of the table of single values.
+pub(super) fn json<T: DeserializeOwned>(
+    transaction: &ReadTransaction,
+    name: &str,
+) -> Result<Option<T>, Failed> {
+    let Some(table) = opened(transaction.open_table(META))? else { return Ok(None) };
+    let Some(value) = table.get(name)? else { return Ok(None) };
+    serde_json::from_slice(value.value()).map(Some).map_err(|_| damaged("a summary can't be understood"))
+}
+
+/// Returns a table, unless nothing was written to it yet.
+pub(super) fn opened<T>(table: Result<T, TableError>) -> Result<Option<T>, Failed> {
+    match table {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn put(transaction: &WriteTransaction, name: &str, value: Option<&impl Serialize>) -> Result<(), Failed> {
+    let Some(value) = value else { return Ok(()) };
+    // These are plain structs.
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    transaction.open_table(META)?.insert(name, bytes.as_slice())?;
+    Ok(())
+}

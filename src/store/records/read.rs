@@ -1,0 +1,86 @@
+//! What commands read of a delivery's records, beside a process that may be writing to them.
+
+use std::{collections::HashSet, path::Path};
+
+use log::warn;
+use redb::{ReadTransaction, ReadableDatabase};
+
+use super::{
+    NAME,
+    database::{CACHE, CacheState, RECORDS, decoded, json, opened, summary as read_summary},
+    delivery::KnownRecord,
+    file::{self, Failed},
+    ledger::{self, Census},
+    summary::Summary,
+};
+use crate::{
+    base::fault::Fault,
+    store::{files, seen::record_key},
+};
+
+/// Returns whether a run has recorded deliveries in this folder.
+pub fn exists(folder: &Path) -> bool {
+    folder.join(NAME).exists()
+}
+
+/// Returns the summary of the ledger in a delivery's folder; `None` if there is none, or none that can be
+/// understood.
+///
+/// # Errors
+///
+/// The file could not be read.
+pub async fn summary(folder: &Path) -> Result<Option<Summary>, Fault> {
+    read(folder, read_summary).await
+}
+
+/// Counts the records of each status; `None` if there is no ledger, or none that can be understood. `letters`
+/// contains the keys of the records in dead letters.
+///
+/// # Errors
+///
+/// The file could not be read.
+pub async fn census(folder: &Path, letters: HashSet<u128>) -> Result<Option<Census>, Fault> {
+    read(folder, move |transaction| ledger::census(transaction, &letters)).await
+}
+
+/// Returns what is known of the record with this key.
+///
+/// # Errors
+///
+/// The file could not be read.
+pub async fn look(folder: &Path, key: &str) -> Result<KnownRecord, Fault> {
+    let key = record_key(key);
+    let work = move |transaction: &ReadTransaction| {
+        let Some(table) = opened(transaction.open_table(RECORDS))? else { return Ok(None) };
+        let Some(row) = table.get(key)? else { return Ok(None) };
+        let row = decoded(row.value())?;
+        let cache: CacheState = json(transaction, CACHE)?.unwrap_or_default();
+        let cached = row.cached_in(cache.generation).cloned();
+        let settled = read_summary(transaction)?.and_then(|summary| summary.settled(row.status?));
+        Ok(Some(KnownRecord { settled, cached }))
+    };
+    Ok(read(folder, work).await?.unwrap_or_default())
+}
+
+/// Reads the database in a folder; returns `None` if there is none, or none that can be understood.
+async fn read<T: Send + 'static>(
+    folder: &Path,
+    work: impl FnOnce(&ReadTransaction) -> Result<Option<T>, redb::Error> + Send + 'static,
+) -> Result<Option<T>, Fault> {
+    let path = folder.join(NAME);
+    let work = |path: &Path| {
+        if !path.exists() {
+            return Ok(None);
+        }
+        match file::guarded(|| work(&file::open_to_read(path)?.begin_read()?)) {
+            Ok(found) => Ok(found),
+            Err(Failed::Io(error)) => Err(error),
+            // Only the process that writes may set it aside.
+            Err(Failed::Damaged) => {
+                warn!("`{}` can't be read; continuing without it.", path.display());
+                Ok(None)
+            }
+        }
+    };
+    files::blocking(&path, work).await
+}

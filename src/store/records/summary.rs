@@ -1,0 +1,244 @@
+//! The summary of a ledger, and what a pass adds to it. Pure.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{delivery::Settled, row::Status};
+use crate::store::seen::Seen;
+
+pub(in crate::store) const VERSION: u32 = 1;
+/// Status of records that are gone at the source.
+pub const GONE: &str = "deleted";
+/// Maximum number of statuses. The index of a status is one byte.
+pub(super) const PLACES: usize = 256;
+
+/// What is known of all records of a ledger together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    pub(in crate::store) version: u32,
+    /// The end of the last window whose records were all delivered.
+    pub until: DateTime<Utc>,
+    /// Time from which the archived listing still has to be read: no member that was archived before needs an
+    /// opt-out any more.
+    pub archived_until: DateTime<Utc>,
+    /// Whether the ledger began with a full load; otherwise it contains only records that changed since it
+    /// began.
+    pub whole: bool,
+    /// Rows that `start_offset` left out of the full load.
+    pub left_out: u64,
+    /// Opt-outs of the last full load that left out no record, by consent scope: the delivery and the consent
+    /// settings of its entry.
+    #[serde(default)]
+    pub opt_outs: BTreeMap<String, u64>,
+    /// The mapping's choice for the whole list.
+    pub choice: Option<String>,
+    /// Whether the source's totals were found to be wrong, so that no count can be compared with them.
+    #[serde(default)]
+    pub totals_wrong: bool,
+    /// Largest number of records that the source has returned in one answer.
+    #[serde(default)]
+    pub most_rows: usize,
+    /// The statuses that records have or had.
+    pub(in crate::store) names: Vec<String>,
+    /// Number of records with a status.
+    pub(in crate::store) rows: usize,
+}
+
+impl Summary {
+    /// Creates the summary of a ledger that begins with a pass.
+    pub(super) fn new(delivered: &Delivered<'_>) -> Self {
+        Summary {
+            version: VERSION,
+            until: delivered.until,
+            archived_until: delivered.until,
+            whole: delivered.whole,
+            left_out: delivered.left_out,
+            opt_outs: BTreeMap::new(),
+            choice: None,
+            totals_wrong: false,
+            most_rows: 0,
+            names: vec![],
+            rows: 0,
+        }
+    }
+
+    /// Returns the number of records in the ledger.
+    pub fn len(&self) -> u64 {
+        self.rows as u64
+    }
+
+    /// Returns the opt-outs of the last full load in this consent scope, `to:<delivery> <consent>`. Without
+    /// one, returns the number that an older version wrote as `<entry> <consent>`: the smallest, if several
+    /// entries had the same consent settings.
+    pub fn opt_outs(&self, consent_scope: &str) -> Option<u64> {
+        let former = |key: &&String| !key.starts_with(DELIVERY) && consent(key) == consent(consent_scope);
+        let known = self.opt_outs.get(consent_scope).copied();
+        known.or_else(|| self.opt_outs.iter().filter(|(key, _)| former(key)).map(|(_, count)| *count).min())
+    }
+
+    /// Returns whether no finished pass has delivered a record yet.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0 && !self.whole
+    }
+
+    /// Returns what a status in the database means.
+    pub(super) fn settled(&self, status: Status) -> Option<Settled> {
+        let name = self.names.get(usize::from(status.place))?;
+        Some(Settled { status: Arc::from(name.as_str()), rejected: status.rejected })
+    }
+
+    /// Returns whether records of this status were at the source.
+    pub(super) fn is_there(&self, status: Status) -> bool {
+        self.names.get(usize::from(status.place)).is_some_and(|name| name != GONE)
+    }
+
+    /// Takes over what a pass says of the ledger as a whole.
+    pub(super) fn take(&mut self, delivered: Delivered<'_>) {
+        let Delivered { whole, left_out, opt_outs, until, archived, choice, totals_wrong, most_rows, .. } =
+            delivered;
+        if whole {
+            (self.whole, self.left_out) = (true, left_out);
+            (self.totals_wrong, self.most_rows) = (false, 0);
+            self.choice = None;
+        }
+        self.until = until;
+        self.totals_wrong |= totals_wrong;
+        self.most_rows = self.most_rows.max(most_rows);
+        self.opt_outs.extend(opt_outs);
+        if archived {
+            self.archived_until = until;
+        }
+        self.choice = choice.or(self.choice.take());
+    }
+}
+
+/// Prefix of a consent scope.
+pub const DELIVERY: &str = "to:";
+
+fn consent(consent_scope: &str) -> Option<&str> {
+    consent_scope.split_once(' ').map(|(_, consent)| consent)
+}
+
+/// What one pass adds to the ledger.
+pub struct Delivered<'a> {
+    /// The records of each listing, the plain one first.
+    pub seen: Vec<&'a Seen>,
+    /// Whether the pass replaces the ledger because it read the whole list.
+    pub whole: bool,
+    pub left_out: u64,
+    /// Consent scope and number of opt-outs, of a full load that left out no record.
+    pub opt_outs: Option<(String, u64)>,
+    pub until: DateTime<Utc>,
+    /// Whether the archived listing was read too, or is known to be empty.
+    pub archived: bool,
+    pub choice: Option<String>,
+    /// Whether the source's totals were found to be wrong.
+    pub totals_wrong: bool,
+    /// Largest number of records in one answer.
+    pub most_rows: usize,
+}
+
+impl Delivered<'_> {
+    /// Returns what a ledger begins with before the first delivery of its list: only the time from which the
+    /// archived listing has to be read.
+    pub(super) fn beginning(from: DateTime<Utc>) -> Self {
+        Delivered {
+            seen: vec![],
+            whole: false,
+            left_out: 0,
+            opt_outs: None,
+            until: from,
+            archived: true,
+            choice: None,
+            totals_wrong: false,
+            most_rows: 0,
+        }
+    }
+
+    /// Splits the statuses of the records from the rest.
+    pub(super) fn split(self) -> (Statuses, Delivered<'static>) {
+        let mut statuses = Statuses::default();
+        self.seen.iter().for_each(|seen| statuses.add(seen));
+        let Delivered { whole, left_out, opt_outs, until, archived, choice, totals_wrong, most_rows, .. } =
+            self;
+        let seen = vec![];
+        (
+            statuses,
+            Delivered { seen, whole, left_out, opt_outs, until, archived, choice, totals_wrong, most_rows },
+        )
+    }
+}
+
+/// The statuses of the records of a pass.
+#[derive(Debug, Default)]
+pub(super) struct Statuses {
+    names: Vec<String>,
+    /// The second of each record's last change, and its status as an index into these names.
+    records: HashMap<u128, (i64, Status)>,
+}
+
+impl Statuses {
+    /// Adds the records of a listing, in the version that counts: the newest one, of two of the same second
+    /// that of the later listing.
+    fn add(&mut self, seen: &Seen) {
+        let mut places: [Option<u8>; PLACES] = [None; PLACES];
+        for (key, known) in seen.iter() {
+            if self.records.get(&key).is_some_and(|(second, _)| known.second < *second) {
+                continue;
+            }
+            let place = places[usize::from(known.status)]
+                .get_or_insert_with(|| place(&mut self.names, seen.status(known.status)));
+            let status = Status { place: *place, rejected: known.fate.is_rejected() };
+            self.records.insert(key, (known.second, status));
+        }
+    }
+
+    pub fn contains(&self, key: u128) -> bool {
+        self.records.contains_key(&key)
+    }
+
+    /// Returns the statuses as indices into `names`, by key. Adds new statuses to `names`.
+    pub fn within(&self, names: &mut Vec<String>) -> Vec<(u128, Status)> {
+        let places: Vec<u8> = self.names.iter().map(|name| place(names, name)).collect();
+        let status = |(key, (_, status)): (&u128, &(i64, Status))| {
+            (*key, Status { place: places[usize::from(status.place)], ..*status })
+        };
+        let mut statuses: Vec<(u128, Status)> = self.records.iter().map(status).collect();
+        // The keys of one page of the file are then written together.
+        statuses.sort_unstable_by_key(|(key, _)| *key);
+        statuses
+    }
+}
+
+/// Returns the index of a status among the names. A status for which there is no space counts as the last
+/// one.
+pub(in crate::store) fn place(names: &mut Vec<String>, name: &str) -> u8 {
+    let known = names.iter().position(|known| known == name);
+    let place = known.unwrap_or_else(|| {
+        if names.len() < PLACES {
+            names.push(name.to_owned());
+        }
+        names.len() - 1
+    });
+    place as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One byte names the status, so a source with more statuses than that has the further ones counted as
+    /// the last.
+    #[test]
+    fn a_status_beyond_the_255th_takes_the_last_place() {
+        let mut names = Vec::new();
+        let places: Vec<u8> = (0..300).map(|n| place(&mut names, &n.to_string())).collect();
+        assert_eq!((places[0], places[254], places[255], places[299]), (0, 254, 255, 255));
+        assert_eq!((place(&mut names, "1"), place(&mut names, "299"), names.len()), (1, 255, 256));
+    }
+}
