@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use importer::{
-    app::{self, logger},
-    cli::{Cli, exit},
+    app::{self, logger, variables},
+    cli::{self, exit},
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse(&variables::help());
     logger::start();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

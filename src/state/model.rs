@@ -7,6 +7,7 @@ use serde_json::Map;
 use super::{
     finding::{BOM, Finding, Place},
     identity::{BaseVersion, EntryId},
+    locate,
 };
 use crate::base::{
     consent::Policy,
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub warnings: Vec<Finding>,
     /// Every element of the file, including those with a problem.
     pub mentions: Vec<Mention>,
+    /// Credentials that stand in the file, as it spells them. No output may contain them.
+    pub credentials: Vec<String>,
 }
 
 /// Identity and pause of an element of the file. They are known even if the element has a problem.
@@ -97,15 +100,27 @@ pub struct Unfit {
 impl Snapshot {
     /// Removes the entries for which `fit` returns an error, and adds that error to the problems.
     pub fn examine(&mut self, fit: impl Fn(&Entry) -> Result<(), Unfit>) {
-        let text = self.text.strip_prefix(BOM).unwrap_or(&self.text);
-        let problems = &mut self.problems;
+        let mut unfit = vec![];
         self.entries.retain(|entry| match fit(entry) {
             Ok(()) => true,
-            Err(Unfit { place, text: what, .. }) => {
-                problems.push(Finding::new(text, place, what));
+            Err(reason) => {
+                unfit.push(reason);
                 false
             }
         });
+        let body = self.text.strip_prefix(BOM).unwrap_or(&self.text);
+        let problems = unfit.into_iter().map(|Unfit { place, text, .. }| {
+            let place = locate::setting(body, place, &text);
+            self.finding(place, text)
+        });
+        let problems: Vec<Finding> = problems.collect();
+        self.problems.extend(problems);
+    }
+
+    /// Makes a finding. Its excerpt of the file shows no credential.
+    pub fn finding(&self, place: Place, text: impl Into<String>) -> Finding {
+        let body = self.text.strip_prefix(BOM).unwrap_or(&self.text);
+        Finding::new(&locate::hidden(body, &self.credentials), place, text)
     }
 }
 

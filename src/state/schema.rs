@@ -1,59 +1,18 @@
-//! Parses the text of the state file: its entries, and every problem with its place. Pure.
+//! Reads the text of the state file: its entries, and every problem with its place. Pure.
 
-use jsonc_parser::{
-    CollectOptions, ParseOptions,
-    ast::{Array, Value},
-    common::Ranged,
-    errors::{ParseError, ParseErrorKind},
-    parse_to_ast,
-};
+use jsonc_parser::ast::Value;
 
+pub use super::syntax::parse;
 use super::{
     fields::{ENABLED, LIST_ID},
-    finding::{BOM, Finding, Place},
+    finding::{BOM, Finding},
     identity::{EntryId, identify},
+    locate,
     model::{Mention, Snapshot},
-    reader::{Reader, kind},
+    reader::Reader,
     vocabulary::Vocabulary,
 };
 use crate::base::declared::is_name;
-
-/// Allows comments and trailing commas, and no other extension of JSON: other tools must be able to read the
-/// file.
-const OPTIONS: ParseOptions = ParseOptions {
-    allow_comments: true,
-    allow_trailing_commas: true,
-    allow_loose_object_property_names: false,
-    allow_missing_commas: false,
-    allow_single_quoted_strings: false,
-    allow_hexadecimal_numbers: false,
-    allow_unary_plus_numbers: false,
-    allow_bare_decimal_point_numbers: false,
-    allow_non_finite_numbers: false,
-    allow_extended_string_escapes: false,
-};
-
-/// Parses the text and returns its array. Ranges in the array start after a byte-order mark.
-///
-/// # Errors
-///
-/// The text is not valid JSON of this kind, or not an array.
-pub fn parse(text: &str) -> Result<Array<'_>, Finding> {
-    let text = text.strip_prefix(BOM).unwrap_or(text);
-    let root =
-        parse_to_ast(text, &CollectOptions::default(), &OPTIONS).map_err(|error| broken(text, &error))?;
-    match root.value {
-        Some(Value::Array(array)) => Ok(array),
-        Some(other) => {
-            let what = format!("expected an array of entries `[ … ]`, found {}", kind(&other));
-            Err(Finding::new(text, Place::of(text, other.start()), what))
-        }
-        None => {
-            let what = "expected an array of entries `[ … ]`, found nothing";
-            Err(Finding::new(text, Place::of(text, text.len()), what))
-        }
-    }
-}
 
 /// Reads a whole file. A bad entry is a problem of that entry only; the others can run.
 ///
@@ -64,8 +23,15 @@ pub fn read(text: &str, vocabulary: &'static Vocabulary) -> Result<Snapshot, Fin
     let array = parse(text)?;
     let body = text.strip_prefix(BOM).unwrap_or(text);
     let mentions = array.elements.iter().map(|element| mention(element, vocabulary)).collect();
-    let mut snapshot =
-        Snapshot { text: text.into(), entries: vec![], problems: vec![], warnings: vec![], mentions };
+    let credentials = locate::credentials(body, &array, vocabulary);
+    let mut snapshot = Snapshot {
+        text: text.into(),
+        entries: vec![],
+        problems: vec![],
+        warnings: vec![],
+        mentions,
+        credentials,
+    };
     for element in &array.elements {
         let mut reader = Reader::new(body, vocabulary);
         let entry = reader.entry(element);
@@ -79,6 +45,12 @@ pub fn read(text: &str, vocabulary: &'static Vocabulary) -> Result<Snapshot, Fin
         } else {
             reader.problems.sort_by_key(|problem| problem.place);
             snapshot.problems.append(&mut reader.problems);
+        }
+    }
+    if !snapshot.credentials.is_empty() {
+        let hidden = locate::hidden(body, &snapshot.credentials);
+        for finding in snapshot.problems.iter_mut().chain(&mut snapshot.warnings) {
+            *finding = Finding::new(&hidden, finding.place, finding.text.as_str());
         }
     }
     let ids: Vec<EntryId> = array.elements.iter().filter_map(Value::as_object).filter_map(identify).collect();
@@ -100,43 +72,15 @@ fn mention(element: &Value, vocabulary: &Vocabulary) -> Mention {
     Mention { id, folder, disabled: once(ENABLED.name) && enabled.is_some_and(|enabled| !enabled.value) }
 }
 
-/// Makes a finding from an error of the parser. The parser names what it found, the finding names what was
-/// expected.
-fn broken(text: &str, error: &ParseError) -> Finding {
-    use ParseErrorKind::*;
-    let what = match error.kind() {
-        ExpectedComma => "expected a comma between two values".to_owned(),
-        ExpectedColonAfterObjectKey => "expected a colon after the key".into(),
-        ExpectedStringObjectProperty | UnexpectedTokenInObject => {
-            "expected a key in double quotes, or `}`".into()
-        }
-        ExpectedObjectValue
-        | UnexpectedCloseBrace
-        | UnexpectedCloseBracket
-        | UnexpectedColon
-        | UnexpectedComma
-        | UnexpectedToken
-        | UnexpectedWord => "expected a value".into(),
-        SingleQuotedStringsNotAllowed => "expected double quotes".into(),
-        MultipleRootJsonValues => "expected the end of the file after the array".into(),
-        UnterminatedArray => "expected a `]` that closes this array".into(),
-        UnterminatedObject => "expected a `}` that closes this object".into(),
-        UnterminatedCommentBlock => "expected a `*/` that closes this comment".into(),
-        other => {
-            let text = other.to_string();
-            let mut chars = text.chars();
-            chars.next().map(|first| first.to_lowercase().to_string() + chars.as_str()).unwrap_or_default()
-        }
-    };
-    Finding::new(text, Place::of(text, error.range().start), what)
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::{base::time, state::vocabulary::SAMPLE};
+    use crate::{
+        base::time,
+        state::{finding::Place, vocabulary::SAMPLE},
+    };
 
     fn findings(text: &str) -> String {
         match read(text, &SAMPLE) {

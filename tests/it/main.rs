@@ -49,6 +49,7 @@ mod served;
 mod settings;
 mod shifts;
 mod soak;
+mod specs;
 mod state;
 mod statuses;
 mod stop;
