@@ -194,7 +194,7 @@ impl Controller {
     pub(super) fn written(
         &mut self,
         results: Vec<Finished>,
-        applied: Result<Applied, Fault>,
+        applied: Result<Box<Applied>, Fault>,
     ) -> Result<(), Fault> {
         let applied = match applied {
             Ok(applied) => applied,
@@ -219,7 +219,7 @@ impl Controller {
             self.turns.ended(&finished.edit.entry, stamp, self.clock.now());
         }
         self.last_write = Some(Instant::now());
-        self.file.written(applied);
+        self.file.written(*applied);
         failed
     }
 

@@ -30,7 +30,7 @@ pub struct Finished {
 /// What the saver has done.
 pub enum Done {
     /// A write has ended. Without a fault, the outcomes are those of the results, in their order.
-    Written(Vec<Finished>, Result<Applied, Fault>),
+    Written(Vec<Finished>, Result<Box<Applied>, Fault>),
     /// Late saves were looked for; the next write can begin.
     LookedBack,
 }
@@ -50,7 +50,7 @@ pub struct Saver {
 }
 
 enum Step {
-    Write(Result<Applied, Fault>),
+    Write(Result<Box<Applied>, Fault>),
     LookBack,
 }
 
@@ -138,7 +138,11 @@ impl Saver {
 }
 
 /// Writes results: first into the journal, then into the state file. In between, removes the checkpoints.
-async fn write(state: &Arc<StateFile>, edits: Vec<Edit>, folders: Vec<PathBuf>) -> Result<Applied, Fault> {
+async fn write(
+    state: &Arc<StateFile>,
+    edits: Vec<Edit>,
+    folders: Vec<PathBuf>,
+) -> Result<Box<Applied>, Fault> {
     let edits = Arc::new(edits);
     // A checkpoint is needed until the journal has the result: a crash before that would lose the run.
     let wish = Arc::clone(&edits);
@@ -154,7 +158,7 @@ async fn write(state: &Arc<StateFile>, edits: Vec<Edit>, folders: Vec<PathBuf>) 
         // The state file has the results now.
         drop_checkpoints(&folders).await;
     }
-    Ok(applied)
+    Ok(Box::new(applied))
 }
 
 /// Removes the checkpoints of runs whose results are saved. Logs a warning if that fails.

@@ -1,4 +1,8 @@
 //! Tests of the saver, by itself and in the loop.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests act as the user, and a write may wait on its own thread"
+)]
 
 use std::{
     fs, io,
