@@ -14,16 +14,8 @@ const LINKS: usize = 40;
 const LAST: &str = "home";
 /// Files and folders that older versions stored beside the link. The first two contain records and must not
 /// be lost.
-const MOVED: [&str; 8] = [
-    LISTS,
-    DEAD_LETTER,
-    "format",
-    "lists.before-0.2",
-    "dead-letter.before-0.2",
-    "late-errors.json",
-    "history",
-    "journal.json",
-];
+const MOVED: [&str; 7] =
+    [LISTS, DEAD_LETTER, "format", "lists.before-0.2", "late-errors.json", "history", "journal.json"];
 
 /// Returns the folder of importer's own files. `folder` is the one that the user names. Its state file may be
 /// a link, be reached over links, or be missing.

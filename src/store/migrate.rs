@@ -20,9 +20,10 @@ use super::{
 };
 use crate::base::{fault::Fault, identity::DeliveryId};
 
-/// The folders of version 0.1, beside the new ones, as the migration renames them.
+/// The folder of version 0.1, beside the new one, as the migration renames it.
 const LISTS_BEFORE: &str = "lists.before-0.2";
-const LETTERS_BEFORE: &str = "dead-letter.before-0.2";
+/// The folder of its dead letters, within that of the new ones: only that folder contains personal data.
+const LETTERS_BEFORE: &str = "before-0.2";
 /// Mark in the old folder of a list whose deliveries have all taken over its files.
 const MARK: &str = "taken-over";
 
@@ -121,7 +122,7 @@ fn rename(ours: &Path, letters: &Path, step: Step) -> io::Result<bool> {
         step()?;
         if lists.exists() { fs::rename(&lists, &old_lists)? } else { fs::create_dir_all(&old_lists)? }
     }
-    let kept = ours.join(LETTERS_BEFORE);
+    let kept = letters.join(LETTERS_BEFORE);
     for path in old {
         step()?;
         fs::create_dir_all(&kept)?;
@@ -215,7 +216,8 @@ fn take_checkpoint(old: &Path, entry: &FormerEntry, new: &Path) -> io::Result<bo
 /// Copies the dead letters of the delivery's entries, under their current names. Those of entries that no longer exist
 /// go to each of its entries. Lines that can't be understood are copied as they are.
 fn take_letters(former: &Former) -> io::Result<bool> {
-    let path = former.ours.join(LETTERS_BEFORE).join(format!("{}.ndjson", former.list));
+    let letters = former.dead_letter.with_file_name(LETTERS_BEFORE);
+    let path = letters.join(format!("{}.ndjson", former.list));
     let Some(bytes) = files::read(&path)? else { return Ok(false) };
     let mut text = Vec::with_capacity(bytes.len());
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {

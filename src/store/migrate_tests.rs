@@ -107,9 +107,8 @@ async fn every_delivery_takes_over_its_files_and_the_old_ones_stay() {
     let after = tree(folder.path());
     for (path, bytes) in before {
         let path = path.display().to_string();
-        let old = path
-            .replace("/lists/", "/lists.before-0.2/")
-            .replace("dead-letter/", ".importer/dead-letter.before-0.2/");
+        let old =
+            path.replace("/lists/", "/lists.before-0.2/").replace("dead-letter/", "dead-letter/before-0.2/");
         assert_eq!(after.get(Path::new(&old)), Some(&bytes), "{old}");
         assert!(!after.contains_key(Path::new(&path)), "{path}");
     }

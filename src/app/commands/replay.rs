@@ -85,6 +85,7 @@ pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
 /// Returns the dead-letter files of deliveries that no entry has.
 fn strangers(lists: &Lists) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = files::in_folder(&lists.folders.dead_letters())?;
+    files.retain(|file| file.is_file());
     for entry in &lists.entries {
         match lists.pipeline(entry) {
             Ok(pipeline) => files.retain(|file| *file != lists.folders.dead_letter(&pipeline.delivery)),
