@@ -5,9 +5,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 IMAGE=importer
 STATE=/opt/ometria/state
-SETTINGS=(MAILCHIMP_APIKEY OMETRIA_APIKEY MAILCHIMP_URL OMETRIA_URL MAILCHIMP_CONNECTIONS OMETRIA_RATE RUST_LOG
-  WHEN_I_WORK_KEY WHEN_I_WORK_EMAIL WHEN_I_WORK_PASSWORD WHEN_I_WORK_TOKEN WHEN_I_WORK_URL WHEN_I_WORK_LOGIN_URL
-  HTTP_SINK_HOSTS HTTP_SINK_TOKEN HTTP_SINK_USER HTTP_SINK_PASSWORD)
 
 usage() {
   cat <<'TEXT'
@@ -15,7 +12,7 @@ Usage: ./run.sh COMMAND
 
   demo      show a whole import; needs no account; ./run.sh demo shifts shows another one
   go        import the lists of state/state.json; options go to the program: ./run.sh go --once
-  check, preview, replay, release, verify, why, schema, state, sandbox
+  check, preview, replay, release, verify, why, settings, schema, state, sandbox
             run the program's command of that name: ./run.sh verify 1a2d7ebf82
   build     build the program
   test      check the format, lint, run all tests
@@ -84,18 +81,28 @@ docker_run() {
 }
 
 docker_command() {
-  local argument command="$1"
+  local argument name path command="$1"
   shift
   local options=(--user "${SUDO_UID:-$(id -u)}:${SUDO_GID:-$(id -g)}" --volume "$PWD/state:$STATE")
   for argument in "$@"; do
     case "$argument" in --state | --state=*) fail "in Docker the state folder is always ./state; leave --state out" ;; esac
   done
   load_env_file
-  # Only the names are passed: a value in the arguments would be visible in the process list.
-  for name in "${SETTINGS[@]}"; do
-    if [ -n "${!name:-}" ]; then options+=(--env "$name"); fi
-  done
   docker_build
+  # The program knows which variables its adapters and the state file ask for. Only the names are passed: a value in
+  # the arguments would be visible in the process list.
+  while IFS= read -r name; do
+    [[ "$name" =~ ^[A-Z][A-Z0-9_]*$ ]] || continue
+    [ -n "${!name:-}" ] || continue
+    options+=(--env "$name")
+    # The container sees a file or a folder of secrets under the same path, and can't change it.
+    if [[ "$name" == *_FILE || "$name" == IMPORTER_SECRETS ]]; then
+      path="${!name}"
+      case "$path" in /*) ;; *) path="$PWD/$path" && export "$name=$path" ;; esac
+      [ -e "$path" ] || fail "$name names $path, which does not exist"
+      options+=(--volume "$path:$path:ro")
+    fi
+  done < <(docker run --rm "${options[@]}" "$IMAGE" settings --names)
   docker_run "${options[@]}" "$IMAGE" "$command" "$@"
 }
 
@@ -145,7 +152,7 @@ case "$command" in
   '') usage; exit 2 ;;
   help | -h | --help) usage; exit 0 ;;
   version) sed -n 's/^version = "\(.*\)"/importer \1/p' Cargo.toml; exit 0 ;;
-  build | test | soak | go | demo | check | preview | replay | release | verify | why | schema | state | sandbox) ;;
+  build | test | soak | go | demo | check | preview | replay | release | verify | why | settings | schema | state | sandbox) ;;
   *) usage >&2; fail "there is no command '$command'" ;;
 esac
 
@@ -156,7 +163,7 @@ case "$where-$command" in
   docker-test) docker build --target test --tag "$IMAGE-test" . && docker_run "$IMAGE-test" ;;
   docker-demo) docker_build && docker_run "$IMAGE" demo "$@" ;;
   docker-sandbox) docker_build && docker_run --network host "$IMAGE" sandbox "$@" ;;
-  docker-go | docker-check | docker-preview | docker-replay | docker-release | docker-verify | docker-why | docker-schema | docker-state) docker_command "$command" "$@" ;;
+  docker-go | docker-check | docker-preview | docker-replay | docker-release | docker-verify | docker-why | docker-settings | docker-schema | docker-state) docker_command "$command" "$@" ;;
   cargo-build) cargo_build ;;
   cargo-test) cargo_test ;;
   cargo-soak) cargo_soak "$@" ;;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser};
 
 /// Exit codes. The text of `--help` lists them too.
 pub mod exit {
@@ -24,26 +24,8 @@ pub mod exit {
     pub const INTERRUPTED: u8 = 130;
 }
 
-const AFTER_HELP: &str = "\
-Environment variables:
-  MAILCHIMP_APIKEY       API key of the Mailchimp account; its suffix names the data center (…-us21)
-  OMETRIA_APIKEY         API key of the Ometria account
-  MAILCHIMP_URL          base URL [default: https://<data center>.api.mailchimp.com/3.0]
-  OMETRIA_URL            base URL [default: https://api.ometria.com/v2]
-  MAILCHIMP_CONNECTIONS  simultaneous requests to Mailchimp, over all lists, at most 10 [default: 8]
-  OMETRIA_RATE           requests per second to Ometria, 0 for no limit [default: 8]
-  WHEN_I_WORK_KEY        developer key of When I Work
-  WHEN_I_WORK_EMAIL      email address of a user of the account
-  WHEN_I_WORK_PASSWORD   password of that user
-  WHEN_I_WORK_TOKEN      access token, instead of these three
-  WHEN_I_WORK_URL        base URL [default: https://api.wheniwork.com/2]
-  WHEN_I_WORK_LOGIN_URL  base URL of the login [default: https://api.login.wheniwork.com]
-  HTTP_SINK_HOSTS        hosts to which the sink http may send credentials
-  HTTP_SINK_TOKEN        token of the sink http, if its `auth` is bearer or a header
-  HTTP_SINK_USER         user of the sink http, if its `auth` is basic
-  HTTP_SINK_PASSWORD     password of that user
-  RUST_LOG               error, warn, info or debug [default: info]
-
+/// The part of the help about exit codes.
+const EXIT_CODES: &str = "\
 Exit codes:
   0    everything due is delivered, or importer was stopped and all results are saved
   1    go --once: at least one entry failed; verify: records are missing, or the check was not possible;
@@ -59,9 +41,28 @@ Exit codes:
 
 To stop importer, press Ctrl-C, send SIGTERM or SIGHUP, or create controller.quit in the state folder.";
 
+/// Commands whose help describes the environment and the exit codes, as that of the program does.
+const THOROUGH: [&str; 4] = ["go", "verify", "preview", "replay"];
+
+/// Parses the command line. `variables` is the part of the help about the environment. Ends the process if the command
+/// line is unusable or asks for help.
+pub fn parse(variables: &str) -> Cli {
+    let matches = command(variables).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// Returns the command line with its help.
+pub fn command(variables: &str) -> clap::Command {
+    let help = format!("{variables}\n{EXIT_CODES}");
+    let command = Cli::command().after_long_help(help.clone());
+    THOROUGH.into_iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |command| command.after_long_help(help.clone()))
+    })
+}
+
 /// Syncs lists between services, such as Mailchimp and Ometria, as one editable file describes.
 #[derive(Debug, Parser)]
-#[command(version, after_long_help = AFTER_HELP, after_help = "Settings and exit codes: importer --help")]
+#[command(version, after_help = "Settings and exit codes: importer --help")]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -85,6 +86,8 @@ pub enum Command {
     Verify(Verify),
     /// Show when a record was last seen and sent, or why it was not
     Why(Why),
+    /// Show the environment variables that are read, and where each value comes from; shows no credential
+    Settings(Settings),
     /// Print the JSON Schema of the state file, for editors
     Schema,
     /// List the last versions of the state file, or go back to one
@@ -94,7 +97,7 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_long_help = AFTER_HELP, after_help = "Settings and exit codes: importer go --help")]
+#[command(after_help = "Settings and exit codes: importer go --help")]
 pub struct Go {
     /// The folder of state.json
     #[arg(long, value_name = "DIR", default_value = "state")]
@@ -155,7 +158,20 @@ pub struct Check {
 }
 
 #[derive(Debug, Args)]
-#[command(after_long_help = AFTER_HELP, after_help = "Settings and exit codes: importer verify --help")]
+pub struct Settings {
+    /// The folder of state.json
+    #[arg(long, value_name = "DIR", default_value = "state")]
+    pub state: PathBuf,
+    /// Print only the names of the variables, as run.sh needs them, also if the state file can't be read
+    #[arg(long, conflicts_with = "json")]
+    pub names: bool,
+    /// Print one JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Settings and exit codes: importer verify --help")]
 pub struct Verify {
     /// The `list_id` of one or more entries
     #[arg(value_name = "LIST")]
@@ -166,7 +182,7 @@ pub struct Verify {
 }
 
 #[derive(Debug, Args)]
-#[command(after_long_help = AFTER_HELP, after_help = "Shows personal data. Settings and exit codes: importer preview --help")]
+#[command(after_help = "Shows personal data. Settings and exit codes: importer preview --help")]
 pub struct Preview {
     /// The `list_id` of one or more entries
     #[arg(value_name = "LIST")]
@@ -184,7 +200,7 @@ pub struct Preview {
 }
 
 #[derive(Debug, Args)]
-#[command(after_long_help = AFTER_HELP, after_help = "Settings and exit codes: importer replay --help")]
+#[command(after_help = "Settings and exit codes: importer replay --help")]
 pub struct Replay {
     /// The `list_id` of one or more entries; all lists if absent
     #[arg(value_name = "LIST")]

@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use importer::{
-    app::{self, logger},
-    cli::{Cli, exit},
+    app::{self, logger, variables},
+    cli::{self, exit},
 };
 use tokio::runtime::Builder;
 
@@ -14,7 +13,7 @@ use tokio::runtime::Builder;
 const FILE_THREADS: usize = 64;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse(&variables::help());
     logger::start();
     let runtime = Builder::new_multi_thread().enable_all().max_blocking_threads(FILE_THREADS).build();
     let runtime = match runtime {

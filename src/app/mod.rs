@@ -7,6 +7,7 @@ pub mod logger;
 mod references;
 mod signals;
 mod strict;
+pub mod variables;
 pub mod wiring;
 
 use crate::{
@@ -31,6 +32,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Release(options) => commands::release::run(&options).await,
         Command::Verify(options) => commands::verify::run(&options).await,
         Command::Why(options) => commands::why::run(&options).await,
+        Command::Settings(options) => commands::settings::run(&options),
         Command::Schema => commands::state::schema(),
         Command::State(options) => commands::state::versions(&options),
         Command::Sandbox(options) => commands::sandbox::run(options).await,

@@ -1,5 +1,5 @@
-//! Looks up what the settings of an entry refer to, and refuses what they must not read. A person who may edit
-//! the state file must gain no more by it than lists: no variable that is not meant for it, and no credential for another
+//! Looks up what the settings of an entry refer to, and refuses what they must not read. People who may edit the
+//! state file must gain no more by it than lists: no variable that is not meant for it, and no credential for another
 //! service.
 
 use std::{
@@ -11,10 +11,11 @@ use serde_json::Value;
 
 use crate::{
     base::{
+        account::of_account,
         adapter::Chosen,
         reference::{Failure, Lookup, Place, Reference, resolve},
         secret::Secret,
-        spec::{Catalog, Secrecy, Spec, Variable, of_account},
+        spec::{Catalog, Secrecy, Spec, Variable},
     },
     mapping,
     net::{

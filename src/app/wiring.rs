@@ -9,7 +9,8 @@ use std::{
 use super::references::{Found, look_up};
 use crate::{
     base::{
-        adapter::{Chosen, is_account},
+        account::is_account,
+        adapter::Chosen,
         clock::{Clock, SystemClock},
         identity::DeliveryId,
         spec::{ACCOUNT, Catalog, Makes},

@@ -6,26 +6,11 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{secret::Secret, time};
-
-/// Prefixes of keys that are the user's own notes.
-pub const NOTES: [&str; 2] = ["x-", "_"];
-
-/// Upper bound of the name of an account, in characters.
-const ACCOUNT: usize = 32;
-
-/// Pattern of the name of an account, for the JSON Schema; see [`is_account`].
-pub const ACCOUNT_PATTERN: &str = "^(?!.*file$)[a-z][a-z0-9_]{0,31}$";
-
-/// Returns whether a text is the name of an account: a letter, then letters, digits and `_`, all lower case. It does
-/// not end in `file`, because its variables would be taken for those that name a file.
-pub fn is_account(name: &str) -> bool {
-    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
-    name.len() <= ACCOUNT
-        && name.bytes().all(plain)
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && !name.ends_with("file")
-}
+use super::{
+    secret::Secret,
+    spec::{Setting, is_note},
+    time,
+};
 
 /// The type that an entry chose, and its settings.
 #[derive(Debug, Clone)]
@@ -46,7 +31,7 @@ impl Chosen {
         match said {
             Value::Object(said) => {
                 let mut settings = said.clone();
-                settings.retain(|name, _| !NOTES.iter().any(|note| name.starts_with(note)));
+                settings.retain(|name, _| !is_note(name));
                 let kind = settings.remove("type");
                 Chosen::new(kind.as_ref().and_then(Value::as_str).unwrap_or(default), settings)
             }
@@ -68,13 +53,19 @@ impl Chosen {
         serde_json::from_value(value).map(Some).map_err(|error| format!("`{name}`: {error}"))
     }
 
-    /// Reads the settings of the adapter.
+    /// Reads the settings of the adapter. An absent setting has the default of its declaration.
     ///
     /// # Errors
     ///
     /// A setting is unknown, missing or of the wrong type. The message names the type and the setting.
-    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, String> {
-        let settings = Value::Object(self.settings.clone());
+    pub fn settings<T: DeserializeOwned>(&self, known: &[Setting]) -> Result<T, String> {
+        let mut settings = self.settings.clone();
+        for (name, default) in
+            known.iter().filter_map(|setting| Some((setting.name, setting.default_value()?)))
+        {
+            settings.entry(name).or_insert(default);
+        }
+        let settings = Value::Object(settings);
         serde_path_to_error::deserialize(settings).map_err(|error| {
             let (path, why) = (error.path().to_string(), error.inner().to_string());
             match path.as_str() {
@@ -120,19 +111,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::base::spec::Kind;
 
     #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields, default)]
+    #[serde(deny_unknown_fields)]
     struct Settings {
         days: u16,
-        pause: Span,
+        pause: Option<Span>,
     }
 
-    impl Default for Settings {
-        fn default() -> Self {
-            Settings { days: 1, pause: Span(TimeDelta::seconds(1)) }
-        }
-    }
+    const SETTINGS: [Setting; 1] =
+        [Setting::new("days", Kind::Whole { least: 0, most: None }, "").default("1")];
 
     #[test]
     fn a_bare_type_has_default_settings_and_notes_are_ignored() {
@@ -142,35 +131,14 @@ mod tests {
             (json!({"type": "other", "days": 3, "x-why": "so", "_": 1}), "other", 3),
         ] {
             let chosen = Chosen::of(&said, "usual");
-            assert_eq!((chosen.kind.as_str(), chosen.settings::<Settings>().unwrap().days), (kind, days));
-        }
-    }
-
-    #[test]
-    fn an_account_has_a_plain_name_that_is_a_suffix_of_variables() {
-        for (name, valid) in [
-            ("acme", true),
-            ("a", true),
-            ("acme_2", true),
-            (&"a".repeat(32)[..], true),
-            (&"a".repeat(33), false),
-            ("", false),
-            ("2acme", false),
-            ("_acme", false),
-            ("Acme", false),
-            ("acme-eu", false),
-            ("acmé", false),
-            ("file", false),
-            ("my_file", false),
-            ("file_a", true),
-        ] {
-            assert_eq!(is_account(name), valid, "{name}");
+            let Settings { days: found, pause } = chosen.settings(&SETTINGS).unwrap();
+            assert_eq!((chosen.kind.as_str(), found, pause), (kind, days, None));
         }
     }
 
     #[test]
     fn an_error_names_the_type_and_the_setting() {
-        let told = |said: Value| Chosen::of(&said, "usual").settings::<Settings>().unwrap_err();
+        let told = |said: Value| Chosen::of(&said, "usual").settings::<Settings>(&SETTINGS).unwrap_err();
         assert_eq!(
             told(json!({"type": "a", "days": "x"})),
             "a: `days`: invalid type: string \"x\", expected u16"

@@ -91,8 +91,9 @@ pub struct Names {
     pub former: Box<RawValue>,
 }
 
-/// Pattern of a name without spaces, such as an id.
-pub const NAME: &str = "^[^\\s\\p{Cc}]+$";
+/// Pattern of a name without spaces, such as an id. Control characters are listed, since not every validator knows
+/// their class.
+pub const NAME: &str = "^[^\\s\\x00-\\x1f\\x7f-\\x9f]+$";
 
 /// Returns whether a text is a name as in [`NAME`].
 pub fn is_name(text: &str) -> bool {

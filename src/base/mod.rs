@@ -1,6 +1,7 @@
 //! Types that every layer shares: record, window, fault, clock, and settings that both the state file and the
 //! adapters know. No I/O.
 
+pub mod account;
 pub mod adapter;
 pub mod backoff;
 pub mod clock;

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::adapter::{ACCOUNT_PATTERN, NOTES, is_account};
+use super::account::{ACCOUNT_PATTERN, is_account, of_account};
 
 /// Declaration of one adapter.
 pub struct Spec {
@@ -97,8 +97,9 @@ impl Setting {
         Setting { secrecy: Secrecy::Credential(variable), ..self }
     }
 
-    fn has_default(&self, value: &Value) -> bool {
-        self.default.is_some_and(|default| serde_json::from_str(default).ok().as_ref() == Some(value))
+    /// Returns the default as a JSON value; `None` if there is none.
+    pub fn default_value(&self) -> Option<Value> {
+        self.default.and_then(|default| serde_json::from_str(default).ok())
     }
 }
 
@@ -224,14 +225,6 @@ impl Variable {
     }
 }
 
-/// Returns the name of a variable of an account: with the account as suffix, in upper case.
-pub fn of_account(variable: &str, account: Option<&str>) -> String {
-    match account {
-        Some(account) => format!("{variable}_{}", account.to_uppercase()),
-        None => variable.to_owned(),
-    }
-}
-
 /// Name of the setting that chooses an account.
 pub const ACCOUNT: &str = "account";
 
@@ -274,7 +267,7 @@ impl Catalog {
     pub fn is_idle(&self, kind: &Value, name: &str, value: &Value) -> bool {
         let spec = kind.as_str().and_then(|kind| self.spec(kind));
         let setting = self.settings(spec).find(|setting| setting.name == name);
-        setting.is_some_and(|setting| setting.pace || setting.has_default(value))
+        setting.is_some_and(|setting| setting.pace || setting.default_value().as_ref() == Some(value))
     }
 
     /// Returns the default type as the JSON value of a state file.
@@ -295,6 +288,9 @@ pub fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<
     let distance = |known: &&str| strsim::damerau_levenshtein(known, &name.to_lowercase());
     known.min_by_key(distance).filter(|known| distance(known) <= 1 + known.len() / 4)
 }
+
+/// Prefixes of keys that are the user's own notes.
+pub const NOTES: [&str; 2] = ["x-", "_"];
 
 /// Returns whether the name of a setting is a note of the user.
 pub fn is_note(name: &str) -> bool {

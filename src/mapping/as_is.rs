@@ -19,7 +19,7 @@ impl AsIs {
     ///
     /// The entry gives the mapping a setting; it has none.
     pub fn open(chosen: &Chosen) -> Result<Self, String> {
-        let NoSettings {} = chosen.settings()?;
+        let NoSettings {} = chosen.settings(SPEC.settings)?;
         Ok(AsIs)
     }
 }

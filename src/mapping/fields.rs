@@ -98,7 +98,7 @@ impl Fields {
     ///
     /// No field is declared, or a declaration is invalid. The message names the field.
     pub fn open(chosen: &Chosen) -> Result<Self, String> {
-        let Settings { fields } = chosen.settings()?;
+        let Settings { fields } = chosen.settings(SPEC.settings)?;
         if fields.is_empty() {
             return Err("fields: `fields` is empty; declare at least one field".into());
         }

@@ -42,7 +42,7 @@ impl Jq {
     /// The settings do not contain exactly one of `expression` and `file`, the file can't be read, or the
     /// expression is invalid.
     pub fn open(chosen: &Chosen, wanted: &MappingContext) -> Result<Self, String> {
-        let code = match chosen.settings()? {
+        let code = match chosen.settings(super::JQ.settings)? {
             Settings { expression: Some(expression), file: None } => expression,
             Settings { expression: None, file: Some(file) } => {
                 let path = wanted.folder.join(file);

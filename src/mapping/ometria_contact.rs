@@ -52,7 +52,7 @@ impl OmetriaContact {
     ///
     /// The mapping has a setting; it takes none, as those of the contacts belong into the entry.
     pub fn open(chosen: &Chosen, wanted: &MappingContext) -> Result<Self, String> {
-        let NoSettings {} = chosen.settings()?;
+        let NoSettings {} = chosen.settings(SPEC.settings)?;
         Ok(OmetriaContact::new(wanted.list_id, ContactSettings::read(wanted.policy, wanted.declared)))
     }
 

@@ -235,6 +235,7 @@ pub fn is_loopback(url: &Url) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test writes its files")]
 mod tests {
     use std::fs;
 

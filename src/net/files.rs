@@ -81,6 +81,7 @@ pub fn read_below(folder: &Path, name: &str) -> Result<String, String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test writes its files")]
 mod tests {
     use std::{fs, os::unix::fs::symlink};
 

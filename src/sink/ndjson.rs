@@ -52,19 +52,13 @@ pub const SPEC: Spec = Spec {
 
 /// Settings of an entry.
 #[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 struct Settings {
     /// Path of the file, relative to the folder of the state file. `None`: `out/<list_id>.ndjson`.
     path: Option<PathBuf>,
     /// Upper bound of the file, in million bytes. Before a batch would exceed it, the file is renamed and a
     /// new one begun. No file is ever deleted.
     rotate_mb: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings { path: None, rotate_mb: 100 }
-    }
 }
 
 /// A file of lines, with rotation.
@@ -78,7 +72,7 @@ pub struct Ndjson {
 
 impl Ndjson {
     pub fn open(chosen: &Chosen, wanted: &SinkContext) -> Result<Self, Unopened> {
-        let Settings { path, rotate_mb } = chosen.settings()?;
+        let Settings { path, rotate_mb } = chosen.settings(SPEC.settings)?;
         let path = path.unwrap_or_else(|| Path::new("out").join(format!("{}.ndjson", named(wanted.list_id))));
         if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
             return Err(format!("ndjson: `path` {} does not name a file", path.display()).into());

@@ -104,7 +104,7 @@ pub struct Ometria {
 
 impl Ometria {
     pub fn open(chosen: &Chosen, wanted: SinkContext, accounts: &AccountClients) -> Result<Self, Unopened> {
-        let NoSettings {} = chosen.settings()?;
+        let NoSettings {} = chosen.settings(SPEC.settings)?;
         Ok(Ometria::new(accounts.client(SPEC.kind, account)?.open(wanted.caller), wanted.list_id))
     }
 

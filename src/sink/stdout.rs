@@ -30,7 +30,7 @@ pub struct Stdout;
 
 impl Stdout {
     pub fn open(chosen: &Chosen) -> Result<Self, Unopened> {
-        let NoSettings {} = chosen.settings()?;
+        let NoSettings {} = chosen.settings(SPEC.settings)?;
         Ok(Stdout)
     }
 }

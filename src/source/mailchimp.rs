@@ -114,7 +114,7 @@ fn data_center(key: &str) -> Option<&str> {
 
 impl Mailchimp {
     pub fn open(chosen: &Chosen, wanted: SourceContext, accounts: &AccountClients) -> Result<Self, Unopened> {
-        let NoSettings {} = chosen.settings()?;
+        let NoSettings {} = chosen.settings(SPEC.settings)?;
         let SourceContext { list_id, fields, caller } = wanted;
         Ok(Mailchimp::new(accounts.client(SPEC.kind, account)?.open(caller), list_id, fields))
     }

@@ -56,7 +56,7 @@ const DAYS: Kind = Kind::Whole { least: 0, most: Some(MOST_DAYS as u64) };
 
 /// Settings of an entry.
 #[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 struct Settings {
     /// Number of days after today.
     days_ahead: u16,
@@ -68,13 +68,6 @@ struct Settings {
     unpublished: bool,
     /// Whether to read the open shifts of all schedules. Requires the permissions of a manager.
     open_shifts: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let time_zone = "UTC".into();
-        Settings { days_ahead: 1, days_prior: 0, time_zone, unpublished: false, open_shifts: false }
-    }
 }
 
 /// `list_id` of an entry that reads all locations.
@@ -97,7 +90,7 @@ pub struct WhenIWork {
 
 impl WhenIWork {
     pub fn open(chosen: &Chosen, wanted: SourceContext, accounts: &AccountClients) -> Result<Self, Unopened> {
-        let settings: Settings = chosen.settings()?;
+        let settings: Settings = chosen.settings(SPEC.settings)?;
         let number = wanted.list_id.parse().ok().filter(|number: &u64| *number > 0);
         let location = number.filter(|number| number.to_string() == wanted.list_id);
         if location.is_none() && wanted.list_id != ALL {

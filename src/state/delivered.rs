@@ -10,7 +10,7 @@ use super::{
     },
     vocabulary::Vocabulary,
 };
-use crate::base::{adapter::NOTES, spec::Catalog};
+use crate::base::spec::{Catalog, is_note};
 
 /// Fields that change how an entry runs, but not which payloads a complete run produces.
 pub const PACE: [&str; 9] = [
@@ -63,9 +63,7 @@ fn adapter(said: &Value, catalog: &Catalog) -> Value {
     let mut object = object.clone();
     // Notes exist only at this level: in nested objects, a name that begins like a note may be a field of the
     // payload.
-    object.retain(|name, value| {
-        !NOTES.iter().any(|note| name.starts_with(note)) && !catalog.is_idle(&kind, name, value)
-    });
+    object.retain(|name, value| !is_note(name) && !catalog.is_idle(&kind, name, value));
     if object.len() == 1 && object.contains_key("type") { kind } else { Value::Object(object) }
 }
 

@@ -79,6 +79,12 @@ impl<'a> Lines<'a> {
         Place { line, column: self.chars_before(offset) - self.chars_before(start) + 1 }
     }
 
+    /// Returns the byte offset of a place; the end of the text if it has no such place.
+    pub fn offset_of(&self, place: Place) -> usize {
+        let start = self.starts.get(place.line - 1).copied().unwrap_or(self.text.len());
+        self.offset(self.chars_before(start) + place.column - 1)
+    }
+
     /// Makes a finding.
     pub fn finding(&self, place: Place, what: impl Into<String>) -> Finding {
         let from = place.column.saturating_sub(NEAR + 1);

@@ -1,5 +1,7 @@
 //! The JSON Schema of the state file.
 
+mod adapters;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -21,6 +23,7 @@ pub fn json_schema(vocabulary: &Vocabulary) -> Value {
         "title": "The state file of importer",
         "description": "One entry for each list. Comments and trailing commas are allowed.",
         "type": "array",
+        "$defs": adapters::definitions(vocabulary),
         "items": {
             "type": "object",
             "required": [LIST_ID.name],
@@ -39,8 +42,7 @@ impl Field {
             Kind::Word(words) => json!({"enum": words}),
             Kind::Whole { least, .. } => json!({"type": "integer", "minimum": least}),
             Kind::Number => json!({"type": ["number", "null"]}),
-            Kind::Adapter => json!({"anyOf": [{"type": "string", "pattern": NAME},
-                {"type": "object", "required": ["type"], "properties": {"type": {"type": "string", "pattern": NAME}}}]}),
+            Kind::Adapter => vocabulary.catalog(self.name).map(adapters::adapter).unwrap_or_default(),
             Kind::Span => span_schema(),
             Kind::SpanOfADay => json!({"type": "string", "pattern": time::SPAN_OF_A_DAY}),
             Kind::Unchanged => {

@@ -19,6 +19,7 @@ mod journal_tests;
 pub mod json_schema;
 pub mod layout;
 mod linger;
+mod locate;
 pub mod lock;
 pub mod model;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub mod read;
 mod reader;
 mod recover;
 pub mod schema;
+pub mod syntax;
 pub mod vocabulary;
 
 pub use document::{Edit, RunStamp};

@@ -1,6 +1,6 @@
 //! The content of the state file: its entries, problems and warnings. Pure.
 
-use std::{cell::LazyCell, collections::HashMap};
+use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,8 @@ use serde_json::Map;
 use super::{
     finding::{BOM, Finding, Lines, Place},
     identity::{BaseVersion, EntryId},
+    locate,
+    syntax::parse,
 };
 use crate::base::{
     consent::Policy,
@@ -29,6 +31,8 @@ pub struct Snapshot {
     pub warnings: Vec<Finding>,
     /// Every element of the file, including those with a problem.
     pub mentions: Mentions,
+    /// Credentials that stand in the file, as it spells them. No output may contain them.
+    pub credentials: Vec<String>,
 }
 
 /// Every element of the file, by list.
@@ -123,15 +127,32 @@ pub struct Unfit {
 impl Snapshot {
     /// Removes the entries for which `fit` returns an error, and adds that error to the problems.
     pub fn examine(&mut self, fit: impl Fn(&Entry) -> Result<(), Unfit>) {
-        let lines = LazyCell::new(|| Lines::of(self.text.strip_prefix(BOM).unwrap_or(&self.text)));
-        let problems = &mut self.problems;
+        let mut unfit = vec![];
         self.entries.retain(|entry| match fit(entry) {
             Ok(()) => true,
-            Err(Unfit { place, text: what, .. }) => {
-                problems.push(lines.finding(place, what));
+            Err(reason) => {
+                unfit.push(reason);
                 false
             }
         });
+        if unfit.is_empty() {
+            return;
+        }
+        let body = self.text.strip_prefix(BOM).unwrap_or(&self.text);
+        let hidden = locate::hidden(body, &self.credentials);
+        let (lines, shown, array) = (Lines::of(body), Lines::of(&hidden), parse(body).ok());
+        let problems = unfit.into_iter().map(|Unfit { place, text, .. }| {
+            let place = array.as_ref().map_or(place, |array| locate::setting(&lines, array, place, &text));
+            shown.finding(place, text)
+        });
+        let problems: Vec<Finding> = problems.collect();
+        self.problems.extend(problems);
+    }
+
+    /// Makes a finding. Its excerpt of the file shows no credential.
+    pub fn finding(&self, place: Place, text: impl Into<String>) -> Finding {
+        let body = self.text.strip_prefix(BOM).unwrap_or(&self.text);
+        Finding::new(&locate::hidden(body, &self.credentials), place, text)
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
     finding::{Finding, Lines, Place},
     identity::{EntryId, identify, was},
     model::Entry,
+    syntax::kind,
     vocabulary::Vocabulary,
 };
 use crate::base::{consent::Policy, declared::is_name, time};
@@ -224,16 +225,4 @@ impl<'a> Reader<'a> {
 fn whole(digits: &str) -> Option<u64> {
     let ordinary = digits.bytes().all(|digit| digit.is_ascii_digit());
     ordinary.then(|| digits.parse().unwrap_or(u64::MAX))
-}
-
-/// Returns the type of a value, in words.
-pub fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::StringLit(_) => "a string",
-        Value::NumberLit(_) => "a number",
-        Value::BooleanLit(_) => "a boolean",
-        Value::Object(_) => "an object",
-        Value::Array(_) => "an array",
-        Value::NullKeyword(_) => "null",
-    }
 }

@@ -1,61 +1,19 @@
-//! Parses the text of the state file: its entries, and every problem with its place. Pure.
+//! Reads the text of the state file: its entries, and every problem with its place. Pure.
 
 use std::collections::HashMap;
 
-use jsonc_parser::{
-    CollectOptions, ParseOptions,
-    ast::{Array, Value},
-    common::Ranged,
-    errors::{ParseError, ParseErrorKind},
-    parse_to_ast,
-};
+use jsonc_parser::ast::Value;
 
+pub use super::syntax::parse;
 use super::{
     fields::{ENABLED, LIST_ID},
-    finding::{BOM, Finding, Lines, Place},
-    identity,
+    finding::{BOM, Finding, Lines},
+    identity, locate,
     model::{Entry, Mention, Snapshot},
-    reader::{Reader, kind},
+    reader::Reader,
     vocabulary::Vocabulary,
 };
 use crate::base::declared::is_name;
-
-/// Allows comments and trailing commas, and no other extension of JSON: other tools must be able to read the
-/// file.
-const OPTIONS: ParseOptions = ParseOptions {
-    allow_comments: true,
-    allow_trailing_commas: true,
-    allow_loose_object_property_names: false,
-    allow_missing_commas: false,
-    allow_single_quoted_strings: false,
-    allow_hexadecimal_numbers: false,
-    allow_unary_plus_numbers: false,
-    allow_bare_decimal_point_numbers: false,
-    allow_non_finite_numbers: false,
-    allow_extended_string_escapes: false,
-};
-
-/// Parses the text and returns its array. Ranges in the array start after a byte-order mark.
-///
-/// # Errors
-///
-/// The text is not valid JSON of this kind, or not an array.
-pub fn parse(text: &str) -> Result<Array<'_>, Finding> {
-    let text = text.strip_prefix(BOM).unwrap_or(text);
-    let root =
-        parse_to_ast(text, &CollectOptions::default(), &OPTIONS).map_err(|error| broken(text, &error))?;
-    match root.value {
-        Some(Value::Array(array)) => Ok(array),
-        Some(other) => {
-            let what = format!("expected an array of entries `[ … ]`, found {}", kind(&other));
-            Err(Finding::new(text, Place::of(text, other.start()), what))
-        }
-        None => {
-            let what = "expected an array of entries `[ … ]`, found nothing";
-            Err(Finding::new(text, Place::of(text, text.len()), what))
-        }
-    }
-}
 
 /// Reads a whole file. A bad entry is a problem of that entry only; the others can run.
 ///
@@ -66,7 +24,11 @@ pub fn read(text: &str, vocabulary: &'static Vocabulary) -> Result<Snapshot, Fin
     let array = parse(text)?;
     let body = text.strip_prefix(BOM).unwrap_or(text);
     let lines = Lines::of(body);
-    let mut snapshot = Snapshot { text: text.into(), ..Snapshot::default() };
+    let mut snapshot = Snapshot {
+        text: text.into(),
+        credentials: locate::credentials(body, &array, vocabulary),
+        ..Snapshot::default()
+    };
     // Equal entries have the same folder.
     let mut by_folder: HashMap<String, Vec<usize>> = HashMap::new();
     for element in &array.elements {
@@ -93,6 +55,13 @@ pub fn read(text: &str, vocabulary: &'static Vocabulary) -> Result<Snapshot, Fin
         } else {
             reader.problems.sort_by_key(|problem| problem.place);
             snapshot.problems.append(&mut reader.problems);
+        }
+    }
+    if !snapshot.credentials.is_empty() {
+        let hidden = locate::hidden(body, &snapshot.credentials);
+        let lines = Lines::of(&hidden);
+        for finding in snapshot.problems.iter_mut().chain(&mut snapshot.warnings) {
+            *finding = lines.finding(finding.place, finding.text.as_str());
         }
     }
     let mut counts: HashMap<&str, usize> = HashMap::new();
@@ -129,37 +98,6 @@ fn mention(element: &Value, entry: Option<&Entry>, vocabulary: &Vocabulary) -> O
     })
 }
 
-/// Makes a finding from an error of the parser. The parser names what it found, the finding names what was
-/// expected.
-fn broken(text: &str, error: &ParseError) -> Finding {
-    use ParseErrorKind::*;
-    let what = match error.kind() {
-        ExpectedComma => "expected a comma between two values".to_owned(),
-        ExpectedColonAfterObjectKey => "expected a colon after the key".into(),
-        ExpectedStringObjectProperty | UnexpectedTokenInObject => {
-            "expected a key in double quotes, or `}`".into()
-        }
-        ExpectedObjectValue
-        | UnexpectedCloseBrace
-        | UnexpectedCloseBracket
-        | UnexpectedColon
-        | UnexpectedComma
-        | UnexpectedToken
-        | UnexpectedWord => "expected a value".into(),
-        SingleQuotedStringsNotAllowed => "expected double quotes".into(),
-        MultipleRootJsonValues => "expected the end of the file after the array".into(),
-        UnterminatedArray => "expected a `]` that closes this array".into(),
-        UnterminatedObject => "expected a `}` that closes this object".into(),
-        UnterminatedCommentBlock => "expected a `*/` that closes this comment".into(),
-        other => {
-            let text = other.to_string();
-            let mut chars = text.chars();
-            chars.next().map(|first| first.to_lowercase().to_string() + chars.as_str()).unwrap_or_default()
-        }
-    };
-    Finding::new(text, Place::of(text, error.range().start), what)
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
@@ -167,7 +105,10 @@ mod tests {
     use super::*;
     use crate::{
         base::time,
-        state::{finding::steps, vocabulary::SAMPLE},
+        state::{
+            finding::{Place, steps},
+            vocabulary::SAMPLE,
+        },
     };
 
     fn findings(text: &str) -> String {

@@ -308,17 +308,8 @@ fn a_file_stays_small_enough_to_read_and_says_what_it_is() {
 }
 
 #[test]
-fn the_readme_lists_every_setting_and_exit_code_of_the_help() {
+fn the_readme_lists_every_exit_code() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let cli = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli.rs")).unwrap();
-    let mut found = 0;
-    for name in cli.split(|c: char| !c.is_ascii_uppercase() && c != '_').filter(|word| word.contains('_')) {
-        if ["MAILCHIMP_", "OMETRIA_", "WHEN_I_WORK_"].iter().any(|service| name.starts_with(service)) {
-            assert!(readme.contains(&format!("`{name}`")), "README.md does not name {name}");
-            found += 1;
-        }
-    }
-    assert!(found >= 12, "only {found} settings were found");
     for code in ["0", "1", "2", "3", "70", "75", "77", "130"] {
         assert!(readme.contains(&format!("| {code} |")), "README.md does not tell exit code {code}");
     }
@@ -405,7 +396,7 @@ fn a_third_party_would_be_found_wherever_a_file_of_the_engine_names_it() {
 }
 
 #[test]
-fn the_documents_list_every_type_with_its_settings() {
+fn the_documents_list_every_type() {
     let text = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
     let (readme, reference) = (text("README.md"), text("docs/adapters.md"));
     let catalogs = [source::CATALOG, mapping::CATALOG, sink::CATALOG];
@@ -413,21 +404,6 @@ fn the_documents_list_every_type_with_its_settings() {
         assert!(readme.contains(&format!("`{kind}`")), "README.md does not name {kind}");
         assert!(reference.contains(&format!("| `{kind}` |")), "docs/adapters.md has no row for {kind}");
     }
-    // Every field of a struct named Settings.
-    let mut found = 0;
-    for (name, text) in sources() {
-        let adapter = ["source/", "mapping/", "sink/"].iter().any(|floor| name.starts_with(floor));
-        let Some((_, rest)) = text.split_once("\nstruct Settings {\n").filter(|_| adapter) else { continue };
-        let fields = rest.split("\n}").next().unwrap().lines().filter(|line| !line.trim().starts_with("//"));
-        for setting in fields.filter_map(|line| line.trim().split_once(':')).map(|(setting, _)| setting) {
-            assert!(
-                reference.contains(&format!("`{setting}`")),
-                "docs/adapters.md does not tell {setting} of {name}"
-            );
-            found += 1;
-        }
-    }
-    assert!(found >= 10, "only {found} settings were found");
 }
 
 #[test]

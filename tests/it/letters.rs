@@ -6,7 +6,6 @@ use importer::{
     app::wiring::{Adapters, Keys},
     base::clock::SystemClock,
     net::transport::Web,
-    sink, source,
 };
 use serde_json::Value;
 
@@ -88,33 +87,6 @@ async fn a_list_on_hold_is_not_replayed_and_why_names_the_three_ways() {
     save(&loopback, r#"[{"list_id": "let1"}]"#);
     let (code, told, _) = finish(loopback.command(&["replay", "let1"])).await;
     assert!(code == 0 && told.contains("1 dead letter: 1 sent"), "{told}");
-}
-
-/// An adapter has its defaults in two places: in its settings, and in its declaration, from which the entry's
-/// name is made.
-#[test]
-fn the_defaults_of_adapters_are_those_that_the_name_of_an_entry_knows() {
-    let mut found = 0;
-    for (floor, spec) in [("source", source::CATALOG), ("sink", sink::CATALOG)]
-        .into_iter()
-        .flat_map(|(floor, catalog)| catalog.specs.iter().map(move |spec| (floor, spec)))
-        // `a_default_that_is_spelled_out_changes_no_request` compares the requests of this sink.
-        .filter(|(_, spec)| spec.kind != sink::http::SPEC.kind)
-        .filter(|(_, spec)| spec.settings.iter().any(|setting| setting.default.is_some()))
-    {
-        let path = format!("{}/src/{floor}/{}.rs", env!("CARGO_MANIFEST_DIR"), spec.kind);
-        let text = fs::read_to_string(path).unwrap();
-        let block = text.split("impl Default for Settings").nth(1).unwrap().split("\n}\n").next().unwrap();
-        let settings = spec.settings.iter().filter_map(|setting| Some((setting.name, setting.default?)));
-        for (setting, default) in settings {
-            let said = ["= ", ": "]
-                .iter()
-                .any(|equals| block.contains(&format!("{setting} {equals}{default}").replace(" :", ":")));
-            assert!(said, "{}: {setting} is {default}", spec.kind);
-            found += 1;
-        }
-    }
-    assert!(found >= 6, "only {found} defaults were found");
 }
 
 #[test]

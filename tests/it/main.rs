@@ -54,6 +54,7 @@ mod served;
 mod settings;
 mod shifts;
 mod soak;
+mod specs;
 mod state;
 mod statuses;
 mod stop;

@@ -112,12 +112,12 @@ async fn big_loads_leave_places_to_syncs_which_end_first() {
 
 #[tokio::test(start_paused = true)]
 async fn lists_that_are_due_all_the_time_take_turns() {
-    let count = RUNS + 12;
+    let count = 2 * RUNS + 16;
     let more = format!(r#"{DUE}, "every": "1s""#);
     let (world, _) = world(&[("turn", count, 1)], &format!("[{}]", lists("turn", count, &more)));
     // Two connections can't serve as many runs as are due.
     let world = world.set("MAILCHIMP_CONNECTIONS", "2");
-    world.go_for(Duration::from_secs(30)).await.unwrap();
+    world.go_for(Duration::from_secs(45)).await.unwrap();
     let left: Vec<String> = entries(&world.state())
         .into_iter()
         .filter(|entry| !entry.delivered_before)

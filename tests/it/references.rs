@@ -254,7 +254,7 @@ fn the_message_about_a_value_from_elsewhere_does_not_contain_it() {
     assert!(told.starts_with("`source`: when_i_work: unknown `time_zone` \"…\"; use a name"), "{told}");
 }
 
-/// Whoever may edit the address must not be able to send a secret anywhere.
+/// People who may edit the address must not be able to send a secret anywhere.
 #[test]
 fn the_content_of_a_file_goes_only_to_a_host_that_the_environment_names() {
     let (_folder, path) = secrets();

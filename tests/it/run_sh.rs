@@ -127,19 +127,57 @@ fn the_runtime_can_be_chosen() {
 
 #[test]
 fn in_docker_the_state_folder_is_mounted_the_caller_runs_and_no_key_is_in_the_arguments() {
-    let place = Place::new(&["docker"]);
-    fs::write(place.folder.path().join(".env"), "OMETRIA_APIKEY=from-the-file\n").unwrap();
+    let place = Place::new(&[]);
+    // The program names what it reads; a line that is no such name is left out.
+    place.stand_in(
+        "docker",
+        r#"case "$*" in *" settings --names") printf '%s\n' MAILCHIMP_APIKEY MAILCHIMP_APIKEY_FILE OMETRIA_APIKEY \
+        OMETRIA_APIKEY_ACME OMETRIA_APIKEY_ACME_FILE IMPORTER_VAR_HOST 'a[$(touch hacked)]' IMPORTER_SECRETS;; esac"#,
+    );
+    for name in ["key", "vault"] {
+        fs::write(place.folder.path().join(name), "s3cr3t").unwrap();
+    }
+    let vault = place.folder.path().canonicalize().unwrap().join("vault").display().to_string();
+    fs::write(place.folder.path().join(".env"), "OMETRIA_APIKEY=from-the-file\nIMPORTER_VAR_OTHER=a\n")
+        .unwrap();
     let output = place.run(
         &["go", "--once"],
-        &[("MAILCHIMP_APIKEY", "s3cr3t-us1"), ("SUDO_UID", "501"), ("SUDO_GID", "20")],
+        &[
+            ("MAILCHIMP_APIKEY", "s3cr3t-us1"),
+            ("OMETRIA_APIKEY_ACME_FILE", "key"),
+            ("IMPORTER_VAR_HOST", "host"),
+            ("IMPORTER_SECRETS", &vault),
+            ("HOME", "/root"),
+            ("SUDO_UID", "501"),
+            ("SUDO_GID", "20"),
+        ],
     );
     assert!(output.status.success(), "{}", text(&output.stderr));
     let calls = place.calls();
+    let mounted = "--user 501:20 --volume HERE/state:/opt/ometria/state";
     assert_eq!(
-        calls[2],
-        "docker run --rm --init --user 501:20 --volume HERE/state:/opt/ometria/state --env MAILCHIMP_APIKEY --env OMETRIA_APIKEY importer go --once"
+        calls[1..],
+        [
+            "docker build --tag importer .".to_owned(),
+            format!("docker run --rm {mounted} importer settings --names"),
+            format!(
+                "docker run --rm --init {mounted} --env MAILCHIMP_APIKEY --env OMETRIA_APIKEY --env OMETRIA_APIKEY_ACME_FILE \
+                 --volume HERE/key:HERE/key:ro --env IMPORTER_VAR_HOST --env IMPORTER_SECRETS --volume HERE/vault:HERE/vault:ro \
+                 importer go --once"
+            ),
+        ]
     );
     assert!(calls.iter().all(|call| !call.contains("s3cr3t")));
+    assert!(!place.folder.path().join("hacked").exists());
+}
+
+#[test]
+fn in_docker_a_file_of_a_key_that_does_not_exist_is_named() {
+    let place = Place::new(&[]);
+    place.stand_in("docker", r#"case "$*" in *" settings --names") echo MAILCHIMP_APIKEY_FILE;; esac"#);
+    let output = place.run(&["go"], &[("MAILCHIMP_APIKEY_FILE", "/absent/key")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("MAILCHIMP_APIKEY_FILE names /absent/key, which does not exist"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 pub mod decorators;
 pub mod life;
+mod neighbors;
 
 use std::{env, ops::Range};
 
@@ -31,7 +32,14 @@ async fn while_members_change_none_is_missed_and_none_stays_outdated() {
             let mut odds =
                 Odds { second: None, pauses: false, ..Odds::of(seed, 1.0, &mut Rng::with_seed(seed)) };
             odds.leave_nothing_out();
-            let life = Life { faults, odds, quirks: Quirks::default(), cuts: 0.0, members: MEMBERS };
+            let life = Life {
+                faults,
+                odds,
+                quirks: Quirks::default(),
+                cuts: 0.0,
+                members: MEMBERS,
+                neighbors: false,
+            };
             let world = life.live().await;
             kinds.extend(world.sandbox.mailchimp().edits().keys().copied());
         }

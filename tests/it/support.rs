@@ -222,16 +222,16 @@ impl World {
         self.runs.noted("loop", controller::run(self.tools(), Mode::Loop)).await
     }
 
-    /// Replays the dead letters of the first entry as `importer replay` does.
-    pub async fn replay(&self) -> Result<Replayed, Fault> {
+    /// Replays the dead letters of an entry as `importer replay` does.
+    pub async fn replay(&self, entry: usize) -> Result<Replayed, Fault> {
         let entries = entries(&self.state());
-        let (entry, folders) = (&entries[0], Folders::of(&home::of(self.folder.path()).unwrap()));
+        let (entry, folders) = (&entries[entry], Folders::of(&home::of(self.folder.path()).unwrap()));
         let open = self.tools().open;
         let pipeline = open(OpenRequest { entry, urgent: true }).map_err(|unfit| Fault::list(unfit.text))?;
         let letters = Letters {
             file: folders.dead_letter(&pipeline.delivery),
             entry: entry.folder.clone(),
-            entries: entries.iter().map(|entry| entry.folder.clone()).collect(),
+            entries: controller::siblings(entry, &pipeline.delivery, Some(&entries), &open).unwrap(),
             records: controller::records(entry, &pipeline, &folders, &Arc::default()),
             dry_run: false,
         };

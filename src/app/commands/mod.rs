@@ -7,6 +7,7 @@ pub mod preview;
 pub mod release;
 pub mod replay;
 pub mod sandbox;
+pub mod settings;
 pub mod state;
 pub mod verify;
 pub mod why;

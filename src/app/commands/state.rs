@@ -14,14 +14,7 @@ use crate::{
     },
     cli::{self, StateCommand, exit},
     controller::schedule::due::{self, Due},
-    state::{
-        disk::Disk,
-        finding::{self, Finding, Lines},
-        history, json_schema,
-        layout::NAME,
-        model::Snapshot,
-        read,
-    },
+    state::{disk::Disk, finding::Finding, history, json_schema, layout::NAME, model::Snapshot, read},
 };
 
 /// `importer check`: prints all problems of the state file at once, and returns the exit code. With `--online`,
@@ -82,7 +75,6 @@ pub async fn check(options: &cli::Check) -> anyhow::Result<u8> {
 /// Returns a problem for each entry that can't run only because its timestamp is too far in the future.
 fn future(snapshot: &Snapshot) -> Vec<Finding> {
     let now = SystemClock.now();
-    let lines = Lines::of(snapshot.text.strip_prefix(finding::BOM).unwrap_or(&snapshot.text));
     let ahead = snapshot.entries.iter().filter_map(|entry| {
         match due::decide(entry.latest_timestamp, None, entry.every, now) {
             Due::Future { since } => Some((entry.place, since)),
@@ -95,7 +87,7 @@ fn future(snapshot: &Snapshot) -> Vec<Finding> {
             time::state_format(since)
         )
     };
-    ahead.map(|(place, since)| lines.finding(place, what(since))).collect()
+    ahead.map(|(place, since)| snapshot.finding(place, what(since))).collect()
 }
 
 fn count(number: usize, word: &str) -> String {

@@ -3,4 +3,5 @@
 pub mod cursor;
 pub mod listing;
 pub mod offset;
+pub mod second;
 pub mod shards;

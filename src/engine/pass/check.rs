@@ -1,7 +1,7 @@
 //! Checks a pass after all its pages were stitched: reads the boundary seconds by themselves, and compares
 //! the records with the source's own counts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta};
 use log::debug;
@@ -15,11 +15,11 @@ use crate::{
         time,
         window::{Listing, Page, Span, Window},
     },
-    engine::{coverage::Rows, paging::offset::LAG},
-    store::{
-        progress::MOST,
-        seen::{record_key, repeats},
+    engine::{
+        coverage::Rows,
+        paging::{offset::LAG, second::SecondRows},
     },
+    store::{progress::MOST, seen::record_key},
 };
 
 /// Maximum number of readings of a second that does not fit into one answer.
@@ -165,15 +165,12 @@ impl Pass<'_> {
         rows == 0 || counted || (rows < count && rows < self.server().proven)
     }
 
-    /// Reads a second that does not fit into one answer until all rows that it contained at the start of a
-    /// round were seen in that round. Rows that leave during a round may never be seen; then a new round
-    /// starts.
+    /// Reads a second that does not fit into one answer until all of its rows were seen; see [`SecondRows`].
     async fn read_again_and_again(&mut self, index: usize, window: Window) -> Result<Looked, Fault> {
         let counted = !self.totals_wrong();
-        let (mut count, mut seen, mut held) = (self.server().cap, HashMap::new(), None);
-        let mut quiet = 0;
+        let (mut count, mut rows, mut quiet) = (self.server().cap, SecondRows::default(), 0);
         for _ in 0..READINGS {
-            let (mut offset, known) = (0, seen.len());
+            let (mut offset, known) = (0, rows.shown());
             loop {
                 let page = match self.read(window, Span { offset, count }).await {
                     Err(Fault::TooLarge(_)) if count > 1 => {
@@ -187,39 +184,25 @@ impl Pass<'_> {
                     return Ok(Looked::Whole);
                 }
                 self.late_records(index, &page.records).await?;
-                let prints = || page.records.iter().map(|record| record_key(&record.key));
-                prints().for_each(|print| {
-                    seen.entry(print).or_insert(1);
-                });
-                // Rows that share a key can be distinguished only within one answer.
-                repeats(prints()).for_each(|(print, more)| {
-                    seen.entry(print).and_modify(|rows| *rows = (more + 1).max(*rows));
-                });
-                offset += page.records.len() as u64;
-                let held = *held.get_or_insert(page.total);
-                if counted && seen.values().sum::<u64>() >= held {
+                rows.answered(page.records.iter().map(|record| record_key(&record.key)), page.total);
+                if counted && rows.is_complete() {
                     return Ok(Looked::Whole);
                 }
+                offset += page.records.len() as u64;
                 // A listing that starts over at its end would never end either.
-                let turns = offset > 2 * seen.len() as u64 + 10 * MOST as u64;
+                let turns = offset > 2 * rows.shown() as u64 + 10 * MOST as u64;
                 let past = counted && offset >= page.total;
                 if page.records.is_empty() || past || turns || self.is_whole(&page, count) {
-                    if counted && page.total != held {
-                        seen.clear();
-                    }
                     break;
                 }
             }
             // Without a usable total, several readings without a new record have to suffice.
-            quiet = if known > 0 && seen.len() == known { quiet + 1 } else { 0 };
+            quiet = if known > 0 && rows.shown() == known { quiet + 1 } else { 0 };
             if !counted && quiet == QUIET {
                 return Ok(Looked::Whole);
             }
-            if seen.is_empty() {
-                held = None;
-            }
         }
-        let (at, seen) = (window.until.map(time::log_format).unwrap_or_default(), seen.len());
+        let (at, seen) = (window.until.map(time::log_format).unwrap_or_default(), rows.shown());
         let why = format!("the source listed only {seen} of the records last changed at {at}");
         Ok(Looked::Unexplained(why))
     }
@@ -326,19 +309,5 @@ impl Pass<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn near_seconds_are_looked_at_together_and_a_group_is_halved_without_losing_one() {
-        let group = |first, last| Seconds { first, last };
-        assert_eq!(groups(vec![500, 3, 1, 62, 62]), [group(1, 62), group(500, 500)]);
-        assert_eq!(groups(vec![5, i64::MIN]), [group(i64::MIN, i64::MIN), group(5, 5)]);
-        assert_eq!(group(1, 62).halves(), [group(1, 31), group(32, 62)]);
-        assert_eq!(group(5, 6).halves(), [group(5, 5), group(6, 6)]);
-        assert_eq!(
-            groups(vec![i64::MIN])[0].window(Window { listing: Listing::Listed, since: None, until: None }),
-            None
-        );
-    }
-}
+#[path = "check_tests.rs"]
+mod tests;

@@ -118,13 +118,9 @@ const RESULTS: &[Setting] = &[
 struct Settings {
     /// Address to which the requests go.
     url: String,
-    #[serde(default)]
     method: Verb,
-    #[serde(default)]
     headers: BTreeMap<String, String>,
-    #[serde(default)]
     auth: AuthKind,
-    #[serde(default)]
     body: Body,
     accept: Option<Vec<Statuses>>,
     reject: Option<Vec<Statuses>>,
@@ -137,20 +133,18 @@ struct Settings {
     rate: Option<f64>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 enum Verb {
-    #[default]
     Post,
     Put,
     Patch,
 }
 
 /// The credentials of the requests.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthKind {
-    #[default]
     None,
     Basic,
     Bearer,
@@ -159,11 +153,10 @@ pub enum AuthKind {
 }
 
 /// The body of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Body {
     /// A JSON array of the batch.
-    #[default]
     Array,
     /// A single record.
     Object,
@@ -233,7 +226,7 @@ impl Endpoint {
     /// A setting is unknown, missing or invalid. The message names it, and contains neither the address nor the
     /// value of a header, since both may contain secrets.
     pub fn read(chosen: &Chosen) -> Result<Self, String> {
-        let settings: Settings = chosen.settings()?;
+        let settings: Settings = chosen.settings(SETTINGS)?;
         Self::checked(settings).map_err(|why| format!("{}: {why}", chosen.kind))
     }
 

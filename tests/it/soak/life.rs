@@ -15,8 +15,11 @@ use importer::{
 };
 use tokio::time::sleep;
 
-use super::decorators::{AT_FIRST, Batches, Decorators, Reading};
-use crate::support::{World, hours};
+use super::{
+    decorators::{AT_FIRST, Batches, Decorators, Reading},
+    neighbors,
+};
+use crate::support::{World, entries, hours};
 
 pub const LIST: &str = "soak1";
 
@@ -32,6 +35,8 @@ pub struct Life {
     pub cuts: f64,
     /// Bounds of the size of the list.
     pub members: Range<u64>,
+    /// Whether there are the lists and sinks of [`neighbors`].
+    pub neighbors: bool,
 }
 
 impl Life {
@@ -45,12 +50,16 @@ impl Life {
         };
         let odds = Odds::of(seed, faults.edits_per_second, &mut random);
         let quirks = quirks(&mut random, members.start, &mut faults);
-        Life { faults, odds, quirks, cuts: 0.7, members }
+        Life { faults, odds, quirks, cuts: 0.7, members, neighbors: false }
     }
 
-    /// Adds the decorators of this seed, if it has any, to [`Self::of`].
+    /// Adds the neighbors and the decorators of this seed, if it has any, to [`Self::of`].
     pub fn decorated(seed: u64, members: Range<u64>) -> Self {
         let mut life = Life::of(seed, members);
+        if neighbors::has(seed) {
+            life.odds.second = Some(neighbors::ENTRIES);
+            life.neighbors = true;
+        }
         let Some(decorators) = Decorators::of(seed) else { return life };
         if decorators.batches == Batches::Linger(Duration::ZERO) {
             life.members = FEW_MEMBERS;
@@ -64,9 +73,6 @@ impl Life {
             // A replay could deliver a member whose row can't be read: the answer to its key is whole.
             (life.quirks.without_id, life.quirks.without_time) = Default::default();
         }
-        // These sinks may have records for long before a checkpoint names them. If another entry moves the ledger
-        // meanwhile, which all entries of a list share, members archived in between are not opted out.
-        life.odds.second = None;
         if decorators.streams() {
             (life.faults.date_ahead, life.faults.date_jump) = (TimeDelta::zero(), None);
         }
@@ -77,8 +83,8 @@ impl Life {
     /// Runs a load and an incremental sync while the list changes, then one more sync without changes. Afterwards no member is
     /// missing or outdated.
     pub async fn live(self) -> World {
-        let Life { faults, odds, quirks, cuts, members } = self;
-        let (world, seed) = (World::new(), faults.seed);
+        let Life { faults, odds, quirks, cuts, members, neighbors } = self;
+        let (world, seed) = (neighbors::with_keys(World::new()), faults.seed);
         let world = match odds.decorators {
             None => world,
             Some(decorators) => world.opening(decorators.decorate()),
@@ -90,6 +96,9 @@ impl Life {
         let now = world.clock.now();
         world.sandbox.mailchimp().add_list(LIST, random.u64(members), seed, now);
         twins(&world, &mut random, seed);
+        if neighbors {
+            neighbors::add_list(&world, &mut random, seed);
+        }
         world.sandbox.mailchimp().set_quirks(quirks);
         for _ in 0..2 {
             world.sandbox.misbehave(faults.clone());
@@ -105,6 +114,9 @@ impl Life {
         // No alarm is false: in these worlds everything has its explanation.
         let alarms = world.lines("reading the window again");
         assert!(alarms.is_empty(), "seed {seed}: {alarms:?}");
+        if neighbors {
+            neighbors::assert_delivered(&world);
+        }
         match odds.start_offset {
             0 => world.assert_delivered(LIST),
             left_out => {
@@ -120,7 +132,7 @@ impl Life {
 /// Disturbances of a world besides its faults. Each occurs in some worlds.
 pub struct Odds {
     pub entry: String,
-    /// Another entry of the list, which writes lines into a file.
+    /// Other entries of the list, such as one that writes lines into a file.
     pub second: Option<&'static str>,
     /// Pauses or removes the entry while it runs, and puts it back.
     pub pauses: bool,
@@ -257,8 +269,12 @@ async fn import(world: &World, random: &mut Rng, odds: &Odds, cuts: f64, seed: u
 /// Replays the rejected records until the sink has accepted them.
 async fn replay(world: &World, seed: u64) {
     for _ in 0..10 {
-        let replayed = world.replay().await.unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
-        if !replayed.counts.rejected.contains_key(AT_FIRST) {
+        let mut rejected = false;
+        for entry in 0..entries(&world.state()).len() {
+            let replayed = world.replay(entry).await.unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
+            rejected |= replayed.counts.rejected.contains_key(AT_FIRST);
+        }
+        if !rejected {
             return;
         }
     }

@@ -143,7 +143,7 @@ fn sources() -> String {
 }
 
 /// Pattern of a merge tag, which unlike a path to a value contains no dot.
-const TAG: &str = "^[^\\s.\\p{Cc}]+$";
+const TAG: &str = "^[^\\s.\\x00-\\x1f\\x7f-\\x9f]+$";
 
 fn is_tag(text: &str) -> bool {
     is_name(text) && !text.contains('.')
@@ -167,7 +167,7 @@ fn tags_schema() -> Value {
 
 fn properties_schema() -> Value {
     let (plain, parts) = (PropertySource::PLAIN.join("|"), PropertySource::PARTS.join("|"));
-    let name = "[^\\s.\\p{Cc}]+";
+    let name = "[^\\s.\\x00-\\x1f\\x7f-\\x9f]+";
     let from = format!("^({plain}|interests\\.{name}|merge_fields\\.{name}(\\.({parts}))?)$");
     let from = json!({"type": "string", "pattern": from});
     let typed = |from: String, kinds: &[&str]| {
