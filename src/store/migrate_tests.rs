@@ -94,6 +94,16 @@ fn migrate(folder: &Path, step: Step) -> io::Result<()> {
     mark(&ours, &["a".to_owned()], step)
 }
 
+fn copy(folder: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for (path, bytes) in tree(folder) {
+        let path = copy.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::File::create(&path).and_then(|mut file| io::Write::write_all(&mut file, &bytes)).unwrap();
+    }
+    copy
+}
+
 fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let files = files::below(folder).unwrap().into_iter();
     files.map(|path| (path.strip_prefix(folder).unwrap().to_owned(), fs::read(&path).unwrap())).collect()
@@ -150,18 +160,22 @@ fn a_migration_that_is_killed_before_any_step_ends_as_if_it_was_not() {
     .unwrap();
     let expected = tree(whole.path());
     assert!(steps.get() > 12, "{}", steps.get());
+    let new = folder();
+    let kill = |folder: &Path, step: i32| {
+        let left = Cell::new(step);
+        let killed = migrate(folder, &|| {
+            left.set(left.get() - 1);
+            if left.get() < 0 { Err(io::Error::other("killed")) } else { Ok(()) }
+        });
+        assert!(killed.is_err() || format::check(&folder.join(".importer")).unwrap());
+    };
     for first in 0..steps.get() {
+        let killed = copy(new.path());
+        kill(killed.path(), first);
         // A second kill, at any step after the first one.
         for second in 0..steps.get() {
-            let folder = folder();
-            for last in [first, second] {
-                let left = Cell::new(last);
-                let killed = migrate(folder.path(), &|| {
-                    left.set(left.get() - 1);
-                    if left.get() < 0 { Err(io::Error::other("killed")) } else { Ok(()) }
-                });
-                assert!(killed.is_err() || format::check(&folder.path().join(".importer")).unwrap());
-            }
+            let folder = copy(killed.path());
+            kill(folder.path(), second);
             migrate(folder.path(), &|| Ok(())).unwrap();
             assert_eq!(tree(folder.path()), expected, "killed before steps {first} and {second}");
         }

@@ -25,7 +25,12 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use self::{database::Open, databases::IfDamaged, delivery::NOTED, ledger::Replaced};
+use self::{
+    database::{Open, Waiting},
+    databases::IfDamaged,
+    delivery::NOTED,
+    ledger::Replaced,
+};
 pub use self::{
     databases::Databases,
     delivery::{AcceptedDelivery, CachedDelivery, KnownRecord, KnownRecords, Sent, Settled},
@@ -93,6 +98,11 @@ impl Records {
     /// The file could not be read or written.
     pub async fn begin(&self) -> Result<Option<Summary>, Fault> {
         let (off, place) = (self.expire.is_none(), self.place.clone());
+        self.databases.waiting(&self.path, |waiting| {
+            if off || !waiting.is_of(&place) {
+                waiting.clear();
+            }
+        });
         let work = move |open: &mut Open| {
             if off || open.cache.place != place {
                 open.clear(&place)?;
@@ -192,7 +202,7 @@ impl Records {
         if accepted.is_empty() {
             Ok(())
         } else {
-            self.add_change(move |open| open.accepted(accepted, now)).await
+            self.add_change(|waiting| waiting.accepted(accepted, &self.place, now)).await
         }
     }
 
@@ -202,31 +212,20 @@ impl Records {
     ///
     /// The file could not be written.
     pub async fn note(&self, fates: Vec<(u128, Fate)>, now: DateTime<Utc>) -> Result<(), Fault> {
-        if fates.is_empty() { Ok(()) } else { self.add_change(move |open| open.note(fates, now)).await }
+        if fates.is_empty() {
+            Ok(())
+        } else {
+            self.add_change(|waiting| waiting.note(fates, &self.place, now)).await
+        }
     }
 
     /// Adds changes in memory, and writes them once there are too many.
-    async fn add_change(&self, change: impl FnOnce(&mut Open) + Send + 'static) -> Result<(), Fault> {
-        let place = self.place.clone();
-        let change = move |open: &mut Open| {
-            open.belong_to(&place);
-            change(open);
-        };
-        let (change, mut left) = (&mut Some(change), None);
-        let full = self.databases.in_memory(&self.path, |open| {
-            change.take().into_iter().for_each(|change| change(open));
-            open.is_full()
+    async fn add_change(&self, add: impl FnOnce(&mut Waiting)) -> Result<(), Fault> {
+        let is_full = self.databases.waiting(&self.path, |waiting| {
+            add(waiting);
+            waiting.is_full()
         });
-        match full.await {
-            Some(false) => return Ok(()),
-            Some(true) => {}
-            None => left = change.take(),
-        }
-        let work = move |open: &mut Open| {
-            left.into_iter().for_each(|change| change(open));
-            if open.is_full() { open.write() } else { Ok(()) }
-        };
-        self.databases.within(&self.path, true, IfDamaged::Fail, work).await.map(|_| ())
+        if is_full { self.write().await } else { Ok(()) }
     }
 
     /// Writes the changes that wait in memory. On disk when this returns.
@@ -235,11 +234,12 @@ impl Records {
     ///
     /// The file could not be written.
     pub async fn sync(&self) -> Result<(), Fault> {
-        let waits = self.databases.in_memory(&self.path, |open| open.waits());
-        if waits.await != Some(true) {
-            return Ok(());
-        }
-        self.if_there(Open::write).await.map(|_| ())
+        let waits = self.databases.waiting(&self.path, |waiting| !waiting.is_empty());
+        if waits { self.write().await } else { Ok(()) }
+    }
+
+    async fn write(&self) -> Result<(), Fault> {
+        self.databases.within(&self.path, true, IfDamaged::Fail, Open::write).await.map(|_| ())
     }
 
     /// Creates the ledger before the first delivery of a list without one. It stores the time from which the
@@ -281,9 +281,9 @@ impl Records {
         let is_due = move |open: &mut Open| {
             let last = open.cache.tidied.and_then(DateTime::from_timestamp_millis);
             let due = last.is_none_or(|last| (now - last).abs() >= DAILY);
-            due && (open.cache.live || open.cache.stale)
+            Ok(due && (open.cache.live || open.cache.stale))
         };
-        if self.databases.in_memory(&self.path, is_due).await != Some(true) {
+        if self.if_there(is_due).await? != Some(true) {
             return Ok(());
         }
         let mut from = None;
@@ -299,7 +299,7 @@ impl Records {
     /// Returns the work that was done on the database since it was opened.
     #[cfg(test)]
     pub async fn work(&self) -> database::Work {
-        self.databases.in_memory(&self.path, |open| open.work).await.unwrap_or_default()
+        self.if_there(|open| Ok(open.work)).await.unwrap().unwrap_or_default()
     }
 
     /// Works on the database; returns `None` if there is no file.

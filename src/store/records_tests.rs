@@ -564,9 +564,8 @@ async fn use_damaged(process: &Process, digests: &HashMap<u128, u128>, how: &str
 /// The database's own panics go to standard error, once each.
 #[tokio::test]
 async fn a_damaged_database_is_set_aside_and_the_next_run_continues_without_it() {
-    let (process, _) = filled().await;
+    let (process, digests) = filled().await;
     let whole = fs::read(process.file()).unwrap();
-    drop(process);
     let truncated =
         (0..whole.len()).step_by(4096).map(|end| (format!("cut at {end}"), whole[..end].to_vec()));
     let mut random = fastrand::Rng::with_seed(1);
@@ -579,8 +578,7 @@ async fn a_damaged_database_is_set_aside_and_the_next_run_continues_without_it()
     });
     let (mut set_aside, mut tries) = (0, 0);
     for (how, bytes) in truncated.chain(flipped.collect::<Vec<_>>()) {
-        let (process, digests) = filled().await;
-        fs::remove_file(process.file()).unwrap();
+        let process = Process::new();
         crate::store::files::replace(&process.file(), &bytes).unwrap();
         set_aside += usize::from(use_damaged(&process, &digests, &how).await);
         tries += 1;

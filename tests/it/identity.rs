@@ -53,7 +53,7 @@ async fn each_sink_of_a_list_has_a_first_load_of_its_own_in_either_order_and_if_
         let lines = world.out("two1.ndjson").len();
         assert!(lines > 0 && lines % listed(&world, "two1") == 0, "{lines}: {first:?} {then:?}");
         world.assert_delivered("two1");
-        assert_eq!(places::ours(world.folder.path(), "ledger").len(), 2, "{first:?} {then:?}");
+        assert_eq!(places::ours(world.folder.path(), "records.redb").len(), 2, "{first:?} {then:?}");
     }
 }
 

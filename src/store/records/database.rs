@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use chrono::{DateTime, Utc};
@@ -52,8 +53,8 @@ pub(super) struct Open {
     database: Database,
     pub summary: Option<Summary>,
     pub cache: CacheState,
-    /// Changes of cached deliveries since the last commit, by record.
-    waiting: HashMap<u128, Change>,
+    /// Changes since the last commit. More may be added at any time.
+    waiting: Arc<Mutex<Waiting>>,
     #[cfg(test)]
     pub work: Work,
 }
@@ -71,13 +72,13 @@ pub struct Work {
 }
 
 impl Open {
-    /// Opens the database, or creates it.
-    pub fn at(path: &Path) -> Result<Open, Failed> {
+    /// Opens the database, or creates it. `waiting` are the changes that it has to write.
+    pub fn at(path: &Path, waiting: &Arc<Mutex<Waiting>>) -> Result<Open, Failed> {
         let database = file::open(path)?;
         let transaction = database.begin_read()?;
         let (summary, cache) = (summary(&transaction)?, json(&transaction, CACHE)?.unwrap_or_default());
         drop(transaction);
-        let waiting = HashMap::new();
+        let waiting = Arc::clone(waiting);
         Ok(Open {
             database,
             summary,
@@ -94,11 +95,12 @@ impl Open {
         // The keys of one page of the file are then read together.
         keys.sort_unstable();
         let rows = self.rows(&keys)?;
+        let waiting = self.waiting();
         for key in keys {
             let row = rows.get(&key);
             let settled = row.and_then(|row| self.summary.as_ref()?.settled(row.status?));
             let before = row.and_then(|row| row.cached_in(self.cache.generation));
-            let now = match self.waiting.get(&key) {
+            let now = match waiting.changes.get(&key) {
                 Some(change) => Some(change.over(before)),
                 None => before.cloned(),
             };
@@ -140,56 +142,23 @@ impl Open {
                 known.extend(cached.filter(|cached| cached.has_digest()).map(|cached| (key, cached.clone())));
             }
         }
-        for key in &keys {
-            if let Some(change) = self.waiting.get_mut(key) {
-                change.forget();
-            }
-        }
-        if known.is_empty() {
-            return Ok(());
-        }
-        for (key, cached) in &known {
-            let change = self.waiting.entry(*key).or_insert_with(|| Change::forgetting(cached));
-            // A fate alone would leave the digest in the file.
-            if change.sent.is_none() {
-                change.sent = Change::forgetting(cached).sent;
-            }
-        }
-        self.write()
+        self.waiting().forget(&keys, &known);
+        if known.is_empty() { Ok(()) } else { self.write() }
     }
 
-    /// Takes what the sink has accepted; see [`Self::is_full`].
-    pub fn accepted(&mut self, accepted: Vec<AcceptedDelivery>, now: DateTime<Utc>) {
-        self.waiting.extend(accepted.into_iter().map(|accepted| Change::accepted(accepted, now)));
-    }
-
-    /// Takes the fates of records that were not sent; see [`Self::is_full`].
-    pub fn note(&mut self, fates: Vec<(u128, Fate)>, now: DateTime<Utc>) {
-        for (key, fate) in fates {
-            let change = self.waiting.entry(key).or_insert(Change { sent: None, seen: now, fate });
-            (change.seen, change.fate) = (now, fate);
-        }
-    }
-
-    /// Returns whether the changes in memory have to be written before more are added.
-    pub fn is_full(&self) -> bool {
-        self.waiting.len() >= WAITING
-    }
-
-    /// Returns whether changes wait in memory.
-    pub fn waits(&self) -> bool {
-        !self.waiting.is_empty()
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes the changes that wait in memory. On disk when this returns.
     pub fn write(&mut self) -> Result<(), Failed> {
-        if self.waits() { self.change(|_| Ok(())) } else { Ok(()) }
+        if self.waiting().is_empty() { Ok(()) } else { self.change(|_| Ok(())) }
     }
 
     /// Drops all cached deliveries, on disk when this returns: from now on the cache is about the sink's
     /// `place`. Writes nothing if the file has none.
     pub fn clear(&mut self, place: &str) -> Result<(), Failed> {
-        self.waiting.clear();
+        self.waiting().clear();
         place.clone_into(&mut self.cache.place);
         if !self.cache.live {
             return Ok(());
@@ -202,13 +171,6 @@ impl Open {
         })
     }
 
-    /// Notes about which place of the sink the cache is, before its first change.
-    pub fn belong_to(&mut self, place: &str) {
-        if !self.cache.live && self.waiting.is_empty() {
-            place.clone_into(&mut self.cache.place);
-        }
-    }
-
     /// Makes one transaction of the changes that wait in memory and those of `work`. On disk when this
     /// returns.
     pub fn change<T>(
@@ -217,7 +179,13 @@ impl Open {
     ) -> Result<T, Failed> {
         let transaction = self.database.begin_write()?;
         let (mut summary, mut cache) = (self.summary.clone(), self.cache.clone());
-        cache.live |= !self.waiting.is_empty();
+        let Waiting { changes, place } = std::mem::take(&mut *self.waiting());
+        if !changes.is_empty() {
+            // Those of another place were cleared when the run began.
+            (cache.live, cache.place) = (true, place);
+        }
+        // The keys of one page of the file are then written together.
+        let sorted: BTreeMap<u128, Change> = changes.into_iter().collect();
         let done = {
             let records = transaction.open_table(RECORDS)?;
             let mut tables = Tables {
@@ -227,23 +195,78 @@ impl Open {
                 #[cfg(test)]
                 work: &mut self.work,
             };
-            let sorted: BTreeMap<u128, &Change> =
-                self.waiting.iter().map(|(key, change)| (*key, change)).collect();
-            for (key, change) in sorted {
-                let mut row = tables.row(key)?.unwrap_or_default();
+            for (key, change) in &sorted {
+                let mut row = tables.row(*key)?.unwrap_or_default();
                 row.apply(change, tables.cache.generation);
-                tables.put(key, &row)?;
+                tables.put(*key, &row)?;
             }
             work(&mut tables)?
         };
         put(&transaction, SUMMARY, summary.as_ref())?;
         put(&transaction, CACHE, Some(&cache))?;
         transaction.commit()?;
-        self.waiting.clear();
         (self.summary, self.cache) = (summary, cache);
         #[cfg(test)]
         (self.work.commits += 1);
         Ok(done)
+    }
+}
+
+/// Changes of cached deliveries that are not in the file yet. They are lost if they can't be written.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    changes: HashMap<u128, Change>,
+    /// The sink's place that has accepted them.
+    place: String,
+}
+
+impl Waiting {
+    /// Adds what the sink has accepted.
+    pub fn accepted(&mut self, accepted: Vec<AcceptedDelivery>, place: &str, now: DateTime<Utc>) {
+        place.clone_into(&mut self.place);
+        self.changes.extend(accepted.into_iter().map(|accepted| Change::accepted(accepted, now)));
+    }
+
+    /// Adds the fates of records that were not sent.
+    pub fn note(&mut self, fates: Vec<(u128, Fate)>, place: &str, now: DateTime<Utc>) {
+        place.clone_into(&mut self.place);
+        for (key, fate) in fates {
+            let change = self.changes.entry(key).or_insert(Change { sent: None, seen: now, fate });
+            (change.seen, change.fate) = (now, fate);
+        }
+    }
+
+    /// Forgets the accepted payloads of these records. `known` are those in the file.
+    fn forget(&mut self, keys: &[u128], known: &[(u128, CachedDelivery)]) {
+        for key in keys {
+            if let Some(change) = self.changes.get_mut(key) {
+                change.forget();
+            }
+        }
+        for (key, cached) in known {
+            let change = self.changes.entry(*key).or_insert_with(|| Change::forgetting(cached));
+            // A fate alone would leave the digest in the file.
+            if change.sent.is_none() {
+                change.sent = Change::forgetting(cached).sent;
+            }
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Returns whether the changes have to be written before more are added.
+    pub fn is_full(&self) -> bool {
+        self.changes.len() >= WAITING
+    }
+
+    pub fn is_of(&self, place: &str) -> bool {
+        self.place == place
+    }
+
+    pub fn clear(&mut self) {
+        self.changes.clear();
     }
 }
 

@@ -4,19 +4,18 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use log::warn;
 use tokio::{
-    sync::{Mutex as Turn, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore},
     task::{JoinHandle, spawn_blocking},
-    time::{Instant, timeout},
+    time::Instant,
 };
 
 use super::{
-    database::Open,
+    database::{Open, Waiting},
     file::{self, Failed},
 };
 use crate::{base::fault::Fault, store::files};
@@ -29,25 +28,30 @@ const IDLE: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// The open databases of a process.
+///
+/// A run polls its futures in one task, and may leave some of them alone for a while. None of them may
+/// therefore own a database while it waits: the work is done on threads for files, which own the database only
+/// there, and end whether the future is polled or not.
 #[derive(Debug)]
-pub struct Databases {
+pub struct Databases(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
     /// One slot for each database that was ever used.
     slots: Mutex<HashMap<PathBuf, Arc<Slot>>>,
-    permits: Arc<Semaphore>,
+    /// Number of databases that may be opened in addition.
+    free: Mutex<usize>,
+    closed: Condvar,
 }
 
 #[derive(Debug)]
 struct Slot {
     path: PathBuf,
-    /// Who holds it uses the database, and nobody else. `None`: the database is closed.
-    held: Arc<Turn<Option<Held>>>,
+    /// `None`: the database is closed. Locked only on threads for files, for one operation.
+    open: Mutex<Option<Open>>,
+    /// Changes that are not in the file yet. Locked only for a moment.
+    waiting: Arc<Mutex<Waiting>>,
     used: Mutex<Instant>,
-}
-
-#[derive(Debug)]
-pub(super) struct Held {
-    open: Open,
-    _permit: OwnedSemaphorePermit,
 }
 
 /// What to do with a database that can't be understood, after it was set aside.
@@ -59,6 +63,10 @@ pub(super) enum IfDamaged {
     Fail,
 }
 
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Default for Databases {
     fn default() -> Self {
         Databases::with_limit(MOST)
@@ -68,22 +76,12 @@ impl Default for Databases {
 impl Databases {
     /// Creates a pool of at most this many open databases.
     pub fn with_limit(most: usize) -> Self {
-        Databases { slots: Mutex::default(), permits: Arc::new(Semaphore::new(most)) }
+        Databases(Arc::new(Pool { slots: Mutex::default(), free: Mutex::new(most), closed: Condvar::new() }))
     }
 
-    fn slot(&self, path: &Path) -> Arc<Slot> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Slot { path: path.to_owned(), held: Arc::default(), used: Mutex::new(Instant::now()) };
-        let slot = slots.entry(path.to_owned()).or_insert_with(|| Arc::new(new()));
-        *slot.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        Arc::clone(slot)
-    }
-
-    /// Works on the open database without access to its file. Returns `None`, and does nothing, if the
-    /// database is closed.
-    pub(super) async fn in_memory<T>(&self, path: &Path, work: impl FnOnce(&mut Open) -> T) -> Option<T> {
-        let mut held = self.slot(path).held.clone().lock_owned().await;
-        held.as_mut().map(|held| work(&mut held.open))
+    /// Works on the changes of a database that are not in its file yet.
+    pub(super) fn waiting<T>(&self, path: &Path, work: impl FnOnce(&mut Waiting) -> T) -> T {
+        work(&mut locked(&self.0.slot(path).waiting))
     }
 
     /// Works on a database, on a thread for files. Opens it first if it is closed. Without `create`, returns
@@ -99,117 +97,151 @@ impl Databases {
         if_damaged: IfDamaged,
         work: impl FnOnce(&mut Open) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<Option<T>, Fault> {
-        let slot = self.slot(path);
-        let mut held = slot.held.clone().lock_owned().await;
-        if held.is_none() && !create && !path.exists() {
-            return Ok(None);
-        }
-        let permit = if held.is_none() { Some(self.permit().await) } else { None };
+        let (pool, slot) = (Arc::clone(&self.0), self.0.slot(path));
         let done = files::blocking(path, move |path| {
-            let failed = match used(&mut held, permit, path, work) {
-                Ok(done) => return Ok(Ok(done)),
+            let mut open = locked(&slot.open);
+            if open.is_none() && !create && !path.exists() {
+                return Ok(Ok(None));
+            }
+            let failed = match pool.used(&slot, &mut open, work) {
+                Ok(done) => return Ok(Ok(Some(done))),
                 Err(failed) => failed,
             };
             // After an error, only another opening shows what is in the file.
-            let _ = file::guarded(|| Ok(drop(held.take())));
+            pool.shut(&mut open);
             match failed {
                 Failed::Io(error) => Err(error),
                 Failed::Damaged => file::set_aside(path).map(Err),
             }
         });
         match (done.await?, if_damaged) {
-            (Ok(done), _) => Ok(Some(done)),
+            (Ok(done), _) => Ok(done),
             (Err(aside), IfDamaged::Continue) => {
                 warn!("{}; {WITHOUT}.", damaged(path, &aside));
                 Ok(None)
             }
             (Err(aside), IfDamaged::Fail) => {
-                Err(Fault::list(damaged(path, &aside))
-                    .hint(format!("the next run starts without it: {WITHOUT}")))
+                let hint = format!("the next run starts without it: {WITHOUT}");
+                Err(Fault::list(damaged(path, &aside)).hint(hint))
             }
         }
-    }
-
-    /// Returns a permit to open a database. Closes another one for it if there are too many.
-    async fn permit(&self) -> OwnedSemaphorePermit {
-        loop {
-            if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-                return permit;
-            }
-            let closing = self.longest_idle().map(close);
-            let waits = timeout(AGAIN, Arc::clone(&self.permits).acquire_owned());
-            if let Ok(Ok(permit)) = waits.await {
-                return permit;
-            }
-            drop(closing);
-        }
-    }
-
-    /// Returns the open database that has been idle longest, locked.
-    fn longest_idle(&self) -> Option<(PathBuf, OwnedMutexGuard<Option<Held>>)> {
-        self.idle(Duration::ZERO).into_iter().next()
-    }
-
-    /// Returns the open databases that nobody has used for this long, locked, the one with the longest first.
-    fn idle(&self, time: Duration) -> Vec<(PathBuf, OwnedMutexGuard<Option<Held>>)> {
-        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let used = |slot: &Slot| *slot.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut idle: Vec<&Arc<Slot>> = slots.values().filter(|slot| used(slot).elapsed() >= time).collect();
-        idle.sort_by_key(|slot| used(slot));
-        let locked = idle.into_iter().filter_map(|slot| {
-            let held = slot.held.clone().try_lock_owned().ok().filter(|held| held.is_some())?;
-            Some((slot.path.clone(), held))
-        });
-        locked.collect()
     }
 
     /// Closes the databases that nobody has used for a minute. Does not wait until they are closed.
     pub fn close_idle(&self) {
-        self.idle(IDLE).into_iter().for_each(|idle| drop(close(idle)));
+        self.0.idle(IDLE).into_iter().for_each(|slot| drop(self.0.close(slot)));
     }
 
     /// Writes what still waits in memory, and closes all databases.
     pub async fn close(&self) {
-        let slots: Vec<Arc<Slot>> =
-            self.slots.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let slots: Vec<Arc<Slot>> = locked(&self.0.slots).values().cloned().collect();
         for slot in slots {
-            let held = slot.held.clone().lock_owned().await;
-            let _ = close((slot.path.clone(), held)).await;
+            let _ = self.0.close(slot).await;
         }
     }
 }
 
-/// Opens the database if it is closed, and does the work.
-fn used<T>(
-    held: &mut Option<Held>,
-    permit: Option<OwnedSemaphorePermit>,
-    path: &Path,
-    work: impl FnOnce(&mut Open) -> Result<T, redb::Error>,
-) -> Result<T, Failed> {
-    file::guarded(|| {
-        if let Some(permit) = permit {
-            *held = Some(Held { open: Open::at(path)?, _permit: permit });
-        }
-        match held {
-            Some(held) => work(&mut held.open),
-            None => Err(redb::Error::DatabaseClosed),
-        }
-    })
-}
+impl Pool {
+    fn slot(&self, path: &Path) -> Arc<Slot> {
+        let mut slots = locked(&self.slots);
+        let new = || Slot {
+            path: path.to_owned(),
+            open: Mutex::default(),
+            waiting: Arc::default(),
+            used: Mutex::new(Instant::now()),
+        };
+        let slot = slots.entry(path.to_owned()).or_insert_with(|| Arc::new(new()));
+        *locked(&slot.used) = Instant::now();
+        Arc::clone(slot)
+    }
 
-/// Closes a database on a thread for files, and writes first what waits in memory.
-fn close((path, mut held): (PathBuf, OwnedMutexGuard<Option<Held>>)) -> JoinHandle<()> {
-    spawn_blocking(move || {
-        let written = file::guarded(|| held.as_mut().map_or(Ok(()), |held| held.open.write()));
-        let _ = file::guarded(|| Ok(drop(held.take())));
+    /// Opens the database if it is closed, and does the work.
+    fn used<T>(
+        &self,
+        slot: &Slot,
+        open: &mut Option<Open>,
+        work: impl FnOnce(&mut Open) -> Result<T, redb::Error>,
+    ) -> Result<T, Failed> {
+        if open.is_none() {
+            self.admit();
+            match file::guarded(|| Open::at(&slot.path, &slot.waiting)) {
+                Ok(opened) => *open = Some(opened),
+                Err(failed) => {
+                    self.leave();
+                    return Err(failed);
+                }
+            }
+        }
+        file::guarded(|| open.as_mut().map_or(Err(redb::Error::DatabaseClosed), work))
+    }
+
+    /// Waits until another database may be opened. Closes one for it if there are too many.
+    fn admit(&self) {
+        loop {
+            {
+                let mut free = locked(&self.free);
+                if *free > 0 {
+                    *free -= 1;
+                    return;
+                }
+            }
+            if let Some(slot) = self.idle(Duration::ZERO).first() {
+                if let Ok(mut open) = slot.open.try_lock() {
+                    self.write_and_shut(slot, &mut open);
+                }
+                continue;
+            }
+            // One may be idle again without being closed.
+            let free = locked(&self.free);
+            if *free == 0 {
+                drop(self.closed.wait_timeout(free, AGAIN));
+            }
+        }
+    }
+
+    fn leave(&self) {
+        *locked(&self.free) += 1;
+        self.closed.notify_one();
+    }
+
+    /// Returns the open databases that nobody has used for this long, the one with the longest first.
+    fn idle(&self, time: Duration) -> Vec<Arc<Slot>> {
+        let slots = locked(&self.slots);
+        let is_idle = |slot: &&Arc<Slot>| {
+            let is_open = slot.open.try_lock().is_ok_and(|open| open.is_some());
+            is_open && locked(&slot.used).elapsed() >= time
+        };
+        let mut idle: Vec<Arc<Slot>> = slots.values().filter(is_idle).cloned().collect();
+        idle.sort_by_key(|slot| *locked(&slot.used));
+        idle
+    }
+
+    /// Closes a database on a thread for files, and writes first what waits in memory.
+    fn close(self: &Arc<Self>, slot: Arc<Slot>) -> JoinHandle<()> {
+        let pool = Arc::clone(self);
+        spawn_blocking(move || pool.write_and_shut(&slot, &mut locked(&slot.open)))
+    }
+
+    fn write_and_shut(&self, slot: &Slot, open: &mut Option<Open>) {
+        let written = file::guarded(|| open.as_mut().map_or(Ok(()), Open::write));
+        self.shut(open);
         if let Err(failed) = written {
             let why = match failed {
                 Failed::Damaged => "it can't be understood".to_owned(),
                 Failed::Io(error) => error.to_string(),
             };
-            warn!("can't write `{}`: {why}. Records that were sent may be sent again.", path.display());
+            let path = slot.path.display();
+            warn!("can't write `{path}`: {why}. Records that were sent may be sent again.");
         }
-    })
+    }
+
+    /// Closes a database. Closing a damaged one may panic.
+    fn shut(&self, open: &mut Option<Open>) {
+        if let Some(open) = open.take() {
+            let _ = file::guarded(|| Ok(drop(open)));
+            self.leave();
+        }
+    }
 }
 
 /// What follows for a delivery that has lost its database.

@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io,
     path::Path,
+    sync::Arc,
 };
 
 use redb::{ReadableDatabase, ReadableTable};
@@ -65,7 +66,7 @@ pub fn write_new(folder: &Path, place: &str, former: &Former) -> io::Result<()> 
     let new = folder.join(NAME).with_extension("new");
     files::remove(&new)?;
     done(guarded(|| {
-        let mut open = Open::at(&new)?;
+        let mut open = Open::at(&new, &Arc::default())?;
         open.change(|tables| {
             let (generation, live) = (0, former.cached > 0);
             let place = place.to_owned();
