@@ -15,9 +15,10 @@ pub fn siblings(
     open: &Open,
 ) -> Option<Vec<String>> {
     let of_list = all?.iter().filter(|other| other.list == entry.list);
-    let opened: Result<Vec<_>, Unfit> = of_list
-        .map(|other| Ok((other, open(OpenRequest { entry: other, urgent: false })?.delivery)))
-        .collect();
-    let same = opened.ok()?.into_iter().filter(|(_, other)| other == delivery);
-    Some(same.map(|(other, _)| other.folder.clone()).collect())
+    let is_same = |other: &Entry| -> Result<bool, Unfit> {
+        Ok(other.id == entry.id || open(OpenRequest { entry: other, urgent: false })?.delivery == *delivery)
+    };
+    let named: Result<Vec<_>, Unfit> =
+        of_list.map(|other| Ok(is_same(other)?.then(|| other.folder.clone()))).collect();
+    Some(named.ok()?.into_iter().flatten().collect())
 }
