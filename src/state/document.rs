@@ -68,7 +68,7 @@ pub enum Overruled {
     ByHand,
 }
 
-/// The outcome of one edit.
+/// The result of one edit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The entry has the values of the run stamp.
