@@ -98,7 +98,7 @@ impl Adapters {
     /// environment is missing or malformed.
     pub fn open(&self, entry: &Entry, urgent: bool) -> Result<Pipeline, Closed> {
         let (list_id, folder) = (entry.id.list_id.as_str(), self.folder.as_path());
-        let caller = Caller::new(list_id, urgent);
+        let caller = Caller::new(&entry.list.name(), urgent);
         let (mut chosen, mut found) = (Kinds::of(entry), Found::default());
         let environment = self.sources.environment();
         look_up("mapping", &mut chosen.mapping, &mapping::CATALOG, environment, &mut found)

@@ -12,7 +12,8 @@ use tokio::sync::oneshot::{Sender, channel};
 /// Who makes a request: decides fairness, priority, spacing and retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    pub list_id: Arc<str>,
+    /// Name of the list, with its source and account.
+    pub list: Arc<str>,
     /// Whether the request precedes others: those of an incremental sync, which is short, are urgent.
     pub urgent: bool,
     /// Minimum interval between this caller's requests and any other request of the account.
@@ -23,8 +24,8 @@ pub struct Caller {
 
 impl Caller {
     /// Makes a caller without a minimum interval, whose failed requests are repeated.
-    pub fn new(list_id: &str, urgent: bool) -> Self {
-        Caller { list_id: list_id.into(), urgent, distance: Duration::ZERO, no_retry: false }
+    pub fn new(list: &str, urgent: bool) -> Self {
+        Caller { list: list.into(), urgent, distance: Duration::ZERO, no_retry: false }
     }
 }
 
@@ -61,7 +62,7 @@ impl Queue {
             }
             let (sender, turn) = channel();
             let lanes = if caller.urgent { &mut inner.urgent } else { &mut inner.patient };
-            lanes.push(&caller.list_id, sender);
+            lanes.push(&caller.list, sender);
             turn
         };
         match turn.await {
@@ -108,10 +109,10 @@ impl Drop for Place {
 }
 
 impl Lanes {
-    fn push(&mut self, list_id: &Arc<str>, sender: Sender<Place>) {
-        match self.0.iter_mut().find(|(lane, _)| lane == list_id) {
+    fn push(&mut self, list: &Arc<str>, sender: Sender<Place>) {
+        match self.0.iter_mut().find(|(lane, _)| lane == list) {
             Some((_, waiting)) => waiting.push_back(sender),
-            None => self.0.push_back((Arc::clone(list_id), VecDeque::from([sender]))),
+            None => self.0.push_back((Arc::clone(list), VecDeque::from([sender]))),
         }
     }
 
