@@ -234,7 +234,7 @@ fn rows_that_a_source_counts_and_does_not_list_make_it_read_again_and_then_fail(
 
 #[test]
 fn rows_that_share_a_key_explain_a_total_also_after_an_interruption() {
-    for polls in [0, 20, 50, 80] {
+    for polls in [0, 20, 35, 50] {
         runtime().block_on(async {
             let (mut entry, feed) = (Entry::new(), Feed::new(&[], true));
             let store = feed_store(&Feed { twin: Some(20), ..feed }, 1, 0.0);

@@ -302,12 +302,13 @@ impl Records {
         self.if_there(|open| Ok(open.work)).await.unwrap().unwrap_or_default()
     }
 
-    /// Works on the database; returns `None` if there is no file.
+    /// Works on the database; returns `None` if there is no file, and nothing waits to be written to it.
     async fn if_there<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Open) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<Option<T>, Fault> {
-        self.databases.within(&self.path, false, IfDamaged::Fail, work).await
+        let waits = self.databases.waiting(&self.path, |waiting| !waiting.is_empty());
+        self.databases.within(&self.path, waits, IfDamaged::Fail, work).await
     }
 }
 
