@@ -1,6 +1,5 @@
-//! Looks up what the settings of an entry refer to, and refuses what they must not read. People who may edit the
-//! state file must gain no more by it than lists: no variable that is not meant for it, and no credential for another
-//! service.
+//! Looks up what the settings of an entry refer to, and refuses what they must not read. People who may
+//! edit the state file may add lists, but must not read other variables, or send a credential to another service.
 
 use std::{
     cmp::Reverse,
@@ -48,7 +47,7 @@ impl Found {
     pub fn masked(&self, why: Unopened) -> Unopened {
         let Unopened::Settings(message) = why else { return why };
         let mut texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
-        // A text may contain another one, whose removal would leave the rest of the longer one.
+        // Longer texts first: to remove a text within a longer one would leave the rest of the longer one.
         texts.sort_by_key(|text| Reverse(text.len()));
         let masked = texts.into_iter().fold(message, |message, text| {
             let escaped = text.escape_debug().to_string();
@@ -163,7 +162,7 @@ impl Lookup for Texts<'_> {
         } else if !place.pace {
             self.found.delivered.push(format!("{}.{}={text}", self.part, place.path));
         }
-        // A shorter text would be found in any message, and tells nothing.
+        // A text of one or two characters occurs in almost every message, and reveals nothing.
         if text.chars().count() > 2 && value.is_string() {
             self.found.texts.push(text);
         }
@@ -196,7 +195,7 @@ impl Texts<'_> {
         let (kind, path) = (self.spec.kind, &place.path);
         if !files::is_below(name) {
             return Err(format!(
-                "{kind}: `{path}` must name a file below {}, without `..` and not by an absolute path",
+                "{kind}: `{path}` must name a file below the folder in {}; use a relative path without `..`",
                 SECRETS.name
             ));
         }
@@ -235,14 +234,15 @@ impl Texts<'_> {
         let (kind, path) = (self.spec.kind, &place.path);
         if owner.kind != kind {
             return Err(format!(
-                "{kind}: `{path}` must not read `{name}`, which is a credential of {}",
+                "{kind}: `{path}` must not read `{name}`, which is a credential of {}; refer to another variable or file",
                 owner.kind
             ));
         }
         match place.secrecy {
             Secrecy::Credential(_) => Ok(()),
             _ => Err(format!(
-                "{kind}: `{path}` must not read `{name}`, since the setting is not for credentials"
+                "{kind}: `{path}` must not read `{name}`, since the setting is not for credentials; refer to another \
+                 variable or file"
             )),
         }
     }
@@ -270,7 +270,7 @@ impl Texts<'_> {
             .map_err(|why| {
                 let (part, path) = (self.part, &place.path);
                 let why =
-                    format!("of `{part}.{path}`, a file in {} ({}), {why}", folder.display(), SECRETS.name);
+                    format!("(a file in {}, from {}), to which `{part}.{path}` refers, {why}; correct the file or the reference", folder.display(), SECRETS.name);
                 let name = name.to_owned();
                 if credential { Refused::Credential { name, why } } else { Refused::Value { name, why } }
             })

@@ -198,7 +198,8 @@ impl<L: Lookup> Resolver<'_, L> {
     }
 }
 
-/// Returns the reference that a value is. Where the user chooses the names, `env` and `file` are such names.
+/// Returns the value as a reference; `None` if it is none. In objects whose names the user chooses, `env` and
+/// `file` are ordinary names.
 fn reference<E>(kind: &Kind, value: &Value, place: &Place) -> Result<Option<Reference>, Failure<E>> {
     let Some(object) = value.as_object().filter(|_| !matches!(kind, Kind::Map(_))) else { return Ok(None) };
     let reference = Reference::read(value);
@@ -212,7 +213,7 @@ fn reference<E>(kind: &Kind, value: &Value, place: &Place) -> Result<Option<Refe
     Ok(reference)
 }
 
-/// Returns the kind that has parts, for a value that has some.
+/// Returns the kind of the object or list that the value is; `None` for any other value.
 fn part(kind: &'static Kind, value: &Value) -> Option<&'static Kind> {
     let fits = |kind: &&'static Kind| match kind {
         Kind::Object(_) | Kind::Map(_) => value.is_object(),

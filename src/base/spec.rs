@@ -136,7 +136,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns whether any text is a value, so that a text which is something else is not noticed.
+    /// Returns whether every text is a valid value, so that a wrong text, such as a secret, is not rejected.
     pub fn takes_any_text(&self) -> bool {
         match self {
             Kind::Text | Kind::Pattern(_) | Kind::Any => true,
@@ -191,7 +191,7 @@ pub struct Variable {
     pub about: &'static str,
     /// Value that counts if the variable is not set, or a description of it.
     pub default: Option<&'static str>,
-    /// Whether no output may contain the value, and no setting but the credentials of the same adapter.
+    /// Whether the value is secret: no output contains it, and only credential settings of this adapter read it.
     pub credential: bool,
 }
 

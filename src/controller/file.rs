@@ -96,7 +96,7 @@ impl File {
     /// Takes over the file as a write has left it.
     pub fn written(&mut self, applied: Applied) {
         let snapshot = Arc::new(self.examined(applied.snapshot));
-        // importer's own write is no change, but an edit by hand that it was written into is.
+        // importer's own write is not a change. An edit by hand just before that write is one.
         if self.is_told(&applied.before) {
             self.told = Some(Arc::clone(&snapshot));
         }

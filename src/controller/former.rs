@@ -1,10 +1,10 @@
 //! The files of version 0.1: says where they are, and lets the deliveries of the state file take them over.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use log::info;
+use log::{error, info};
 
-use super::{Controller, OpenRequest, siblings::siblings};
+use super::{Controller, Mode, OpenRequest};
 use crate::{
     base::{fault::Fault, identity::file_name},
     engine::plan::Pipeline,
@@ -15,31 +15,19 @@ use crate::{
 /// Version of the program that wrote run fingerprints in the first layout.
 const VERSION: &str = "0.1.0";
 
-/// Returns where version 0.1 kept the files of an entry's delivery. `all`: the entries of the state file, if all of
-/// them can be read; `siblings`: the names of those with this delivery.
-pub fn of(
-    entry: &Entry,
-    pipeline: &Pipeline,
-    all: Option<&[Entry]>,
-    siblings: Option<&[String]>,
-    folders: &Folders,
-) -> Former {
-    let of_list = all.unwrap_or_default().iter().filter(|other| other.id.list_id == entry.id.list_id);
-    let same = |other: &&Entry| siblings.is_some_and(|names| names.contains(&other.folder));
-    let (mut own, others): (Vec<&Entry>, Vec<&Entry>) = of_list.partition(same);
-    if own.is_empty() {
-        own.push(entry);
-    }
+/// Returns where version 0.1 kept the files of a delivery. `own` are its entries, `others` the other entries with the
+/// same `list_id`.
+fn of(own: &[&Entry], others: &[&Entry], pipeline: &Pipeline, folders: &Folders) -> Former {
     Former {
         ours: folders.ours(),
-        list: file_name(&entry.id.list_id),
+        list: file_name(&pipeline.delivery.list.id),
         delivery: pipeline.delivery.clone(),
         digests: pipeline.former.clone(),
         place: pipeline.held_by.clone(),
         folder: folders.delivery(&pipeline.delivery),
         dead_letter: folders.dead_letter(&pipeline.delivery),
-        entries: own.into_iter().map(|entry| former(entry, &pipeline.references)).collect(),
-        others: others.into_iter().flat_map(names).collect(),
+        entries: own.iter().map(|entry| former(entry, &pipeline.references)).collect(),
+        others: others.iter().flat_map(|entry| names(entry)).collect(),
     }
 }
 
@@ -71,34 +59,55 @@ pub fn former_fingerprints(entry: &Entry) -> [String; 2] {
 }
 
 impl Controller {
-    /// Lets the deliveries of the state file take over the files of version 0.1, once the file can be read.
+    /// Lets the deliveries of the state file as last read take over the files of version 0.1. Nothing runs before the
+    /// first time, for which no entry may have a problem: its delivery would be unknown.
     ///
     /// # Errors
     ///
-    /// A file could not be read or written.
+    /// A file could not be read or written. With [`Mode::Once`] also if an entry has a problem.
     pub(super) async fn take_over(&mut self, problems: usize) -> Result<(), Fault> {
-        if !self.is_migrating {
+        let (snapshot, folders) = (self.file.snapshot(), self.file.folders());
+        let before = migrate::before(&folders.ours());
+        if self.is_migrating && problems > 0 {
+            let fault =
+                Fault::process("the files of importer 0.1 can't be migrated while an entry has a problem")
+                    .hint("correct the problems above; no list runs until then");
+            return if self.mode == Mode::Once { Err(fault) } else { Ok(error!("{fault}")) };
+        }
+        if !before.exists() {
             return Ok(());
         }
-        let (snapshot, folders) = (self.file.snapshot(), self.file.folders());
-        let (mut known, mut unknown, mut moved) = (BTreeSet::new(), BTreeSet::new(), 0);
+        let (mut lists, mut moved) = (BTreeMap::<&str, Vec<(&Entry, Option<Pipeline>)>>::new(), 0);
         for entry in &snapshot.entries {
-            let Ok(pipeline) = (self.open)(OpenRequest { entry, urgent: false }) else {
-                unknown.insert(file_name(&entry.id.list_id));
-                continue;
-            };
-            let siblings = siblings(entry, &pipeline.delivery, self.file.all_read(), self.open.as_ref());
-            let former = of(entry, &pipeline, self.file.all_read(), siblings.as_deref(), &folders);
-            moved += usize::from(migrate::take_over(&former).await?);
-            known.insert(former.list);
+            let pipeline = (self.open)(OpenRequest { entry, urgent: false }).ok();
+            lists.entry(&entry.id.list_id).or_default().push((entry, pipeline));
         }
-        let done: Vec<String> = known.difference(&unknown).filter(|_| problems == 0).cloned().collect();
+        for entries in lists.values() {
+            for pipeline in entries.iter().filter_map(|(_, pipeline)| pipeline.as_ref()) {
+                if folders.delivery(&pipeline.delivery).exists() {
+                    continue;
+                }
+                let is_own = |(_, other): &&(&Entry, Option<Pipeline>)| {
+                    other.as_ref().is_some_and(|other| other.delivery == pipeline.delivery)
+                };
+                let (own, others): (Vec<_>, Vec<_>) = entries.iter().partition(is_own);
+                let [own, others] =
+                    [own, others].map(|of| of.iter().map(|(entry, _)| *entry).collect::<Vec<_>>());
+                moved += usize::from(migrate::take_over(&of(&own, &others, pipeline, &folders)).await?);
+            }
+        }
+        let known =
+            |entries: &[(&Entry, Option<Pipeline>)]| entries.iter().all(|(_, pipeline)| pipeline.is_some());
+        let done = lists.iter().filter(|(_, entries)| problems == 0 && known(entries));
+        let done: Vec<String> = done.map(|(list, _)| file_name(list)).collect();
         migrate::finish(&folders.ours(), &done)?;
-        self.is_migrating = false;
-        info!(
-            "took over the records of {moved} deliveries from importer {VERSION}; the old files stay in `{}`.",
-            migrate::before(&folders.ours()).display()
-        );
+        if std::mem::take(&mut self.is_migrating) || moved > 0 {
+            info!(
+                "migrated the files of importer {VERSION}; number of deliveries: {moved}. The old files stay in `{}` and \
+                 `dead-letter/before-0.2`; remove them when you are sure that you won't go back.",
+                before.display()
+            );
+        }
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ impl Controller {
     /// Checks all entries and starts those that are due and free: those first that have waited longest for a
     /// place, the others in file order.
     pub(super) fn consider(&mut self, poll: Poll) {
-        if self.stop.is_cancelled() {
+        if self.stop.is_cancelled() || self.is_migrating {
             return;
         }
         self.end_paused();
@@ -108,7 +108,7 @@ impl Controller {
             && !Checkpoint::path(&folders.entry(&pipeline.delivery, &entry.folder)).exists()
     }
 
-    /// With `go --once`, lets the entry not run again.
+    /// With `go --once`, prevents another run of the entry.
     pub(super) fn settle(&mut self, id: EntryId) {
         if self.mode == Mode::Once {
             self.slots.settle(id);

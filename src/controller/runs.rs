@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    Controller, Mode, OpenRequest, Ran, fingerprint, former,
+    Controller, Mode, OpenRequest, Ran, fingerprint,
     pauses::{Named, Pause},
     report,
     saver::Finished,
@@ -75,7 +75,6 @@ impl Controller {
             run_fingerprint: fingerprint::run_fingerprint(&entry, &pipeline.references),
             delivered_before: entry.delivered_before,
             reads_archived: entry.policy.reads_archived() && pipeline.source.archives(),
-            former: Some(former::of(&entry, &pipeline, self.file.all_read(), siblings.as_deref(), &folders)),
             siblings,
             consent_scope: fingerprint::consent_scope(&entry, &pipeline),
             allow_mass_change: entry.allow_mass_change,

@@ -6,8 +6,9 @@ use crate::{
     state::{Entry, Unfit},
 };
 
-/// Returns the folder names of the entries that have the same delivery as `entry`, its own included; `None` if an
-/// entry can't be read or opened, so that its delivery is unknown. `all`: the entries of the state file, or `None`.
+/// Returns the folder names of the entries that have the same delivery as `entry`, including `entry` itself; `None`
+/// if another entry can't be read or opened, since its delivery is then unknown. `all` contains the entries of the
+/// state file; it is `None` if one can't be read.
 pub fn siblings(
     entry: &Entry,
     delivery: &DeliveryId,

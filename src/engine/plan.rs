@@ -17,10 +17,7 @@ use crate::{
     mapping::Mapping,
     sink::{Sink, SinkSpec},
     source::{Lookup, OffsetPaging, Paging, Scope, Source},
-    store::{
-        migrate::{Former, FormerDigests},
-        records::Records,
-    },
+    store::{migrate::FormerDigests, records::Records},
 };
 
 /// The source, the mapping and the sink of one list.
@@ -38,7 +35,7 @@ pub struct Pipeline {
     pub held_by: String,
     /// The list and its sink.
     pub delivery: DeliveryId,
-    /// By which digests version 0.1 named the cache and the holds of the delivery.
+    /// Digests in the names that version 0.1 gave to the cache and the holds of the delivery.
     pub former: FormerDigests,
     /// Digest of what the entry's settings refer to outside the state file; empty if they refer to nothing.
     pub references: String,
@@ -151,8 +148,6 @@ pub struct Plan {
     /// Names of the entries that have this delivery, this one included; `None` if an entry of the state file
     /// can't be read.
     pub siblings: Option<Vec<String>>,
-    /// Where version 0.1 kept the files of the delivery; `None`: nowhere.
-    pub former: Option<Former>,
     /// Consent scope in which the opt-outs of full loads are compared: the delivery and the entry's consent
     /// settings.
     pub consent_scope: String,

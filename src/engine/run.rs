@@ -26,7 +26,7 @@ use crate::{
     source::{Paging, Scope},
     store::{
         checkpoint::{Checkpoint, Header, Line},
-        hold, migrate,
+        hold,
         records::Summary,
         seen::Seen,
     },
@@ -45,9 +45,6 @@ const CATCH_UPS: u32 = 3;
 pub async fn run(pipeline: &Pipeline, plan: &Plan, stop: &CancellationToken) -> Result<Ended, Fault> {
     pipeline.check()?;
     let allowed = plan.allow_mass_change.then_some(plan.entry.as_str());
-    if let Some(former) = &plan.former {
-        migrate::take_over(former).await?;
-    }
     hold::check(&plan.delivery_folder, &plan.list_id, allowed, plan.siblings.as_deref()).await?;
     leftovers::tidy(plan).await?;
     let known = plan.records.begin().await?;

@@ -418,7 +418,6 @@ pub fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         delivered_before: false,
         reads_archived: true,
         siblings: Some(vec!["e".into()]),
-        former: None,
         consent_scope: String::new(),
         allow_mass_change: false,
         records: records(folder, None),

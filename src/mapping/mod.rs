@@ -22,7 +22,7 @@ use crate::base::{
     spec::{Catalog, Kind, Makes, Setting, Spec},
 };
 
-/// Default of an entry whose source makes nothing that a mapping is made for.
+/// Default if no mapping is declared for the records of the source.
 pub const PLAIN: &str = as_is::SPEC.kind;
 
 /// The types of mappings.

@@ -112,7 +112,9 @@ impl Environment {
                 Err(refused(name, format!("and `{file}` are both set; remove one of them")))
             }
             (None, Some(path)) => {
-                let wrong = |why: &str| refused(&file, format!("names `{path}`, which {why}"));
+                let wrong = |why: &str| {
+                    refused(&file, format!("names `{path}`, which {why}; correct the path or the file"))
+                };
                 let text = files::read(Path::new(&path)).map(trimmed).map_err(|why| wrong(&why))?;
                 if text.is_empty() { Err(wrong("is empty")) } else { Ok(Some(text)) }
             }
@@ -291,7 +293,9 @@ mod tests {
         for (file, why) in
             [("absent", "can't be read: no such file"), ("blank", "is empty"), ("", "is not a regular file")]
         {
-            let expected = format!("`ACME_KEY_FILE` names `{}`, which {why}", path(file));
+            let named = path(file);
+            let expected =
+                format!("`ACME_KEY_FILE` names `{named}`, which {why}; correct the path or the file");
             assert_eq!(key(&of("ACME_KEY_FILE", file)), Err(expected));
         }
         let lines = key(&of("ACME_KEY_FILE", "lines")).unwrap_err();

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_small_regular_file_of_text_is_refused_without_a_wait() {
+    fn anything_but_a_small_regular_text_file_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::write(path("large"), vec![b'a'; 64 * 1024 + 1]).unwrap();

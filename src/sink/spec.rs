@@ -41,8 +41,8 @@ pub struct SinkSpec {
     /// Identifies the destination, including the keys of the account; only a digest is stored. The delivery
     /// cache belongs to this destination: a changed text starts an empty cache.
     pub place: Secret,
-    /// Identifies the destination without keys, so that a renewed key makes no difference. Holds of the safety
-    /// brake and their baselines belong to this destination.
+    /// Identifies the destination without keys, so that a renewed key makes no difference. Everything
+    /// that is filed under a [`DeliveryId`](crate::base::identity::DeliveryId) belongs to this address.
     pub address: String,
     /// Place and address as version 0.1 named them; `None`: as today.
     pub former_place: Option<String>,

@@ -32,7 +32,7 @@ pub const CATALOG: Catalog = Catalog {
         Setting::new(
             MIN_INTERVAL,
             Kind::Pattern(time::SPAN),
-            "Minimum time between a request of this entry and the ones before and after it, of whichever entry of the account.",
+            "Minimum time between a request of this entry and any other request of the account, before or after it.",
         )
         .pace(),
         Setting::new(

@@ -22,7 +22,7 @@ use super::{
     journal::{Exchange, Journal},
     layout::{DEAD_LETTER, NAME, OURS, digest},
     linger::Displaced,
-    lock,
+    locate, lock,
     model::Snapshot,
     read, schema,
     vocabulary::Vocabulary,
@@ -321,9 +321,12 @@ impl StateFile {
         if there == ours { Ok(()) } else { self.set_aside(slot) }
     }
 
-    /// Adds a version to the history. The history is a convenience: if it can't be written, the run
-    /// continues.
+    /// Adds a version to the history, unless it contains a credential. The history is a convenience: if it can't be
+    /// written, the run continues.
     pub(super) fn remember(&self, text: &str, by: By) {
+        if locate::has_credentials(text, self.vocabulary) {
+            return;
+        }
         if let Err(error) = history::record(&self.disk, text, by, self.clock.now()) {
             warn!("could not write the history of the state file: {error}.");
         }

@@ -23,8 +23,8 @@ pub struct Journal {
 pub struct Exchange {
     pub before: String,
     pub ours: String,
-    /// The first edit. Version 0.1 wrote one edit at a time, and reads a journal with several as one with this
-    /// edit: it finds the others among the pending edits.
+    /// The first edit. Version 0.1 knows exchanges of one edit, so it reads only this one here, and finds the
+    /// others among the pending edits.
     edit: Edit,
     /// The other edits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -4,13 +4,14 @@
 use std::borrow::Cow;
 
 use jsonc_parser::{
-    ast::{Array, Object, Value},
+    ast::{Array, Object, ObjectProp, Value},
     common::Ranged,
 };
 
 use super::{
     fields::{MAPPING, SINK, SOURCE},
-    finding::{Lines, Place},
+    finding::{BOM, Lines, Place},
+    syntax::parse,
     vocabulary::Vocabulary,
 };
 use crate::base::spec::Secrecy;
@@ -45,12 +46,26 @@ pub fn credentials(text: &str, array: &Array, vocabulary: &Vocabulary) -> Vec<St
             let secret =
                 catalog.settings(spec).filter(|setting| matches!(setting.secrecy, Secrecy::Credential(_)));
             let values = secret.filter_map(|setting| Some(&object.get(setting.name)?.value));
-            found.extend(
-                values.filter(|value| value.as_object().is_none()).map(|value| value.text(text).to_owned()),
-            );
+            let literals = values.filter(|value| !is_reference(value));
+            found.extend(literals.map(|value| value.text(text).to_owned()));
         }
     }
     found
+}
+
+/// Returns whether a file contains credentials. One that can't be parsed may have none: nothing shows where they are.
+pub fn has_credentials(text: &str, vocabulary: &Vocabulary) -> bool {
+    let body = text.strip_prefix(BOM).unwrap_or(text);
+    parse(body).is_ok_and(|array| !credentials(body, &array, vocabulary).is_empty())
+}
+
+/// Returns whether a value only names a variable or a file. With a default, it could contain a credential.
+fn is_reference(value: &Value) -> bool {
+    let Some(object) = value.as_object() else { return false };
+    let names = |prop: &ObjectProp| {
+        ["env", "file"].contains(&prop.name.as_str()) && prop.value.as_string_lit().is_some()
+    };
+    matches!(&object.properties[..], [prop] if names(prop))
 }
 
 /// Returns a text with asterisks in the place of these credentials, so that every line and column stays.
@@ -94,7 +109,6 @@ fn within(object: &Object, path: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::syntax::parse;
 
     const TEXT: &str = "[\n  {\"list_id\": \"ä\", \"sink\": {\"type\": \"http\", \"count\": 5,\n    \"results\": {\"path\": \"a\", \"a.b\": {\"c\": 1}}, \"accept\": [200, {\"x\": 1}]}}\n]";
     const SINK: Place = Place { line: 2, column: 28 };

@@ -1,4 +1,5 @@
-//! Tests the real writer, with two edits in each write, against users who save thousands of times, and against a reader that never stops.
+//! Tests the real writer, with two edits in each write, against users who save thousands of times, and against a
+//! reader that never stops.
 #![expect(clippy::disallowed_methods, reason = "the tests act as the user, who may save in any way")]
 
 use std::{

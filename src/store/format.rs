@@ -46,6 +46,11 @@ pub fn check(ours: &Path) -> Result<bool, Fault> {
     }
 }
 
+/// Returns whether the layout is named in `ours`.
+pub(super) fn is_written(ours: &Path) -> bool {
+    ours.join(NAME).exists()
+}
+
 /// Names the layout of this version in `ours`.
 pub(super) fn write(ours: &Path) -> io::Result<()> {
     let format = Format { layout: LAYOUT, version: env!("CARGO_PKG_VERSION").to_owned() };

@@ -32,9 +32,10 @@ const ROW: usize = 16 + 1;
 type Cached<'a> = (u128, bool, i64, &'a str, i64, &'a str);
 const CACHE: TableDefinition<u128, Cached> = TableDefinition::new("records");
 
-/// Imports the ledger of a list and the cache of one sink into the records in the folder `to`. `list` is the
-/// folder of the list, `cache` the digest in the name of the cache, and `place` the sink's place now. Returns whether there was one of
-/// the files. A file that can't be understood counts as none, with a warning, as it did in version 0.1.
+/// Imports the ledger of a list and the delivery cache of one sink into the records in the folder `to`. `list` is
+/// the folder of the list, `cache` the digest in the name of the cache, and `place` the digest of the sink's current
+/// destination. Returns whether the ledger or the cache existed. A file that can't be understood counts as missing,
+/// with a warning, as in version 0.1.
 ///
 /// The records get their name when they are complete, so the import can be repeated after a crash.
 ///
@@ -54,7 +55,10 @@ pub fn import(list: &Path, cache: &str, place: &str, to: &Path) -> io::Result<bo
                     former.settled(key, status.unwrap_or(name), status.is_some());
                 }
             }
-            None => warn!("`{}` can't be read; continuing without it.", ledger.display()),
+            None => warn!(
+                "`{}` can't be read; continuing without the ledger, so importer can't detect a mass opt-in.",
+                ledger.display()
+            ),
         }
     }
     let cache = list.join(format!("unchanged-{cache}.redb"));

@@ -4,9 +4,8 @@
 //! 2. The folder of each delivery is built beside its place, and then gets its name.
 //! 3. The lists whose deliveries are all known are marked, and the layout is named.
 //!
-//! A crash at any moment repeats at most one delivery. A delivery that is met later, because its entry could not be
-//! read or was not there, takes over its files when it runs first, unless its list is marked: then only a hold is
-//! taken over.
+//! A crash at any moment repeats the migration of at most one delivery. A delivery whose entry could not be opened, or is
+//! added later, is migrated before its first run; if its list is marked, only the hold is.
 
 use std::{
     fs, io,
@@ -140,10 +139,13 @@ fn is_old(path: &Path) -> bool {
 fn mark(ours: &Path, lists: &[String], step: Step) -> io::Result<()> {
     for list in lists {
         let folder = before(ours).join(list);
-        if folder.exists() {
+        if folder.exists() && !folder.join(MARK).exists() {
             step()?;
             files::replace(&folder.join(MARK), &[])?;
         }
+    }
+    if format::is_written(ours) {
+        return Ok(());
     }
     step()?;
     format::write(ours)

@@ -1,5 +1,5 @@
-//! Everything that outlives a run: checkpoints, positions, dead letters, holds, and the records of each delivery:
-//! its ledger, and the cache of what the sink has accepted. Knows no adapter and no state file; callers pass the folders of the files.
+//! Everything that outlives a run: checkpoints, positions, dead letters, holds, and the records of each delivery
+//! (its ledger and its delivery cache). Knows no adapter and no state file; callers pass the folders of the files.
 
 pub mod checkpoint;
 pub mod dead_letter;

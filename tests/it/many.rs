@@ -129,7 +129,7 @@ async fn lists_that_are_due_all_the_time_take_turns() {
 /// The emulator holds every push, so that each run that could begin has its checkpoint open: the archived
 /// records, of which there are none, are settled by then.
 #[tokio::test(flavor = "multi_thread")]
-async fn three_hundred_lists_that_are_due_at_once_hold_under_100_files_open() {
+async fn three_hundred_lists_that_are_due_at_once_keep_fewer_than_100_files_open() {
     let count = 300;
     let text = format!("[{}]", lists("file", count, &DUE.replace("2026", "2010")));
     let loopback = Loopback::start(Duration::ZERO, &text).await;

@@ -127,8 +127,8 @@ fn what_a_reference_may_read_is_decided_by_the_declarations() {
             "`headers.X-A` must not read `http-sink-token`, since the setting is not for credentials".into(),
         ),
         // A file below the folder of secrets, and no other.
-        (r#""url": {"file": "../a"}"#.to_owned(), "`url` must name a file below IMPORTER_SECRETS".into()),
-        (r#""url": {"file": "/etc/passwd"}"#.to_owned(), "`url` must name a file below IMPORTER_SECRETS".into()),
+        (r#""url": {"file": "../a"}"#.to_owned(), "`url` must name a file below the folder in".into()),
+        (r#""url": {"file": "/etc/passwd"}"#.to_owned(), "`url` must name a file below the folder in".into()),
         (
             format!(r#"{URL}, "count": {{"file": "header"}}"#),
             "`count` must not read a file, since messages and payloads may contain its text".into(),
@@ -226,14 +226,18 @@ fn what_is_missing_is_an_error_of_the_environment_with_its_exit_code() {
         (
             format!(r#"{URL}, "auth": "bearer", "token": {{"file": "none"}}"#),
             77,
-            "`none` of `sink.token`, a file in /absent (IMPORTER_SECRETS), can't be read: no such file",
+            "`none` (a file in /absent, from IMPORTER_SECRETS), to which `sink.token` refers, can't be read: no such file",
         ),
         (
             r#""url": {"env": "IMPORTER_VAR_URL"}"#.to_owned(),
             2,
             "`IMPORTER_VAR_URL` is not set, and `sink.url` refers",
         ),
-        (r#""url": {"file": "none"}"#.to_owned(), 2, "`none` of `sink.url`, a file in /absent"),
+        (
+            r#""url": {"file": "none"}"#.to_owned(),
+            2,
+            "`none` (a file in /absent, from IMPORTER_SECRETS), to which `sink.url` refers",
+        ),
     ] {
         let variables = [hosts, ("IMPORTER_SECRETS", "/absent")];
         let refused = open(&sink(&settings), &variables, Keys::Both).err().unwrap().refused.unwrap();

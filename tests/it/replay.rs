@@ -206,7 +206,7 @@ async fn lines_that_replay_cannot_read_are_reported_and_stay() {
         code == 0 && told.contains("1 sent, 0 skipped, 0 rejected, 0 gone; 1 line of the file can't be read"),
         "{told}"
     );
-    assert!(told.contains("removed.ndjson: no entry of the state file has this list"), "{told}");
+    assert!(told.contains("removed.ndjson: no entry of the state file has this delivery"), "{told}");
     assert_eq!(fs::read_to_string(file).unwrap(), "no letter\n");
 }
 

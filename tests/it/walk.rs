@@ -207,7 +207,6 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         delivered_before: false,
         reads_archived: true,
         siblings: Some(vec!["e".into()]),
-        former: None,
         consent_scope: String::new(),
         allow_mass_change: false,
         records: Records::new(&Arc::default(), folder.path(), "", 1, None),

@@ -37,6 +37,10 @@ pub async fn run(options: &cli::Release) -> anyhow::Result<u8> {
         return Ok(exit::FAILED);
     }
     let mut dropped = 0;
+    // A delivery that is migrated later must not continue from old rows either.
+    for folder in migrate::folders_before(&lists.folders.ours(), &file_name(list_id))? {
+        dropped += checkpoint::drop_below(&folder)?;
+    }
     for hold in holds {
         dropped += checkpoint::drop_below(hold.folder())?;
         hold::lift(hold).await?;

@@ -74,7 +74,7 @@ pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
         for file in strangers(&lists)? {
             writeln!(
                 stdout(),
-                "{}: no entry of the state file has this list; the file stays unchanged.",
+                "{}: no entry of the state file has this delivery; restore its entry to replay the file, or remove the file.",
                 file.display()
             )?;
         }

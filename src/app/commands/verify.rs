@@ -73,8 +73,8 @@ async fn one(lists: &Lists, pipeline: &Pipeline, entries: &[&Entry], name: &str)
         Some(ledger) if obstacle(&ledger.summary, is_unfinished).is_none() => ledger,
         found => {
             let told = found.and_then(|ledger| obstacle(&ledger.summary, is_unfinished)).unwrap_or(
-                "no run of the list into this sink is on record; set its latest_timestamp to null, wait until the list is \
-                 loaded, and verify again",
+                "no run of the list into this sink is on record; set latest_timestamp of the entry to null, wait until the \
+                 list is loaded, and verify again",
             );
             writeln!(stdout(), "{name}: {told}.")?;
             return Ok(exit::FAILED);

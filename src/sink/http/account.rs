@@ -30,7 +30,7 @@ pub const VARIABLES: &[Variable] = &[HOSTS, TOKEN, USER, PASSWORD];
 /// gain the credentials by that.
 const HOSTS: Variable = Variable::new("HTTP_SINK_HOSTS", "hosts to which the sink http may send credentials");
 const TOKEN: Variable =
-    Variable::new("HTTP_SINK_TOKEN", "token of the sink http, if its `auth` is bearer or a header")
+    Variable::new("HTTP_SINK_TOKEN", "token of the sink http, if its `auth` is bearer or {\"header\": …}")
         .credential();
 const USER: Variable =
     Variable::new("HTTP_SINK_USER", "user of the sink http, if its `auth` is basic").credential();
@@ -143,7 +143,10 @@ fn account(
             let name = checked_secret(&user.from, user.secret)?;
             if name.reveal().contains(':') {
                 // RFC 7617, section 2.
-                return Err(Refused::Value { name: user.from, why: "must not contain a colon".to_owned() });
+                return Err(Refused::Value {
+                    name: user.from,
+                    why: "must not contain a colon; choose a user name without one".to_owned(),
+                });
             }
             let pair = STANDARD.encode(format!("{}:{}", name.reveal(), password.reveal()));
             secrets = vec![name.clone(), Secret::new(pair)];

@@ -29,9 +29,9 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// The open databases of a process.
 ///
-/// A run polls its futures in one task, and may leave some of them alone for a while. None of them may
-/// therefore own a database while it waits: the work is done on threads for files, which own the database only
-/// there, and end whether the future is polled or not.
+/// A run polls its futures in one task, and may stop polling one of them for a while. A future that waits must
+/// therefore not own a database. Only a thread for files owns a database, and only during one operation, which
+/// ends whether the future is polled or not.
 #[derive(Debug)]
 pub struct Databases(Arc<Pool>);
 
@@ -231,7 +231,10 @@ impl Pool {
                 Failed::Io(error) => error.to_string(),
             };
             let path = slot.path.display();
-            warn!("can't write `{path}`: {why}. Records that were sent may be sent again.");
+            warn!(
+                "can't write `{path}`: {why}. importer may send some records again; check the free space and the \
+                 folder's permissions."
+            );
         }
     }
 

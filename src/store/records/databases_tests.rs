@@ -55,7 +55,7 @@ async fn a_database_is_opened_when_it_is_used_and_closed_a_minute_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn for_one_too_many_the_one_that_was_idle_longest_is_closed() {
+async fn above_the_limit_the_database_that_was_idle_longest_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let (databases, paths) = (Databases::with_limit(3), [0, 1, 2, 3].map(|n| path(folder.path(), n)));
     for used in [0, 1, 2, 0, 3] {

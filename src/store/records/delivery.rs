@@ -76,7 +76,7 @@ pub struct Settled {
 /// What is known of a record before a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownRecord {
-    /// The status with which the record was last settled; `None` if it never was.
+    /// The status with which the record was last delivered or rejected; `None` if it never was.
     pub settled: Option<Settled>,
     /// `None` if the cache is off or has nothing of the record.
     pub cached: Option<CachedDelivery>,

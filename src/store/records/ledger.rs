@@ -34,7 +34,7 @@ pub(super) fn add(
         let mut summary = tables.summary.take().unwrap_or_else(|| Summary::new(&delivered));
         let before = summary.clone();
         let mut added = statuses.within(&mut summary.names);
-        // No row keeps an old status then, so the names can begin again.
+        // A pass over the whole list replaces the status of every row, so the list of names can start over.
         let renamed = delivered.whole && summary.names.len() >= PLACES;
         if renamed {
             summary.names.clear();

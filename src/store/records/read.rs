@@ -77,7 +77,10 @@ async fn read<T: Send + 'static>(
             Err(Failed::Io(error)) => Err(error),
             // Only the process that writes may set it aside.
             Err(Failed::Damaged) => {
-                warn!("`{}` can't be read; continuing without it.", path.display());
+                warn!(
+                    "`{}` can't be read, so this command knows nothing of its records; start importer, which renames the file.",
+                    path.display()
+                );
                 Ok(None)
             }
         }

@@ -232,10 +232,9 @@ pub(in crate::store) fn place(names: &mut Vec<String>, name: &str) -> u8 {
 mod tests {
     use super::*;
 
-    /// One byte names the status, so a source with more statuses than that has the further ones counted as
-    /// the last.
+    /// The index of a status is one byte. Further statuses of a source count as the 256th one.
     #[test]
-    fn a_status_beyond_the_255th_takes_the_last_place() {
+    fn a_status_beyond_the_256th_counts_as_the_256th() {
         let mut names = Vec::new();
         let places: Vec<u8> = (0..300).map(|n| place(&mut names, &n.to_string())).collect();
         assert_eq!((places[0], places[254], places[255], places[299]), (0, 254, 255, 255));
