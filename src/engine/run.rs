@@ -223,13 +223,12 @@ async fn repeat(
 
 /// Returns whether no further pass is needed.
 fn has_caught_up(pipeline: &Pipeline, plan: &Plan, kind: &Kind, header: &Header, done: &Done) -> bool {
-    let caught_up = match pipeline.source.scope() {
-        // A resumed run has read some records as they were when the run began.
+    match pipeline.source.scope() {
+        // A resumed pass has read some records as they were when the run began, however often it was resumed.
         Scope::Full => !matches!(kind, Kind::Resumed(_)),
         Scope::Positions => true,
-        Scope::Changes => plan.since.is_some() || (header.pass > 1 && !done.big),
-    };
-    caught_up || header.pass > CATCH_UPS
+        Scope::Changes => plan.since.is_some() || (header.pass > 1 && !done.big) || header.pass > CATCH_UPS,
+    }
 }
 
 /// Returns the values that the changes of consent in a pass are compared with.
