@@ -476,7 +476,9 @@ async fn the_same_fate_is_written_every_ten_minutes() {
     let (records, key) = (process.records(), record_key("a"));
     let (pending, unchanged) = (Fate::skipped("pending"), Fate::Unchanged);
     records.note(vec![(key, pending)], noon()).await.unwrap();
-    process.databases.close().await;
+    records.sync().await.unwrap();
+    assert!(!exists(process.folder()), "nothing was accepted");
+    records.begin_ledger(noon()).await.unwrap();
     let kept = look(process.folder(), "a").await.unwrap().cached.unwrap();
     assert_eq!((kept.seen, &kept.sent, kept.fate), (noon(), &None, pending));
     assert!(records.is_news(None, unchanged, noon()) && records.is_news(Some(&kept), unchanged, noon()));
