@@ -41,6 +41,8 @@ struct Record {
     /// The first payload that was rejected, by its index.
     rejected: Option<(usize, Rejection)>,
     request_id: Option<Arc<str>>,
+    /// Digest of the payloads, once it was computed.
+    digest: Option<u128>,
 }
 
 /// Payloads of a batch that must not be sent together.
@@ -76,7 +78,7 @@ impl<'a> InFlight<'a> {
     pub fn new(batch: Vec<PendingRecord>, cache: Option<&'a Records>, retries: bool) -> Self {
         let records = batch.into_iter().map(|pending| {
             let open = pending.size().payloads;
-            Record { pending, open, rejected: None, request_id: None }
+            Record { pending, open, rejected: None, request_id: None, digest: None }
         });
         InFlight { records: records.collect(), cache, retries }
     }
@@ -161,7 +163,7 @@ impl<'a> InFlight<'a> {
     /// payloads are.
     pub fn delivered(self) -> Delivered {
         let mut delivered = Delivered { accepted: vec![], rejected: vec![] };
-        for record in self.records {
+        for mut record in self.records {
             match record.rejected {
                 None => delivered.accepted.push(record.accepted(self.cache)),
                 Some((payload, rejection)) => {
@@ -174,10 +176,12 @@ impl<'a> InFlight<'a> {
 }
 
 impl Record {
-    fn accepted(&self, cache: Option<&Records>) -> AcceptedDelivery {
+    fn accepted(&mut self, cache: Option<&Records>) -> AcceptedDelivery {
+        let Record { pending, digest, .. } = self;
+        let digest = cache.map_or(0, |cache| *digest.get_or_insert_with(|| pending.digest(cache)));
         AcceptedDelivery {
             key: self.pending.key,
-            digest: cache.map_or(0, |cache| self.pending.digest(cache)),
+            digest,
             opted_out: self.pending.opts_out,
             request_id: self.request_id.clone(),
         }

@@ -50,7 +50,7 @@ pub async fn run(pipeline: &Pipeline, plan: &Plan, stop: &CancellationToken) -> 
     let known = plan.records.begin().await?;
     let (checkpoint, left) = Checkpoint::open(&plan.folder, &plan.run_fingerprint).await?;
     let run = Run { pipeline, plan, stop, checkpoint, known, noticed: Noticed::default() };
-    let ended = run.to_the_end(left).await;
+    let ended = run.passes(left).await;
     // What the sink has accepted is worth remembering however the run has ended.
     let synced = plan.records.sync().await;
     let ended = ended?;
@@ -94,7 +94,7 @@ enum Kind {
 
 impl Run<'_> {
     /// Makes one pass after the other.
-    async fn to_the_end(mut self, left: Option<(Header, Vec<Line>)>) -> Result<Ended, Fault> {
+    async fn passes(mut self, left: Option<(Header, Vec<Line>)>) -> Result<Ended, Fault> {
         let mut step = self.begin(left).await?;
         loop {
             match step {

@@ -39,7 +39,6 @@ pub use self::{
     read::{census, exists, look, summary},
     summary::{DELIVERY, Delivered, GONE, Summary},
 };
-use super::seen::record_key;
 use crate::base::{fate::Fate, fault::Fault};
 
 /// Name of the file.
@@ -137,12 +136,13 @@ impl Records {
     /// Returns the digest that decides whether the payloads of two versions of a record are equal. Each
     /// payload is a JSON text, or `None` for a deletion.
     pub fn digest<'a>(&self, payloads: impl Iterator<Item = Option<&'a str>>) -> u128 {
-        let mut text = self.version.to_string();
+        let mut digest = md5::Context::new();
+        digest.consume(self.version.to_string());
         for payload in payloads {
-            text += " ";
-            text += payload.unwrap_or("gone");
+            digest.consume(" ");
+            digest.consume(payload.unwrap_or("gone"));
         }
-        record_key(&text)
+        u128::from_be_bytes(digest.finalize().0)
     }
 
     /// Returns whether the sink is known to have exactly this payload.
@@ -228,13 +228,14 @@ impl Records {
         if is_full { self.write().await } else { Ok(()) }
     }
 
-    /// Writes the changes that wait in memory. On disk when this returns.
+    /// Writes what waits in memory if the sink has accepted some of it. On disk when this returns. Fates alone wait
+    /// for the next commit, or until the database is closed.
     ///
     /// # Errors
     ///
     /// The file could not be written.
     pub async fn sync(&self) -> Result<(), Fault> {
-        let waits = self.databases.waiting(&self.path, |waiting| !waiting.is_empty());
+        let waits = self.databases.waiting(&self.path, |waiting| waiting.has_accepted());
         if waits { self.write().await } else { Ok(()) }
     }
 

@@ -13,7 +13,10 @@ use crate::{
         fate::{Effect, Fate},
         time,
     },
-    store::{progress::Row, seen::Seen},
+    store::{
+        progress::Row,
+        seen::{Seen, record_key},
+    },
 };
 
 /// A folder, and the databases of the process that writes to it.
@@ -474,6 +477,8 @@ async fn the_same_fate_is_written_every_ten_minutes() {
     let (pending, unchanged) = (Fate::skipped("pending"), Fate::Unchanged);
     records.note(vec![(key, pending)], noon()).await.unwrap();
     records.sync().await.unwrap();
+    assert!(!exists(process.folder()), "nothing was accepted");
+    records.begin_ledger(noon()).await.unwrap();
     let kept = look(process.folder(), "a").await.unwrap().cached.unwrap();
     assert_eq!((kept.seen, &kept.sent, kept.fate), (noon(), &None, pending));
     assert!(records.is_news(None, unchanged, noon()) && records.is_news(Some(&kept), unchanged, noon()));

@@ -115,7 +115,7 @@ impl Open {
     /// Returns the rows of these records that are in the file.
     fn rows(&mut self, keys: &[u128]) -> Result<HashMap<u128, Row>, Failed> {
         let mut rows = HashMap::new();
-        let empty = self.summary.as_ref().is_none_or(|summary| summary.len() == 0);
+        let empty = self.summary.as_ref().is_none_or(|summary| summary.rows == 0);
         if empty && !self.cache.live {
             return Ok(rows);
         }
@@ -179,7 +179,7 @@ impl Open {
     ) -> Result<T, Failed> {
         let transaction = self.database.begin_write()?;
         let (mut summary, mut cache) = (self.summary.clone(), self.cache.clone());
-        let Waiting { changes, place } = std::mem::take(&mut *self.waiting());
+        let Waiting { changes, place, .. } = std::mem::take(&mut *self.waiting());
         if !changes.is_empty() {
             // Those of another place were cleared when the run began.
             (cache.live, cache.place) = (true, place);
@@ -218,12 +218,15 @@ pub(super) struct Waiting {
     changes: HashMap<u128, Change>,
     /// The sink's place that has accepted them.
     place: String,
+    /// Whether one of them is an accepted delivery, and not just a fate.
+    has_accepted: bool,
 }
 
 impl Waiting {
     /// Adds what the sink has accepted.
     pub fn accepted(&mut self, accepted: Vec<AcceptedDelivery>, place: &str, now: DateTime<Utc>) {
         place.clone_into(&mut self.place);
+        self.has_accepted = true;
         self.changes.extend(accepted.into_iter().map(|accepted| Change::accepted(accepted, now)));
     }
 
@@ -256,6 +259,11 @@ impl Waiting {
         self.changes.is_empty()
     }
 
+    /// Returns whether a loss of the changes would repeat a delivery.
+    pub fn has_accepted(&self) -> bool {
+        self.has_accepted
+    }
+
     /// Returns whether the changes have to be written before more are added.
     pub fn is_full(&self) -> bool {
         self.changes.len() >= WAITING
@@ -267,6 +275,7 @@ impl Waiting {
 
     pub fn clear(&mut self) {
         self.changes.clear();
+        self.has_accepted = false;
     }
 }
 

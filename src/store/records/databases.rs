@@ -241,7 +241,10 @@ impl Pool {
     /// Closes a database. Closing a damaged one may panic.
     fn shut(&self, open: &mut Option<Open>) {
         if let Some(open) = open.take() {
-            let _ = file::guarded(|| Ok(drop(open)));
+            let _ = file::guarded(|| {
+                drop(open);
+                Ok(())
+            });
             self.leave();
         }
     }

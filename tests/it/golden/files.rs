@@ -36,8 +36,8 @@ pub fn names(folder: &Path) -> Vec<String> {
         if self::name(path) == ledger::NAME { as_two(path, &name) } else { vec![name] }
     });
     let names = names.filter(|name| !name.ends_with(".new") && !name.ends_with("/format"));
-    let names: BTreeSet<String> = names.map(|name| without_digests(&as_recorded(&name))).collect();
-    names.into_iter().collect()
+    let names: BTreeSet<PathBuf> = names.map(|name| without_digests(&as_recorded(&name)).into()).collect();
+    names.into_iter().map(|name| name.display().to_string()).collect()
 }
 
 /// Returns a name in the layout of version 0.1, in which the golden records were written first: files were under the id
@@ -76,15 +76,20 @@ fn without_digests(name: &str) -> String {
 /// Returns the fate of every record according to the ledgers, checkpoints, dead letters and holds.
 pub fn fates(folder: &Path) -> Vec<String> {
     let mut fates = vec![];
-    for path in below(&folder.join(OURS).join(LISTS)) {
-        let recorded = as_recorded(&path.strip_prefix(folder).unwrap().display().to_string());
-        let list = name(Path::new(&recorded).parent().unwrap());
+    let recorded = |path: PathBuf| {
+        let name = path.strip_prefix(folder).unwrap().display().to_string();
+        (PathBuf::from(as_recorded(&name.replace(ledger::NAME, "ledger"))), path)
+    };
+    let mut files: Vec<_> = below(&folder.join(OURS).join(LISTS)).into_iter().map(recorded).collect();
+    files.sort();
+    for (recorded, path) in files {
+        let list = name(recorded.parent().unwrap());
         if name(&path) == ledger::NAME {
             fates.extend(settled(&path).into_iter().map(|line| format!("ledger {list} {line}")));
             continue;
         }
         let bytes = fs::read(&path).unwrap();
-        match name(Path::new(&recorded)).as_str() {
+        match name(&recorded).as_str() {
             "checkpoint.ndjson" => {
                 fates.extend(checkpoint(&bytes).into_iter().map(|line| format!("checkpoint {list} {line}")));
             }
