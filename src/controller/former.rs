@@ -72,7 +72,11 @@ impl Controller {
             let fault =
                 Fault::process("the files of importer 0.1 can't be migrated while an entry has a problem")
                     .hint("correct the problems above; no list runs until then");
-            return if self.mode == Mode::Once { Err(fault) } else { Ok(error!("{fault}")) };
+            if self.mode == Mode::Once {
+                return Err(fault);
+            }
+            error!("{fault}");
+            return Ok(());
         }
         if !before.exists() {
             return Ok(());

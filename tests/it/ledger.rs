@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -46,9 +47,18 @@ fn open(path: &Path) -> Database {
     panic!("{} stays open", path.display())
 }
 
+/// Opens a copy of a database: to open a database may change its file, which may be a fixture.
+fn copied(path: &Path) -> (tempfile::TempDir, Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join(NAME);
+    fs::copy(path, &copy).unwrap();
+    let database = open(&copy);
+    (folder, database)
+}
+
 /// Returns the ledger in a database; `None` if it has none.
 pub fn read(path: &Path) -> Option<Ledger> {
-    let database = open(path);
+    let (_folder, database) = copied(path);
     let transaction = database.begin_read().unwrap();
     let meta = transaction.open_table(META).unwrap();
     let summary = serde_json::from_slice(meta.get(SUMMARY).unwrap()?.value()).unwrap();
@@ -62,7 +72,7 @@ pub fn read(path: &Path) -> Option<Ledger> {
 
 /// Returns whether the delivery cache has anything.
 pub fn has_cache(path: &Path) -> bool {
-    let database = open(path);
+    let (_folder, database) = copied(path);
     let meta = database.begin_read().unwrap().open_table(META).unwrap();
     let cache: Value = meta
         .get("cache")
@@ -73,7 +83,7 @@ pub fn has_cache(path: &Path) -> bool {
 
 /// Replaces the ledger in a database; `None` removes it. The cached deliveries stay.
 pub fn write(path: &Path, ledger: Option<&Ledger>) {
-    let database = open(path);
+    let (_folder, database) = copied(path);
     let transaction = database.begin_write().unwrap();
     {
         let mut meta = transaction.open_table(META).unwrap();
