@@ -350,6 +350,18 @@ fn payloads_are_equal_by_their_bytes_and_the_version_of_the_mapping() {
     assert_eq!(digests[0], digest(&records, &[Some("1")]));
 }
 
+#[tokio::test]
+async fn a_commit_that_only_forgets_keeps_what_is_cached_of_other_records() {
+    let process = Process::new();
+    let records = process.records();
+    records.begin().await.unwrap();
+    records.accepted(vec![accepted(1, 7, false), accepted(2, 7, false)], noon()).await.unwrap();
+    records.sync().await.unwrap();
+    records.forget(vec![1]).await.unwrap();
+    records.begin().await.unwrap();
+    assert!(!has(&records, 1, 7).await && has(&records, 2, 7).await);
+}
+
 /// Another account may have the same address.
 #[tokio::test]
 async fn the_cache_is_about_one_place_and_a_run_without_a_cache_empties_it() {

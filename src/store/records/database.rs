@@ -142,7 +142,8 @@ impl Open {
                 known.extend(cached.filter(|cached| cached.has_digest()).map(|cached| (key, cached.clone())));
             }
         }
-        self.waiting().forget(&keys, &known);
+        let place = self.cache.place.clone();
+        self.waiting().forget(&keys, &known, &place);
         if known.is_empty() { Ok(()) } else { self.write() }
     }
 
@@ -239,8 +240,11 @@ impl Waiting {
         }
     }
 
-    /// Forgets the accepted payloads of these records. `known` are those in the file.
-    fn forget(&mut self, keys: &[u128], known: &[(u128, CachedDelivery)]) {
+    /// Forgets the accepted payloads of these records. `known` are those in the file, which is about `place`.
+    fn forget(&mut self, keys: &[u128], known: &[(u128, CachedDelivery)], place: &str) {
+        if !known.is_empty() {
+            place.clone_into(&mut self.place);
+        }
         for key in keys {
             if let Some(change) = self.changes.get_mut(key) {
                 change.forget();
