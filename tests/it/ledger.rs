@@ -83,7 +83,7 @@ pub fn has_cache(path: &Path) -> bool {
 
 /// Replaces the ledger in a database; `None` removes it. The cached deliveries stay.
 pub fn write(path: &Path, ledger: Option<&Ledger>) {
-    let (_folder, database) = copied(path);
+    let database = open(path);
     let transaction = database.begin_write().unwrap();
     {
         let mut meta = transaction.open_table(META).unwrap();
