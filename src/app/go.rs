@@ -7,9 +7,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    confirm, exit_code,
+    confirm, environment, exit_code,
     signals::stop_on_signals,
-    strict, variable,
+    strict,
     wiring::{Adapters, Keys, VOCABULARY},
 };
 use crate::{
@@ -28,7 +28,8 @@ use crate::{
 /// `importer go`: syncs the lists until it is stopped, or once.
 pub async fn run(go: cli::Go) -> anyhow::Result<u8> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let adapters = Adapters::new(variable, Keys::Both, Arc::new(Web::new()?), Arc::clone(&clock), &go.state);
+    let adapters =
+        Adapters::new(&environment(), Keys::Both, Arc::new(Web::new()?), Arc::clone(&clock), &go.state);
     if let Some(refused) = missing_key(&adapters, &go.state) {
         error!("{refused}.");
         return Ok(exit_code(&refused.into()));

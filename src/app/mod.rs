@@ -13,7 +13,7 @@ pub mod wiring;
 use crate::{
     base::fault::Fault,
     cli::{Cli, Command, exit},
-    net::Refused,
+    net::{Environment, Refused},
     state::lock::NotLocked,
 };
 
@@ -53,7 +53,8 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Returns a variable of the environment; `None` if it is not set or not Unicode.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+/// Returns the environment of the process. A variable that is not Unicode counts as not set.
+fn environment() -> Environment {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    Environment::new(|name| std::env::var(name).ok()).named(names)
 }

@@ -180,7 +180,9 @@ impl Texts<'_> {
             ));
         }
         match owner(name) {
-            Some((owner, variable)) if variable.credential => self.permit_credential(place, owner, name),
+            Some((owner, variable)) if variable.credential => {
+                self.permit_credential(place, owner, name, self.is_own(variable, name))
+            }
             Some(_) => Ok(()),
             None if plain && name.len() > OWN.len() && name.starts_with(OWN) => Ok(()),
             None => Err(format!(
@@ -199,8 +201,8 @@ impl Texts<'_> {
                 SECRETS.name
             ));
         }
-        if let Some((owner, _)) = self.owner_of_file(name) {
-            return self.permit_credential(place, owner, name);
+        if let Some((owner, is_own)) = self.owner_of_file(name) {
+            return self.permit_credential(place, owner, name, is_own);
         }
         if place.text && place.secrecy == Secrecy::Open {
             return Err(format!(
@@ -211,31 +213,44 @@ impl Texts<'_> {
         Ok(())
     }
 
-    /// Returns the adapter whose credential is in a file, by the name of the file, or by the variable that names it.
-    fn owner_of_file(&self, name: &str) -> Option<(&'static Spec, &'static Variable)> {
+    /// Returns whether this is the variable of the account whose settings are looked up.
+    fn is_own(&self, variable: &Variable, name: &str) -> bool {
+        self.environment.name(variable) == name
+    }
+
+    /// Returns the adapter whose credential is in a file, by the name of the file, or by the variables that name it,
+    /// and whether it is the credential of the account whose settings are looked up.
+    fn owner_of_file(&self, name: &str) -> Option<(&'static Spec, bool)> {
         let file = self.secrets().join(name);
         let stem = Path::new(name).file_name()?.to_str()?.to_uppercase().replace(['-', '.'], "_");
         let same = |path: &str| {
             let paths = [Path::new(path), &file].map(|path| path.canonicalize().ok());
             paths[0].is_some() && paths[0] == paths[1]
         };
-        let is_named = |variable: &Variable| {
-            let accounts = [None, self.environment.account()];
-            let names = accounts.map(|account| format!("{}{FILE}", variable.of(account)));
-            names.iter().any(|name| self.environment.plain(name).is_some_and(|path| same(&path)))
-        };
-        let variables = specs().flat_map(|spec| spec.variables.iter().map(move |variable| (spec, variable)));
-        let mut credentials = variables.filter(|(_, variable)| variable.credential);
-        credentials.find(|(_, variable)| variable.is(&stem) || is_named(variable))
+        // The variables that name this file, without the ending, and the one that the file is called after.
+        let naming = self.environment.names().iter().filter_map(|variable| {
+            let is_named = self.environment.plain(variable).is_some_and(|path| same(&path));
+            variable.strip_suffix(FILE).filter(|_| is_named).map(str::to_owned)
+        });
+        let mut credentials = naming.chain([stem]).filter_map(|name| {
+            let (spec, variable) = owner(&name).filter(|(_, variable)| variable.credential)?;
+            Some((spec, self.is_own(variable, &name)))
+        });
+        credentials.next()
     }
 
-    /// Checks that a setting may have a credential of the adapter `owner`.
-    fn permit_credential(&self, place: &Place, owner: &Spec, name: &str) -> Result<(), String> {
+    /// Checks that a setting may have a credential of the adapter `owner`; `is_own`: it is of the same account.
+    fn permit_credential(&self, place: &Place, owner: &Spec, name: &str, is_own: bool) -> Result<(), String> {
         let (kind, path) = (self.spec.kind, &place.path);
-        if owner.kind != kind {
+        let whose = match self.environment.account() {
+            _ if owner.kind != kind => Some(format!("is a credential of {}", owner.kind)),
+            Some(account) if !is_own => Some(format!("is not a credential of the account {account}")),
+            None if !is_own => Some("is a credential of an account".to_owned()),
+            _ => None,
+        };
+        if let Some(whose) = whose {
             return Err(format!(
-                "{kind}: `{path}` must not read `{name}`, which is a credential of {}; refer to another variable or file",
-                owner.kind
+                "{kind}: `{path}` must not read `{name}`, which {whose}; refer to another variable or file"
             ));
         }
         match place.secrecy {

@@ -15,7 +15,7 @@ use crate::{
         identity::DeliveryId,
         spec::{ACCOUNT, Catalog, Makes},
     },
-    controller::{Open, OpenRequest, remembers},
+    controller::{Destination, Destinations, Open, OpenRequest, remembers},
     engine::plan::Pipeline,
     mapping,
     net::{AccountClients, Caller, Environment, Refused, Transport, Unopened, transport::Web},
@@ -70,16 +70,16 @@ pub struct Closed {
 }
 
 impl Adapters {
-    /// Makes the clients of the accounts. `get` reads a variable of the environment.
+    /// Makes the clients of the accounts in an environment.
     pub fn new(
-        get: impl Fn(&str) -> Option<String> + Send + Sync + Clone + 'static,
+        environment: &Environment,
         keys: Keys,
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
         folder: &Path,
     ) -> Self {
         let accounts = |needed: bool| {
-            let environment = Environment::new(get.clone());
+            let environment = environment.clone();
             let environment = if needed { environment } else { environment.without_keys() };
             AccountClients::new(environment, Arc::clone(&transport), Arc::clone(&clock))
         };
@@ -247,11 +247,18 @@ fn account(chosen: &mut Chosen, catalog: &Catalog) -> Result<Option<String>, Str
 ///
 /// The HTTP client could not be made.
 pub fn examine(snapshot: &mut Snapshot, folder: &Path) -> anyhow::Result<()> {
-    let adapters =
-        Adapters::new(super::variable, Keys::None, Arc::new(Web::new()?), Arc::new(SystemClock), folder);
+    let adapters = Adapters::new(
+        &super::environment(),
+        Keys::None,
+        Arc::new(Web::new()?),
+        Arc::new(SystemClock),
+        folder,
+    );
+    let mut destinations = Destinations::default();
     snapshot.examine(|entry| match adapters.open(entry, false) {
         Err(closed) if closed.refused.is_none() => Err(closed.unfit),
-        _ => Ok(()),
+        Err(_) => Ok(()),
+        Ok(pipeline) => destinations.add(entry, &Destination::of(&pipeline)),
     });
     Ok(())
 }

@@ -54,6 +54,8 @@ pub struct Setting {
     pub required: bool,
     /// Whether the setting changes only how the adapter works, not what it delivers.
     pub pace: bool,
+    /// Whether another value may mean another list at the source, or another destination. Each credential may, too.
+    pub identity: bool,
     pub secrecy: Secrecy,
 }
 
@@ -73,8 +75,8 @@ pub enum Secrecy {
 impl Setting {
     /// Declares an optional setting without default.
     pub const fn new(name: &'static str, kind: Kind, about: &'static str) -> Self {
-        let (default, required, pace, secrecy) = (None, false, false, Secrecy::Open);
-        Setting { name, about, kind, default, required, pace, secrecy }
+        let (default, required, pace, identity) = (None, false, false, false);
+        Setting { name, about, kind, default, required, pace, identity, secrecy: Secrecy::Open }
     }
 
     pub const fn default(self, json: &'static str) -> Self {
@@ -87,6 +89,10 @@ impl Setting {
 
     pub const fn pace(self) -> Self {
         Setting { pace: true, ..self }
+    }
+
+    pub const fn identity(self) -> Self {
+        Setting { identity: true, ..self }
     }
 
     pub const fn private(self) -> Self {
@@ -233,7 +239,8 @@ pub const ACCOUNT_SETTING: Setting = Setting::new(
     ACCOUNT,
     Kind::Pattern(ACCOUNT_PATTERN),
     "Name of the account: its variables end in the name, in upper case, such as ACME_KEY_EU for eu.",
-);
+)
+.identity();
 
 /// The adapters of one kind.
 pub struct Catalog {

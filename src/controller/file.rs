@@ -1,11 +1,18 @@
 //! The controller's view of the state file: its last readable version.
 
-use std::{cell::Cell, collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
 
 use log::{error, info, warn};
 use tokio::task::spawn_blocking;
 
-use super::{Open, OpenRequest};
+use super::{
+    Open, OpenRequest,
+    siblings::{Destination, Destinations},
+};
 use crate::{
     base::fault::Fault,
     state::{Applied, Entry, Snapshot, StateFile, folders::Folders},
@@ -21,6 +28,8 @@ pub struct File {
     told: Option<Arc<Snapshot>>,
     /// The error of the last read, if it failed.
     broken: Option<String>,
+    /// The destinations of the entries of lists with several entries, by the names of the entries' folders.
+    destinations: HashMap<String, Destination>,
     /// Whether an entry could not be opened because of the environment, which may change without an edit.
     environment: bool,
 }
@@ -28,7 +37,8 @@ pub struct File {
 impl File {
     /// Returns the view of `state` before the first read. `open` checks the settings of each entry.
     pub fn new(state: Arc<StateFile>, open: Arc<Open>) -> Self {
-        File { state, open, snapshot: None, told: None, broken: None, environment: false }
+        let destinations = HashMap::new();
+        File { state, open, snapshot: None, told: None, broken: None, destinations, environment: false }
     }
 
     /// Returns the path of the state file.
@@ -123,29 +133,46 @@ impl File {
     /// in the last version is not opened again: only its adapters and the environment decide that.
     fn examined(&mut self, mut snapshot: Snapshot) -> Snapshot {
         let last = self.snapshot();
-        let mut opened: HashMap<&str, Vec<&Entry>> = HashMap::new();
+        let mut before: HashMap<&str, Vec<&Entry>> = HashMap::new();
         for entry in &last.entries {
-            opened.entry(&entry.folder).or_default().push(entry);
+            before.entry(&entry.folder).or_default().push(entry);
         }
         let is_open = |entry: &Entry| {
-            opened.get(entry.folder.as_str()).is_some_and(|all| all.iter().any(|open| open.id == entry.id))
+            before.get(entry.folder.as_str()).is_some_and(|all| all.iter().any(|open| open.id == entry.id))
         };
-        let environment = Cell::new(false);
+        let known = |entry: &Entry| {
+            let destination = self.destinations.get(&entry.folder).cloned();
+            (is_open(entry) && (entry.alone || destination.is_some())).then_some(destination)
+        };
+        // The entries of a list are opened together: the file with a key may have changed since the last time.
+        let opened: HashSet<String> = snapshot
+            .entries
+            .iter()
+            .filter(|entry| known(entry).is_none())
+            .map(|entry| entry.id.list_id.clone())
+            .collect();
+        let (mut environment, mut all) = (false, Destinations::default());
+        let mut destinations = HashMap::new();
         snapshot.examine(|entry| {
-            if is_open(entry) {
-                return Ok(());
-            }
-            match (self.open)(OpenRequest { entry, urgent: false }) {
-                // A paused entry needs no API key.
-                Err(unfit) if unfit.environment && !entry.enabled => Ok(()),
-                Err(unfit) => {
-                    environment.set(environment.get() || unfit.environment);
-                    Err(unfit)
-                }
-                Ok(_) => Ok(()),
-            }
+            let known = known(entry).filter(|_| !opened.contains(&entry.id.list_id));
+            let destination = match known {
+                Some(destination) => destination,
+                None => match (self.open)(OpenRequest { entry, urgent: false }) {
+                    // A paused entry needs no API key.
+                    Err(unfit) if unfit.environment && !entry.enabled => None,
+                    Err(unfit) => {
+                        environment |= unfit.environment;
+                        return Err(unfit);
+                    }
+                    Ok(pipeline) => Some(Destination::of(&pipeline)),
+                },
+            };
+            let Some(destination) = destination.filter(|_| !entry.alone) else { return Ok(()) };
+            all.add(entry, &destination)?;
+            destinations.insert(entry.folder.clone(), destination);
+            Ok(())
         });
-        self.environment = environment.get();
+        (self.environment, self.destinations) = (environment, destinations);
         snapshot
     }
 

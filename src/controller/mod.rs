@@ -38,7 +38,7 @@ pub use self::{
     fingerprint::run_fingerprint,
     former::former_fingerprints,
     runs::{records, remembers},
-    siblings::siblings,
+    siblings::{Destination, Destinations, siblings},
 };
 use crate::{
     base::{clock::Clock, fault::Fault, identity::DeliveryId},

@@ -1,7 +1,8 @@
-//! Ends runs whose entries were paused or removed in the state file. Pure, except that it cancels the runs.
+//! Ends runs whose entries were paused, removed or given another source or sink in the state file. Pure, except that it cancels the runs.
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
 use tokio::{
     task::{self, AbortHandle},
     time::Instant,
@@ -23,6 +24,8 @@ pub enum Pause {
     Disabled,
     /// The entry is not in the state file anymore.
     Removed,
+    /// The entry has another source or another sink.
+    Redirected,
 }
 
 /// The active runs, each with the current version of its entry.
@@ -41,12 +44,13 @@ struct Run {
 
 impl Pauses {
     /// Adds a run that has begun. `stop` is its own token and ends no other run.
-    pub fn begin(&mut self, task: AbortHandle, stop: CancellationToken, entry: Named, mentions: &Mentions) {
-        let entry = Tracked::new(entry, mentions);
+    pub fn begin(&mut self, task: AbortHandle, stop: CancellationToken, entry: &Entry, mentions: &Mentions) {
+        let entry = Tracked::new(Named::of(entry), entry.route.clone(), mentions);
         self.runs.push(Run { task, stop, entry, paused: None });
     }
 
-    /// Stops the runs whose entries are paused or removed according to `mentions`, the elements of the file.
+    /// Stops the runs whose entries are paused, removed or have another source or sink according to `mentions`, the
+    /// elements of the file.
     /// Returns the lists of the runs that it stopped.
     pub fn follow(&mut self, mentions: &Mentions, now: Instant) -> Vec<(String, Pause)> {
         let mut ending = Vec::new();
@@ -76,7 +80,7 @@ impl Pauses {
 
 /// An entry and the name of its folder.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Named {
+struct Named {
     id: EntryId,
     folder: String,
 }
@@ -97,32 +101,37 @@ struct Tracked {
     now: Named,
     /// The other entries of its list.
     others: Vec<Named>,
+    /// The route of the run; see [`Entry::route`].
+    route: Value,
 }
 
 impl Tracked {
-    fn new(entry: Named, mentions: &Mentions) -> Self {
+    fn new(entry: Named, route: Value, mentions: &Mentions) -> Self {
         let of_list = mentions.of_list(&entry.id.list_id).iter().map(Named::mentioned);
         let others = of_list.filter(|other| !is_same(other, &entry)).collect();
-        Tracked { others, now: entry }
+        Tracked { others, now: entry, route }
     }
 
     /// Finds the entry in the file. Returns `None` while the entry may still be in it and enabled.
     fn follow(&mut self, mentions: &Mentions) -> Option<Pause> {
         let of_list = mentions.of_list(&self.now.id.list_id).iter();
-        let of_list: Vec<(Named, bool)> =
-            of_list.map(|mention| (Named::mentioned(mention), mention.disabled)).collect();
+        let of_list: Vec<(Named, &Mention)> =
+            of_list.map(|mention| (Named::mentioned(mention), mention)).collect();
         let unreadable = mentions.unreadable;
         let (candidates, certain) = self.candidates(&of_list);
         if candidates.is_empty() {
             return (!unreadable).then_some(Pause::Removed);
         }
-        if candidates.iter().any(|(_, disabled)| !disabled) {
-            if !unreadable && let [(entry, _)] = candidates[..] {
-                self.now = entry.clone();
-                let others = of_list.iter().filter(|(other, _)| other != entry);
-                self.others = others.map(|(other, _)| other.clone()).collect();
+        if candidates.iter().any(|(_, mention)| !mention.disabled) {
+            let [(entry, mention)] = candidates[..] else { return None };
+            if unreadable {
+                return None;
             }
-            return None;
+            self.now = entry.clone();
+            let others = of_list.iter().filter(|(other, _)| other != entry);
+            self.others = others.map(|(other, _)| other.clone()).collect();
+            let is_elsewhere = mention.route.as_ref().is_some_and(|route| *route != self.route);
+            return is_elsewhere.then_some(Pause::Redirected);
         }
         (certain || !unreadable).then_some(Pause::Disabled)
     }
@@ -136,7 +145,10 @@ impl Tracked {
     ///   Unambiguous.
     /// * Settings for what is delivered that none of the other entries had before the edit. Unambiguous only
     ///   if the list had a single entry before the edit and has a single entry after it.
-    fn candidates<'a>(&self, of_list: &'a [(Named, bool)]) -> (Vec<&'a (Named, bool)>, bool) {
+    fn candidates<'a, 'b>(
+        &self,
+        of_list: &'a [(Named, &'b Mention)],
+    ) -> (Vec<&'a (Named, &'b Mention)>, bool) {
         let chosen = |wanted: &dyn Fn(&Named) -> bool| -> Vec<_> {
             of_list.iter().filter(|(entry, _)| wanted(entry)).collect()
         };
@@ -177,7 +189,8 @@ mod tests {
     /// Follows the first entry of the first text through the other texts. Returns the result for each.
     fn found(texts: &[&str]) -> Vec<Option<Pause>> {
         let first = mentions(texts[0]);
-        let mut tracked = Tracked::new(Named::mentioned(&first.of_list("a")[0]), &first);
+        let begun = &first.of_list("a")[0];
+        let mut tracked = Tracked::new(Named::mentioned(begun), begun.route.clone().unwrap(), &first);
         texts[1..].iter().map(|text| tracked.follow(&mentions(text))).collect()
     }
 
@@ -215,6 +228,41 @@ mod tests {
         assert_eq!(after(other), None);
         assert_eq!(after(r#"[{"list_id": "a", "collection": "z"}]"#), None, "it may have been edited");
         assert_eq!(after(r#"[{"list_id": "a", "collection": "y"}, 5]"#), None);
+    }
+
+    #[test]
+    fn a_run_ends_when_its_entry_gets_another_source_or_sink() {
+        let after = |before: &str, now: &str| {
+            let entry = |fields: &str| format!(r#"[{{"list_id": "a"{fields}}}]"#);
+            found(&[&entry(before), &entry(now)])[0]
+        };
+        for same in [
+            r#", "source": {"type": "rows"}, "sink": {"type": "file", "_note": 1}"#,
+            r#", "sink": {"type": "file", "pace": 2}"#,
+            r#", "mapping": "copy", "consent": "none""#,
+        ] {
+            assert_eq!((after("", same), after(same, "")), (None, None), "{same}");
+        }
+        for other in [
+            r#", "sink": "pipe""#,
+            r#", "sink": {"type": "file", "account": "acme"}"#,
+            r#", "source": "shifts""#,
+            r#", "source": {"type": "rows", "account": "acme"}"#,
+        ] {
+            assert_eq!(after("", other), Some(Pause::Redirected), "{other}");
+            assert_eq!(after(other, ""), Some(Pause::Redirected), "{other}");
+        }
+        let paused = r#", "sink": "pipe", "enabled": false"#;
+        assert_eq!(after("", paused), Some(Pause::Disabled), "the reason that a person gave");
+        let broken = r#", "sink": "pipe", "every": 5"#;
+        assert_eq!(after("", broken), None, "an entry with a problem says nothing for certain");
+        let one = r#"{"list_id": "a", "sink": "pipe", "consent": "none"}"#;
+        let (both, other) = (
+            format!(r#"[{{"list_id": "a"}}, {one}]"#),
+            format!(r#"[{{"list_id": "a", "sink": "pipe"}}, {one}]"#),
+        );
+        assert_eq!(found(&[&both, &other]), [Some(Pause::Redirected)]);
+        assert_eq!(found(&[&both, &both]), [None]);
     }
 
     #[test]

@@ -228,11 +228,12 @@ pub fn first_load_waits(entry: &Entry) -> String {
     )
 }
 
-/// Reports that a run is about to end, since its entry was paused or removed.
+/// Reports that a run is about to end, since its entry was paused, removed or redirected.
 pub fn pausing(list: &str, pause: Pause) -> String {
     let why = match pause {
         Pause::Disabled => "its entry is paused",
         Pause::Removed => "the state file has no entry for it anymore",
+        Pause::Redirected => "its entry has another source or sink",
     };
     format!("list {list:?}: {why}; its run delivers the records that it has read, then ends.")
 }
@@ -258,6 +259,7 @@ fn why(pause: Pause) -> &'static str {
     match pause {
         Pause::Disabled => "paused by its entry",
         Pause::Removed => "its entry was removed from the state file",
+        Pause::Redirected => "its entry has got another source or sink",
     }
 }
 
@@ -266,6 +268,7 @@ fn resumes(entry: &Entry, pause: Pause) -> String {
     match pause {
         Pause::Disabled => format!("the {run} continues when the entry is enabled again"),
         Pause::Removed => format!("the {run} continues if the entry is added again"),
+        Pause::Redirected => format!("the {run} continues if the former source and sink are set again"),
     }
 }
 
@@ -308,6 +311,14 @@ pub fn overruled_by_hand(list: &str) -> String {
     format!(
         "list {list:?}: latest_timestamp or start_offset was changed by hand during the run; the edit is kept and the \
          result of the run is not written."
+    )
+}
+
+/// Warns that the entry of a finished run has another source or sink now.
+pub fn redirected(list: &str) -> String {
+    format!(
+        "list {list:?}: its source or its sink was changed during the run, so the result is not written: it belongs to \
+         the former delivery."
     )
 }
 

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     Controller, Mode, OpenRequest, Ran, fingerprint,
-    pauses::{Named, Pause},
+    pauses::Pause,
     report,
     saver::Finished,
     schedule::{due::Due, places::Kind},
@@ -84,14 +84,14 @@ impl Controller {
             confirm: self.confirm.clone().filter(|_| entry.first_load != FirstLoad::Confirmed),
         };
         let (stop, id, list) = (self.stop.child_token(), entry.id.clone(), entry.list.clone());
-        let (ended, named) = (stop.clone(), Named::of(&entry));
+        let (ended, followed) = (stop.clone(), entry.clone());
         let task = self.jobs.spawn(async move {
             let ended = run::run(&pipeline, &plan, &ended).await;
             (entry, pipeline.delivery, pipeline.retry, ended)
         });
         self.slots.run(task.id(), id, list);
         self.places.begin(task.id(), if since.is_some() { Kind::Sync } else { Kind::FullLoad });
-        self.pauses.begin(task, stop, named, &self.file.snapshot().mentions);
+        self.pauses.begin(task, stop, &followed, &self.file.snapshot().mentions);
     }
 
     /// Handles the end of a run. Its result, if it finished, goes to the saver.
@@ -206,6 +206,7 @@ impl Controller {
                 Outcome::Stamped => log!(finished.level, "{}", report::written(&finished.edit)),
                 Outcome::Overruled(Overruled::ByHand) => warn!("{}", report::overruled_by_hand(list)),
                 Outcome::Overruled(Overruled::NoSuchEntry) => warn!("{}", report::entry_gone(list)),
+                Outcome::Overruled(Overruled::Redirected) => warn!("{}", report::redirected(list)),
                 Outcome::Failed(finding) => {
                     let fault = finding.fault(self.file.path());
                     failed = failed.and(self.unwritten(vec![finished], fault));

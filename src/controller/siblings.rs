@@ -1,10 +1,53 @@
 //! The entries that share a delivery.
 
+use std::collections::HashMap;
+
 use super::{Open, OpenRequest};
 use crate::{
     base::identity::DeliveryId,
+    engine::plan::Pipeline,
     state::{Entry, Unfit},
 };
+
+/// A delivery, and the digest that identifies its destination with the keys of the account.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    delivery: DeliveryId,
+    held_by: String,
+}
+
+impl Destination {
+    pub fn of(pipeline: &Pipeline) -> Self {
+        Destination { delivery: pipeline.delivery.clone(), held_by: pipeline.held_by.clone() }
+    }
+}
+
+/// The destinations of a state file, each with the line of the first entry that delivers there.
+#[derive(Default)]
+pub struct Destinations(HashMap<DeliveryId, (String, usize)>);
+
+impl Destinations {
+    /// Adds the destination of an entry.
+    ///
+    /// # Errors
+    ///
+    /// An earlier entry has the same delivery, but another destination: each of them would forget what the other has
+    /// delivered, and compare opt-ins with those of the other.
+    pub fn add(&mut self, entry: &Entry, destination: &Destination) -> Result<(), Unfit> {
+        let (held_by, line) = self
+            .0
+            .entry(destination.delivery.clone())
+            .or_insert_with(|| (destination.held_by.clone(), entry.place.line));
+        if *held_by == destination.held_by {
+            return Ok(());
+        }
+        let text = format!(
+            "`sink` has the address of the sink of the entry at line {line}, but other headers, another query or other \
+             credentials; put an `account` into one of the two, so that their deliveries are kept apart"
+        );
+        Err(Unfit { place: entry.place, text, environment: false })
+    }
+}
 
 /// Returns the folder names of the entries that have the same delivery as `entry`, including `entry` itself; `None`
 /// if another entry can't be read or opened, since its delivery is then unknown. `all` contains the entries of the

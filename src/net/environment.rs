@@ -20,6 +20,8 @@ pub const PLACEHOLDER: &str = "missing-xx1";
 #[derive(Clone)]
 pub struct Environment {
     get: Get,
+    /// The names of the variables that are set, as far as they are known.
+    names: Arc<[String]>,
     /// The account, whose variables end in its name; `None` for the variables without a suffix.
     account: Option<String>,
     /// Whether a missing key gets a placeholder, because no request will be sent.
@@ -61,7 +63,17 @@ impl From<String> for Unopened {
 impl Environment {
     /// Looks the settings up with `get`.
     pub fn new(get: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Environment { get: Arc::new(get), account: None, without_keys: false }
+        Environment { get: Arc::new(get), names: Arc::default(), account: None, without_keys: false }
+    }
+
+    /// Adds the names of the variables that are set.
+    pub fn named(self, names: impl Iterator<Item = String>) -> Self {
+        Environment { names: names.collect(), ..self }
+    }
+
+    /// Returns the names of the variables that are set, as far as they are known.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// Replaces every missing key by a placeholder, for commands that send no request.

@@ -38,7 +38,8 @@ pub const SPEC: Spec = Spec {
             "path",
             Kind::Text,
             "File of the lines; out/<list_id>.ndjson if absent. A relative path begins in the folder of the state file.",
-        ),
+        )
+        .identity(),
         Setting::new(
             "rotate_mb",
             Kind::Whole { least: 1, most: None },

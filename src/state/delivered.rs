@@ -1,7 +1,7 @@
 //! Reduces an entry to the settings that change what is delivered. After an edit of any other setting, the
 //! entry keeps its checkpoint and its dead letters. Pure.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     fields::{
@@ -10,7 +10,7 @@ use super::{
     },
     vocabulary::Vocabulary,
 };
-use crate::base::spec::{Catalog, is_note};
+use crate::base::spec::{Catalog, Secrecy, Setting, is_note};
 
 /// Fields that change how an entry runs, but not which payloads a complete run produces.
 pub const PACE: [&str; 9] = [
@@ -53,6 +53,29 @@ pub fn settings(list_id: &str, fields: &Map<String, Value>, vocabulary: &Vocabul
         name => vocabulary.default(name).as_ref() != Some(value),
     });
     sorted(Value::Object(settings)).as_object().cloned().unwrap_or_default()
+}
+
+/// Returns what decides which list an entry reads and where it delivers: type, account, the settings that a SPEC marks
+/// as [`identity`](Setting::identity), and references to credentials, of the source and of the sink. Two versions
+/// of an entry with the same route have the same destination. `settings` are those of [`settings`].
+pub fn route(settings: &Map<String, Value>, vocabulary: &Vocabulary) -> Value {
+    let parts = [(SOURCE.name, vocabulary.source), (SINK.name, vocabulary.sink)];
+    parts.into_iter().map(|(name, catalog)| end(settings.get(name), catalog)).collect()
+}
+
+/// Returns the part of a source or a sink that belongs to the route.
+fn end(said: Option<&Value>, catalog: &Catalog) -> Value {
+    let default = catalog.default();
+    let said = said.or(default.as_ref()).unwrap_or(&Value::Null);
+    let Value::Object(object) = said else { return json!({"type": said}) };
+    let spec = object.get("type").and_then(Value::as_str).and_then(|kind| catalog.spec(kind));
+    let counts = |name: &str| {
+        let is_part =
+            |setting: &Setting| setting.identity || matches!(setting.secrecy, Secrecy::Credential(_));
+        name == "type" || catalog.settings(spec).any(|setting| setting.name == name && is_part(setting))
+    };
+    let members = object.iter().filter(|(name, _)| counts(name));
+    Value::Object(members.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
 /// Returns an adapter in one spelling: `{"type": "a"}` becomes `"a"`. Notes and settings without effect are

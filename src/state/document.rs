@@ -17,6 +17,7 @@ use super::{
     finding::{BOM, Finding, Place},
     identity::{self, BaseVersion, EntryId},
     schema,
+    vocabulary::Vocabulary,
 };
 use crate::base::time;
 
@@ -66,6 +67,8 @@ pub enum Overruled {
     NoSuchEntry,
     /// The user changed its `latest_timestamp`, or its `start_offset` during a full load.
     ByHand,
+    /// The user changed its source or its sink: the result is that of another delivery.
+    Redirected,
 }
 
 /// The result of one edit.
@@ -93,11 +96,11 @@ pub struct Stamped {
 /// # Errors
 ///
 /// The text is not a state file.
-pub fn stamp(text: &str, edits: &[Edit]) -> Result<Stamped, Finding> {
+pub fn stamp(text: &str, edits: &[Edit], vocabulary: &Vocabulary) -> Result<Stamped, Finding> {
     let mut stamped = Stamped { text: text.to_owned(), outcomes: vec![Outcome::Stamped; edits.len()] };
     let mut left: Vec<usize> = (0..edits.len()).collect();
     while !left.is_empty() {
-        left = stamped.round(edits, &left)?;
+        left = stamped.round(edits, &left, vocabulary)?;
     }
     Ok(stamped)
 }
@@ -105,7 +108,12 @@ pub fn stamp(text: &str, edits: &[Edit]) -> Result<Stamped, Finding> {
 impl Stamped {
     /// Applies the edits with these indices, at most one to each entry. Returns the indices that are left: an
     /// edit of an entry that another edit has changed needs the text with that change.
-    fn round(&mut self, edits: &[Edit], indices: &[usize]) -> Result<Vec<usize>, Finding> {
+    fn round(
+        &mut self,
+        edits: &[Edit],
+        indices: &[usize],
+        vocabulary: &Vocabulary,
+    ) -> Result<Vec<usize>, Finding> {
         let array = schema::parse(&self.text)?;
         let lists = Lists::of(&array);
         let (mut changes, mut left) = (Vec::<Change>::new(), Vec::new());
@@ -118,6 +126,8 @@ impl Stamped {
             };
             if changed.contains(&element) {
                 left.push(index);
+            } else if !has_route_of(object, edit, vocabulary) {
+                self.outcomes[index] = Outcome::Overruled(Overruled::Redirected);
             } else if edit.stamp.is_in(object) {
                 self.outcomes[index] = Outcome::Stamped;
             } else if identity::was(object) != Some(edit.was) {
@@ -136,13 +146,19 @@ impl Stamped {
                 _ => {
                     let alone: Vec<usize> = changes.iter().map(|change| change.index).collect();
                     for index in alone {
-                        self.round(edits, &[index])?;
+                        self.round(edits, &[index], vocabulary)?;
                     }
                 }
             },
         }
         Ok(left)
     }
+}
+
+/// Returns whether an entry still reads and delivers as it did when the run of the edit began.
+fn has_route_of(object: &Object, edit: &Edit, vocabulary: &Vocabulary) -> bool {
+    let now = identity::identify(object);
+    now.is_some_and(|now| now == edit.entry || now.route(vocabulary) == edit.entry.route(vocabulary))
 }
 
 /// The run stamp of one entry that is written in this round.
@@ -353,7 +369,7 @@ mod tests {
 
     /// Applies one edit. Returns the new text, or why it does not apply.
     fn one(text: &str, edit: &Edit) -> Result<String, Outcome> {
-        let Stamped { text, mut outcomes } = stamp(text, std::slice::from_ref(edit)).unwrap();
+        let Stamped { text, mut outcomes } = stamp(text, std::slice::from_ref(edit), &SAMPLE).unwrap();
         match outcomes.remove(0) {
             Outcome::Stamped => Ok(text),
             other => Err(other),
@@ -473,10 +489,29 @@ mod tests {
     }
 
     #[test]
+    fn the_result_of_a_run_is_not_written_into_an_entry_with_another_source_or_sink() {
+        let redirected = Outcome::Overruled(Overruled::Redirected);
+        for (fields, stamped) in [
+            (r#""x-note": 1, "collection": "c", "mapping": "copy", "worker_count": 2"#, true),
+            (r#""source": {"type": "rows"}, "sink": "file""#, true),
+            (r#""sink": {"type": "file", "batch": 5}"#, true),
+            (r#""sink": "pipe""#, false),
+            (r#""sink": {"type": "file", "account": "acme"}"#, false),
+            (r#""source": "shifts""#, false),
+            (r#""source": {"type": "rows", "account": "acme"}"#, false),
+        ] {
+            let text = format!(r#"[{{"list_id": "a", {fields}}}]"#);
+            let Stamped { text: after, outcomes } = stamp(&text, &[edit("a", "")], &SAMPLE).unwrap();
+            let expected = if stamped { Outcome::Stamped } else { redirected.clone() };
+            assert_eq!((after != text, outcomes), (stamped, vec![expected]), "{fields}");
+        }
+    }
+
+    #[test]
     fn several_edits_are_applied_at_once_and_each_has_its_own_outcome() {
         let text = r#"[{"list_id": "a"}, {"list_id": "b", "latest_timestamp": null}, {"list_id": "c"}]"#;
         let edits = [edit("c", ""), edit("b", ""), edit("gone", ""), edit("a", "")];
-        let result = stamp(text, &edits).unwrap();
+        let result = stamp(text, &edits, &SAMPLE).unwrap();
         assert_eq!(
             result.text,
             format!(
@@ -495,7 +530,7 @@ mod tests {
         let mut second = edit("a", "2019-10-21T10:00:00");
         second.stamp.latest_timestamp = time::parse("2019-10-21T11:00:00").unwrap();
         let outcomes = |edits: &[Edit]| {
-            let Stamped { text, outcomes } = stamp(r#"[{"list_id": "a"}]"#, edits).unwrap();
+            let Stamped { text, outcomes } = stamp(r#"[{"list_id": "a"}]"#, edits, &SAMPLE).unwrap();
             (text.contains("T11:00:00"), outcomes)
         };
         let by_hand = Outcome::Overruled(Overruled::ByHand);
@@ -509,7 +544,7 @@ mod tests {
         // Tools differ on which of two equal keys counts, so neither may be written.
         let doubled = r#"{"list_id": "b", "latest_timestamp": null, "latest_timestamp": null}"#;
         let text = format!(r#"[{{"list_id": "a"}}, {doubled}, {{"list_id": "c"}}]"#);
-        let result = stamp(&text, &[edit("a", ""), edit("b", "null"), edit("c", "")]).unwrap();
+        let result = stamp(&text, &[edit("a", ""), edit("b", "null"), edit("c", "")], &SAMPLE).unwrap();
         assert_eq!(
             result.text,
             format!(r#"[{{"list_id": "a", {NEW}}}, {doubled}, {{"list_id": "c", {NEW}}}]"#)
@@ -565,11 +600,11 @@ mod tests {
                 .collect();
             let (mut apart, mut outcomes) = (text.clone(), vec![]);
             for edit in &edits {
-                let mut one = stamp(&apart, std::slice::from_ref(edit)).unwrap();
+                let mut one = stamp(&apart, std::slice::from_ref(edit), &SAMPLE).unwrap();
                 outcomes.append(&mut one.outcomes);
                 apart = one.text;
             }
-            let together = stamp(&text, &edits).unwrap();
+            let together = stamp(&text, &edits, &SAMPLE).unwrap();
             prop_assert_eq!((together.text, together.outcomes), (apart, outcomes));
         }
 

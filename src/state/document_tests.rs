@@ -2,6 +2,7 @@
 //! changed.
 
 use super::*;
+use crate::state::vocabulary::SAMPLE;
 
 const NEW: &str = r#""latest_timestamp": "2019-10-21T10:00:00", "elapsed_seconds": 12.3, "total_updates": 7"#;
 
@@ -19,7 +20,7 @@ fn edit(text: &str) -> Edit {
 }
 
 fn stamped(text: &str) -> String {
-    let Stamped { text: result, outcomes } = stamp(text, &[edit(text)]).unwrap();
+    let Stamped { text: result, outcomes } = stamp(text, &[edit(text)], &SAMPLE).unwrap();
     assert_eq!(outcomes, [Outcome::Stamped], "{text}");
     result
 }

@@ -40,7 +40,7 @@ const SOON: Duration = Duration::from_millis(50);
 pub struct StateFile {
     pub(super) disk: Disk,
     pub(super) clock: Arc<dyn Clock>,
-    vocabulary: &'static Vocabulary,
+    pub(super) vocabulary: &'static Vocabulary,
     held: Mutex<Held>,
 }
 
@@ -217,8 +217,8 @@ impl StateFile {
     fn write(&self, held: &mut Held, edits: &[Edit]) -> Result<Applied, Fault> {
         for _ in 0..TRIES {
             let before = read::text(self.path())?;
-            let Stamped { text: ours, outcomes } =
-                document::stamp(&before, edits).map_err(|finding| finding.fault(self.path()))?;
+            let Stamped { text: ours, outcomes } = document::stamp(&before, edits, self.vocabulary)
+                .map_err(|finding| finding.fault(self.path()))?;
             if ours == before {
                 return self.applied(before, &ours, outcomes);
             }

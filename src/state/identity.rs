@@ -38,6 +38,11 @@ impl EntryId {
         delivered::settings(&self.list_id, &self.others, vocabulary)
     }
 
+    /// Returns what decides which list the entry reads and where it delivers; see [`delivered::route`].
+    pub fn route(&self, vocabulary: &Vocabulary) -> serde_json::Value {
+        delivered::route(&self.settings(vocabulary), vocabulary)
+    }
+
     /// Returns the name of the folder of the entry's checkpoint, which its dead letters contain too. The name
     /// depends only on the list and on the settings that change what is delivered: notes and other entries do
     /// not change it.

@@ -66,6 +66,8 @@ pub struct Mention {
     pub folder: String,
     /// Whether it has `"enabled": false`.
     pub disabled: bool,
+    /// What decides which list it reads and where it delivers; `None` if it has a problem.
+    pub route: Option<serde_json::Value>,
 }
 
 /// One list to import.
@@ -77,6 +79,8 @@ pub struct Entry {
     pub folder: String,
     /// The settings that change what is delivered, each in one spelling.
     pub settings: Map<String, serde_json::Value>,
+    /// What decides which list is read and where it is delivered.
+    pub route: serde_json::Value,
     /// Whether no other entry has the same list.
     pub alone: bool,
     /// The place of its opening brace.
@@ -126,7 +130,7 @@ pub struct Unfit {
 
 impl Snapshot {
     /// Removes the entries for which `fit` returns an error, and adds that error to the problems.
-    pub fn examine(&mut self, fit: impl Fn(&Entry) -> Result<(), Unfit>) {
+    pub fn examine(&mut self, mut fit: impl FnMut(&Entry) -> Result<(), Unfit>) {
         let mut unfit = vec![];
         self.entries.retain(|entry| match fit(entry) {
             Ok(()) => true,

@@ -13,6 +13,7 @@ use jsonc_parser::{
 use serde::de::DeserializeOwned;
 
 use super::{
+    delivered,
     fields::{
         ALLOW_MASS_CHANGE, ARCHIVED, CONSENT, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD, Field,
         ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID, MAPPING, OVERLAP, SINK, SOURCE, START_OFFSET,
@@ -92,6 +93,7 @@ impl<'a> Reader<'a> {
         let settings = id.settings(self.vocabulary);
         Some(Entry {
             folder: id.folder_with(&settings),
+            route: delivered::route(&settings, self.vocabulary),
             settings,
             names: (self.vocabulary.declared.names)(policy, &declared),
             list: id.list(self.vocabulary),

@@ -50,7 +50,7 @@ impl StateFile {
         let in_force = displaced.last().is_some_and(|newest| newest.ours == digest(now.as_bytes()));
         let mut merged = late.clone();
         for lingering in &displaced[index..] {
-            if let Ok(stamped) = document::stamp(&merged, &lingering.edits) {
+            if let Ok(stamped) = document::stamp(&merged, &lingering.edits, self.vocabulary) {
                 merged = stamped.text;
             }
         }

@@ -34,7 +34,8 @@ pub fn read(text: &str, vocabulary: &'static Vocabulary) -> Result<Snapshot, Fin
     for element in &array.elements {
         let mut reader = Reader::new(&lines, vocabulary);
         let entry = reader.entry(element);
-        snapshot.mentions.add(mention(element, entry.as_ref(), vocabulary));
+        let is_valid = reader.problems.is_empty();
+        snapshot.mentions.add(mention(element, entry.as_ref(), is_valid, vocabulary));
         snapshot.warnings.append(&mut reader.warnings);
         let of_folder =
             entry.as_ref().and_then(|new| by_folder.get(&new.folder)).map_or(&[][..], Vec::as_slice);
@@ -75,8 +76,13 @@ pub fn read(text: &str, vocabulary: &'static Vocabulary) -> Result<Snapshot, Fin
 }
 
 /// Returns identity and pause of an element; `None` if its `list_id` can't be read. `entry` is what the reader
-/// made of it.
-fn mention(element: &Value, entry: Option<&Entry>, vocabulary: &Vocabulary) -> Option<Mention> {
+/// made of it, and `is_valid` whether it has no problem.
+fn mention(
+    element: &Value,
+    entry: Option<&Entry>,
+    is_valid: bool,
+    vocabulary: &Vocabulary,
+) -> Option<Mention> {
     let object = element.as_object()?;
     let once = |name: &str| object.properties.iter().filter(|prop| prop.name.as_str() == name).count() == 1;
     if !once(LIST_ID.name) {
@@ -95,6 +101,7 @@ fn mention(element: &Value, entry: Option<&Entry>, vocabulary: &Vocabulary) -> O
         id,
         folder,
         disabled: once(ENABLED.name) && enabled.is_some_and(|enabled| !enabled.value),
+        route: entry.filter(|_| is_valid).map(|entry| entry.route.clone()),
     })
 }
 

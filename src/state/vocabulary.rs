@@ -62,12 +62,15 @@ impl Vocabulary {
     }
 }
 
+#[cfg(test)]
+use crate::base::spec::ACCOUNT_SETTING;
+
 /// Declarations of invented adapters, for the tests of `state` and of other modules that know no adapter.
 #[cfg(test)]
 pub const SAMPLE: Vocabulary = Vocabulary {
-    source: &Catalog { default: Some("rows"), about: "", common: &[], specs: &[] },
+    source: &Catalog { default: Some("rows"), about: "", common: &[ACCOUNT_SETTING], specs: &[] },
     mapping: &Catalog { default: None, about: "", common: &[], specs: &[] },
-    sink: &Catalog { default: Some("file"), about: "", common: &[], specs: &[] },
+    sink: &Catalog { default: Some("file"), about: "", common: &[ACCOUNT_SETTING], specs: &[] },
     default_mapping: |source| if source == "rows" { "rename" } else { "copy" },
     declared: &tests::DECLARED,
 };

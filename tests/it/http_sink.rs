@@ -9,6 +9,7 @@ use std::{
 use futures::future::BoxFuture;
 use http::StatusCode;
 use importer::{
+    app::wiring::Keys,
     base::{adapter::Chosen, fault::Fault, record::Payload},
     net::{Caller, Request, Response, Transport, TransportError, Unopened},
     sink::{self, Delivery, SinkContext, SinkSpec},
@@ -16,7 +17,11 @@ use importer::{
 use serde_json::{Value, json, value::to_raw_value};
 use tokio::time::Instant;
 
-use crate::contract::{Always, HOOK, doors, prepared, sink};
+use crate::{
+    contract::{Always, HOOK, doors, prepared, sink},
+    references::open,
+    support::entries,
+};
 
 /// Returns the settings of the sink with these in addition.
 fn with(more: Value) -> Value {
@@ -360,6 +365,55 @@ async fn another_address_header_or_key_is_another_destination_and_how_answers_ar
         let hosts = &[("HTTP_SINK_HOSTS", "receiver.example.org, receiver.example.org:8443")];
         assert_ne!(address(json!({"url": other}), hosts), current, "{other}");
     }
+}
+
+/// A run whose entry gets another destination in the meantime ends; see `state::delivered::route`.
+#[tokio::test]
+async fn each_setting_that_changes_the_destination_changes_the_route_of_the_entry() {
+    let variables = [
+        ("HTTP_SINK_HOSTS", "receiver.example.org"),
+        ("HTTP_SINK_TOKEN", "s3cr3t"),
+        ("IMPORTER_VAR_TOKEN", "another-s3cr3t"),
+        ("HTTP_SINK_HOSTS_ACME", "receiver.example.org"),
+        ("HTTP_SINK_TOKEN_ACME", "s3cr3t"),
+    ];
+    let first = json!({"url": "https://receiver.example.org/hook", "auth": "bearer"});
+    let mut seen = vec![];
+    for (name, value, moved) in [
+        ("url", json!("https://receiver.example.org/other"), true),
+        ("method", json!("PUT"), false),
+        ("headers", json!({"X-Tenant": "acme"}), true),
+        ("auth", json!("none"), true),
+        ("token", json!({"env": "IMPORTER_VAR_TOKEN"}), true),
+        ("body", json!("object"), false),
+        ("accept", json!([204]), false),
+        ("reject", json!([404]), false),
+        ("retry", json!([404]), false),
+        ("results", json!({"path": "r", "status": "s"}), false),
+        ("count", json!("n"), false),
+        ("rate", json!(5), false),
+        ("account", json!("acme"), true),
+    ] {
+        let mut second = first.clone();
+        second[name] = value;
+        let [(route, destination), (other_route, other)] = [&first, &second].map(|settings| {
+            let mut sink = settings.clone();
+            sink["type"] = "http".into();
+            let text = json!({"list_id": "a", "mapping": "as_is", "sink": sink}).to_string();
+            let pipeline =
+                open(&text, &variables, Keys::Both).unwrap_or_else(|why| panic!("{}", why.unfit.text));
+            let route = entries(&format!("[{text}]")).remove(0).route;
+            (route, (pipeline.delivery, pipeline.held_by))
+        });
+        assert_eq!((destination != other, route != other_route), (moved, moved), "{name}");
+        seen.push(name);
+    }
+    // The user and the password of `basic` are credentials, like `token`.
+    seen.extend(["user", "password"]);
+    let http = sink::CATALOG.spec("http").unwrap();
+    let declared: Vec<&str> = http.settings.iter().map(|setting| setting.name).chain(["account"]).collect();
+    seen.sort_unstable_by_key(|name| declared.iter().position(|declared| declared == name));
+    assert_eq!(seen, declared, "a new setting needs a line in the table");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use importer::controller::Verdict;
+use importer::{controller::Verdict, sandbox::SECOND_MAILCHIMP_KEY};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -172,4 +172,69 @@ async fn a_list_is_named_by_its_source_too() {
     world.assert_delivered("shifts");
     let lists = world.folder.path().join(".importer/lists");
     assert!(lists.join("shifts.mailchimp").exists() && lists.join("shifts.when_i_work").exists());
+}
+
+/// The file as an editor saves it while the entry's first load is on its way to the file `a`.
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_gets_another_sink_or_source_in_mid_run_is_loaded_there_and_its_former_run_ends() {
+    let entry = |sink: &str, source: Value| {
+        json!({"list_id": "two5", "items_per_request": 10, "worker_count": 1, "mapping": "as_is",
+            "source": source, "sink": {"type": "ndjson", "path": sink}})
+    };
+    let plain = json!("mailchimp");
+    for (edited, second) in [
+        (entry("out/b.ndjson", plain.clone()), "b"),
+        (entry("out/a.ndjson", json!({"type": "mailchimp", "account": "second"})), "a"),
+    ] {
+        let world =
+            World::new().list("two5", SIZE).with_state(&state(&[entry("out/a.ndjson", plain.clone())]));
+        let world = world.set("MAILCHIMP_APIKEY_SECOND", SECOND_MAILCHIMP_KEY);
+        world.sandbox.second_mailchimp().add_list("two5", SIZE, 7, at("2026-11-21T11:00:00"));
+        let edits = async {
+            sleep(Duration::from_secs(3)).await;
+            world.save(&state(std::slice::from_ref(&edited)));
+            sleep(minutes(5)).await;
+            world.stop();
+        };
+        tokio::join!(world.go(), edits).0.unwrap();
+        assert_eq!(world.logged("its entry has another source or sink"), 1, "{:?}", world.log());
+        assert_eq!(world.logged("its entry has got another source or sink"), 1);
+        assert_eq!(world.logged("two5\" updated"), 1, "only the second run is a result");
+        let out = |name: &str| world.out(&format!("{name}.ndjson")).len();
+        let whole = listed(&world, "two5");
+        match second {
+            "b" => {
+                assert!(out("a") > 0 && out("a") < whole && out("b") == whole, "{} {}", out("a"), out("b"))
+            }
+            _ => assert!(out("a") > whole && out("a") < 2 * whole, "{}", out("a")),
+        }
+        // Undone: the first load continues where it was.
+        world.save(&state(&[entry("out/a.ndjson", plain.clone())]));
+        assert_eq!(world.once().await.unwrap(), Verdict::Done);
+        assert_eq!(world.logged("resuming the interrupted run"), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_entries_with_one_address_but_other_headers_query_or_credentials_need_an_account() {
+    let entry = |more: Value| {
+        let mut sink = json!({"type": "http", "url": "https://receiver.example.org/hook"});
+        sink.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"list_id": "two6", "mapping": "as_is", "sink": sink})
+    };
+    let loopback = Loopback::start(Duration::ZERO, "[]").await;
+    for (more, problem) in [
+        (json!({"headers": {"X-Tenant": "acme"}}), true),
+        (json!({"url": "https://receiver.example.org/hook?tenant=acme"}), true),
+        (json!({"headers": {"X-Tenant": "acme"}, "account": "acme"}), false),
+        (json!({"url": "https://receiver.example.org/other"}), false),
+        (json!({"rate": 5, "batch_size": 10}), false),
+    ] {
+        let text = format!("[{},\n{}]", entry(json!({})), entry(more.clone()));
+        std::fs::write(loopback.folder.path().join("state.json"), text).unwrap();
+        let (code, told, log) = finish(loopback.command(&["check"])).await;
+        let named =
+            format!("{told}{log}").contains("has the address of the sink of the entry at line 1, but other");
+        assert_eq!((code != 0, named), (problem, problem), "{more}: {told} {log}");
+    }
 }

@@ -9,6 +9,7 @@ use importer::{
     },
     controller::{Verdict, run_fingerprint},
     engine::plan::Pipeline,
+    net::Environment,
     sandbox::receiver,
 };
 
@@ -18,16 +19,18 @@ use crate::{
 };
 
 /// Opens an entry with these variables, as `go` does.
-fn open(entry: &str, variables: &[(&str, &str)], keys: Keys) -> Result<Pipeline, Closed> {
+pub fn open(entry: &str, variables: &[(&str, &str)], keys: Keys) -> Result<Pipeline, Closed> {
     let variables: Vec<(String, String)> =
         variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let names: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
     let get = move |name: &str| {
         let set = variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         let key = name.ends_with("_APIKEY").then(|| "s3cr3t-us1".to_owned());
         set.or(key)
     };
     let (web, clock) = (Arc::new(Always(401, ECHO)), Arc::new(TokioClock::at(NOON)));
-    let adapters = Adapters::new(get, keys, web, clock, Path::new("."));
+    let environment = Environment::new(get).named(names.into_iter());
+    let adapters = Adapters::new(&environment, keys, web, clock, Path::new("."));
     adapters.open(&entries(&format!("[{entry}]"))[0], false)
 }
 
@@ -50,6 +53,7 @@ fn secrets() -> (tempfile::TempDir, String) {
         ("renamed", "s3cr3t-us1"),
         ("mailchimp_apikey", "s3cr3t-us1"),
         ("http-sink-token", "s3cr3t-of-acme"),
+        ("of_us", "s3cr3t-of-us"),
     ] {
         fs::write(folder.path().join(name), content).unwrap();
     }
@@ -62,7 +66,8 @@ const URL: &str = r#""url": "https://receiver.example.org/hooks""#;
 #[test]
 fn what_a_reference_may_read_is_decided_by_the_declarations() {
     let (folder, path) = secrets();
-    let renamed = folder.path().join("renamed").display().to_string();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (renamed, of_us) = (file("renamed"), file("of_us"));
     let variables = [
         ("IMPORTER_SECRETS", &path[..]),
         ("IMPORTER_VAR_HOST", "https://receiver.example.org/hooks"),
@@ -72,6 +77,7 @@ fn what_a_reference_may_read_is_decided_by_the_declarations() {
         ("HTTP_SINK_TOKEN_EU", "s3cr3t"),
         ("OMETRIA_URL", "https://receiver.example.org/hooks"),
         ("OMETRIA_APIKEY_FILE", &renamed),
+        ("HTTP_SINK_TOKEN_US_FILE", &of_us),
         ("OMETRIA_APIKEY", ""),
         ("HOME", "/root"),
     ];
@@ -82,9 +88,8 @@ fn what_a_reference_may_read_is_decided_by_the_declarations() {
         (r#""url": {"env": "IMPORTER_VAR_HOST"}"#.to_owned(), permitted.to_owned()),
         (r#""url": {"env": "OMETRIA_URL"}"#.to_owned(), permitted.into()),
         (format!(r#"{URL}, "auth": "bearer", "token": {{"env": "HTTP_SINK_TOKEN"}}"#), permitted.into()),
-        (format!(r#"{URL}, "auth": "bearer", "token": {{"env": "HTTP_SINK_TOKEN_EU"}}"#), permitted.into()),
         (
-            format!(r#"{URL}, "account": "eu", "auth": "bearer", "token": {{"env": "HTTP_SINK_TOKEN"}}"#),
+            format!(r#"{URL}, "account": "eu", "auth": "bearer", "token": {{"env": "HTTP_SINK_TOKEN_EU"}}"#),
             permitted.into(),
         ),
         (format!(r#"{URL}, "auth": "bearer", "token": {{"file": "acme"}}"#), permitted.into()),
@@ -122,6 +127,27 @@ fn what_a_reference_may_read_is_decided_by_the_declarations() {
             foreign("mailchimp_apikey", "mailchimp"),
         ),
         (format!(r#"{URL}, "auth": "bearer", "token": {{"file": "renamed"}}"#), foreign("renamed", "ometria")),
+        // The hosts of an account get its credentials only.
+        (
+            format!(r#"{URL}, "auth": "bearer", "token": {{"env": "HTTP_SINK_TOKEN_EU"}}"#),
+            "must not read `HTTP_SINK_TOKEN_EU`, which is a credential of an account".into(),
+        ),
+        (
+            format!(r#"{URL}, "account": "eu", "auth": "bearer", "token": {{"env": "HTTP_SINK_TOKEN"}}"#),
+            "must not read `HTTP_SINK_TOKEN`, which is not a credential of the account eu".into(),
+        ),
+        (
+            format!(r#"{URL}, "account": "eu", "auth": "bearer", "token": {{"file": "http-sink-token"}}"#),
+            "must not read `http-sink-token`, which is not a credential of the account eu".into(),
+        ),
+        (
+            format!(r#"{URL}, "auth": "bearer", "token": {{"file": "of_us"}}"#),
+            "must not read `of_us`, which is a credential of an account".into(),
+        ),
+        (
+            format!(r#"{URL}, "headers": {{"X-A": {{"file": "of_us"}}}}"#),
+            "must not read `of_us`, which is a credential of an account".into(),
+        ),
         (
             format!(r#"{URL}, "headers": {{"X-A": {{"file": "http-sink-token"}}}}"#),
             "`headers.X-A` must not read `http-sink-token`, since the setting is not for credentials".into(),

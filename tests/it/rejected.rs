@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use importer::{
     app::wiring::{Adapters, Keys},
     base::clock::Clock,
-    net::{Transport, transport::TransportError},
+    net::{Environment, Transport, transport::TransportError},
     sandbox::Sandbox,
 };
 use serde_json::Value;
@@ -141,8 +141,13 @@ async fn census(change: impl Fn(usize, &mut Value) + Send + Sync + 'static) -> R
     let settings = |name: &str| {
         KEYS.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
     };
-    let adapters =
-        Adapters::new(settings, Keys::SourceOnly, transport, world.clock.clone(), world.folder.path());
+    let adapters = Adapters::new(
+        &Environment::new(settings),
+        Keys::SourceOnly,
+        transport,
+        world.clock.clone(),
+        world.folder.path(),
+    );
     let ends = adapters.open(&entries(&world.state())[0], true).map_err(|closed| closed.unfit.text)?;
     let counted = ends.source.census().unwrap().census(at("2026-11-21T11:59:00")).await;
     counted.map(|counts| counts.iter().map(|(_, count)| count).sum()).map_err(|fault| fault.to_string())

@@ -14,7 +14,9 @@ use importer::{
         wiring::{Adapters, Keys, VOCABULARY},
     },
     base::spec::{ACCOUNT, Catalog, Kind, Secrecy, Setting, Spec},
-    mapping, sink, source,
+    mapping,
+    net::Environment,
+    sink, source,
     state::{json_schema::json_schema, syntax},
 };
 use jsonschema::Validator;
@@ -62,7 +64,7 @@ fn entry(part: &str, spec: &Spec, settings: &Value) -> Value {
 /// Returns why an entry can't run, as `check` says it; `None` if it can.
 fn problem(entry: &Value) -> Option<String> {
     let (web, clock) = (Arc::new(Always(200, "")), Arc::new(TokioClock::at(NOON)));
-    let adapters = Adapters::new(|_| None, Keys::None, web, clock, Path::new("."));
+    let adapters = Adapters::new(&Environment::new(|_| None), Keys::None, web, clock, Path::new("."));
     let snapshot = read(&json!([entry]).to_string());
     if let Some(problem) = snapshot.problems.first() {
         return Some(problem.text.clone());
@@ -169,7 +171,7 @@ fn an_editor_refuses_a_typo_a_literal_credential_and_a_reference_to_what_must_no
     };
     for (text, valid) in [
         (http(r#""token": {"env": "HTTP_SINK_TOKEN"}"#), true),
-        (http(r#""token": {"env": "HTTP_SINK_TOKEN_ACME"}"#), true),
+        (http(r#""account": "acme", "token": {"env": "HTTP_SINK_TOKEN_ACME"}"#), true),
         (http(r#""token": {"env": "IMPORTER_VAR_T"}"#), true),
         (http(r#""token": {"file": "acme/token"}"#), true),
         (http(r#""rate": {"env": "IMPORTER_VAR_RATE", "default": 5}"#), true),

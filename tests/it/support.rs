@@ -19,7 +19,7 @@ use importer::{
         plan::Pipeline,
         replay::{self, Letters, Replayed},
     },
-    net::Transport,
+    net::{Environment, Transport},
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member, receiver, when_i_work},
     state::{
         Snapshot, StateFile,
@@ -188,7 +188,8 @@ impl World {
         };
         let transport = self.witness.before(self.transport.clone());
         let clock = self.clock.clone();
-        let adapters = Adapters::new(settings, Keys::Both, transport, clock, self.folder.path());
+        let adapters =
+            Adapters::new(&Environment::new(settings), Keys::Both, transport, clock, self.folder.path());
         let (sender, changes) = channel(1);
         *self.changes.lock().unwrap() = Some(sender);
         let stop = CancellationToken::new();

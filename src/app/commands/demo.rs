@@ -23,6 +23,7 @@ use crate::{
     base::clock::{Clock, SystemClock},
     cli::{self, exit},
     controller::{self, Mode, Tools, Verdict, watch::Watch},
+    net::Environment,
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, when_i_work},
     state::{StateFile, layout},
 };
@@ -106,7 +107,14 @@ impl Stage {
         let tools = Tools {
             state: StateFile::open(self.folder.path(), self.clock.clone(), VOCABULARY)?,
             clock: self.clock.clone(),
-            open: Adapters::new(settings, Keys::Both, transport, clock, self.folder.path()).opener(),
+            open: Adapters::new(
+                &Environment::new(settings),
+                Keys::Both,
+                transport,
+                clock,
+                self.folder.path(),
+            )
+            .opener(),
             watch: Watch::file(&self.path(layout::NAME)),
             confirm: None,
             fresh: false,

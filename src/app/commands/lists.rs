@@ -7,7 +7,7 @@ use anyhow::{anyhow, bail};
 
 use crate::{
     app::{
-        variable,
+        environment,
         wiring::{Adapters, Keys, VOCABULARY, examine},
     },
     base::clock::{Clock, SystemClock},
@@ -58,7 +58,7 @@ impl Lists {
         }
         examine(&mut snapshot, folder)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let adapters = Arc::new(Adapters::new(variable, keys, Arc::new(Web::new()?), clock, folder));
+        let adapters = Arc::new(Adapters::new(&environment(), keys, Arc::new(Web::new()?), clock, folder));
         let opener = Arc::clone(&adapters);
         let open = move |wanted: OpenRequest| opener.open(wanted.entry, false).map_err(|closed| closed.unfit);
         Ok(Lists {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{
     app::{
+        environment,
         references::{owner, specs},
-        variable,
         variables::{self, GENERAL, Read},
         wiring::VOCABULARY,
     },
@@ -58,7 +58,7 @@ pub fn run(options: &cli::Settings) -> anyhow::Result<u8> {
         }
         return Ok(exit::DONE);
     }
-    let shown = all(snapshot.as_ref(), &Environment::new(variable));
+    let shown = all(snapshot.as_ref(), &environment());
     match options.json {
         true => writeln!(stdout(), "{}", Value::from_iter(shown.iter().map(Shown::json)))?,
         false => print(&shown)?,

@@ -40,18 +40,21 @@ const ACCEPTED: [&str; 4] = ["ok", "created", "updated", "success"];
 pub const SETTINGS: &[Setting] = &[
     Setting::new("url", Kind::Text, "Address to which the requests go: http(s), without user and password.")
         .required()
+        .identity()
         .private(),
     Setting::new("method", Kind::Word(&["POST", "PUT", "PATCH"]), "Method of the requests.")
         .default("\"POST\""),
     Setting::new("headers", Kind::Map(&Kind::Text), "Headers of every request, without credentials.")
         .default("{}")
+        .identity()
         .private(),
     Setting::new(
         "auth",
         Kind::Either(&[Kind::Word(&["none", "basic", "bearer"]), Kind::Object(&[AUTH_HEADER])]),
         "Which credentials are sent: none, basic, bearer, or {\"header\": \"X-Api-Key\"}.",
     )
-    .default("\"none\""),
+    .default("\"none\"")
+    .identity(),
     TOKEN_SETTING,
     USER_SETTING,
     PASSWORD_SETTING,
