@@ -51,9 +51,20 @@ async fn entries_inserted_and_reordered_during_a_run_are_kept_and_the_right_one_
 
 #[tokio::test(start_paused = true)]
 async fn an_entry_deleted_during_a_run_stays_deleted() {
-    let world = edited_during_a_run(ONE, |_| r#"[{"list_id": "other"}]"#.into()).await;
+    // So slow that the file is read again before the end of the load.
+    let slow = r#"[{"list_id": "during", "items_per_request": 2, "worker_count": 1}]"#;
+    let world = World::new().list("during", 2500).list("other", 10).with_state(slow);
+    let edits = async {
+        sleep(Duration::from_millis(1500)).await;
+        world.save(r#"[{"list_id": "other"}]"#);
+        sleep(minutes(5)).await;
+        world.stop();
+    };
+    assert_eq!(tokio::join!(world.go(), edits).0.unwrap(), Verdict::Done);
     assert_eq!(world.logged("its entry was removed from the state file"), 1);
+    assert!(world.contacts() < 2000, "the run has ended: {}", world.contacts());
     assert!(!world.state().contains("during"));
+    world.assert_delivered("other");
 }
 
 #[tokio::test(start_paused = true)]
