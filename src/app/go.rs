@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    confirm, environment, exit_code,
+    check_layout, confirm, environment, exit_code,
     signals::stop_on_signals,
     strict,
     wiring::{Adapters, Keys, VOCABULARY},
@@ -33,6 +33,10 @@ pub async fn run(go: cli::Go) -> anyhow::Result<u8> {
     if let Some(refused) = missing_key(&adapters, &go.state) {
         error!("{refused}.");
         return Ok(exit_code(&refused.into()));
+    }
+    if let Err(fault) = check_layout(&go.state) {
+        error!("{fault}");
+        return Ok(exit::UNUSABLE);
     }
     let _lock = match lock::take(&go.state, clock.now()) {
         Ok(lock) => lock,

@@ -10,11 +10,14 @@ mod strict;
 pub mod variables;
 pub mod wiring;
 
+use std::path::Path;
+
 use crate::{
     base::fault::Fault,
     cli::{Cli, Command, exit},
     net::{Environment, Refused},
-    state::lock::NotLocked,
+    state::{folders::Folders, home, lock::NotLocked},
+    store::format,
 };
 
 /// Runs one command and returns its exit code.
@@ -51,6 +54,18 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         (_, Some(Fault::List(_) | Fault::Retryable { .. } | Fault::TooLarge(_))) => exit::FAILED,
         _ => exit::UNUSABLE,
     }
+}
+
+/// Checks that importer's files in a state folder do not have a newer layout. Changes nothing, so it precedes every
+/// command that does.
+///
+/// # Errors
+///
+/// The layout is newer than this program.
+fn check_layout(folder: &Path) -> Result<(), Fault> {
+    // A folder or a link that leads nowhere is reported by what uses it.
+    let Ok(home) = home::of(folder) else { return Ok(()) };
+    format::check(&Folders::of(&home).ours()).map(|_| ())
 }
 
 /// Returns the environment of the process. A variable that is not Unicode counts as not set.

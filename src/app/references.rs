@@ -227,16 +227,19 @@ impl Texts<'_> {
             let paths = [Path::new(path), &file].map(|path| path.canonicalize().ok());
             paths[0].is_some() && paths[0] == paths[1]
         };
-        // The variables that name this file, without the ending, and the one that the file is called after.
+        let credential = |name: &str| owner(name).filter(|(_, variable)| variable.credential);
         let naming = self.environment.names().iter().filter_map(|variable| {
-            let is_named = self.environment.plain(variable).is_some_and(|path| same(&path));
-            variable.strip_suffix(FILE).filter(|_| is_named).map(str::to_owned)
+            let name = variable.strip_suffix(FILE)?;
+            let (spec, variable) = credential(name)?;
+            let is_it = self.environment.plain(&format!("{name}{FILE}")).is_some_and(|path| same(&path));
+            is_it.then(|| (spec, self.is_own(variable, name)))
         });
-        let mut credentials = naming.chain([stem]).filter_map(|name| {
-            let (spec, variable) = owner(&name).filter(|(_, variable)| variable.credential)?;
-            Some((spec, self.is_own(variable, &name)))
-        });
-        credentials.next()
+        // The name of a file tells a service, but no account: `acme/token` and `token.txt` may be of any.
+        let named = credential(&stem).map(|(spec, _)| (spec, true));
+        let foreign = named.filter(|(spec, _)| spec.kind != self.spec.kind);
+        // Another service counts most, then the own account, then another one.
+        let first = |(spec, is_own): &(&'static Spec, bool)| (spec.kind == self.spec.kind, !is_own);
+        naming.chain(foreign).min_by_key(first).or(named)
     }
 
     /// Checks that a setting may have a credential of the adapter `owner`; `is_own`: it is of the same account.

@@ -168,9 +168,10 @@ impl File {
                 },
             };
             let Some(destination) = destination.filter(|_| !entry.alone) else { return Ok(()) };
-            all.add(entry, &destination)?;
+            let added = all.add(entry, &destination);
+            environment |= added.is_err();
             destinations.insert(entry.folder.clone(), destination);
-            Ok(())
+            added
         });
         (self.environment, self.destinations) = (environment, destinations);
         snapshot

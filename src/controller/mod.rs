@@ -41,7 +41,11 @@ pub use self::{
     siblings::{Destination, Destinations, siblings},
 };
 use crate::{
-    base::{clock::Clock, fault::Fault, identity::DeliveryId},
+    base::{
+        clock::Clock,
+        fault::Fault,
+        identity::{DeliveryId, ListId},
+    },
     engine::{
         confirm::Confirm,
         plan::{Ended, Pipeline},
@@ -174,7 +178,7 @@ struct Controller {
     quit: QuitFile,
     late: DeferredErrors,
     /// The lists that were enabled when the controller started; `go --once` runs no others.
-    once: HashSet<String>,
+    once: HashSet<ListId>,
     /// Time of the last write of the state file.
     last_write: Option<Instant>,
     /// Whether an entry has failed.
@@ -226,7 +230,7 @@ impl Controller {
         self.look().await?;
         let snapshot = self.file.snapshot();
         let enabled = snapshot.entries.iter().filter(|entry| entry.enabled);
-        self.once = enabled.map(|entry| entry.id.list_id.clone()).collect();
+        self.once = enabled.map(|entry| entry.list.clone()).collect();
         while self.mode == Mode::Loop || !self.jobs.is_empty() || self.saver.is_busy() {
             self.saver.begin();
             // The file is read between two writes only. A read beside a write could show the older text last.

@@ -1,4 +1,5 @@
-//! Ends runs whose entries were paused, removed or given another source or sink in the state file. Pure, except that it cancels the runs.
+//! Ends runs whose entries were paused, removed or given another source or sink in the state file. Pure, except that
+//! it cancels the runs.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::GRACE;
+use super::{GRACE, siblings::Destination};
 use crate::state::{
     Entry,
     fields::ENABLED,
@@ -28,6 +29,9 @@ pub enum Pause {
     Redirected,
 }
 
+/// Returns where an entry delivers, or `None` if it can't be opened.
+type Opened<'a> = dyn Fn(&EntryId) -> Option<Destination> + 'a;
+
 /// The active runs, each with the current version of its entry.
 #[derive(Default)]
 pub struct Pauses {
@@ -44,18 +48,25 @@ struct Run {
 
 impl Pauses {
     /// Adds a run that has begun. `stop` is its own token and ends no other run.
-    pub fn begin(&mut self, task: AbortHandle, stop: CancellationToken, entry: &Entry, mentions: &Mentions) {
-        let entry = Tracked::new(Named::of(entry), entry.route.clone(), mentions);
+    /// Its entry is the one that `destination` belongs to.
+    pub fn begin(
+        &mut self,
+        task: AbortHandle,
+        stop: CancellationToken,
+        (entry, destination): (&Entry, Destination),
+        mentions: &Mentions,
+    ) {
+        let entry = Tracked::new(Named::of(entry), (entry.route.clone(), destination), mentions);
         self.runs.push(Run { task, stop, entry, paused: None });
     }
 
     /// Stops the runs whose entries are paused, removed or have another source or sink according to `mentions`, the
-    /// elements of the file.
+    /// elements of the file. `open` returns where an entry delivers, or `None` if it can't be opened.
     /// Returns the lists of the runs that it stopped.
-    pub fn follow(&mut self, mentions: &Mentions, now: Instant) -> Vec<(String, Pause)> {
+    pub fn follow(&mut self, mentions: &Mentions, open: &Opened, now: Instant) -> Vec<(String, Pause)> {
         let mut ending = Vec::new();
         for run in &mut self.runs {
-            let pause = run.entry.follow(mentions);
+            let pause = run.entry.follow(mentions, open);
             if let Some(pause) = pause.filter(|_| run.paused.is_none()) {
                 run.stop.cancel();
                 run.paused = Some((pause, now));
@@ -69,6 +80,16 @@ impl Pauses {
     pub fn cut_overdue(&self, now: Instant) {
         let overdue = |run: &&Run| run.paused.is_some_and(|(_, since)| now.duration_since(since) >= GRACE);
         self.runs.iter().filter(overdue).for_each(|run| run.task.abort());
+    }
+
+    /// Returns whether the run of this entry was stopped and has not ended yet.
+    pub fn is_ending(&self, entry: &EntryId) -> bool {
+        self.runs.iter().any(|run| run.paused.is_some() && run.entry.now.id == *entry)
+    }
+
+    /// Returns the entry of a run as last read, if that is certain.
+    pub fn entry(&self, task: task::Id) -> Option<&EntryId> {
+        self.runs.iter().find(|run| run.task.id() == task).map(|run| &run.entry.now.id)
     }
 
     /// Removes a run that has ended. Returns why it was stopped, if it was.
@@ -101,19 +122,20 @@ struct Tracked {
     now: Named,
     /// The other entries of its list.
     others: Vec<Named>,
-    /// The route of the run; see [`Entry::route`].
+    /// The route that leads to `destination`, as last read; see [`Entry::route`].
     route: Value,
+    destination: Destination,
 }
 
 impl Tracked {
-    fn new(entry: Named, route: Value, mentions: &Mentions) -> Self {
+    fn new(entry: Named, (route, destination): (Value, Destination), mentions: &Mentions) -> Self {
         let of_list = mentions.of_list(&entry.id.list_id).iter().map(Named::mentioned);
         let others = of_list.filter(|other| !is_same(other, &entry)).collect();
-        Tracked { others, now: entry, route }
+        Tracked { others, now: entry, route, destination }
     }
 
     /// Finds the entry in the file. Returns `None` while the entry may still be in it and enabled.
-    fn follow(&mut self, mentions: &Mentions) -> Option<Pause> {
+    fn follow(&mut self, mentions: &Mentions, open: &Opened) -> Option<Pause> {
         let of_list = mentions.of_list(&self.now.id.list_id).iter();
         let of_list: Vec<(Named, &Mention)> =
             of_list.map(|mention| (Named::mentioned(mention), mention)).collect();
@@ -130,8 +152,13 @@ impl Tracked {
             self.now = entry.clone();
             let others = of_list.iter().filter(|(other, _)| other != entry);
             self.others = others.map(|(other, _)| other.clone()).collect();
-            let is_elsewhere = mention.route.as_ref().is_some_and(|route| *route != self.route);
-            return is_elsewhere.then_some(Pause::Redirected);
+            let route = mention.route.as_ref().filter(|route| **route != self.route)?;
+            let destination = open(&mention.id)?;
+            if destination != self.destination {
+                return Some(Pause::Redirected);
+            }
+            self.route = route.clone();
+            return None;
         }
         (certain || !unreadable).then_some(Pause::Disabled)
     }
@@ -180,7 +207,10 @@ fn is_same(a: &Named, b: &Named) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{schema, vocabulary::SAMPLE};
+    use crate::{
+        base::identity::DeliveryId,
+        state::{schema, vocabulary::SAMPLE},
+    };
 
     fn mentions(text: &str) -> Mentions {
         schema::read(text, &SAMPLE).unwrap().mentions
@@ -190,8 +220,16 @@ mod tests {
     fn found(texts: &[&str]) -> Vec<Option<Pause>> {
         let first = mentions(texts[0]);
         let begun = &first.of_list("a")[0];
-        let mut tracked = Tracked::new(Named::mentioned(begun), begun.route.clone().unwrap(), &first);
-        texts[1..].iter().map(|text| tracked.follow(&mentions(text))).collect()
+        let was = (begun.route.clone().unwrap(), open(&begun.id).unwrap());
+        let mut tracked = Tracked::new(Named::mentioned(begun), was, &first);
+        texts[1..].iter().map(|text| tracked.follow(&mentions(text), &open)).collect()
+    }
+
+    /// Returns where an invented entry delivers: `file` writes to the same place as `link`; there is no `none`.
+    fn open(id: &EntryId) -> Option<Destination> {
+        let sink = id.route(&SAMPLE)[1].to_string().replace("link", "file");
+        let delivery = DeliveryId::new(id.list(&SAMPLE), &sink, None, "");
+        (!sink.contains("none")).then_some(Destination { delivery, held_by: String::new() })
     }
 
     #[test]
@@ -240,6 +278,7 @@ mod tests {
             r#", "source": {"type": "rows"}, "sink": {"type": "file", "_note": 1}"#,
             r#", "sink": {"type": "file", "pace": 2}"#,
             r#", "mapping": "copy", "consent": "none""#,
+            r#", "sink": "link""#,
         ] {
             assert_eq!((after("", same), after(same, "")), (None, None), "{same}");
         }
@@ -254,8 +293,9 @@ mod tests {
         }
         let paused = r#", "sink": "pipe", "enabled": false"#;
         assert_eq!(after("", paused), Some(Pause::Disabled), "the reason that a person gave");
-        let broken = r#", "sink": "pipe", "every": 5"#;
-        assert_eq!(after("", broken), None, "an entry with a problem says nothing for certain");
+        for broken in [r#", "sink": "pipe", "every": 5"#, r#", "sink": "none""#] {
+            assert_eq!(after("", broken), None, "an entry with a problem says nothing for certain: {broken}");
+        }
         let one = r#"{"list_id": "a", "sink": "pipe", "consent": "none"}"#;
         let (both, other) = (
             format!(r#"[{{"list_id": "a"}}, {one}]"#),

@@ -11,8 +11,10 @@ use super::{
         slots::Slot,
         turns::Turns,
     },
+    siblings::Destination,
 };
 use crate::{
+    base::identity::ListId,
     state::{Entry, identity::EntryId, model::FirstLoad},
     store::{checkpoint::Checkpoint, records},
 };
@@ -30,20 +32,20 @@ impl Controller {
         let snapshot = self.file.snapshot();
         let mut due: Vec<(&Entry, Due)> = Vec::new();
         for entry in &snapshot.entries {
-            match self.slots.of(&entry.id, &entry.list, now) {
+            match self.slot(entry, now) {
                 Slot::Free if entry.enabled && self.has_turn(entry) => {
                     due.extend(self.decide(entry, poll).map(|starts| (entry, starts)));
                 }
                 slot => log_if_regular(poll, entry, &slot),
             }
         }
-        due.sort_by_key(|(entry, _)| self.places.rank(&entry.id.list_id));
-        let mut waiting = Vec::new();
+        due.sort_by_key(|(entry, _)| self.places.rank(&entry.list));
+        let mut waiting: Vec<&ListId> = Vec::new();
         for (entry, due) in due {
             let kind = if due == Due::Full { Kind::FullLoad } else { Kind::Sync };
-            match self.slots.of(&entry.id, &entry.list, now) {
+            match self.slot(entry, now) {
                 Slot::Free if self.places.has_room(kind) => self.start(entry.clone(), due),
-                Slot::Free => waiting.push(entry.id.list_id.as_str()),
+                Slot::Free => waiting.push(&entry.list),
                 // Another entry of the list has just started.
                 slot => log_if_regular(poll, entry, &slot),
             }
@@ -55,16 +57,31 @@ impl Controller {
         self.plan_wake(&snapshot.entries, now);
     }
 
-    /// Stops the runs whose entries are paused or removed in the state file as last read.
+    /// Returns whether the entry can run at `now`. While its former run, with another source or sink, is ending, it
+    /// waits.
+    fn slot(&self, entry: &Entry, now: Instant) -> Slot {
+        match self.slots.of(&entry.id, &entry.list, now) {
+            Slot::Free if self.pauses.is_ending(&entry.id) => Slot::Waiting,
+            slot => slot,
+        }
+    }
+
+    /// Stops the runs whose entries are paused, removed or redirected in the state file as last read.
     fn end_paused(&mut self) {
-        for (list, pause) in self.pauses.follow(&self.file.snapshot().mentions, Instant::now()) {
+        let snapshot = self.file.snapshot();
+        let open = |id: &EntryId| {
+            let entry = snapshot.entries.iter().find(|entry| entry.id == *id)?;
+            let pipeline = (self.open)(OpenRequest { entry, urgent: false }).ok()?;
+            Some(Destination::of(&pipeline))
+        };
+        for (list, pause) in self.pauses.follow(&snapshot.mentions, &open, Instant::now()) {
             info!("{}", report::pausing(&list, pause));
         }
     }
 
     /// Returns whether the entry may start: with `go --once`, only lists that were enabled at its start may.
     pub(super) fn has_turn(&self, entry: &Entry) -> bool {
-        self.mode == Mode::Loop || self.once.is_empty() || self.once.contains(&entry.id.list_id)
+        self.mode == Mode::Loop || self.once.is_empty() || self.once.contains(&entry.list)
     }
 
     /// Returns what the entry has to run if it is due, and logs why it does not run if it is not.
@@ -118,7 +135,7 @@ impl Controller {
     /// Notes when the next entry is due and when the next delay ends, so that the loop need not look at every
     /// entry again before then.
     fn plan_wake(&mut self, entries: &[Entry], now: Instant) {
-        let free = |entry: &&Entry| entry.enabled && self.slots.of(&entry.id, &entry.list, now) == Slot::Free;
+        let free = |entry: &&Entry| entry.enabled && self.slot(entry, now) == Slot::Free;
         let due = entries.iter().filter(free).filter_map(|entry| self.turns.due_at(entry, self.looked));
         self.next_due = due.filter(|at| *at >= self.looked).min();
         self.next_rest_end = self.slots.next_rest_end(now);

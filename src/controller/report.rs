@@ -268,7 +268,7 @@ fn resumes(entry: &Entry, pause: Pause) -> String {
     match pause {
         Pause::Disabled => format!("the {run} continues when the entry is enabled again"),
         Pause::Removed => format!("the {run} continues if the entry is added again"),
-        Pause::Redirected => format!("the {run} continues if the former source and sink are set again"),
+        Pause::Redirected => "a run with the new source and sink follows".into(),
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     report,
     saver::Finished,
     schedule::{due::Due, places::Kind},
-    siblings::siblings,
+    siblings::{Destination, siblings},
 };
 use crate::{
     base::{fault::Fault, identity::DeliveryId},
@@ -84,24 +84,26 @@ impl Controller {
             confirm: self.confirm.clone().filter(|_| entry.first_load != FirstLoad::Confirmed),
         };
         let (stop, id, list) = (self.stop.child_token(), entry.id.clone(), entry.list.clone());
-        let (ended, followed) = (stop.clone(), entry.clone());
+        let (ended, followed) = (stop.clone(), (entry.clone(), Destination::of(&pipeline)));
         let task = self.jobs.spawn(async move {
             let ended = run::run(&pipeline, &plan, &ended).await;
             (entry, pipeline.delivery, pipeline.retry, ended)
         });
         self.slots.run(task.id(), id, list);
         self.places.begin(task.id(), if since.is_some() { Kind::Sync } else { Kind::FullLoad });
-        self.pauses.begin(task, stop, &followed, &self.file.snapshot().mentions);
+        let (entry, destination) = followed;
+        self.pauses.begin(task, stop, (&entry, destination), &self.file.snapshot().mentions);
     }
 
     /// Handles the end of a run. Its result, if it finished, goes to the saver.
     pub(super) fn ended(&mut self, ran: Result<(task::Id, Ran), JoinError>) {
         let task = ran.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
         self.places.end(task);
+        let now = self.pauses.entry(task).cloned();
         let pause = self.pauses.ended(task);
         match ran {
             Ok((_, (entry, delivery, _, Ok(Ended::Finished(outcome))))) => {
-                self.save(task, entry, &delivery, outcome);
+                self.save(task, (entry, now), &delivery, outcome);
             }
             Ok((_, (entry, _, _, Ok(Ended::Stopped(counts))))) => {
                 self.give_back(task, pause);
@@ -157,7 +159,22 @@ impl Controller {
 
     /// Logs the outcome of a finished run and passes its result to the saver. The list stays taken until the
     /// result is written or overruled by an edit.
-    fn save(&mut self, task: task::Id, entry: Entry, delivery: &DeliveryId, outcome: plan::Outcome) {
+    ///
+    /// `now` is the entry as last read. If the variables and files that it refers to lead elsewhere by now, the result
+    /// is dropped.
+    fn save(
+        &mut self,
+        task: task::Id,
+        (entry, now): (Entry, Option<EntryId>),
+        delivery: &DeliveryId,
+        outcome: plan::Outcome,
+    ) {
+        let opened = (self.open)(OpenRequest { entry: &entry, urgent: false });
+        if opened.is_ok_and(|pipeline| pipeline.delivery != *delivery) {
+            warn!("{}", report::redirected(&entry.id.list_id));
+            self.slots.free(task);
+            return;
+        }
         let level = self.level(&entry, outcome.counts.brought_nothing());
         log!(level, "{}", report::finished(&entry, &outcome));
         let (counts, dead_letter) = (&outcome.counts, self.file.folders().dead_letter(delivery));
@@ -181,7 +198,9 @@ impl Controller {
             total_updates: outcome.counts.sent,
         };
         let folder = self.file.folders().entry(delivery, &entry.folder);
-        let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
+        // Of several entries, only the one that is unchanged is found again.
+        let id = now.filter(|_| entry.alone).unwrap_or(entry.id);
+        let edit = Edit { entry: id, alone: entry.alone, was: entry.was, stamp };
         self.saver.add(Finished { task, edit, folder, level });
     }
 

@@ -10,10 +10,10 @@ use crate::{
 };
 
 /// A delivery, and the digest that identifies its destination with the keys of the account.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Destination {
-    delivery: DeliveryId,
-    held_by: String,
+    pub delivery: DeliveryId,
+    pub held_by: String,
 }
 
 impl Destination {
@@ -27,13 +27,16 @@ impl Destination {
 pub struct Destinations(HashMap<DeliveryId, (String, usize)>);
 
 impl Destinations {
-    /// Adds the destination of an entry.
+    /// Adds the destination of an entry, unless the entry is paused.
     ///
     /// # Errors
     ///
-    /// An earlier entry has the same delivery, but another destination: each of them would forget what the other has
+    /// An earlier enabled entry has the same delivery, but another destination: each of them would forget what the other has
     /// delivered, and compare opt-ins with those of the other.
     pub fn add(&mut self, entry: &Entry, destination: &Destination) -> Result<(), Unfit> {
+        if !entry.enabled {
+            return Ok(());
+        }
         let (held_by, line) = self
             .0
             .entry(destination.delivery.clone())
@@ -45,7 +48,8 @@ impl Destinations {
             "`sink` has the address of the sink of the entry at line {line}, but other headers, another query or other \
              credentials; put an `account` into one of the two, so that their deliveries are kept apart"
         );
-        Err(Unfit { place: entry.place, text, environment: false })
+        // Other credentials may come from the environment, which may change without an edit.
+        Err(Unfit { place: entry.place, text, environment: true })
     }
 }
 

@@ -119,7 +119,7 @@ fn set_version(home: &Path) {
 }
 
 /// Returns the files below a folder that belong into a fixture, sorted.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
     for path in fs::read_dir(folder).into_iter().flatten().map(|file| file.unwrap().path()) {
         match path.is_dir() {

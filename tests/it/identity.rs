@@ -1,12 +1,20 @@
 //! What is known about a delivery belongs to its list and its sink, whatever other entries there are.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use importer::{controller::Verdict, sandbox::SECOND_MAILCHIMP_KEY};
+use importer::{base::identity::DeliveryId, controller::Verdict, sandbox::SECOND_MAILCHIMP_KEY};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
+    fixtures,
     loopback::{Loopback, finish},
     places,
     support::{World, at, hours, minutes},
@@ -200,6 +208,10 @@ async fn an_entry_that_gets_another_sink_or_source_in_mid_run_is_loaded_there_an
         assert_eq!(world.logged("its entry has another source or sink"), 1, "{:?}", world.log());
         assert_eq!(world.logged("its entry has got another source or sink"), 1);
         assert_eq!(world.logged("two5\" updated"), 1, "only the second run is a result");
+        let log = world.log();
+        let at = |text: &str| log.iter().rposition(|line| line.contains(text));
+        let former = at("its entry has got another source or sink");
+        assert!(former.is_some() && former < at("firing full load"), "one run after the other: {log:?}");
         let out = |name: &str| world.out(&format!("{name}.ndjson")).len();
         let whole = listed(&world, "two5");
         match second {
@@ -237,4 +249,67 @@ async fn two_entries_with_one_address_but_other_headers_query_or_credentials_nee
             format!("{told}{log}").contains("has the address of the sink of the entry at line 1, but other");
         assert_eq!((code != 0, named), (problem, problem), "{more}: {told} {log}");
     }
+}
+
+/// A file of secrets may hold the address of the sink.
+#[tokio::test(start_paused = true)]
+async fn the_result_of_a_run_is_dropped_if_what_its_settings_refer_to_leads_elsewhere_at_the_end() {
+    let moved = Arc::new(AtomicBool::new(false));
+    let is_moved = Arc::clone(&moved);
+    let slow = json!({"list_id": "two7", "items_per_request": 20, "worker_count": 1});
+    let world = World::new().list("two7", SIZE).with_state(&state(&[slow])).opening(move |mut pipeline| {
+        if is_moved.load(Ordering::Relaxed) {
+            let list = pipeline.delivery.list.clone();
+            pipeline.delivery = DeliveryId::new(list, "ometria", None, "elsewhere");
+        }
+        pipeline
+    });
+    let edits = async {
+        sleep(Duration::from_secs(2)).await;
+        moved.store(true, Ordering::Relaxed);
+        sleep(minutes(5)).await;
+        world.stop();
+    };
+    tokio::join!(world.go(), edits).0.unwrap();
+    assert_eq!(world.logged("its source or its sink was changed during the run"), 1, "{:?}", world.log());
+    assert_eq!((world.logged("firing full load"), world.logged("two7\" updated")), (2, 1));
+}
+
+/// The journal and the swap file would be applied and removed at a start.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_newer_layout_are_left_alone_and_both_versions_are_named() {
+    let loopback = Loopback::start(Duration::ZERO, "[]").await.list("two8", 20);
+    let folder = loopback.folder.path();
+    fixtures::restore_folder(folder, folder, fixtures::CURRENT, "journal");
+    std::fs::write(folder.join(".importer/format"), r#"{"layout": 3, "version": "0.3.0"}"#).unwrap();
+    std::fs::write(folder.join(".importer/slot"), "[]").unwrap();
+    let before = contents(folder);
+    assert!(before.iter().any(|(path, _)| path.ends_with("journal.json")), "{before:?}");
+    for command in [
+        &["go", "--once"][..],
+        &["replay"],
+        &["verify", "two8"],
+        &["why", "two8", "a"],
+        &["release", "two8"],
+        &["state", "log"],
+        &["state", "revert", "1"],
+    ] {
+        let (code, told, log) = finish(loopback.command(command)).await;
+        let told = format!("{told}{log}");
+        assert!(
+            code == 2 && told.contains("0.3.0") && told.contains(env!("CARGO_PKG_VERSION")),
+            "{command:?} {code} {told}"
+        );
+        assert!(contents(folder) == before, "{command:?} has changed a file");
+    }
+}
+
+/// Returns the files below a folder with their contents.
+fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = fixtures::files(folder)
+        .into_iter()
+        .map(|file| (file.clone(), std::fs::read(file).unwrap()))
+        .collect();
+    files.sort();
+    files
 }

@@ -53,7 +53,8 @@ fn secrets() -> (tempfile::TempDir, String) {
         ("renamed", "s3cr3t-us1"),
         ("mailchimp_apikey", "s3cr3t-us1"),
         ("http-sink-token", "s3cr3t-of-acme"),
-        ("of_us", "s3cr3t-of-us"),
+        ("http_sink_token_us", "s3cr3t-of-us"),
+        ("both", "s3cr3t-of-both"),
     ] {
         fs::write(folder.path().join(name), content).unwrap();
     }
@@ -67,7 +68,7 @@ const URL: &str = r#""url": "https://receiver.example.org/hooks""#;
 fn what_a_reference_may_read_is_decided_by_the_declarations() {
     let (folder, path) = secrets();
     let file = |name: &str| folder.path().join(name).display().to_string();
-    let (renamed, of_us) = (file("renamed"), file("of_us"));
+    let (renamed, of_us, both) = (file("renamed"), file("http_sink_token_us"), file("both"));
     let variables = [
         ("IMPORTER_SECRETS", &path[..]),
         ("IMPORTER_VAR_HOST", "https://receiver.example.org/hooks"),
@@ -78,6 +79,10 @@ fn what_a_reference_may_read_is_decided_by_the_declarations() {
         ("OMETRIA_URL", "https://receiver.example.org/hooks"),
         ("OMETRIA_APIKEY_FILE", &renamed),
         ("HTTP_SINK_TOKEN_US_FILE", &of_us),
+        ("HTTP_SINK_HOSTS_US", "receiver.example.org"),
+        ("HTTP_SINK_TOKEN_EU_FILE", ""),
+        ("HTTP_SINK_PASSWORD_FILE", &both),
+        ("OMETRIA_APIKEY_EU_FILE", &both),
         ("OMETRIA_APIKEY", ""),
         ("HOME", "/root"),
     ];
@@ -138,15 +143,20 @@ fn what_a_reference_may_read_is_decided_by_the_declarations() {
         ),
         (
             format!(r#"{URL}, "account": "eu", "auth": "bearer", "token": {{"file": "http-sink-token"}}"#),
-            "must not read `http-sink-token`, which is not a credential of the account eu".into(),
+            permitted.into(),
         ),
         (
-            format!(r#"{URL}, "auth": "bearer", "token": {{"file": "of_us"}}"#),
-            "must not read `of_us`, which is a credential of an account".into(),
+            format!(r#"{URL}, "account": "us", "auth": "bearer", "token": {{"file": "http_sink_token_us"}}"#),
+            permitted.into(),
+        ),
+        (format!(r#"{URL}, "auth": "bearer", "token": {{"file": "both"}}"#), foreign("both", "ometria")),
+        (
+            format!(r#"{URL}, "auth": "bearer", "token": {{"file": "http_sink_token_us"}}"#),
+            "must not read `http_sink_token_us`, which is a credential of an account".into(),
         ),
         (
-            format!(r#"{URL}, "headers": {{"X-A": {{"file": "of_us"}}}}"#),
-            "must not read `of_us`, which is a credential of an account".into(),
+            format!(r#"{URL}, "headers": {{"X-A": {{"file": "http_sink_token_us"}}}}"#),
+            "must not read `http_sink_token_us`, which is a credential of an account".into(),
         ),
         (
             format!(r#"{URL}, "headers": {{"X-A": {{"file": "http-sink-token"}}}}"#),

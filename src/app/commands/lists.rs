@@ -7,7 +7,7 @@ use anyhow::{anyhow, bail};
 
 use crate::{
     app::{
-        environment,
+        check_layout, environment,
         wiring::{Adapters, Keys, VOCABULARY, examine},
     },
     base::clock::{Clock, SystemClock},
@@ -40,6 +40,7 @@ impl Lists {
     ///
     /// The state file can't be read, or an older version of importer left files beside a link to it.
     pub fn open(folder: &Path, keys: Keys) -> anyhow::Result<Self> {
+        check_layout(folder)?;
         let mut snapshot = read::load(&folder.join(NAME), VOCABULARY)?;
         let home = home::of(folder)?;
         if let Some(left) = home::left_beside_link(folder, &home) {

@@ -11,7 +11,7 @@ use anyhow::bail;
 
 use super::lists::Lists;
 use crate::{
-    app::wiring::Keys,
+    app::{check_layout, wiring::Keys},
     base::{
         clock::{Clock, SystemClock},
         identity::ListId,
@@ -33,6 +33,7 @@ use crate::{
 /// An entry of the state file has a problem, the list is unknown, another importer works on the folder, or a
 /// replay could not be finished.
 pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
+    check_layout(&options.state)?;
     // Without the lock, a running importer could send a newer version of a record before the replay sends an
     // older one.
     let _lock = match options.dry_run {

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 use super::online::{self, OnlineCheck};
 use crate::{
-    app::wiring::{VOCABULARY, examine},
+    app::{
+        check_layout,
+        wiring::{VOCABULARY, examine},
+    },
     base::{
         clock::{Clock, SystemClock},
         time,
@@ -111,6 +114,7 @@ pub fn schema() -> anyhow::Result<u8> {
 /// There is no history or no such version, or a file can't be read or written.
 pub fn versions(options: &cli::State) -> anyhow::Result<u8> {
     let folder = &options.state;
+    check_layout(folder)?;
     let versions = history::versions(folder)
         .with_context(|| format!("the history of `{}` can't be read", folder.display()))?;
     if versions.is_empty() {

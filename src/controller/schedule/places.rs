@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use tokio::task;
 
+use crate::base::identity::ListId;
+
 /// Maximum number of active runs. A run has up to two files open, a checkpoint and a database, so that all of
 /// them and the connections stay below 100, and its records are in memory. More runs would only wait for the
 /// rates of the accounts.
@@ -25,7 +27,7 @@ pub struct Places {
     active: HashMap<task::Id, Kind>,
     loads: usize,
     /// The number that each waiting list drew when it began to wait.
-    waiting: HashMap<String, u64>,
+    waiting: HashMap<ListId, u64>,
     drawn: u64,
 }
 
@@ -50,19 +52,19 @@ impl Places {
 
     /// Returns the rank of a due list: those that have waited longest come first, and new ones last. Equal
     /// ranks keep the order of the file.
-    pub fn rank(&self, list_id: &str) -> u64 {
-        self.waiting.get(list_id).copied().unwrap_or(u64::MAX)
+    pub fn rank(&self, list: &ListId) -> u64 {
+        self.waiting.get(list).copied().unwrap_or(u64::MAX)
     }
 
     /// Records which lists wait now, in their order. A list that waited before keeps its rank.
-    pub fn wait<'a>(&mut self, lists: impl Iterator<Item = &'a str>) {
+    pub fn wait<'a>(&mut self, lists: impl Iterator<Item = &'a ListId>) {
         let mut before = std::mem::take(&mut self.waiting);
-        for list_id in lists {
-            let number = before.remove(list_id).unwrap_or_else(|| {
+        for list in lists {
+            let number = before.remove(list).unwrap_or_else(|| {
                 self.drawn += 1;
                 self.drawn
             });
-            self.waiting.entry(list_id.to_owned()).or_insert(number);
+            self.waiting.entry(list.clone()).or_insert(number);
         }
     }
 
@@ -110,19 +112,26 @@ mod tests {
     #[test]
     fn a_list_keeps_its_rank_while_it_waits_and_loses_it_when_it_does_not() {
         let mut places = Places::default();
+        // Two lists have the same id, at different sources.
+        let [a, b, c, d] = [("x", "1"), ("y", "1"), ("x", "2"), ("x", "3")].map(|(source, id)| ListId {
+            source: source.into(),
+            account: None,
+            id: id.into(),
+        });
+        let names = [(&a, "a"), (&b, "b"), (&c, "c"), (&d, "d")];
         let order = |places: &Places| {
-            let mut lists = ["a", "b", "c", "d"];
-            lists.sort_by_key(|list| places.rank(list));
-            lists.concat()
+            let mut lists = names;
+            lists.sort_by_key(|(list, _)| places.rank(list));
+            lists.map(|(_, name)| name).concat()
         };
         assert_eq!(order(&places), "abcd");
-        places.wait(["c", "d"].into_iter());
+        places.wait([&c, &d].into_iter());
         assert_eq!(order(&places), "cdab");
         // The first list was due again at once, and waits behind the others.
-        places.wait(["c", "d", "a"].into_iter());
+        places.wait([&c, &d, &a].into_iter());
         assert_eq!((order(&places), places.waiting()), ("cdab".to_owned(), 3));
-        places.wait(["d", "a"].into_iter());
-        places.wait(["d", "a", "c", "d"].into_iter());
+        places.wait([&d, &a].into_iter());
+        places.wait([&d, &a, &c, &d].into_iter());
         assert_eq!((order(&places), places.waiting()), ("dacb".to_owned(), 3));
     }
 }
