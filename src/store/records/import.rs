@@ -116,3 +116,30 @@ fn done<T>(done: Result<T, Failed>) -> io::Result<T> {
         Failed::Damaged => io::ErrorKind::InvalidData.into(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_with_other_counts_never_gets_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let summary = r#"{"version": 1, "until": "2026-11-21T12:00:00Z", "archived_until": "2026-11-21T12:00:00Z",
+            "whole": true, "left_out": 0, "choice": null, "names": [], "rows": 0}"#;
+        let mut former = Former { summary: serde_json::from_str(summary).unwrap(), ..Former::default() };
+        (0..5).for_each(|key| former.settled(key, "subscribed", key == 0));
+        for (statuses, cached) in [(6, 0), (5, 1)] {
+            let mut wrong = Former { cached, ..Former::default() };
+            wrong.summary.clone_from(&former.summary);
+            wrong.rows.clone_from(&former.rows);
+            wrong.statuses =
+                [(("subscribed".to_owned(), false), statuses - 1), (("subscribed".to_owned(), true), 1)]
+                    .into();
+            let error = write_new(folder.path(), "place", &wrong).unwrap_err();
+            assert_eq!(error.to_string(), "the copy of the records has other counts");
+            assert!(!folder.path().join(NAME).exists());
+        }
+        write_new(folder.path(), "place", &former).unwrap();
+        assert!(folder.path().join(NAME).exists());
+    }
+}
