@@ -12,7 +12,7 @@
 //! * the words of the log, of holds and of dead letters, and numbers in lines about retries and cool-downs, which are random;
 //! * digests in file names and the names of sinks in a ledger: those of a file sink depend on the path of the state folder;
 //! * the order of rows in a ledger, which is that of a map, and the seconds in a checkpoint;
-//! * the bytes of a delivery cache (redb); the next run shows what the cache contains;
+//! * the bytes of a delivery cache (redb), except whether there is one; the next run shows what the cache contains;
 //! * the bodies of pushes, except for their number of records; the contents of the sink show what was delivered;
 //! * the version of the crate, and the path of the state folder.
 //!

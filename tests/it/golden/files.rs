@@ -1,7 +1,7 @@
 //! The files that a world leaves behind, read by their format alone, so that code may move without touching this module.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -14,6 +14,10 @@ use crate::ledger;
 
 /// Stands in for the version of the program.
 const VERSION: &str = "VERSION";
+/// Number of hexadecimal digits of an MD5.
+const MD5: usize = 32;
+/// Number of these digits at the end of a delivery's name, after a dot.
+const DELIVERY: usize = 12;
 
 /// Returns the paths of all files below a folder, sorted.
 fn below(folder: &Path) -> Vec<PathBuf> {
@@ -27,87 +31,70 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// Returns a path within `folder`, without digests.
+fn within(folder: &Path, path: &Path) -> String {
+    without_digests(&path.strip_prefix(folder).unwrap().display().to_string())
+}
+
 /// Returns the names of all files in the state folder, without those of writes that were cut off. Digests are left out, since
 /// some are of paths.
 pub fn names(folder: &Path) -> Vec<String> {
     let paths = below(folder);
-    let names = paths.iter().flat_map(|path| {
-        let name = path.strip_prefix(folder).unwrap().display().to_string();
-        if self::name(path) == ledger::NAME { as_two(path, &name) } else { vec![name] }
-    });
-    let names = names.filter(|name| !name.ends_with(".new") && !name.ends_with("/format"));
-    let names: BTreeSet<PathBuf> = names.map(|name| without_digests(&as_recorded(&name)).into()).collect();
-    names.into_iter().map(|name| name.display().to_string()).collect()
+    let names = paths.iter().map(|path| within(folder, path));
+    let mut names: Vec<String> = names.filter(|name| !name.ends_with(".new")).collect();
+    names.sort();
+    names
 }
 
-/// Returns a name in the layout of version 0.1, in which the golden records were written first: files were under the id
-/// of the list.
-fn as_recorded(name: &str) -> String {
-    let parts: Vec<&str> = name.split('/').collect();
-    let id = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
-    match parts[..] {
-        [OURS, LISTS, list, _, "held.json"] => format!("{OURS}/{LISTS}/{}/held-DIGEST.json", id(list)),
-        [OURS, LISTS, list, _, file] => format!("{OURS}/{LISTS}/{}/{file}", id(list)),
-        [OURS, LISTS, _, _, entry, file] => format!("{OURS}/{LISTS}/{entry}/{file}"),
-        [DEAD_LETTER, file] => format!("{DEAD_LETTER}/{}.ndjson", id(file)),
-        _ => name.to_owned(),
-    }
-}
-
-/// Returns the names of the ledger and of the delivery cache, which were two files in version 0.1.
-fn as_two(path: &Path, name: &str) -> Vec<String> {
-    let ledger = ledger::read(path).map(|_| "ledger");
-    let cache = ledger::has_cache(path).then_some("unchanged-DIGEST.redb");
-    ledger.into_iter().chain(cache).map(|file| name.replace(ledger::NAME, file)).collect()
-}
-
-/// Replaces every part of a name that is an MD5 in hexadecimal digits.
+/// Replaces every part of a name that is an MD5 in hexadecimal digits, or its first digits at the end of a delivery's name.
 fn without_digests(name: &str) -> String {
-    let parts = name.split_inclusive(['-', '.', '/']);
-    parts
-        .map(|part| {
-            let digits = part.trim_end_matches(['-', '.', '/']);
-            let is_digest = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            if is_digest { part.replace(digits, "DIGEST") } else { part.to_owned() }
-        })
-        .collect()
+    let mut follows_dot = false;
+    let parts = name.split_inclusive(['-', '.', '/']).map(|part| {
+        let digits = part.trim_end_matches(['-', '.', '/']);
+        let is_digest = digits.len() == MD5 || (digits.len() == DELIVERY && follows_dot);
+        follows_dot = part.ends_with('.');
+        match is_digest && digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            true => part.replace(digits, "DIGEST"),
+            false => part.to_owned(),
+        }
+    });
+    parts.collect()
 }
 
 /// Returns the fate of every record according to the ledgers, checkpoints, dead letters and holds.
 pub fn fates(folder: &Path) -> Vec<String> {
-    let mut fates = vec![];
-    let recorded = |path: PathBuf| {
-        let name = path.strip_prefix(folder).unwrap().display().to_string();
-        (PathBuf::from(as_recorded(&name.replace(ledger::NAME, "ledger"))), path)
-    };
-    let mut files: Vec<_> = below(&folder.join(OURS).join(LISTS)).into_iter().map(recorded).collect();
+    let lists = folder.join(OURS).join(LISTS);
+    let mut files: Vec<Vec<String>> = below(&lists).iter().map(|path| of_run(&lists, path)).collect();
+    files.extend(below(&folder.join(DEAD_LETTER)).iter().map(|path| letters(path)));
+    // The order of the files is that of their names, which have digests of paths.
     files.sort();
-    for (recorded, path) in files {
-        let list = name(recorded.parent().unwrap());
-        if name(&path) == ledger::NAME {
-            fates.extend(settled(&path).into_iter().map(|line| format!("ledger {list} {line}")));
-            continue;
+    files.concat()
+}
+
+/// Returns a line for each fact in a file that outlives runs; `lists` is the folder of all of these files.
+fn of_run(lists: &Path, path: &Path) -> Vec<String> {
+    let owner = within(lists, path.parent().unwrap());
+    let lines = |kind: &str, facts: Vec<String>| -> Vec<String> {
+        facts.iter().map(|fact| format!("{kind} {owner} {fact}")).collect()
+    };
+    match name(path).as_str() {
+        ledger::NAME => {
+            let cache = ledger::has_cache(path).then(|| format!("cache {owner}"));
+            cache.into_iter().chain(lines("ledger", settled(path))).collect()
         }
-        let bytes = fs::read(&path).unwrap();
-        match name(&recorded).as_str() {
-            "checkpoint.ndjson" => {
-                fates.extend(checkpoint(&bytes).into_iter().map(|line| format!("checkpoint {list} {line}")));
-            }
-            hold if hold.starts_with("held") => fates.push(format!("hold {list} {}", held(&bytes))),
-            _ => {}
-        }
+        "checkpoint.ndjson" => lines("checkpoint", checkpoint(&fs::read(path).unwrap())),
+        "held.json" => lines("hold", vec![held(&fs::read(path).unwrap())]),
+        _ => vec![],
     }
-    for path in below(&folder.join(DEAD_LETTER)) {
-        let recorded = as_recorded(&path.strip_prefix(folder).unwrap().display().to_string());
-        let mut lines: Vec<String> = fs::read_to_string(&path)
-            .unwrap()
-            .lines()
-            .map(|line| letter(&name(Path::new(&recorded)), line))
-            .collect();
-        lines.sort();
-        fates.extend(lines);
-    }
-    fates
+}
+
+/// Returns a line for each dead letter in a file.
+fn letters(path: &Path) -> Vec<String> {
+    let file = without_digests(&name(path));
+    let text = fs::read_to_string(path).unwrap();
+    let mut lines: Vec<String> = text.lines().map(|line| letter(&file, line)).collect();
+    lines.sort();
+    lines
 }
 
 /// Returns the head of a ledger and a line for each record.
@@ -202,5 +189,23 @@ fn canonical(value: &Value) -> String {
         }
         Value::Array(values) => format!("[{}]", values.iter().map(canonical).collect::<Vec<_>>().join(",")),
         value => value.to_string(),
+    }
+}
+
+#[test]
+fn a_name_loses_its_digests_and_nothing_else() {
+    let md5 = digest(&Value::Null);
+    let short = &md5[..DELIVERY];
+    for (name, expected) in [
+        (format!("{OURS}/displaced-{md5}"), ".importer/displaced-DIGEST"),
+        (
+            format!("{md5}.mailchimp/ometria.acme.{short}/held.json"),
+            "DIGEST.mailchimp/ometria.acme.DIGEST/held.json",
+        ),
+        (format!("a.mailchimp--ndjson.{short}.ndjson"), "a.mailchimp--ndjson.DIGEST.ndjson"),
+        // The digest in the name of an entry is that of its settings.
+        ("ndjson.d41d8cd98f00/a-99914b932bd3/x".to_owned(), "ndjson.DIGEST/a-99914b932bd3/x"),
+    ] {
+        assert_eq!(without_digests(&name), expected);
     }
 }
