@@ -37,17 +37,17 @@ use self::{
 pub use self::{
     fingerprint::run_fingerprint,
     former::former_fingerprints,
-    runs::{records, remembers},
+    runs::{records, remembers, run_store},
     siblings::siblings,
 };
 use crate::{
-    base::{clock::Clock, fault::Fault, identity::DeliveryId},
+    base::{clock::Clock, fault::Fault},
     engine::{
         confirm::Confirm,
         plan::{Ended, Pipeline},
     },
     state::{Entry, StateFile, Unfit},
-    store::{checkpoint::Checkpoint, migrate, records::Databases},
+    store::{RunStore, checkpoint, migrate, records::Databases},
 };
 
 /// Interval at which the controller checks all lists, also if the watch reports no change.
@@ -122,8 +122,8 @@ pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
     let folders = controller.file.folders();
     controller.is_migrating = migrate::begin(&folders.ours(), &folders.dead_letters())?;
     if fresh {
-        let dropped = Checkpoint::discard_all(&folders.all()).await?
-            + Checkpoint::discard_all(&migrate::before(&folders.ours())).await?;
+        let dropped = checkpoint::discard_all(&folders.all()).await?
+            + checkpoint::discard_all(&migrate::before(&folders.ours())).await?;
         info!(
             "checkpoints dropped: {dropped}; interrupted runs start from their beginning, and all holds are lifted."
         );
@@ -146,8 +146,8 @@ enum Poll {
     After,
 }
 
-/// An entry, its delivery, whether its source permits retries, and the result of its run.
-type Ran = (Entry, DeliveryId, bool, Result<Ended, Fault>);
+/// An entry, its store, whether its source permits retries, and the result of its run.
+type Ran = (Entry, Arc<dyn RunStore>, bool, Result<Ended, Fault>);
 
 struct Controller {
     file: File,

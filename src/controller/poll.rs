@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     state::{Entry, identity::EntryId, model::FirstLoad},
-    store::{checkpoint::Checkpoint, records},
+    store::{checkpoint, records},
 };
 
 impl Controller {
@@ -105,7 +105,7 @@ impl Controller {
         let Ok(pipeline) = (self.open)(OpenRequest { entry, urgent: false }) else { return false };
         let folders = self.file.folders();
         !records::exists(&folders.delivery(&pipeline.delivery))
-            && !Checkpoint::path(&folders.entry(&pipeline.delivery, &entry.folder)).exists()
+            && !checkpoint::path(&folders.entry(&pipeline.delivery, &entry.folder)).exists()
     }
 
     /// With `go --once`, prevents another run of the entry.

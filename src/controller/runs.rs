@@ -18,7 +18,7 @@ use super::{
     siblings::siblings,
 };
 use crate::{
-    base::{fault::Fault, identity::DeliveryId},
+    base::fault::Fault,
     engine::{
         plan::{self, Ended, Pipeline, Plan},
         run,
@@ -30,7 +30,10 @@ use crate::{
         identity::EntryId,
         model::{FirstLoad, FullLoad, Remember},
     },
-    store::records::{Databases, Records},
+    store::{
+        Folder, RunStore,
+        records::{Databases, Records},
+    },
 };
 
 impl Controller {
@@ -60,6 +63,7 @@ impl Controller {
             warn!("{}", report::offset_ignored(&entry, &pipeline));
         }
         let folders = self.file.folders();
+        let store: Arc<dyn RunStore> = Arc::new(run_store(&entry, &pipeline, &folders));
         let siblings = siblings(&entry, &pipeline.delivery, self.file.all_read(), self.open.as_ref());
         let plan = Plan {
             list_id: entry.id.list_id.clone(),
@@ -69,9 +73,7 @@ impl Controller {
             items_per_request: entry.items_per_request,
             worker_count: entry.worker_count,
             entry: entry.folder.clone(),
-            folder: folders.entry(&pipeline.delivery, &entry.folder),
-            delivery_folder: folders.delivery(&pipeline.delivery),
-            dead_letter: folders.dead_letter(&pipeline.delivery),
+            store: Arc::clone(&store),
             run_fingerprint: fingerprint::run_fingerprint(&entry, &pipeline.references),
             delivered_before: entry.delivered_before,
             reads_archived: entry.policy.reads_archived() && pipeline.source.archives(),
@@ -87,7 +89,7 @@ impl Controller {
         let (ended, named) = (stop.clone(), Named::of(&entry));
         let task = self.jobs.spawn(async move {
             let ended = run::run(&pipeline, &plan, &ended).await;
-            (entry, pipeline.delivery, pipeline.retry, ended)
+            (entry, store, pipeline.retry, ended)
         });
         self.slots.run(task.id(), id, list);
         self.places.begin(task.id(), if since.is_some() { Kind::Sync } else { Kind::FullLoad });
@@ -100,8 +102,8 @@ impl Controller {
         self.places.end(task);
         let pause = self.pauses.ended(task);
         match ran {
-            Ok((_, (entry, delivery, _, Ok(Ended::Finished(outcome))))) => {
-                self.save(task, entry, &delivery, outcome);
+            Ok((_, (entry, store, _, Ok(Ended::Finished(outcome))))) => {
+                self.save(task, entry, store, outcome);
             }
             Ok((_, (entry, _, _, Ok(Ended::Stopped(counts))))) => {
                 self.give_back(task, pause);
@@ -157,16 +159,16 @@ impl Controller {
 
     /// Logs the outcome of a finished run and passes its result to the saver. The list stays taken until the
     /// result is written or overruled by an edit.
-    fn save(&mut self, task: task::Id, entry: Entry, delivery: &DeliveryId, outcome: plan::Outcome) {
+    fn save(&mut self, task: task::Id, entry: Entry, store: Arc<dyn RunStore>, outcome: plan::Outcome) {
         let level = self.level(&entry, outcome.counts.brought_nothing());
         log!(level, "{}", report::finished(&entry, &outcome));
-        let (counts, dead_letter) = (&outcome.counts, self.file.folders().dead_letter(delivery));
+        let counts = &outcome.counts;
         let mut warnings: Vec<String> =
             outcome.unknown.iter().map(|unknown| report::unknown(&entry, unknown)).collect();
         warnings.extend(report::totals_wrong(&entry, counts));
         warnings.extend(report::clocks_apart(&entry, &outcome.noticed));
         warnings.extend(report::rows_after_end(&entry, &outcome.noticed));
-        warnings.extend(report::rejected(&entry, &outcome, &dead_letter));
+        warnings.extend(report::rejected(&entry, &outcome, &store.dead_letter_place()));
         warnings.extend(report::nothing_left(&entry, counts));
         // An entry that runs more than once a minute logs unchanged warnings only every ten minutes.
         if entry.every >= OFTEN || self.turns.is_news(&entry.id, &warnings.join("\n"), self.clock.now()) {
@@ -180,9 +182,8 @@ impl Controller {
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
             total_updates: outcome.counts.sent,
         };
-        let folder = self.file.folders().entry(delivery, &entry.folder);
         let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
-        self.saver.add(Finished { task, edit, folder, level });
+        self.saver.add(Finished { task, edit, store, level });
     }
 
     /// Handles the end of a write of results. Those that could not be written are written by a later check.
@@ -236,6 +237,15 @@ impl Controller {
 /// Entries with a shorter `every` log only runs with changes.
 const OFTEN: TimeDelta = TimeDelta::seconds(60);
 
+/// Returns the files of the entry's checkpoint, and of the hold, the positions and the dead letters of its delivery.
+pub fn run_store(entry: &Entry, pipeline: &Pipeline, folders: &Folders) -> Folder {
+    Folder {
+        checkpoint: folders.entry(&pipeline.delivery, &entry.folder),
+        delivery: folders.delivery(&pipeline.delivery),
+        dead_letters: folders.dead_letter(&pipeline.delivery),
+    }
+}
+
 /// Returns the records of the entry's delivery: its ledger, and its delivery cache, which is on by default for
 /// sources that are read whole in every run. The entries with this delivery share them.
 pub fn records(entry: &Entry, pipeline: &Pipeline, folders: &Folders, databases: &Arc<Databases>) -> Records {
@@ -260,8 +270,6 @@ fn expire(entry: &Entry, pipeline: &Pipeline) -> Option<TimeDelta> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use chrono::DateTime;
 
     use super::*;
@@ -306,7 +314,7 @@ mod tests {
         outcome.counts.rejected.insert("unfit".into(), 1);
         for (replayable, then) in [(true, "run `importer replay`"), (false, "load the list again")] {
             outcome.replayable = replayable;
-            let told = report::rejected(&entry, &outcome, Path::new("letters")).unwrap();
+            let told = report::rejected(&entry, &outcome, "letters").unwrap();
             assert!(told.contains(then) && told.contains("1 rejected record can't be sent"), "{told}");
         }
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     base::fate::{Effect, Fate},
-    store::{checkpoint::Checkpoint, progress::Row, records::Delivered, seen::Seen},
+    store::{progress::Row, records::Delivered, seen::Seen},
 };
 
 /// Commits, and rows that were written and read.
@@ -29,7 +29,7 @@ async fn run(feed: &Feed, scope: Scope, plan: &Plan) -> (Outcome, usize, Work) {
     let before = plan.records.work().await;
     let ended = support::cut_off(&pipeline, plan, usize::MAX).await.unwrap().unwrap();
     let Ended::Finished(outcome) = ended else { panic!("it was stopped") };
-    Checkpoint::discard(&plan.folder).await.unwrap();
+    plan.store.discard_checkpoint().await.unwrap();
     let after = plan.records.work().await;
     let work = (after.commits - before.commits, after.written - before.written, after.read - before.read);
     (outcome, store.deliveries.load(Ordering::Relaxed) - 1, work)

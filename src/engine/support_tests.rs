@@ -41,7 +41,10 @@ use crate::{
     mapping::Mapping,
     sink::{Delivery, Prepared, Rejection, Settles, Sink, SinkSpec},
     source::{CursorPaging, Paging, Source},
-    store::records::{Databases, Records},
+    store::{
+        Folder,
+        records::{Databases, Records},
+    },
 };
 
 pub const ROWS: u64 = 150;
@@ -411,9 +414,7 @@ pub fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         items_per_request: size,
         worker_count: workers,
         entry: "e".into(),
-        folder: folder.to_owned(),
-        delivery_folder: folder.to_owned(),
-        dead_letter: folder.join("dead.ndjson"),
+        store: Arc::new(Folder::alone(folder)),
         run_fingerprint: "null".into(),
         delivered_before: false,
         reads_archived: true,

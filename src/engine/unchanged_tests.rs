@@ -28,7 +28,7 @@ use crate::{
     mapping::Mapping,
     sink::{Deletions, Delivery, Prepared, Rejection, Settles, Sink, SinkSpec},
     source::{CursorPaging, Paging, Scope, Source},
-    store::checkpoint::Checkpoint,
+    store::checkpoint,
 };
 
 const ROWS: u64 = 24;
@@ -256,7 +256,7 @@ async fn run_with(
     let ended = support::cut_off(&pipeline, &plan(folder), polls).await;
     if matches!(ended, Some(Ok(Ended::Finished(_)))) {
         // As the controller does when it records the result.
-        Checkpoint::discard(folder).await.unwrap();
+        checkpoint::discard(folder).await.unwrap();
     }
     ended
 }
