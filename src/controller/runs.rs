@@ -80,7 +80,7 @@ impl Controller {
             siblings,
             consent_scope: fingerprint::consent_scope(&entry, &pipeline),
             allow_mass_change: entry.allow_mass_change,
-            records: records(&entry, &pipeline, &folders, &self.databases),
+            records: Arc::new(records(&entry, &pipeline, &folders, &self.databases)),
             holds_back: since.is_some() || entry.full_load == FullLoad::ChangedOnly,
             taken: self.late.begins(&pipeline),
             confirm: self.confirm.clone().filter(|_| entry.first_load != FirstLoad::Confirmed),

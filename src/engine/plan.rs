@@ -16,7 +16,7 @@ use crate::{
     mapping::Mapping,
     sink::{Sink, SinkSpec},
     source::{Lookup, OffsetPaging, Paging, Scope, Source},
-    store::{RunStore, migrate::FormerDigests, records::Records},
+    store::{DeliveryCache, RunStore, migrate::FormerDigests},
 };
 
 /// The source, the mapping and the sink of one list.
@@ -149,7 +149,7 @@ pub struct Plan {
     /// Whether any number of opt-outs and opt-ins is allowed.
     pub allow_mass_change: bool,
     /// The ledger of the delivery, and the cache of what the sink has accepted, if the entry uses one.
-    pub records: Records,
+    pub records: Arc<dyn DeliveryCache>,
     /// Whether to skip payloads that the sink already has.
     pub holds_back: bool,
     /// Set when the sink has accepted something.

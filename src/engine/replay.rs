@@ -25,10 +25,10 @@ use crate::{
     },
     sink::{Deletions, Settles},
     store::{
-        RunStore,
+        DeliveryCache, RunStore,
         dead_letter::DeadLetter,
         progress::{Row, UNTIMED},
-        records::{Delivered as Settled, Records, Summary},
+        records::{Delivered as Settled, Summary},
         seen::{Seen, record_key},
     },
 };
@@ -44,7 +44,7 @@ pub struct Letters {
     pub entry: String,
     pub entries: Vec<String>,
     /// The ledger of the delivery, and the cache of what the sink has accepted, if the entry uses one.
-    pub records: Records,
+    pub records: Arc<dyn DeliveryCache>,
     /// Whether to send nothing and write nothing.
     pub dry_run: bool,
 }
@@ -117,7 +117,7 @@ async fn send_all(
         fates.count(replayed);
         if !letters.dry_run {
             if let Some(summary) = summary {
-                fates.record(&found, &letters.records, summary.until).await?;
+                fates.record(&found, letters.records.as_ref(), summary.until).await?;
             }
             fates.keep(letters.store.as_ref()).await?;
         }
@@ -255,7 +255,12 @@ impl Fates {
 
     /// Stores in the ledger the status with which the records are now delivered. Records that changed after
     /// the last run are left to the next one.
-    async fn record(&self, records: &[Record], ledger: &Records, until: DateTime<Utc>) -> Result<(), Fault> {
+    async fn record(
+        &self,
+        records: &[Record],
+        ledger: &dyn DeliveryCache,
+        until: DateTime<Utc>,
+    ) -> Result<(), Fault> {
         let mut seen = Seen::default();
         for record in records.iter().filter(|record| record.changed.is_some_and(|changed| changed <= until)) {
             if matches!(self.known[&record.key], Some(Fate::Sent(_) | Fate::Skipped(_))) {

@@ -397,12 +397,12 @@ impl<L> Store<L> {
 
 /// Returns the records in a folder. Their databases stay open while a plan for this folder is in use; then, what
 /// waits in memory is lost, as after a crash.
-pub fn records(folder: &Path, expire: Option<TimeDelta>) -> Records {
+pub fn records(folder: &Path, expire: Option<TimeDelta>) -> Arc<Records> {
     static POOLS: Mutex<BTreeMap<PathBuf, Weak<Databases>>> = Mutex::new(BTreeMap::new());
     let mut pools = POOLS.lock().unwrap();
     let pool = pools.get(folder).and_then(Weak::upgrade).unwrap_or_default();
     pools.insert(folder.to_owned(), Arc::downgrade(&pool));
-    Records::new(&pool, folder, "place", 1, expire)
+    Arc::new(Records::new(&pool, folder, "place", 1, expire))
 }
 
 pub fn plan(folder: &Path, size: usize, workers: usize) -> Plan {

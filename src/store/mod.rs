@@ -24,6 +24,7 @@ pub mod support_tests;
 
 use std::{collections::HashSet, fmt::Debug};
 
+use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 
 pub use self::folder::Folder;
@@ -32,8 +33,9 @@ use self::{
     dead_letter::DeadLetter,
     hold::HoldReason,
     position::{Positions, StoredPositions},
+    records::{AcceptedDelivery, CacheRules, Delivered, KnownRecords, Summary},
 };
-use crate::base::fault::Fault;
+use crate::base::{fate::Fate, fault::Fault};
 
 /// What the runs of one entry leave to later runs, apart from the records of the delivery.
 ///
@@ -134,4 +136,87 @@ pub trait CheckpointLog: Send + Sync {
     ///
     /// [`Fault::List`]: the log could not be written. It may have the first ones of the pages.
     fn append<'a>(&'a mut self, lines: &'a [Line], sync: bool) -> BoxFuture<'a, Result<(), Fault>>;
+}
+
+/// The records of a delivery: which were delivered with which status (the ledger), and what the sink has accepted of
+/// each (the delivery cache). Entries with the same delivery share them.
+///
+/// A value is the view of one run or replay of an entry, whose [`rules`](Self::rules) it knows. At most one run of a
+/// list takes place at a time ([`Leases`]), but a run calls the methods concurrently: it looks pages up while others are
+/// delivered. Whatever a method has stored is seen by all later calls, even if it is not durable yet.
+///
+/// What is lost may cost a repeated delivery, never a missed one. Hence the order in which a run works:
+///
+/// 1. [`forget`](Self::forget) before a batch is sent, so that no older version counts as the one that the sink has.
+/// 2. [`accepted`](Self::accepted) after the sink has confirmed it, which need not be durable.
+/// 3. [`sync`](Self::sync) with the checkpoint, and [`add`](Self::add) at the end of each pass.
+///
+/// The methods get a page, a batch or a pass at a time, and none is called for each record.
+///
+/// # Errors
+///
+/// Every method returns [`Fault::List`] if the records can't be read or written. The run then fails and is repeated
+/// later. The fault names the part of the store at fault, and contains no key of a record.
+pub trait DeliveryCache: Debug + Send + Sync {
+    /// Returns the rules of the entry: whether there is a cache, and what counts as equal. No I/O.
+    fn rules(&self) -> &CacheRules;
+
+    /// Begins a run. Returns the summary of the ledger; `None` if there is none. Records that can't be understood count
+    /// as none, with a warning.
+    ///
+    /// Drops the cached deliveries if the entry has no cache, since its runs send without a trace, and those of another
+    /// account of the sink, since another account may have the same address.
+    fn begin(&self) -> BoxFuture<'_, Result<Option<Summary>, Fault>>;
+
+    /// Returns the summary of the ledger without beginning a run, also beside a process that is running one.
+    fn summary(&self) -> BoxFuture<'_, Result<Option<Summary>, Fault>>;
+
+    /// Removes all cached deliveries. Durable when this returns.
+    fn clear(&self) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Returns what is known of these records: their statuses before this run, whatever its passes have added since
+    /// [`begin`](Self::begin), and their cached deliveries as they are now, if there is a cache. Unknown records are not
+    /// in the result.
+    fn recall(&self, keys: Vec<u128>) -> BoxFuture<'_, Result<KnownRecords, Fault>>;
+
+    /// Forgets which payloads the sink has of these records, since other versions are about to be sent. Durable when
+    /// this returns: after `Err`, the records must not be sent.
+    fn forget(&self, keys: Vec<u128>) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Remembers what the sink has accepted of these records, at the time `now`. Durable after the next
+    /// [`sync`](Self::sync) or [`add`](Self::add); a crash before it may lose it.
+    fn accepted(
+        &self,
+        accepted: Vec<AcceptedDelivery>,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Remembers the fates of records that were not sent, at the time `now`. Their accepted payloads stay. May be lost
+    /// until the next [`add`](Self::add).
+    fn note(&self, fates: Vec<(u128, Fate)>, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Makes all that the sink has accepted so far durable.
+    fn sync(&self) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Creates the ledger before the first delivery of a list without one. It stores the time from which the archived
+    /// listing has to be read, even if the run never finishes. Durable when this returns.
+    fn begin_ledger(&self, from: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move { self.add(Delivered::beginning(from)).await.map(drop) })
+    }
+
+    /// Adds what a pass has delivered to the ledger, all at once. Durable when this returns, with all that waits. Returns
+    /// the number of records that were at the source before and that a pass over the whole list did not read. Adding the
+    /// same pass twice changes nothing.
+    fn add<'a>(&'a self, delivered: Delivered<'a>) -> BoxFuture<'a, Result<u64, Fault>>;
+
+    /// Removes cached deliveries of records that were neither read nor sent since [`CacheRules::oldest`]; at most once a
+    /// day, since it may read all records.
+    fn tidy(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>>;
+}
+
+impl dyn DeliveryCache {
+    /// Returns the records, unless the entry has no delivery cache.
+    pub fn cache(&self) -> Option<&Self> {
+        self.rules().expire.map(|_| self)
+    }
 }

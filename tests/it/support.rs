@@ -232,7 +232,7 @@ impl World {
             store: Arc::new(controller::run_store(entry, &pipeline, &folders)),
             entry: entry.folder.clone(),
             entries: controller::siblings(entry, &pipeline.delivery, Some(&entries), &open).unwrap(),
-            records: controller::records(entry, &pipeline, &folders, &Arc::default()),
+            records: Arc::new(controller::records(entry, &pipeline, &folders, &Arc::default())),
             dry_run: false,
         };
         replay::run(&pipeline, &letters).await

@@ -211,7 +211,7 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         siblings: Some(vec!["e".into()]),
         consent_scope: String::new(),
         allow_mass_change: false,
-        records: Records::new(&Arc::default(), folder.path(), "", 1, None),
+        records: Arc::new(Records::new(&Arc::default(), folder.path(), "", 1, None)),
         holds_back: false,
         taken: Arc::default(),
         confirm: None,

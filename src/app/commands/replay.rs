@@ -118,7 +118,7 @@ async fn one(
         return Ok(exit::FAILED);
     }
     let letters = Letters {
-        records: records(entry, pipeline, &lists.folders, databases),
+        records: Arc::new(records(entry, pipeline, &lists.folders, databases)),
         store: Arc::new(run_store(entry, pipeline, &lists.folders)),
         entry: entry.folder.clone(),
         entries: lists.siblings(entry, pipeline),
@@ -180,7 +180,7 @@ mod tests {
             store: Arc::new(Folder::alone(folder.path())),
             entry: String::new(),
             entries: vec![],
-            records: Records::new(&Arc::default(), folder.path(), "", 1, None),
+            records: Arc::new(Records::new(&Arc::default(), folder.path(), "", 1, None)),
             dry_run: false,
         };
         let fault = replay::run(&pipeline, &letters).await.unwrap_err().to_string();
