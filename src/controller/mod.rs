@@ -5,6 +5,8 @@ mod deferred;
 mod file;
 mod fingerprint;
 mod former;
+#[cfg(test)]
+mod leases_tests;
 mod pauses;
 mod poll;
 pub mod quit;
@@ -47,7 +49,7 @@ use crate::{
         plan::{Ended, Pipeline},
     },
     state::{Entry, StateFile, Unfit},
-    store::{RunStore, checkpoint, migrate, records::Databases},
+    store::{RunStore, checkpoint, leases::ProcessLeases, migrate, records::Databases},
 };
 
 /// Interval at which the controller checks all lists, also if the watch reports no change.
@@ -202,7 +204,7 @@ impl Controller {
             mode,
             jobs: JoinSet::new(),
             databases: Arc::default(),
-            slots: Slots::default(),
+            slots: Slots::new(Arc::new(ProcessLeases::default())),
             places: Places::default(),
             pauses: Pauses::default(),
             turns: Turns::default(),

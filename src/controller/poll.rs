@@ -42,7 +42,10 @@ impl Controller {
         for (entry, due) in due {
             let kind = if due == Due::Full { Kind::FullLoad } else { Kind::Sync };
             match self.slots.of(&entry.id, &entry.list, now) {
-                Slot::Free if self.places.has_room(kind) => self.start(entry.clone(), due),
+                Slot::Free if self.places.has_room(kind) => match self.slots.take(&entry.list) {
+                    Some(lease) => self.start(entry.clone(), due, lease),
+                    None => log_if_regular(poll, entry, &Slot::Waiting),
+                },
                 Slot::Free => waiting.push(entry.id.list_id.as_str()),
                 // Another entry of the list has just started.
                 slot => log_if_regular(poll, entry, &slot),

@@ -8,6 +8,7 @@ use tokio::{
     task::{self, JoinError},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Controller, Mode, OpenRequest, Ran, fingerprint,
@@ -18,7 +19,7 @@ use super::{
     siblings::siblings,
 };
 use crate::{
-    base::fault::Fault,
+    base::{counts::Counts, fault::Fault},
     engine::{
         plan::{self, Ended, Pipeline, Plan},
         run,
@@ -31,7 +32,7 @@ use crate::{
         model::{FirstLoad, FullLoad, Remember},
     },
     store::{
-        Folder, RunStore,
+        Folder, Lease, RunStore,
         records::{Databases, Records},
     },
 };
@@ -45,8 +46,9 @@ impl Controller {
         if nothing && !asked && entry.every < OFTEN { Level::Debug } else { Level::Info }
     }
 
-    /// Starts a run of the entry: a full load, or an incremental sync if that is `due`. Logs the reason.
-    pub(super) fn start(&mut self, entry: Entry, due: Due) {
+    /// Starts a run of the entry, which has the lease of its list: a full load, or an incremental sync if that is
+    /// `due`. Logs the reason.
+    pub(super) fn start(&mut self, entry: Entry, due: Due, lease: Arc<dyn Lease>) {
         log!(self.level(&entry, true), "{}", report::due(&entry, due));
         let since = if let Due::Incremental { since } = due { Some(since) } else { None };
         self.settle(entry.id.clone());
@@ -86,12 +88,13 @@ impl Controller {
             confirm: self.confirm.clone().filter(|_| entry.first_load != FirstLoad::Confirmed),
         };
         let (stop, id, list) = (self.stop.child_token(), entry.id.clone(), entry.list.clone());
-        let (ended, named) = (stop.clone(), Named::of(&entry));
+        let (ended, named, held) = (stop.clone(), Named::of(&entry), Arc::clone(&lease));
         let task = self.jobs.spawn(async move {
-            let ended = run::run(&pipeline, &plan, &ended).await;
+            let run = run::run(&pipeline, &plan, &ended);
+            let ended = leased(held.as_ref(), &ended, run).await;
             (entry, store, pipeline.retry, ended)
         });
-        self.slots.run(task.id(), id, list);
+        self.slots.run(task.id(), id, list, lease);
         self.places.begin(task.id(), if since.is_some() { Kind::Sync } else { Kind::FullLoad });
         self.pauses.begin(task, stop, named, &self.file.snapshot().mentions);
     }
@@ -234,6 +237,24 @@ impl Controller {
     }
 }
 
+/// Runs a list once its lease is certain. A stop ends the wait for that, and nothing was delivered then.
+///
+/// # Errors
+///
+/// The fault of the lease or of the run.
+async fn leased(
+    lease: &dyn Lease,
+    stop: &CancellationToken,
+    run: impl Future<Output = Result<Ended, Fault>>,
+) -> Result<Ended, Fault> {
+    tokio::select! {
+        biased;
+        confirmed = lease.confirm() => confirmed?,
+        () = stop.cancelled() => return Ok(Ended::Stopped(Counts::default())),
+    }
+    run.await
+}
+
 /// Entries with a shorter `every` log only runs with changes.
 const OFTEN: TimeDelta = TimeDelta::seconds(60);
 
@@ -270,16 +291,20 @@ fn expire(entry: &Entry, pipeline: &Pipeline) -> Option<TimeDelta> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use chrono::DateTime;
+    use futures::future::BoxFuture;
 
     use super::*;
     use crate::{
-        base::counts::Counts,
+        base::identity::ListId,
         engine::{
             clocks::Noticed,
             support_tests::{AsItIs, Feed, Scope, Scoped, Store, pipeline},
         },
         state::{schema, vocabulary::SAMPLE},
+        store::{Leases, leases::ProcessLeases},
     };
 
     #[tokio::test(start_paused = true)]
@@ -298,6 +323,47 @@ mod tests {
             let told = report::offset_ignored(&entry, &pipeline);
             assert!(told.contains("start_offset 5 is ignored") && told.contains(ignored), "{told}");
         }
+    }
+
+    /// A lease whose confirmation fails, or never comes.
+    #[derive(Debug)]
+    struct Unsure {
+        fails: bool,
+    }
+
+    impl Lease for Unsure {
+        fn confirm(&self) -> BoxFuture<'_, Result<(), Fault>> {
+            Box::pin(async {
+                match self.fails {
+                    true => Err(Fault::list("another process has the list")),
+                    false => std::future::pending().await,
+                }
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn no_run_begins_before_its_lease_is_certain() {
+        let (stop, began) = (CancellationToken::new(), AtomicBool::new(false));
+        let run = || async {
+            began.store(true, Ordering::Relaxed);
+            Ok(Ended::Stopped(Counts { sent: 7, ..Counts::default() }))
+        };
+        let fault = leased(&Unsure { fails: true }, &stop, run()).await.unwrap_err();
+        assert!(fault.to_string().contains("another process has the list"), "{fault}");
+        let (lease, run_later) = (Unsure { fails: false }, run());
+        let waits = async {
+            tokio::task::yield_now().await;
+            stop.cancel();
+        };
+        let (ended, ()) = tokio::join!(leased(&lease, &stop, run_later), waits);
+        assert!(matches!(ended, Ok(Ended::Stopped(counts)) if counts == Counts::default()));
+        assert!(!began.load(Ordering::Relaxed));
+        let list = ListId { source: "rows".into(), account: None, id: "a".into() };
+        let lease = ProcessLeases::default().take(&list).unwrap();
+        // After a stop, the run itself decides how it ends.
+        let ended = leased(lease.as_ref(), &stop, run()).await;
+        assert!(matches!(ended, Ok(Ended::Stopped(counts)) if counts.sent == 7));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod folder;
 pub mod format;
 pub mod former;
 pub mod hold;
+pub mod leases;
 
 pub mod migrate;
 pub mod position;
@@ -22,7 +23,7 @@ pub mod seen;
 #[cfg(test)]
 pub mod support_tests;
 
-use std::{collections::HashSet, fmt::Debug};
+use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
@@ -35,7 +36,7 @@ use self::{
     position::{Positions, StoredPositions},
     records::{AcceptedDelivery, CacheRules, Delivered, KnownRecords, Summary},
 };
-use crate::base::{fate::Fate, fault::Fault};
+use crate::base::{fate::Fate, fault::Fault, identity::ListId};
 
 /// What the runs of one entry leave to later runs, apart from the records of the delivery.
 ///
@@ -176,7 +177,7 @@ pub trait DeliveryCache: Debug + Send + Sync {
 
     /// Returns what is known of these records: their statuses before this run, whatever its passes have added since
     /// [`begin`](Self::begin), and their cached deliveries as they are now, if there is a cache. Unknown records are not
-    /// in the result.
+    /// in the result. A run that began without a ledger uses no statuses.
     fn recall(&self, keys: Vec<u128>) -> BoxFuture<'_, Result<KnownRecords, Fault>>;
 
     /// Forgets which payloads the sink has of these records, since other versions are about to be sent. Durable when
@@ -219,4 +220,31 @@ impl dyn DeliveryCache {
     pub fn cache(&self) -> Option<&Self> {
         self.rules().expire.map(|_| self)
     }
+}
+
+/// The leases of lists. Only a run with the lease of its list may read the list, deliver its records, and write to its
+/// stores; so at most one run of a list takes place at a time.
+///
+/// The scheduler takes a lease at once, without I/O, so that its decisions depend on no other machine. What has to be
+/// agreed with other processes is left to [`Lease::confirm`], for which the run waits before it begins.
+pub trait Leases: Debug + Send + Sync {
+    /// Returns whether the lease of this list is taken, as far as this process knows. Neither waits nor does I/O.
+    fn is_taken(&self, list: &ListId) -> bool;
+
+    /// Takes the lease of a list; `None` if it is taken. Of any calls at the same time in this process, one gets it.
+    /// Neither waits nor does I/O.
+    fn take(&self, list: &ListId) -> Option<Arc<dyn Lease>>;
+}
+
+/// The lease of a list. Its holders share it, and the list is free again when the last of them drops it: the run, and
+/// the controller until the result of the run is in the state file. It is also released when the process ends.
+pub trait Lease: Debug + Send + Sync {
+    /// Waits until no other process can have the lease. May wait for as long as another process has it; a caller that
+    /// gives up drops the future and the lease.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: it can't be known whether another process has the lease, or this process can't get it. The run
+    /// must not begin, and is repeated later.
+    fn confirm(&self) -> BoxFuture<'_, Result<(), Fault>>;
 }
