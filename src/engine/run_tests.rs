@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
@@ -21,46 +20,20 @@ use crate::{
         record::{Mapped, Outgoing, Record},
         window::{Page, Span, Window},
     },
-    engine::support_tests::{self as support, Failing, Feed, List, ROWS, Version, plan, runtime},
+    engine::{
+        stores_tests::{Keeps, Kept},
+        support_tests::{self as support, Failing, Feed, List, ROWS, Version, plan, runtime},
+    },
     mapping::Mapping,
     source::{OffsetPaging, Paging, Scope, Source},
     store::{
-        Folder, RunStore,
+        RunStore,
         checkpoint::Header,
         seen::{Seen, record_key},
-        support_tests::InMemory,
     },
 };
 
 type Store = support::Store<List>;
-
-/// Where a run keeps what outlives it, apart from the records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Keeps {
-    OnDisk,
-    InMemory,
-}
-
-/// A delivery without earlier runs, as a number of runs finds it.
-struct Delivery {
-    folder: tempfile::TempDir,
-    store: Arc<dyn RunStore>,
-}
-
-impl Delivery {
-    fn new(keeps: Keeps) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store: Arc<dyn RunStore> = match keeps {
-            Keeps::OnDisk => Arc::new(Folder::alone(folder.path())),
-            Keeps::InMemory => Arc::new(InMemory::new("e")),
-        };
-        Delivery { folder, store }
-    }
-
-    fn plan(&self, size: usize, workers: usize) -> Plan {
-        Plan { store: Arc::clone(&self.store), ..plan(self.folder.path(), size, workers) }
-    }
-}
 
 /// The mapping skips every row whose number is a multiple of this.
 const SKIPPED: u64 = 9;
@@ -127,8 +100,8 @@ async fn settled(store: &dyn RunStore) -> BTreeMap<u64, Fate> {
 }
 
 /// Checks that the sink has accepted every row that is sent according to the checkpoint.
-async fn assert_only_known_fates(delivery: &Delivery, store: &Store, told: &str) -> BTreeSet<u64> {
-    let settled = settled(delivery.store.as_ref()).await;
+async fn assert_only_known_fates(kept: &Kept, store: &Store, told: &str) -> BTreeSet<u64> {
+    let settled = settled(kept.store().as_ref()).await;
     for (row, fate) in &settled {
         match *fate {
             Fate::Sent(Effect::None) => {
@@ -159,16 +132,16 @@ fn cut_off_everywhere(keeps: Keeps) {
     let mut resumed = 0;
     for polls in 0.. {
         let (ended, settled) = runtime().block_on(async {
-            let delivery = Delivery::new(keeps);
+            let kept = Kept::new(keeps);
             let store = Store::new(polls as u64, 0.0);
             let told = format!("{keeps:?}, cut off after {polls} polls");
-            if let Some(ended) = cut_off(&store, &delivery.plan(7, 3), polls).await {
+            if let Some(ended) = cut_off(&store, &kept.plan(7, 3, None), polls).await {
                 assert_all_delivered(&store, ended.unwrap(), &told);
                 return (true, 0);
             }
-            let settled = assert_only_known_fates(&delivery, &store, &told).await;
+            let settled = assert_only_known_fates(&kept, &store, &told).await;
             let before = store.times();
-            let ended = cut_off(&store, &delivery.plan(4 + polls % 20, 1 + polls % 4), usize::MAX).await;
+            let ended = cut_off(&store, &kept.plan(4 + polls % 20, 1 + polls % 4, None), usize::MAX).await;
             assert_all_delivered(&store, ended.unwrap().unwrap(), &told);
             for row in settled.iter().filter(|row| *row % SKIPPED != 0) {
                 let version = (*row, 0);
@@ -241,9 +214,9 @@ fn a_batch_that_is_split_lets_no_older_version_overtake_a_newer_one() {
 #[test]
 fn what_the_sink_would_refuse_is_not_sent_and_kept_with_the_reason() {
     runtime().block_on(async {
-        let delivery = Delivery::new(Keeps::InMemory);
+        let kept = Kept::new(Keeps::InMemory);
         let store = Store { unfit: &[7, 100], ..Store::new(1, 0.0) };
-        let plan = delivery.plan(7, 3);
+        let plan = kept.plan(7, 3, None);
         let ended = cut_off(&store, &plan, usize::MAX).await.unwrap().unwrap();
         let Ended::Finished(outcome) = ended else { panic!("{ended:?}") };
         assert_eq!(outcome.counts.rejected, BTreeMap::from([("unfit".into(), 2)]));
@@ -259,24 +232,24 @@ fn what_the_sink_would_refuse_is_not_sent_and_kept_with_the_reason() {
 /// sent again; `None` if there was no delivery with this number.
 async fn fails_once(number: usize, accepted: bool) -> Option<(usize, usize)> {
     let told = format!("delivery {number} fails, accepted: {accepted}");
-    let delivery = Delivery::new(Keeps::InMemory);
+    let kept = Kept::new(Keeps::InMemory);
     let mut store = Store { failing: Failing::Once { number, accepted }, ..Store::new(1, 0.0) };
     (store.list.tick, store.list.changes) = (Duration::from_secs(1), CHANGES);
     store.tick = store.list.tick;
-    let Err(fault) = cut_off(&store, &delivery.plan(7, 3), usize::MAX).await.unwrap() else {
+    let Err(fault) = cut_off(&store, &kept.plan(7, 3, None), usize::MAX).await.unwrap() else {
         assert_newest(&store, &told);
         assert!(store.times().values().all(|times| *times == 1), "{told}");
         return None;
     };
     assert!(fault.to_string().contains("the sink failed"), "{told}: {fault}");
-    let settled = assert_only_known_fates(&delivery, &store, &told).await;
-    let left = delivery.store.open_checkpoint("null").await.unwrap().1;
+    let settled = assert_only_known_fates(&kept, &store, &told).await;
+    let left = kept.store().open_checkpoint("null").await.unwrap().1;
     let later_pass = left.is_some_and(|(header, _)| header.pass > 1);
     // Known to the next run, that is: it knows only what is in a settled page.
     let known = |(row, version): Version| version == 0 && (later_pass || settled.contains(&row));
     let before = store.times();
     sleep(Duration::from_secs(300)).await;
-    let next = delivery.plan(6 + number % 20, 1 + number % 4);
+    let next = kept.plan(6 + number % 20, 1 + number % 4, None);
     let ended = cut_off(&store, &next, usize::MAX).await.unwrap().unwrap();
     assert!(matches!(ended, Ended::Finished(_)), "{told}: {ended:?}");
     assert_newest(&store, &told);
@@ -303,13 +276,13 @@ fn when_writes_fail_only_known_fates_are_settled_and_in_the_end_all_is_delivered
     let mut failures = 0;
     for seed in 0..25 {
         runtime().block_on(async {
-            let delivery = Delivery::new([Keeps::OnDisk, Keeps::InMemory][seed as usize % 2]);
+            let kept = Kept::new([Keeps::OnDisk, Keeps::InMemory][seed as usize % 2]);
             let store = Store::new(seed, 0.25);
             let mut random = Rng::with_seed(seed);
             for attempt in 0.. {
                 let told = format!("seed {seed}, attempt {attempt}");
                 let polls = if random.bool() { random.usize(..120) } else { usize::MAX };
-                let plan = delivery.plan(random.usize(3..20), random.usize(1..5));
+                let plan = kept.plan(random.usize(3..20), random.usize(1..5), None);
                 match cut_off(&store, &plan, polls).await {
                     Some(Ok(ended)) => return assert_all_delivered(&store, ended, &told),
                     Some(Err(fault)) => {
@@ -318,7 +291,7 @@ fn when_writes_fail_only_known_fates_are_settled_and_in_the_end_all_is_delivered
                     }
                     None => {}
                 }
-                assert_only_known_fates(&delivery, &store, &told).await;
+                assert_only_known_fates(&kept, &store, &told).await;
                 assert!(attempt < 200, "seed {seed} never ends");
             }
         });
@@ -367,11 +340,11 @@ fn the_catch_up_of_a_first_load_by_cursor_is_compared_with_the_records_loaded() 
 #[test]
 fn a_run_of_another_origin_starts_from_its_beginning() {
     runtime().block_on(async {
-        let delivery = Delivery::new(Keeps::InMemory);
+        let kept = Kept::new(Keeps::InMemory);
         let store = Store::new(1, 0.0);
-        let first = delivery.plan(7, 3);
+        let first = kept.plan(7, 3, None);
         let mut polls = 10;
-        while settled(delivery.store.as_ref()).await.is_empty() {
+        while settled(kept.store().as_ref()).await.is_empty() {
             assert!(cut_off(&store, &first, polls).await.is_none());
             polls += 3;
         }

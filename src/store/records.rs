@@ -8,6 +8,8 @@
 //! outcome may have arrived, so the older version must not count as the one that the sink has. What the sink
 //! has accepted waits in memory until the next commit: a crash before it costs a repeated delivery.
 
+#[cfg(test)]
+mod contract_tests;
 mod database;
 mod databases;
 mod delivery;
@@ -18,6 +20,8 @@ mod read;
 mod row;
 mod rules;
 mod summary;
+#[cfg(test)]
+pub mod support_tests;
 
 use std::{
     path::{Path, PathBuf},
