@@ -87,6 +87,31 @@ async fn a_list_whose_lease_is_taken_waits_until_it_is_free_and_other_lists_run(
     assert!(!leases.is_taken(&list("a")) && !leases.is_taken(&list("b")));
 }
 
+/// Leases of which this process knows nothing before it takes one.
+#[derive(Debug, Default)]
+struct Unknown(ProcessLeases);
+
+impl Leases for Unknown {
+    fn is_taken(&self, _: &ListId) -> bool {
+        false
+    }
+
+    fn take(&self, list: &ListId) -> Option<Arc<dyn Lease>> {
+        self.0.take(list)
+    }
+}
+
+#[tokio::test]
+async fn a_list_does_not_run_without_its_lease_even_if_it_seemed_to_be_free() {
+    let (world, leases) = (World::new(), Arc::new(Unknown::default()));
+    let lease = leases.take(&list("b")).unwrap();
+    assert!(!world.once(Arc::clone(&leases) as Arc<dyn Leases>).await);
+    assert_eq!(world.loaded(), ["a"]);
+    drop(lease);
+    assert!(!world.once(leases).await);
+    assert_eq!(world.loaded(), ["a", "b"]);
+}
+
 /// Leases that another process has, which shows only when they are confirmed.
 #[derive(Debug, Default)]
 struct Elsewhere(ProcessLeases);
