@@ -232,7 +232,7 @@ fn what_the_sink_would_refuse_is_not_sent_and_kept_with_the_reason() {
 /// sent again; `None` if there was no delivery with this number.
 async fn fails_once(number: usize, accepted: bool) -> Option<(usize, usize)> {
     let told = format!("delivery {number} fails, accepted: {accepted}");
-    let kept = Kept::new(Keeps::InMemory);
+    let kept = Kept::new([Keeps::OnDisk, Keeps::InMemory][number % 2]);
     let mut store = Store { failing: Failing::Once { number, accepted }, ..Store::new(1, 0.0) };
     (store.list.tick, store.list.changes) = (Duration::from_secs(1), CHANGES);
     store.tick = store.list.tick;

@@ -273,18 +273,26 @@ fn store(random: Rng, failing: f64, refusing: f64, settles: Settles) -> Store {
     Store { held, taken, random, failing, refusing, refused: None, settles, open }
 }
 
-const BOTH: [Settles; 2] = [Settles::EachBatch, Settles::AtClose];
+/// Returns each way in which a sink settles, with each kind of stores.
+fn kinds() -> impl Iterator<Item = (Settles, Keeps)> {
+    let both = [Settles::EachBatch, Settles::AtClose].into_iter();
+    both.flat_map(|settles| [Keeps::OnDisk, Keeps::InMemory].map(|keeps| (settles, keeps)))
+}
 
 /// The cache still contains the first version when the second page is read, although another version is in
 /// flight by then.
 #[tokio::test(start_paused = true)]
 async fn a_record_that_returns_to_an_earlier_version_within_a_run_is_sent_again() {
-    for settles in BOTH {
-        let kept = Kept::new(Keeps::InMemory);
+    for (settles, keeps) in kinds() {
+        let kept = Kept::new(keeps);
         let store = store(Rng::with_seed(1), 0.0, 0.0, settles);
         for (first, second, held) in [(0, 0, 0), (1, 0, 0), (0, 1, 1), (1, 1, 1)] {
             run(Twice(first, second), &store, &kept, usize::MAX).await.unwrap().unwrap();
-            assert_eq!(store.held.lock().unwrap()[&7], Some(held), "{settles:?}: {first} {second}");
+            assert_eq!(
+                store.held.lock().unwrap()[&7],
+                Some(held),
+                "{settles:?}, {keeps:?}: {first} {second}"
+            );
         }
     }
 }
@@ -292,12 +300,16 @@ async fn a_record_that_returns_to_an_earlier_version_within_a_run_is_sent_again(
 /// The sink then has the version between the cached one and the rejected one.
 #[tokio::test(start_paused = true)]
 async fn after_a_newer_version_was_rejected_the_cache_knows_nothing_of_the_record() {
-    for settles in BOTH {
-        let kept = Kept::new(Keeps::InMemory);
+    for (settles, keeps) in kinds() {
+        let kept = Kept::new(keeps);
         let store = Store { refused: Some(2), ..store(Rng::with_seed(1), 0.0, 0.0, settles) };
         for (first, second, held) in [(0, 0, 0), (1, 2, 1), (0, 0, 0)] {
             run(Twice(first, second), &store, &kept, usize::MAX).await.unwrap().unwrap();
-            assert_eq!(store.held.lock().unwrap()[&7], Some(held), "{settles:?}: {first} {second}");
+            assert_eq!(
+                store.held.lock().unwrap()[&7],
+                Some(held),
+                "{settles:?}, {keeps:?}: {first} {second}"
+            );
         }
     }
 }
@@ -316,13 +328,13 @@ impl Mapping for Two {
 /// The sink has accepted the first payload of the rejected version.
 #[tokio::test(start_paused = true)]
 async fn after_a_record_was_rejected_in_part_the_cache_knows_nothing_of_it() {
-    for settles in BOTH {
-        let kept = Kept::new(Keeps::InMemory);
+    for (settles, keeps) in kinds() {
+        let kept = Kept::new(keeps);
         let store = Store { refused: Some(11), ..store(Rng::with_seed(1), 0.0, 0.0, settles) };
         for (version, held) in [(0, 10), (1, 1), (0, 10)] {
             let list = Twice(version, version);
             run_with(list, Two, &store, &kept, usize::MAX).await.unwrap().unwrap();
-            assert_eq!(store.held.lock().unwrap()[&7], Some(held), "{settles:?}: {version}");
+            assert_eq!(store.held.lock().unwrap()[&7], Some(held), "{settles:?}, {keeps:?}: {version}");
         }
     }
 }
@@ -349,9 +361,7 @@ async fn world(seed: u64, settles: Settles, keeps: Keeps) -> (u64, usize) {
 
 #[test]
 fn only_payloads_that_the_sink_has_are_skipped_however_runs_end() {
-    for (settles, keeps) in
-        BOTH.into_iter().flat_map(|settles| [Keeps::OnDisk, Keeps::InMemory].map(|keeps| (settles, keeps)))
-    {
+    for (settles, keeps) in kinds() {
         let (mut unchanged, mut sent) = (0, 0);
         for seed in 0..30 {
             let (held_back, taken) = support::runtime().block_on(world(seed, settles, keeps));

@@ -58,6 +58,8 @@ impl Drop for ProcessLease {
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::JoinSet;
+
     use super::*;
 
     #[tokio::test]
@@ -76,15 +78,15 @@ mod tests {
         // The same id at another source, or in another account, is another list.
         assert!(others.iter().all(|other| !leases.is_taken(other) && leases.take(other).is_some()));
         let held = Arc::clone(&lease);
-        let run = tokio::spawn(async move {
+        let mut runs = JoinSet::new();
+        runs.spawn(async move {
             let _held = held;
             std::future::pending::<()>().await;
         });
-        tokio::task::yield_now().await;
         drop(lease);
         assert!(leases.take(&one).is_none(), "the run still has the lease");
-        run.abort();
-        assert!(run.await.unwrap_err().is_cancelled() && !leases.is_taken(&one));
+        runs.shutdown().await;
+        assert!(!leases.is_taken(&one));
         assert!(leases.take(&one).is_some());
     }
 }
