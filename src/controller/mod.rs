@@ -5,6 +5,8 @@ mod deferred;
 mod file;
 mod fingerprint;
 mod former;
+#[cfg(test)]
+mod leases_tests;
 mod pauses;
 mod poll;
 pub mod quit;
@@ -37,21 +39,17 @@ use self::{
 pub use self::{
     fingerprint::run_fingerprint,
     former::former_fingerprints,
-    runs::{records, remembers},
+    runs::{records, remembers, run_store},
     siblings::{Destination, Destinations, siblings},
 };
 use crate::{
-    base::{
-        clock::Clock,
-        fault::Fault,
-        identity::{DeliveryId, ListId},
-    },
+    base::{clock::Clock, fault::Fault, identity::ListId},
     engine::{
         confirm::Confirm,
         plan::{Ended, Pipeline},
     },
     state::{Entry, StateFile, Unfit},
-    store::{checkpoint::Checkpoint, migrate, records::Databases},
+    store::{RunStore, checkpoint, leases::ProcessLeases, migrate, records::Databases},
 };
 
 /// Interval at which the controller checks all lists, also if the watch reports no change.
@@ -126,8 +124,8 @@ pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
     let folders = controller.file.folders();
     controller.is_migrating = migrate::begin(&folders.ours(), &folders.dead_letters())?;
     if fresh {
-        let dropped = Checkpoint::discard_all(&folders.all()).await?
-            + Checkpoint::discard_all(&migrate::before(&folders.ours())).await?;
+        let dropped = checkpoint::discard_all(&folders.all()).await?
+            + checkpoint::discard_all(&migrate::before(&folders.ours())).await?;
         info!(
             "checkpoints dropped: {dropped}; interrupted runs start from their beginning, and all holds are lifted."
         );
@@ -150,8 +148,8 @@ enum Poll {
     After,
 }
 
-/// An entry, its delivery, whether its source permits retries, and the result of its run.
-type Ran = (Entry, DeliveryId, bool, Result<Ended, Fault>);
+/// An entry, its store, whether its source permits retries, and the result of its run.
+type Ran = (Entry, Arc<dyn RunStore>, bool, Result<Ended, Fault>);
 
 struct Controller {
     file: File,
@@ -206,7 +204,7 @@ impl Controller {
             mode,
             jobs: JoinSet::new(),
             databases: Arc::default(),
-            slots: Slots::default(),
+            slots: Slots::new(Arc::new(ProcessLeases::default())),
             places: Places::default(),
             pauses: Pauses::default(),
             turns: Turns::default(),

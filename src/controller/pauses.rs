@@ -87,9 +87,10 @@ impl Pauses {
         self.runs.iter().any(|run| run.paused.is_some() && run.entry.now.id == *entry)
     }
 
-    /// Returns the entry of a run as last read, if that is certain.
-    pub fn entry(&self, task: task::Id) -> Option<&EntryId> {
-        self.runs.iter().find(|run| run.task.id() == task).map(|run| &run.entry.now.id)
+    /// Returns the last certain version of a run's entry, and where the run delivers.
+    pub fn of(&self, task: task::Id) -> Option<(EntryId, Destination)> {
+        let run = self.runs.iter().find(|run| run.task.id() == task)?;
+        Some((run.entry.now.id.clone(), run.entry.destination.clone()))
     }
 
     /// Removes a run that has ended. Returns why it was stopped, if it was.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     base::identity::ListId,
     state::{Entry, identity::EntryId, model::FirstLoad},
-    store::{checkpoint::Checkpoint, records},
+    store::{checkpoint, records},
 };
 
 impl Controller {
@@ -44,7 +44,10 @@ impl Controller {
         for (entry, due) in due {
             let kind = if due == Due::Full { Kind::FullLoad } else { Kind::Sync };
             match self.slot(entry, now) {
-                Slot::Free if self.places.has_room(kind) => self.start(entry.clone(), due),
+                Slot::Free if self.places.has_room(kind) => match self.slots.take(&entry.list) {
+                    Some(lease) => self.start(entry.clone(), due, lease),
+                    None => log_if_regular(poll, entry, &Slot::Waiting),
+                },
                 Slot::Free => waiting.push(&entry.list),
                 // Another entry of the list has just started.
                 slot => log_if_regular(poll, entry, &slot),
@@ -122,7 +125,7 @@ impl Controller {
         let Ok(pipeline) = (self.open)(OpenRequest { entry, urgent: false }) else { return false };
         let folders = self.file.folders();
         !records::exists(&folders.delivery(&pipeline.delivery))
-            && !Checkpoint::path(&folders.entry(&pipeline.delivery, &entry.folder)).exists()
+            && !checkpoint::path(&folders.entry(&pipeline.delivery, &entry.folder)).exists()
     }
 
     /// With `go --once`, prevents another run of the entry.

@@ -1,6 +1,6 @@
 //! The controller's log messages about entries. Operators search for some of them, so those texts are fixed.
 
-use std::{cmp::Reverse, path::Path};
+use std::cmp::Reverse;
 
 use super::{
     pauses::Pause,
@@ -176,8 +176,8 @@ pub fn deferred_errors(news: &News) -> String {
     )
 }
 
-/// Warns that records were rejected, and names the file that keeps them.
-pub fn rejected(entry: &Entry, outcome: &Outcome, file: &Path) -> Option<String> {
+/// Warns that records were rejected, and names the place of their dead letters.
+pub fn rejected(entry: &Entry, outcome: &Outcome, place: &str) -> Option<String> {
     let then = match outcome.replayable {
         true => "Correct the cause, then run `importer replay`.",
         false => {
@@ -189,10 +189,7 @@ pub fn rejected(entry: &Entry, outcome: &Outcome, file: &Path) -> Option<String>
     let members =
         if rejected == 1 { "1 rejected record".into() } else { format!("{rejected} rejected records") };
     (rejected > 0).then(|| {
-        format!(
-            "{list}: {members} can't be sent as they are; {} lists them with the reasons. {then}",
-            file.display()
-        )
+        format!("{list}: {members} can't be sent as they are; {place} lists them with the reasons. {then}")
     })
 }
 

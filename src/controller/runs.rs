@@ -8,6 +8,7 @@ use tokio::{
     task::{self, JoinError},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Controller, Mode, OpenRequest, Ran, fingerprint,
@@ -18,7 +19,7 @@ use super::{
     siblings::{Destination, siblings},
 };
 use crate::{
-    base::{fault::Fault, identity::DeliveryId},
+    base::{counts::Counts, fault::Fault},
     engine::{
         plan::{self, Ended, Pipeline, Plan},
         run,
@@ -30,7 +31,10 @@ use crate::{
         identity::EntryId,
         model::{FirstLoad, FullLoad, Remember},
     },
-    store::records::{Databases, Records},
+    store::{
+        Folder, Lease, RunStore,
+        records::{Databases, Records},
+    },
 };
 
 impl Controller {
@@ -42,8 +46,9 @@ impl Controller {
         if nothing && !asked && entry.every < OFTEN { Level::Debug } else { Level::Info }
     }
 
-    /// Starts a run of the entry: a full load, or an incremental sync if that is `due`. Logs the reason.
-    pub(super) fn start(&mut self, entry: Entry, due: Due) {
+    /// Starts a run of the entry, which has the lease of its list: a full load, or an incremental sync if that is
+    /// `due`. Logs the reason.
+    pub(super) fn start(&mut self, entry: Entry, due: Due, lease: Arc<dyn Lease>) {
         log!(self.level(&entry, true), "{}", report::due(&entry, due));
         let since = if let Due::Incremental { since } = due { Some(since) } else { None };
         self.settle(entry.id.clone());
@@ -60,6 +65,7 @@ impl Controller {
             warn!("{}", report::offset_ignored(&entry, &pipeline));
         }
         let folders = self.file.folders();
+        let store: Arc<dyn RunStore> = Arc::new(run_store(&entry, &pipeline, &folders));
         let siblings = siblings(&entry, &pipeline.delivery, self.file.all_read(), self.open.as_ref());
         let plan = Plan {
             list_id: entry.id.list_id.clone(),
@@ -69,41 +75,40 @@ impl Controller {
             items_per_request: entry.items_per_request,
             worker_count: entry.worker_count,
             entry: entry.folder.clone(),
-            folder: folders.entry(&pipeline.delivery, &entry.folder),
-            delivery_folder: folders.delivery(&pipeline.delivery),
-            dead_letter: folders.dead_letter(&pipeline.delivery),
+            store: Arc::clone(&store),
             run_fingerprint: fingerprint::run_fingerprint(&entry, &pipeline.references),
             delivered_before: entry.delivered_before,
             reads_archived: entry.policy.reads_archived() && pipeline.source.archives(),
             siblings,
             consent_scope: fingerprint::consent_scope(&entry, &pipeline),
             allow_mass_change: entry.allow_mass_change,
-            records: records(&entry, &pipeline, &folders, &self.databases),
+            records: Arc::new(records(&entry, &pipeline, &folders, &self.databases)),
             holds_back: since.is_some() || entry.full_load == FullLoad::ChangedOnly,
             taken: self.late.begins(&pipeline),
             confirm: self.confirm.clone().filter(|_| entry.first_load != FirstLoad::Confirmed),
         };
         let (stop, id, list) = (self.stop.child_token(), entry.id.clone(), entry.list.clone());
-        let (ended, followed) = (stop.clone(), (entry.clone(), Destination::of(&pipeline)));
+        let (ended, held) = (stop.clone(), Arc::clone(&lease));
+        let (followed, destination) = (entry.clone(), Destination::of(&pipeline));
         let task = self.jobs.spawn(async move {
-            let ended = run::run(&pipeline, &plan, &ended).await;
-            (entry, pipeline.delivery, pipeline.retry, ended)
+            let run = run::run(&pipeline, &plan, &ended);
+            let ended = leased(held.as_ref(), &ended, run).await;
+            (entry, store, pipeline.retry, ended)
         });
-        self.slots.run(task.id(), id, list);
+        self.slots.run(task.id(), id, list, lease);
         self.places.begin(task.id(), if since.is_some() { Kind::Sync } else { Kind::FullLoad });
-        let (entry, destination) = followed;
-        self.pauses.begin(task, stop, (&entry, destination), &self.file.snapshot().mentions);
+        self.pauses.begin(task, stop, (&followed, destination), &self.file.snapshot().mentions);
     }
 
     /// Handles the end of a run. Its result, if it finished, goes to the saver.
     pub(super) fn ended(&mut self, ran: Result<(task::Id, Ran), JoinError>) {
         let task = ran.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
         self.places.end(task);
-        let now = self.pauses.entry(task).cloned();
+        let now = self.pauses.of(task);
         let pause = self.pauses.ended(task);
         match ran {
-            Ok((_, (entry, delivery, _, Ok(Ended::Finished(outcome))))) => {
-                self.save(task, (entry, now), &delivery, outcome);
+            Ok((_, (entry, store, _, Ok(Ended::Finished(outcome))))) => {
+                self.save(task, (entry, now), store, outcome);
             }
             Ok((_, (entry, _, _, Ok(Ended::Stopped(counts))))) => {
                 self.give_back(task, pause);
@@ -160,30 +165,33 @@ impl Controller {
     /// Logs the outcome of a finished run and passes its result to the saver. The list stays taken until the
     /// result is written or overruled by an edit.
     ///
-    /// `now` is the entry as last read. If the variables and files that it refers to lead elsewhere by now, the result
-    /// is dropped.
+    /// `now` is the entry as last read, with the destination of the run. If the variables and files that the entry
+    /// refers to lead elsewhere by now, the result is dropped.
     fn save(
         &mut self,
         task: task::Id,
-        (entry, now): (Entry, Option<EntryId>),
-        delivery: &DeliveryId,
+        (entry, now): (Entry, Option<(EntryId, Destination)>),
+        store: Arc<dyn RunStore>,
         outcome: plan::Outcome,
     ) {
         let opened = (self.open)(OpenRequest { entry: &entry, urgent: false });
-        if opened.is_ok_and(|pipeline| pipeline.delivery != *delivery) {
+        let is_elsewhere = |(_, run): &(EntryId, Destination)| {
+            opened.as_ref().is_ok_and(|pipeline| pipeline.delivery != run.delivery)
+        };
+        if now.as_ref().is_some_and(is_elsewhere) {
             warn!("{}", report::redirected(&entry.id.list_id));
             self.slots.free(task);
             return;
         }
         let level = self.level(&entry, outcome.counts.brought_nothing());
         log!(level, "{}", report::finished(&entry, &outcome));
-        let (counts, dead_letter) = (&outcome.counts, self.file.folders().dead_letter(delivery));
+        let counts = &outcome.counts;
         let mut warnings: Vec<String> =
             outcome.unknown.iter().map(|unknown| report::unknown(&entry, unknown)).collect();
         warnings.extend(report::totals_wrong(&entry, counts));
         warnings.extend(report::clocks_apart(&entry, &outcome.noticed));
         warnings.extend(report::rows_after_end(&entry, &outcome.noticed));
-        warnings.extend(report::rejected(&entry, &outcome, &dead_letter));
+        warnings.extend(report::rejected(&entry, &outcome, &store.dead_letter_place()));
         warnings.extend(report::nothing_left(&entry, counts));
         // An entry that runs more than once a minute logs unchanged warnings only every ten minutes.
         if entry.every >= OFTEN || self.turns.is_news(&entry.id, &warnings.join("\n"), self.clock.now()) {
@@ -197,11 +205,10 @@ impl Controller {
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
             total_updates: outcome.counts.sent,
         };
-        let folder = self.file.folders().entry(delivery, &entry.folder);
         // Of several entries, only the one that is unchanged is found again.
-        let id = now.filter(|_| entry.alone).unwrap_or(entry.id);
+        let id = now.filter(|_| entry.alone).map_or(entry.id, |(id, _)| id);
         let edit = Edit { entry: id, alone: entry.alone, was: entry.was, stamp };
-        self.saver.add(Finished { task, edit, folder, level });
+        self.saver.add(Finished { task, edit, store, level });
     }
 
     /// Handles the end of a write of results. Those that could not be written are written by a later check.
@@ -253,8 +260,35 @@ impl Controller {
     }
 }
 
+/// Runs a list once its lease is certain. A stop ends the wait for that, and nothing was delivered then.
+///
+/// # Errors
+///
+/// The fault of the lease or of the run.
+async fn leased(
+    lease: &dyn Lease,
+    stop: &CancellationToken,
+    run: impl Future<Output = Result<Ended, Fault>>,
+) -> Result<Ended, Fault> {
+    tokio::select! {
+        biased;
+        confirmed = lease.confirm() => confirmed?,
+        () = stop.cancelled() => return Ok(Ended::Stopped(Counts::default())),
+    }
+    run.await
+}
+
 /// Entries with a shorter `every` log only runs with changes.
 const OFTEN: TimeDelta = TimeDelta::seconds(60);
+
+/// Returns the files of the entry's checkpoint, and of the hold, the positions and the dead letters of its delivery.
+pub fn run_store(entry: &Entry, pipeline: &Pipeline, folders: &Folders) -> Folder {
+    Folder {
+        checkpoint: folders.entry(&pipeline.delivery, &entry.folder),
+        delivery: folders.delivery(&pipeline.delivery),
+        dead_letters: folders.dead_letter(&pipeline.delivery),
+    }
+}
 
 /// Returns the records of the entry's delivery: its ledger, and its delivery cache, which is on by default for
 /// sources that are read whole in every run. The entries with this delivery share them.
@@ -280,18 +314,20 @@ fn expire(entry: &Entry, pipeline: &Pipeline) -> Option<TimeDelta> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use chrono::DateTime;
+    use futures::future::BoxFuture;
 
     use super::*;
     use crate::{
-        base::counts::Counts,
+        base::identity::ListId,
         engine::{
             clocks::Noticed,
             support_tests::{AsItIs, Feed, Scope, Scoped, Store, pipeline},
         },
         state::{schema, vocabulary::SAMPLE},
+        store::{Leases, leases::ProcessLeases},
     };
 
     #[tokio::test(start_paused = true)]
@@ -312,6 +348,47 @@ mod tests {
         }
     }
 
+    /// A lease whose confirmation fails, or never comes.
+    #[derive(Debug)]
+    struct Unsure {
+        fails: bool,
+    }
+
+    impl Lease for Unsure {
+        fn confirm(&self) -> BoxFuture<'_, Result<(), Fault>> {
+            Box::pin(async {
+                match self.fails {
+                    true => Err(Fault::list("another process has the list")),
+                    false => std::future::pending().await,
+                }
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn no_run_begins_before_its_lease_is_certain() {
+        let (stop, began) = (CancellationToken::new(), AtomicBool::new(false));
+        let run = || async {
+            began.store(true, Ordering::Relaxed);
+            Ok(Ended::Stopped(Counts { sent: 7, ..Counts::default() }))
+        };
+        let fault = leased(&Unsure { fails: true }, &stop, run()).await.unwrap_err();
+        assert!(fault.to_string().contains("another process has the list"), "{fault}");
+        let (lease, run_later) = (Unsure { fails: false }, run());
+        let waits = async {
+            tokio::task::yield_now().await;
+            stop.cancel();
+        };
+        let (ended, ()) = tokio::join!(leased(&lease, &stop, run_later), waits);
+        assert!(matches!(ended, Ok(Ended::Stopped(counts)) if counts == Counts::default()));
+        assert!(!began.load(Ordering::Relaxed));
+        let list = ListId { source: "rows".into(), account: None, id: "a".into() };
+        let lease = ProcessLeases::default().take(&list).unwrap();
+        // After a stop, the run itself decides how it ends.
+        let ended = leased(lease.as_ref(), &stop, run()).await;
+        assert!(matches!(ended, Ok(Ended::Stopped(counts)) if counts.sent == 7));
+    }
+
     #[test]
     fn rejected_records_are_replayed_or_loaded_again() {
         let entry = schema::read(r#"[{"list_id": "a"}]"#, &SAMPLE).unwrap().entries.remove(0);
@@ -326,7 +403,7 @@ mod tests {
         outcome.counts.rejected.insert("unfit".into(), 1);
         for (replayable, then) in [(true, "run `importer replay`"), (false, "load the list again")] {
             outcome.replayable = replayable;
-            let told = report::rejected(&entry, &outcome, Path::new("letters")).unwrap();
+            let told = report::rejected(&entry, &outcome, "letters").unwrap();
             assert!(told.contains(then) && told.contains("1 rejected record can't be sent"), "{told}");
         }
     }

@@ -1,7 +1,7 @@
 //! Writes the results of runs into the state file, beside the loop: those that wait are written together, so
 //! that a thousand of them cost a few writes, and the loop waits for none.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use log::{Level, error, warn};
 use tokio::task::{self, JoinSet};
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     base::fault::Fault,
     state::{Applied, Edit, StateFile},
-    store::checkpoint::Checkpoint,
+    store::RunStore,
 };
 
 /// The result of a finished run.
@@ -21,8 +21,8 @@ pub struct Finished {
     /// The task that ran it.
     pub task: task::Id,
     pub edit: Edit,
-    /// The folder of its checkpoint.
-    pub folder: PathBuf,
+    /// The store with its checkpoint.
+    pub store: Arc<dyn RunStore>,
     /// Level of the message that the result is written.
     pub level: Level,
 }
@@ -87,9 +87,9 @@ impl Saver {
         }
         self.writing = std::mem::take(&mut self.waiting);
         let edits = self.writing.iter().map(|finished| finished.edit.clone()).collect();
-        let folders = self.writing.iter().map(|finished| finished.folder.clone()).collect();
+        let stores = self.writing.iter().map(|finished| Arc::clone(&finished.store)).collect();
         let state = Arc::clone(&self.state);
-        self.step.spawn(async move { Step::Write(write(&state, edits, folders).await) });
+        self.step.spawn(async move { Step::Write(write(&state, edits, stores).await) });
     }
 
     /// Looks for late saves, unless a step is in progress: after a write, that is part of it.
@@ -141,14 +141,14 @@ impl Saver {
 async fn write(
     state: &Arc<StateFile>,
     edits: Vec<Edit>,
-    folders: Vec<PathBuf>,
+    stores: Vec<Arc<dyn RunStore>>,
 ) -> Result<Box<Applied>, Fault> {
     let edits = Arc::new(edits);
     // A checkpoint is needed until the journal has the result: a crash before that would lose the run.
     let wish = Arc::clone(&edits);
     let wished = blocking(state, move |state| state.wish(&wish)).await;
     match &wished {
-        Ok(()) => drop_checkpoints(&folders).await,
+        Ok(()) => drop_checkpoints(&stores).await,
         Err(fault) => {
             warn!("{}: {fault}", report::lists(edits.iter().map(|edit| edit.entry.list_id.as_str())))
         }
@@ -156,15 +156,15 @@ async fn write(
     let applied = blocking(state, move |state| state.apply(&edits)).await?;
     if wished.is_err() {
         // The state file has the results now.
-        drop_checkpoints(&folders).await;
+        drop_checkpoints(&stores).await;
     }
     Ok(Box::new(applied))
 }
 
 /// Removes the checkpoints of runs whose results are saved. Logs a warning if that fails.
-async fn drop_checkpoints(folders: &[PathBuf]) {
-    for folder in folders {
-        if let Err(fault) = Checkpoint::discard(folder).await {
+async fn drop_checkpoints(stores: &[Arc<dyn RunStore>]) {
+    for store in stores {
+        if let Err(fault) = store.discard_checkpoint().await {
             warn!("{fault}");
         }
     }

@@ -30,6 +30,7 @@ use crate::{
         layout::NAME,
         vocabulary::SAMPLE,
     },
+    store::{Folder, checkpoint},
 };
 
 /// Returns the state file of some lists, `l0` and so on, with a hook for the moments of a write.
@@ -53,11 +54,12 @@ fn finished(state: &StateFile, folder: &Path) -> Vec<Finished> {
         total_updates: 2,
     };
     let result = |entry: crate::state::Entry| {
-        let checkpoint = folder.join("checkpoints").join(&entry.id.list_id);
-        fs::create_dir_all(&checkpoint).unwrap();
-        fs::write(Checkpoint::path(&checkpoint), "").unwrap();
+        let delivery = folder.join("checkpoints").join(&entry.id.list_id);
+        fs::create_dir_all(&delivery).unwrap();
+        fs::write(checkpoint::path(&delivery), "").unwrap();
+        let store = Folder::alone(&delivery);
         let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
-        Finished { task: tasks.spawn(async {}).id(), edit, folder: checkpoint, level: Level::Debug }
+        Finished { task: tasks.spawn(async {}).id(), edit, store: Arc::new(store), level: Level::Debug }
     };
     state.load().unwrap().entries.into_iter().map(result).collect()
 }
@@ -120,7 +122,7 @@ async fn a_checkpoint_is_removed_only_when_the_journal_has_its_result() {
     let noted = Arc::clone(&seen);
     let hook = move |moment| {
         let left = fs::read_dir(&checkpoints).unwrap();
-        let left = left.filter(|list| Checkpoint::path(&list.as_ref().unwrap().path()).exists()).count();
+        let left = left.filter(|list| checkpoint::path(&list.as_ref().unwrap().path()).exists()).count();
         noted.lock().unwrap().push((moment, left));
         Ok(())
     };

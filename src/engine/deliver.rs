@@ -8,7 +8,7 @@ use super::{
 use crate::{
     base::fault::Fault,
     sink::{Prepared, Rejection, Settles},
-    store::records::{AcceptedDelivery, Records},
+    store::{DeliveryCache, records::AcceptedDelivery},
 };
 
 /// Delivers a batch. A part that the sink refuses as a whole is halved until each payload at fault is in a
@@ -27,14 +27,14 @@ use crate::{
 /// The fate of the records is unknown then.
 pub async fn deliver(
     pipeline: &Pipeline,
-    cache: Option<&Records>,
+    cache: Option<&dyn DeliveryCache>,
     batch: Vec<PendingRecord>,
 ) -> Result<Delivered, Fault> {
     let writes = cache.filter(|_| pipeline.spec.settles == Settles::EachBatch);
     if let Some(cache) = writes {
         cache.forget(batch.iter().map(|pending| pending.key).collect()).await?;
     }
-    let mut batch = InFlight::new(batch, cache, pipeline.spec.retries);
+    let mut batch = InFlight::new(batch, cache.map(|cache| cache.rules()), pipeline.spec.retries);
     let mut parts = batch.parts(pipeline.spec.limits, Apart::of(pipeline));
     while let Some(part) = parts.pop() {
         let payloads: Vec<Prepared> = part.payloads.iter().map(|at| batch.payload(*at)).collect();
@@ -68,7 +68,7 @@ pub async fn deliver(
 /// The fault of the sink, or the cache can't be written.
 pub async fn close(
     pipeline: &Pipeline,
-    cache: Option<&Records>,
+    cache: Option<&dyn DeliveryCache>,
     (keys, accepted): (Vec<u128>, Vec<AcceptedDelivery>),
 ) -> Result<(), Fault> {
     if let Some(cache) = cache {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     base::{backoff, fault::Fault},
     sink::{BatchLimits, Delivery, Prepared, Rejection, SinkSpec},
-    store::records::{AcceptedDelivery, Records},
+    store::records::{AcceptedDelivery, CacheRules},
 };
 
 /// Outcome of a batch.
@@ -29,7 +29,7 @@ pub type Position = (usize, usize);
 /// The records of a batch.
 pub struct InFlight<'a> {
     records: Vec<Record>,
-    cache: Option<&'a Records>,
+    cache: Option<&'a CacheRules>,
     /// Whether the sink may ask to retry single payloads.
     retries: bool,
 }
@@ -75,7 +75,7 @@ pub struct Part {
 
 impl<'a> InFlight<'a> {
     /// Begins the delivery of a batch. With a `cache`, accepted records carry the digests of their payloads.
-    pub fn new(batch: Vec<PendingRecord>, cache: Option<&'a Records>, retries: bool) -> Self {
+    pub fn new(batch: Vec<PendingRecord>, cache: Option<&'a CacheRules>, retries: bool) -> Self {
         let records = batch.into_iter().map(|pending| {
             let open = pending.size().payloads;
             Record { pending, open, rejected: None, request_id: None, digest: None }
@@ -176,9 +176,9 @@ impl<'a> InFlight<'a> {
 }
 
 impl Record {
-    fn accepted(&mut self, cache: Option<&Records>) -> AcceptedDelivery {
+    fn accepted(&mut self, cache: Option<&CacheRules>) -> AcceptedDelivery {
         let Record { pending, digest, .. } = self;
-        let digest = cache.map_or(0, |cache| *digest.get_or_insert_with(|| pending.digest(cache)));
+        let digest = cache.map_or(0, |rules| *digest.get_or_insert_with(|| pending.digest(rules)));
         AcceptedDelivery {
             key: self.pending.key,
             digest,

@@ -23,6 +23,8 @@ mod sinks_tests;
 #[cfg(test)]
 mod sources_tests;
 #[cfg(test)]
+mod stores_tests;
+#[cfg(test)]
 pub mod support_tests;
 #[cfg(test)]
 mod unchanged_tests;

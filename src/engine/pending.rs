@@ -13,7 +13,7 @@ use crate::{
         time,
     },
     sink::{Prepared, Rejection},
-    store::{dead_letter::DeadLetter, records::Records, seen::record_key},
+    store::{dead_letter::DeadLetter, records::CacheRules, seen::record_key},
 };
 
 /// A record that waits for its delivery.
@@ -151,8 +151,8 @@ impl PendingRecord {
     }
 
     /// Returns the digest of the record's payloads.
-    pub fn digest(&self, cache: &Records) -> u128 {
-        cache.digest(self.payloads.iter().map(|payload| payload.body.as_ref().map(|body| body.get())))
+    pub fn digest(&self, rules: &CacheRules) -> u128 {
+        rules.digest(self.payloads.iter().map(|payload| payload.body.as_ref().map(|body| body.get())))
     }
 
     /// Makes the record a rejected one, because of one of its payloads.

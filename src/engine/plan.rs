@@ -1,7 +1,6 @@
 //! The input and the outcome of a run.
 
 use std::{
-    path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -17,7 +16,7 @@ use crate::{
     mapping::Mapping,
     sink::{Sink, SinkSpec},
     source::{Lookup, OffsetPaging, Paging, Scope, Source},
-    store::{migrate::FormerDigests, records::Records},
+    store::{DeliveryCache, RunStore, migrate::FormerDigests},
 };
 
 /// The source, the mapping and the sink of one list.
@@ -132,12 +131,8 @@ pub struct Plan {
     pub worker_count: usize,
     /// Name that distinguishes the entry from the others of its list.
     pub entry: String,
-    /// Folder of the entry's checkpoint.
-    pub folder: PathBuf,
-    /// Folder of the delivery. Its entries share it, since the runs of a list take place one after the other.
-    pub delivery_folder: PathBuf,
-    /// File of the delivery's dead letters.
-    pub dead_letter: PathBuf,
+    /// The checkpoint of the entry; the hold, the positions and the dead letters of its delivery.
+    pub store: Arc<dyn RunStore>,
     /// Everything that the result depends on, as text: a run does not resume a checkpoint with another
     /// origin.
     pub run_fingerprint: String,
@@ -154,7 +149,7 @@ pub struct Plan {
     /// Whether any number of opt-outs and opt-ins is allowed.
     pub allow_mass_change: bool,
     /// The ledger of the delivery, and the cache of what the sink has accepted, if the entry uses one.
-    pub records: Records,
+    pub records: Arc<dyn DeliveryCache>,
     /// Whether to skip payloads that the sink already has.
     pub holds_back: bool,
     /// Set when the sink has accepted something.

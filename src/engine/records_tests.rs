@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     base::fate::{Effect, Fate},
-    store::{checkpoint::Checkpoint, progress::Row, records::Delivered, seen::Seen},
+    store::{progress::Row, records::Delivered, seen::Seen},
 };
 
 /// Commits, and rows that were written and read.
@@ -23,14 +23,15 @@ fn feed(changes: &'static [(u64, u32)]) -> Feed {
 }
 
 /// Runs the list to its end. Returns its outcome, the number of batches, and the work on the records.
-async fn run(feed: &Feed, scope: Scope, plan: &Plan) -> (Outcome, usize, Work) {
+async fn run(feed: &Feed, scope: Scope, folder: &Path, plan: &Plan) -> (Outcome, usize, Work) {
     let store = Store::of(feed.clone(), feed.list.tick, 1, 0.0);
     let pipeline = support::pipeline(Scoped(feed.clone(), scope), AsItIs, store.clone(), feed.list);
-    let before = plan.records.work().await;
+    let records = support::records(folder, None);
+    let before = records.work().await;
     let ended = support::cut_off(&pipeline, plan, usize::MAX).await.unwrap().unwrap();
     let Ended::Finished(outcome) = ended else { panic!("it was stopped") };
-    Checkpoint::discard(&plan.folder).await.unwrap();
-    let after = plan.records.work().await;
+    plan.store.discard_checkpoint().await.unwrap();
+    let after = records.work().await;
     let work = (after.commits - before.commits, after.written - before.written, after.read - before.read);
     (outcome, store.deliveries.load(Ordering::Relaxed) - 1, work)
 }
@@ -52,17 +53,17 @@ fn a_load_waits_for_the_disk_before_a_batch_only_if_that_changes_a_record_that_t
         // Some rows change between the second and the third run.
         let feed = feed(&[(3, 600_000), (4, 600_000), (77, 600_000)]);
         let plan = cached(folder.path());
-        let (load, batches, work) = run(&feed, Scope::Full, &plan).await;
+        let (load, batches, work) = run(&feed, Scope::Full, folder.path(), &plan).await;
         assert_eq!((load.counts.sent, batches), (ROWS, 15));
         // The beginning and the end of the pass, and the daily housekeeping. Each row has two parts.
         assert_eq!((work.0, work.1), (3, 2 * ROWS));
-        let (load, batches, work) = run(&feed, Scope::Full, &plan).await;
+        let (load, batches, work) = run(&feed, Scope::Full, folder.path(), &plan).await;
         assert_eq!((load.counts.unchanged, batches), (ROWS, 0));
         assert_eq!((work.0, work.1), (1, ROWS), "when the records were last read");
-        let (load, _, work) = run(&feed, Scope::Full, &plan).await;
+        let (load, _, work) = run(&feed, Scope::Full, folder.path(), &plan).await;
         assert_eq!((load.counts.unchanged, work.0, work.1), (ROWS, 1, 0));
         tokio::time::sleep(Duration::from_secs(700)).await;
-        let (load, batches, work) = run(&feed, Scope::Full, &plan).await;
+        let (load, batches, work) = run(&feed, Scope::Full, folder.path(), &plan).await;
         assert_eq!((load.counts.unchanged, load.counts.sent, batches), (ROWS - 3, 3, 1));
         assert_eq!(work.0, 2, "before the batch, and the end of the pass");
     });
@@ -74,7 +75,7 @@ fn a_long_load_writes_what_it_remembers_with_its_checkpoint() {
     runtime().block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let feed = Feed::new(&[], false);
-        let (load, batches, work) = run(&feed, Scope::Full, &cached(folder.path())).await;
+        let (load, batches, work) = run(&feed, Scope::Full, folder.path(), &cached(folder.path())).await;
         let seconds = load.elapsed.as_secs();
         assert!(seconds > 20 && batches == 15, "{seconds} s, {batches} batches");
         assert!(work.0 > 5 && work.0 <= 3 + seconds / 2, "{} commits in {seconds} s", work.0);
@@ -94,7 +95,7 @@ fn a_sync_that_finds_nothing_does_the_same_whatever_the_number_of_records_on_fil
             fill(&plans[0], records).await;
             let mut works = vec![];
             for plan in &plans {
-                let (sync, batches, work) = run(&feed(&[]), Scope::Changes, plan).await;
+                let (sync, batches, work) = run(&feed(&[]), Scope::Changes, folder.path(), plan).await;
                 assert_eq!((sync.counts.seen, batches), (0, 0));
                 works.push(work);
             }

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
-    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use chrono::{DateTime, Utc};
@@ -25,9 +25,10 @@ use crate::{
     },
     sink::{Deletions, Settles},
     store::{
-        dead_letter::{self, DeadLetter},
+        DeliveryCache, RunStore,
+        dead_letter::DeadLetter,
         progress::{Row, UNTIMED},
-        records::{Delivered as Settled, Records, Summary},
+        records::{Delivered as Settled, Summary},
         seen::{Seen, record_key},
     },
 };
@@ -37,12 +38,13 @@ const AT_ONCE: usize = 8;
 
 /// The dead letters to replay.
 pub struct Letters {
-    pub file: PathBuf,
+    /// The dead letters of the delivery.
+    pub store: Arc<dyn RunStore>,
     /// The entry whose dead letters are replayed, and all entries with its delivery.
     pub entry: String,
     pub entries: Vec<String>,
     /// The ledger of the delivery, and the cache of what the sink has accepted, if the entry uses one.
-    pub records: Records,
+    pub records: Arc<dyn DeliveryCache>,
     /// Whether to send nothing and write nothing.
     pub dry_run: bool,
 }
@@ -71,7 +73,7 @@ pub struct Replayed {
 /// # Errors
 ///
 /// [`Fault::List`] if the source can't read single records; otherwise the fault of the source, of the sink or of
-/// a file. The dead letters of records whose fate is unknown then stay in the file.
+/// the store. The dead letters of records whose fate is unknown then stay in the file.
 pub async fn run(pipeline: &Pipeline, letters: &Letters) -> Result<Replayed, Fault> {
     pipeline.lookup()?;
     let summary = match letters.dry_run {
@@ -79,9 +81,9 @@ pub async fn run(pipeline: &Pipeline, letters: &Letters) -> Result<Replayed, Fau
         false => letters.records.begin().await?,
     };
     if !letters.dry_run {
-        dead_letter::adopt(&letters.file, &letters.entries).await?;
+        letters.store.adopt_dead_letters(&letters.entries).await?;
     }
-    let (read, unreadable) = dead_letter::read(&letters.file).await?;
+    let (read, unreadable) = letters.store.dead_letters().await?;
     let wanted = wanted(read, letters);
     let mut replayed =
         Replayed { letters: wanted.len(), unreadable, dry_run: letters.dry_run, ..Replayed::default() };
@@ -115,9 +117,9 @@ async fn send_all(
         fates.count(replayed);
         if !letters.dry_run {
             if let Some(summary) = summary {
-                fates.record(&found, &letters.records, summary.until).await?;
+                fates.record(&found, letters.records.as_ref(), summary.until).await?;
             }
-            fates.keep(&letters.file).await?;
+            fates.keep(letters.store.as_ref()).await?;
         }
     }
     Ok(())
@@ -253,7 +255,12 @@ impl Fates {
 
     /// Stores in the ledger the status with which the records are now delivered. Records that changed after
     /// the last run are left to the next one.
-    async fn record(&self, records: &[Record], ledger: &Records, until: DateTime<Utc>) -> Result<(), Fault> {
+    async fn record(
+        &self,
+        records: &[Record],
+        ledger: &dyn DeliveryCache,
+        until: DateTime<Utc>,
+    ) -> Result<(), Fault> {
         let mut seen = Seen::default();
         for record in records.iter().filter(|record| record.changed.is_some_and(|changed| changed <= until)) {
             if matches!(self.known[&record.key], Some(Fate::Sent(_) | Fate::Skipped(_))) {
@@ -280,11 +287,11 @@ impl Fates {
     }
 
     /// Updates the dead letters of the records that are still rejected, and removes the others.
-    async fn keep(self, file: &Path) -> Result<(), Fault> {
+    async fn keep(self, store: &dyn RunStore) -> Result<(), Fault> {
         let settled = self.known.iter().filter(|(_, fate)| !fate.is_some_and(Fate::is_rejected));
         let settled: HashSet<u128> = settled.map(|(key, _)| record_key(key)).collect();
-        dead_letter::append(file, self.letters).await?;
-        dead_letter::tidy(file, &self.entry, settled).await
+        store.append_dead_letters(self.letters).await?;
+        store.tidy_dead_letters(&self.entry, settled).await
     }
 }
 

@@ -45,10 +45,10 @@ const CATCH_UPS: u32 = 3;
 pub async fn run(pipeline: &Pipeline, plan: &Plan, stop: &CancellationToken) -> Result<Ended, Fault> {
     pipeline.check()?;
     let allowed = plan.allow_mass_change.then_some(plan.entry.as_str());
-    hold::check(&plan.delivery_folder, &plan.list_id, allowed, plan.siblings.as_deref()).await?;
+    hold::check(plan.store.as_ref(), &plan.list_id, allowed, plan.siblings.as_deref()).await?;
     leftovers::tidy(plan).await?;
     let known = plan.records.begin().await?;
-    let (checkpoint, left) = Checkpoint::open(&plan.folder, &plan.run_fingerprint).await?;
+    let (checkpoint, left) = plan.store.open_checkpoint(&plan.run_fingerprint).await?;
     let run = Run { pipeline, plan, stop, checkpoint, known, noticed: Noticed::default() };
     let ended = run.passes(left).await;
     // What the sink has accepted is worth remembering however the run has ended.
@@ -160,7 +160,7 @@ impl Run<'_> {
         }
         if let Err(fault) = pipeline.clocks().holds(done.until, self.noticed.newest) {
             // The next run opens a new window.
-            Checkpoint::discard(&plan.folder).await?;
+            plan.store.discard_checkpoint().await?;
             return Err(fault);
         }
         let unlisted = after::record(pipeline, plan, header.pass, &pass, &done).await?;
@@ -206,7 +206,7 @@ async fn repeat(
     done: Done,
     why: &str,
 ) -> Result<Step, Fault> {
-    Checkpoint::discard(&plan.folder).await?;
+    plan.store.discard_checkpoint().await?;
     let undone = pipeline.spec.settles == Settles::AtClose;
     if matches!(kind, Kind::Repeated) || undone {
         let hint = match undone {

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     time::Duration,
 };
 
@@ -21,12 +20,15 @@ use crate::{
         record::{Mapped, Outgoing, Record},
         window::{Page, Span, Window},
     },
-    engine::support_tests::{self as support, Failing, Feed, List, ROWS, Version, plan, runtime},
+    engine::{
+        stores_tests::{Keeps, Kept},
+        support_tests::{self as support, Failing, Feed, List, ROWS, Version, plan, runtime},
+    },
     mapping::Mapping,
     source::{OffsetPaging, Paging, Scope, Source},
     store::{
-        checkpoint::{Checkpoint, Header},
-        dead_letter,
+        RunStore,
+        checkpoint::Header,
         seen::{Seen, record_key},
     },
 };
@@ -85,8 +87,8 @@ async fn cut_off(store: &Store, plan: &Plan, polls: usize) -> Option<Result<Ende
 }
 
 /// Returns the rows that are settled according to the checkpoint, with their fates.
-async fn settled(folder: &Path) -> BTreeMap<u64, Fate> {
-    let Some((header, lines)) = Checkpoint::open(folder, "null").await.unwrap().1 else {
+async fn settled(store: &dyn RunStore) -> BTreeMap<u64, Fate> {
+    let Some((header, lines)) = store.open_checkpoint("null").await.unwrap().1 else {
         return BTreeMap::new();
     };
     let mut seen = Seen::default();
@@ -98,8 +100,8 @@ async fn settled(folder: &Path) -> BTreeMap<u64, Fate> {
 }
 
 /// Checks that the sink has accepted every row that is sent according to the checkpoint.
-async fn assert_only_known_fates(folder: &Path, store: &Store, told: &str) -> BTreeSet<u64> {
-    let settled = settled(folder).await;
+async fn assert_only_known_fates(kept: &Kept, store: &Store, told: &str) -> BTreeSet<u64> {
+    let settled = settled(kept.store().as_ref()).await;
     for (row, fate) in &settled {
         match *fate {
             Fate::Sent(Effect::None) => {
@@ -123,20 +125,23 @@ fn assert_all_delivered(store: &Store, ended: Ended, told: &str) {
 /// workers.
 #[test]
 fn wherever_a_run_is_cut_off_only_known_fates_are_settled_and_the_next_run_delivers_the_rest_once() {
+    [Keeps::OnDisk, Keeps::InMemory].into_iter().for_each(cut_off_everywhere);
+}
+
+fn cut_off_everywhere(keeps: Keeps) {
     let mut resumed = 0;
     for polls in 0.. {
         let (ended, settled) = runtime().block_on(async {
-            let folder = tempfile::tempdir().unwrap();
+            let kept = Kept::new(keeps);
             let store = Store::new(polls as u64, 0.0);
-            let told = format!("cut off after {polls} polls");
-            if let Some(ended) = cut_off(&store, &plan(folder.path(), 7, 3), polls).await {
+            let told = format!("{keeps:?}, cut off after {polls} polls");
+            if let Some(ended) = cut_off(&store, &kept.plan(7, 3, None), polls).await {
                 assert_all_delivered(&store, ended.unwrap(), &told);
                 return (true, 0);
             }
-            let settled = assert_only_known_fates(folder.path(), &store, &told).await;
+            let settled = assert_only_known_fates(&kept, &store, &told).await;
             let before = store.times();
-            let ended =
-                cut_off(&store, &plan(folder.path(), 4 + polls % 20, 1 + polls % 4), usize::MAX).await;
+            let ended = cut_off(&store, &kept.plan(4 + polls % 20, 1 + polls % 4, None), usize::MAX).await;
             assert_all_delivered(&store, ended.unwrap().unwrap(), &told);
             for row in settled.iter().filter(|row| *row % SKIPPED != 0) {
                 let version = (*row, 0);
@@ -147,7 +152,10 @@ fn wherever_a_run_is_cut_off_only_known_fates_are_settled_and_the_next_run_deliv
         });
         resumed += settled;
         if ended {
-            assert!(polls > 50 && resumed > 1000, "{polls} polls, {resumed} rows settled at a cut");
+            assert!(
+                polls > 50 && resumed > 1000,
+                "{keeps:?}: {polls} polls, {resumed} rows settled at a cut"
+            );
             return;
         }
     }
@@ -206,14 +214,14 @@ fn a_batch_that_is_split_lets_no_older_version_overtake_a_newer_one() {
 #[test]
 fn what_the_sink_would_refuse_is_not_sent_and_kept_with_the_reason() {
     runtime().block_on(async {
-        let folder = tempfile::tempdir().unwrap();
+        let kept = Kept::new(Keeps::InMemory);
         let store = Store { unfit: &[7, 100], ..Store::new(1, 0.0) };
-        let plan = plan(folder.path(), 7, 3);
+        let plan = kept.plan(7, 3, None);
         let ended = cut_off(&store, &plan, usize::MAX).await.unwrap().unwrap();
         let Ended::Finished(outcome) = ended else { panic!("{ended:?}") };
         assert_eq!(outcome.counts.rejected, BTreeMap::from([("unfit".into(), 2)]));
         assert!(!store.has(7) && !store.has(100) && store.has(8));
-        let (letters, _) = dead_letter::read(&plan.dead_letter).await.unwrap();
+        let (letters, _) = plan.store.dead_letters().await.unwrap();
         let told: Vec<_> =
             letters.iter().map(|l| (l.key.as_str(), l.reason.as_str(), l.payload.is_some())).collect();
         assert_eq!(told, [("100", "unfit", true), ("7", "unfit", true)]);
@@ -224,24 +232,24 @@ fn what_the_sink_would_refuse_is_not_sent_and_kept_with_the_reason() {
 /// sent again; `None` if there was no delivery with this number.
 async fn fails_once(number: usize, accepted: bool) -> Option<(usize, usize)> {
     let told = format!("delivery {number} fails, accepted: {accepted}");
-    let folder = tempfile::tempdir().unwrap();
+    let kept = Kept::new([Keeps::OnDisk, Keeps::InMemory][number % 2]);
     let mut store = Store { failing: Failing::Once { number, accepted }, ..Store::new(1, 0.0) };
     (store.list.tick, store.list.changes) = (Duration::from_secs(1), CHANGES);
     store.tick = store.list.tick;
-    let Err(fault) = cut_off(&store, &plan(folder.path(), 7, 3), usize::MAX).await.unwrap() else {
+    let Err(fault) = cut_off(&store, &kept.plan(7, 3, None), usize::MAX).await.unwrap() else {
         assert_newest(&store, &told);
         assert!(store.times().values().all(|times| *times == 1), "{told}");
         return None;
     };
     assert!(fault.to_string().contains("the sink failed"), "{told}: {fault}");
-    let settled = assert_only_known_fates(folder.path(), &store, &told).await;
-    let later_pass =
-        Checkpoint::open(folder.path(), "null").await.unwrap().1.is_some_and(|(header, _)| header.pass > 1);
+    let settled = assert_only_known_fates(&kept, &store, &told).await;
+    let left = kept.store().open_checkpoint("null").await.unwrap().1;
+    let later_pass = left.is_some_and(|(header, _)| header.pass > 1);
     // Known to the next run, that is: it knows only what is in a settled page.
     let known = |(row, version): Version| version == 0 && (later_pass || settled.contains(&row));
     let before = store.times();
     sleep(Duration::from_secs(300)).await;
-    let next = plan(folder.path(), 6 + number % 20, 1 + number % 4);
+    let next = kept.plan(6 + number % 20, 1 + number % 4, None);
     let ended = cut_off(&store, &next, usize::MAX).await.unwrap().unwrap();
     assert!(matches!(ended, Ended::Finished(_)), "{told}: {ended:?}");
     assert_newest(&store, &told);
@@ -268,13 +276,13 @@ fn when_writes_fail_only_known_fates_are_settled_and_in_the_end_all_is_delivered
     let mut failures = 0;
     for seed in 0..25 {
         runtime().block_on(async {
-            let folder = tempfile::tempdir().unwrap();
+            let kept = Kept::new([Keeps::OnDisk, Keeps::InMemory][seed as usize % 2]);
             let store = Store::new(seed, 0.25);
             let mut random = Rng::with_seed(seed);
             for attempt in 0.. {
                 let told = format!("seed {seed}, attempt {attempt}");
                 let polls = if random.bool() { random.usize(..120) } else { usize::MAX };
-                let plan = plan(folder.path(), random.usize(3..20), random.usize(1..5));
+                let plan = kept.plan(random.usize(3..20), random.usize(1..5), None);
                 match cut_off(&store, &plan, polls).await {
                     Some(Ok(ended)) => return assert_all_delivered(&store, ended, &told),
                     Some(Err(fault)) => {
@@ -283,7 +291,7 @@ fn when_writes_fail_only_known_fates_are_settled_and_in_the_end_all_is_delivered
                     }
                     None => {}
                 }
-                assert_only_known_fates(folder.path(), &store, &told).await;
+                assert_only_known_fates(&kept, &store, &told).await;
                 assert!(attempt < 200, "seed {seed} never ends");
             }
         });
@@ -332,11 +340,11 @@ fn the_catch_up_of_a_first_load_by_cursor_is_compared_with_the_records_loaded() 
 #[test]
 fn a_run_of_another_origin_starts_from_its_beginning() {
     runtime().block_on(async {
-        let folder = tempfile::tempdir().unwrap();
+        let kept = Kept::new(Keeps::InMemory);
         let store = Store::new(1, 0.0);
-        let first = plan(folder.path(), 7, 3);
+        let first = kept.plan(7, 3, None);
         let mut polls = 10;
-        while settled(folder.path()).await.is_empty() {
+        while settled(kept.store().as_ref()).await.is_empty() {
             assert!(cut_off(&store, &first, polls).await.is_none());
             polls += 3;
         }

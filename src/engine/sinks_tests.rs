@@ -32,8 +32,8 @@ use crate::{
     sink::Settles,
     source::{CursorPaging, Lookup, Paging, Scope, Source},
     store::{
-        checkpoint::Checkpoint,
-        dead_letter::{self, DeadLetter},
+        Folder, RunStore, checkpoint,
+        dead_letter::DeadLetter,
         records,
         seen::{Seen, record_key},
     },
@@ -84,7 +84,7 @@ async fn finish(store: &Store, copies: usize, plan: &Plan) -> Outcome {
 
 /// Returns the rows that are settled according to the checkpoint of the first pass, with their fates.
 async fn settled(folder: &Path) -> BTreeMap<u64, Fate> {
-    let Some((header, lines)) = Checkpoint::open(folder, "null").await.unwrap().1 else {
+    let Some((header, lines)) = checkpoint::open(folder, "null").await.unwrap().1 else {
         return BTreeMap::new();
     };
     let mut seen = Seen::default();
@@ -96,7 +96,7 @@ async fn settled(folder: &Path) -> BTreeMap<u64, Fate> {
 }
 
 async fn letters(plan: &Plan) -> BTreeSet<u64> {
-    let (letters, _) = dead_letter::read(&plan.dead_letter).await.unwrap();
+    let (letters, _) = plan.store.dead_letters().await.unwrap();
     assert!(letters.iter().all(|letter| letter.reason == "not_this_one" && letter.payload.is_some()));
     letters.into_iter().map(|letter| letter.key.parse().unwrap()).collect()
 }
@@ -332,7 +332,7 @@ fn nothing_is_skipped_as_unchanged_that_a_close_has_not_made_final() {
                 let ended = cut_off(&store, 1, &plan, polls).await;
                 if let Some(Ok(Ended::Finished(outcome))) = ended {
                     skipped += outcome.counts.unchanged;
-                    Checkpoint::discard(folder.path()).await.unwrap();
+                    checkpoint::discard(folder.path()).await.unwrap();
                 }
             }
             store.failing = Failing::Share(0.0);
@@ -352,7 +352,7 @@ fn a_record_counts_as_delivered_only_with_all_of_its_payloads() {
             let store = Store { failing: Failing::Once { number, accepted: false }, ..Store::new(1, 0.0) };
             let plan = cached(folder.path());
             assert!(cut_off(&store, 25, &plan, usize::MAX).await.unwrap().is_err(), "call {number}");
-            Checkpoint::discard(folder.path()).await.unwrap();
+            checkpoint::discard(folder.path()).await.unwrap();
             finish(&store, 25, &plan).await;
             let few: Vec<u64> = (0..ROWS).filter(|row| store.times()[&(*row, 0)] < 25).collect();
             assert!(few.is_empty(), "call {number}: rows {few:?} lack payloads");
@@ -406,7 +406,7 @@ fn a_payload_above_the_limit_of_bytes_is_rejected_and_the_others_keep_to_it() {
         assert_eq!(outcome.counts.rejected, BTreeMap::from([("too_large".into(), ROWS - 100)]));
         assert_eq!(store.times(), (0..100).map(|row| ((row, 0), 1)).collect());
         assert_eq!(*store.sizes.lock().unwrap(), [1; 100], "two payloads have ten bytes or more");
-        let (letters, _) = dead_letter::read(&plan.dead_letter).await.unwrap();
+        let (letters, _) = plan.store.dead_letters().await.unwrap();
         assert!(letters.len() == 50 && letters.iter().all(|letter| letter.payload.is_some()));
     });
 }
@@ -509,7 +509,6 @@ fn a_replay_settles_nothing_before_the_close() {
     for fails in [false, true] {
         runtime().block_on(async {
             let folder = tempfile::tempdir().unwrap();
-            let file = folder.path().join("dead.ndjson");
             let letter = |key: u64| DeadLetter {
                 key: key.to_string(),
                 entry: "e".into(),
@@ -521,20 +520,21 @@ fn a_replay_settles_nothing_before_the_close() {
                 deleted: false,
                 payload: None,
             };
-            dead_letter::append(&file, [1, 2].map(letter).to_vec()).await.unwrap();
+            let dead_letters: Arc<dyn RunStore> = Arc::new(Folder::alone(folder.path()));
+            dead_letters.append_dead_letters([1, 2].map(letter).to_vec()).await.unwrap();
             // The first call of the sink delivers, the second closes.
             let number = if fails { 2 } else { 9 };
             let store = Store { failing: Failing::Once { number, accepted: false }, ..closing(1) };
             let pipeline = support::pipeline(Known(store.list), Copies(1), store.clone(), store.list);
             let letters = replay::Letters {
-                file: file.clone(),
+                store: Arc::clone(&dead_letters),
                 entry: "e".into(),
                 entries: vec!["e".into()],
                 records: support::records(folder.path(), None),
                 dry_run: false,
             };
             let replayed = replay::run(&pipeline, &letters).await;
-            let left = dead_letter::read(&file).await.unwrap().0.len();
+            let left = dead_letters.dead_letters().await.unwrap().0.len();
             assert_eq!(
                 (replayed.is_err(), left, store.times().len()),
                 if fails { (true, 2, 0) } else { (false, 0, 2) }

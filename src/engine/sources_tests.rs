@@ -29,8 +29,8 @@ use crate::{
     mapping::Mapping,
     source::{Paging, Scope, ShardPaging, Source},
     store::{
-        checkpoint::Checkpoint,
-        dead_letter::{self, DeadLetter},
+        checkpoint,
+        dead_letter::DeadLetter,
         files,
         position::{self, Position, Positions},
         records,
@@ -82,7 +82,7 @@ impl Entry {
         assert_eq!(counts.window + counts.late, counts.seen + counts.repeated + counts.left, "{counts}");
         assert_eq!(counts.seen + counts.again, settled, "{counts}");
         self.since = Some(outcome.until);
-        Checkpoint::discard(self.path()).await.unwrap();
+        checkpoint::discard(self.path()).await.unwrap();
         Some(Ok(outcome))
     }
 
@@ -110,7 +110,7 @@ const CHANGES: &[(u64, u32)] =
 /// Returns the rows of the first pass that are settled according to the checkpoint.
 async fn settled(entry: &Entry) -> BTreeSet<u64> {
     let fingerprint = format!("{:?}", entry.since);
-    let (_, left) = Checkpoint::open(entry.path(), &fingerprint).await.unwrap();
+    let (_, left) = checkpoint::open(entry.path(), &fingerprint).await.unwrap();
     let mut seen = Seen::default();
     let (header, lines) = left.unwrap_or_else(|| (crate::store::checkpoint::Header::new("", vec![]), vec![]));
     for line in lines.iter().filter(|_| header.pass == 1) {
@@ -492,7 +492,7 @@ fn wherever_a_run_of_a_stream_is_cut_off_every_event_arrives_in_order_and_no_pos
             let told = format!("cut off after {polls} polls");
             let first = entry.run(&stream_pipeline(&store), &entry.plan(5, 2), polls).await;
             assert_settled(&store, entry.path(), &told).await;
-            resumed += usize::from(Checkpoint::path(entry.path()).exists());
+            resumed += usize::from(checkpoint::path(entry.path()).exists());
             if first.is_none() {
                 let next =
                     entry.run(&stream_pipeline(&store), &entry.plan(3 + polls % 9, 3), usize::MAX).await;
@@ -586,9 +586,9 @@ fn a_load_of_a_stream_keeps_the_dead_letters_of_unreadable_records_that_it_did_n
             deleted: false,
             payload: None,
         };
-        dead_letter::append(&plan.dead_letter, vec![letter]).await.unwrap();
+        plan.store.append_dead_letters(vec![letter]).await.unwrap();
         entry.finish(&stream_pipeline(&store), &plan).await;
-        assert_eq!(dead_letter::read(&plan.dead_letter).await.unwrap().0.len(), 1);
+        assert_eq!(plan.store.dead_letters().await.unwrap().0.len(), 1);
     });
 }
 

@@ -41,7 +41,10 @@ use crate::{
     mapping::Mapping,
     sink::{Delivery, Prepared, Rejection, Settles, Sink, SinkSpec},
     source::{CursorPaging, Paging, Source},
-    store::records::{Databases, Records},
+    store::{
+        Folder,
+        records::{Databases, Records},
+    },
 };
 
 pub const ROWS: u64 = 150;
@@ -394,12 +397,12 @@ impl<L> Store<L> {
 
 /// Returns the records in a folder. Their databases stay open while a plan for this folder is in use; then, what
 /// waits in memory is lost, as after a crash.
-pub fn records(folder: &Path, expire: Option<TimeDelta>) -> Records {
+pub fn records(folder: &Path, expire: Option<TimeDelta>) -> Arc<Records> {
     static POOLS: Mutex<BTreeMap<PathBuf, Weak<Databases>>> = Mutex::new(BTreeMap::new());
     let mut pools = POOLS.lock().unwrap();
     let pool = pools.get(folder).and_then(Weak::upgrade).unwrap_or_default();
     pools.insert(folder.to_owned(), Arc::downgrade(&pool));
-    Records::new(&pool, folder, "place", 1, expire)
+    Arc::new(Records::new(&pool, folder, "place", 1, expire))
 }
 
 pub fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
@@ -411,9 +414,7 @@ pub fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         items_per_request: size,
         worker_count: workers,
         entry: "e".into(),
-        folder: folder.to_owned(),
-        delivery_folder: folder.to_owned(),
-        dead_letter: folder.join("dead.ndjson"),
+        store: Arc::new(Folder::alone(folder)),
         run_fingerprint: "null".into(),
         delivered_before: false,
         reads_archived: true,

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     plan::{Ended, Plan},
+    stores_tests::{Keeps, Kept},
     support_tests::{self as support, AsItIs, NOON, Noon},
 };
 use crate::{
@@ -28,7 +28,6 @@ use crate::{
     mapping::Mapping,
     sink::{Deletions, Delivery, Prepared, Rejection, Settles, Sink, SinkSpec},
     source::{CursorPaging, Paging, Scope, Source},
-    store::checkpoint::Checkpoint,
 };
 
 const ROWS: u64 = 24;
@@ -223,13 +222,12 @@ fn version(Prepared { key, bytes, .. }: &Prepared) -> Version {
     (key.parse().unwrap(), version)
 }
 
-fn plan(folder: &Path) -> Plan {
+fn plan(kept: &Kept) -> Plan {
     Plan {
         since: Some(*NOON - TimeDelta::hours(1)),
         reads_archived: false,
-        records: support::records(folder, Some(TimeDelta::days(7))),
         holds_back: true,
-        ..support::plan(folder, PAGE as usize, 2)
+        ..kept.plan(PAGE as usize, 2, Some(TimeDelta::days(7)))
     }
 }
 
@@ -237,26 +235,26 @@ fn plan(folder: &Path) -> Plan {
 async fn run(
     list: impl Source + 'static,
     store: &Store,
-    folder: &Path,
+    kept: &Kept,
     polls: usize,
 ) -> Option<Result<Ended, Fault>> {
-    run_with(list, AsItIs, store, folder, polls).await
+    run_with(list, AsItIs, store, kept, polls).await
 }
 
 async fn run_with(
     list: impl Source + 'static,
     mapping: impl Mapping + 'static,
     store: &Store,
-    folder: &Path,
+    kept: &Kept,
     polls: usize,
 ) -> Option<Result<Ended, Fault>> {
     // A sink that is dropped undoes what it has not closed.
     store.open.lock().unwrap().clear();
     let pipeline = support::pipeline(list, mapping, store.clone(), Noon);
-    let ended = support::cut_off(&pipeline, &plan(folder), polls).await;
+    let ended = support::cut_off(&pipeline, &plan(kept), polls).await;
     if matches!(ended, Some(Ok(Ended::Finished(_)))) {
         // As the controller does when it records the result.
-        Checkpoint::discard(folder).await.unwrap();
+        kept.store().discard_checkpoint().await.unwrap();
     }
     ended
 }
@@ -275,18 +273,26 @@ fn store(random: Rng, failing: f64, refusing: f64, settles: Settles) -> Store {
     Store { held, taken, random, failing, refusing, refused: None, settles, open }
 }
 
-const BOTH: [Settles; 2] = [Settles::EachBatch, Settles::AtClose];
+/// Returns each way in which a sink settles, with each kind of stores.
+fn kinds() -> impl Iterator<Item = (Settles, Keeps)> {
+    let both = [Settles::EachBatch, Settles::AtClose].into_iter();
+    both.flat_map(|settles| [Keeps::OnDisk, Keeps::InMemory].map(|keeps| (settles, keeps)))
+}
 
 /// The cache still contains the first version when the second page is read, although another version is in
 /// flight by then.
 #[tokio::test(start_paused = true)]
 async fn a_record_that_returns_to_an_earlier_version_within_a_run_is_sent_again() {
-    for settles in BOTH {
-        let folder = tempfile::tempdir().unwrap();
+    for (settles, keeps) in kinds() {
+        let kept = Kept::new(keeps);
         let store = store(Rng::with_seed(1), 0.0, 0.0, settles);
         for (first, second, held) in [(0, 0, 0), (1, 0, 0), (0, 1, 1), (1, 1, 1)] {
-            run(Twice(first, second), &store, folder.path(), usize::MAX).await.unwrap().unwrap();
-            assert_eq!(store.held.lock().unwrap()[&7], Some(held), "{settles:?}: {first} {second}");
+            run(Twice(first, second), &store, &kept, usize::MAX).await.unwrap().unwrap();
+            assert_eq!(
+                store.held.lock().unwrap()[&7],
+                Some(held),
+                "{settles:?}, {keeps:?}: {first} {second}"
+            );
         }
     }
 }
@@ -294,12 +300,16 @@ async fn a_record_that_returns_to_an_earlier_version_within_a_run_is_sent_again(
 /// The sink then has the version between the cached one and the rejected one.
 #[tokio::test(start_paused = true)]
 async fn after_a_newer_version_was_rejected_the_cache_knows_nothing_of_the_record() {
-    for settles in BOTH {
-        let folder = tempfile::tempdir().unwrap();
+    for (settles, keeps) in kinds() {
+        let kept = Kept::new(keeps);
         let store = Store { refused: Some(2), ..store(Rng::with_seed(1), 0.0, 0.0, settles) };
         for (first, second, held) in [(0, 0, 0), (1, 2, 1), (0, 0, 0)] {
-            run(Twice(first, second), &store, folder.path(), usize::MAX).await.unwrap().unwrap();
-            assert_eq!(store.held.lock().unwrap()[&7], Some(held), "{settles:?}: {first} {second}");
+            run(Twice(first, second), &store, &kept, usize::MAX).await.unwrap().unwrap();
+            assert_eq!(
+                store.held.lock().unwrap()[&7],
+                Some(held),
+                "{settles:?}, {keeps:?}: {first} {second}"
+            );
         }
     }
 }
@@ -318,32 +328,31 @@ impl Mapping for Two {
 /// The sink has accepted the first payload of the rejected version.
 #[tokio::test(start_paused = true)]
 async fn after_a_record_was_rejected_in_part_the_cache_knows_nothing_of_it() {
-    for settles in BOTH {
-        let folder = tempfile::tempdir().unwrap();
+    for (settles, keeps) in kinds() {
+        let kept = Kept::new(keeps);
         let store = Store { refused: Some(11), ..store(Rng::with_seed(1), 0.0, 0.0, settles) };
         for (version, held) in [(0, 10), (1, 1), (0, 10)] {
             let list = Twice(version, version);
-            run_with(list, Two, &store, folder.path(), usize::MAX).await.unwrap().unwrap();
-            assert_eq!(store.held.lock().unwrap()[&7], Some(held), "{settles:?}: {version}");
+            run_with(list, Two, &store, &kept, usize::MAX).await.unwrap().unwrap();
+            assert_eq!(store.held.lock().unwrap()[&7], Some(held), "{settles:?}, {keeps:?}: {version}");
         }
     }
 }
 
-async fn world(seed: u64, settles: Settles) -> (u64, usize) {
+async fn world(seed: u64, settles: Settles, keeps: Keeps) -> (u64, usize) {
     let mut random = Rng::with_seed(seed);
-    let folder = tempfile::tempdir().unwrap();
+    let kept = Kept::new(keeps);
     let rows: Rows = (0..ROWS).map(|row| (row, Some(0))).collect();
     let list = List { begun: Instant::now(), rows: Arc::new(Mutex::new(rows)) };
     let mut store = store(random.fork(), 0.25, 0.1, settles);
     for _ in 0..10 {
         change(&mut list.rows.lock().unwrap(), &mut random);
         let polls = if random.bool() { random.usize(1..80) } else { usize::MAX };
-        let _ = run(list.clone(), &store, folder.path(), polls).await;
+        let _ = run(list.clone(), &store, &kept, polls).await;
     }
     (store.failing, store.refusing) = (0.0, 0.0);
     let before = *store.taken.lock().unwrap();
-    let Some(Ok(Ended::Finished(outcome))) = run(list.clone(), &store, folder.path(), usize::MAX).await
-    else {
+    let Some(Ok(Ended::Finished(outcome))) = run(list.clone(), &store, &kept, usize::MAX).await else {
         panic!("seed {seed}")
     };
     assert_eq!(*store.held.lock().unwrap(), *list.rows.lock().unwrap(), "seed {seed}");
@@ -352,13 +361,13 @@ async fn world(seed: u64, settles: Settles) -> (u64, usize) {
 
 #[test]
 fn only_payloads_that_the_sink_has_are_skipped_however_runs_end() {
-    for settles in BOTH {
+    for (settles, keeps) in kinds() {
         let (mut unchanged, mut sent) = (0, 0);
         for seed in 0..30 {
-            let (held_back, taken) = support::runtime().block_on(world(seed, settles));
+            let (held_back, taken) = support::runtime().block_on(world(seed, settles, keeps));
             unchanged += held_back;
             sent += taken;
         }
-        assert!(unchanged > 300 && sent > 50, "{settles:?}: {unchanged} unchanged, {sent} sent");
+        assert!(unchanged > 300 && sent > 50, "{settles:?}, {keeps:?}: {unchanged} unchanged, {sent} sent");
     }
 }

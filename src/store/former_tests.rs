@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     base::time,
     store::{
-        files,
+        DeliveryCache, files,
         records::{Databases, Records, census, look, summary},
         seen::record_key,
     },
@@ -109,7 +109,7 @@ async fn the_ledger_of_a_list_and_the_cache_of_each_sink_become_records() {
         let known = records.recall(vec![key("a"), key("b"), key("d")]).await.unwrap();
         let cached = known[&key("a")].cached.as_ref();
         assert_eq!(
-            cached.map(|cached| records.holds(cached, digest.unwrap_or(0), noon())),
+            cached.map(|cached| records.rules().holds(cached, digest.unwrap_or(0), noon())),
             digest.map(|_| true)
         );
         if place == "one" {

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::files;
+use super::{RunStore, files};
 use crate::base::fault::Fault;
 
 /// Name of the file, in the folder of the delivery.
@@ -31,7 +31,7 @@ pub struct HoldReason {
 #[derive(Debug, Clone)]
 pub struct Hold {
     path: PathBuf,
-    held: HoldReason,
+    pub reason: HoldReason,
 }
 
 impl HoldReason {
@@ -49,7 +49,7 @@ impl HoldReason {
 impl Hold {
     /// Returns the error of a blocked run.
     pub fn fault(&self, list_id: &str) -> Fault {
-        self.held.fault(list_id)
+        self.reason.fault(list_id)
     }
 
     /// Returns the folder of the delivery that it blocks.
@@ -90,7 +90,7 @@ pub async fn below(folder: &Path) -> Result<Vec<Hold>, Fault> {
     files::blocking(folder, work).await
 }
 
-/// Checks that this delivery is not on hold. `entry` is the name of the run's entry if the entry has
+/// Checks that the delivery of this store is not on hold. `entry` is the name of the run's entry if the entry has
 /// `allow_mass_change`; then the run may begin even if the delivery is on hold. `entries` contains the names
 /// of all entries with this delivery; `None` if they are unknown.
 ///
@@ -99,18 +99,18 @@ pub async fn below(folder: &Path) -> Result<Vec<Hold>, Fault> {
 ///
 /// # Errors
 ///
-/// The delivery is on hold, or a file could not be read or removed.
+/// The delivery is on hold, or the hold could not be read or lifted.
 pub async fn check(
-    folder: &Path,
+    store: &dyn RunStore,
     list_id: &str,
     entry: Option<&str>,
     entries: Option<&[String]>,
 ) -> Result<(), Fault> {
-    let (Some(hold), allowed) = (of(folder).await?, entry) else { return Ok(()) };
+    let (Some(hold), allowed) = (store.hold().await?, entry) else { return Ok(()) };
     let Some(entry) = allowed else { return Err(hold.fault(list_id)) };
     let is_there = |name: &String| entries.is_none_or(|entries| entries.contains(name));
-    let by = &hold.held.entry;
-    if by.is_empty() || by == entry || !is_there(by) { lift(hold).await } else { Ok(()) }
+    let by = &hold.entry;
+    if by.is_empty() || by == entry || !is_there(by) { store.lift_hold().await } else { Ok(()) }
 }
 
 /// Lifts a hold.
@@ -120,6 +120,15 @@ pub async fn check(
 /// The file could not be removed.
 pub async fn lift(hold: Hold) -> Result<(), Fault> {
     files::blocking(&hold.path, files::remove).await.map(|_| ())
+}
+
+/// Lifts the hold of a delivery, if there is one. `folder` is the delivery's.
+///
+/// # Errors
+///
+/// The file could not be removed.
+pub async fn lift_of(folder: &Path) -> Result<(), Fault> {
+    files::blocking(&folder.join(NAME), files::remove).await.map(|_| ())
 }
 
 /// Returns whether a file is a hold, of this version or an earlier one.
@@ -135,7 +144,7 @@ pub(super) fn take_over(folders: &[PathBuf], digest: &str, to: &Path) -> io::Res
     let paths = folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
     for path in paths {
         if let Some(hold) = read(&path)? {
-            files::replace(&to.join(NAME), &serde_json::to_vec(&hold.held)?)?;
+            files::replace(&to.join(NAME), &serde_json::to_vec(&hold.reason)?)?;
             return Ok(true);
         }
     }
@@ -145,17 +154,18 @@ pub(super) fn take_over(folders: &[PathBuf], digest: &str, to: &Path) -> io::Res
 fn read(path: &Path) -> io::Result<Option<Hold>> {
     let Some(bytes) = files::read(path)? else { return Ok(None) };
     // A hold that can't be understood still counts.
-    let held = serde_json::from_slice(&bytes).unwrap_or_else(|_| HoldReason {
+    let reason = serde_json::from_slice(&bytes).unwrap_or_else(|_| HoldReason {
         entry: String::new(),
         what: format!("stopped by the safety brake; `{}` can't be read", path.display()),
         why: "a mass change of consent may be a mistake".into(),
     });
-    Ok(Some(Hold { path: path.to_owned(), held }))
+    Ok(Some(Hold { path: path.to_owned(), reason }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Folder;
 
     fn reason(entry: &str) -> HoldReason {
         HoldReason { entry: entry.into(), what: "stopped".into(), why: "too many".into() }
@@ -167,7 +177,9 @@ mod tests {
         let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
         keep(&one, &reason("a-1")).await.unwrap();
         let entries = ["a-1".to_owned(), "a-2".to_owned()];
-        let stopped = async |delivery, entry, entries| check(delivery, "a", entry, entries).await.is_err();
+        let stopped = async |delivery, entry, entries| {
+            check(&Folder::alone(delivery), "a", entry, entries).await.is_err()
+        };
         assert!(stopped(&one, None, None).await && !stopped(&two, None, None).await);
         // Another entry may run if it is allowed, but it does not lift the hold.
         assert!(!stopped(&one, Some("a-2"), Some(&entries[..])).await);
@@ -186,12 +198,15 @@ mod tests {
         for text in ["", "{"] {
             let folder = tempfile::tempdir().unwrap();
             files::replace(&folder.path().join("a/held.json"), text.as_bytes()).unwrap();
-            let fault = check(&folder.path().join("a"), "a", None, None).await.unwrap_err().to_string();
+            let fault = check(&Folder::alone(&folder.path().join("a")), "a", None, None)
+                .await
+                .unwrap_err()
+                .to_string();
             assert!(fault.contains("stopped") && fault.contains("importer release a"), "{fault}");
             for hold in below(folder.path()).await.unwrap() {
                 lift(hold).await.unwrap();
             }
-            assert!(check(&folder.path().join("a"), "a", None, None).await.is_ok());
+            assert!(check(&Folder::alone(&folder.path().join("a")), "a", None, None).await.is_ok());
         }
     }
 

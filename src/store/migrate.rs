@@ -12,11 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    checkpoint::{self, Checkpoint},
-    dead_letter::DeadLetter,
-    files, format, hold,
-};
+use super::{checkpoint, dead_letter::DeadLetter, files, format, hold};
 use crate::base::{fault::Fault, identity::DeliveryId};
 
 /// The folder of version 0.1, beside the new one, as the migration renames it.
@@ -203,10 +199,10 @@ fn folders_of(old: &Path, list: &str) -> io::Result<Vec<PathBuf>> {
 
 /// Copies the checkpoint of an entry, if one of its former folders has it.
 fn take_checkpoint(old: &Path, entry: &FormerEntry, new: &Path) -> io::Result<bool> {
-    for path in entry.folders.iter().map(|name| Checkpoint::path(&old.join(name))) {
+    for path in entry.folders.iter().map(|name| checkpoint::path(&old.join(name))) {
         let Some(found) = checkpoint::run_fingerprint(&path)? else { continue };
         if found == entry.run_fingerprint || entry.recognized.contains(&found) {
-            let to = Checkpoint::path(&new.join(&entry.name));
+            let to = checkpoint::path(&new.join(&entry.name));
             files::replace(&to, &files::read(&path)?.unwrap_or_default())?;
             checkpoint::set_run_fingerprint(&to, &entry.run_fingerprint)?;
             return Ok(true);

@@ -1,14 +1,250 @@
 //! Everything that outlives a run: checkpoints, positions, dead letters, holds, and the records of each delivery
 //! (its ledger and its delivery cache). Knows no adapter and no state file; callers pass the folders of the files.
+//!
+//! The engine and the controller know three traits, behind which a store may be of any kind: [`RunStore`],
+//! [`DeliveryCache`] and [`Leases`]. By default they are files, a redb database and the memory of this process.
 
 pub mod checkpoint;
+#[cfg(test)]
+mod contract_tests;
 pub mod dead_letter;
 pub mod files;
+mod folder;
 pub mod format;
 pub mod former;
 pub mod hold;
+pub mod leases;
+
 pub mod migrate;
 pub mod position;
 pub mod progress;
 pub mod records;
 pub mod seen;
+#[cfg(test)]
+pub mod support_tests;
+
+use std::{collections::HashSet, fmt::Debug, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+
+pub use self::folder::Folder;
+use self::{
+    checkpoint::{Checkpoint, Header, Line},
+    dead_letter::DeadLetter,
+    hold::HoldReason,
+    position::{Positions, StoredPositions},
+    records::{AcceptedDelivery, CacheRules, Delivered, KnownRecords, Summary},
+};
+use crate::base::{fate::Fate, fault::Fault, identity::ListId};
+
+/// What the runs of one entry leave to later runs, apart from the records of the delivery.
+///
+/// The checkpoint belongs to the entry. The hold, the positions and the dead letters belong to its delivery: the
+/// stores of all entries with this delivery have the same ones.
+///
+/// A store may rely on this: no two runs of a list take place at the same time ([`Leases`]), and a run awaits each
+/// write before it begins the next one. A person may lift a hold, and read what is stored, at any time.
+///
+/// A write is durable when its future returns `Ok`, even after a loss of power, unless its method says otherwise.
+/// After `Err`, after a crash, and after the future was dropped, a write has either happened as a whole or not at
+/// all; only one that adds something may have added the first part of it. The next read shows which it is.
+///
+/// # Errors
+///
+/// Every method returns [`Fault::List`] if the store can't be read or written. The run then fails and is repeated
+/// later: no method may return before it knows that it has succeeded. The fault names the part of the store at fault,
+/// and contains no payload.
+pub trait RunStore: Debug + Send + Sync {
+    /// Returns the hold of the delivery; `None` if it is not on hold. A hold that can't be understood still counts: the
+    /// store then returns a reason that says so.
+    fn hold(&self) -> BoxFuture<'_, Result<Option<HoldReason>, Fault>>;
+
+    /// Stores a hold, which replaces an earlier one. From then on [`hold`](Self::hold) returns it to all entries with
+    /// this delivery, until it is lifted.
+    fn keep_hold<'a>(&'a self, hold: &'a HoldReason) -> BoxFuture<'a, Result<(), Fault>>;
+
+    /// Removes the hold, if there is one.
+    fn lift_hold(&self) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Opens the entry's checkpoint. Returns it with what an interrupted run has left: the header of its pass and the
+    /// settled pages, in the order in which they were added.
+    ///
+    /// Only a run with the same `run_fingerprint` can resume. The store removes a checkpoint with another one, and
+    /// discards a checkpoint that can't be understood; both with a warning, since the list then starts again, and
+    /// neither is an error. It returns the pages before the first damaged or incomplete one, and the new pages of the
+    /// run follow after them.
+    fn open_checkpoint<'a>(&'a self, run_fingerprint: &'a str) -> BoxFuture<'a, Result<Opened, Fault>>;
+
+    /// Removes the entry's checkpoint, if there is one, so that the next run starts over.
+    fn discard_checkpoint(&self) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Removes the checkpoints of all entries of the delivery that are not among `entries`, the names of the current
+    /// ones. Returns what to call each removed checkpoint in a message.
+    fn discard_orphans<'a>(&'a self, entries: &'a [String]) -> BoxFuture<'a, Result<Vec<String>, Fault>>;
+
+    /// Returns the positions of the delivery in the shards of a stream; `None` if no run has stored any.
+    ///
+    /// Positions that can't be understood are an error: without them, a run would deliver the whole stream again.
+    fn positions(&self) -> BoxFuture<'_, Result<Option<StoredPositions>, Fault>>;
+
+    /// Replaces the positions of the delivery, all at once, by those that a run has reached. `entry` is the name of
+    /// the run's entry.
+    fn keep_positions<'a>(&'a self, entry: &'a str, positions: Positions)
+    -> BoxFuture<'a, Result<(), Fault>>;
+
+    /// Adds dead letters to those of the delivery. They contain personal data, so only the user who runs importer may
+    /// read them.
+    fn append_dead_letters(&self, letters: Vec<DeadLetter>) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Returns all dead letters of the delivery, of every entry, in the order in which they were added. Also returns
+    /// the number of those that can't be understood.
+    fn dead_letters(&self) -> BoxFuture<'_, Result<(Vec<DeadLetter>, usize), Fault>>;
+
+    /// Keeps only the latest dead letter of each record and entry, and removes those of `entry` whose records are
+    /// `settled`, by their keys ([`record_key`](seen::record_key)).
+    fn tidy_dead_letters<'a>(
+        &'a self,
+        entry: &'a str,
+        settled: HashSet<u128>,
+    ) -> BoxFuture<'a, Result<(), Fault>>;
+
+    /// Gives the dead letters of entries that are not among `entries`, the current ones, to each of the current
+    /// entries. Not atomic: after a failure, a repetition gives what is left.
+    fn adopt_dead_letters<'a>(&'a self, entries: &'a [String]) -> BoxFuture<'a, Result<(), Fault>>;
+
+    /// Returns where a person finds the dead letters, for messages: with files, a path.
+    fn dead_letter_place(&self) -> String;
+}
+
+/// A checkpoint, and the header and the settled pages of the interrupted run that left it, if there is one.
+pub type Opened = (Checkpoint, Option<(Header, Vec<Line>)>);
+
+/// The place to which a [`Checkpoint`] writes the settled pages of a run, part of a [`RunStore`].
+pub trait CheckpointLog: Send + Sync {
+    /// Replaces the header and all pages by those of a new pass. Durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: the log could not be written. It then has either the pages of before or those of the new pass.
+    fn begin<'a>(&'a mut self, header: &'a Header, lines: &'a [Line]) -> BoxFuture<'a, Result<(), Fault>>;
+
+    /// Adds pages. A crash of the program loses none of them once this has returned. Only with `sync` are these and all
+    /// earlier ones safe from a loss of power, after which [`RunStore::open_checkpoint`] returns any number of the
+    /// first ones.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: the log could not be written. It may have the first ones of the pages.
+    fn append<'a>(&'a mut self, lines: &'a [Line], sync: bool) -> BoxFuture<'a, Result<(), Fault>>;
+}
+
+/// The records of a delivery: which were delivered with which status (the ledger), and what the sink has accepted of
+/// each (the delivery cache). Entries with the same delivery share them.
+///
+/// A value is the view of one run or replay of an entry, whose [`rules`](Self::rules) it knows. At most one run of a
+/// list takes place at a time ([`Leases`]), but a run calls the methods concurrently: it looks pages up while others are
+/// delivered. Whatever a method has stored is seen by all later calls, even if it is not durable yet.
+///
+/// What is lost may cost a repeated delivery, never a missed one. Hence the order in which a run works:
+///
+/// 1. [`forget`](Self::forget) before a batch is sent, so that no older version counts as the one that the sink has.
+/// 2. [`accepted`](Self::accepted) after the sink has confirmed it, which need not be durable.
+/// 3. [`sync`](Self::sync) with the checkpoint, and [`add`](Self::add) at the end of each pass.
+///
+/// The methods get a page, a batch or a pass at a time, and none is called for each record.
+///
+/// # Errors
+///
+/// Every method returns [`Fault::List`] if the records can't be read or written. The run then fails and is repeated
+/// later. The fault names the part of the store at fault, and contains no key of a record.
+pub trait DeliveryCache: Debug + Send + Sync {
+    /// Returns the rules of the entry: whether there is a cache, and what counts as equal. No I/O.
+    fn rules(&self) -> &CacheRules;
+
+    /// Begins a run. Returns the summary of the ledger; `None` if there is none. Records that can't be understood count
+    /// as none, with a warning.
+    ///
+    /// Drops the cached deliveries if the entry has no cache, since its runs send without a trace, and those of another
+    /// account of the sink, since another account may have the same address.
+    fn begin(&self) -> BoxFuture<'_, Result<Option<Summary>, Fault>>;
+
+    /// Returns the summary of the ledger without beginning a run, also beside a process that is running one.
+    fn summary(&self) -> BoxFuture<'_, Result<Option<Summary>, Fault>>;
+
+    /// Removes all cached deliveries. Durable when this returns.
+    fn clear(&self) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Returns what is known of these records: their statuses before this run, whatever its passes have added since
+    /// [`begin`](Self::begin), and their cached deliveries as they are now, if there is a cache. Unknown records are not
+    /// in the result. A run that began without a ledger uses no statuses.
+    fn recall(&self, keys: Vec<u128>) -> BoxFuture<'_, Result<KnownRecords, Fault>>;
+
+    /// Forgets which payloads the sink has of these records, since other versions are about to be sent. Durable when
+    /// this returns: after `Err`, the records must not be sent.
+    fn forget(&self, keys: Vec<u128>) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Remembers what the sink has accepted of these records, at the time `now`. Durable after the next
+    /// [`sync`](Self::sync) or [`add`](Self::add); a crash before it may lose it.
+    fn accepted(
+        &self,
+        accepted: Vec<AcceptedDelivery>,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Remembers the fates of records that were not sent, at the time `now`. Their accepted payloads stay. May be lost
+    /// until the next [`add`](Self::add).
+    fn note(&self, fates: Vec<(u128, Fate)>, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Makes all that the sink has accepted so far durable.
+    fn sync(&self) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Creates the ledger before the first delivery of a list without one. It stores the time from which the archived
+    /// listing has to be read, even if the run never finishes. Durable when this returns.
+    fn begin_ledger(&self, from: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move { self.add(Delivered::beginning(from)).await.map(drop) })
+    }
+
+    /// Adds what a pass has delivered to the ledger, all at once. Durable when this returns, with all that waits. Returns
+    /// the number of records that were at the source before and that a pass over the whole list did not read. Adding the
+    /// same pass twice changes nothing.
+    fn add<'a>(&'a self, delivered: Delivered<'a>) -> BoxFuture<'a, Result<u64, Fault>>;
+
+    /// Removes cached deliveries of records that were neither read nor sent since [`CacheRules::oldest`]; at most once a
+    /// day, since it may read all records.
+    fn tidy(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>>;
+}
+
+impl dyn DeliveryCache {
+    /// Returns the records, unless the entry has no delivery cache.
+    pub fn cache(&self) -> Option<&Self> {
+        self.rules().expire.map(|_| self)
+    }
+}
+
+/// The leases of lists. Only a run with the lease of its list may read the list, deliver its records, and write to its
+/// stores; so at most one run of a list takes place at a time.
+///
+/// The scheduler takes a lease at once, without I/O, so that its decisions depend on no other machine. What has to be
+/// agreed with other processes is left to [`Lease::confirm`], for which the run waits before it begins.
+pub trait Leases: Debug + Send + Sync {
+    /// Returns whether the lease of this list is taken, as far as this process knows. Neither waits nor does I/O.
+    fn is_taken(&self, list: &ListId) -> bool;
+
+    /// Takes the lease of a list; `None` if it is taken. Of any calls at the same time in this process, one gets it.
+    /// Neither waits nor does I/O.
+    fn take(&self, list: &ListId) -> Option<Arc<dyn Lease>>;
+}
+
+/// The lease of a list. Its holders share it, and the list is free again when the last of them drops it: the run, and
+/// the controller until the result of the run is in the state file. It is also released when the process ends.
+pub trait Lease: Debug + Send + Sync {
+    /// Waits until no other process can have the lease. May wait for as long as another process has it; a caller that
+    /// gives up drops the future and the lease.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: it can't be known whether another process has the lease, or this process can't get it. The run
+    /// must not begin, and is repeated later.
+    fn confirm(&self) -> BoxFuture<'_, Result<(), Fault>>;
+}

@@ -43,6 +43,13 @@ pub struct StoredPositions {
     pub shards: Positions,
 }
 
+impl StoredPositions {
+    /// Makes the positions that a run of `entry` stores.
+    pub fn new(entry: &str, shards: Positions) -> Self {
+        StoredPositions { version: VERSION, entry: entry.to_owned(), shards }
+    }
+}
+
 /// Returns the positions of a delivery; `None` if no run has stored any.
 ///
 /// # Errors
@@ -68,7 +75,7 @@ pub async fn load(folder: &Path) -> Result<Option<StoredPositions>, Fault> {
 ///
 /// The file could not be written.
 pub async fn save(folder: &Path, entry: &str, shards: Positions) -> Result<(), Fault> {
-    let stored = StoredPositions { version: VERSION, entry: entry.to_owned(), shards };
+    let stored = StoredPositions::new(entry, shards);
     let write = move |path: &Path| {
         let bytes = serde_json::to_vec_pretty(&stored).map_err(io::Error::other)?;
         files::replace(path, &bytes).map(|_| ())

@@ -8,6 +8,8 @@
 //! outcome may have arrived, so the older version must not count as the one that the sink has. What the sink
 //! has accepted waits in memory until the next commit: a crash before it costs a repeated delivery.
 
+#[cfg(test)]
+mod contract_tests;
 mod database;
 mod databases;
 mod delivery;
@@ -16,7 +18,10 @@ mod import;
 mod ledger;
 mod read;
 mod row;
+mod rules;
 mod summary;
+#[cfg(test)]
+pub mod support_tests;
 
 use std::{
     path::{Path, PathBuf},
@@ -24,11 +29,11 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::BoxFuture;
 
 use self::{
     database::{Open, Waiting},
     databases::IfDamaged,
-    delivery::NOTED,
     ledger::Replaced,
 };
 pub use self::{
@@ -37,8 +42,10 @@ pub use self::{
     import::{Former, write_new},
     ledger::{Census, Tally},
     read::{census, exists, look, summary},
+    rules::CacheRules,
     summary::{DELIVERY, Delivered, GONE, Summary},
 };
+use super::DeliveryCache;
 use crate::base::{fate::Fate, fault::Fault};
 
 /// Name of the file.
@@ -46,17 +53,15 @@ pub(super) const NAME: &str = "records.redb";
 /// Minimum time between two removals of expired deliveries.
 const DAILY: TimeDelta = TimeDelta::days(1);
 
-/// The records of one delivery, as a run or a replay uses them.
+/// The records of one delivery, as a run or a replay uses them: the delivery cache on a redb database. Only the process
+/// that has the lock of the state folder writes to it; others read it beside.
 #[derive(Debug, Clone)]
 pub struct Records {
     databases: Arc<Databases>,
     path: PathBuf,
     /// Digest of the settings that identify the sink and its account.
     place: String,
-    /// Version of the mapping.
-    version: u32,
-    /// Age from which a record counts as never sent; `None`: there is no cache.
-    expire: Option<TimeDelta>,
+    rules: CacheRules,
     /// The statuses that this run has replaced; `None` if there was no ledger before it.
     replaced: Arc<Mutex<Option<Replaced>>>,
 }
@@ -73,150 +78,12 @@ impl Records {
         expire: Option<TimeDelta>,
     ) -> Self {
         let (databases, path, place) = (Arc::clone(databases), folder.join(NAME), place.to_owned());
-        Records { databases, path, place, version, expire, replaced: Arc::default() }
-    }
-
-    /// Returns the records, unless the cache is switched off.
-    pub fn cache(&self) -> Option<&Self> {
-        self.expire.map(|_| self)
+        Records { databases, path, place, rules: CacheRules { version, expire }, replaced: Arc::default() }
     }
 
     /// Returns the folder of the delivery.
     fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
-    }
-
-    /// Begins a run. Returns the summary of the ledger, or `None` if there is none: a database that can't be
-    /// understood is set aside, with a warning, and counts as none.
-    ///
-    /// Drops the cached deliveries if the run has no cache, since it sends without a trace, and those of
-    /// another place of the sink, since another account may have the same address.
-    ///
-    /// # Errors
-    ///
-    /// The file could not be read or written.
-    pub async fn begin(&self) -> Result<Option<Summary>, Fault> {
-        let (off, place) = (self.expire.is_none(), self.place.clone());
-        self.databases.waiting(&self.path, |waiting| {
-            if off || !waiting.is_of(&place) {
-                waiting.clear();
-            }
-        });
-        let work = move |open: &mut Open| {
-            if off || open.cache.place != place {
-                open.clear(&place)?;
-            }
-            Ok(open.summary.clone())
-        };
-        let summary = self.databases.within(&self.path, false, IfDamaged::Continue, work).await?.flatten();
-        *self.replaced.lock().unwrap_or_else(PoisonError::into_inner) =
-            summary.as_ref().map(|_| Replaced::new());
-        Ok(summary)
-    }
-
-    /// Returns the summary of the ledger, beside a process that may be writing to it.
-    ///
-    /// # Errors
-    ///
-    /// The file could not be read.
-    pub async fn summary(&self) -> Result<Option<Summary>, Fault> {
-        read::summary(self.folder()).await
-    }
-
-    /// Removes all cached deliveries.
-    ///
-    /// # Errors
-    ///
-    /// The file could not be written.
-    pub async fn clear(&self) -> Result<(), Fault> {
-        let place = self.place.clone();
-        self.if_there(move |open| open.clear(&place)).await.map(|_| ())
-    }
-
-    /// Returns the digest that decides whether the payloads of two versions of a record are equal. Each
-    /// payload is a JSON text, or `None` for a deletion.
-    pub fn digest<'a>(&self, payloads: impl Iterator<Item = Option<&'a str>>) -> u128 {
-        let mut digest = md5::Context::new();
-        digest.consume(self.version.to_string());
-        for payload in payloads {
-            digest.consume(" ");
-            digest.consume(payload.unwrap_or("gone"));
-        }
-        u128::from_be_bytes(digest.finalize().0)
-    }
-
-    /// Returns whether the sink is known to have exactly this payload.
-    pub fn holds(&self, cached: &CachedDelivery, digest: u128, now: DateTime<Utc>) -> bool {
-        // The source's clock may have been set back.
-        let fresh = |sent: &Sent| self.expire.is_some_and(|expire| (now - sent.at).abs() < expire);
-        cached.sent.as_ref().is_some_and(|sent| sent.digest == Some(digest) && fresh(sent))
-    }
-
-    /// Returns whether to write the fate of a record that was not sent: it has changed, or the last one is
-    /// ten minutes old.
-    pub fn is_news(&self, cached: Option<&CachedDelivery>, fate: Fate, now: DateTime<Utc>) -> bool {
-        cached.is_none_or(|cached| cached.fate != fate || now - cached.seen >= NOTED)
-    }
-
-    /// Returns what was known of these records before the run, and their cached deliveries as they are now.
-    ///
-    /// # Errors
-    ///
-    /// The file could not be read.
-    pub async fn recall(&self, keys: Vec<u128>) -> Result<KnownRecords, Fault> {
-        if keys.is_empty() {
-            return Ok(KnownRecords::new());
-        }
-        let (cached, asked) = (self.expire.is_some(), keys.clone());
-        let known = self.if_there(move |open| open.recall(keys, cached)).await?;
-        let mut known = known.unwrap_or_default();
-        if let Some(replaced) = &*self.replaced.lock().unwrap_or_else(PoisonError::into_inner) {
-            for key in asked {
-                if let Some(before) = replaced.get(&key) {
-                    known.entry(key).or_default().settled.clone_from(before);
-                }
-            }
-        }
-        Ok(known)
-    }
-
-    /// Forgets the accepted payloads of these records, since other versions are about to be sent. On disk
-    /// when this returns; nothing is written if the file has none of them.
-    ///
-    /// # Errors
-    ///
-    /// The file could not be written. The records must then not be sent.
-    pub async fn forget(&self, keys: Vec<u128>) -> Result<(), Fault> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        self.if_there(move |open| open.forget(keys)).await.map(|_| ())
-    }
-
-    /// Remembers what the sink has accepted of these records. It is on disk after the next commit.
-    ///
-    /// # Errors
-    ///
-    /// The file could not be written.
-    pub async fn accepted(&self, accepted: Vec<AcceptedDelivery>, now: DateTime<Utc>) -> Result<(), Fault> {
-        if accepted.is_empty() {
-            Ok(())
-        } else {
-            self.add_change(|waiting| waiting.accepted(accepted, &self.place, now)).await
-        }
-    }
-
-    /// Remembers the fates of records that were not sent. They are on disk after the next commit.
-    ///
-    /// # Errors
-    ///
-    /// The file could not be written.
-    pub async fn note(&self, fates: Vec<(u128, Fate)>, now: DateTime<Utc>) -> Result<(), Fault> {
-        if fates.is_empty() {
-            Ok(())
-        } else {
-            self.add_change(|waiting| waiting.note(fates, &self.place, now)).await
-        }
     }
 
     /// Adds changes in memory, and writes them once there are too many.
@@ -228,73 +95,8 @@ impl Records {
         if is_full { self.write().await } else { Ok(()) }
     }
 
-    /// Writes what waits in memory if the sink has accepted some of it. On disk when this returns. Fates alone wait
-    /// for the next commit, or until the database is closed.
-    ///
-    /// # Errors
-    ///
-    /// The file could not be written.
-    pub async fn sync(&self) -> Result<(), Fault> {
-        let waits = self.databases.waiting(&self.path, |waiting| waiting.has_accepted());
-        if waits { self.write().await } else { Ok(()) }
-    }
-
     async fn write(&self) -> Result<(), Fault> {
         self.databases.within(&self.path, true, IfDamaged::Fail, Open::write).await.map(|_| ())
-    }
-
-    /// Creates the ledger before the first delivery of a list without one. It stores the time from which the
-    /// archived listing has to be read, even if the run never finishes.
-    ///
-    /// # Errors
-    ///
-    /// The file could not be written.
-    pub async fn begin_ledger(&self, from: DateTime<Utc>) -> Result<(), Fault> {
-        self.add(Delivered::beginning(from)).await.map(|_| ())
-    }
-
-    /// Adds what a pass has delivered to the ledger, on disk when this returns, with the changes that wait in
-    /// memory. Returns the number of records that were at the source before and that a pass over the whole
-    /// list did not read. Adding the same pass twice changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// The file could not be read or written.
-    pub async fn add(&self, delivered: Delivered<'_>) -> Result<u64, Fault> {
-        let (statuses, delivered) = delivered.split();
-        let replaced = Arc::clone(&self.replaced);
-        let work = move |open: &mut Open| {
-            let mut replaced = replaced.lock().unwrap_or_else(PoisonError::into_inner);
-            ledger::add(open, &statuses, delivered, replaced.as_mut())
-        };
-        let added = self.databases.within(&self.path, true, IfDamaged::Fail, work).await?;
-        Ok(added.unwrap_or_default())
-    }
-
-    /// Removes the cached deliveries of records that were neither read nor sent since the time of expiry; at
-    /// most once a day.
-    ///
-    /// # Errors
-    ///
-    /// The file could not be read or written.
-    pub async fn tidy(&self, now: DateTime<Utc>) -> Result<(), Fault> {
-        let oldest = now - self.expire.unwrap_or(NOTED).max(NOTED);
-        let is_due = move |open: &mut Open| {
-            let last = open.cache.tidied.and_then(DateTime::from_timestamp_millis);
-            let due = last.is_none_or(|last| (now - last).abs() >= DAILY);
-            Ok(due && (open.cache.live || open.cache.stale))
-        };
-        if self.if_there(is_due).await? != Some(true) {
-            return Ok(());
-        }
-        let mut from = None;
-        // Other work on the database may come in between.
-        while let Some(last) =
-            self.if_there(move |open| ledger::tidy(open, oldest, from, now)).await?.flatten()
-        {
-            from = Some(last);
-        }
-        Ok(())
     }
 
     /// Returns the work that was done on the database since it was opened.
@@ -310,6 +112,141 @@ impl Records {
     ) -> Result<Option<T>, Fault> {
         let waits = self.databases.waiting(&self.path, |waiting| !waiting.is_empty());
         self.databases.within(&self.path, waits, IfDamaged::Fail, work).await
+    }
+}
+
+/// The changes of the cache wait in memory, some 4 MB at most, and are in the file after the next commit.
+impl DeliveryCache for Records {
+    fn rules(&self) -> &CacheRules {
+        &self.rules
+    }
+
+    /// A database that can't be understood is set aside, with a warning, and counts as none.
+    fn begin(&self) -> BoxFuture<'_, Result<Option<Summary>, Fault>> {
+        Box::pin(async move {
+            let (off, place) = (self.rules.expire.is_none(), self.place.clone());
+            self.databases.waiting(&self.path, |waiting| {
+                if off || !waiting.is_of(&place) {
+                    waiting.clear();
+                }
+            });
+            let work = move |open: &mut Open| {
+                if off || open.cache.place != place {
+                    open.clear(&place)?;
+                }
+                Ok(open.summary.clone())
+            };
+            let begun = self.databases.within(&self.path, false, IfDamaged::Continue, work);
+            let summary = begun.await?.flatten();
+            *self.replaced.lock().unwrap_or_else(PoisonError::into_inner) =
+                summary.as_ref().map(|_| Replaced::new());
+            Ok(summary)
+        })
+    }
+
+    fn summary(&self) -> BoxFuture<'_, Result<Option<Summary>, Fault>> {
+        Box::pin(read::summary(self.folder()))
+    }
+
+    fn clear(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        let place = self.place.clone();
+        Box::pin(async move { self.if_there(move |open| open.clear(&place)).await.map(drop) })
+    }
+
+    fn recall(&self, keys: Vec<u128>) -> BoxFuture<'_, Result<KnownRecords, Fault>> {
+        Box::pin(async move {
+            if keys.is_empty() {
+                return Ok(KnownRecords::new());
+            }
+            let (cached, asked) = (self.rules.expire.is_some(), keys.clone());
+            let known = self.if_there(move |open| open.recall(keys, cached)).await?;
+            let mut known = known.unwrap_or_default();
+            if let Some(replaced) = &*self.replaced.lock().unwrap_or_else(PoisonError::into_inner) {
+                for key in asked {
+                    if let Some(before) = replaced.get(&key) {
+                        known.entry(key).or_default().settled.clone_from(before);
+                    }
+                }
+            }
+            Ok(known)
+        })
+    }
+
+    /// Nothing is written if the file has no accepted version of the records.
+    fn forget(&self, keys: Vec<u128>) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            if keys.is_empty() {
+                return Ok(());
+            }
+            self.if_there(move |open| open.forget(keys)).await.map(drop)
+        })
+    }
+
+    fn accepted(
+        &self,
+        accepted: Vec<AcceptedDelivery>,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            if accepted.is_empty() {
+                Ok(())
+            } else {
+                self.add_change(|waiting| waiting.accepted(accepted, &self.place, now)).await
+            }
+        })
+    }
+
+    fn note(&self, fates: Vec<(u128, Fate)>, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            if fates.is_empty() {
+                Ok(())
+            } else {
+                self.add_change(|waiting| waiting.note(fates, &self.place, now)).await
+            }
+        })
+    }
+
+    /// Fates alone wait for the next commit, or until the database is closed.
+    fn sync(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            let waits = self.databases.waiting(&self.path, |waiting| waiting.has_accepted());
+            if waits { self.write().await } else { Ok(()) }
+        })
+    }
+
+    fn add<'a>(&'a self, delivered: Delivered<'a>) -> BoxFuture<'a, Result<u64, Fault>> {
+        Box::pin(async move {
+            let (statuses, delivered) = delivered.split();
+            let replaced = Arc::clone(&self.replaced);
+            let work = move |open: &mut Open| {
+                let mut replaced = replaced.lock().unwrap_or_else(PoisonError::into_inner);
+                ledger::add(open, &statuses, delivered, replaced.as_mut())
+            };
+            let added = self.databases.within(&self.path, true, IfDamaged::Fail, work).await?;
+            Ok(added.unwrap_or_default())
+        })
+    }
+
+    fn tidy(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            let oldest = self.rules.oldest(now);
+            let is_due = move |open: &mut Open| {
+                let last = open.cache.tidied.and_then(DateTime::from_timestamp_millis);
+                let due = last.is_none_or(|last| (now - last).abs() >= DAILY);
+                Ok(due && (open.cache.live || open.cache.stale))
+            };
+            if self.if_there(is_due).await? != Some(true) {
+                return Ok(());
+            }
+            let mut from = None;
+            // Other work on the database may come in between.
+            while let Some(last) =
+                self.if_there(move |open| ledger::tidy(open, oldest, from, now)).await?.flatten()
+            {
+                from = Some(last);
+            }
+            Ok(())
+        })
     }
 }
 

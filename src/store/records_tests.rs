@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{databases::Databases, *};
+use super::{databases::Databases, delivery::NOTED, *};
 use crate::{
     base::{
         fate::{Effect, Fate},
@@ -91,7 +91,7 @@ fn accepted(key: u128, digest: u128, opted_out: bool) -> AcceptedDelivery {
 }
 
 fn digest(records: &Records, payloads: &[Option<&str>]) -> u128 {
-    records.digest(payloads.iter().copied())
+    records.rules().digest(payloads.iter().copied())
 }
 
 fn noon() -> DateTime<Utc> {
@@ -104,7 +104,7 @@ async fn cached(records: &Records, key: u128) -> Option<CachedDelivery> {
 
 /// Returns whether the cache has this digest of a record.
 async fn has(records: &Records, key: u128, digest: u128) -> bool {
-    cached(records, key).await.is_some_and(|cached| records.holds(&cached, digest, noon()))
+    cached(records, key).await.is_some_and(|cached| records.rules().holds(&cached, digest, noon()))
 }
 
 #[tokio::test]
@@ -316,9 +316,9 @@ async fn an_accepted_payload_counts_until_another_version_is_sent_or_it_expires(
     let (old, new) = (digest(&records, &[Some("1")]), digest(&records, &[Some("2")]));
     records.accepted(vec![accepted(key, old, true)], noon()).await.unwrap();
     let kept = cached(&records, key).await.unwrap();
-    assert!(records.holds(&kept, old, noon()) && !records.holds(&kept, new, noon()));
-    assert!(!records.holds(&kept, old, noon() + TimeDelta::days(7)));
-    assert!(records.holds(&kept, old, noon() - TimeDelta::minutes(5)), "a clock that was set back");
+    assert!(records.rules().holds(&kept, old, noon()) && !records.rules().holds(&kept, new, noon()));
+    assert!(!records.rules().holds(&kept, old, noon() + TimeDelta::days(7)));
+    assert!(records.rules().holds(&kept, old, noon() - TimeDelta::minutes(5)), "a clock that was set back");
     assert!(kept.opted_out());
     let sent = kept.sent.unwrap();
     assert_eq!((sent.at, &*sent.request_id, kept.fate), (noon(), "r-1", Fate::Sent(Effect::None)));
@@ -329,7 +329,7 @@ async fn an_accepted_payload_counts_until_another_version_is_sent_or_it_expires(
         }
         records.forget(vec![key]).await.unwrap();
         let kept = cached(&records, key).await.unwrap();
-        assert!(!records.holds(&kept, old, noon()) && kept.sent.unwrap().at == noon());
+        assert!(!records.rules().holds(&kept, old, noon()) && kept.sent.unwrap().at == noon());
     }
 }
 
@@ -337,7 +337,7 @@ async fn an_accepted_payload_counts_until_another_version_is_sent_or_it_expires(
 fn payloads_are_equal_by_their_bytes_and_the_version_of_the_mapping() {
     let process = Process::new();
     let records = process.records();
-    let raised = Records { version: 2, ..records.clone() };
+    let raised = Records { rules: CacheRules { version: 2, ..records.rules }, ..records.clone() };
     let digests = [
         digest(&records, &[Some("1")]),
         digest(&records, &[Some("2")]),
@@ -493,9 +493,12 @@ async fn the_same_fate_is_written_every_ten_minutes() {
     records.begin_ledger(noon()).await.unwrap();
     let kept = look(process.folder(), "a").await.unwrap().cached.unwrap();
     assert_eq!((kept.seen, &kept.sent, kept.fate), (noon(), &None, pending));
-    assert!(records.is_news(None, unchanged, noon()) && records.is_news(Some(&kept), unchanged, noon()));
-    assert!(!records.is_news(Some(&kept), pending, noon()));
-    assert!(records.is_news(Some(&kept), pending, noon() + NOTED));
+    assert!(
+        records.rules().is_news(None, unchanged, noon())
+            && records.rules().is_news(Some(&kept), unchanged, noon())
+    );
+    assert!(!records.rules().is_news(Some(&kept), pending, noon()));
+    assert!(records.rules().is_news(Some(&kept), pending, noon() + NOTED));
 }
 
 #[tokio::test]

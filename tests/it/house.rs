@@ -267,7 +267,7 @@ const LOGGING: [&str; 16] = [
     "state/disk.rs",
     "state/file.rs",
     "state/recover.rs",
-    "store/checkpoint.rs",
+    "store/checkpoint/",
     "store/former.rs",
     "store/records/",
 ];

@@ -230,10 +230,10 @@ impl World {
         let open = self.tools().open;
         let pipeline = open(OpenRequest { entry, urgent: true }).map_err(|unfit| Fault::list(unfit.text))?;
         let letters = Letters {
-            file: folders.dead_letter(&pipeline.delivery),
+            store: Arc::new(controller::run_store(entry, &pipeline, &folders)),
             entry: entry.folder.clone(),
             entries: controller::siblings(entry, &pipeline.delivery, Some(&entries), &open).unwrap(),
-            records: controller::records(entry, &pipeline, &folders, &Arc::default()),
+            records: Arc::new(controller::records(entry, &pipeline, &folders, &Arc::default())),
             dry_run: false,
         };
         replay::run(&pipeline, &letters).await

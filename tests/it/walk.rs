@@ -24,7 +24,7 @@ use importer::{
     mapping::Mapping,
     sink::{Delivery, Prepared, Rejection, Sink, SinkSpec},
     source::{OffsetPaging, Paging, Scope, Source},
-    store::records::Records,
+    store::{Folder, records::Records},
 };
 use serde_json::value::to_raw_value;
 use tokio::time::{sleep, timeout};
@@ -200,16 +200,18 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         items_per_request: 7,
         worker_count: 2,
         entry: "e".into(),
-        folder: folder.path().join("l"),
-        delivery_folder: folder.path().join("l"),
-        dead_letter: folder.path().join("dead.ndjson"),
+        store: Arc::new(Folder {
+            checkpoint: folder.path().join("l"),
+            delivery: folder.path().join("l"),
+            dead_letters: folder.path().join("dead.ndjson"),
+        }),
         run_fingerprint: "null".into(),
         delivered_before: false,
         reads_archived: true,
         siblings: Some(vec!["e".into()]),
         consent_scope: String::new(),
         allow_mass_change: false,
-        records: Records::new(&Arc::default(), folder.path(), "", 1, None),
+        records: Arc::new(Records::new(&Arc::default(), folder.path(), "", 1, None)),
         holds_back: false,
         taken: Arc::default(),
         confirm: None,

@@ -16,8 +16,7 @@ use crate::{
     net::transport::Web,
     state::{Entry, folders::Folders, home, layout::NAME, read},
     store::{
-        checkpoint::Checkpoint,
-        format,
+        checkpoint, format,
         hold::{self, Hold},
     },
 };
@@ -102,7 +101,7 @@ impl Lists {
 
     /// Returns whether the entry has an interrupted run that can continue.
     pub fn is_unfinished(&self, entry: &Entry, pipeline: &Pipeline) -> bool {
-        Checkpoint::path(&self.folders.entry(&pipeline.delivery, &entry.folder)).exists()
+        checkpoint::path(&self.folders.entry(&pipeline.delivery, &entry.folder)).exists()
     }
 
     /// Returns the names of the entries with the same delivery as `entry`; only its own if others are unknown.

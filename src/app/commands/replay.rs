@@ -17,7 +17,7 @@ use crate::{
         identity::ListId,
     },
     cli::{self, exit},
-    controller::records,
+    controller::{records, run_store},
     engine::{
         plan::Pipeline,
         replay::{self, Letters},
@@ -119,8 +119,8 @@ async fn one(
         return Ok(exit::FAILED);
     }
     let letters = Letters {
-        records: records(entry, pipeline, &lists.folders, databases),
-        file: lists.folders.dead_letter(&pipeline.delivery),
+        records: Arc::new(records(entry, pipeline, &lists.folders, databases)),
+        store: Arc::new(run_store(entry, pipeline, &lists.folders)),
         entry: entry.folder.clone(),
         entries: lists.siblings(entry, pipeline),
         dry_run,
@@ -128,7 +128,7 @@ async fn one(
     let replayed = replay::run(pipeline, &letters).await?;
     let then = match dry_run || replayed.counts.rejected.is_empty() {
         true => String::new(),
-        false => format!("; the rejected records stay in {}", letters.file.display()),
+        false => format!("; the rejected records stay in {}", letters.store.dead_letter_place()),
     };
     writeln!(stdout(), "{name}: {replayed}{then}.")?;
     Ok(if replayed.counts.rejected.is_empty() { exit::DONE } else { exit::FAILED })
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use crate::{
         engine::support_tests::{AsItIs, Feed, Store, pipeline},
-        store::records::Records,
+        store::{Folder, records::Records},
     };
 
     #[tokio::test(start_paused = true)]
@@ -178,10 +178,10 @@ mod tests {
         let why = impossible(&pipeline).unwrap();
         assert!(why.contains("can't read single records") && why.contains("a full load"), "{why}");
         let letters = Letters {
-            file: folder.path().join("letters.ndjson"),
+            store: Arc::new(Folder::alone(folder.path())),
             entry: String::new(),
             entries: vec![],
-            records: Records::new(&Arc::default(), folder.path(), "", 1, None),
+            records: Arc::new(Records::new(&Arc::default(), folder.path(), "", 1, None)),
             dry_run: false,
         };
         let fault = replay::run(&pipeline, &letters).await.unwrap_err().to_string();

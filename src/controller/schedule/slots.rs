@@ -1,10 +1,14 @@
 //! Tracks which entries can't run now, and why. Pure: callers pass the time in.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{task, time::Instant};
 
-use crate::{base::identity::ListId, state::identity::EntryId};
+use crate::{
+    base::identity::ListId,
+    state::identity::EntryId,
+    store::{Lease, Leases},
+};
 
 /// Delay before a failed entry runs again. It doubles with each further failure, up to [`LONGEST_REST`].
 const REST: Duration = Duration::from_secs(60);
@@ -32,10 +36,17 @@ struct Failed {
     until: Instant,
 }
 
-/// The entries that are not free: running ones by list, the others by the id of their list.
-#[derive(Default)]
+/// A run, which has the lease of its list.
+struct Run {
+    id: EntryId,
+    _lease: Arc<dyn Lease>,
+}
+
+/// The entries that are not free: running ones by list, the others by the id of their list. The leases decide whether a
+/// list can run; the slots know which entry runs, and which entries are delayed.
 pub struct Slots {
-    running: HashMap<ListId, (task::Id, EntryId)>,
+    leases: Arc<dyn Leases>,
+    running: HashMap<ListId, Run>,
     /// The list of each task.
     tasks: HashMap<task::Id, ListId>,
     failed: HashMap<String, Vec<Failed>>,
@@ -43,14 +54,26 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// Creates the slots of lists that run by these leases.
+    pub fn new(leases: Arc<dyn Leases>) -> Self {
+        Slots {
+            leases,
+            running: HashMap::new(),
+            tasks: HashMap::new(),
+            failed: HashMap::new(),
+            settled: HashMap::new(),
+        }
+    }
+
     /// Returns whether the entry can run at `now`.
     pub fn of(&self, id: &EntryId, list: &ListId, now: Instant) -> Slot {
         let list_id = id.list_id.as_str();
         if self.settled.get(list_id).is_some_and(|settled| settled.contains(id)) {
             return Slot::Settled;
         }
-        if let Some((_, running)) = self.running.get(list) {
-            return if running == id { Slot::Running } else { Slot::Waiting };
+        if self.leases.is_taken(list) {
+            let is_own = self.running.get(list).is_some_and(|run| run.id == *id);
+            return if is_own { Slot::Running } else { Slot::Waiting };
         }
         let failed = self.failed.get(list_id).map_or(&[][..], Vec::as_slice);
         let resting = failed.iter().find(|failed| failed.id == *id && failed.until > now);
@@ -64,16 +87,21 @@ impl Slots {
         lists
     }
 
-    /// Records that `task` runs the entry. Its list is taken until [`free`](Self::free).
-    pub fn run(&mut self, task: task::Id, id: EntryId, list: ListId) {
-        self.tasks.insert(task, list.clone());
-        self.running.insert(list, (task, id));
+    /// Takes the lease of a list; `None` if another run has it.
+    pub fn take(&self, list: &ListId) -> Option<Arc<dyn Lease>> {
+        self.leases.take(list)
     }
 
-    /// Frees the list of the entry that `task` ran, and returns the entry; `None` if the task is unknown.
+    /// Records that `task` runs the entry with the lease of its list. The lease is kept until [`free`](Self::free).
+    pub fn run(&mut self, task: task::Id, id: EntryId, list: ListId, lease: Arc<dyn Lease>) {
+        self.tasks.insert(task, list.clone());
+        self.running.insert(list, Run { id, _lease: lease });
+    }
+
+    /// Drops the lease of the entry that `task` ran, and returns the entry; `None` if the task is unknown.
     pub fn free(&mut self, task: task::Id) -> Option<EntryId> {
         let list = self.tasks.remove(&task)?;
-        self.running.remove(&list).map(|(_, id)| id)
+        self.running.remove(&list).map(|run| run.id)
     }
 
     /// Records a failure of the entry and delays its next run by `rest`, or, with `None`, by the growing delay.
@@ -114,7 +142,14 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{schema, vocabulary::SAMPLE};
+    use crate::{
+        state::{schema, vocabulary::SAMPLE},
+        store::leases::ProcessLeases,
+    };
+
+    fn slots() -> Slots {
+        Slots::new(Arc::new(ProcessLeases::default()))
+    }
 
     fn id(text: &str) -> EntryId {
         schema::read(&format!("[{text}]"), &SAMPLE).unwrap().entries.remove(0).id
@@ -128,9 +163,11 @@ mod tests {
             id(r#"{"list_id": "b"}"#),
         );
         let now = Instant::now();
-        let mut slots = Slots::default();
+        let mut slots = slots();
         let task = task::JoinSet::new().spawn(async {}).id();
-        slots.run(task, a.clone(), a.list(&SAMPLE));
+        let lease = slots.take(&a.list(&SAMPLE)).unwrap();
+        slots.run(task, a.clone(), a.list(&SAMPLE), lease);
+        assert!(slots.take(&edited.list(&SAMPLE)).is_none());
         assert_eq!(
             (
                 slots.of(&a, &a.list(&SAMPLE), now),
@@ -160,7 +197,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_fixed_delay_does_not_grow() {
         let (a, now, turn) = (id(r#"{"list_id": "a"}"#), Instant::now(), Duration::from_secs(5));
-        let mut slots = Slots::default();
+        let mut slots = slots();
         for _ in 0..3 {
             slots.rest(a.clone(), now, Some(turn));
             assert_eq!(slots.of(&a, &a.list(&SAMPLE), now), Slot::Resting { left: turn });
@@ -171,7 +208,7 @@ mod tests {
     async fn each_delay_ends_once() {
         let (a, b) = (id(r#"{"list_id": "a"}"#), id(r#"{"list_id": "b"}"#));
         let now = Instant::now();
-        let mut slots = Slots::default();
+        let mut slots = slots();
         assert_eq!(slots.next_rest_end(now), None);
         slots.rest(b, now + REST / 2, None);
         slots.rest(a, now, None);

@@ -12,10 +12,7 @@ use crate::{
         guard::{Changes, MassChangeGuard},
         pending::PendingRecord,
     },
-    store::{
-        hold::{self, HoldReason},
-        records::Summary,
-    },
+    store::{hold::HoldReason, records::Summary},
 };
 
 /// Number of rejected records up to which a pass is never stopped, whatever their share.
@@ -127,7 +124,7 @@ impl<'a> Guard<'a> {
             return Ok(());
         };
         let held = HoldReason { entry: plan.entry.clone(), what, why };
-        hold::keep(&plan.delivery_folder, &held).await?;
+        plan.store.keep_hold(&held).await?;
         // Opt-outs that were sent by mistake have to count again at the next attempt.
         plan.records.clear().await?;
         Err(held.fault(&plan.list_id))
@@ -150,7 +147,7 @@ impl<'a> Guard<'a> {
         if rejected <= MANY || 2 * rejected <= records {
             return Ok(());
         }
-        let letters = plan.dead_letter.display();
+        let letters = plan.store.dead_letter_place();
         let hint = format!("the mapping or the sink is probably wrong; check the dead letters in {letters}");
         let what = format!("{rejected} of {records} records were rejected ({})", counted(&reasons));
         Err(Fault::list(what).hint(hint))

@@ -17,7 +17,7 @@ use crate::{
     sink::Settles,
     store::{
         checkpoint::{Checkpoint, Line},
-        dead_letter::{self, DeadLetter},
+        dead_letter::DeadLetter,
         progress::Progress,
         records::AcceptedDelivery,
         seen::record_key,
@@ -204,7 +204,7 @@ impl<'a> Outbox<'a> {
         }
         let (letters, waits): (Vec<DeadLetter>, Vec<bool>) = self.rejects.drain(..).unzip();
         let keys: Vec<u128> = letters.iter().map(|letter| record_key(&letter.key)).collect();
-        dead_letter::append(&self.context.plan.dead_letter, letters).await?;
+        self.context.plan.store.append_dead_letters(letters).await?;
         keys.into_iter().zip(waits).filter(|(_, waits)| *waits).for_each(|(key, _)| self.settled(key));
         Ok(())
     }

@@ -9,11 +9,7 @@ use crate::{
         plan::{Pipeline, Plan},
         windows::Done,
     },
-    store::{
-        dead_letter::{self, DeadLetter},
-        records::Delivered,
-        seen::record_key,
-    },
+    store::{dead_letter::DeadLetter, records::Delivered, seen::record_key},
 };
 
 /// Records the delivered records in the ledger, and removes their dead letters. Returns the number of records
@@ -21,7 +17,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// A file could not be read or written.
+/// The store could not be read or written.
 pub(super) async fn record(
     pipeline: &Pipeline,
     plan: &Plan,
@@ -44,7 +40,7 @@ pub(super) async fn record(
         most_rows: pass.server().proven,
     };
     let unlisted = plan.records.add(delivered).await?;
-    let (letters, _) = dead_letter::read(&plan.dead_letter).await?;
+    let (letters, _) = plan.store.dead_letters().await?;
     // An unreadable record may be identified by its text alone. Once the text has changed, no later record
     // matches its dead letter, so a load of the whole list removes it. A stream no longer has old records.
     let unreadable = format!("{UNREADABLE}: ");
@@ -55,7 +51,7 @@ pub(super) async fn record(
         pass.settled_well(print) || (unmet && !pass.has_met(print))
     };
     let over = letters.iter().filter(|letter| over(letter)).map(|letter| record_key(&letter.key)).collect();
-    dead_letter::tidy(&plan.dead_letter, &plan.entry, over).await?;
+    plan.store.tidy_dead_letters(&plan.entry, over).await?;
     plan.records.tidy(pipeline.source.now()).await?;
     Ok(unlisted)
 }

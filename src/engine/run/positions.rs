@@ -49,10 +49,10 @@ pub(super) async fn begin(source: &dyn ShardPaging, plan: &Plan, header: &mut He
 ///
 /// # Errors
 ///
-/// The file could not be read or written. The next run then resumes this one, or repeats it.
+/// The store could not be read or written. The next run then resumes this one, or repeats it.
 pub(super) async fn keep(plan: &Plan, listed: Vec<ShardPosition>) -> Result<(), Fault> {
     let stored = stored(plan).await?.unwrap_or_default();
-    position::save(&plan.delivery_folder, &plan.entry, position::after_run(stored, listed)).await
+    plan.store.keep_positions(&plan.entry, position::after_run(stored, listed)).await
 }
 
 /// Returns the positions that count for this run: a full load replaces those of earlier runs.
@@ -61,7 +61,7 @@ pub(super) async fn keep(plan: &Plan, listed: Vec<ShardPosition>) -> Result<(), 
 ///
 /// The positions can't be read, or another entry has stored them: each would miss the events that the other reads.
 async fn stored(plan: &Plan) -> Result<Option<Positions>, Fault> {
-    let found = match position::load(&plan.delivery_folder).await {
+    let found = match plan.store.positions().await {
         Err(_) if plan.since.is_none() => return Ok(None),
         found => found?,
     };

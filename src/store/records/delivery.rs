@@ -56,7 +56,7 @@ impl CachedDelivery {
 pub struct AcceptedDelivery {
     /// Key of the record.
     pub key: u128,
-    /// Digest of its payloads; see [`Records::digest`](super::Records::digest).
+    /// Digest of its payloads; see [`CacheRules::digest`](super::CacheRules::digest).
     pub digest: u128,
     /// Whether the payloads withdrew a person's consent.
     pub opted_out: bool,

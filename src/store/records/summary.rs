@@ -146,7 +146,7 @@ pub struct Delivered<'a> {
 impl Delivered<'_> {
     /// Returns what a ledger begins with before the first delivery of its list: only the time from which the
     /// archived listing has to be read.
-    pub(super) fn beginning(from: DateTime<Utc>) -> Self {
+    pub fn beginning(from: DateTime<Utc>) -> Self {
         Delivered {
             seen: vec![],
             whole: false,

@@ -1,0 +1,231 @@
+//! The contract of [`DeliveryCache`], which every implementation has to keep: the database, and the memory of a test.
+
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    AcceptedDelivery, CacheRules, CachedDelivery, Databases, Delivered, GONE, Records,
+    support_tests::{self as memory, RecordsInMemory},
+};
+use crate::{
+    base::{
+        fate::{Effect, Fate},
+        time,
+    },
+    store::{DeliveryCache, progress::Row, seen::Seen},
+};
+
+/// The records of a delivery, in a process that may crash.
+enum Delivery {
+    Database(tempfile::TempDir, Arc<Databases>),
+    Memory(Arc<Mutex<memory::Delivery>>),
+}
+
+const WEEK: Option<TimeDelta> = Some(TimeDelta::days(7));
+
+impl Delivery {
+    /// Returns a delivery of each kind, without earlier runs.
+    fn of_each_kind() -> [Self; 2] {
+        let folder = tempfile::tempdir().unwrap();
+        [Delivery::Database(folder, Arc::default()), Delivery::Memory(Arc::default())]
+    }
+
+    fn open(&self, place: &str, expire: Option<TimeDelta>) -> Arc<dyn DeliveryCache> {
+        match self {
+            Delivery::Database(folder, databases) => {
+                Arc::new(Records::new(databases, folder.path(), place, 1, expire))
+            }
+            Delivery::Memory(delivery) => {
+                Arc::new(RecordsInMemory::new(delivery, place, CacheRules { version: 1, expire }))
+            }
+        }
+    }
+
+    /// Opens the records for the next run, with a cache.
+    fn next_run(&self) -> Arc<dyn DeliveryCache> {
+        self.open("place", WEEK)
+    }
+
+    /// Ends the process of these runs by a crash, which loses what is not durable.
+    fn crash<const RUNS: usize>(&mut self, runs: [Arc<dyn DeliveryCache>; RUNS]) {
+        drop(runs);
+        match self {
+            Delivery::Database(_, databases) => *databases = Arc::default(),
+            Delivery::Memory(delivery) => delivery.lock().unwrap().crash(),
+        }
+    }
+}
+
+fn noon() -> DateTime<Utc> {
+    time::parse("2026-11-21T12:00:00").unwrap()
+}
+
+fn accepted(key: u128, digest: u128) -> AcceptedDelivery {
+    AcceptedDelivery { key, digest, opted_out: true, request_id: Some("r-1".into()) }
+}
+
+async fn cached(records: &Arc<dyn DeliveryCache>, key: u128) -> Option<CachedDelivery> {
+    records.recall(vec![key, 99]).await.unwrap().remove(&key)?.cached
+}
+
+/// Returns which of three records the sink is known to have with the digest 5.
+async fn held(records: &Arc<dyn DeliveryCache>) -> Vec<u128> {
+    let mut held = vec![];
+    for key in 1..=3 {
+        let known = cached(records, key).await;
+        held.extend(known.filter(|known| records.rules().holds(known, 5, noon())).map(|_| key));
+    }
+    held
+}
+
+/// Returns the statuses of four records before the run.
+async fn statuses(records: &Arc<dyn DeliveryCache>) -> [String; 4] {
+    let known = records.recall(vec![1, 2, 3, 4]).await.unwrap();
+    let status = |key| Some(known.get(&key)?.settled.as_ref()?.status.to_string());
+    [1, 2, 3, 4].map(|key| status(key).unwrap_or_default())
+}
+
+fn seen(rows: &[(u128, &str)]) -> Seen {
+    let mut seen = Seen::default();
+    rows.iter().for_each(|(key, status)| {
+        seen.insert(Row { key: *key, second: 5 }, status, Fate::Sent(Effect::None));
+    });
+    seen
+}
+
+fn pass(seen: &Seen, whole: bool) -> Delivered<'_> {
+    Delivered { seen: vec![seen], whole, most_rows: 7, ..Delivered::beginning(noon()) }
+}
+
+#[tokio::test]
+async fn what_the_sink_has_accepted_counts_at_once_and_after_a_crash_if_it_was_synced() {
+    for mut delivery in Delivery::of_each_kind() {
+        let records = delivery.next_run();
+        assert_eq!(records.begin().await.unwrap(), None);
+        records.accepted(vec![accepted(1, 5), accepted(2, 6)], noon()).await.unwrap();
+        assert_eq!(held(&records).await, [1]);
+        let known = cached(&records, 1).await.unwrap();
+        assert_eq!((known.seen, known.fate), (noon(), Fate::Sent(Effect::None)));
+        assert!(known.opted_out() && &*known.sent.unwrap().request_id == "r-1");
+        records.sync().await.unwrap();
+        records.accepted(vec![accepted(2, 5)], noon()).await.unwrap();
+        assert_eq!(held(&records).await, [1, 2]);
+        delivery.crash([records]);
+        let records = delivery.next_run();
+        records.begin().await.unwrap();
+        let left = held(&records).await;
+        assert!(left.contains(&1) && !left.contains(&3), "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_forgotten_version_never_counts_again_even_after_a_crash() {
+    for mut delivery in Delivery::of_each_kind() {
+        for synced in [true, false] {
+            let records = delivery.next_run();
+            records.begin().await.unwrap();
+            records.accepted([1, 2, 3].map(|key| accepted(key, 5)).to_vec(), noon()).await.unwrap();
+            if synced {
+                records.sync().await.unwrap();
+            }
+            // A fate that was noted since keeps the version.
+            records.note(vec![(1, Fate::Unchanged)], noon()).await.unwrap();
+            assert_eq!(held(&records).await, [1, 2, 3]);
+            records.forget(vec![1, 2, 4]).await.unwrap();
+            assert_eq!(held(&records).await, [3]);
+            assert!(cached(&records, 1).await.unwrap().sent.is_some(), "when it was sent is still known");
+            delivery.crash([records]);
+            let records = delivery.next_run();
+            records.begin().await.unwrap();
+            let left = held(&records).await;
+            assert!(!left.contains(&1) && !left.contains(&2) && (left == [3] || !synced), "{left:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_cache_is_emptied_for_good_by_a_clear_another_account_or_an_entry_without_a_cache() {
+    for mut delivery in Delivery::of_each_kind() {
+        for (place, expire, clears) in
+            [("place", WEEK, true), ("another", WEEK, false), ("place", None, false), ("place", WEEK, false)]
+        {
+            let records = delivery.next_run();
+            records.begin().await.unwrap();
+            records.accepted(vec![accepted(1, 5)], noon()).await.unwrap();
+            records.sync().await.unwrap();
+            let other = delivery.open(place, expire);
+            other.begin().await.unwrap();
+            if clears {
+                other.clear().await.unwrap();
+            }
+            let empties = (place, expire) != ("place", WEEK) || clears;
+            assert_eq!(held(&other).await.is_empty(), empties, "{place} {expire:?}");
+            assert_eq!(other.cache().is_some(), expire.is_some());
+            delivery.crash([records, other]);
+            let records = delivery.next_run();
+            records.begin().await.unwrap();
+            assert_eq!(held(&records).await.is_empty(), empties, "{place} {expire:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_run_sees_the_statuses_from_before_it_and_the_next_one_those_that_its_passes_have_added() {
+    for mut delivery in Delivery::of_each_kind() {
+        let records = delivery.next_run();
+        assert_eq!(records.begin().await.unwrap(), None);
+        records.begin_ledger(noon()).await.unwrap();
+        delivery.crash([records]);
+        let records = delivery.next_run();
+        let summary = records.begin().await.unwrap().unwrap();
+        assert!(summary.is_empty() && summary.archived_until == noon());
+        let first = seen(&[(1, "subscribed"), (2, "pending"), (3, GONE)]);
+        for _ in 0..2 {
+            assert_eq!(records.add(pass(&first, true)).await.unwrap(), 0, "adding it twice changes nothing");
+            assert_eq!(statuses(&records).await, ["", "", "", ""]);
+        }
+        delivery.crash([records]);
+        let records = delivery.next_run();
+        let summary = records.begin().await.unwrap().unwrap();
+        assert_eq!((summary.len(), summary.whole, summary.most_rows), (3, true, 7));
+        assert_eq!(statuses(&records).await, ["subscribed", "pending", GONE, ""]);
+        records.add(pass(&seen(&[(1, "cleaned"), (4, "subscribed")]), false)).await.unwrap();
+        assert_eq!(records.add(pass(&seen(&[(4, "pending")]), true)).await.unwrap(), 2, "one was deleted");
+        assert_eq!(statuses(&records).await, ["subscribed", "pending", GONE, ""]);
+        assert_eq!(records.summary().await.unwrap().unwrap().len(), 1);
+        let records = delivery.next_run();
+        records.begin().await.unwrap();
+        assert_eq!(statuses(&records).await, ["", "", "", "pending"]);
+    }
+}
+
+#[tokio::test]
+async fn adding_a_pass_makes_durable_what_waits_and_housekeeping_removes_what_has_expired() {
+    for mut delivery in Delivery::of_each_kind() {
+        let records = delivery.next_run();
+        records.begin().await.unwrap();
+        records.accepted(vec![accepted(1, 5), accepted(2, 5)], noon()).await.unwrap();
+        records.note(vec![(3, Fate::Unchanged)], noon()).await.unwrap();
+        records.add(pass(&seen(&[(1, "subscribed")]), false)).await.unwrap();
+        delivery.crash([records]);
+        let records = delivery.next_run();
+        records.begin().await.unwrap();
+        assert_eq!((held(&records).await, cached(&records, 3).await.unwrap().sent), (vec![1, 2], None));
+        let later = noon() + TimeDelta::days(8);
+        records.note(vec![(2, Fate::Unchanged)], later).await.unwrap();
+        records.tidy(later).await.unwrap();
+        let there = async |records: &Arc<dyn DeliveryCache>| {
+            let known = records.recall(vec![1, 2, 3]).await.unwrap();
+            [1, 2, 3].map(|key| known.get(&key).is_some_and(|known| known.cached.is_some()))
+        };
+        assert_eq!(there(&records).await, [false, true, false]);
+        assert_eq!(statuses(&records).await[0], "subscribed");
+        // It takes place once a day.
+        records.accepted(vec![accepted(3, 5)], noon()).await.unwrap();
+        records.tidy(later + TimeDelta::hours(23)).await.unwrap();
+        assert_eq!(there(&records).await, [false, true, true]);
+        records.tidy(later + TimeDelta::hours(24)).await.unwrap();
+        assert_eq!(there(&records).await, [false, true, false]);
+    }
+}

@@ -1,0 +1,200 @@
+//! The records of a delivery in memory, as a second implementation for tests.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use tokio::task::yield_now;
+
+use super::{
+    AcceptedDelivery, CacheRules, CachedDelivery, DAILY, Delivered, KnownRecord, KnownRecords, Settled,
+    Summary, delivery::Change,
+};
+use crate::{
+    base::{fate::Fate, fault::Fault},
+    store::DeliveryCache,
+};
+
+/// The view of one run. Each write takes place between two awaits, so that a test can drop it before and after.
+#[derive(Debug)]
+pub struct RecordsInMemory {
+    rules: CacheRules,
+    place: String,
+    delivery: Arc<Mutex<Delivery>>,
+    /// The statuses at the beginning of the run; `None` if there was no ledger.
+    before: Mutex<Option<HashMap<u128, Settled>>>,
+}
+
+/// What all runs of a delivery share.
+#[derive(Debug, Default)]
+pub struct Delivery {
+    now: State,
+    /// What a crash leaves.
+    durable: State,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    summary: Option<Summary>,
+    settled: HashMap<u128, Settled>,
+    cached: HashMap<u128, CachedDelivery>,
+    place: String,
+    tidied: Option<DateTime<Utc>>,
+}
+
+impl Delivery {
+    /// Loses what is not durable.
+    pub fn crash(&mut self) {
+        self.now = self.durable.clone();
+    }
+
+    fn empty(&mut self, place: &str) {
+        for state in [&mut self.now, &mut self.durable] {
+            state.cached.clear();
+            place.clone_into(&mut state.place);
+        }
+    }
+}
+
+impl State {
+    fn change(&mut self, key: u128, change: &Change) {
+        let cached = change.over(self.cached.get(&key));
+        self.cached.insert(key, cached);
+    }
+
+    fn add(&mut self, delivered: Delivered<'_>) -> u64 {
+        let (statuses, delivered) = delivered.split();
+        let mut summary = self.summary.take().unwrap_or_else(|| Summary::new(&delivered));
+        let mut there = 0;
+        if delivered.whole {
+            let unlisted = self.settled.extract_if(|key, _| !statuses.contains(*key));
+            there = unlisted.filter(|(_, settled)| *settled.status != *super::GONE).count() as u64;
+        }
+        for (key, status) in statuses.within(&mut summary.names) {
+            self.settled.insert(key, summary.settled(status).unwrap());
+        }
+        summary.rows = self.settled.len();
+        summary.take(delivered);
+        self.summary = Some(summary);
+        there
+    }
+}
+
+impl RecordsInMemory {
+    /// Opens the records of a delivery for a run.
+    pub fn new(delivery: &Arc<Mutex<Delivery>>, place: &str, rules: CacheRules) -> Self {
+        let (place, delivery) = (place.to_owned(), Arc::clone(delivery));
+        RecordsInMemory { rules, place, delivery, before: Mutex::default() }
+    }
+
+    fn work<'a, T: Send + 'a>(
+        &'a self,
+        work: impl FnOnce(&mut Delivery) -> T + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, Fault>> {
+        Box::pin(async move {
+            yield_now().await;
+            let done = work(&mut self.delivery.lock().unwrap());
+            yield_now().await;
+            Ok(done)
+        })
+    }
+}
+
+impl DeliveryCache for RecordsInMemory {
+    fn rules(&self) -> &CacheRules {
+        &self.rules
+    }
+
+    fn begin(&self) -> BoxFuture<'_, Result<Option<Summary>, Fault>> {
+        self.work(|delivery| {
+            if self.rules.expire.is_none() || delivery.now.place != self.place {
+                delivery.empty(&self.place);
+            }
+            let State { summary, settled, .. } = &delivery.now;
+            *self.before.lock().unwrap() = summary.as_ref().map(|_| settled.clone());
+            summary.clone()
+        })
+    }
+
+    fn summary(&self) -> BoxFuture<'_, Result<Option<Summary>, Fault>> {
+        self.work(|delivery| delivery.durable.summary.clone())
+    }
+
+    fn clear(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        self.work(|delivery| delivery.empty(&self.place))
+    }
+
+    fn recall(&self, keys: Vec<u128>) -> BoxFuture<'_, Result<KnownRecords, Fault>> {
+        self.work(|delivery| {
+            let before = self.before.lock().unwrap();
+            let settled = before.as_ref().unwrap_or(&delivery.now.settled);
+            let known = keys.into_iter().map(|key| {
+                let cached = delivery.now.cached.get(&key).filter(|_| self.rules.expire.is_some());
+                (key, KnownRecord { settled: settled.get(&key).cloned(), cached: cached.cloned() })
+            });
+            known.filter(|(_, known)| *known != KnownRecord::default()).collect()
+        })
+    }
+
+    fn forget(&self, keys: Vec<u128>) -> BoxFuture<'_, Result<(), Fault>> {
+        self.work(move |delivery| {
+            for state in [&mut delivery.now, &mut delivery.durable] {
+                for key in &keys {
+                    if let Some(cached) = state.cached.get(key) {
+                        state.change(*key, &Change::forgetting(&cached.clone()));
+                    }
+                }
+            }
+        })
+    }
+
+    fn accepted(
+        &self,
+        accepted: Vec<AcceptedDelivery>,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'_, Result<(), Fault>> {
+        self.work(move |delivery| {
+            for accepted in accepted {
+                let (key, change) = Change::accepted(accepted, now);
+                delivery.now.change(key, &change);
+            }
+        })
+    }
+
+    fn note(&self, fates: Vec<(u128, Fate)>, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>> {
+        self.work(move |delivery| {
+            for (key, fate) in fates {
+                delivery.now.change(key, &Change { sent: None, seen: now, fate });
+            }
+        })
+    }
+
+    fn sync(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        self.work(|delivery| delivery.durable = delivery.now.clone())
+    }
+
+    fn add<'a>(&'a self, delivered: Delivered<'a>) -> BoxFuture<'a, Result<u64, Fault>> {
+        self.work(|delivery| {
+            let unlisted = delivery.now.add(delivered);
+            delivery.durable = delivery.now.clone();
+            unlisted
+        })
+    }
+
+    fn tidy(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>> {
+        self.work(move |delivery| {
+            let oldest = self.rules.oldest(now);
+            for state in [&mut delivery.now, &mut delivery.durable] {
+                if state.tidied.is_none_or(|last| (now - last).abs() >= DAILY) {
+                    state.cached.retain(|_, cached| {
+                        cached.seen >= oldest || cached.sent.as_ref().is_some_and(|sent| sent.at >= oldest)
+                    });
+                    state.tidied = Some(now);
+                }
+            }
+        })
+    }
+}
