@@ -14,7 +14,6 @@ pub mod format;
 pub mod former;
 pub mod hold;
 pub mod leases;
-
 pub mod migrate;
 pub mod position;
 pub mod progress;
@@ -48,7 +47,8 @@ use crate::base::{fate::Fate, fault::Fault, identity::ListId};
 ///
 /// A write is durable when its future returns `Ok`, even after a loss of power, unless its method says otherwise.
 /// After `Err`, after a crash, and after the future was dropped, a write has either happened as a whole or not at
-/// all; only one that adds something may have added the first part of it. The next read shows which it is.
+/// all; only one that adds something may have added the first part of it. A write whose future was dropped may still end
+/// a moment later.
 ///
 /// # Errors
 ///
@@ -142,9 +142,10 @@ pub trait CheckpointLog: Send + Sync {
 /// The records of a delivery: which were delivered with which status (the ledger), and what the sink has accepted of
 /// each (the delivery cache). Entries with the same delivery share them.
 ///
-/// A value is the view of one run or replay of an entry, whose [`rules`](Self::rules) it knows. At most one run of a
-/// list takes place at a time ([`Leases`]), but a run calls the methods concurrently: it looks pages up while others are
-/// delivered. Whatever a method has stored is seen by all later calls, even if it is not durable yet.
+/// A value is the view of one run or replay of an entry. It is opened with the [`rules`](Self::rules) of the entry and
+/// with a digest of the settings that identify the sink and its account. At most one run of a list takes place at a time
+/// ([`Leases`]), but a run calls the methods concurrently: it looks pages up while others are delivered. Whatever a
+/// method has stored is seen by all later calls, even if it is not durable yet.
 ///
 /// What is lost may cost a repeated delivery, never a missed one. Hence the order in which a run works:
 ///
@@ -165,8 +166,8 @@ pub trait DeliveryCache: Debug + Send + Sync {
     /// Begins a run. Returns the summary of the ledger; `None` if there is none. Records that can't be understood count
     /// as none, with a warning.
     ///
-    /// Drops the cached deliveries if the entry has no cache, since its runs send without a trace, and those of another
-    /// account of the sink, since another account may have the same address.
+    /// Drops the cached deliveries if the entry has no cache, since its runs send without a trace, and those of a sink
+    /// with another digest, since another account may have the same address.
     fn begin(&self) -> BoxFuture<'_, Result<Option<Summary>, Fault>>;
 
     /// Returns the summary of the ledger without beginning a run, also beside a process that is running one.
@@ -223,7 +224,8 @@ impl dyn DeliveryCache {
 }
 
 /// The leases of lists. Only a run with the lease of its list may read the list, deliver its records, and write to its
-/// stores; so at most one run of a list takes place at a time.
+/// stores; so at most one run of a list takes place at a time. A replay takes no lease, since it excludes all runs by the
+/// lock of the state folder.
 ///
 /// The scheduler takes a lease at once, without I/O, so that its decisions depend on no other machine. What has to be
 /// agreed with other processes is left to [`Lease::confirm`], for which the run waits before it begins.
