@@ -121,16 +121,16 @@ impl Adapters {
         let sink::Opened { sink, spec } = sink::open(chosen.sink, wanted, &accounts)
             .map_err(|why| closed("sink", &entry.sink, found.masked(why)))?;
         let digest = |of: &str| format!("{:x}", md5::compute(format!("{kind} {of}")));
-        let held_by = digest(spec.place.reveal());
+        let destination = digest(spec.destination.reveal());
         let former = FormerDigests {
-            cache: spec.former_place.as_deref().map_or(held_by.clone(), digest),
-            delivery: digest(spec.former_place.as_deref().unwrap_or(&spec.address)),
+            cache: spec.former_destination.as_deref().map_or(destination.clone(), digest),
+            delivery: digest(spec.former_destination.as_deref().unwrap_or(&spec.address)),
         };
         let account = entry.sink.value[ACCOUNT].as_str();
         let delivery = DeliveryId::new(entry.list.clone(), &kind, account, &spec.address);
         let (clock, references) = (Arc::clone(&self.clock), found.digest());
         let pipeline =
-            Pipeline { source, mapping, sink, spec, clock, retry, held_by, delivery, former, references };
+            Pipeline { source, mapping, sink, spec, clock, retry, destination, delivery, former, references };
         if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &pipeline) {
             let text = "`full_load` \"changed_only\" needs the delivery cache, which is off; set `unchanged` to \"embedded\"";
             let unfit = Unfit { place: entry.place, text: text.to_owned(), environment: false };

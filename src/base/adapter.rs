@@ -111,7 +111,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::base::spec::Kind;
+    use crate::base::spec::ValueKind;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -121,7 +121,7 @@ mod tests {
     }
 
     const SETTINGS: [Setting; 1] =
-        [Setting::new("days", Kind::Whole { least: 0, most: None }, "").default("1")];
+        [Setting::new("days", ValueKind::Whole { least: 0, most: None }, "").default("1")];
 
     #[test]
     fn a_bare_type_has_default_settings_and_notes_are_ignored() {

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::spec::{Kind, Secrecy, Setting, nearest};
+use super::spec::{Secrecy, Setting, ValueKind, nearest};
 
 /// A reference, as the state file spells it.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,7 +152,7 @@ impl<L: Lookup> Resolver<'_, L> {
     /// Replaces a value if it is a reference, and otherwise the references in it.
     fn value(
         &mut self,
-        kind: &'static Kind,
+        kind: &'static ValueKind,
         value: &mut Value,
         place: Place,
     ) -> Result<(), Failure<L::Error>> {
@@ -160,15 +160,15 @@ impl<L: Lookup> Resolver<'_, L> {
             return self.replace(kind, value, place, &reference);
         }
         match (part(kind, value), value) {
-            (Some(Kind::Object(known)), Value::Object(object)) => {
+            (Some(ValueKind::Object(known)), Value::Object(object)) => {
                 let known: Vec<&'static Setting> = known.iter().collect();
                 self.members(object, &known, &place)
             }
-            (Some(Kind::Map(kind)), Value::Object(object)) => {
+            (Some(ValueKind::Map(kind)), Value::Object(object)) => {
                 let mut members = object.iter_mut();
                 members.try_for_each(|(name, value)| self.value(kind, value, inner(&place, name)))
             }
-            (Some(Kind::List(kind)), Value::Array(values)) => {
+            (Some(ValueKind::List(kind)), Value::Array(values)) => {
                 let mut values = values.iter_mut().enumerate();
                 values
                     .try_for_each(|(index, value)| self.value(kind, value, inner(&place, &index.to_string())))
@@ -179,7 +179,7 @@ impl<L: Lookup> Resolver<'_, L> {
 
     fn replace(
         &mut self,
-        kind: &'static Kind,
+        kind: &'static ValueKind,
         value: &mut Value,
         place: Place,
         reference: &Reference,
@@ -200,10 +200,12 @@ impl<L: Lookup> Resolver<'_, L> {
 
 /// Returns the value as a reference; `None` if it is none. In objects whose names the user chooses, `env` and
 /// `file` are ordinary names.
-fn reference<E>(kind: &Kind, value: &Value, place: &Place) -> Result<Option<Reference>, Failure<E>> {
-    let Some(object) = value.as_object().filter(|_| !matches!(kind, Kind::Map(_))) else { return Ok(None) };
+fn reference<E>(kind: &ValueKind, value: &Value, place: &Place) -> Result<Option<Reference>, Failure<E>> {
+    let Some(object) = value.as_object().filter(|_| !matches!(kind, ValueKind::Map(_))) else {
+        return Ok(None);
+    };
     let reference = Reference::read(value);
-    let meant = !matches!(kind, Kind::Any) && (object.contains_key(ENV) || object.contains_key(FILE));
+    let meant = !matches!(kind, ValueKind::Any) && (object.contains_key(ENV) || object.contains_key(FILE));
     if reference.is_none() && meant {
         return Err(Failure::Invalid(format!(
             "`{}` must be a value, or a reference {{\"env\": \"NAME\"}}, {{\"env\": \"NAME\", \"default\": …}} or {{\"file\": \"NAME\"}}",
@@ -214,14 +216,14 @@ fn reference<E>(kind: &Kind, value: &Value, place: &Place) -> Result<Option<Refe
 }
 
 /// Returns the kind of the object or list that the value is; `None` for any other value.
-fn part(kind: &'static Kind, value: &Value) -> Option<&'static Kind> {
-    let fits = |kind: &&'static Kind| match kind {
-        Kind::Object(_) | Kind::Map(_) => value.is_object(),
-        Kind::List(_) => value.is_array(),
+fn part(kind: &'static ValueKind, value: &Value) -> Option<&'static ValueKind> {
+    let fits = |kind: &&'static ValueKind| match kind {
+        ValueKind::Object(_) | ValueKind::Map(_) => value.is_object(),
+        ValueKind::List(_) => value.is_array(),
         _ => false,
     };
     match kind {
-        Kind::Either(kinds) => kinds.iter().find(fits),
+        ValueKind::Either(kinds) => kinds.iter().find(fits),
         kind => Some(kind).filter(fits),
     }
 }

@@ -5,25 +5,37 @@ use serde_json::json;
 use super::*;
 
 const NESTED: &[Setting] = &[
-    Setting::new("path", Kind::Text, ""),
-    Setting::new("words", Kind::List(&Kind::Either(&[Kind::Flag, Kind::Null, Kind::Text])), ""),
-];
-const FIELD: &[Setting] = &[Setting::new("from", Kind::Text, ""), Setting::new("value", Kind::Any, "")];
-static KNOWN: &[Setting] = &[
-    Setting::new("days", Kind::Whole { least: 0, most: Some(366) }, ""),
-    Setting::new("drafts", Kind::Flag, ""),
-    Setting::new("rate", Kind::Number { least: 0.5, most: 10.0 }, "").pace(),
-    Setting::new("method", Kind::Word(&["POST", "PUT"]), ""),
-    Setting::new("url", Kind::Text, "").private(),
-    Setting::new("headers", Kind::Map(&Kind::Text), "").private(),
+    Setting::new("path", ValueKind::Text, ""),
     Setting::new(
-        "accept",
-        Kind::List(&Kind::Either(&[Kind::Whole { least: 200, most: Some(599) }, Kind::Text])),
+        "words",
+        ValueKind::List(&ValueKind::Either(&[ValueKind::Flag, ValueKind::Null, ValueKind::Text])),
         "",
     ),
-    Setting::new("results", Kind::Object(NESTED), ""),
-    Setting::new("fields", Kind::Map(&Kind::Either(&[Kind::Text, Kind::Object(FIELD)])), ""),
-    Setting::new("token", Kind::Text, "").credential("ACME_TOKEN"),
+];
+const FIELD: &[Setting] =
+    &[Setting::new("from", ValueKind::Text, ""), Setting::new("value", ValueKind::Any, "")];
+static KNOWN: &[Setting] = &[
+    Setting::new("days", ValueKind::Whole { least: 0, most: Some(366) }, ""),
+    Setting::new("drafts", ValueKind::Flag, ""),
+    Setting::new("rate", ValueKind::Number { least: 0.5, most: 10.0 }, "").pace(),
+    Setting::new("method", ValueKind::Word(&["POST", "PUT"]), ""),
+    Setting::new("url", ValueKind::Text, "").private(),
+    Setting::new("headers", ValueKind::Map(&ValueKind::Text), "").private(),
+    Setting::new(
+        "accept",
+        ValueKind::List(&ValueKind::Either(&[
+            ValueKind::Whole { least: 200, most: Some(599) },
+            ValueKind::Text,
+        ])),
+        "",
+    ),
+    Setting::new("results", ValueKind::Object(NESTED), ""),
+    Setting::new(
+        "fields",
+        ValueKind::Map(&ValueKind::Either(&[ValueKind::Text, ValueKind::Object(FIELD)])),
+        "",
+    ),
+    Setting::new("token", ValueKind::Text, "").credential("ACME_TOKEN"),
 ];
 
 /// Knows some variables and files, and keeps what it is told.

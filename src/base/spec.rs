@@ -48,7 +48,7 @@ pub struct Setting {
     pub name: &'static str,
     /// One line about the setting, for the JSON Schema.
     pub about: &'static str,
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Default value as JSON text; `None` if the setting has no default.
     pub default: Option<&'static str>,
     pub required: bool,
@@ -74,7 +74,7 @@ pub enum Secrecy {
 
 impl Setting {
     /// Declares an optional setting without default.
-    pub const fn new(name: &'static str, kind: Kind, about: &'static str) -> Self {
+    pub const fn new(name: &'static str, kind: ValueKind, about: &'static str) -> Self {
         let (default, required, pace, identity) = (None, false, false, false);
         Setting { name, about, kind, default, required, pace, identity, secrecy: Secrecy::Open }
     }
@@ -110,7 +110,7 @@ impl Setting {
 }
 
 /// The values that a setting may have.
-pub enum Kind {
+pub enum ValueKind {
     /// True or false.
     Flag,
     /// A whole number within bounds.
@@ -130,23 +130,23 @@ pub enum Kind {
     /// One of these words.
     Word(&'static [&'static str]),
     Null,
-    List(&'static Kind),
+    List(&'static ValueKind),
     /// An object with these members.
     Object(&'static [Setting]),
     /// An object whose names the user chooses.
-    Map(&'static Kind),
+    Map(&'static ValueKind),
     /// One of several: the first that fits counts.
-    Either(&'static [Kind]),
+    Either(&'static [ValueKind]),
     /// Any JSON value.
     Any,
 }
 
-impl Kind {
+impl ValueKind {
     /// Returns whether every text is a valid value, so that a wrong text, such as a secret, is not rejected.
     pub fn takes_any_text(&self) -> bool {
         match self {
-            Kind::Text | Kind::Pattern(_) | Kind::Any => true,
-            Kind::Either(kinds) => kinds.iter().any(Kind::takes_any_text),
+            ValueKind::Text | ValueKind::Pattern(_) | ValueKind::Any => true,
+            ValueKind::Either(kinds) => kinds.iter().any(ValueKind::takes_any_text),
             _ => false,
         }
     }
@@ -156,36 +156,38 @@ impl Kind {
     pub fn parse(&self, text: &str) -> Option<Value> {
         let json = || serde_json::from_str::<Value>(text.trim()).ok();
         match self {
-            Kind::Text | Kind::Pattern(_) | Kind::Any => Some(text.into()),
-            Kind::Word(words) => words.contains(&text).then(|| text.into()),
-            Kind::Flag => json().filter(Value::is_boolean),
-            Kind::Whole { least, most } => {
+            ValueKind::Text | ValueKind::Pattern(_) | ValueKind::Any => Some(text.into()),
+            ValueKind::Word(words) => words.contains(&text).then(|| text.into()),
+            ValueKind::Flag => json().filter(Value::is_boolean),
+            ValueKind::Whole { least, most } => {
                 let fits = |number: u64| number >= *least && most.is_none_or(|most| number <= most);
                 json().filter(|value| value.as_u64().is_some_and(fits))
             }
-            Kind::Number { least, most } => {
+            ValueKind::Number { least, most } => {
                 json().filter(|value| value.as_f64().is_some_and(|number| (*least..=*most).contains(&number)))
             }
-            Kind::Null => json().filter(Value::is_null),
-            Kind::List(_) => json().filter(Value::is_array),
-            Kind::Object(_) | Kind::Map(_) => json().filter(Value::is_object),
-            Kind::Either(kinds) => kinds.iter().find_map(|kind| kind.parse(text)),
+            ValueKind::Null => json().filter(Value::is_null),
+            ValueKind::List(_) => json().filter(Value::is_array),
+            ValueKind::Object(_) | ValueKind::Map(_) => json().filter(Value::is_object),
+            ValueKind::Either(kinds) => kinds.iter().find_map(|kind| kind.parse(text)),
         }
     }
 
     /// Describes the values: completes "must be …".
     pub fn expected(&self) -> String {
         match self {
-            Kind::Text | Kind::Pattern(_) | Kind::Any => "a text".to_owned(),
-            Kind::Word(words) => format!("one of {}", words.join(", ")),
-            Kind::Flag => "true or false".to_owned(),
-            Kind::Whole { least, most: None } => format!("a whole number of at least {least}"),
-            Kind::Whole { least, most: Some(most) } => format!("a whole number from {least} to {most}"),
-            Kind::Number { least, most } => format!("a number from {least} to {most}"),
-            Kind::Null => "null".to_owned(),
-            Kind::List(_) => "a JSON array".to_owned(),
-            Kind::Object(_) | Kind::Map(_) => "a JSON object".to_owned(),
-            Kind::Either(kinds) => kinds.iter().map(Kind::expected).collect::<Vec<_>>().join(", or "),
+            ValueKind::Text | ValueKind::Pattern(_) | ValueKind::Any => "a text".to_owned(),
+            ValueKind::Word(words) => format!("one of {}", words.join(", ")),
+            ValueKind::Flag => "true or false".to_owned(),
+            ValueKind::Whole { least, most: None } => format!("a whole number of at least {least}"),
+            ValueKind::Whole { least, most: Some(most) } => format!("a whole number from {least} to {most}"),
+            ValueKind::Number { least, most } => format!("a number from {least} to {most}"),
+            ValueKind::Null => "null".to_owned(),
+            ValueKind::List(_) => "a JSON array".to_owned(),
+            ValueKind::Object(_) | ValueKind::Map(_) => "a JSON object".to_owned(),
+            ValueKind::Either(kinds) => {
+                kinds.iter().map(ValueKind::expected).collect::<Vec<_>>().join(", or ")
+            }
         }
     }
 }
@@ -237,7 +239,7 @@ pub const ACCOUNT: &str = "account";
 /// The setting that chooses an account, of every source and every sink.
 pub const ACCOUNT_SETTING: Setting = Setting::new(
     ACCOUNT,
-    Kind::Pattern(ACCOUNT_PATTERN),
+    ValueKind::Pattern(ACCOUNT_PATTERN),
     "Name of the account: its variables end in the name, in upper case, such as ACME_KEY_EU for eu.",
 )
 .identity();
@@ -308,8 +310,8 @@ pub fn is_note(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    const DAYS: Setting = Setting::new("days", Kind::Whole { least: 0, most: None }, "").default("1");
-    const RETRY: Setting = Setting::new("retry", Kind::Flag, "").default("true").pace();
+    const DAYS: Setting = Setting::new("days", ValueKind::Whole { least: 0, most: None }, "").default("1");
+    const RETRY: Setting = Setting::new("retry", ValueKind::Flag, "").default("true").pace();
     const SHIFTS: Spec = Spec { settings: &[DAYS], ..Spec::new("shifts", "") };
     const CATALOG: Catalog = Catalog { default: None, about: "", common: &[RETRY], specs: &[&SHIFTS] };
 

@@ -23,7 +23,7 @@ fn of(own: &[&Entry], others: &[&Entry], pipeline: &Pipeline, folders: &Folders)
         list: file_name(&pipeline.delivery.list.id),
         delivery: pipeline.delivery.clone(),
         digests: pipeline.former.clone(),
-        place: pipeline.held_by.clone(),
+        destination: pipeline.destination.clone(),
         folder: folders.delivery(&pipeline.delivery),
         dead_letter: folders.dead_letter(&pipeline.delivery),
         entries: own.iter().map(|entry| former(entry, &pipeline.references)).collect(),

@@ -33,7 +33,7 @@ use self::{
     pauses::Pauses,
     quit::QuitFile,
     saver::{Done, Saver},
-    schedule::{places::Places, slots::Slots, turns::Turns},
+    schedule::{capacity::Capacity, slots::Slots, turns::Turns},
     watch::Watch,
 };
 pub use self::{
@@ -163,7 +163,7 @@ struct Controller {
     /// The records of the deliveries.
     databases: Arc<Databases>,
     slots: Slots,
-    places: Places,
+    capacity: Capacity,
     pauses: Pauses,
     turns: Turns,
     saver: Saver,
@@ -205,7 +205,7 @@ impl Controller {
             jobs: JoinSet::new(),
             databases: Arc::default(),
             slots: Slots::new(Arc::new(ProcessLeases::default())),
-            places: Places::default(),
+            capacity: Capacity::default(),
             pauses: Pauses::default(),
             turns: Turns::default(),
             next_due: None,

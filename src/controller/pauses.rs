@@ -230,7 +230,7 @@ mod tests {
     fn open(id: &EntryId) -> Option<Destination> {
         let sink = id.route(&SAMPLE)[1].to_string().replace("link", "file");
         let delivery = DeliveryId::new(id.list(&SAMPLE), &sink, None, "");
-        (!sink.contains("none")).then_some(Destination { delivery, held_by: String::new() })
+        (!sink.contains("none")).then_some(Destination { delivery, digest: String::new() })
     }
 
     #[test]

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use super::{
     Controller, Mode, OpenRequest, Poll, report,
     schedule::{
+        capacity::RunKind,
         due::{self, Due},
-        places::Kind,
         slots::Slot,
         turns::Turns,
     },
@@ -39,12 +39,12 @@ impl Controller {
                 slot => log_if_regular(poll, entry, &slot),
             }
         }
-        due.sort_by_key(|(entry, _)| self.places.rank(&entry.list));
+        due.sort_by_key(|(entry, _)| self.capacity.rank(&entry.list));
         let mut waiting: Vec<&ListId> = Vec::new();
         for (entry, due) in due {
-            let kind = if due == Due::Full { Kind::FullLoad } else { Kind::Sync };
+            let kind = if due == Due::Full { RunKind::FullLoad } else { RunKind::Sync };
             match self.slot(entry, now) {
-                Slot::Free if self.places.has_room(kind) => match self.slots.take(&entry.list) {
+                Slot::Free if self.capacity.has_room(kind) => match self.slots.take(&entry.list) {
                     Some(lease) => self.start(entry.clone(), due, lease),
                     None => log_if_regular(poll, entry, &Slot::Waiting),
                 },
@@ -53,9 +53,9 @@ impl Controller {
                 slot => log_if_regular(poll, entry, &slot),
             }
         }
-        self.places.wait(waiting.into_iter());
-        if poll == Poll::Regular && self.places.waiting() > 0 {
-            info!("{}", report::no_room(self.places.waiting()));
+        self.capacity.wait(waiting.into_iter());
+        if poll == Poll::Regular && self.capacity.waiting() > 0 {
+            info!("{}", report::no_room(self.capacity.waiting()));
         }
         self.plan_wake(&snapshot.entries, now);
     }

@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use super::{
     pauses::Pause,
     schedule::{
+        capacity::{LOADS, RUNS},
         due::Due,
-        places::{LOADS, RUNS},
         slots::Slot,
     },
 };

@@ -15,7 +15,7 @@ use super::{
     pauses::Pause,
     report,
     saver::Finished,
-    schedule::{due::Due, places::Kind},
+    schedule::{capacity::RunKind, due::Due},
     siblings::{Destination, siblings},
 };
 use crate::{
@@ -96,14 +96,14 @@ impl Controller {
             (entry, store, pipeline.retry, ended)
         });
         self.slots.run(task.id(), id, list, lease);
-        self.places.begin(task.id(), if since.is_some() { Kind::Sync } else { Kind::FullLoad });
+        self.capacity.begin(task.id(), if since.is_some() { RunKind::Sync } else { RunKind::FullLoad });
         self.pauses.begin(task, stop, (&followed, destination), &self.file.snapshot().mentions);
     }
 
     /// Handles the end of a run. Its result, if it finished, goes to the saver.
     pub(super) fn ended(&mut self, ran: Result<(task::Id, Ran), JoinError>) {
         let task = ran.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
-        self.places.end(task);
+        self.capacity.end(task);
         let now = self.pauses.of(task);
         let pause = self.pauses.ended(task);
         match ran {
@@ -295,7 +295,7 @@ pub fn run_store(entry: &Entry, pipeline: &Pipeline, folders: &Folders) -> Folde
 pub fn records(entry: &Entry, pipeline: &Pipeline, folders: &Folders, databases: &Arc<Databases>) -> Records {
     let folder = folders.delivery(&pipeline.delivery);
     let (version, expire) = (pipeline.mapping.version(), expire(entry, pipeline));
-    Records::new(databases, &folder, &pipeline.held_by, version, expire)
+    Records::new(databases, &folder, &pipeline.destination, version, expire)
 }
 
 /// Returns whether the delivery cache of the entry is on.

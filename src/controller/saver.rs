@@ -145,16 +145,16 @@ async fn write(
 ) -> Result<Box<Applied>, Fault> {
     let edits = Arc::new(edits);
     // A checkpoint is needed until the journal has the result: a crash before that would lose the run.
-    let wish = Arc::clone(&edits);
-    let wished = blocking(state, move |state| state.wish(&wish)).await;
-    match &wished {
+    let pending = Arc::clone(&edits);
+    let kept = blocking(state, move |state| state.keep_pending(&pending)).await;
+    match &kept {
         Ok(()) => drop_checkpoints(&stores).await,
         Err(fault) => {
             warn!("{}: {fault}", report::lists(edits.iter().map(|edit| edit.entry.list_id.as_str())))
         }
     }
     let applied = blocking(state, move |state| state.apply(&edits)).await?;
-    if wished.is_err() {
+    if kept.is_err() {
         // The state file has the results now.
         drop_checkpoints(&stores).await;
     }

@@ -107,7 +107,11 @@ async fn a_thousand_results_that_wait_at_a_stop_cost_two_exchanges() {
     let writes = drive(&mut saver).await;
     assert_eq!(writes, [Ok(vec![Outcome::Stamped]), Ok(vec![Outcome::Stamped; 999])]);
     let count = |moment| moments.lock().unwrap().iter().filter(|at| **at == moment).count();
-    assert_eq!((count(Moment::Wished), count(Moment::Exchanged)), (2, 2), "writes of the journal, exchanges");
+    assert_eq!(
+        (count(Moment::Pending), count(Moment::Exchanged)),
+        (2, 2),
+        "writes of the journal, exchanges"
+    );
     let text = fs::read_to_string(state.path()).unwrap();
     assert_eq!(text.matches("\"latest_timestamp\": \"2026-11-21T12:00:00\"").count(), 1000);
     assert_eq!(history::versions(folder.path()).unwrap().len(), 3, "the text of the user and two of ours");
@@ -130,7 +134,7 @@ async fn a_checkpoint_is_removed_only_when_the_journal_has_its_result() {
     let mut saver = Saver::new(Arc::clone(&state));
     finished(&state, folder.path()).into_iter().for_each(|result| saver.add(result));
     drive(&mut saver).await;
-    assert_eq!(seen.lock().unwrap()[..2], [(Moment::Wished, 3), (Moment::Written, 0)]);
+    assert_eq!(seen.lock().unwrap()[..2], [(Moment::Pending, 3), (Moment::Written, 0)]);
 }
 
 #[tokio::test]

@@ -13,12 +13,12 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct Destination {
     pub delivery: DeliveryId,
-    pub held_by: String,
+    pub digest: String,
 }
 
 impl Destination {
     pub fn of(pipeline: &Pipeline) -> Self {
-        Destination { delivery: pipeline.delivery.clone(), held_by: pipeline.held_by.clone() }
+        Destination { delivery: pipeline.delivery.clone(), digest: pipeline.destination.clone() }
     }
 }
 
@@ -37,11 +37,11 @@ impl Destinations {
         if !entry.enabled {
             return Ok(());
         }
-        let (held_by, line) = self
+        let (digest, line) = self
             .0
             .entry(destination.delivery.clone())
-            .or_insert_with(|| (destination.held_by.clone(), entry.place.line));
-        if *held_by == destination.held_by {
+            .or_insert_with(|| (destination.digest.clone(), entry.place.line));
+        if *digest == destination.digest {
             return Ok(());
         }
         let text = format!(

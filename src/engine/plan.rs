@@ -31,7 +31,7 @@ pub struct Pipeline {
     /// Whether a failed run is tried again before its next turn.
     pub retry: bool,
     /// Digest of the settings that identify the sink and its account.
-    pub held_by: String,
+    pub destination: String,
     /// The list and its sink.
     pub delivery: DeliveryId,
     /// Digests in the names that version 0.1 gave to the cache and the holds of the delivery.

@@ -76,12 +76,12 @@ enum Step {
 
 /// A pass to make.
 struct NextPass {
-    kind: Kind,
+    kind: PassKind,
     header: Header,
 }
 
 /// The reason for a pass.
-enum Kind {
+enum PassKind {
     /// It is the first one of the run.
     First,
     /// It resumes an interrupted pass after these settled pages.
@@ -116,7 +116,7 @@ impl Run<'_> {
         let choice = lines.last().and_then(|line| line.choice.clone()).or(header.choice.clone());
         pipeline.mapping.choose(choice.or(summary.and_then(|summary| summary.choice.clone())));
         if !lines.is_empty() {
-            return Ok(Step::Pass(NextPass { kind: Kind::Resumed(lines), header }));
+            return Ok(Step::Pass(NextPass { kind: PassKind::Resumed(lines), header }));
         }
         if plan.since.is_none() && plan.start_offset > 0 && pipeline.counts_rows() {
             leave_out(pipeline, plan, &mut header).await?;
@@ -124,14 +124,14 @@ impl Run<'_> {
         if let Paging::Shards(shards) = pipeline.source.paging() {
             positions::begin(shards, plan, &mut header).await?;
         }
-        Ok(Step::Pass(NextPass { kind: Kind::First, header }))
+        Ok(Step::Pass(NextPass { kind: PassKind::First, header }))
     }
 
     /// Makes a pass.
     async fn pass(&mut self, next: NextPass) -> Result<Step, Fault> {
         let Run { pipeline, plan, stop, .. } = *self;
         let NextPass { kind, header } = next;
-        let lines: &[Line] = if let Kind::Resumed(lines) = &kind { lines } else { &[] };
+        let lines: &[Line] = if let PassKind::Resumed(lines) = &kind { lines } else { &[] };
         if lines.is_empty() {
             self.checkpoint.begin(header.clone());
         }
@@ -140,7 +140,7 @@ impl Run<'_> {
             lines,
             baseline: baseline(pipeline, plan, &header, self.known.as_ref()),
             holds_back: plan.holds_back || (pipeline.reads_all() && header.pass > 1),
-            unrecorded: self.known.is_none() && matches!(kind, Kind::First | Kind::Resumed(_)),
+            unrecorded: self.known.is_none() && matches!(kind, PassKind::First | PassKind::Resumed(_)),
             noticed: std::mem::take(&mut self.noticed),
         };
         let Some(mut pass) = Pass::new(Context { pipeline, plan }, &mut self.checkpoint, beginning) else {
@@ -175,7 +175,7 @@ impl Run<'_> {
         if !a_second_has_passed(pipeline, done.until, stop).await {
             return Ok(Step::End(Ended::Stopped(done.counts)));
         }
-        Ok(Step::Pass(NextPass { kind: Kind::CatchUp, header: catch_up(pipeline, plan, header, done) }))
+        Ok(Step::Pass(NextPass { kind: PassKind::CatchUp, header: catch_up(pipeline, plan, header, done) }))
     }
 
     fn finished(&mut self, done: Done) -> Ended {
@@ -201,14 +201,14 @@ impl Run<'_> {
 async fn repeat(
     pipeline: &Pipeline,
     plan: &Plan,
-    kind: &Kind,
+    kind: &PassKind,
     header: Header,
     done: Done,
     why: &str,
 ) -> Result<Step, Fault> {
     plan.store.discard_checkpoint().await?;
     let undone = pipeline.spec.settles == Settles::AtClose;
-    if matches!(kind, Kind::Repeated) || undone {
+    if matches!(kind, PassKind::Repeated) || undone {
         let hint = match undone {
             true => "nothing was delivered; the next run reads the same window again",
             false => {
@@ -218,14 +218,14 @@ async fn repeat(
         return Err(Fault::list(format!("{why}. {}", done.counts)).hint(hint));
     }
     warn!("list {:?}: {why}; reading the window again.", plan.list_id);
-    Ok(Step::Pass(NextPass { kind: Kind::Repeated, header: same_again(pipeline, plan, header, done) }))
+    Ok(Step::Pass(NextPass { kind: PassKind::Repeated, header: same_again(pipeline, plan, header, done) }))
 }
 
 /// Returns whether no further pass is needed.
-fn has_caught_up(pipeline: &Pipeline, plan: &Plan, kind: &Kind, header: &Header, done: &Done) -> bool {
+fn has_caught_up(pipeline: &Pipeline, plan: &Plan, kind: &PassKind, header: &Header, done: &Done) -> bool {
     match pipeline.source.scope() {
         // A resumed pass has read some records as they were when the run began, however often it was resumed.
-        Scope::Full => !matches!(kind, Kind::Resumed(_)),
+        Scope::Full => !matches!(kind, PassKind::Resumed(_)),
         Scope::Positions => true,
         Scope::Changes => plan.since.is_some() || (header.pass > 1 && !done.big) || header.pass > CATCH_UPS,
     }

@@ -449,7 +449,7 @@ pub fn pipeline(
         sink: Arc::new(sink),
         clock: Arc::new(clock),
         retry: true,
-        held_by: String::new(),
+        destination: String::new(),
         delivery: DeliveryId::new(list, "store", None, "d"),
         former: Default::default(),
         references: String::new(),

@@ -15,14 +15,14 @@ use super::Mapping;
 use crate::base::{
     adapter::Chosen,
     record::{LeftOut, Mapped, Outgoing, Reason, Record},
-    spec::{Kind, Makes, Setting, Spec},
+    spec::{Makes, Setting, Spec, ValueKind},
     time,
 };
 
 pub const SPEC: Spec = Spec {
     settings: &[Setting::new(
         "fields",
-        Kind::Map(&Kind::Either(&[Kind::Text, Kind::Object(FIELD)])),
+        ValueKind::Map(&ValueKind::Either(&[ValueKind::Text, ValueKind::Object(FIELD)])),
         "The fields of the payload: each is the path of a value in the record, or an object with `from` and `as`, or with `value`.",
     )
     .required()],
@@ -30,13 +30,13 @@ pub const SPEC: Spec = Spec {
     ..Spec::new("fields", "Fields that the entry names, copied from the record or constant.")
 };
 const FIELD: &[Setting] = &[
-    Setting::new("from", Kind::Text, "Path of the value in the record, such as position.name."),
+    Setting::new("from", ValueKind::Text, "Path of the value in the record, such as position.name."),
     Setting::new(
         "as",
-        Kind::Word(&["text", "number", "flag", "time", "date"]),
+        ValueKind::Word(&["text", "number", "flag", "time", "date"]),
         "Type to which the value is converted; the value as it is if absent.",
     ),
-    Setting::new("value", Kind::Any, "A constant, instead of a path."),
+    Setting::new("value", ValueKind::Any, "A constant, instead of a path."),
 ];
 
 #[derive(Deserialize)]

@@ -19,7 +19,7 @@ use crate::base::{
     consent::Policy,
     declared::{Declared, Values},
     record::{Mapped, Record},
-    spec::{Catalog, Kind, Makes, Setting, Spec},
+    spec::{Catalog, Makes, Setting, Spec, ValueKind},
 };
 
 /// Default if no mapping is declared for the records of the source.
@@ -35,10 +35,10 @@ pub const CATALOG: Catalog = Catalog {
 /// A declaration that every build has; only a build with the feature can open the mapping.
 const JQ: Spec = Spec {
     settings: &[
-        Setting::new("expression", Kind::Text, "The jq expression. Set either this or `file`."),
+        Setting::new("expression", ValueKind::Text, "The jq expression. Set either this or `file`."),
         Setting::new(
             "file",
-            Kind::Text,
+            ValueKind::Text,
             "File with the expression. A relative path begins in the folder of the state file.",
         ),
     ],

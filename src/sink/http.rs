@@ -61,7 +61,7 @@ pub struct HttpSink {
     /// Name of the receiver in messages. The rest of the address may be a secret.
     host: String,
     list_id: String,
-    place: Secret,
+    destination: Secret,
     address: String,
 }
 
@@ -76,7 +76,7 @@ impl HttpSink {
         // A header may select a tenant or a collection of the receiver.
         let headers: Vec<_> =
             endpoint.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        let place = format!("{} {:?} {headers:?}", endpoint.url, http.account());
+        let destination = format!("{} {:?} {headers:?}", endpoint.url, http.account());
         // The query may be a key, which people renew.
         let address = format!("{origin}{}", endpoint.url.path());
         Ok(HttpSink {
@@ -88,7 +88,7 @@ impl HttpSink {
             expected: endpoint.expected,
             host,
             list_id: context.list_id.to_owned(),
-            place: Secret::new(place),
+            destination: Secret::new(destination),
             address,
         })
     }
@@ -108,7 +108,7 @@ impl Sink for HttpSink {
             Body::Array => MAX_RECORDS,
             Body::Object => 1,
         };
-        let mut spec = SinkSpec::new(self.place.clone(), self.address.clone(), most, IN_FLIGHT);
+        let mut spec = SinkSpec::new(self.destination.clone(), self.address.clone(), most, IN_FLIGHT);
         // The brackets of the array, and a comma between two records.
         spec.limits.bytes = Some(MAX_BYTES - (most + 1));
         spec.deletions = Deletions::Sent;

@@ -22,7 +22,7 @@ use crate::{
         fault::Fault,
         record::Payload,
         secret::Secret,
-        spec::{Kind, Setting, Spec},
+        spec::{Setting, Spec, ValueKind},
     },
     net::Unopened,
 };
@@ -36,13 +36,13 @@ pub const SPEC: Spec = Spec {
     settings: &[
         Setting::new(
             "path",
-            Kind::Text,
+            ValueKind::Text,
             "File of the lines; out/<list_id>.ndjson if absent. A relative path begins in the folder of the state file.",
         )
         .identity(),
         Setting::new(
             "rotate_mb",
-            Kind::Whole { least: 1, most: None },
+            ValueKind::Whole { least: 1, most: None },
             "Maximum size of the file in millions of bytes; a full file is renamed.",
         )
         .default("100")
@@ -98,11 +98,11 @@ impl Sink for Ndjson {
     fn spec(&self) -> SinkSpec {
         let path = plain(&self.path);
         // A state folder that is moved, or mounted at another place, takes the file along.
-        let place = Path::new(&path)
+        let named = Path::new(&path)
             .strip_prefix(&self.folder)
             .map_or(path.clone(), |below| below.display().to_string());
-        let spec = SinkSpec::new(Secret::new(place.clone()), place, MAX_RECORDS, 1);
-        SinkSpec { deletions: Deletions::Sent, former_place: Some(path), ..spec }
+        let spec = SinkSpec::new(Secret::new(named.clone()), named, MAX_RECORDS, 1);
+        SinkSpec { deletions: Deletions::Sent, former_destination: Some(path), ..spec }
     }
 
     fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {

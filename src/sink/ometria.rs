@@ -118,8 +118,8 @@ impl Sink for Ometria {
     /// Deletions are ignored: opting out a contact takes its id and its collection, and a deleted record has
     /// only its key.
     fn spec(&self) -> SinkSpec {
-        let (place, address) = (Secret::new(self.http.account()), self.http.address());
-        SinkSpec { caution: Some(CAUTION), ..SinkSpec::new(place, address, MAX_RECORDS, IN_FLIGHT) }
+        let (destination, address) = (Secret::new(self.http.account()), self.http.address());
+        SinkSpec { caution: Some(CAUTION), ..SinkSpec::new(destination, address, MAX_RECORDS, IN_FLIGHT) }
     }
 
     fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::base::{
     adapter::Chosen,
     secret::Secret,
-    spec::{ACCOUNT_SETTING, Kind, Setting},
+    spec::{ACCOUNT_SETTING, Setting, ValueKind},
     time,
 };
 
@@ -14,19 +14,19 @@ pub const COMMON: [Setting; 4] = [
     ACCOUNT_SETTING,
     Setting::new(
         BATCH_SIZE,
-        Kind::Whole { least: 1, most: Some(1000) },
+        ValueKind::Whole { least: 1, most: Some(1000) },
         "Payloads per batch; items_per_request, within the limit of the sink, if absent.",
     )
     .pace(),
     Setting::new(
         LINGER,
-        Kind::Pattern("^(0s|[1-9][0-9]{0,6}[smhd])$"),
+        ValueKind::Pattern("^(0s|[1-9][0-9]{0,6}[smhd])$"),
         "How long a batch that is not full waits for more records; 0s delivers every record alone.",
     )
     .pace(),
     Setting::new(
         DELETIONS,
-        Kind::Word(&["send", "ignore"]),
+        ValueKind::Word(&["send", "ignore"]),
         "Whether records that the source reports as deleted are sent; send if absent and the sink can receive them.",
     ),
 ];
@@ -40,12 +40,12 @@ const DELETIONS: &str = "deletions";
 pub struct SinkSpec {
     /// Identifies the destination, including the keys of the account; only a digest is stored. The delivery
     /// cache belongs to this destination: a changed text starts an empty cache.
-    pub place: Secret,
+    pub destination: Secret,
     /// Identifies the destination without keys, so that a renewed key makes no difference. Everything
     /// that is filed under a [`DeliveryId`](crate::base::identity::DeliveryId) belongs to this address.
     pub address: String,
-    /// Place and address as version 0.1 named them; `None`: as today.
-    pub former_place: Option<String>,
+    /// Destination and address as version 0.1 named them; `None`: as today.
+    pub former_destination: Option<String>,
     pub limits: BatchLimits,
     pub settles: Settles,
     /// Whether the sink may ask to retry single payloads of a batch. If so, a batch has at most one payload per
@@ -94,11 +94,11 @@ pub enum Deletions {
 impl SinkSpec {
     /// Declares a sink of this type and identity with the most common properties: no limit of bytes, no
     /// linger, each batch settles, no retry of single payloads, deletions are ignored.
-    pub fn new(place: Secret, address: String, records: usize, in_flight: usize) -> Self {
+    pub fn new(destination: Secret, address: String, records: usize, in_flight: usize) -> Self {
         SinkSpec {
-            place,
+            destination,
             address,
-            former_place: None,
+            former_destination: None,
             limits: BatchLimits { records, bytes: None, in_flight, linger: None },
             settles: Settles::EachBatch,
             retries: false,

@@ -13,7 +13,7 @@ use crate::{
         adapter::{self, Chosen},
         fault::Fault,
         record::Record,
-        spec::{ACCOUNT_SETTING, Catalog, Kind, Setting},
+        spec::{ACCOUNT_SETTING, Catalog, Setting, ValueKind},
         time,
         window::{Cursor, CursorPage, Page, Shard, ShardPage, Span, Window},
     },
@@ -31,13 +31,13 @@ pub const CATALOG: Catalog = Catalog {
         ACCOUNT_SETTING,
         Setting::new(
             MIN_INTERVAL,
-            Kind::Pattern(time::SPAN),
+            ValueKind::Pattern(time::SPAN),
             "Minimum time between a request of this entry and any other request of the account, before or after it.",
         )
         .pace(),
         Setting::new(
             RETRY,
-            Kind::Flag,
+            ValueKind::Flag,
             "Whether a failed request is retried. If not, the run fails, and its entry waits for its next regular run.",
         )
         .default("true")

@@ -26,7 +26,7 @@ use crate::{
         adapter::Chosen,
         fault::Fault,
         record::{Record, is_nameless, nameless},
-        spec::{Kind, Makes, Setting, Spec},
+        spec::{Makes, Setting, Spec, ValueKind},
         time,
         unreadable::{self, Repaired},
         window::{Cursor, CursorPage, Window},
@@ -38,12 +38,12 @@ pub const SPEC: Spec = Spec {
     settings: &[
         Setting::new("days_ahead", DAYS, "Days after today.").default("1"),
         Setting::new("days_prior", DAYS, "Days before today.").default("0"),
-        Setting::new("time_zone", Kind::Text, "Zone at whose midnights the days begin, such as Europe/London.")
+        Setting::new("time_zone", ValueKind::Text, "Zone at whose midnights the days begin, such as Europe/London.")
             .default("\"UTC\""),
-        Setting::new("unpublished", Kind::Flag, "Whether to read drafts too.").default("false"),
+        Setting::new("unpublished", ValueKind::Flag, "Whether to read drafts too.").default("false"),
         Setting::new(
             "open_shifts",
-            Kind::Flag,
+            ValueKind::Flag,
             "Whether to read shifts that nobody has taken, of all schedules; requires the rights of a manager.",
         )
         .default("false"),
@@ -52,7 +52,7 @@ pub const SPEC: Spec = Spec {
     makes: Makes::Only("shifts"),
     ..Spec::new("when_i_work", "The shifts of a When I Work account, of the days around today.")
 };
-const DAYS: Kind = Kind::Whole { least: 0, most: Some(MOST_DAYS as u64) };
+const DAYS: ValueKind = ValueKind::Whole { least: 0, most: Some(MOST_DAYS as u64) };
 
 /// Settings of an entry.
 #[derive(Deserialize)]

@@ -22,7 +22,7 @@ use super::{home, layout::OURS};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// The pending edit is in the journal.
-    Wished,
+    Pending,
     /// importer's text is on disk, in the swap file.
     Written,
     /// The journal has the digests of both texts of the exchange.

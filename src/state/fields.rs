@@ -6,7 +6,7 @@ use serde_json::Value;
 /// A field of an entry.
 pub struct Field {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: FieldKind,
     /// The value that counts when the field is absent, as JSON. `None` if the field is required, only written
     /// by importer, or has a default that the adapters declare or that depends on the rest of the entry.
     pub default: Option<&'static str>,
@@ -16,7 +16,7 @@ pub struct Field {
 
 /// The values that a field may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FieldKind {
     /// A text without spaces.
     Name,
     /// An ISO 8601 time, or null.
@@ -46,116 +46,116 @@ const MAX_WORKER_COUNT: u64 = 10;
 
 pub const LIST_ID: Field = Field {
     name: "list_id",
-    kind: Kind::Name,
+    kind: FieldKind::Name,
     default: None,
     about: "What to read from the source, such as the id of a list. Required.",
 };
 pub const ENABLED: Field = Field {
     name: "enabled",
-    kind: Kind::Flag,
+    kind: FieldKind::Flag,
     default: Some("true"),
     about: "false pauses the list: its current run ends within seconds, and none starts until the value is true again.",
 };
 pub const LATEST_TIMESTAMP: Field = Field {
     name: "latest_timestamp",
-    kind: Kind::Time,
+    kind: FieldKind::Time,
     default: Some("null"),
     about: "The time up to which every change is delivered. null loads the whole list. importer writes it after every run.",
 };
 pub const START_OFFSET: Field = Field {
     name: "start_offset",
-    kind: Kind::Whole { least: 0, most: None },
+    kind: FieldKind::Whole { least: 0, most: None },
     default: Some("0"),
     about: "Number of records that a full load leaves out, oldest change first. An incremental sync ignores it.",
 };
 pub const ITEMS_PER_REQUEST: Field = Field {
     name: "items_per_request",
-    kind: Kind::Whole { least: 1, most: Some(MAX_ITEMS_PER_REQUEST) },
+    kind: FieldKind::Whole { least: 1, most: Some(MAX_ITEMS_PER_REQUEST) },
     default: Some("100"),
     about: "Records per page. A batch has no more than that, and no more than the sink allows.",
 };
 pub const WORKER_COUNT: Field = Field {
     name: "worker_count",
-    kind: Kind::Whole { least: 1, most: Some(MAX_WORKER_COUNT) },
+    kind: FieldKind::Whole { least: 1, most: Some(MAX_WORKER_COUNT) },
     default: Some("8"),
     about: "Number of pages that are read at once.",
 };
 pub const CONSENT: Field = Field {
     name: "consent",
-    kind: Kind::Word(&["full", "opt_outs_only", "none"]),
+    kind: FieldKind::Word(&["full", "opt_outs_only", "none"]),
     default: Some("\"full\""),
     about: "Which statements on consent are passed on: opt-ins and opt-outs, only opt-outs, or none.",
 };
 pub const ARCHIVED: Field = Field {
     name: "archived",
-    kind: Kind::Word(&["opt_out", "skip"]),
+    kind: FieldKind::Word(&["opt_out", "skip"]),
     default: Some("\"opt_out\""),
     about: "Treatment of members that are archived after their delivery: opt them out, or leave them as they are.",
 };
 pub const ALLOW_MASS_CHANGE: Field = Field {
     name: "allow_mass_change",
-    kind: Kind::Flag,
+    kind: FieldKind::Flag,
     default: Some("false"),
     about: "true lets a run opt out or opt in more records than the safety brake allows. Remove it afterwards.",
 };
 pub const SOURCE: Field = Field {
     name: "source",
-    kind: Kind::Adapter,
+    kind: FieldKind::Adapter,
     default: None,
     about: "Where the records come from: a type, or an object with `type` and its settings.",
 };
 pub const MAPPING: Field = Field {
     name: "mapping",
-    kind: Kind::Adapter,
+    kind: FieldKind::Adapter,
     default: None,
     about: "How records are converted: a type, or an object with `type` and its settings.",
 };
 pub const SINK: Field = Field {
     name: "sink",
-    kind: Kind::Adapter,
+    kind: FieldKind::Adapter,
     default: None,
     about: "Where the records go: a type, or an object with `type` and its settings.",
 };
 pub const EVERY: Field = Field {
     name: "every",
-    kind: Kind::Span,
+    kind: FieldKind::Span,
     default: Some("\"2h\""),
     about: "Time from the end of a run to the next one: a number and a unit, s, m, h or d.",
 };
 pub const OVERLAP: Field = Field {
     name: "overlap",
-    kind: Kind::SpanOfADay,
+    kind: FieldKind::SpanOfADay,
     default: Some("\"60s\""),
     about: "How far each window overlaps the previous one, because changes may become visible late: 1s to 24h.",
 };
 pub const UNCHANGED: Field = Field {
     name: "unchanged",
-    kind: Kind::Unchanged,
+    kind: FieldKind::Unchanged,
     default: None,
     about: "Whether records that the sink already has are skipped: embedded or off, or an object with `store` and `expire`. If \
             absent: embedded for sources that every run reads whole, otherwise off.",
 };
 pub const FULL_LOAD: Field = Field {
     name: "full_load",
-    kind: Kind::Word(&["all", "changed_only"]),
+    kind: FieldKind::Word(&["all", "changed_only"]),
     default: Some("\"all\""),
     about: "What a full load sends: everything, or only what the sink does not have already.",
 };
 pub const FIRST_LOAD: Field = Field {
     name: "first_load",
-    kind: Kind::Word(&["go", "ask", "confirmed"]),
+    kind: FieldKind::Word(&["go", "ask", "confirmed"]),
     default: Some("\"go\""),
     about: "Whether the first load of the list starts by itself (go) or waits (ask) until the value is confirmed.",
 };
 pub const ELAPSED_SECONDS: Field = Field {
     name: "elapsed_seconds",
-    kind: Kind::Number,
+    kind: FieldKind::Number,
     default: None,
     about: "Duration of the last run, in seconds. Written by importer.",
 };
 pub const TOTAL_UPDATES: Field = Field {
     name: "total_updates",
-    kind: Kind::Number,
+    kind: FieldKind::Number,
     default: None,
     about: "Number of records that the sink accepted in the last run. Written by importer.",
 };

@@ -165,9 +165,9 @@ impl StateFile {
     /// # Errors
     ///
     /// A [`Fault::Process`] if the journal can't be written.
-    pub fn wish(&self, edits: &[Edit]) -> Result<(), Fault> {
+    pub fn keep_pending(&self, edits: &[Edit]) -> Result<(), Fault> {
         let mut held = self.held();
-        if held.journal.add(edits) { self.save(&held.journal, Step::Wished) } else { Ok(()) }
+        if held.journal.add(edits) { self.save(&held.journal, Step::Pending) } else { Ok(()) }
     }
 
     /// Writes run stamps into the current text of the file, with one exchange. An edit stays in the journal
@@ -178,7 +178,7 @@ impl StateFile {
     /// A [`Fault::Process`] if the file or the journal can't be read or written. The edits may still be
     /// pending then, and the call can be repeated.
     pub fn apply(&self, edits: &[Edit]) -> Result<Applied, Fault> {
-        self.wish(edits)?;
+        self.keep_pending(edits)?;
         self.follow()?;
         let mut held = self.held();
         let applied = self.write(&mut held, edits)?;

@@ -207,7 +207,7 @@ fn save(path: &Path, how: Save, text: &str, late: &mut File) {
 }
 
 const STEPS: [Step; 6] =
-    [Step::Wished, Step::Written, Step::Prepared, Step::Exchanged, Step::Kept, Step::Done];
+    [Step::Pending, Step::Written, Step::Prepared, Step::Exchanged, Step::Kept, Step::Done];
 
 /// The state after a write during which the user saved at one step, a crash at one step, and a new start.
 struct Left {
@@ -501,7 +501,7 @@ fn edits_of_one_write_are_one_exchange_and_one_version_in_the_history() {
     };
     let file = open(folder.path()).with(Means::Exchange, Box::new(hook));
     let edits = Batch::Three.edits(&file);
-    file.wish(&edits).unwrap();
+    file.keep_pending(&edits).unwrap();
     let applied = file.apply(&edits).unwrap();
     assert_eq!(applied.outcomes, [Outcome::Stamped, Outcome::Overruled(Overruled::ByHand), Outcome::Stamped]);
     assert_eq!(*steps.lock().unwrap(), STEPS);

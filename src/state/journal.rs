@@ -13,7 +13,8 @@ const NAME: &str = "journal.json";
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Journal {
     /// Pending edits: those not in the state file yet.
-    pub wishes: Vec<Edit>,
+    #[serde(rename = "wishes")]
+    pub pending: Vec<Edit>,
     /// The exchange in progress.
     pub exchange: Option<Exchange>,
 }
@@ -47,17 +48,17 @@ impl Exchange {
 impl Journal {
     /// Adds edits that are not in the journal yet. Returns whether there was one.
     pub fn add(&mut self, edits: &[Edit]) -> bool {
-        let known = by_list(&self.wishes);
+        let known = by_list(&self.pending);
         let new: Vec<Edit> = edits.iter().filter(|edit| !has(&known, edit)).cloned().collect();
         let any = !new.is_empty();
-        self.wishes.extend(new);
+        self.pending.extend(new);
         any
     }
 
     /// Removes edits that are not pending any more.
     pub fn remove<'a>(&mut self, edits: impl IntoIterator<Item = &'a Edit>) {
         let gone = by_list(edits);
-        self.wishes.retain(|wish| !has(&gone, wish));
+        self.pending.retain(|edit| !has(&gone, edit));
     }
 
     /// Reads the journal of the last process. A missing or unreadable journal counts as empty and does not

@@ -5,7 +5,7 @@ mod adapters;
 use serde_json::{Value, json};
 
 use super::{
-    fields::{ALL, Field, Kind, LIST_ID, STORES},
+    fields::{ALL, Field, FieldKind, LIST_ID, STORES},
     vocabulary::Vocabulary,
 };
 use crate::base::{
@@ -35,22 +35,22 @@ pub fn json_schema(vocabulary: &Vocabulary) -> Value {
 impl Field {
     fn json_schema(&self, vocabulary: &Vocabulary) -> Value {
         let mut schema = match self.kind {
-            Kind::Name => json!({"type": "string", "pattern": NAME}),
-            Kind::Time => json!({"type": ["string", "null"],
+            FieldKind::Name => json!({"type": "string", "pattern": NAME}),
+            FieldKind::Time => json!({"type": ["string", "null"],
                 "pattern": "^\\s*\\d{4}-\\d{2}-\\d{2}([Tt ]\\d{2}:\\d{2}(:\\d{2}([.,]\\d+)?)?([Zz]|[+-]\\d{2}(:?\\d{2})?)?)?\\s*$"}),
-            Kind::Flag => json!({"type": "boolean"}),
-            Kind::Word(words) => json!({"enum": words}),
-            Kind::Whole { least, .. } => json!({"type": "integer", "minimum": least}),
-            Kind::Number => json!({"type": ["number", "null"]}),
-            Kind::Adapter => vocabulary.catalog(self.name).map(adapters::adapter).unwrap_or_default(),
-            Kind::Span => span_schema(),
-            Kind::SpanOfADay => json!({"type": "string", "pattern": time::SPAN_OF_A_DAY}),
-            Kind::Unchanged => {
+            FieldKind::Flag => json!({"type": "boolean"}),
+            FieldKind::Word(words) => json!({"enum": words}),
+            FieldKind::Whole { least, .. } => json!({"type": "integer", "minimum": least}),
+            FieldKind::Number => json!({"type": ["number", "null"]}),
+            FieldKind::Adapter => vocabulary.catalog(self.name).map(adapters::adapter).unwrap_or_default(),
+            FieldKind::Span => span_schema(),
+            FieldKind::SpanOfADay => json!({"type": "string", "pattern": time::SPAN_OF_A_DAY}),
+            FieldKind::Unchanged => {
                 json!({"anyOf": [{"enum": STORES}, {"type": "object", "additionalProperties": false,
                 "properties": {"store": {"enum": STORES}, "expire": span_schema()}}]})
             }
         };
-        if let Kind::Whole { most: Some(most), .. } = self.kind {
+        if let FieldKind::Whole { most: Some(most), .. } = self.kind {
             schema["maximum"] = most.into();
         }
         if let Some(default) = vocabulary.default(self.name) {

@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use super::{
     delivered,
     fields::{
-        ALLOW_MASS_CHANGE, ARCHIVED, CONSENT, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD, Field,
-        ITEMS_PER_REQUEST, Kind, LATEST_TIMESTAMP, LIST_ID, MAPPING, OVERLAP, SINK, SOURCE, START_OFFSET,
+        ALLOW_MASS_CHANGE, ARCHIVED, CONSENT, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD, Field, FieldKind,
+        ITEMS_PER_REQUEST, LATEST_TIMESTAMP, LIST_ID, MAPPING, OVERLAP, SINK, SOURCE, START_OFFSET,
         TOTAL_UPDATES, WORKER_COUNT,
     },
     finding::{Finding, Lines, Place},
@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
     /// Reads one of the field's words. Returns the default if the field is absent, or with a problem if it is
     /// invalid.
     pub(super) fn word<T: Default + DeserializeOwned>(&mut self, object: &Object, field: &Field) -> T {
-        let (Some(prop), Kind::Word(words)) = (object.get(field.name), field.kind) else {
+        let (Some(prop), FieldKind::Word(words)) = (object.get(field.name), field.kind) else {
             return T::default();
         };
         let word = serde_json::from_value(prop.value.clone().into());
@@ -178,7 +178,7 @@ impl<'a> Reader<'a> {
     /// Reads a whole number within the field's bounds. Returns the default if the field is absent, or with a
     /// problem if it is invalid.
     fn whole(&mut self, object: &Object, field: &Field) -> u64 {
-        let Kind::Whole { least, most } = field.kind else { return 0 };
+        let FieldKind::Whole { least, most } = field.kind else { return 0 };
         let default = field.default.and_then(|text| text.parse().ok()).unwrap_or(least);
         let Some(prop) = object.get(field.name) else { return default };
         let number = prop.value.as_number_lit().and_then(|number| whole(number.value));

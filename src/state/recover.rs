@@ -133,7 +133,7 @@ impl StateFile {
         }
         journal.save(&self.disk)?;
         let mut held = self.held();
-        (held.inherited, held.journal) = (journal.wishes.clone(), journal);
+        (held.inherited, held.journal) = (journal.pending.clone(), journal);
         drop(held);
         self.redo();
         Ok(())

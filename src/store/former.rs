@@ -33,7 +33,7 @@ type Cached<'a> = (u128, bool, i64, &'a str, i64, &'a str);
 const CACHE: TableDefinition<u128, Cached> = TableDefinition::new("records");
 
 /// Imports the ledger of a list and the delivery cache of one sink into the records in the folder `to`. `list` is
-/// the folder of the list, `cache` the digest in the name of the cache, and `place` the digest of the sink's current
+/// the folder of the list, `cache` the digest in the name of the cache, and `destination` the digest of the sink's current
 /// destination. Returns whether the ledger or the cache existed. A file that can't be understood counts as missing,
 /// with a warning, as in version 0.1.
 ///
@@ -42,7 +42,7 @@ const CACHE: TableDefinition<u128, Cached> = TableDefinition::new("records");
 /// # Errors
 ///
 /// A file could not be read or written.
-pub fn import(list: &Path, cache: &str, place: &str, to: &Path) -> io::Result<bool> {
+pub fn import(list: &Path, cache: &str, destination: &str, to: &Path) -> io::Result<bool> {
     let mut former = Former::default();
     let ledger = list.join(LEDGER);
     if let Some(bytes) = files::read(&ledger)? {
@@ -75,7 +75,7 @@ pub fn import(list: &Path, cache: &str, place: &str, to: &Path) -> io::Result<bo
         }
         files::remove(&copy)?;
     }
-    if former.is_empty() { Ok(false) } else { write_new(to, place, &former).map(|()| true) }
+    if former.is_empty() { Ok(false) } else { write_new(to, destination, &former).map(|()| true) }
 }
 
 /// Returns the first line of a ledger and its rows; `None` if it is incomplete.

@@ -23,9 +23,9 @@ fn key(name: &str) -> u128 {
 fn ledger() -> Vec<u8> {
     let mut bytes = HEAD.as_bytes().to_vec();
     bytes.push(b'\n');
-    for (name, place) in [("a", 0u8), ("b", 1), ("c", 2)] {
+    for (name, index) in [("a", 0u8), ("b", 1), ("c", 2)] {
         bytes.extend(key(name).to_be_bytes());
-        bytes.push(place);
+        bytes.push(index);
     }
     bytes
 }
@@ -72,13 +72,13 @@ impl List {
         self.0.path().join(delivery)
     }
 
-    fn records(&self, place: &str) -> Records {
+    fn records(&self, destination: &str) -> Records {
         let week = Some(TimeDelta::days(7));
-        Records::new(&Arc::<Databases>::default(), &self.to(place), place, 1, week)
+        Records::new(&Arc::<Databases>::default(), &self.to(destination), destination, 1, week)
     }
 
-    fn import(&self, place: &str) -> bool {
-        import(self.0.path(), place, place, &self.to(place)).unwrap()
+    fn import(&self, destination: &str) -> bool {
+        import(self.0.path(), destination, destination, &self.to(destination)).unwrap()
     }
 }
 
@@ -89,9 +89,9 @@ fn noon() -> DateTime<Utc> {
 #[tokio::test]
 async fn the_ledger_of_a_list_and_the_cache_of_each_sink_become_records() {
     let list = List::new();
-    for (place, digest) in [("one", Some(11)), ("two", Some(22)), ("three", None)] {
-        assert!(list.import(place));
-        let counts = census(&list.to(place), [key("c")].into()).await.unwrap().unwrap();
+    for (destination, digest) in [("one", Some(11)), ("two", Some(22)), ("three", None)] {
+        assert!(list.import(destination));
+        let counts = census(&list.to(destination), [key("c")].into()).await.unwrap().unwrap();
         let expected: Summary = serde_json::from_str(HEAD).unwrap();
         let parts = |summary: &Summary| {
             let Summary { until, archived_until, whole, left_out, totals_wrong, most_rows, .. } = summary;
@@ -101,10 +101,10 @@ async fn the_ledger_of_a_list_and_the_cache_of_each_sink_become_records() {
         assert_eq!((counts.summary.opt_outs("to:d [null]"), counts.strangers), (Some(7), 0));
         let tallies = ["subscribed", "cleaned"].map(|status| counts.tallies[status]);
         assert_eq!(tallies.map(|tally| (tally.delivered, tally.rejected)), [(1, 0), (0, 2)]);
-        let b = look(&list.to(place), "b").await.unwrap().settled.unwrap();
+        let b = look(&list.to(destination), "b").await.unwrap().settled.unwrap();
         assert!(b.rejected && &*b.status == "cleaned");
         // The next run counts what the sink has as unchanged.
-        let records = list.records(place);
+        let records = list.records(destination);
         assert_eq!(records.begin().await.unwrap().map(|summary| summary.len()), Some(3));
         let known = records.recall(vec![key("a"), key("b"), key("d")]).await.unwrap();
         let cached = known[&key("a")].cached.as_ref();
@@ -112,7 +112,7 @@ async fn the_ledger_of_a_list_and_the_cache_of_each_sink_become_records() {
             cached.map(|cached| records.rules().holds(cached, digest.unwrap_or(0), noon())),
             digest.map(|_| true)
         );
-        if place == "one" {
+        if destination == "one" {
             let a = cached.unwrap();
             let sent = a.sent.as_ref().unwrap();
             assert_eq!((sent.opted_out, sent.at, &*sent.request_id), (true, noon(), "r-1"));

@@ -31,8 +31,8 @@ pub struct Former {
     pub list: String,
     pub delivery: DeliveryId,
     pub digests: FormerDigests,
-    /// Digest of the sink's place, as the records of the delivery contain it.
-    pub place: String,
+    /// Digest of the sink's destination, as the records of the delivery contain it.
+    pub destination: String,
     /// The folder of the delivery.
     pub folder: PathBuf,
     /// The file of its dead letters.
@@ -163,7 +163,7 @@ fn adopt(former: &Former, step: Step) -> io::Result<bool> {
     let mut found = hold::take_over(&of_list, &digests.delivery, &new)?;
     if !old.join(list).join(MARK).exists() {
         step()?;
-        found |= super::former::import(&old.join(list), &digests.cache, &former.place, &new)?;
+        found |= super::former::import(&old.join(list), &digests.cache, &former.destination, &new)?;
         for entry in &former.entries {
             step()?;
             found |= take_checkpoint(&old, entry, &new)?;

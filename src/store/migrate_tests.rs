@@ -72,7 +72,7 @@ fn former(folder: &Path, number: usize) -> Former {
     Former {
         ours: folder.join(".importer"),
         list: "a".into(),
-        place: "place".into(),
+        destination: "destination".into(),
         digests: FormerDigests { cache: cache.into(), delivery: delivery.digest.clone() },
         folder: folder.join(".importer/lists/a.rows").join(delivery.name()),
         dead_letter: folder.join("dead-letter").join(format!("{delivery}.ndjson")),

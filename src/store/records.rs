@@ -60,25 +60,32 @@ pub struct Records {
     databases: Arc<Databases>,
     path: PathBuf,
     /// Digest of the settings that identify the sink and its account.
-    place: String,
+    destination: String,
     rules: CacheRules,
     /// The statuses that this run has replaced; `None` if there was no ledger before it.
     replaced: Arc<Mutex<Option<Replaced>>>,
 }
 
 impl Records {
-    /// Returns the records in the delivery's `folder`. `place` is the digest that identifies the sink and its
+    /// Returns the records in the delivery's `folder`. `destination` is the digest that identifies the sink and its
     /// account, `version` that of the mapping, and `expire` the age from which a record counts as never sent;
     /// without it there is no cache.
     pub fn new(
         databases: &Arc<Databases>,
         folder: &Path,
-        place: &str,
+        destination: &str,
         version: u32,
         expire: Option<TimeDelta>,
     ) -> Self {
-        let (databases, path, place) = (Arc::clone(databases), folder.join(NAME), place.to_owned());
-        Records { databases, path, place, rules: CacheRules { version, expire }, replaced: Arc::default() }
+        let (databases, path, destination) =
+            (Arc::clone(databases), folder.join(NAME), destination.to_owned());
+        Records {
+            databases,
+            path,
+            destination,
+            rules: CacheRules { version, expire },
+            replaced: Arc::default(),
+        }
     }
 
     /// Returns the folder of the delivery.
@@ -124,15 +131,15 @@ impl DeliveryCache for Records {
     /// A database that can't be understood is set aside, with a warning, and counts as none.
     fn begin(&self) -> BoxFuture<'_, Result<Option<Summary>, Fault>> {
         Box::pin(async move {
-            let (off, place) = (self.rules.expire.is_none(), self.place.clone());
+            let (off, destination) = (self.rules.expire.is_none(), self.destination.clone());
             self.databases.waiting(&self.path, |waiting| {
-                if off || !waiting.is_of(&place) {
+                if off || !waiting.is_of(&destination) {
                     waiting.clear();
                 }
             });
             let work = move |open: &mut Open| {
-                if off || open.cache.place != place {
-                    open.clear(&place)?;
+                if off || open.cache.destination != destination {
+                    open.clear(&destination)?;
                 }
                 Ok(open.summary.clone())
             };
@@ -149,8 +156,8 @@ impl DeliveryCache for Records {
     }
 
     fn clear(&self) -> BoxFuture<'_, Result<(), Fault>> {
-        let place = self.place.clone();
-        Box::pin(async move { self.if_there(move |open| open.clear(&place)).await.map(drop) })
+        let destination = self.destination.clone();
+        Box::pin(async move { self.if_there(move |open| open.clear(&destination)).await.map(drop) })
     }
 
     fn recall(&self, keys: Vec<u128>) -> BoxFuture<'_, Result<KnownRecords, Fault>> {
@@ -191,7 +198,7 @@ impl DeliveryCache for Records {
             if accepted.is_empty() {
                 Ok(())
             } else {
-                self.add_change(|waiting| waiting.accepted(accepted, &self.place, now)).await
+                self.add_change(|waiting| waiting.accepted(accepted, &self.destination, now)).await
             }
         })
     }
@@ -201,7 +208,7 @@ impl DeliveryCache for Records {
             if fates.is_empty() {
                 Ok(())
             } else {
-                self.add_change(|waiting| waiting.note(fates, &self.place, now)).await
+                self.add_change(|waiting| waiting.note(fates, &self.destination, now)).await
             }
         })
     }

@@ -40,11 +40,11 @@ impl Process {
 
     /// Returns the records with a cache that expires after a week.
     fn records(&self) -> Records {
-        self.at("place", Some(TimeDelta::days(7)))
+        self.at("destination", Some(TimeDelta::days(7)))
     }
 
-    fn at(&self, place: &str, expire: Option<TimeDelta>) -> Records {
-        Records::new(&self.databases, self.folder(), place, 1, expire)
+    fn at(&self, destination: &str, expire: Option<TimeDelta>) -> Records {
+        Records::new(&self.databases, self.folder(), destination, 1, expire)
     }
 
     /// Loses what waits in memory.
@@ -366,7 +366,9 @@ async fn a_commit_that_only_forgets_keeps_what_is_cached_of_other_records() {
 #[tokio::test]
 async fn the_cache_is_about_one_place_and_a_run_without_a_cache_empties_it() {
     let week = Some(TimeDelta::days(7));
-    for (place, expire, stays) in [("place", week, true), ("other", week, false), ("place", None, false)] {
+    for (destination, expire, stays) in
+        [("destination", week, true), ("other", week, false), ("destination", None, false)]
+    {
         let process = Process::new();
         let (records, rows) = (process.records(), seen(&[(1, 5, "subscribed")]));
         records.add(Delivered { seen: vec![&rows], ..pass("2026-11-21") }).await.unwrap();
@@ -375,13 +377,13 @@ async fn the_cache_is_about_one_place_and_a_run_without_a_cache_empties_it() {
         records.sync().await.unwrap();
         let before = process.written().await;
         for _ in 0..2 {
-            process.at(place, expire).begin().await.unwrap();
+            process.at(destination, expire).begin().await.unwrap();
         }
         let after = process.written().await;
         let changes = (after.0 - before.0, after.1 - before.1);
-        assert_eq!(changes, (u64::from(!stays), 0), "{place}: at most one commit, and no row");
+        assert_eq!(changes, (u64::from(!stays), 0), "{destination}: at most one commit, and no row");
         records.begin().await.unwrap();
-        assert_eq!(has(&records, 1, 7).await, stays, "{place} {expire:?}");
+        assert_eq!(has(&records, 1, 7).await, stays, "{destination} {expire:?}");
         assert_eq!(cached(&records, 1).await.is_some(), stays, "no opt-out is known either");
         let settled = records.recall(vec![1]).await.unwrap().remove(&1).unwrap().settled;
         assert_eq!(&*settled.unwrap().status, "subscribed");
@@ -532,9 +534,9 @@ async fn housekeeping_removes_what_an_emptied_cache_has_left() {
     records.sync().await.unwrap();
     records.clear().await.unwrap();
     let before = process.written().await;
-    process.at("place", None).tidy(noon()).await.unwrap();
+    process.at("destination", None).tidy(noon()).await.unwrap();
     assert_eq!(process.written().await, (before.0 + 1, before.1 + 1));
-    process.at("place", None).tidy(noon() + TimeDelta::days(2)).await.unwrap();
+    process.at("destination", None).tidy(noon() + TimeDelta::days(2)).await.unwrap();
     assert_eq!(process.written().await, (before.0 + 1, before.1 + 1), "nothing is left");
 }
 

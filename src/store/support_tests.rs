@@ -18,7 +18,7 @@ use super::{
 };
 use crate::base::fault::Fault;
 
-/// The store of one entry. Each write takes place between two awaits, so that a test can drop it before and after.
+/// The store of one entry. Each write happens between two awaits, so that a test can drop it before and after.
 #[derive(Debug, Clone)]
 pub struct InMemory {
     entry: String,

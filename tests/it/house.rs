@@ -9,7 +9,7 @@ use std::{
 use importer::{
     app::wiring::{VOCABULARY, examine},
     mapping, sink, source,
-    state::fields::{self, Kind},
+    state::fields::{self, FieldKind},
 };
 
 use crate::support::read;
@@ -344,7 +344,7 @@ fn the_reference_lists_every_field_with_its_default_and_its_range() {
         let default = VOCABULARY.default(name).map_or(without.to_owned(), |default| default.to_string());
         assert_eq!(cells[3], default, "{row}");
         let field = fields::ALL.iter().find(|field| field.name == name);
-        if let Some(Kind::Whole { least, most }) = field.map(|field| field.kind) {
+        if let Some(FieldKind::Whole { least, most }) = field.map(|field| field.kind) {
             let range = most.map_or(format!("{least} and up"), |most| format!("{least} to {most}"));
             assert_eq!(cells[4], range, "{row}");
         }

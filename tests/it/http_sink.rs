@@ -329,7 +329,7 @@ fn spec(more: Value, variables: &'static [(&str, &str)]) -> SinkSpec {
 
 #[tokio::test]
 async fn another_address_header_or_key_is_another_destination_and_how_answers_are_judged_is_not() {
-    let place = |more| spec(more, &[]).place.reveal().to_owned();
+    let place = |more| spec(more, &[]).destination.reveal().to_owned();
     let renewed = HOOK.replace("s3cr3t=query", "s3cr3t=renewed");
     let mut places = vec![
         place(json!({})),
@@ -337,13 +337,13 @@ async fn another_address_header_or_key_is_another_destination_and_how_answers_ar
         place(json!({"url": renewed})),
         place(json!({"headers": {"X-Tenant": "acme"}})),
         place(json!({"auth": "none"})),
-        spec(json!({}), &[("HTTP_SINK_TOKEN", "another")]).place.reveal().to_owned(),
+        spec(json!({}), &[("HTTP_SINK_TOKEN", "another")]).destination.reveal().to_owned(),
         spec(json!({"auth": "basic"}), &[("HTTP_SINK_USER", "u"), ("HTTP_SINK_PASSWORD", "p")])
-            .place
+            .destination
             .reveal()
             .to_owned(),
         spec(json!({"auth": "basic"}), &[("HTTP_SINK_USER", "v"), ("HTTP_SINK_PASSWORD", "p")])
-            .place
+            .destination
             .reveal()
             .to_owned(),
     ];
@@ -403,7 +403,7 @@ async fn each_setting_that_changes_the_destination_changes_the_route_of_the_entr
             let pipeline =
                 open(&text, &variables, Keys::Both).unwrap_or_else(|why| panic!("{}", why.unfit.text));
             let route = entries(&format!("[{text}]")).remove(0).route;
-            (route, (pipeline.delivery, pipeline.held_by))
+            (route, (pipeline.delivery, pipeline.destination))
         });
         assert_eq!((destination != other, route != other_route), (moved, moved), "{name}");
         seen.push(name);

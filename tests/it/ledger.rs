@@ -100,8 +100,8 @@ pub fn write(path: &Path, ledger: Option<&Ledger>) {
             .collect();
         for (key, mut row) in rows {
             let status = ledger.and_then(|ledger| ledger.rows.get(&key));
-            let (flags, place) = status.copied().unwrap_or_default();
-            (row[0], row[1]) = (row[0] & !(SETTLED | REJECTED) | flags, place);
+            let (flags, index) = status.copied().unwrap_or_default();
+            (row[0], row[1]) = (row[0] & !(SETTLED | REJECTED) | flags, index);
             table.insert(key, row.as_slice()).unwrap();
         }
     }
@@ -119,8 +119,8 @@ pub fn edit(folder: &Path, list_id: &str, change: impl FnOnce(&mut Value)) {
 impl Ledger {
     /// Returns a line for each record: its key, and its status, with a mark if it was rejected.
     pub fn lines(&self) -> Vec<String> {
-        let line = |(key, (flags, place)): (&u128, &(u8, u8))| {
-            let name = self.summary["names"][usize::from(*place)].as_str().unwrap_or("?");
+        let line = |(key, (flags, index)): (&u128, &(u8, u8))| {
+            let name = self.summary["names"][usize::from(*index)].as_str().unwrap_or("?");
             let mark = if flags & REJECTED != 0 { "rejected: " } else { "" };
             let key: String = key.to_be_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
             format!("{key} {mark}{name}")

@@ -15,7 +15,7 @@ use importer::{
     base::clock::{Clock, SystemClock},
     controller::{
         Verdict,
-        schedule::places::{LOADS, RUNS},
+        schedule::capacity::{LOADS, RUNS},
     },
     engine::plan::Pipeline,
     sandbox::{Service, Trouble},

@@ -13,7 +13,7 @@ use importer::{
         variables,
         wiring::{Adapters, Keys, VOCABULARY},
     },
-    base::spec::{ACCOUNT, Catalog, Kind, Secrecy, Setting, Spec},
+    base::spec::{ACCOUNT, Catalog, Secrecy, Setting, Spec, ValueKind},
     mapping,
     net::Environment,
     sink, source,
@@ -77,22 +77,28 @@ fn validator() -> Validator {
 }
 
 /// Values of other types, and those at and beyond the bounds.
-fn samples(kind: &Kind) -> Vec<Value> {
+fn samples(kind: &ValueKind) -> Vec<Value> {
     let mut samples = vec![json!(true), json!(7), json!(1.5), json!("zzz"), json!([[]]), json!({"zzz": 1})];
     match kind {
-        Kind::Whole { least, most } => {
+        ValueKind::Whole { least, most } => {
             samples.extend([json!(least), json!(*least as i64 - 1)]);
             samples.extend(most.iter().flat_map(|most| [json!(most), json!(most + 1)]));
         }
-        Kind::Number { least, most } => {
+        ValueKind::Number { least, most } => {
             samples.extend([least, most].map(|bound| json!(bound)));
             samples.extend([json!(least / 2.0), json!(most * 2.0)]);
         }
-        Kind::Word(words) => samples.extend(words.iter().map(|word| json!(word))),
-        Kind::Pattern(_) => samples.extend(["5s", "0s", "acme", "my_file", "Acme"].map(|text| json!(text))),
-        Kind::List(kind) => samples.extend(self::samples(kind).into_iter().map(|sample| json!([sample]))),
-        Kind::Map(kind) => samples.extend(self::samples(kind).into_iter().map(|sample| json!({"a": sample}))),
-        Kind::Object(settings) => {
+        ValueKind::Word(words) => samples.extend(words.iter().map(|word| json!(word))),
+        ValueKind::Pattern(_) => {
+            samples.extend(["5s", "0s", "acme", "my_file", "Acme"].map(|text| json!(text)))
+        }
+        ValueKind::List(kind) => {
+            samples.extend(self::samples(kind).into_iter().map(|sample| json!([sample])))
+        }
+        ValueKind::Map(kind) => {
+            samples.extend(self::samples(kind).into_iter().map(|sample| json!({"a": sample})))
+        }
+        ValueKind::Object(settings) => {
             for setting in *settings {
                 for sample in self::samples(&setting.kind) {
                     let required = settings.iter().filter(|setting| setting.required);
@@ -104,18 +110,18 @@ fn samples(kind: &Kind) -> Vec<Value> {
             }
             samples.push(json!({}));
         }
-        Kind::Either(kinds) => samples.extend(kinds.iter().flat_map(self::samples)),
-        Kind::Flag | Kind::Text | Kind::Null | Kind::Any => {}
+        ValueKind::Either(kinds) => samples.extend(kinds.iter().flat_map(self::samples)),
+        ValueKind::Flag | ValueKind::Text | ValueKind::Null | ValueKind::Any => {}
     }
     samples
 }
 
 /// Whether a kind has values that only the adapter can judge, such as an address or a time zone.
-fn is_text(kind: &Kind) -> bool {
+fn is_text(kind: &ValueKind) -> bool {
     match kind {
-        Kind::List(kind) | Kind::Map(kind) => is_text(kind),
-        Kind::Object(settings) => settings.iter().any(|setting| is_text(&setting.kind)),
-        Kind::Either(kinds) => kinds.iter().any(is_text),
+        ValueKind::List(kind) | ValueKind::Map(kind) => is_text(kind),
+        ValueKind::Object(settings) => settings.iter().any(|setting| is_text(&setting.kind)),
+        ValueKind::Either(kinds) => kinds.iter().any(is_text),
         kind => kind.takes_any_text(),
     }
 }

@@ -227,7 +227,7 @@ fn ends(source: Liar) -> Pipeline {
         spec: Anywhere.spec(),
         clock: Arc::new(Noon),
         retry: true,
-        held_by: String::new(),
+        destination: String::new(),
         delivery: DeliveryId::new(list, "anywhere", None, "d"),
         former: Default::default(),
         references: String::new(),

@@ -1,6 +1,6 @@
 //! Decides when each entry runs. Pure.
 
+pub mod capacity;
 pub mod due;
-pub mod places;
 pub mod slots;
 pub mod turns;

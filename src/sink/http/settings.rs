@@ -17,7 +17,7 @@ use super::answer::{Expected, Path, Results, Word};
 use crate::{
     base::{
         adapter::Chosen,
-        spec::{Kind, Setting},
+        spec::{Setting, ValueKind},
     },
     net::classify::{Rule, Rules, Verdict},
 };
@@ -38,19 +38,30 @@ const ACCEPTED: [&str; 4] = ["ok", "created", "updated", "success"];
 
 /// Declaration of the settings.
 pub const SETTINGS: &[Setting] = &[
-    Setting::new("url", Kind::Text, "Address to which the requests go: http(s), without user and password.")
-        .required()
-        .identity()
-        .private(),
-    Setting::new("method", Kind::Word(&["POST", "PUT", "PATCH"]), "Method of the requests.")
+    Setting::new(
+        "url",
+        ValueKind::Text,
+        "Address to which the requests go: http(s), without user and password.",
+    )
+    .required()
+    .identity()
+    .private(),
+    Setting::new("method", ValueKind::Word(&["POST", "PUT", "PATCH"]), "Method of the requests.")
         .default("\"POST\""),
-    Setting::new("headers", Kind::Map(&Kind::Text), "Headers of every request, without credentials.")
-        .default("{}")
-        .identity()
-        .private(),
+    Setting::new(
+        "headers",
+        ValueKind::Map(&ValueKind::Text),
+        "Headers of every request, without credentials.",
+    )
+    .default("{}")
+    .identity()
+    .private(),
     Setting::new(
         "auth",
-        Kind::Either(&[Kind::Word(&["none", "basic", "bearer"]), Kind::Object(&[AUTH_HEADER])]),
+        ValueKind::Either(&[
+            ValueKind::Word(&["none", "basic", "bearer"]),
+            ValueKind::Object(&[AUTH_HEADER]),
+        ]),
         "Which credentials are sent: none, basic, bearer, or {\"header\": \"X-Api-Key\"}.",
     )
     .default("\"none\"")
@@ -60,7 +71,7 @@ pub const SETTINGS: &[Setting] = &[
     PASSWORD_SETTING,
     Setting::new(
         "body",
-        Kind::Word(&["array", "object"]),
+        ValueKind::Word(&["array", "object"]),
         "Whether the body is an array of the batch, or a single record.",
     )
     .default("\"array\""),
@@ -73,46 +84,51 @@ pub const SETTINGS: &[Setting] = &[
     )
     .pace(),
     Setting::new("retry", STATUSES, "Further statuses after which a request is sent again.").pace(),
-    Setting::new("results", Kind::Object(RESULTS), "Where an answer reports the outcome of each record.")
-        .pace(),
+    Setting::new(
+        "results",
+        ValueKind::Object(RESULTS),
+        "Where an answer reports the outcome of each record.",
+    )
+    .pace(),
     Setting::new(
         "count",
-        Kind::Text,
+        ValueKind::Text,
         "Path of the number of records in an answer; it has to be the number sent.",
     )
     .pace(),
     Setting::new(
         "rate",
-        Kind::Number { least: *RATES.start(), most: *RATES.end() },
+        ValueKind::Number { least: *RATES.start(), most: *RATES.end() },
         "Maximum requests per second, over all entries with the same host, `auth` and `rate`.",
     )
     .pace(),
 ];
 pub const TOKEN_SETTING: Setting =
-    Setting::new("token", Kind::Text, "Reference to the token of bearer and header.")
+    Setting::new("token", ValueKind::Text, "Reference to the token of bearer and header.")
         .credential("HTTP_SINK_TOKEN");
 pub const USER_SETTING: Setting =
-    Setting::new("user", Kind::Text, "Reference to the user of basic.").credential("HTTP_SINK_USER");
+    Setting::new("user", ValueKind::Text, "Reference to the user of basic.").credential("HTTP_SINK_USER");
 pub const PASSWORD_SETTING: Setting =
-    Setting::new("password", Kind::Text, "Reference to the password of basic.")
+    Setting::new("password", ValueKind::Text, "Reference to the password of basic.")
         .credential("HTTP_SINK_PASSWORD");
-const AUTH_HEADER: Setting = Setting::new("header", Kind::Text, "Header of the token.").required();
-const STATUSES: Kind = Kind::List(&Kind::Either(&[
-    Kind::Whole { least: *FINAL.start() as u64, most: Some(*FINAL.end() as u64) },
-    Kind::Pattern("^[2-5][0-9]{2}-[2-5][0-9]{2}$"),
+const AUTH_HEADER: Setting = Setting::new("header", ValueKind::Text, "Header of the token.").required();
+const STATUSES: ValueKind = ValueKind::List(&ValueKind::Either(&[
+    ValueKind::Whole { least: *FINAL.start() as u64, most: Some(*FINAL.end() as u64) },
+    ValueKind::Pattern("^[2-5][0-9]{2}-[2-5][0-9]{2}$"),
 ]));
-const OUTCOMES: Kind = Kind::List(&Kind::Either(&[Kind::Flag, Kind::Null, Kind::Text]));
+const OUTCOMES: ValueKind =
+    ValueKind::List(&ValueKind::Either(&[ValueKind::Flag, ValueKind::Null, ValueKind::Text]));
 const RESULTS: &[Setting] = &[
-    Setting::new("path", Kind::Text, "Path of the array of outcomes; empty if the answer is the array.")
+    Setting::new("path", ValueKind::Text, "Path of the array of outcomes; empty if the answer is the array.")
         .required(),
-    Setting::new("status", Kind::Text, "Path of the outcome in an item.").required(),
+    Setting::new("status", ValueKind::Text, "Path of the outcome in an item.").required(),
     Setting::new(
         "accepted",
         OUTCOMES,
         "Outcomes that mean success; true, ok, created, updated and success if absent.",
     ),
     Setting::new("retry", OUTCOMES, "Outcomes after which only this record is sent again."),
-    Setting::new("reason", Kind::Text, "Path of a text in an item, which dead letters contain."),
+    Setting::new("reason", ValueKind::Text, "Path of a text in an item, which dead letters contain."),
 ];
 
 /// Settings of an entry.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    base::spec::{ACCOUNT, Catalog, Kind, Secrecy, Setting, Spec},
+    base::spec::{ACCOUNT, Catalog, Secrecy, Setting, Spec, ValueKind},
     state::vocabulary::Vocabulary,
 };
 
@@ -98,10 +98,10 @@ fn object(known: &[&Setting], spec: &Spec, outer: Secrecy) -> Value {
 }
 
 /// Returns the schema of a value, or of a reference in its place.
-fn value(kind: &Kind, spec: &Spec, secrecy: Secrecy) -> Value {
+fn value(kind: &ValueKind, spec: &Spec, secrecy: Secrecy) -> Value {
     let schema = plain(kind, spec, secrecy);
     // Where the user chooses the names, `env` and `file` are such names; any value includes a reference.
-    if matches!(kind, Kind::Map(_) | Kind::Any) {
+    if matches!(kind, ValueKind::Map(_) | ValueKind::Any) {
         return schema;
     }
     let mut kinds = match schema["anyOf"].as_array() {
@@ -115,26 +115,26 @@ fn value(kind: &Kind, spec: &Spec, secrecy: Secrecy) -> Value {
     json!({ "anyOf": kinds })
 }
 
-fn plain(kind: &Kind, spec: &Spec, secrecy: Secrecy) -> Value {
+fn plain(kind: &ValueKind, spec: &Spec, secrecy: Secrecy) -> Value {
     match kind {
-        Kind::Flag => json!({"type": "boolean"}),
-        Kind::Whole { least, most: None } => json!({"type": "integer", "minimum": least}),
-        Kind::Whole { least, most: Some(most) } => {
+        ValueKind::Flag => json!({"type": "boolean"}),
+        ValueKind::Whole { least, most: None } => json!({"type": "integer", "minimum": least}),
+        ValueKind::Whole { least, most: Some(most) } => {
             json!({"type": "integer", "minimum": least, "maximum": most})
         }
-        Kind::Number { least, most } => json!({"type": "number", "minimum": least, "maximum": most}),
-        Kind::Text => json!({"type": "string"}),
-        Kind::Pattern(pattern) => json!({"type": "string", "pattern": pattern}),
-        Kind::Word(words) => json!({"enum": words}),
-        Kind::Null => json!({"type": "null"}),
-        Kind::List(kind) => json!({"type": "array", "items": value(kind, spec, secrecy)}),
-        Kind::Object(known) => object(&known.iter().collect::<Vec<_>>(), spec, secrecy),
-        Kind::Map(kind) => json!({"type": "object", "additionalProperties": value(kind, spec, secrecy)}),
-        Kind::Either(kinds) => {
+        ValueKind::Number { least, most } => json!({"type": "number", "minimum": least, "maximum": most}),
+        ValueKind::Text => json!({"type": "string"}),
+        ValueKind::Pattern(pattern) => json!({"type": "string", "pattern": pattern}),
+        ValueKind::Word(words) => json!({"enum": words}),
+        ValueKind::Null => json!({"type": "null"}),
+        ValueKind::List(kind) => json!({"type": "array", "items": value(kind, spec, secrecy)}),
+        ValueKind::Object(known) => object(&known.iter().collect::<Vec<_>>(), spec, secrecy),
+        ValueKind::Map(kind) => json!({"type": "object", "additionalProperties": value(kind, spec, secrecy)}),
+        ValueKind::Either(kinds) => {
             let kinds: Vec<Value> = kinds.iter().map(|kind| plain(kind, spec, secrecy)).collect();
             json!({ "anyOf": kinds })
         }
-        Kind::Any => json!({}),
+        ValueKind::Any => json!({}),
     }
 }
 

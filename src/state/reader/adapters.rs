@@ -8,7 +8,7 @@ use super::Reader;
 use crate::{
     base::{declared::is_name, time},
     state::{
-        fields::{Field, Kind, STORES, UNCHANGED},
+        fields::{Field, FieldKind, STORES, UNCHANGED},
         model::{EXPIRE, RawSetting, Remember},
     },
 };
@@ -54,7 +54,7 @@ impl Reader<'_> {
     pub fn span(&mut self, object: &Object, field: &Field) -> TimeDelta {
         let default = field.default.and_then(|text| time::span(text.trim_matches('"'))).unwrap_or_default();
         let Some(prop) = object.get(field.name) else { return default };
-        let short = field.kind == Kind::SpanOfADay;
+        let short = field.kind == FieldKind::SpanOfADay;
         let span = prop.value.as_string_lit().and_then(|text| time::span(&text.value));
         span.filter(|span| !short || *span <= TimeDelta::days(1)).unwrap_or_else(|| {
             self.unexpected(prop, if short { A_SHORT_SPAN } else { A_SPAN });

@@ -31,20 +31,20 @@ impl Delivery {
         [Delivery::Database(folder, Arc::default()), Delivery::Memory(Arc::default())]
     }
 
-    fn open(&self, place: &str, expire: Option<TimeDelta>) -> Arc<dyn DeliveryCache> {
+    fn open(&self, destination: &str, expire: Option<TimeDelta>) -> Arc<dyn DeliveryCache> {
         match self {
             Delivery::Database(folder, databases) => {
-                Arc::new(Records::new(databases, folder.path(), place, 1, expire))
+                Arc::new(Records::new(databases, folder.path(), destination, 1, expire))
             }
             Delivery::Memory(delivery) => {
-                Arc::new(RecordsInMemory::new(delivery, place, CacheRules { version: 1, expire }))
+                Arc::new(RecordsInMemory::new(delivery, destination, CacheRules { version: 1, expire }))
             }
         }
     }
 
     /// Opens the records for the next run, with a cache.
     fn next_run(&self) -> Arc<dyn DeliveryCache> {
-        self.open("place", WEEK)
+        self.open("destination", WEEK)
     }
 
     /// Ends the process of these runs by a crash, which loses what is not durable.
@@ -147,25 +147,28 @@ async fn a_forgotten_version_never_counts_again_even_after_a_crash() {
 #[tokio::test]
 async fn the_cache_is_emptied_for_good_by_a_clear_another_account_or_an_entry_without_a_cache() {
     for mut delivery in Delivery::of_each_kind() {
-        for (place, expire, clears) in
-            [("place", WEEK, true), ("another", WEEK, false), ("place", None, false), ("place", WEEK, false)]
-        {
+        for (destination, expire, clears) in [
+            ("destination", WEEK, true),
+            ("another", WEEK, false),
+            ("destination", None, false),
+            ("destination", WEEK, false),
+        ] {
             let records = delivery.next_run();
             records.begin().await.unwrap();
             records.accepted(vec![accepted(1, 5)], noon()).await.unwrap();
             records.sync().await.unwrap();
-            let other = delivery.open(place, expire);
+            let other = delivery.open(destination, expire);
             other.begin().await.unwrap();
             if clears {
                 other.clear().await.unwrap();
             }
-            let empties = (place, expire) != ("place", WEEK) || clears;
-            assert_eq!(held(&other).await.is_empty(), empties, "{place} {expire:?}");
+            let empties = (destination, expire) != ("destination", WEEK) || clears;
+            assert_eq!(held(&other).await.is_empty(), empties, "{destination} {expire:?}");
             assert_eq!(other.cache().is_some(), expire.is_some());
             delivery.crash([records, other]);
             let records = delivery.next_run();
             records.begin().await.unwrap();
-            assert_eq!(held(&records).await.is_empty(), empties, "{place} {expire:?}");
+            assert_eq!(held(&records).await.is_empty(), empties, "{destination} {expire:?}");
         }
     }
 }
@@ -221,7 +224,7 @@ async fn adding_a_pass_makes_durable_what_waits_and_housekeeping_removes_what_ha
         };
         assert_eq!(there(&records).await, [false, true, false]);
         assert_eq!(statuses(&records).await[0], "subscribed");
-        // It takes place once a day.
+        // It happens once a day.
         records.accepted(vec![accepted(3, 5)], noon()).await.unwrap();
         records.tidy(later + TimeDelta::hours(23)).await.unwrap();
         assert_eq!(there(&records).await, [false, true, true]);

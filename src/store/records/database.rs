@@ -36,8 +36,8 @@ const WAITING: usize = 1 << 15;
 pub(in crate::store) struct CacheState {
     /// Number of times that the cache was cleared. A cached delivery of another generation does not count.
     pub generation: u32,
-    /// The sink's place of which the cache knows what it has accepted.
-    pub place: String,
+    /// Digest of the sink's destination: the cache knows what it has accepted.
+    pub destination: String,
     /// Whether rows may have a cached delivery of this generation.
     pub live: bool,
     /// Whether rows may have a cached delivery of another generation.
@@ -142,8 +142,8 @@ impl Open {
                 known.extend(cached.filter(|cached| cached.has_digest()).map(|cached| (key, cached.clone())));
             }
         }
-        let place = self.cache.place.clone();
-        self.waiting().forget(&keys, &known, &place);
+        let destination = self.cache.destination.clone();
+        self.waiting().forget(&keys, &known, &destination);
         if known.is_empty() { Ok(()) } else { self.write() }
     }
 
@@ -157,10 +157,10 @@ impl Open {
     }
 
     /// Drops all cached deliveries, on disk when this returns: from now on the cache is about the sink's
-    /// `place`. Writes nothing if the file has none.
-    pub fn clear(&mut self, place: &str) -> Result<(), Failed> {
+    /// `destination`. Writes nothing if the file has none.
+    pub fn clear(&mut self, destination: &str) -> Result<(), Failed> {
         self.waiting().clear();
-        place.clone_into(&mut self.cache.place);
+        destination.clone_into(&mut self.cache.destination);
         if !self.cache.live {
             return Ok(());
         }
@@ -180,10 +180,10 @@ impl Open {
     ) -> Result<T, Failed> {
         let transaction = self.database.begin_write()?;
         let (mut summary, mut cache) = (self.summary.clone(), self.cache.clone());
-        let Waiting { changes, place, .. } = std::mem::take(&mut *self.waiting());
+        let Waiting { changes, destination, .. } = std::mem::take(&mut *self.waiting());
         if !changes.is_empty() {
-            // Those of another place were cleared when the run began.
-            (cache.live, cache.place) = (true, place);
+            // Those of another destination were cleared when the run began.
+            (cache.live, cache.destination) = (true, destination);
         }
         // The keys of one page of the file are then written together.
         let sorted: BTreeMap<u128, Change> = changes.into_iter().collect();
@@ -217,33 +217,33 @@ impl Open {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     changes: HashMap<u128, Change>,
-    /// The sink's place that has accepted them.
-    place: String,
+    /// Digest of the sink's destination, which has accepted them.
+    destination: String,
     /// Whether one of them is an accepted delivery, and not just a fate.
     has_accepted: bool,
 }
 
 impl Waiting {
     /// Adds what the sink has accepted.
-    pub fn accepted(&mut self, accepted: Vec<AcceptedDelivery>, place: &str, now: DateTime<Utc>) {
-        place.clone_into(&mut self.place);
+    pub fn accepted(&mut self, accepted: Vec<AcceptedDelivery>, destination: &str, now: DateTime<Utc>) {
+        destination.clone_into(&mut self.destination);
         self.has_accepted = true;
         self.changes.extend(accepted.into_iter().map(|accepted| Change::accepted(accepted, now)));
     }
 
     /// Adds the fates of records that were not sent.
-    pub fn note(&mut self, fates: Vec<(u128, Fate)>, place: &str, now: DateTime<Utc>) {
-        place.clone_into(&mut self.place);
+    pub fn note(&mut self, fates: Vec<(u128, Fate)>, destination: &str, now: DateTime<Utc>) {
+        destination.clone_into(&mut self.destination);
         for (key, fate) in fates {
             let change = self.changes.entry(key).or_insert(Change { sent: None, seen: now, fate });
             (change.seen, change.fate) = (now, fate);
         }
     }
 
-    /// Forgets the accepted payloads of these records. `known` are those in the file, which is about `place`.
-    fn forget(&mut self, keys: &[u128], known: &[(u128, CachedDelivery)], place: &str) {
+    /// Forgets the accepted payloads of these records. `known` are those in the file, which is about `destination`.
+    fn forget(&mut self, keys: &[u128], known: &[(u128, CachedDelivery)], destination: &str) {
         if !known.is_empty() {
-            place.clone_into(&mut self.place);
+            destination.clone_into(&mut self.destination);
         }
         for key in keys {
             if let Some(change) = self.changes.get_mut(key) {
@@ -273,8 +273,8 @@ impl Waiting {
         self.changes.len() >= WAITING
     }
 
-    pub fn is_of(&self, place: &str) -> bool {
-        self.place == place
+    pub fn is_of(&self, destination: &str) -> bool {
+        self.destination == destination
     }
 
     pub fn clear(&mut self) {

@@ -129,7 +129,7 @@ async fn what_waits_in_memory_is_written_before_a_database_is_closed() {
     touch(&databases, &path).await;
     let now = chrono::DateTime::UNIX_EPOCH;
     let fate = crate::base::fate::Fate::Unchanged;
-    databases.waiting(&path, |waiting| waiting.note(vec![(7, fate)], "place", now));
+    databases.waiting(&path, |waiting| waiting.note(vec![(7, fate)], "destination", now));
     databases.close().await;
     assert!(databases.waiting(&path, |waiting| waiting.is_empty()));
     let known = databases.within(&path, false, IfDamaged::Fail, |open| open.recall(vec![7], true));

@@ -16,7 +16,7 @@ use super::{
     delivery::CachedDelivery,
     file::{self, Failed, guarded},
     row::{Row, Status},
-    summary::{Summary, place},
+    summary::{Summary, index_of},
 };
 use crate::store::files;
 
@@ -34,9 +34,9 @@ impl Former {
     /// Adds the status of a record. The summary has to be there.
     pub fn settled(&mut self, key: u128, status: &str, rejected: bool) {
         let Some(summary) = &mut self.summary else { return };
-        let place = place(&mut summary.names, status);
+        let index = index_of(&mut summary.names, status);
         let row = self.rows.entry(key).or_default();
-        if row.status.replace(Status { place, rejected }).is_none() {
+        if row.status.replace(Status { index, rejected }).is_none() {
             summary.rows += 1;
             *self.statuses.entry((status.to_owned(), rejected)).or_default() += 1;
         }
@@ -56,21 +56,21 @@ impl Former {
     }
 }
 
-/// Writes records as the database of a delivery. The cached deliveries are those of the sink's `place`. The
+/// Writes records as the database of a delivery. The cached deliveries are those of the sink `destination`. The
 /// database gets its name when it was read again and has the same counts; until then, a crash leaves none.
 ///
 /// # Errors
 ///
 /// The folder can't be written, or the new database has other counts.
-pub fn write_new(folder: &Path, place: &str, former: &Former) -> io::Result<()> {
+pub fn write_new(folder: &Path, destination: &str, former: &Former) -> io::Result<()> {
     let new = folder.join(NAME).with_extension("new");
     files::remove(&new)?;
     done(guarded(|| {
         let mut open = Open::at(&new, &Arc::default())?;
         open.change(|tables| {
             let (generation, live) = (0, former.cached > 0);
-            let place = place.to_owned();
-            *tables.cache = CacheState { generation, place, live, ..CacheState::default() };
+            let destination = destination.to_owned();
+            *tables.cache = CacheState { generation, destination, live, ..CacheState::default() };
             tables.summary.clone_from(&former.summary);
             former.rows.iter().try_for_each(|(key, row)| tables.put(*key, row))
         })
@@ -135,11 +135,11 @@ mod tests {
             wrong.statuses =
                 [(("subscribed".to_owned(), false), statuses - 1), (("subscribed".to_owned(), true), 1)]
                     .into();
-            let error = write_new(folder.path(), "place", &wrong).unwrap_err();
+            let error = write_new(folder.path(), "destination", &wrong).unwrap_err();
             assert_eq!(error.to_string(), "the copy of the records has other counts");
             assert!(!folder.path().join(NAME).exists());
         }
-        write_new(folder.path(), "place", &former).unwrap();
+        write_new(folder.path(), "destination", &former).unwrap();
         assert!(folder.path().join(NAME).exists());
     }
 }

@@ -13,7 +13,7 @@ use super::{
     database::{CacheState, Open, RECORDS, Tables, decoded, opened, summary},
     delivery::Settled,
     row::{Row, Status},
-    summary::{Delivered, PLACES, Statuses, Summary},
+    summary::{Delivered, STATUSES, Statuses, Summary},
 };
 
 type Failed = redb::Error;
@@ -35,7 +35,7 @@ pub(super) fn add(
         let before = summary.clone();
         let mut added = statuses.within(&mut summary.names);
         // A pass over the whole list replaces the status of every row, so the list of names can start over.
-        let renamed = delivered.whole && summary.names.len() >= PLACES;
+        let renamed = delivered.whole && summary.names.len() >= STATUSES;
         if renamed {
             summary.names.clear();
             added = statuses.within(&mut summary.names);
@@ -184,16 +184,16 @@ pub(super) fn census(
     if let Some(table) = opened(transaction.open_table(RECORDS))? {
         for entry in table.iter()? {
             let (key, row) = entry?;
-            if let Some(Status { place, rejected }) = decoded(row.value())?.status {
+            if let Some(Status { index, rejected }) = decoded(row.value())?.status {
                 let waits = letters.contains(&key.value());
                 known += u64::from(waits);
-                *counted.entry((place, rejected || waits)).or_default() += 1;
+                *counted.entry((index, rejected || waits)).or_default() += 1;
             }
         }
     }
     let mut tallies: HashMap<String, Tally> = HashMap::new();
-    for ((place, rejected), count) in counted {
-        let name = summary.names.get(usize::from(place)).cloned().unwrap_or_default();
+    for ((index, rejected), count) in counted {
+        let name = summary.names.get(usize::from(index)).cloned().unwrap_or_default();
         let tally = tallies.entry(name).or_default();
         if rejected { tally.rejected += count } else { tally.delivered += count }
     }

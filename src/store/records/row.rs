@@ -22,7 +22,7 @@ const WAS_SENT: u8 = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Status {
     /// Index of the status among the names of the summary.
-    pub place: u8,
+    pub index: u8,
     pub rejected: bool,
 }
 
@@ -53,12 +53,12 @@ impl Row {
 
     /// Returns the bytes of the row. A row without a cached delivery has two.
     pub fn encode(&self) -> Vec<u8> {
-        let status = self.status.unwrap_or(Status { place: 0, rejected: false });
+        let status = self.status.unwrap_or(Status { index: 0, rejected: false });
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let flags = flag(self.status.is_some(), SETTLED)
             | flag(status.rejected, REJECTED)
             | flag(self.cached.is_some(), CACHED);
-        let mut bytes = vec![VERSION << 4 | flags, status.place];
+        let mut bytes = vec![VERSION << 4 | flags, status.index];
         let Some((generation, CachedDelivery { sent, seen, fate })) = &self.cached else { return bytes };
         let digest = sent.as_ref().and_then(|sent| sent.digest);
         let opted_out = sent.as_ref().is_some_and(|sent| sent.opted_out);
@@ -81,11 +81,11 @@ impl Row {
     /// Returns the row with these bytes; `None` if they are of another version or incomplete.
     pub fn decode(bytes: &[u8]) -> Option<Row> {
         let mut bytes = Bytes(bytes);
-        let (flags, place) = (bytes.byte()?, bytes.byte()?);
+        let (flags, index) = (bytes.byte()?, bytes.byte()?);
         if flags >> 4 != VERSION {
             return None;
         }
-        let status = (flags & SETTLED != 0).then_some(Status { place, rejected: flags & REJECTED != 0 });
+        let status = (flags & SETTLED != 0).then_some(Status { index, rejected: flags & REJECTED != 0 });
         let cached = if flags & CACHED == 0 { None } else { Some(bytes.cached()?) };
         Some(Row { status, cached })
     }
@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn rows() -> impl Strategy<Value = Row> {
-        let status = (any::<u8>(), any::<bool>()).prop_map(|(place, rejected)| Status { place, rejected });
+        let status = (any::<u8>(), any::<bool>()).prop_map(|(index, rejected)| Status { index, rejected });
         (prop::option::of(status), prop::option::of(cached()))
             .prop_map(|(status, cached)| Row { status, cached })
     }
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_row_of_the_ledger_has_two_bytes_and_another_version_is_none() {
-        let status = Some(Status { place: 7, rejected: true });
+        let status = Some(Status { index: 7, rejected: true });
         assert_eq!(Row { status, cached: None }.encode(), [0x13, 7]);
         assert_eq!(Row::decode(&[0x23, 7]), None);
         assert!(Row::default().is_empty());

@@ -15,7 +15,7 @@ pub(in crate::store) const VERSION: u32 = 1;
 /// Status of records that are gone at the source.
 pub const GONE: &str = "deleted";
 /// Maximum number of statuses. The index of a status is one byte.
-pub(super) const PLACES: usize = 256;
+pub(super) const STATUSES: usize = 256;
 
 /// What is known of all records of a ledger together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -88,13 +88,13 @@ impl Summary {
 
     /// Returns what a status in the database means.
     pub(super) fn settled(&self, status: Status) -> Option<Settled> {
-        let name = self.names.get(usize::from(status.place))?;
+        let name = self.names.get(usize::from(status.index))?;
         Some(Settled { status: Arc::from(name.as_str()), rejected: status.rejected })
     }
 
     /// Returns whether records of this status were at the source.
     pub(super) fn is_there(&self, status: Status) -> bool {
-        self.names.get(usize::from(status.place)).is_some_and(|name| name != GONE)
+        self.names.get(usize::from(status.index)).is_some_and(|name| name != GONE)
     }
 
     /// Takes over what a pass says of the ledger as a whole.
@@ -186,14 +186,14 @@ impl Statuses {
     /// Adds the records of a listing, in the version that counts: the newest one, of two of the same second
     /// that of the later listing.
     fn add(&mut self, seen: &Seen) {
-        let mut places: [Option<u8>; PLACES] = [None; PLACES];
+        let mut indices: [Option<u8>; STATUSES] = [None; STATUSES];
         for (key, known) in seen.iter() {
             if self.records.get(&key).is_some_and(|(second, _)| known.second < *second) {
                 continue;
             }
-            let place = places[usize::from(known.status)]
-                .get_or_insert_with(|| place(&mut self.names, seen.status(known.status)));
-            let status = Status { place: *place, rejected: known.fate.is_rejected() };
+            let index = indices[usize::from(known.status)]
+                .get_or_insert_with(|| index_of(&mut self.names, seen.status(known.status)));
+            let status = Status { index: *index, rejected: known.fate.is_rejected() };
             self.records.insert(key, (known.second, status));
         }
     }
@@ -204,9 +204,9 @@ impl Statuses {
 
     /// Returns the statuses as indices into `names`, by key. Adds new statuses to `names`.
     pub fn within(&self, names: &mut Vec<String>) -> Vec<(u128, Status)> {
-        let places: Vec<u8> = self.names.iter().map(|name| place(names, name)).collect();
+        let indices: Vec<u8> = self.names.iter().map(|name| index_of(names, name)).collect();
         let status = |(key, (_, status)): (&u128, &(i64, Status))| {
-            (*key, Status { place: places[usize::from(status.place)], ..*status })
+            (*key, Status { index: indices[usize::from(status.index)], ..*status })
         };
         let mut statuses: Vec<(u128, Status)> = self.records.iter().map(status).collect();
         // The keys of one page of the file are then written together.
@@ -217,15 +217,15 @@ impl Statuses {
 
 /// Returns the index of a status among the names. A status for which there is no space counts as the last
 /// one.
-pub(in crate::store) fn place(names: &mut Vec<String>, name: &str) -> u8 {
+pub(in crate::store) fn index_of(names: &mut Vec<String>, name: &str) -> u8 {
     let known = names.iter().position(|known| known == name);
-    let place = known.unwrap_or_else(|| {
-        if names.len() < PLACES {
+    let index = known.unwrap_or_else(|| {
+        if names.len() < STATUSES {
             names.push(name.to_owned());
         }
         names.len() - 1
     });
-    place as u8
+    index as u8
 }
 
 #[cfg(test)]
@@ -236,8 +236,8 @@ mod tests {
     #[test]
     fn a_status_beyond_the_256th_counts_as_the_256th() {
         let mut names = Vec::new();
-        let places: Vec<u8> = (0..300).map(|n| place(&mut names, &n.to_string())).collect();
-        assert_eq!((places[0], places[254], places[255], places[299]), (0, 254, 255, 255));
-        assert_eq!((place(&mut names, "1"), place(&mut names, "299"), names.len()), (1, 255, 256));
+        let indices: Vec<u8> = (0..300).map(|n| index_of(&mut names, &n.to_string())).collect();
+        assert_eq!((indices[0], indices[254], indices[255], indices[299]), (0, 254, 255, 255));
+        assert_eq!((index_of(&mut names, "1"), index_of(&mut names, "299"), names.len()), (1, 255, 256));
     }
 }

@@ -18,11 +18,11 @@ use crate::{
     store::DeliveryCache,
 };
 
-/// The view of one run. Each write takes place between two awaits, so that a test can drop it before and after.
+/// The view of one run. Each write happens between two awaits, so that a test can drop it before and after.
 #[derive(Debug)]
 pub struct RecordsInMemory {
     rules: CacheRules,
-    place: String,
+    destination: String,
     delivery: Arc<Mutex<Delivery>>,
     /// The statuses at the beginning of the run; `None` if there was no ledger.
     before: Mutex<Option<HashMap<u128, Settled>>>,
@@ -41,7 +41,7 @@ struct State {
     summary: Option<Summary>,
     settled: HashMap<u128, Settled>,
     cached: HashMap<u128, CachedDelivery>,
-    place: String,
+    destination: String,
     tidied: Option<DateTime<Utc>>,
 }
 
@@ -51,10 +51,10 @@ impl Delivery {
         self.now = self.durable.clone();
     }
 
-    fn empty(&mut self, place: &str) {
+    fn empty(&mut self, destination: &str) {
         for state in [&mut self.now, &mut self.durable] {
             state.cached.clear();
-            place.clone_into(&mut state.place);
+            destination.clone_into(&mut state.destination);
         }
     }
 }
@@ -85,9 +85,9 @@ impl State {
 
 impl RecordsInMemory {
     /// Opens the records of a delivery for a run.
-    pub fn new(delivery: &Arc<Mutex<Delivery>>, place: &str, rules: CacheRules) -> Self {
-        let (place, delivery) = (place.to_owned(), Arc::clone(delivery));
-        RecordsInMemory { rules, place, delivery, before: Mutex::default() }
+    pub fn new(delivery: &Arc<Mutex<Delivery>>, destination: &str, rules: CacheRules) -> Self {
+        let (destination, delivery) = (destination.to_owned(), Arc::clone(delivery));
+        RecordsInMemory { rules, destination, delivery, before: Mutex::default() }
     }
 
     fn work<'a, T: Send + 'a>(
@@ -110,8 +110,8 @@ impl DeliveryCache for RecordsInMemory {
 
     fn begin(&self) -> BoxFuture<'_, Result<Option<Summary>, Fault>> {
         self.work(|delivery| {
-            if self.rules.expire.is_none() || delivery.now.place != self.place {
-                delivery.empty(&self.place);
+            if self.rules.expire.is_none() || delivery.now.destination != self.destination {
+                delivery.empty(&self.destination);
             }
             let State { summary, settled, .. } = &delivery.now;
             *self.before.lock().unwrap() = summary.as_ref().map(|_| settled.clone());
@@ -124,7 +124,7 @@ impl DeliveryCache for RecordsInMemory {
     }
 
     fn clear(&self) -> BoxFuture<'_, Result<(), Fault>> {
-        self.work(|delivery| delivery.empty(&self.place))
+        self.work(|delivery| delivery.empty(&self.destination))
     }
 
     fn recall(&self, keys: Vec<u128>) -> BoxFuture<'_, Result<KnownRecords, Fault>> {

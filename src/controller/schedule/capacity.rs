@@ -10,42 +10,42 @@ use crate::base::identity::ListId;
 /// them and the connections stay below 100, and its records are in memory. More runs would only wait for the
 /// rates of the accounts.
 pub const RUNS: usize = 32;
-/// Maximum number of active full loads, which may take hours. The other places stay free for incremental
+/// Maximum number of active full loads, which may take hours. The rest stays free for incremental
 /// syncs.
 pub const LOADS: usize = 24;
 
 /// What a run reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RunKind {
     FullLoad,
     Sync,
 }
 
-/// The active runs and the lists that wait for a place.
+/// The active runs and the lists that wait for their turn.
 #[derive(Default)]
-pub struct Places {
-    active: HashMap<task::Id, Kind>,
+pub struct Capacity {
+    active: HashMap<task::Id, RunKind>,
     loads: usize,
     /// The number that each waiting list drew when it began to wait.
     waiting: HashMap<ListId, u64>,
     drawn: u64,
 }
 
-impl Places {
+impl Capacity {
     /// Returns whether another run of this kind may begin.
-    pub fn has_room(&self, kind: Kind) -> bool {
-        self.active.len() < RUNS && (kind == Kind::Sync || self.loads < LOADS)
+    pub fn has_room(&self, kind: RunKind) -> bool {
+        self.active.len() < RUNS && (kind == RunKind::Sync || self.loads < LOADS)
     }
 
     /// Records that `task` runs.
-    pub fn begin(&mut self, task: task::Id, kind: Kind) {
+    pub fn begin(&mut self, task: task::Id, kind: RunKind) {
         self.active.insert(task, kind);
-        self.loads += usize::from(kind == Kind::FullLoad);
+        self.loads += usize::from(kind == RunKind::FullLoad);
     }
 
     /// Records that `task` has ended.
     pub fn end(&mut self, task: task::Id) {
-        if self.active.remove(&task) == Some(Kind::FullLoad) {
+        if self.active.remove(&task) == Some(RunKind::FullLoad) {
             self.loads -= 1;
         }
     }
@@ -84,34 +84,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn loads_leave_places_to_syncs_and_syncs_may_have_all() {
-        let mut places = Places::default();
+    async fn loads_leave_room_to_syncs_and_syncs_may_have_all() {
+        let mut capacity = Capacity::default();
         let tasks: Vec<task::Id> = tasks().take(RUNS).collect();
         for task in &tasks[..LOADS] {
-            assert!(places.has_room(Kind::FullLoad));
-            places.begin(*task, Kind::FullLoad);
+            assert!(capacity.has_room(RunKind::FullLoad));
+            capacity.begin(*task, RunKind::FullLoad);
         }
-        assert!(!places.has_room(Kind::FullLoad));
+        assert!(!capacity.has_room(RunKind::FullLoad));
         for task in &tasks[LOADS..] {
-            assert!(places.has_room(Kind::Sync));
-            places.begin(*task, Kind::Sync);
+            assert!(capacity.has_room(RunKind::Sync));
+            capacity.begin(*task, RunKind::Sync);
         }
-        assert!(!places.has_room(Kind::Sync));
-        places.end(tasks[LOADS]);
-        assert!(places.has_room(Kind::Sync) && !places.has_room(Kind::FullLoad));
-        places.end(tasks[0]);
-        assert!(places.has_room(Kind::FullLoad));
-        tasks.iter().for_each(|task| places.end(*task));
+        assert!(!capacity.has_room(RunKind::Sync));
+        capacity.end(tasks[LOADS]);
+        assert!(capacity.has_room(RunKind::Sync) && !capacity.has_room(RunKind::FullLoad));
+        capacity.end(tasks[0]);
+        assert!(capacity.has_room(RunKind::FullLoad));
+        tasks.iter().for_each(|task| capacity.end(*task));
         for task in &tasks {
-            assert!(places.has_room(Kind::Sync));
-            places.begin(*task, Kind::Sync);
+            assert!(capacity.has_room(RunKind::Sync));
+            capacity.begin(*task, RunKind::Sync);
         }
-        assert!(!places.has_room(Kind::Sync));
+        assert!(!capacity.has_room(RunKind::Sync));
     }
 
     #[test]
     fn a_list_keeps_its_rank_while_it_waits_and_loses_it_when_it_does_not() {
-        let mut places = Places::default();
+        let mut capacity = Capacity::default();
         // Two lists have the same id, at different sources.
         let [a, b, c, d] = [("x", "1"), ("y", "1"), ("x", "2"), ("x", "3")].map(|(source, id)| ListId {
             source: source.into(),
@@ -119,19 +119,19 @@ mod tests {
             id: id.into(),
         });
         let names = [(&a, "a"), (&b, "b"), (&c, "c"), (&d, "d")];
-        let order = |places: &Places| {
+        let order = |capacity: &Capacity| {
             let mut lists = names;
-            lists.sort_by_key(|(list, _)| places.rank(list));
+            lists.sort_by_key(|(list, _)| capacity.rank(list));
             lists.map(|(_, name)| name).concat()
         };
-        assert_eq!(order(&places), "abcd");
-        places.wait([&c, &d].into_iter());
-        assert_eq!(order(&places), "cdab");
+        assert_eq!(order(&capacity), "abcd");
+        capacity.wait([&c, &d].into_iter());
+        assert_eq!(order(&capacity), "cdab");
         // The first list was due again at once, and waits behind the others.
-        places.wait([&c, &d, &a].into_iter());
-        assert_eq!((order(&places), places.waiting()), ("cdab".to_owned(), 3));
-        places.wait([&d, &a].into_iter());
-        places.wait([&d, &a, &c, &d].into_iter());
-        assert_eq!((order(&places), places.waiting()), ("dacb".to_owned(), 3));
+        capacity.wait([&c, &d, &a].into_iter());
+        assert_eq!((order(&capacity), capacity.waiting()), ("cdab".to_owned(), 3));
+        capacity.wait([&d, &a].into_iter());
+        capacity.wait([&d, &a, &c, &d].into_iter());
+        assert_eq!((order(&capacity), capacity.waiting()), ("dacb".to_owned(), 3));
     }
 }
