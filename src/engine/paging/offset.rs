@@ -104,8 +104,8 @@ pub struct Walk {
     ids: u64,
     /// The last stitched page that was not empty.
     upper: Option<Read>,
-    /// Whether an empty page was stitched after `upper`.
-    passed_empty: bool,
+    /// When the empty page that was stitched last was answered, if it was stitched after `upper`.
+    emptied: Option<Duration>,
     joined: Vec<Joined>,
     /// Rows in the window when it was opened, and the time of that; the smallest total reported since; the
     /// largest total reported once every snapshot was newer than the opening.
@@ -172,7 +172,7 @@ impl Walk {
             pages: VecDeque::new(),
             ids: 0,
             upper: None,
-            passed_empty: false,
+            emptied: None,
             joined: Vec::new(),
             opened: 0,
             since: Duration::ZERO,
@@ -213,12 +213,21 @@ impl Walk {
         (self.unread, self.opened, self.total, self.most) =
             (last.offset, last.opened, last.total, last.opened);
         self.since = now;
-        self.passed_empty = last.rows.is_empty();
+        self.emptied = last.rows.is_empty().then_some(now);
         let keys: HashSet<Row> = upper.iter().copied().collect();
         // Whether there were rows above or below is no longer known. Assuming so costs at most one check of a
         // second.
         let wanted = upper.len();
-        let read = Read { asked: now, answered: now, rows: upper, keys, wanted, ends: false, lowest: false };
+        let read = Read {
+            asked: now,
+            answered: now,
+            rows: upper,
+            keys,
+            wanted,
+            ends: false,
+            complete: false,
+            lowest: false,
+        };
         self.upper = Some(read).filter(|upper| !upper.rows.is_empty());
         self
     }
@@ -274,7 +283,12 @@ impl Walk {
     /// `READINGS` times in vain. From then on, every snapshot is newer than the upper page.
     pub fn held(&self) -> Option<Duration> {
         let waits = self.pages.front().is_some_and(|page| page.readings >= READINGS);
-        self.upper.as_ref().filter(|_| waits).map(|upper| upper.answered + LAG)
+        self.above().filter(|_| waits).map(|answered| answered + LAG)
+    }
+
+    /// Returns when the latest of the last stitched page and the empty ones below it was answered.
+    fn above(&self) -> Option<Duration> {
+        self.upper.as_ref().map(|upper| upper.answered).max(self.emptied)
     }
 
     /// Returns the pages stitched since the last call, highest first.

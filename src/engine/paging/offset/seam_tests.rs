@@ -11,6 +11,7 @@ fn page(rows: impl IntoIterator<Item = (u128, i64)>) -> Read {
         keys: rows.iter().copied().collect(),
         wanted: rows.len(),
         ends: false,
+        complete: false,
         lowest: false,
         rows,
     }

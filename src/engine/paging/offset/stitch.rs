@@ -1,6 +1,6 @@
 //! Stitches pages together and schedules those that don't fit to be read again.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use super::{Joined, LAG, Page, State, Walk, seam::Read};
 
@@ -25,28 +25,28 @@ impl Walk {
                 let (opened, total) = (self.opened, self.total);
                 self.joined.push(Joined { offset, rows: read.rows.clone(), opened, total, cut });
                 self.count_late_joins(&read);
-                self.passed_empty = read.keys.is_empty();
-                if !self.passed_empty {
-                    self.upper = Some(read);
+                if read.keys.is_empty() {
+                    self.emptied = self.emptied.max(Some(read.answered));
+                } else {
+                    (self.upper, self.emptied) = (Some(read), None);
                 }
             }
         }
     }
 
     fn joins(&self, read: &Read, height: usize) -> bool {
+        let newer = |than: Duration| read.asked >= than + LAG;
+        // Rows that were below the pages above are now in this page or lower, unless the server truncated it. A row at
+        // the place of an empty page would show that something is above it after all.
+        let covers = |rows: usize| if self.emptied.is_some() { rows == height } else { rows >= height };
+        let covered = || self.above().is_some_and(newer) && covers(read.rows.len());
         match &self.upper {
             _ if read.keys.is_empty() => true,
             // The shared row has to have the same version: a late change moves a row up within the window,
             // and then both pages may show it.
             Some(upper) if read.shares(upper) => true,
-            // This snapshot is newer than that of the upper page, so rows that were below the upper page are
-            // now in this page or lower, unless the server truncated this page. Empty pages in between may
-            // come from a snapshot that is newer still.
-            Some(upper) => {
-                read.asked >= upper.answered + LAG
-                    && (read.ends || (!self.passed_empty && read.rows.len() >= height))
-            }
-            None => read.ends,
+            Some(upper) => (newer(upper.answered) && read.ends) || covered(),
+            None => read.ends || covered(),
         }
     }
 
@@ -77,10 +77,13 @@ impl Walk {
         }
         let rows = read.rows.len();
         if rows < read.wanted && !read.ends {
-            if rows >= self.proven {
+            let most = rows.saturating_sub(overlap).max(1);
+            // If the total is right, the window has only these rows left. Smaller pages tell, while a limit that is
+            // assumed wrongly would stay for the rest of the run.
+            if rows >= self.proven && !read.complete {
                 self.fit(rows);
             }
-            return self.split(0, self.stride.min(rows.saturating_sub(overlap).max(1)));
+            return self.split(0, self.stride.min(most));
         }
         self.overlap = (2 * self.overlap).min(self.stride).min(self.cap / 2);
         // The overlap has to fit into an answer, too.

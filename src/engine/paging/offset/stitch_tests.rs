@@ -16,7 +16,7 @@ fn rows(keys: impl IntoIterator<Item = u128>) -> Vec<Row> {
 fn read(at: u64, rows: Vec<Row>) -> Read {
     let (asked, answered) = (Duration::from_secs(at), Duration::from_secs(at));
     let (keys, wanted) = (rows.iter().copied().collect(), rows.len());
-    Read { asked, answered, keys, wanted, ends: false, lowest: false, rows }
+    Read { asked, answered, keys, wanted, ends: false, complete: false, lowest: false, rows }
 }
 
 /// A walk in pages of 10 rows with an overlap of 5, whose last joined page has these rows since second 10.
@@ -43,6 +43,7 @@ fn a_page_joins_by_a_shared_row_or_by_a_newer_snapshot_that_leaves_no_gap() {
     let far = |at| read(at, rows(900..910));
     let short = |at| read(at, rows(900..909));
     let ends = |read| Read { ends: true, ..read };
+    // An empty page in between was answered at second 20.
     for (read, passed_empty, joins) in [
         (read(0, vec![]), true, true),
         (read(11, rows(15..25)), false, true),
@@ -55,18 +56,21 @@ fn a_page_joins_by_a_shared_row_or_by_a_newer_snapshot_that_leaves_no_gap() {
         // The server has cut it off, or the listing ends with it.
         (short(70), false, false),
         (ends(short(70)), false, true),
-        // Rows above it may have stood in the empty page.
-        (far(70), true, false),
+        // Rows above it may have stood in the empty page, until every snapshot is newer than that one, too.
+        (far(79), true, false),
+        (far(80), true, true),
+        (short(80), true, false),
+        (read(80, rows(900..911)), true, false),
         (ends(far(70)), true, true),
     ] {
         let mut walk = below(20..30);
-        walk.passed_empty = passed_empty;
+        walk.emptied = passed_empty.then_some(Duration::from_secs(20));
         let what = (read.asked, read.rows.first().copied(), read.rows.len(), read.ends, passed_empty);
         assert_eq!(walk.joins(&read, HEIGHT), joins, "{what:?}");
         walk.upper = None;
         assert_eq!(
             walk.joins(&read, HEIGHT),
-            read.ends || read.rows.is_empty(),
+            read.ends || read.rows.is_empty() || (joins && passed_empty && read.asked.as_secs() == 80),
             "the highest page: {what:?}"
         );
     }
@@ -92,12 +96,12 @@ fn pages_join_from_the_top_down_until_one_does_not() {
         walk.joined().into_iter().map(|page| (page.offset, page.rows.len(), page.total)).collect();
     assert_eq!(joined, [(30, 15, 55), (20, 0, 55)]);
     assert_eq!(pages(&walk), [(10, 10), (0, 10)], "the third shares no row with the first");
-    assert!(matches!(walk.pages[0].state, State::Due) && walk.passed_empty);
+    assert!(matches!(walk.pages[0].state, State::Due) && walk.emptied.is_some());
     // The last page with rows is the one to join with.
     walk.pages[0].state = State::Read(read(10, rows(20..35)));
     walk.join();
     assert_eq!(walk.joined().len(), 1);
-    assert!(!walk.passed_empty);
+    assert_eq!(walk.emptied, None);
     assert_eq!(walk.upper.as_ref().map(|upper| upper.rows[0].key), Some(20));
 }
 
@@ -113,7 +117,7 @@ fn join_one(walk: &mut Walk, number: u64, how: &str) {
     add(walk, 1000 - number, read);
     walk.join();
     assert_eq!(walk.joined().len(), 1, "page {number}, {how}");
-    walk.passed_empty = false;
+    walk.emptied = None;
 }
 
 #[test]
@@ -233,4 +237,37 @@ fn the_keys_of_the_last_reading_are_those_to_compare_with() {
     let walk = unjoined(110, 110, false);
     assert_eq!(walk.unjoined, (900..1010).collect::<HashSet<u128>>());
     assert_eq!(walk.strangers, 0);
+}
+
+/// Walks down from row 20 of a window with this number of rows, at a server that returns at most `cap` of them and
+/// then reports the number of rows in the answer as the total. Returns the rows read and the assumed limit.
+fn walked(held: u64, cap: usize) -> (Vec<u128>, usize) {
+    let last = Joined { offset: 20, rows: vec![], opened: 30, total: 30, cut: vec![] };
+    let mut walk = Walk::new(20, 1).resume(&last, vec![], Duration::ZERO);
+    let (mut found, mut requests) = (HashSet::new(), 0);
+    while !walk.finished() {
+        requests += 1;
+        let now = Duration::from_secs(requests);
+        assert!(requests < 500 && walk.failed().is_none(), "{:?} {:?}", walk.failed(), pages(&walk));
+        let Some(ask) = walk.ask(now) else { continue };
+        let end = held.min(ask.span.offset + ask.span.count.min(cap) as u64);
+        let answer: Vec<u128> = (ask.span.offset..end).map(u128::from).collect();
+        let total = if cap < MOST { answer.len() as u64 } else { held };
+        walk.answered(ask, rows(answer), total, now);
+        found.extend(walk.joined().into_iter().flat_map(|page| page.rows).map(|row| row.key));
+    }
+    let mut found: Vec<u128> = found.into_iter().collect();
+    found.sort_unstable();
+    (found, walk.server().cap)
+}
+
+/// A run that is resumed when almost all rows have left its window has seen no longer answer.
+#[test]
+fn the_few_rows_that_a_window_has_left_are_not_taken_for_the_limit_of_the_server() {
+    for held in 0..=20 {
+        assert_eq!(walked(held, MOST), ((0..u128::from(held)).collect(), MOST), "{held} rows");
+    }
+    for cap in 2..=10 {
+        assert_eq!(walked(20, cap).0, (0..20).collect::<Vec<_>>(), "a limit of {cap}");
+    }
 }

@@ -14,7 +14,16 @@ fn rows(keys: Range<u64>) -> Vec<Row> {
 
 fn read(rows: Vec<Row>, wanted: usize) -> Read {
     let keys = rows.iter().copied().collect();
-    Read { asked: Duration::ZERO, answered: Duration::ZERO, rows, keys, wanted, ends: false, lowest: false }
+    Read {
+        asked: Duration::ZERO,
+        answered: Duration::ZERO,
+        rows,
+        keys,
+        wanted,
+        ends: false,
+        complete: false,
+        lowest: false,
+    }
 }
 
 fn ask(search: &mut Search) -> (u64, usize) {
