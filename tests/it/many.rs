@@ -129,8 +129,8 @@ async fn lists_that_are_due_all_the_time_take_turns() {
 /// The emulator holds every push, so that each run that could begin has its checkpoint open: the archived
 /// records, of which there are none, are settled by then.
 #[tokio::test(flavor = "multi_thread")]
-async fn three_hundred_lists_that_are_due_at_once_keep_fewer_than_100_files_open() {
-    let count = 300;
+async fn two_thousand_lists_that_are_due_at_once_keep_fewer_than_100_files_open() {
+    let count = 2000;
     let text = format!("[{}]", lists("file", count, &DUE.replace("2026", "2010")));
     let loopback = Loopback::start(Duration::ZERO, &text).await;
     for list in 0..count {
