@@ -36,9 +36,10 @@ use crate::{
 /// assumption; ARCHITECTURE.md lists it among the things that are not guaranteed.
 pub const LAG: Duration = Duration::from_secs(60);
 
-/// Readings of a page that can't be stitched, after which the next reading waits until every snapshot is
-/// newer than the upper page (see [`LAG`]).
+/// Readings of a page that can't be stitched, after which the next reading waits until every snapshot is newer
+/// than the last stitched page with rows and the empty pages below it (see [`LAG`]).
 const READINGS: usize = 4;
+
 /// A request for one page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageRequest {
@@ -104,8 +105,8 @@ pub struct Walk {
     ids: u64,
     /// The last stitched page that was not empty.
     upper: Option<Read>,
-    /// When the empty page that was stitched last was answered, if it was stitched after `upper`.
-    emptied: Option<Duration>,
+    /// Latest answer time of the empty pages that were stitched below `upper`; `None` if there are none.
+    empty_answered: Option<Duration>,
     joined: Vec<Joined>,
     /// Rows in the window when it was opened, and the time of that; the smallest total reported since; the
     /// largest total reported once every snapshot was newer than the opening.
@@ -172,7 +173,7 @@ impl Walk {
             pages: VecDeque::new(),
             ids: 0,
             upper: None,
-            emptied: None,
+            empty_answered: None,
             joined: Vec::new(),
             opened: 0,
             since: Duration::ZERO,
@@ -213,7 +214,7 @@ impl Walk {
         (self.unread, self.opened, self.total, self.most) =
             (last.offset, last.opened, last.total, last.opened);
         self.since = now;
-        self.emptied = last.rows.is_empty().then_some(now);
+        self.empty_answered = last.rows.is_empty().then_some(now);
         let keys: HashSet<Row> = upper.iter().copied().collect();
         // Whether there were rows above or below is no longer known. Assuming so costs at most one check of a
         // second.
@@ -225,7 +226,7 @@ impl Walk {
             keys,
             wanted,
             ends: false,
-            complete: false,
+            reaches_total: false,
             lowest: false,
         };
         self.upper = Some(read).filter(|upper| !upper.rows.is_empty());
@@ -280,15 +281,16 @@ impl Walk {
     }
 
     /// Returns the time until which the next reading waits, if the page below the last stitched one was read
-    /// `READINGS` times in vain. From then on, every snapshot is newer than the upper page.
+    /// `READINGS` times in vain. From then on, every snapshot is newer than the last stitched page with rows and
+    /// the empty pages below it.
     pub fn held(&self) -> Option<Duration> {
         let waits = self.pages.front().is_some_and(|page| page.readings >= READINGS);
-        self.above().filter(|_| waits).map(|answered| answered + LAG)
+        self.stitched_at().filter(|_| waits).map(|answered| answered + LAG)
     }
 
-    /// Returns when the latest of the last stitched page and the empty ones below it was answered.
-    fn above(&self) -> Option<Duration> {
-        self.upper.as_ref().map(|upper| upper.answered).max(self.emptied)
+    /// Returns the latest answer time of the last stitched page with rows and of the empty pages below it.
+    fn stitched_at(&self) -> Option<Duration> {
+        self.upper.as_ref().map(|upper| upper.answered).max(self.empty_answered)
     }
 
     /// Returns the pages stitched since the last call, highest first.

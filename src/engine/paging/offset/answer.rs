@@ -28,7 +28,7 @@ impl Walk {
             keys: rows.iter().copied().collect(),
             wanted,
             ends,
-            complete: end == total,
+            reaches_total: end == total,
             lowest: offset == 0,
             rows,
         };

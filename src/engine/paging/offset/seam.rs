@@ -16,8 +16,8 @@ pub(super) struct Read {
     /// Whether no row is above these. Usually such a page is shorter than requested and reaches the total of
     /// its own answer.
     pub ends: bool,
-    /// Whether no row is above these according to the total of the same answer, which may be wrong.
-    pub complete: bool,
+    /// Whether the page reaches the total of its own answer. That total may be wrong.
+    pub reaches_total: bool,
     /// Whether no row is below these.
     pub lowest: bool,
 }

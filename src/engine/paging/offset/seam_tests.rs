@@ -11,7 +11,7 @@ fn page(rows: impl IntoIterator<Item = (u128, i64)>) -> Read {
         keys: rows.iter().copied().collect(),
         wanted: rows.len(),
         ends: false,
-        complete: false,
+        reaches_total: false,
         lowest: false,
         rows,
     }

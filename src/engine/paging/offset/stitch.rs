@@ -26,9 +26,9 @@ impl Walk {
                 self.joined.push(Joined { offset, rows: read.rows.clone(), opened, total, cut });
                 self.count_late_joins(&read);
                 if read.keys.is_empty() {
-                    self.emptied = self.emptied.max(Some(read.answered));
+                    self.empty_answered = self.empty_answered.max(Some(read.answered));
                 } else {
-                    (self.upper, self.emptied) = (Some(read), None);
+                    (self.upper, self.empty_answered) = (Some(read), None);
                 }
             }
         }
@@ -36,10 +36,12 @@ impl Walk {
 
     fn joins(&self, read: &Read, height: usize) -> bool {
         let newer = |than: Duration| read.asked >= than + LAG;
-        // Rows that were below the pages above are now in this page or lower, unless the server truncated it. A row at
-        // the place of an empty page would show that something is above it after all.
-        let covers = |rows: usize| if self.emptied.is_some() { rows == height } else { rows >= height };
-        let covered = || self.above().is_some_and(newer) && covers(read.rows.len());
+        // If the snapshot is newer than the pages above, rows that were below those pages are in this page or
+        // lower, unless the server truncated it. After an empty page, the page must also have exactly `height`
+        // rows: one more row would be in the range of the empty page, so rows above this page could be missing.
+        let covers =
+            |rows: usize| if self.empty_answered.is_some() { rows == height } else { rows >= height };
+        let covered = || self.stitched_at().is_some_and(newer) && covers(read.rows.len());
         match &self.upper {
             _ if read.keys.is_empty() => true,
             // The shared row has to have the same version: a late change moves a row up within the window,
@@ -78,9 +80,9 @@ impl Walk {
         let rows = read.rows.len();
         if rows < read.wanted && !read.ends {
             let most = rows.saturating_sub(overlap).max(1);
-            // If the total is right, the window has only these rows left. Smaller pages tell, while a limit that is
-            // assumed wrongly would stay for the rest of the run.
-            if rows >= self.proven && !read.complete {
+            // If the answer reaches the total, it may contain all rows that are left in the window. Smaller pages
+            // show whether the server has a limit; a wrong limit would apply for the rest of the run.
+            if rows >= self.proven && !read.reaches_total {
                 self.fit(rows);
             }
             return self.split(0, self.stride.min(most));

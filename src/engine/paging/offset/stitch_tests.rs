@@ -16,7 +16,7 @@ fn rows(keys: impl IntoIterator<Item = u128>) -> Vec<Row> {
 fn read(at: u64, rows: Vec<Row>) -> Read {
     let (asked, answered) = (Duration::from_secs(at), Duration::from_secs(at));
     let (keys, wanted) = (rows.iter().copied().collect(), rows.len());
-    Read { asked, answered, keys, wanted, ends: false, complete: false, lowest: false, rows }
+    Read { asked, answered, keys, wanted, ends: false, reaches_total: false, lowest: false, rows }
 }
 
 /// A walk in pages of 10 rows with an overlap of 5, whose last joined page has these rows since second 10.
@@ -56,7 +56,7 @@ fn a_page_joins_by_a_shared_row_or_by_a_newer_snapshot_that_leaves_no_gap() {
         // The server has cut it off, or the listing ends with it.
         (short(70), false, false),
         (ends(short(70)), false, true),
-        // Rows above it may have stood in the empty page, until every snapshot is newer than that one, too.
+        // Until every snapshot is newer than the empty page, rows above this page may be in the range of the empty page.
         (far(79), true, false),
         (far(80), true, true),
         (short(80), true, false),
@@ -64,7 +64,7 @@ fn a_page_joins_by_a_shared_row_or_by_a_newer_snapshot_that_leaves_no_gap() {
         (ends(far(70)), true, true),
     ] {
         let mut walk = below(20..30);
-        walk.emptied = passed_empty.then_some(Duration::from_secs(20));
+        walk.empty_answered = passed_empty.then_some(Duration::from_secs(20));
         let what = (read.asked, read.rows.first().copied(), read.rows.len(), read.ends, passed_empty);
         assert_eq!(walk.joins(&read, HEIGHT), joins, "{what:?}");
         walk.upper = None;
@@ -96,12 +96,12 @@ fn pages_join_from_the_top_down_until_one_does_not() {
         walk.joined().into_iter().map(|page| (page.offset, page.rows.len(), page.total)).collect();
     assert_eq!(joined, [(30, 15, 55), (20, 0, 55)]);
     assert_eq!(pages(&walk), [(10, 10), (0, 10)], "the third shares no row with the first");
-    assert!(matches!(walk.pages[0].state, State::Due) && walk.emptied.is_some());
+    assert!(matches!(walk.pages[0].state, State::Due) && walk.empty_answered.is_some());
     // The last page with rows is the one to join with.
     walk.pages[0].state = State::Read(read(10, rows(20..35)));
     walk.join();
     assert_eq!(walk.joined().len(), 1);
-    assert_eq!(walk.emptied, None);
+    assert_eq!(walk.empty_answered, None);
     assert_eq!(walk.upper.as_ref().map(|upper| upper.rows[0].key), Some(20));
 }
 
@@ -117,7 +117,7 @@ fn join_one(walk: &mut Walk, number: u64, how: &str) {
     add(walk, 1000 - number, read);
     walk.join();
     assert_eq!(walk.joined().len(), 1, "page {number}, {how}");
-    walk.emptied = None;
+    walk.empty_answered = None;
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn walked(held: u64, cap: usize) -> (Vec<u128>, usize) {
     (found, walk.server().cap)
 }
 
-/// A run that is resumed when almost all rows have left its window has seen no longer answer.
+/// A run that resumes when almost all rows have left its window has received no answer with more rows.
 #[test]
 fn the_few_rows_that_a_window_has_left_are_not_taken_for_the_limit_of_the_server() {
     for held in 0..=20 {

@@ -21,7 +21,7 @@ fn read(rows: Vec<Row>, wanted: usize) -> Read {
         keys,
         wanted,
         ends: false,
-        complete: false,
+        reaches_total: false,
         lowest: false,
     }
 }
