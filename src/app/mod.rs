@@ -56,14 +56,10 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Checks that importer's files in a state folder do not have a newer layout. Changes nothing, so it precedes every
-/// command that does.
-///
-/// # Errors
-///
-/// The layout is newer than this program.
+/// Returns an error if importer's files in a state folder have a newer layout. Writes nothing; commands call it
+/// before they write.
 fn check_layout(folder: &Path) -> Result<(), Fault> {
-    // A folder or a link that leads nowhere is reported by what uses it.
+    // The code that opens the folder reports a missing folder or a dangling link.
     let Ok(home) = home::of(folder) else { return Ok(()) };
     format::check(&Folders::of(&home).ours()).map(|_| ())
 }
@@ -71,5 +67,5 @@ fn check_layout(folder: &Path) -> Result<(), Fault> {
 /// Returns the environment of the process. A variable that is not Unicode counts as not set.
 fn environment() -> Environment {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    Environment::new(|name| std::env::var(name).ok()).named(names)
+    Environment::new(|name| std::env::var(name).ok()).with_names(names)
 }

@@ -218,8 +218,9 @@ impl Texts<'_> {
         self.environment.name(variable) == name
     }
 
-    /// Returns the adapter whose credential is in a file, by the name of the file, or by the variables that name it,
-    /// and whether it is the credential of the account whose settings are looked up.
+    /// Returns the adapter whose credential is in the file `name`, and whether the credential is that of the
+    /// configured account; `None` if the file is no known credential. The name of the file, or a variable with
+    /// its path, decides.
     fn owner_of_file(&self, name: &str) -> Option<(&'static Spec, bool)> {
         let file = self.secrets().join(name);
         let stem = Path::new(name).file_name()?.to_str()?.to_uppercase().replace(['-', '.'], "_");
@@ -228,33 +229,41 @@ impl Texts<'_> {
             paths[0].is_some() && paths[0] == paths[1]
         };
         let credential = |name: &str| owner(name).filter(|(_, variable)| variable.credential);
-        let naming = self.environment.names().iter().filter_map(|variable| {
+        let by_variable = self.environment.names().iter().filter_map(|variable| {
             let name = variable.strip_suffix(FILE)?;
             let (spec, variable) = credential(name)?;
             let is_it = self.environment.plain(&format!("{name}{FILE}")).is_some_and(|path| same(&path));
             is_it.then(|| (spec, self.is_own(variable, name)))
         });
-        // The name of a file tells a service, but no account: `acme/token` and `token.txt` may be of any.
-        let named = credential(&stem).map(|(spec, _)| (spec, true));
-        let foreign = named.filter(|(spec, _)| spec.kind != self.spec.kind);
-        // Another service counts most, then the own account, then another one.
-        let first = |(spec, is_own): &(&'static Spec, bool)| (spec.kind == self.spec.kind, !is_own);
-        naming.chain(foreign).min_by_key(first).or(named)
+        // The name of a file identifies a service, but no account, so the credential counts as that of this account.
+        let by_name = credential(&stem).map(|(spec, _)| (spec, true));
+        let foreign = by_name.filter(|(spec, _)| spec.kind != self.spec.kind);
+        // Precedence: a credential of another service, then of this account, then of another account.
+        let precedence = |(spec, is_own): &(&'static Spec, bool)| (spec.kind == self.spec.kind, !is_own);
+        by_variable.chain(foreign).min_by_key(precedence).or(by_name)
     }
 
-    /// Checks that a setting may have a credential of the adapter `owner`; `is_own`: it is of the same account.
+    /// Checks that a setting may read a credential of the adapter `owner`. `is_own` states whether it belongs to
+    /// the configured account.
     fn permit_credential(&self, place: &Place, owner: &Spec, name: &str, is_own: bool) -> Result<(), String> {
         let (kind, path) = (self.spec.kind, &place.path);
-        let whose = match self.environment.account() {
-            _ if owner.kind != kind => Some(format!("is a credential of {}", owner.kind)),
-            Some(account) if !is_own => Some(format!("is not a credential of the account {account}")),
-            None if !is_own => Some("is a credential of an account".to_owned()),
+        let reason = match self.environment.account() {
+            _ if owner.kind != kind => {
+                Some(format!("is a credential of {}; refer to another variable or file", owner.kind))
+            }
+            Some(account) if !is_own => Some(format!(
+                "belongs to another account than {account}; refer to a variable or file of this account, or to a \
+                 variable that begins with {OWN}"
+            )),
+            None if !is_own => Some(format!(
+                "belongs to an account, but this {part} has no `account`; refer to a variable or file that belongs to \
+                 no account, or to a variable that begins with {OWN}",
+                part = self.part
+            )),
             _ => None,
         };
-        if let Some(whose) = whose {
-            return Err(format!(
-                "{kind}: `{path}` must not read `{name}`, which {whose}; refer to another variable or file"
-            ));
+        if let Some(reason) = reason {
+            return Err(format!("{kind}: `{path}` must not read `{name}`, which {reason}"));
         }
         match place.secrecy {
             Secrecy::Credential(_) => Ok(()),

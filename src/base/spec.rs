@@ -54,8 +54,9 @@ pub struct Setting {
     pub required: bool,
     /// Whether the setting changes only how the adapter works, not what it delivers.
     pub pace: bool,
-    /// Whether another value may mean another list at the source, or another destination. Each credential may, too.
-    pub identity: bool,
+    /// Whether another value can select another list or another destination. This always holds for credentials,
+    /// which need no mark.
+    pub identifies: bool,
     pub secrecy: Secrecy,
 }
 
@@ -75,8 +76,8 @@ pub enum Secrecy {
 impl Setting {
     /// Declares an optional setting without default.
     pub const fn new(name: &'static str, kind: ValueKind, about: &'static str) -> Self {
-        let (default, required, pace, identity) = (None, false, false, false);
-        Setting { name, about, kind, default, required, pace, identity, secrecy: Secrecy::Open }
+        let (default, required, pace, identifies) = (None, false, false, false);
+        Setting { name, about, kind, default, required, pace, identifies, secrecy: Secrecy::Open }
     }
 
     pub const fn default(self, json: &'static str) -> Self {
@@ -91,8 +92,8 @@ impl Setting {
         Setting { pace: true, ..self }
     }
 
-    pub const fn identity(self) -> Self {
-        Setting { identity: true, ..self }
+    pub const fn identifies(self) -> Self {
+        Setting { identifies: true, ..self }
     }
 
     pub const fn private(self) -> Self {
@@ -242,7 +243,7 @@ pub const ACCOUNT_SETTING: Setting = Setting::new(
     ValueKind::Pattern(ACCOUNT_PATTERN),
     "Name of the account: its variables end in the name, in upper case, such as ACME_KEY_EU for eu.",
 )
-.identity();
+.identifies();
 
 /// The adapters of one kind.
 pub struct Catalog {

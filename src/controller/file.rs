@@ -129,8 +129,8 @@ impl File {
         self.told.as_ref().is_some_and(|told| told.text == text)
     }
 
-    /// Turns entries whose source, mapping or sink can't be opened into problems. An entry that could be opened
-    /// in the last version is not opened again: only its adapters and the environment decide that.
+    /// Turns entries whose source, mapping or sink can't be opened into problems. An entry that was opened in the
+    /// last version is not opened again, unless another entry of its list has to be opened.
     fn examined(&mut self, mut snapshot: Snapshot) -> Snapshot {
         let last = self.snapshot();
         let mut before: HashMap<&str, Vec<&Entry>> = HashMap::new();
@@ -144,17 +144,18 @@ impl File {
             let destination = self.destinations.get(&entry.folder).cloned();
             (is_open(entry) && (entry.alone || destination.is_some())).then_some(destination)
         };
-        // The entries of a list are opened together: the file with a key may have changed since the last time.
-        let opened: HashSet<String> = snapshot
+        // Entries of one list are compared by their destinations, so all of them are resolved at the same time:
+        // the file of a credential may have changed since the last version.
+        let to_open: HashSet<String> = snapshot
             .entries
             .iter()
             .filter(|entry| known(entry).is_none())
             .map(|entry| entry.id.list_id.clone())
             .collect();
-        let (mut environment, mut all) = (false, Destinations::default());
+        let (mut environment, mut destinations_so_far) = (false, Destinations::default());
         let mut destinations = HashMap::new();
         snapshot.examine(|entry| {
-            let known = known(entry).filter(|_| !opened.contains(&entry.id.list_id));
+            let known = known(entry).filter(|_| !to_open.contains(&entry.id.list_id));
             let destination = match known {
                 Some(destination) => destination,
                 None => match (self.open)(OpenRequest { entry, urgent: false }) {
@@ -168,7 +169,7 @@ impl File {
                 },
             };
             let Some(destination) = destination.filter(|_| !entry.alone) else { return Ok(()) };
-            let added = all.add(entry, &destination);
+            let added = destinations_so_far.add(entry, &destination);
             environment |= added.is_err();
             destinations.insert(entry.folder.clone(), destination);
             added

@@ -30,7 +30,7 @@ pub enum Pause {
 }
 
 /// Returns where an entry delivers, or `None` if it can't be opened.
-type Opened<'a> = dyn Fn(&EntryId) -> Option<Destination> + 'a;
+type ResolveDestination<'a> = dyn Fn(&EntryId) -> Option<Destination> + 'a;
 
 /// The active runs, each with the current version of its entry.
 #[derive(Default)]
@@ -47,8 +47,8 @@ struct Run {
 }
 
 impl Pauses {
-    /// Adds a run that has begun. `stop` is its own token and ends no other run.
-    /// Its entry is the one that `destination` belongs to.
+    /// Adds a run that has begun. `stop` cancels only this run. `entry` and `destination` are those with which it
+    /// began.
     pub fn begin(
         &mut self,
         task: AbortHandle,
@@ -63,7 +63,12 @@ impl Pauses {
     /// Stops the runs whose entries are paused, removed or have another source or sink according to `mentions`, the
     /// elements of the file. `open` returns where an entry delivers, or `None` if it can't be opened.
     /// Returns the lists of the runs that it stopped.
-    pub fn follow(&mut self, mentions: &Mentions, open: &Opened, now: Instant) -> Vec<(String, Pause)> {
+    pub fn follow(
+        &mut self,
+        mentions: &Mentions,
+        open: &ResolveDestination,
+        now: Instant,
+    ) -> Vec<(String, Pause)> {
         let mut ending = Vec::new();
         for run in &mut self.runs {
             let pause = run.entry.follow(mentions, open);
@@ -88,7 +93,7 @@ impl Pauses {
     }
 
     /// Returns the last certain version of a run's entry, and where the run delivers.
-    pub fn of(&self, task: task::Id) -> Option<(EntryId, Destination)> {
+    pub fn entry_of(&self, task: task::Id) -> Option<(EntryId, Destination)> {
         let run = self.runs.iter().find(|run| run.task.id() == task)?;
         Some((run.entry.now.id.clone(), run.entry.destination.clone()))
     }
@@ -136,7 +141,7 @@ impl Tracked {
     }
 
     /// Finds the entry in the file. Returns `None` while the entry may still be in it and enabled.
-    fn follow(&mut self, mentions: &Mentions, open: &Opened) -> Option<Pause> {
+    fn follow(&mut self, mentions: &Mentions, open: &ResolveDestination) -> Option<Pause> {
         let of_list = mentions.of_list(&self.now.id.list_id).iter();
         let of_list: Vec<(Named, &Mention)> =
             of_list.map(|mention| (Named::mentioned(mention), mention)).collect();

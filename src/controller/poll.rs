@@ -20,8 +20,8 @@ use crate::{
 };
 
 impl Controller {
-    /// Checks all entries and starts those that are due and free: those first that have waited longest for a
-    /// place, the others in file order.
+    /// Checks all entries and starts those that are due and free: those first that have waited longest for
+    /// capacity, the others in file order.
     pub(super) fn consider(&mut self, poll: Poll) {
         if self.stop.is_cancelled() || self.is_migrating {
             return;
@@ -44,7 +44,7 @@ impl Controller {
         for (entry, due) in due {
             let kind = if due == Due::Full { RunKind::FullLoad } else { RunKind::Sync };
             match self.slot(entry, now) {
-                Slot::Free if self.capacity.has_room(kind) => match self.slots.take(&entry.list) {
+                Slot::Free if self.capacity.has_capacity(kind) => match self.slots.take(&entry.list) {
                     Some(lease) => self.start(entry.clone(), due, lease),
                     None => log_if_regular(poll, entry, &Slot::Waiting),
                 },
@@ -55,13 +55,13 @@ impl Controller {
         }
         self.capacity.wait(waiting.into_iter());
         if poll == Poll::Regular && self.capacity.waiting() > 0 {
-            info!("{}", report::no_room(self.capacity.waiting()));
+            info!("{}", report::no_capacity(self.capacity.waiting()));
         }
         self.plan_wake(&snapshot.entries, now);
     }
 
-    /// Returns whether the entry can run at `now`. While its former run, with another source or sink, is ending, it
-    /// waits.
+    /// Returns whether the entry can run at `now`. It waits while its previous run, with another source or sink,
+    /// ends.
     fn slot(&self, entry: &Entry, now: Instant) -> Slot {
         match self.slots.of(&entry.id, &entry.list, now) {
             Slot::Free if self.pauses.is_ending(&entry.id) => Slot::Waiting,

@@ -60,7 +60,8 @@ pub fn not_free(entry: &Entry, slot: &Slot) -> Option<String> {
             )
         }
         Slot::Waiting => format!(
-            "list {list:?} (entry at {}) waits until the run of another entry of the list has ended.",
+            "list {list:?} (entry at {}) waits until its own previous run, or the run of another entry of the list, has \
+             ended.",
             entry.place
         ),
         Slot::Resting { left } => {
@@ -72,7 +73,7 @@ pub fn not_free(entry: &Entry, slot: &Slot) -> Option<String> {
 }
 
 /// Says how many due lists wait for the end of other runs.
-pub fn no_room(lists: usize) -> String {
+pub fn no_capacity(lists: usize) -> String {
     let wait =
         if lists == 1 { "1 list is due and waits".into() } else { format!("{lists} lists are due and wait") };
     format!("{wait} for the end of other runs: at most {RUNS} runs are active, {LOADS} of them full loads.")
@@ -176,8 +177,8 @@ pub fn deferred_errors(news: &News) -> String {
     )
 }
 
-/// Warns that records were rejected, and names the place of their dead letters.
-pub fn rejected(entry: &Entry, outcome: &Outcome, place: &str) -> Option<String> {
+/// Warns that records were rejected, and names the location of their dead letters.
+pub fn rejected(entry: &Entry, outcome: &Outcome, location: &str) -> Option<String> {
     let then = match outcome.replayable {
         true => "Correct the cause, then run `importer replay`.",
         false => {
@@ -189,7 +190,7 @@ pub fn rejected(entry: &Entry, outcome: &Outcome, place: &str) -> Option<String>
     let members =
         if rejected == 1 { "1 rejected record".into() } else { format!("{rejected} rejected records") };
     (rejected > 0).then(|| {
-        format!("{list}: {members} can't be sent as they are; {place} lists them with the reasons. {then}")
+        format!("{list}: {members} can't be sent as they are; {location} lists them with the reasons. {then}")
     })
 }
 
@@ -256,7 +257,7 @@ fn why(pause: Pause) -> &'static str {
     match pause {
         Pause::Disabled => "paused by its entry",
         Pause::Removed => "its entry was removed from the state file",
-        Pause::Redirected => "its entry has got another source or sink",
+        Pause::Redirected => "its source or sink was changed in the state file",
     }
 }
 
@@ -314,8 +315,8 @@ pub fn overruled_by_hand(list: &str) -> String {
 /// Warns that the entry of a finished run has another source or sink now.
 pub fn redirected(list: &str) -> String {
     format!(
-        "list {list:?}: its source or its sink was changed during the run, so the result is not written: it belongs to \
-         the former delivery."
+        "list {list:?}: its source or its sink was changed during the run, so the result is not written; it belongs to \
+         the former delivery. The next run uses the new settings."
     )
 }
 

@@ -32,7 +32,7 @@ use crate::{
         model::{FirstLoad, FullLoad, Remember},
     },
     store::{
-        Folder, Lease, RunStore,
+        FolderStore, Lease, RunStore,
         records::{Databases, Records},
     },
 };
@@ -88,11 +88,11 @@ impl Controller {
             confirm: self.confirm.clone().filter(|_| entry.first_load != FirstLoad::Confirmed),
         };
         let (stop, id, list) = (self.stop.child_token(), entry.id.clone(), entry.list.clone());
-        let (ended, held) = (stop.clone(), Arc::clone(&lease));
+        let (ended, lease_of_run) = (stop.clone(), Arc::clone(&lease));
         let (followed, destination) = (entry.clone(), Destination::of(&pipeline));
         let task = self.jobs.spawn(async move {
             let run = run::run(&pipeline, &plan, &ended);
-            let ended = leased(held.as_ref(), &ended, run).await;
+            let ended = run_with_lease(lease_of_run.as_ref(), &ended, run).await;
             (entry, store, pipeline.retry, ended)
         });
         self.slots.run(task.id(), id, list, lease);
@@ -104,7 +104,7 @@ impl Controller {
     pub(super) fn ended(&mut self, ran: Result<(task::Id, Ran), JoinError>) {
         let task = ran.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
         self.capacity.end(task);
-        let now = self.pauses.of(task);
+        let now = self.pauses.entry_of(task);
         let pause = self.pauses.ended(task);
         match ran {
             Ok((_, (entry, store, _, Ok(Ended::Finished(outcome))))) => {
@@ -165,8 +165,8 @@ impl Controller {
     /// Logs the outcome of a finished run and passes its result to the saver. The list stays taken until the
     /// result is written or overruled by an edit.
     ///
-    /// `now` is the entry as last read, with the destination of the run. If the variables and files that the entry
-    /// refers to lead elsewhere by now, the result is dropped.
+    /// `now` is the entry as last read, and the destination of the run. If the references of the entry now
+    /// resolve to another delivery, the result is dropped.
     fn save(
         &mut self,
         task: task::Id,
@@ -191,7 +191,7 @@ impl Controller {
         warnings.extend(report::totals_wrong(&entry, counts));
         warnings.extend(report::clocks_apart(&entry, &outcome.noticed));
         warnings.extend(report::rows_after_end(&entry, &outcome.noticed));
-        warnings.extend(report::rejected(&entry, &outcome, &store.dead_letter_place()));
+        warnings.extend(report::rejected(&entry, &outcome, &store.dead_letter_location()));
         warnings.extend(report::nothing_left(&entry, counts));
         // An entry that runs more than once a minute logs unchanged warnings only every ten minutes.
         if entry.every >= OFTEN || self.turns.is_news(&entry.id, &warnings.join("\n"), self.clock.now()) {
@@ -205,7 +205,7 @@ impl Controller {
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
             total_updates: outcome.counts.sent,
         };
-        // Of several entries, only the one that is unchanged is found again.
+        // If the list has several entries, the edit finds only an unchanged one, so it keeps the id of the run's entry.
         let id = now.filter(|_| entry.alone).map_or(entry.id, |(id, _)| id);
         let edit = Edit { entry: id, alone: entry.alone, was: entry.was, stamp };
         self.saver.add(Finished { task, edit, store, level });
@@ -260,12 +260,13 @@ impl Controller {
     }
 }
 
-/// Runs a list once its lease is certain. A stop ends the wait for that, and nothing was delivered then.
+/// Confirms the lease, then awaits `run`. If `stop` is canceled first, returns [`Ended::Stopped`] without counts:
+/// the run did not begin.
 ///
 /// # Errors
 ///
 /// The fault of the lease or of the run.
-async fn leased(
+async fn run_with_lease(
     lease: &dyn Lease,
     stop: &CancellationToken,
     run: impl Future<Output = Result<Ended, Fault>>,
@@ -282,8 +283,8 @@ async fn leased(
 const OFTEN: TimeDelta = TimeDelta::seconds(60);
 
 /// Returns the files of the entry's checkpoint, and of the hold, the positions and the dead letters of its delivery.
-pub fn run_store(entry: &Entry, pipeline: &Pipeline, folders: &Folders) -> Folder {
-    Folder {
+pub fn run_store(entry: &Entry, pipeline: &Pipeline, folders: &Folders) -> FolderStore {
+    FolderStore {
         checkpoint: folders.entry(&pipeline.delivery, &entry.folder),
         delivery: folders.delivery(&pipeline.delivery),
         dead_letters: folders.dead_letter(&pipeline.delivery),
@@ -366,26 +367,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_run_begins_before_its_lease_is_certain() {
+    async fn no_run_begins_before_its_lease_is_confirmed() {
         let (stop, began) = (CancellationToken::new(), AtomicBool::new(false));
         let run = || async {
             began.store(true, Ordering::Relaxed);
             Ok(Ended::Stopped(Counts { sent: 7, ..Counts::default() }))
         };
-        let fault = leased(&Unsure { fails: true }, &stop, run()).await.unwrap_err();
+        let fault = run_with_lease(&Unsure { fails: true }, &stop, run()).await.unwrap_err();
         assert!(fault.to_string().contains("another process has the list"), "{fault}");
         let (lease, run_later) = (Unsure { fails: false }, run());
         let waits = async {
             tokio::task::yield_now().await;
             stop.cancel();
         };
-        let (ended, ()) = tokio::join!(leased(&lease, &stop, run_later), waits);
+        let (ended, ()) = tokio::join!(run_with_lease(&lease, &stop, run_later), waits);
         assert!(matches!(ended, Ok(Ended::Stopped(counts)) if counts == Counts::default()));
         assert!(!began.load(Ordering::Relaxed));
         let list = ListId { source: "rows".into(), account: None, id: "a".into() };
         let lease = ProcessLeases::default().take(&list).unwrap();
         // After a stop, the run itself decides how it ends.
-        let ended = leased(lease.as_ref(), &stop, run()).await;
+        let ended = run_with_lease(lease.as_ref(), &stop, run()).await;
         assert!(matches!(ended, Ok(Ended::Stopped(counts)) if counts.sent == 7));
     }
 

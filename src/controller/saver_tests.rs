@@ -30,7 +30,7 @@ use crate::{
         layout::NAME,
         vocabulary::SAMPLE,
     },
-    store::{Folder, checkpoint},
+    store::{FolderStore, checkpoint},
 };
 
 /// Returns the state file of some lists, `l0` and so on, with a hook for the moments of a write.
@@ -57,7 +57,7 @@ fn finished(state: &StateFile, folder: &Path) -> Vec<Finished> {
         let delivery = folder.join("checkpoints").join(&entry.id.list_id);
         fs::create_dir_all(&delivery).unwrap();
         fs::write(checkpoint::path(&delivery), "").unwrap();
-        let store = Folder::alone(&delivery);
+        let store = FolderStore::alone(&delivery);
         let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
         Finished { task: tasks.spawn(async {}).id(), edit, store: Arc::new(store), level: Level::Debug }
     };

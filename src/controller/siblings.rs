@@ -31,8 +31,8 @@ impl Destinations {
     ///
     /// # Errors
     ///
-    /// An earlier enabled entry has the same delivery, but another destination: each of them would forget what the other has
-    /// delivered, and compare opt-ins with those of the other.
+    /// An earlier enabled entry has the same delivery with another destination. Each run would clear the cache of
+    /// the other entry, and compare its opt-ins with those of the other destination.
     pub fn add(&mut self, entry: &Entry, destination: &Destination) -> Result<(), Unfit> {
         if !entry.enabled {
             return Ok(());
@@ -45,8 +45,8 @@ impl Destinations {
             return Ok(());
         }
         let text = format!(
-            "`sink` has the address of the sink of the entry at line {line}, but other headers, another query or other \
-             credentials; put an `account` into one of the two, so that their deliveries are kept apart"
+            "`sink` sends to the same address as the entry at line {line}, but with other headers, another query or other \
+             credentials; set `account` in one of the two entries to keep their deliveries apart"
         );
         // Other credentials may come from the environment, which may change without an edit.
         Err(Unfit { place: entry.place, text, environment: true })

@@ -133,8 +133,8 @@ pub struct Plan {
     pub entry: String,
     /// The checkpoint of the entry; the hold, the positions and the dead letters of its delivery.
     pub store: Arc<dyn RunStore>,
-    /// Everything that the result depends on, as text: a run does not resume a checkpoint with another
-    /// origin.
+    /// Everything that the result depends on, as text. A run does not resume a checkpoint with another
+    /// fingerprint.
     pub run_fingerprint: String,
     /// Whether members were delivered before, even without a ledger.
     pub delivered_before: bool,

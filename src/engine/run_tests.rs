@@ -338,7 +338,7 @@ fn the_catch_up_of_a_first_load_by_cursor_is_compared_with_the_records_loaded() 
 }
 
 #[test]
-fn a_run_of_another_origin_starts_from_its_beginning() {
+fn a_run_with_another_fingerprint_starts_from_its_beginning() {
     runtime().block_on(async {
         let kept = Kept::new(Keeps::InMemory);
         let store = Store::new(1, 0.0);
@@ -351,6 +351,6 @@ fn a_run_of_another_origin_starts_from_its_beginning() {
         store.accepted.lock().unwrap().clear();
         let other = Plan { run_fingerprint: "another null".into(), ..first };
         let ended = cut_off(&store, &other, usize::MAX).await;
-        assert_all_delivered(&store, ended.unwrap().unwrap(), "another origin");
+        assert_all_delivered(&store, ended.unwrap().unwrap(), "another fingerprint");
     });
 }

@@ -32,7 +32,7 @@ use crate::{
     sink::Settles,
     source::{CursorPaging, Lookup, Paging, Scope, Source},
     store::{
-        Folder, RunStore, checkpoint,
+        FolderStore, RunStore, checkpoint,
         dead_letter::DeadLetter,
         records,
         seen::{Seen, record_key},
@@ -520,7 +520,7 @@ fn a_replay_settles_nothing_before_the_close() {
                 deleted: false,
                 payload: None,
             };
-            let dead_letters: Arc<dyn RunStore> = Arc::new(Folder::alone(folder.path()));
+            let dead_letters: Arc<dyn RunStore> = Arc::new(FolderStore::alone(folder.path()));
             dead_letters.append_dead_letters([1, 2].map(letter).to_vec()).await.unwrap();
             // The first call of the sink delivers, the second closes.
             let number = if fails { 2 } else { 9 };

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 
 use super::{plan::Plan, support_tests as support};
 use crate::store::{
-    Folder, RunStore,
+    FolderStore, RunStore,
     records::{
         CacheRules,
         support_tests::{Delivery, RecordsInMemory},
@@ -51,7 +51,7 @@ impl Kept {
                 let rules = CacheRules { version: 1, expire };
                 Plan {
                     store: Arc::new(store.clone()),
-                    records: Arc::new(RecordsInMemory::new(records, "place", rules)),
+                    records: Arc::new(RecordsInMemory::new(records, "destination", rules)),
                     ..support::plan(Path::new("not used"), size, workers)
                 }
             }
@@ -61,7 +61,7 @@ impl Kept {
     /// Returns the store with the checkpoint, to look into it between two runs.
     pub fn store(&self) -> Arc<dyn RunStore> {
         match self {
-            Kept::OnDisk(folder) => Arc::new(Folder::alone(folder.path())),
+            Kept::OnDisk(folder) => Arc::new(FolderStore::alone(folder.path())),
             Kept::InMemory(store, _) => Arc::new(store.clone()),
         }
     }

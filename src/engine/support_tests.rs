@@ -42,7 +42,7 @@ use crate::{
     sink::{Delivery, Prepared, Rejection, Settles, Sink, SinkSpec},
     source::{CursorPaging, Paging, Source},
     store::{
-        Folder,
+        FolderStore,
         records::{Databases, Records},
     },
 };
@@ -402,7 +402,7 @@ pub fn records(folder: &Path, expire: Option<TimeDelta>) -> Arc<Records> {
     let mut pools = POOLS.lock().unwrap();
     let pool = pools.get(folder).and_then(Weak::upgrade).unwrap_or_default();
     pools.insert(folder.to_owned(), Arc::downgrade(&pool));
-    Arc::new(Records::new(&pool, folder, "place", 1, expire))
+    Arc::new(Records::new(&pool, folder, "destination", 1, expire))
 }
 
 pub fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
@@ -414,7 +414,7 @@ pub fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
         items_per_request: size,
         worker_count: workers,
         entry: "e".into(),
-        store: Arc::new(Folder::alone(folder)),
+        store: Arc::new(FolderStore::alone(folder)),
         run_fingerprint: "null".into(),
         delivered_before: false,
         reads_archived: true,

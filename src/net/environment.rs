@@ -20,7 +20,7 @@ pub const PLACEHOLDER: &str = "missing-xx1";
 #[derive(Clone)]
 pub struct Environment {
     get: Get,
-    /// The names of the variables that are set, as far as they are known.
+    /// The names of the variables that are set; empty if the creator of the environment did not pass them.
     names: Arc<[String]>,
     /// The account, whose variables end in its name; `None` for the variables without a suffix.
     account: Option<String>,
@@ -67,11 +67,11 @@ impl Environment {
     }
 
     /// Adds the names of the variables that are set.
-    pub fn named(self, names: impl Iterator<Item = String>) -> Self {
+    pub fn with_names(self, names: impl Iterator<Item = String>) -> Self {
         Environment { names: names.collect(), ..self }
     }
 
-    /// Returns the names of the variables that are set, as far as they are known.
+    /// Returns the names of the variables that are set; empty if the creator of the environment did not pass them.
     pub fn names(&self) -> &[String] {
         &self.names
     }

@@ -39,7 +39,7 @@ pub const SPEC: Spec = Spec {
             ValueKind::Text,
             "File of the lines; out/<list_id>.ndjson if absent. A relative path begins in the folder of the state file.",
         )
-        .identity(),
+        .identifies(),
         Setting::new(
             "rotate_mb",
             ValueKind::Whole { least: 1, most: None },

@@ -44,7 +44,7 @@ pub struct SinkSpec {
     /// Identifies the destination without keys, so that a renewed key makes no difference. Everything
     /// that is filed under a [`DeliveryId`](crate::base::identity::DeliveryId) belongs to this address.
     pub address: String,
-    /// Destination and address as version 0.1 named them; `None`: as today.
+    /// Destination and address as version 0.1 named them; `None`: the same as now.
     pub former_destination: Option<String>,
     pub limits: BatchLimits,
     pub settles: Settles,

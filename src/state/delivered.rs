@@ -55,23 +55,25 @@ pub fn settings(list_id: &str, fields: &Map<String, Value>, vocabulary: &Vocabul
     sorted(Value::Object(settings)).as_object().cloned().unwrap_or_default()
 }
 
-/// Returns what decides which list an entry reads and where it delivers: type, account, the settings that a SPEC marks
-/// as [`identity`](Setting::identity), and references to credentials, of the source and of the sink. Two versions
-/// of an entry with the same route have the same destination. `settings` are those of [`settings`].
+/// Returns the settings that decide which list an entry reads and where it delivers: the type, the account, the
+/// settings that [identify](Setting::identifies) a list or a destination, and the references to credentials, of
+/// the source and the sink. Two versions of an entry with the same route have the same destination as long as the
+/// variables and files that they read have the same values. `settings` is the result of
+/// [`settings`](self::settings).
 pub fn route(settings: &Map<String, Value>, vocabulary: &Vocabulary) -> Value {
     let parts = [(SOURCE.name, vocabulary.source), (SINK.name, vocabulary.sink)];
-    parts.into_iter().map(|(name, catalog)| end(settings.get(name), catalog)).collect()
+    parts.into_iter().map(|(name, catalog)| route_part(settings.get(name), catalog)).collect()
 }
 
 /// Returns the part of a source or a sink that belongs to the route.
-fn end(said: Option<&Value>, catalog: &Catalog) -> Value {
+fn route_part(raw: Option<&Value>, catalog: &Catalog) -> Value {
     let default = catalog.default();
-    let said = said.or(default.as_ref()).unwrap_or(&Value::Null);
-    let Value::Object(object) = said else { return json!({"type": said}) };
+    let raw = raw.or(default.as_ref()).unwrap_or(&Value::Null);
+    let Value::Object(object) = raw else { return json!({"type": raw}) };
     let spec = object.get("type").and_then(Value::as_str).and_then(|kind| catalog.spec(kind));
     let counts = |name: &str| {
         let is_part =
-            |setting: &Setting| setting.identity || matches!(setting.secrecy, Secrecy::Credential(_));
+            |setting: &Setting| setting.identifies || matches!(setting.secrecy, Secrecy::Credential(_));
         name == "type" || catalog.settings(spec).any(|setting| setting.name == name && is_part(setting))
     };
     let members = object.iter().filter(|(name, _)| counts(name));

@@ -38,7 +38,7 @@ impl EntryId {
         delivered::settings(&self.list_id, &self.others, vocabulary)
     }
 
-    /// Returns what decides which list the entry reads and where it delivers; see [`delivered::route`].
+    /// Returns the route of the entry; see [`delivered::route`].
     pub fn route(&self, vocabulary: &Vocabulary) -> serde_json::Value {
         delivered::route(&self.settings(vocabulary), vocabulary)
     }

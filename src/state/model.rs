@@ -58,7 +58,8 @@ impl Mentions {
     }
 }
 
-/// Identity and pause of an element of the file. They are known even if the element has a problem.
+/// Identity, pause and route of an element of the file. Identity and pause are known even if the element has a
+/// problem.
 #[derive(Debug, Clone)]
 pub struct Mention {
     pub id: EntryId,
@@ -66,7 +67,7 @@ pub struct Mention {
     pub folder: String,
     /// Whether it has `"enabled": false`.
     pub disabled: bool,
-    /// What decides which list it reads and where it delivers; `None` if it has a problem.
+    /// The entry's route, see [`delivered::route`](super::delivered::route); `None` if the entry has a problem.
     pub route: Option<serde_json::Value>,
 }
 
@@ -79,7 +80,7 @@ pub struct Entry {
     pub folder: String,
     /// The settings that change what is delivered, each in one spelling.
     pub settings: Map<String, serde_json::Value>,
-    /// What decides which list is read and where it is delivered.
+    /// See [`delivered::route`](super::delivered::route).
     pub route: serde_json::Value,
     /// Whether no other entry has the same list.
     pub alone: bool,

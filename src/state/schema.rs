@@ -75,8 +75,8 @@ pub fn read(text: &str, vocabulary: &'static Vocabulary) -> Result<Snapshot, Fin
     Ok(snapshot)
 }
 
-/// Returns identity and pause of an element; `None` if its `list_id` can't be read. `entry` is what the reader
-/// made of it, and `is_valid` whether it has no problem.
+/// Returns the identity, pause and route of an element; `None` if its `list_id` can't be read. `entry` is the
+/// parsed element, and `is_valid` states whether it has no problem.
 fn mention(
     element: &Value,
     entry: Option<&Entry>,

@@ -28,7 +28,8 @@ const SYNC: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     pub version: u32,
-    /// Everything that the run's result depends on; with another origin, the checkpoint is useless.
+    /// Everything that the result of the run depends on, as text. A run with another fingerprint can't resume the
+    /// checkpoint.
     #[serde(rename = "origin")]
     pub run_fingerprint: String,
     /// Number of the pass, from 1.
@@ -158,10 +159,10 @@ impl Checkpoint {
     }
 }
 
-/// Returns the warning for a checkpoint from which no run can resume. `place` names it.
-pub fn of_another_state(place: &str) -> String {
+/// Returns the warning for a checkpoint from which no run can resume. `location` is its name in messages.
+pub fn of_another_state(location: &str) -> String {
     format!(
-        "`{place}` is discarded, and the list starts again: its latest_timestamp, start_offset or a setting \
+        "`{location}` is discarded, and the list starts again: its latest_timestamp, start_offset or a setting \
          of its source, mapping, sink, consent or contacts was changed, or importer was updated."
     )
 }

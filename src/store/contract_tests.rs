@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Folder, RunStore,
+    FolderStore, RunStore,
     checkpoint::{Header, Line},
     dead_letter::DeadLetter,
     hold::HoldReason,
@@ -32,7 +32,7 @@ impl Delivery {
     /// Opens the store of an entry, as a new run does.
     fn store(&self, entry: &str) -> Arc<dyn RunStore> {
         match self {
-            Delivery::Files(folder) => Arc::new(Folder {
+            Delivery::Files(folder) => Arc::new(FolderStore {
                 checkpoint: folder.path().join("delivery").join(entry),
                 delivery: folder.path().join("delivery"),
                 dead_letters: folder.path().join("dead-letter").join("delivery.ndjson"),
@@ -211,7 +211,7 @@ async fn dead_letters_stay_until_the_records_of_their_entry_are_settled() {
         assert_eq!(delivery.letters().await, told(&all[1..]), "the latest of each record and entry");
         store.tidy_dead_letters("a", key("1")).await.unwrap();
         assert_eq!(delivery.letters().await, told(&all[1..3]));
-        assert!(!store.dead_letter_place().is_empty());
+        assert!(!store.dead_letter_location().is_empty());
     }
 }
 

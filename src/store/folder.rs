@@ -5,7 +5,7 @@ use std::{collections::HashSet, path::PathBuf};
 use futures::{FutureExt, future::BoxFuture};
 
 use super::{
-    Opened, RunStore, checkpoint,
+    OpenedCheckpoint, RunStore, checkpoint,
     dead_letter::{self, DeadLetter},
     hold::{self, HoldReason},
     position::{self, Positions, StoredPositions},
@@ -14,25 +14,25 @@ use crate::base::fault::Fault;
 
 /// The files of one entry and its delivery. Only the process that has the lock of the state folder writes to them.
 #[derive(Debug, Clone)]
-pub struct Folder {
-    /// Folder of the entry's checkpoint.
+pub struct FolderStore {
+    /// FolderStore of the entry's checkpoint.
     pub checkpoint: PathBuf,
-    /// Folder of the delivery's hold and positions. The folders of the checkpoints of its entries are in it.
+    /// FolderStore of the delivery's hold and positions. The folders of the checkpoints of its entries are in it.
     pub delivery: PathBuf,
     /// File of the delivery's dead letters.
     pub dead_letters: PathBuf,
 }
 
-impl Folder {
+impl FolderStore {
     /// Returns a store with all of its files in one folder, for an entry that shares its delivery with no other.
     #[cfg(test)]
     pub fn alone(folder: &std::path::Path) -> Self {
         let (checkpoint, delivery) = (folder.to_owned(), folder.to_owned());
-        Folder { checkpoint, delivery, dead_letters: folder.join("dead.ndjson") }
+        FolderStore { checkpoint, delivery, dead_letters: folder.join("dead.ndjson") }
     }
 }
 
-impl RunStore for Folder {
+impl RunStore for FolderStore {
     fn hold(&self) -> BoxFuture<'_, Result<Option<HoldReason>, Fault>> {
         hold::of(&self.delivery).map(|found| Ok(found?.map(|hold| hold.reason))).boxed()
     }
@@ -45,7 +45,10 @@ impl RunStore for Folder {
         hold::lift_of(&self.delivery).boxed()
     }
 
-    fn open_checkpoint<'a>(&'a self, run_fingerprint: &'a str) -> BoxFuture<'a, Result<Opened, Fault>> {
+    fn open_checkpoint<'a>(
+        &'a self,
+        run_fingerprint: &'a str,
+    ) -> BoxFuture<'a, Result<OpenedCheckpoint, Fault>> {
         checkpoint::open(&self.checkpoint, run_fingerprint).boxed()
     }
 
@@ -90,7 +93,7 @@ impl RunStore for Folder {
         dead_letter::adopt(&self.dead_letters, entries).boxed()
     }
 
-    fn dead_letter_place(&self) -> String {
+    fn dead_letter_location(&self) -> String {
         self.dead_letters.display().to_string()
     }
 }

@@ -33,9 +33,9 @@ type Cached<'a> = (u128, bool, i64, &'a str, i64, &'a str);
 const CACHE: TableDefinition<u128, Cached> = TableDefinition::new("records");
 
 /// Imports the ledger of a list and the delivery cache of one sink into the records in the folder `to`. `list` is
-/// the folder of the list, `cache` the digest in the name of the cache, and `destination` the digest of the sink's current
-/// destination. Returns whether the ledger or the cache existed. A file that can't be understood counts as missing,
-/// with a warning, as in version 0.1.
+/// the folder of the list, `cache` the digest in the name of the cache, and `destination` the digest of the
+/// sink's current destination. Returns whether the ledger or the cache existed. A file that can't be understood
+/// counts as missing, with a warning, as in version 0.1.
 ///
 /// The records get their name when they are complete, so the import can be repeated after a crash.
 ///

@@ -109,7 +109,7 @@ async fn the_ledger_of_a_list_and_the_cache_of_each_sink_become_records() {
         let known = records.recall(vec![key("a"), key("b"), key("d")]).await.unwrap();
         let cached = known[&key("a")].cached.as_ref();
         assert_eq!(
-            cached.map(|cached| records.rules().holds(cached, digest.unwrap_or(0), noon())),
+            cached.map(|cached| records.rules().is_current(cached, digest.unwrap_or(0), noon())),
             digest.map(|_| true)
         );
         if destination == "one" {

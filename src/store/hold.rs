@@ -165,7 +165,7 @@ fn read(path: &Path) -> io::Result<Option<Hold>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Folder;
+    use crate::store::FolderStore;
 
     fn reason(entry: &str) -> HoldReason {
         HoldReason { entry: entry.into(), what: "stopped".into(), why: "too many".into() }
@@ -178,7 +178,7 @@ mod tests {
         keep(&one, &reason("a-1")).await.unwrap();
         let entries = ["a-1".to_owned(), "a-2".to_owned()];
         let stopped = async |delivery, entry, entries| {
-            check(&Folder::alone(delivery), "a", entry, entries).await.is_err()
+            check(&FolderStore::alone(delivery), "a", entry, entries).await.is_err()
         };
         assert!(stopped(&one, None, None).await && !stopped(&two, None, None).await);
         // Another entry may run if it is allowed, but it does not lift the hold.
@@ -198,7 +198,7 @@ mod tests {
         for text in ["", "{"] {
             let folder = tempfile::tempdir().unwrap();
             files::replace(&folder.path().join("a/held.json"), text.as_bytes()).unwrap();
-            let fault = check(&Folder::alone(&folder.path().join("a")), "a", None, None)
+            let fault = check(&FolderStore::alone(&folder.path().join("a")), "a", None, None)
                 .await
                 .unwrap_err()
                 .to_string();
@@ -206,7 +206,7 @@ mod tests {
             for hold in below(folder.path()).await.unwrap() {
                 lift(hold).await.unwrap();
             }
-            assert!(check(&Folder::alone(&folder.path().join("a")), "a", None, None).await.is_ok());
+            assert!(check(&FolderStore::alone(&folder.path().join("a")), "a", None, None).await.is_ok());
         }
     }
 

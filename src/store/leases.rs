@@ -10,8 +10,8 @@ use futures::{FutureExt, future::BoxFuture};
 use super::{Lease, Leases};
 use crate::base::{fault::Fault, identity::ListId};
 
-/// The leases of one process. They exclude no other process, so only the process that has the lock of the state folder
-/// may run lists by them. A lease is certain at once, and a crash releases all of them.
+/// The leases of one process. They do not exclude other processes, so only the process that has the lock of the
+/// state folder may use them. Each lease is confirmed at once; a crash releases all of them.
 #[derive(Debug, Default)]
 pub struct ProcessLeases(Arc<Taken>);
 

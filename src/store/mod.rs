@@ -27,7 +27,7 @@ use std::{collections::HashSet, fmt::Debug, sync::Arc};
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 
-pub use self::folder::Folder;
+pub use self::folder::FolderStore;
 use self::{
     checkpoint::{Checkpoint, Header, Line},
     dead_letter::DeadLetter,
@@ -39,22 +39,22 @@ use crate::base::{fate::Fate, fault::Fault, identity::ListId};
 
 /// What the runs of one entry leave to later runs, apart from the records of the delivery.
 ///
-/// The checkpoint belongs to the entry. The hold, the positions and the dead letters belong to its delivery: the
-/// stores of all entries with this delivery have the same ones.
+/// The checkpoint belongs to the entry. The hold, the positions and the dead letters belong to its delivery: all
+/// entries with this delivery share them.
 ///
-/// A store may rely on this: no two runs of a list take place at the same time ([`Leases`]), and a run awaits each
-/// write before it begins the next one. A person may lift a hold, and read what is stored, at any time.
+/// A store may rely on this: no two runs of a list take place at the same time ([`Leases`]), and a run awaits
+/// each write before it begins the next one. A person may lift a hold, and read what is stored, at any time.
 ///
 /// A write is durable when its future returns `Ok`, even after a loss of power, unless its method says otherwise.
-/// After `Err`, after a crash, and after the future was dropped, a write has either happened as a whole or not at
-/// all; only one that adds something may have added the first part of it. A write whose future was dropped may still end
-/// a moment later.
+/// A write is atomic: after an `Err`, a crash or a dropped future, it took effect completely or not at all.
+/// Exceptions: a method that appends may have appended a prefix, and a write whose future was dropped may still
+/// complete shortly afterwards.
 ///
 /// # Errors
 ///
-/// Every method returns [`Fault::List`] if the store can't be read or written. The run then fails and is repeated
-/// later: no method may return before it knows that it has succeeded. The fault names the part of the store at fault,
-/// and contains no payload.
+/// Every method returns [`Fault::List`] if the store can't be read or written; it returns `Ok` only after the
+/// operation has succeeded. After a fault the run fails, and the controller starts it again later. The fault
+/// names the part of the store that failed, and contains no payload.
 pub trait RunStore: Debug + Send + Sync {
     /// Returns the hold of the delivery; `None` if it is not on hold. A hold that can't be understood still counts: the
     /// store then returns a reason that says so.
@@ -74,13 +74,16 @@ pub trait RunStore: Debug + Send + Sync {
     /// discards a checkpoint that can't be understood; both with a warning, since the list then starts again, and
     /// neither is an error. It returns the pages before the first damaged or incomplete one, and the new pages of the
     /// run follow after them.
-    fn open_checkpoint<'a>(&'a self, run_fingerprint: &'a str) -> BoxFuture<'a, Result<Opened, Fault>>;
+    fn open_checkpoint<'a>(
+        &'a self,
+        run_fingerprint: &'a str,
+    ) -> BoxFuture<'a, Result<OpenedCheckpoint, Fault>>;
 
     /// Removes the entry's checkpoint, if there is one, so that the next run starts over.
     fn discard_checkpoint(&self) -> BoxFuture<'_, Result<(), Fault>>;
 
-    /// Removes the checkpoints of all entries of the delivery that are not among `entries`, the names of the current
-    /// ones. Returns what to call each removed checkpoint in a message.
+    /// Removes the checkpoints of all entries of the delivery that are not among `entries`, the names of the
+    /// current ones. Returns a name for each removed checkpoint, for messages: with files, its path.
     fn discard_orphans<'a>(&'a self, entries: &'a [String]) -> BoxFuture<'a, Result<Vec<String>, Fault>>;
 
     /// Returns the positions of the delivery in the shards of a stream; `None` if no run has stored any.
@@ -109,76 +112,79 @@ pub trait RunStore: Debug + Send + Sync {
         settled: HashSet<u128>,
     ) -> BoxFuture<'a, Result<(), Fault>>;
 
-    /// Gives the dead letters of entries that are not among `entries`, the current ones, to each of the current
-    /// entries. Not atomic: after a failure, a repetition gives what is left.
+    /// Replaces each dead letter of an entry that is not among `entries`, the current ones, with a copy for each
+    /// of `entries`. Not atomic: after a failure, another call moves the rest.
     fn adopt_dead_letters<'a>(&'a self, entries: &'a [String]) -> BoxFuture<'a, Result<(), Fault>>;
 
     /// Returns where a person finds the dead letters, for messages: with files, a path.
-    fn dead_letter_place(&self) -> String;
+    fn dead_letter_location(&self) -> String;
 }
 
 /// A checkpoint, and the header and the settled pages of the interrupted run that left it, if there is one.
-pub type Opened = (Checkpoint, Option<(Header, Vec<Line>)>);
+pub type OpenedCheckpoint = (Checkpoint, Option<(Header, Vec<Line>)>);
 
-/// The place to which a [`Checkpoint`] writes the settled pages of a run, part of a [`RunStore`].
+/// The log of a [`Checkpoint`]: the settled pages of a run. Part of a [`RunStore`].
 pub trait CheckpointLog: Send + Sync {
     /// Replaces the header and all pages by those of a new pass. Durable when this returns.
     ///
     /// # Errors
     ///
-    /// [`Fault::List`]: the log could not be written. It then has either the pages of before or those of the new pass.
+    /// [`Fault::List`]: the log could not be written. It then has either the previous pages or those of the new
+    /// pass.
     fn begin<'a>(&'a mut self, header: &'a Header, lines: &'a [Line]) -> BoxFuture<'a, Result<(), Fault>>;
 
-    /// Adds pages. A crash of the program loses none of them once this has returned. Only with `sync` are these and all
-    /// earlier ones safe from a loss of power, after which [`RunStore::open_checkpoint`] returns any number of the
-    /// first ones.
+    /// Appends pages. Once this has returned, a crash of the program loses none of them. A loss of power may lose
+    /// pages that were appended without a later `sync`; [`RunStore::open_checkpoint`] then returns a prefix of
+    /// the pages.
     ///
     /// # Errors
     ///
-    /// [`Fault::List`]: the log could not be written. It may have the first ones of the pages.
+    /// [`Fault::List`]: the log could not be written. It may contain a prefix of `lines`.
     fn append<'a>(&'a mut self, lines: &'a [Line], sync: bool) -> BoxFuture<'a, Result<(), Fault>>;
 }
 
-/// The records of a delivery: which were delivered with which status (the ledger), and what the sink has accepted of
-/// each (the delivery cache). Entries with the same delivery share them.
+/// The records of a delivery: which were delivered with which status (the ledger), and what the sink has accepted
+/// of each (the delivery cache). Entries with the same delivery share them.
 ///
-/// A value is the view of one run or replay of an entry. It is opened with the [`rules`](Self::rules) of the entry and
-/// with a digest of the settings that identify the sink and its account. At most one run of a list takes place at a time
-/// ([`Leases`]), but a run calls the methods concurrently: it looks pages up while others are delivered. Whatever a
-/// method has stored is seen by all later calls, even if it is not durable yet.
+/// A value is the view of one run or replay of an entry. It is opened with the [`rules`](Self::rules) of the
+/// entry and with a digest of the settings that identify the sink and its account. At most one run of a list
+/// takes place at a time ([`Leases`]), but a run calls the methods concurrently: it looks pages up while others
+/// are delivered. Each call sees everything that earlier calls have stored, even if it is not durable yet.
 ///
-/// What is lost may cost a repeated delivery, never a missed one. Hence the order in which a run works:
+/// A loss of data may cause a repeated delivery, but never a missed one. A run therefore calls, in this order:
 ///
-/// 1. [`forget`](Self::forget) before a batch is sent, so that no older version counts as the one that the sink has.
-/// 2. [`accepted`](Self::accepted) after the sink has confirmed it, which need not be durable.
-/// 3. [`sync`](Self::sync) with the checkpoint, and [`add`](Self::add) at the end of each pass.
+/// 1. [`forget`](Self::forget) before it sends a batch, so that no older version counts as the one that the sink
+///    has;
+/// 2. [`accepted`](Self::accepted) after the sink has confirmed the batch; the write need not be durable;
+/// 3. [`sync`](Self::sync) whenever it syncs the checkpoint, and [`add`](Self::add) at the end of each pass.
 ///
-/// The methods get a page, a batch or a pass at a time, and none is called for each record.
+/// The engine calls each method for a page, a batch or a pass, never for a single record.
 ///
 /// # Errors
 ///
-/// Every method returns [`Fault::List`] if the records can't be read or written. The run then fails and is repeated
-/// later. The fault names the part of the store at fault, and contains no key of a record.
+/// Every method returns [`Fault::List`] if the records can't be read or written. After a fault the run fails, and
+/// the controller starts it again later. The fault names the part of the store that failed, and contains no key
+/// of a record.
 pub trait DeliveryCache: Debug + Send + Sync {
-    /// Returns the rules of the entry: whether there is a cache, and what counts as equal. No I/O.
+    /// Returns the rules of the entry: whether there is a cache, and when payloads are equal. No I/O.
     fn rules(&self) -> &CacheRules;
 
-    /// Begins a run. Returns the summary of the ledger; `None` if there is none. Records that can't be understood count
-    /// as none, with a warning.
+    /// Begins a run. Returns the summary of the ledger; `None` if there is none. A damaged store counts as empty,
+    /// with a warning.
     ///
-    /// Drops the cached deliveries if the entry has no cache, since its runs send without a trace, and those of a sink
-    /// with another digest, since another account may have the same address.
+    /// Drops the cached deliveries if the entry has no cache, since its runs do not update them, and those that
+    /// belong to another destination, since another account may have the same address.
     fn begin(&self) -> BoxFuture<'_, Result<Option<Summary>, Fault>>;
 
-    /// Returns the summary of the ledger without beginning a run, also beside a process that is running one.
+    /// Returns the summary of the ledger without beginning a run. Works while another process runs the list.
     fn summary(&self) -> BoxFuture<'_, Result<Option<Summary>, Fault>>;
 
     /// Removes all cached deliveries. Durable when this returns.
     fn clear(&self) -> BoxFuture<'_, Result<(), Fault>>;
 
-    /// Returns what is known of these records: their statuses before this run, whatever its passes have added since
-    /// [`begin`](Self::begin), and their cached deliveries as they are now, if there is a cache. Unknown records are not
-    /// in the result. A run that began without a ledger uses no statuses.
+    /// Returns what is known of these records: their statuses before this run, without those that its passes have
+    /// added since [`begin`](Self::begin), and, if there is a cache, their current cached deliveries. Leaves out
+    /// unknown records. If the run began without a ledger, the statuses are unspecified and must not be used.
     fn recall(&self, keys: Vec<u128>) -> BoxFuture<'_, Result<KnownRecords, Fault>>;
 
     /// Forgets which payloads the sink has of these records, since other versions are about to be sent. Durable when
@@ -186,7 +192,7 @@ pub trait DeliveryCache: Debug + Send + Sync {
     fn forget(&self, keys: Vec<u128>) -> BoxFuture<'_, Result<(), Fault>>;
 
     /// Remembers what the sink has accepted of these records, at the time `now`. Durable after the next
-    /// [`sync`](Self::sync) or [`add`](Self::add); a crash before it may lose it.
+    /// [`sync`](Self::sync) or [`add`](Self::add); a crash before that may lose the deliveries.
     fn accepted(
         &self,
         accepted: Vec<AcceptedDelivery>,
@@ -206,13 +212,13 @@ pub trait DeliveryCache: Debug + Send + Sync {
         Box::pin(async move { self.add(Delivered::beginning(from)).await.map(drop) })
     }
 
-    /// Adds what a pass has delivered to the ledger, all at once. Durable when this returns, with all that waits. Returns
-    /// the number of records that were at the source before and that a pass over the whole list did not read. Adding the
-    /// same pass twice changes nothing.
+    /// Adds what a pass has delivered to the ledger, all at once. Durable when this returns, with all earlier
+    /// changes. Returns the number of records that were at the source before and that a pass over the whole list
+    /// did not read. Adding the same pass twice changes nothing.
     fn add<'a>(&'a self, delivered: Delivered<'a>) -> BoxFuture<'a, Result<u64, Fault>>;
 
-    /// Removes cached deliveries of records that were neither read nor sent since [`CacheRules::oldest`]; at most once a
-    /// day, since it may read all records.
+    /// Removes cached deliveries of records that were neither read nor sent since [`CacheRules::expires_before`];
+    /// at most once a day, since it may read all records.
     fn tidy(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>>;
 }
 
@@ -223,30 +229,31 @@ impl dyn DeliveryCache {
     }
 }
 
-/// The leases of lists. Only a run with the lease of its list may read the list, deliver its records, and write to its
-/// stores; so at most one run of a list takes place at a time. A replay takes no lease, since it excludes all runs by the
-/// lock of the state folder.
+/// The leases of lists. Only a run with the lease of its list may read the list, deliver its records, and write
+/// to its stores; so at most one run of a list takes place at a time. A replay takes no lease: it has the lock of
+/// the state folder, which excludes all runs.
 ///
-/// The scheduler takes a lease at once, without I/O, so that its decisions depend on no other machine. What has to be
-/// agreed with other processes is left to [`Lease::confirm`], for which the run waits before it begins.
+/// The scheduler takes a lease at once, without I/O, so that it never waits for another machine.
+/// [`Lease::confirm`] does what requires other processes; the run awaits it before it begins.
 pub trait Leases: Debug + Send + Sync {
     /// Returns whether the lease of this list is taken, as far as this process knows. Neither waits nor does I/O.
     fn is_taken(&self, list: &ListId) -> bool;
 
-    /// Takes the lease of a list; `None` if it is taken. Of any calls at the same time in this process, one gets it.
-    /// Neither waits nor does I/O.
+    /// Takes the lease of a list; `None` if it is taken. If several callers in this process take the lease at the
+    /// same time, one of them gets it. Neither waits nor does I/O.
     fn take(&self, list: &ListId) -> Option<Arc<dyn Lease>>;
 }
 
-/// The lease of a list. Its holders share it, and the list is free again when the last of them drops it: the run, and
-/// the controller until the result of the run is in the state file. It is also released when the process ends.
+/// The lease of a list. The run and the controller share it: the run until it ends, the controller until the
+/// result is in the state file or dropped. The list is free again when both have dropped it, or when the process
+/// ends.
 pub trait Lease: Debug + Send + Sync {
-    /// Waits until no other process can have the lease. May wait for as long as another process has it; a caller that
-    /// gives up drops the future and the lease.
+    /// Waits until no other process has the lease. There is no time limit; a caller that stops waiting drops the
+    /// future and the lease.
     ///
     /// # Errors
     ///
-    /// [`Fault::List`]: it can't be known whether another process has the lease, or this process can't get it. The run
-    /// must not begin, and is repeated later.
+    /// [`Fault::List`]: the store can't tell whether another process has the lease, or refuses it. The run must
+    /// not begin; the controller starts it again later.
     fn confirm(&self) -> BoxFuture<'_, Result<(), Fault>>;
 }

@@ -44,7 +44,7 @@ pub struct StoredPositions {
 }
 
 impl StoredPositions {
-    /// Makes the positions that a run of `entry` stores.
+    /// Returns the positions to store for a run of `entry`.
     pub fn new(entry: &str, shards: Positions) -> Self {
         StoredPositions { version: VERSION, entry: entry.to_owned(), shards }
     }

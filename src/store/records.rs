@@ -54,7 +54,7 @@ pub(super) const NAME: &str = "records.redb";
 const DAILY: TimeDelta = TimeDelta::days(1);
 
 /// The records of one delivery, as a run or a replay uses them: the delivery cache on a redb database. Only the process
-/// that has the lock of the state folder writes to it; others read it beside.
+/// that has the lock of the state folder writes to it; other processes only read it.
 #[derive(Debug, Clone)]
 pub struct Records {
     databases: Arc<Databases>,
@@ -236,7 +236,7 @@ impl DeliveryCache for Records {
 
     fn tidy(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async move {
-            let oldest = self.rules.oldest(now);
+            let expires_before = self.rules.expires_before(now);
             let is_due = move |open: &mut Open| {
                 let last = open.cache.tidied.and_then(DateTime::from_timestamp_millis);
                 let due = last.is_none_or(|last| (now - last).abs() >= DAILY);
@@ -248,7 +248,7 @@ impl DeliveryCache for Records {
             let mut from = None;
             // Other work on the database may come in between.
             while let Some(last) =
-                self.if_there(move |open| ledger::tidy(open, oldest, from, now)).await?.flatten()
+                self.if_there(move |open| ledger::tidy(open, expires_before, from, now)).await?.flatten()
             {
                 from = Some(last);
             }

@@ -104,7 +104,7 @@ async fn cached(records: &Records, key: u128) -> Option<CachedDelivery> {
 
 /// Returns whether the cache has this digest of a record.
 async fn has(records: &Records, key: u128, digest: u128) -> bool {
-    cached(records, key).await.is_some_and(|cached| records.rules().holds(&cached, digest, noon()))
+    cached(records, key).await.is_some_and(|cached| records.rules().is_current(&cached, digest, noon()))
 }
 
 #[tokio::test]
@@ -316,9 +316,14 @@ async fn an_accepted_payload_counts_until_another_version_is_sent_or_it_expires(
     let (old, new) = (digest(&records, &[Some("1")]), digest(&records, &[Some("2")]));
     records.accepted(vec![accepted(key, old, true)], noon()).await.unwrap();
     let kept = cached(&records, key).await.unwrap();
-    assert!(records.rules().holds(&kept, old, noon()) && !records.rules().holds(&kept, new, noon()));
-    assert!(!records.rules().holds(&kept, old, noon() + TimeDelta::days(7)));
-    assert!(records.rules().holds(&kept, old, noon() - TimeDelta::minutes(5)), "a clock that was set back");
+    assert!(
+        records.rules().is_current(&kept, old, noon()) && !records.rules().is_current(&kept, new, noon())
+    );
+    assert!(!records.rules().is_current(&kept, old, noon() + TimeDelta::days(7)));
+    assert!(
+        records.rules().is_current(&kept, old, noon() - TimeDelta::minutes(5)),
+        "a clock that was set back"
+    );
     assert!(kept.opted_out());
     let sent = kept.sent.unwrap();
     assert_eq!((sent.at, &*sent.request_id, kept.fate), (noon(), "r-1", Fate::Sent(Effect::None)));
@@ -329,7 +334,7 @@ async fn an_accepted_payload_counts_until_another_version_is_sent_or_it_expires(
         }
         records.forget(vec![key]).await.unwrap();
         let kept = cached(&records, key).await.unwrap();
-        assert!(!records.rules().holds(&kept, old, noon()) && kept.sent.unwrap().at == noon());
+        assert!(!records.rules().is_current(&kept, old, noon()) && kept.sent.unwrap().at == noon());
     }
 }
 
@@ -364,7 +369,7 @@ async fn a_commit_that_only_forgets_keeps_what_is_cached_of_other_records() {
 
 /// Another account may have the same address.
 #[tokio::test]
-async fn the_cache_is_about_one_place_and_a_run_without_a_cache_empties_it() {
+async fn the_cache_belongs_to_one_destination_and_a_run_without_a_cache_empties_it() {
     let week = Some(TimeDelta::days(7));
     for (destination, expire, stays) in
         [("destination", week, true), ("other", week, false), ("destination", None, false)]
@@ -496,11 +501,11 @@ async fn the_same_fate_is_written_every_ten_minutes() {
     let kept = look(process.folder(), "a").await.unwrap().cached.unwrap();
     assert_eq!((kept.seen, &kept.sent, kept.fate), (noon(), &None, pending));
     assert!(
-        records.rules().is_news(None, unchanged, noon())
-            && records.rules().is_news(Some(&kept), unchanged, noon())
+        records.rules().should_store_fate(None, unchanged, noon())
+            && records.rules().should_store_fate(Some(&kept), unchanged, noon())
     );
-    assert!(!records.rules().is_news(Some(&kept), pending, noon()));
-    assert!(records.rules().is_news(Some(&kept), pending, noon() + NOTED));
+    assert!(!records.rules().should_store_fate(Some(&kept), pending, noon()));
+    assert!(records.rules().should_store_fate(Some(&kept), pending, noon() + NOTED));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use futures::{FutureExt, future::BoxFuture};
 use tokio::task::yield_now;
 
 use super::{
-    CheckpointLog, Opened, RunStore,
+    CheckpointLog, OpenedCheckpoint, RunStore,
     checkpoint::{Checkpoint, Header, Line},
     dead_letter::DeadLetter,
     hold::HoldReason,
@@ -86,7 +86,10 @@ impl RunStore for InMemory {
         self.work(|delivery| delivery.hold = None)
     }
 
-    fn open_checkpoint<'a>(&'a self, run_fingerprint: &'a str) -> BoxFuture<'a, Result<Opened, Fault>> {
+    fn open_checkpoint<'a>(
+        &'a self,
+        run_fingerprint: &'a str,
+    ) -> BoxFuture<'a, Result<OpenedCheckpoint, Fault>> {
         self.work(move |delivery| {
             let is_other = |(header, _): &(Header, Vec<Line>)| header.run_fingerprint != run_fingerprint;
             if delivery.checkpoints.get(&self.entry).is_some_and(is_other) {
@@ -150,7 +153,7 @@ impl RunStore for InMemory {
         })
     }
 
-    fn dead_letter_place(&self) -> String {
+    fn dead_letter_location(&self) -> String {
         "the memory of this process".to_owned()
     }
 }

@@ -175,7 +175,7 @@ async fn a_list_is_named_by_its_source_too() {
         "sink": {"type": "ndjson", "path": "out/shifts.ndjson"}});
     world.save(&state(&[contacts("shifts"), shifts]));
     assert_eq!(world.once().await.unwrap(), Verdict::Done, "{:?}", world.log());
-    assert_eq!(world.logged("waits until the run of another entry"), 0);
+    assert_eq!(world.logged("waits until its own previous run, or the run of another entry"), 0);
     assert!(!world.out("shifts.ndjson").is_empty());
     world.assert_delivered("shifts");
     let lists = world.folder.path().join(".importer/lists");
@@ -206,11 +206,11 @@ async fn an_entry_that_gets_another_sink_or_source_in_mid_run_is_loaded_there_an
         };
         tokio::join!(world.go(), edits).0.unwrap();
         assert_eq!(world.logged("its entry has another source or sink"), 1, "{:?}", world.log());
-        assert_eq!(world.logged("its entry has got another source or sink"), 1);
+        assert_eq!(world.logged("its source or sink was changed in the state file"), 1);
         assert_eq!(world.logged("two5\" updated"), 1, "only the second run is a result");
         let log = world.log();
         let at = |text: &str| log.iter().rposition(|line| line.contains(text));
-        let former = at("its entry has got another source or sink");
+        let former = at("its source or sink was changed in the state file");
         assert!(former.is_some() && former < at("firing full load"), "one run after the other: {log:?}");
         let out = |name: &str| world.out(&format!("{name}.ndjson")).len();
         let whole = listed(&world, "two5");
@@ -245,8 +245,8 @@ async fn two_entries_with_one_address_but_other_headers_query_or_credentials_nee
         let text = format!("[{},\n{}]", entry(json!({})), entry(more.clone()));
         std::fs::write(loopback.folder.path().join("state.json"), text).unwrap();
         let (code, told, log) = finish(loopback.command(&["check"])).await;
-        let named =
-            format!("{told}{log}").contains("has the address of the sink of the entry at line 1, but other");
+        let named = format!("{told}{log}")
+            .contains("sends to the same address as the entry at line 1, but with other headers");
         assert_eq!((code != 0, named), (problem, problem), "{more}: {told} {log}");
     }
 }

@@ -88,7 +88,7 @@ async fn lists_that_are_due_at_once_run_some_at_a_time_and_all_of_them_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn big_loads_leave_places_to_syncs_which_end_first() {
+async fn big_loads_leave_capacity_for_syncs_which_end_first() {
     let (loads, syncs) = (RUNS + 8, RUNS);
     let text = format!("[{},\n{}]", lists("load", loads, ""), lists("sync", syncs, DUE));
     let (world, peak) = world(&[("load", loads, 400), ("sync", syncs, 1)], &text);

@@ -29,7 +29,7 @@ pub fn open(entry: &str, variables: &[(&str, &str)], keys: Keys) -> Result<Pipel
         set.or(key)
     };
     let (web, clock) = (Arc::new(Always(401, ECHO)), Arc::new(TokioClock::at(NOON)));
-    let environment = Environment::new(get).named(names.into_iter());
+    let environment = Environment::new(get).with_names(names.into_iter());
     let adapters = Adapters::new(&environment, keys, web, clock, Path::new("."));
     adapters.open(&entries(&format!("[{entry}]"))[0], false)
 }
@@ -135,11 +135,11 @@ fn what_a_reference_may_read_is_decided_by_the_declarations() {
         // The hosts of an account get its credentials only.
         (
             format!(r#"{URL}, "auth": "bearer", "token": {{"env": "HTTP_SINK_TOKEN_EU"}}"#),
-            "must not read `HTTP_SINK_TOKEN_EU`, which is a credential of an account".into(),
+            "must not read `HTTP_SINK_TOKEN_EU`, which belongs to an account, but this sink has no `account`".into(),
         ),
         (
             format!(r#"{URL}, "account": "eu", "auth": "bearer", "token": {{"env": "HTTP_SINK_TOKEN"}}"#),
-            "must not read `HTTP_SINK_TOKEN`, which is not a credential of the account eu".into(),
+            "must not read `HTTP_SINK_TOKEN`, which belongs to another account than eu; refer to a variable or file of this account".into(),
         ),
         (
             format!(r#"{URL}, "account": "eu", "auth": "bearer", "token": {{"file": "http-sink-token"}}"#),
@@ -152,11 +152,11 @@ fn what_a_reference_may_read_is_decided_by_the_declarations() {
         (format!(r#"{URL}, "auth": "bearer", "token": {{"file": "both"}}"#), foreign("both", "ometria")),
         (
             format!(r#"{URL}, "auth": "bearer", "token": {{"file": "http_sink_token_us"}}"#),
-            "must not read `http_sink_token_us`, which is a credential of an account".into(),
+            "must not read `http_sink_token_us`, which belongs to an account, but this sink has no `account`".into(),
         ),
         (
             format!(r#"{URL}, "headers": {{"X-A": {{"file": "http_sink_token_us"}}}}"#),
-            "must not read `http_sink_token_us`, which is a credential of an account".into(),
+            "must not read `http_sink_token_us`, which belongs to an account, but this sink has no `account`".into(),
         ),
         (
             format!(r#"{URL}, "headers": {{"X-A": {{"file": "http-sink-token"}}}}"#),

@@ -24,7 +24,7 @@ use importer::{
     mapping::Mapping,
     sink::{Delivery, Prepared, Rejection, Sink, SinkSpec},
     source::{OffsetPaging, Paging, Scope, Source},
-    store::{Folder, records::Records},
+    store::{FolderStore, records::Records},
 };
 use serde_json::value::to_raw_value;
 use tokio::time::{sleep, timeout};
@@ -200,7 +200,7 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         items_per_request: 7,
         worker_count: 2,
         entry: "e".into(),
-        store: Arc::new(Folder {
+        store: Arc::new(FolderStore {
             checkpoint: folder.path().join("l"),
             delivery: folder.path().join("l"),
             dead_letters: folder.path().join("dead.ndjson"),

@@ -128,7 +128,7 @@ async fn one(
     let replayed = replay::run(pipeline, &letters).await?;
     let then = match dry_run || replayed.counts.rejected.is_empty() {
         true => String::new(),
-        false => format!("; the rejected records stay in {}", letters.store.dead_letter_place()),
+        false => format!("; the rejected records stay in {}", letters.store.dead_letter_location()),
     };
     writeln!(stdout(), "{name}: {replayed}{then}.")?;
     Ok(if replayed.counts.rejected.is_empty() { exit::DONE } else { exit::FAILED })
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use crate::{
         engine::support_tests::{AsItIs, Feed, Store, pipeline},
-        store::{Folder, records::Records},
+        store::{FolderStore, records::Records},
     };
 
     #[tokio::test(start_paused = true)]
@@ -178,7 +178,7 @@ mod tests {
         let why = impossible(&pipeline).unwrap();
         assert!(why.contains("can't read single records") && why.contains("a full load"), "{why}");
         let letters = Letters {
-            store: Arc::new(Folder::alone(folder.path())),
+            store: Arc::new(FolderStore::alone(folder.path())),
             entry: String::new(),
             entries: vec![],
             records: Arc::new(Records::new(&Arc::default(), folder.path(), "", 1, None)),

@@ -10,8 +10,7 @@ use crate::base::identity::ListId;
 /// them and the connections stay below 100, and its records are in memory. More runs would only wait for the
 /// rates of the accounts.
 pub const RUNS: usize = 32;
-/// Maximum number of active full loads, which may take hours. The rest stays free for incremental
-/// syncs.
+/// Maximum number of active full loads, which may take hours. The remaining 8 runs are reserved for incremental syncs.
 pub const LOADS: usize = 24;
 
 /// What a run reads.
@@ -21,19 +20,20 @@ pub enum RunKind {
     Sync,
 }
 
-/// The active runs and the lists that wait for their turn.
+/// The active runs, and the lists that wait for capacity.
 #[derive(Default)]
 pub struct Capacity {
     active: HashMap<task::Id, RunKind>,
     loads: usize,
-    /// The number that each waiting list drew when it began to wait.
+    /// The number that each waiting list got when it began to wait.
     waiting: HashMap<ListId, u64>,
-    drawn: u64,
+    /// The last of these numbers.
+    last_number: u64,
 }
 
 impl Capacity {
     /// Returns whether another run of this kind may begin.
-    pub fn has_room(&self, kind: RunKind) -> bool {
+    pub fn has_capacity(&self, kind: RunKind) -> bool {
         self.active.len() < RUNS && (kind == RunKind::Sync || self.loads < LOADS)
     }
 
@@ -61,8 +61,8 @@ impl Capacity {
         let mut before = std::mem::take(&mut self.waiting);
         for list in lists {
             let number = before.remove(list).unwrap_or_else(|| {
-                self.drawn += 1;
-                self.drawn
+                self.last_number += 1;
+                self.last_number
             });
             self.waiting.entry(list.clone()).or_insert(number);
         }
@@ -84,29 +84,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn loads_leave_room_to_syncs_and_syncs_may_have_all() {
+    async fn loads_leave_capacity_for_syncs_and_syncs_may_use_all_of_it() {
         let mut capacity = Capacity::default();
         let tasks: Vec<task::Id> = tasks().take(RUNS).collect();
         for task in &tasks[..LOADS] {
-            assert!(capacity.has_room(RunKind::FullLoad));
+            assert!(capacity.has_capacity(RunKind::FullLoad));
             capacity.begin(*task, RunKind::FullLoad);
         }
-        assert!(!capacity.has_room(RunKind::FullLoad));
+        assert!(!capacity.has_capacity(RunKind::FullLoad));
         for task in &tasks[LOADS..] {
-            assert!(capacity.has_room(RunKind::Sync));
+            assert!(capacity.has_capacity(RunKind::Sync));
             capacity.begin(*task, RunKind::Sync);
         }
-        assert!(!capacity.has_room(RunKind::Sync));
+        assert!(!capacity.has_capacity(RunKind::Sync));
         capacity.end(tasks[LOADS]);
-        assert!(capacity.has_room(RunKind::Sync) && !capacity.has_room(RunKind::FullLoad));
+        assert!(capacity.has_capacity(RunKind::Sync) && !capacity.has_capacity(RunKind::FullLoad));
         capacity.end(tasks[0]);
-        assert!(capacity.has_room(RunKind::FullLoad));
+        assert!(capacity.has_capacity(RunKind::FullLoad));
         tasks.iter().for_each(|task| capacity.end(*task));
         for task in &tasks {
-            assert!(capacity.has_room(RunKind::Sync));
+            assert!(capacity.has_capacity(RunKind::Sync));
             capacity.begin(*task, RunKind::Sync);
         }
-        assert!(!capacity.has_room(RunKind::Sync));
+        assert!(!capacity.has_capacity(RunKind::Sync));
     }
 
     #[test]

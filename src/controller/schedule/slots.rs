@@ -21,7 +21,7 @@ pub enum Slot {
     Free,
     /// The entry is running.
     Running,
-    /// Another entry of the same list is running.
+    /// The lease of the list is taken, or the previous run of this entry is still ending.
     Waiting,
     /// The entry failed and is delayed. An edit of the entry ends the delay, since it changes its identity.
     Resting { left: Duration },

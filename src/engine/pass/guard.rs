@@ -147,7 +147,7 @@ impl<'a> Guard<'a> {
         if rejected <= MANY || 2 * rejected <= records {
             return Ok(());
         }
-        let letters = plan.store.dead_letter_place();
+        let letters = plan.store.dead_letter_location();
         let hint = format!("the mapping or the sink is probably wrong; check the dead letters in {letters}");
         let what = format!("{rejected} of {records} records were rejected ({})", counted(&reasons));
         Err(Fault::list(what).hint(hint))

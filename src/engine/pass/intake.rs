@@ -253,7 +253,7 @@ impl<'a> Intake<'a> {
     fn is_held(&self, pending: &PendingRecord, kept: Option<&CachedDelivery>) -> bool {
         let Context { pipeline, plan } = self.context;
         let (Some(cache), Some(kept)) = (plan.records.cache(), kept) else { return false };
-        cache.rules().holds(kept, pending.digest(cache.rules()), pipeline.source.now())
+        cache.rules().is_current(kept, pending.digest(cache.rules()), pipeline.source.now())
     }
 
     /// Notes a fate for the cache, if the record is not sent. The fate of a sent record is noted when it is
@@ -261,7 +261,7 @@ impl<'a> Intake<'a> {
     fn note_fate(&mut self, key: u128, fate: Fate, kept: Option<&CachedDelivery>) {
         let Context { pipeline, plan } = self.context;
         let Some(cache) = plan.records.cache() else { return };
-        if !fate.is_sent() && cache.rules().is_news(kept, fate, pipeline.source.now()) {
+        if !fate.is_sent() && cache.rules().should_store_fate(kept, fate, pipeline.source.now()) {
             self.notes.push((key, fate));
         }
     }

@@ -44,7 +44,7 @@ pub const SETTINGS: &[Setting] = &[
         "Address to which the requests go: http(s), without user and password.",
     )
     .required()
-    .identity()
+    .identifies()
     .private(),
     Setting::new("method", ValueKind::Word(&["POST", "PUT", "PATCH"]), "Method of the requests.")
         .default("\"POST\""),
@@ -54,7 +54,7 @@ pub const SETTINGS: &[Setting] = &[
         "Headers of every request, without credentials.",
     )
     .default("{}")
-    .identity()
+    .identifies()
     .private(),
     Setting::new(
         "auth",
@@ -65,7 +65,7 @@ pub const SETTINGS: &[Setting] = &[
         "Which credentials are sent: none, basic, bearer, or {\"header\": \"X-Api-Key\"}.",
     )
     .default("\"none\"")
-    .identity(),
+    .identifies(),
     TOKEN_SETTING,
     USER_SETTING,
     PASSWORD_SETTING,

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::{Checkpoint, CheckpointLog, Header, Line, VERSION, of_another_state};
 use crate::{
     base::fault::Fault,
-    store::{files, hold},
+    store::{OpenedCheckpoint, files, hold},
 };
 
 const NAME: &str = "checkpoint.ndjson";
@@ -30,10 +30,7 @@ pub fn path(folder: &Path) -> PathBuf {
 /// # Errors
 ///
 /// The file could not be read or removed. A file that can't be understood is no error: the list starts over.
-pub async fn open(
-    folder: &Path,
-    run_fingerprint: &str,
-) -> Result<(Checkpoint, Option<(Header, Vec<Line>)>), Fault> {
+pub async fn open(folder: &Path, run_fingerprint: &str) -> Result<OpenedCheckpoint, Fault> {
     let path = path(folder);
     let wanted = run_fingerprint.to_owned();
     let found = files::blocking(&path, move |path| load(path, &wanted)).await?;
@@ -149,15 +146,14 @@ pub async fn drop_orphans(folder: &Path, entries: Vec<String>) -> Result<Vec<Pat
     files::blocking(folder, work).await
 }
 
-/// Returns the origin of the run that left this checkpoint, or `None` if the file is missing or can't be
-/// understood.
+/// Returns the run fingerprint in this checkpoint; `None` if the file is missing or can't be understood.
 pub fn run_fingerprint(path: &Path) -> io::Result<Option<String>> {
     let Some(bytes) = files::read(path)? else { return Ok(None) };
     let header = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     Ok(serde_json::from_slice::<Header>(header).ok().map(|header| header.run_fingerprint))
 }
 
-/// Replaces the origin of a checkpoint and keeps the rest.
+/// Replaces the run fingerprint of a checkpoint and keeps the rest.
 pub fn set_run_fingerprint(path: &Path, run_fingerprint: &str) -> io::Result<()> {
     let Some(bytes) = files::read(path)? else { return Ok(()) };
     let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
@@ -187,7 +183,7 @@ struct Left {
 enum Found {
     Nothing,
     Left(Box<Left>),
-    /// The checkpoint of a run with another origin.
+    /// The checkpoint has another run fingerprint.
     Other,
     Unreadable,
 }
@@ -263,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn settled_pages_are_found_again_by_a_run_of_the_same_origin_only() {
+    async fn settled_pages_are_found_again_only_by_a_run_with_the_same_fingerprint() {
         let folder = tempfile::tempdir().unwrap();
         let (mut checkpoint, nothing) = open(folder.path(), "null").await.unwrap();
         assert_eq!(nothing, None);

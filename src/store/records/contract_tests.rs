@@ -74,7 +74,7 @@ async fn held(records: &Arc<dyn DeliveryCache>) -> Vec<u128> {
     let mut held = vec![];
     for key in 1..=3 {
         let known = cached(records, key).await;
-        held.extend(known.filter(|known| records.rules().holds(known, 5, noon())).map(|_| key));
+        held.extend(known.filter(|known| records.rules().is_current(known, 5, noon())).map(|_| key));
     }
     held
 }

@@ -36,7 +36,7 @@ const WAITING: usize = 1 << 15;
 pub(in crate::store) struct CacheState {
     /// Number of times that the cache was cleared. A cached delivery of another generation does not count.
     pub generation: u32,
-    /// Digest of the sink's destination: the cache knows what it has accepted.
+    /// Digest of the destination whose accepted payloads the cache contains.
     pub destination: String,
     /// Whether rows may have a cached delivery of this generation.
     pub live: bool,
@@ -156,8 +156,8 @@ impl Open {
         if self.waiting().is_empty() { Ok(()) } else { self.change(|_| Ok(())) }
     }
 
-    /// Drops all cached deliveries, on disk when this returns: from now on the cache is about the sink's
-    /// `destination`. Writes nothing if the file has none.
+    /// Drops all cached deliveries, on disk when this returns: from now on the cache belongs to `destination`.
+    /// Writes nothing if the file has none.
     pub fn clear(&mut self, destination: &str) -> Result<(), Failed> {
         self.waiting().clear();
         destination.clone_into(&mut self.cache.destination);
@@ -217,7 +217,7 @@ impl Open {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     changes: HashMap<u128, Change>,
-    /// Digest of the sink's destination, which has accepted them.
+    /// Digest of the destination that accepted the changes.
     destination: String,
     /// Whether one of them is an accepted delivery, and not just a fate.
     has_accepted: bool,
@@ -240,7 +240,7 @@ impl Waiting {
         }
     }
 
-    /// Forgets the accepted payloads of these records. `known` are those in the file, which is about `destination`.
+    /// Forgets the accepted payloads of these records. `known` are those in the file, which belongs to `destination`.
     fn forget(&mut self, keys: &[u128], known: &[(u128, CachedDelivery)], destination: &str) {
         if !known.is_empty() {
             destination.clone_into(&mut self.destination);

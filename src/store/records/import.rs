@@ -57,7 +57,8 @@ impl Former {
 }
 
 /// Writes records as the database of a delivery. The cached deliveries are those of the sink `destination`. The
-/// database gets its name when it was read again and has the same counts; until then, a crash leaves none.
+/// database is renamed to its final name after it was read back with the same counts; a crash before that leaves no
+/// database.
 ///
 /// # Errors
 ///

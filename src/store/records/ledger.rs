@@ -116,11 +116,11 @@ impl Changes<'_, '_, '_> {
 const ROWS: usize = 10_000;
 
 /// Removes the cached deliveries that a clear has left, and those of records that were neither read nor sent
-/// since `oldest`. Reads the rows after `from`, at most 10,000. Returns the last key if there are more;
+/// since `expires_before`. Reads the rows after `from`, at most 10,000. Returns the last key if there are more;
 /// otherwise notes that housekeeping was done, at the time `now`.
 pub(super) fn tidy(
     open: &mut Open,
-    oldest: DateTime<Utc>,
+    expires_before: DateTime<Utc>,
     from: Option<u128>,
     now: DateTime<Utc>,
 ) -> Result<Option<u128>, Failed> {
@@ -132,7 +132,7 @@ pub(super) fn tidy(
             let (key, row) = entry?;
             let row = decoded(row.value())?;
             (last, read) = (Some(key.value()), read + 1);
-            if row.cached.is_some() && !is_fresh(&row, generation, oldest) {
+            if row.cached.is_some() && !is_fresh(&row, generation, expires_before) {
                 removed.push((key.value(), Row { cached: None, ..row }));
             }
         }
@@ -148,9 +148,9 @@ pub(super) fn tidy(
     })
 }
 
-fn is_fresh(row: &Row, generation: u32, oldest: DateTime<Utc>) -> bool {
+fn is_fresh(row: &Row, generation: u32, expires_before: DateTime<Utc>) -> bool {
     row.cached_in(generation).is_some_and(|cached| {
-        cached.seen >= oldest || cached.sent.as_ref().is_some_and(|sent| sent.at >= oldest)
+        cached.seen >= expires_before || cached.sent.as_ref().is_some_and(|sent| sent.at >= expires_before)
     })
 }
 

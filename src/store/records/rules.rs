@@ -28,21 +28,21 @@ impl CacheRules {
         u128::from_be_bytes(digest.finalize().0)
     }
 
-    /// Returns whether the sink is known to have exactly this payload.
-    pub fn holds(&self, cached: &CachedDelivery, digest: u128, now: DateTime<Utc>) -> bool {
-        // The source's clock may have been set back.
+    /// Returns whether the sink accepted exactly this payload less than [`expire`](Self::expire) ago.
+    pub fn is_current(&self, cached: &CachedDelivery, digest: u128, now: DateTime<Utc>) -> bool {
+        // The difference is negative if the source's clock was set back.
         let fresh = |sent: &Sent| self.expire.is_some_and(|expire| (now - sent.at).abs() < expire);
         cached.sent.as_ref().is_some_and(|sent| sent.digest == Some(digest) && fresh(sent))
     }
 
-    /// Returns whether to write the fate of a record that was not sent: it has changed, or the last one is
-    /// ten minutes old.
-    pub fn is_news(&self, cached: Option<&CachedDelivery>, fate: Fate, now: DateTime<Utc>) -> bool {
+    /// Returns whether to store the fate of a record that was not sent: the fate has changed, or the stored one
+    /// is at least ten minutes old (`NOTED`).
+    pub fn should_store_fate(&self, cached: Option<&CachedDelivery>, fate: Fate, now: DateTime<Utc>) -> bool {
         cached.is_none_or(|cached| cached.fate != fate || now - cached.seen >= NOTED)
     }
 
     /// Returns the time before which a cached delivery is removed if its record was neither read nor sent since.
-    pub fn oldest(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+    pub fn expires_before(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         now - self.expire.unwrap_or(NOTED).max(NOTED)
     }
 }

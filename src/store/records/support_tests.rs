@@ -186,11 +186,12 @@ impl DeliveryCache for RecordsInMemory {
 
     fn tidy(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>> {
         self.work(move |delivery| {
-            let oldest = self.rules.oldest(now);
+            let expires_before = self.rules.expires_before(now);
             for state in [&mut delivery.now, &mut delivery.durable] {
                 if state.tidied.is_none_or(|last| (now - last).abs() >= DAILY) {
                     state.cached.retain(|_, cached| {
-                        cached.seen >= oldest || cached.sent.as_ref().is_some_and(|sent| sent.at >= oldest)
+                        cached.seen >= expires_before
+                            || cached.sent.as_ref().is_some_and(|sent| sent.at >= expires_before)
                     });
                     state.tidied = Some(now);
                 }

@@ -15,9 +15,9 @@ use crate::ledger;
 /// Stands in for the version of the program.
 const VERSION: &str = "VERSION";
 /// Number of hexadecimal digits of an MD5.
-const MD5: usize = 32;
+const MD5_DIGITS: usize = 32;
 /// Number of these digits at the end of a delivery's name, after a dot.
-const DELIVERY: usize = 12;
+const DELIVERY_DIGITS: usize = 12;
 
 /// Returns the paths of all files below a folder, sorted.
 fn below(folder: &Path) -> Vec<PathBuf> {
@@ -51,7 +51,7 @@ fn without_digests(name: &str) -> String {
     let mut follows_dot = false;
     let parts = name.split_inclusive(['-', '.', '/']).map(|part| {
         let digits = part.trim_end_matches(['-', '.', '/']);
-        let is_digest = digits.len() == MD5 || (digits.len() == DELIVERY && follows_dot);
+        let is_digest = digits.len() == MD5_DIGITS || (digits.len() == DELIVERY_DIGITS && follows_dot);
         follows_dot = part.ends_with('.');
         match is_digest && digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             true => part.replace(digits, "DIGEST"),
@@ -195,7 +195,7 @@ fn canonical(value: &Value) -> String {
 #[test]
 fn a_name_loses_its_digests_and_nothing_else() {
     let md5 = digest(&Value::Null);
-    let short = &md5[..DELIVERY];
+    let short = &md5[..DELIVERY_DIGITS];
     for (name, expected) in [
         (format!("{OURS}/displaced-{md5}"), ".importer/displaced-DIGEST"),
         (

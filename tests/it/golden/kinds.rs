@@ -53,7 +53,10 @@ pub const KINDS: &[Kind] = &[
     kind("entry not enabled", "is paused (`enabled` is false)"),
     kind("running", " is running."),
     kind("running with former settings", " is running with its previous settings"),
-    kind("waits for another entry", "waits until the run of another entry of the list has ended"),
+    kind(
+        "waits for another entry",
+        "waits until its own previous run, or the run of another entry of the list",
+    ),
     vague("resting", ": the last run failed; the next attempt starts in "),
     kind("entry is new", "its entry was added or enabled after the start"),
     kind("first load waits", "the first load waits for a confirmation"),
