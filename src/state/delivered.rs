@@ -1,7 +1,7 @@
 //! Reduces an entry to the settings that change what is delivered. After an edit of any other setting, the
 //! entry keeps its checkpoint and its dead letters. Pure.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
     fields::{
@@ -65,19 +65,28 @@ pub fn route(settings: &Map<String, Value>, vocabulary: &Vocabulary) -> Value {
     parts.into_iter().map(|(name, catalog)| route_part(settings.get(name), catalog)).collect()
 }
 
-/// Returns the part of a source or a sink that belongs to the route.
+/// Returns the part of a source or a sink that belongs to the route, in one spelling: a type without such settings is a
+/// word, and the default type is null.
 fn route_part(raw: Option<&Value>, catalog: &Catalog) -> Value {
-    let default = catalog.default();
-    let raw = raw.or(default.as_ref()).unwrap_or(&Value::Null);
-    let Value::Object(object) = raw else { return json!({"type": raw}) };
-    let spec = object.get("type").and_then(Value::as_str).and_then(|kind| catalog.spec(kind));
+    let Some(raw) = raw else { return Value::Null };
+    let part = match raw {
+        Value::Object(object) => reduced(object, catalog),
+        word => word.clone(),
+    };
+    let is_default = part.as_str().is_some_and(|kind| catalog.default == Some(kind));
+    if is_default { Value::Null } else { part }
+}
+
+fn reduced(object: &Map<String, Value>, catalog: &Catalog) -> Value {
+    let kind = object.get("type").cloned().unwrap_or_default();
+    let spec = kind.as_str().and_then(|kind| catalog.spec(kind));
+    let is_part = |setting: &Setting| setting.identifies || matches!(setting.secrecy, Secrecy::Credential(_));
     let counts = |name: &str| {
-        let is_part =
-            |setting: &Setting| setting.identifies || matches!(setting.secrecy, Secrecy::Credential(_));
         name == "type" || catalog.settings(spec).any(|setting| setting.name == name && is_part(setting))
     };
     let members = object.iter().filter(|(name, _)| counts(name));
-    Value::Object(members.map(|(name, value)| (name.clone(), value.clone())).collect())
+    let part: Map<String, Value> = members.map(|(name, value)| (name.clone(), value.clone())).collect();
+    if part.len() == 1 && part.contains_key("type") { kind } else { Value::Object(part) }
 }
 
 /// Returns an adapter in one spelling: `{"type": "a"}` becomes `"a"`. Notes and settings without effect are
