@@ -231,9 +231,9 @@ mod tests {
         texts[1..].iter().map(|text| tracked.follow(&mentions(text), &open)).collect()
     }
 
-    /// Returns where an invented entry delivers: `file` writes to the same place as `link`; there is no `none`.
+    /// Returns where an invented entry delivers: `link` leads to the default sink, and `none` nowhere.
     fn open(id: &EntryId) -> Option<Destination> {
-        let sink = id.route(&SAMPLE)[1].to_string().replace("link", "file");
+        let sink = id.route(&SAMPLE)[1].to_string().replace("\"link\"", "null");
         let delivery = DeliveryId::new(id.list(&SAMPLE), &sink, None, "");
         (!sink.contains("none")).then_some(Destination { delivery, digest: String::new() })
     }
