@@ -1,14 +1,19 @@
 //! Times and durations as text: several formats are read, one is written for each use. Always UTC.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{
+    DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeDelta, Utc,
+    format::{self, Item, Numeric, Pad, Parsed},
+};
 
 /// Reads an ISO 8601 time. `T` or a space may separate date and time, and a fraction may follow the seconds.
 /// A date alone stands for its midnight, and a time without a zone is UTC.
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
-    // The form that importer writes is tried first, since a state file may have thousands of them.
-    if let Ok(time) = NaiveDateTime::parse_from_str(text, STATE_FORMAT) {
-        return Some(time.and_utc());
+    // The form that importer writes is tried first, and its format is not parsed again, since a state file may have
+    // thousands of them.
+    let mut parsed = Parsed::new();
+    if format::parse(&mut parsed, text, STATE_ITEMS.iter()).is_ok() {
+        return parsed.to_naive_datetime_with_offset(0).ok().map(|time| time.and_utc());
     }
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.to_utc());
@@ -30,6 +35,20 @@ pub fn state_format(time: DateTime<Utc>) -> String {
 }
 
 const STATE_FORMAT: &str = "%Y-%m-%dT%H:%M:%S";
+/// The items of [`STATE_FORMAT`].
+const STATE_ITEMS: [Item; 11] = [
+    Item::Numeric(Numeric::Year, Pad::Zero),
+    Item::Literal("-"),
+    Item::Numeric(Numeric::Month, Pad::Zero),
+    Item::Literal("-"),
+    Item::Numeric(Numeric::Day, Pad::Zero),
+    Item::Literal("T"),
+    Item::Numeric(Numeric::Hour, Pad::Zero),
+    Item::Literal(":"),
+    Item::Numeric(Numeric::Minute, Pad::Zero),
+    Item::Literal(":"),
+    Item::Numeric(Numeric::Second, Pad::Zero),
+];
 
 /// Formats a time for the log: `2019-10-21 09:50:54`, UTC, whole seconds.
 pub fn log_format(time: DateTime<Utc>) -> String {
@@ -75,7 +94,14 @@ pub fn humanize(span: TimeDelta) -> String {
 
 #[cfg(test)]
 mod tests {
+    use chrono::format::StrftimeItems;
+
     use super::*;
+
+    #[test]
+    fn the_items_of_the_state_format_are_those_of_its_text() {
+        assert!(StrftimeItems::new(STATE_FORMAT).eq(STATE_ITEMS));
+    }
 
     #[test]
     fn a_span_is_a_number_and_a_unit() {
