@@ -3,9 +3,8 @@
 use std::sync::Mutex;
 
 use futures::future::BoxFuture;
-use tokio::sync::mpsc::channel;
 
-use super::*;
+use super::{support_tests::tools, *};
 use crate::{
     base::{clock::SystemClock, identity::ListId},
     engine::support_tests::{AsItIs, Feed, Store, pipeline},
@@ -39,15 +38,10 @@ impl World {
             let clock = feed.list;
             Ok(pipeline(feed, AsItIs, sink, clock))
         };
-        let tools = Tools {
-            state: StateFile::open(self.folder.path(), Arc::new(SystemClock), &SAMPLE).unwrap(),
-            clock: Arc::new(Feed::new(&[], false).list),
-            open: Box::new(open),
-            watch: Watch::manual(channel(1).1),
-            fresh: false,
-            confirm: None,
-            stop: CancellationToken::new(),
-        };
+        let tools = tools(
+            StateFile::open(self.folder.path(), Arc::new(SystemClock), &SAMPLE).unwrap(),
+            Box::new(open),
+        );
         let mut controller = Controller::new(tools, Mode::Once);
         controller.slots = Slots::new(leases);
         controller.turn().await.unwrap();

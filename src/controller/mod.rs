@@ -15,6 +15,8 @@ mod runs;
 mod saver;
 pub mod schedule;
 mod siblings;
+#[cfg(test)]
+mod support_tests;
 pub mod watch;
 
 use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};

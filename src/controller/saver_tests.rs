@@ -12,11 +12,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc::channel;
-use tokio_util::sync::CancellationToken;
-
 use super::{
-    super::{Mode, OpenRequest, Tools, Verdict, quit, run, watch::Watch},
+    super::{Mode, OpenRequest, Verdict, quit, run, support_tests::tools},
     *,
 };
 use crate::{
@@ -196,15 +193,7 @@ async fn the_loop_goes_on_while_a_result_is_being_written() {
         let clock = feed.list;
         Ok(pipeline(feed, AsItIs, Store::new(1, 0.0), clock))
     };
-    let tools = Tools {
-        state: Arc::into_inner(state).unwrap(),
-        clock: Arc::new(Feed::new(&[], false).list),
-        open: Box::new(open),
-        watch: Watch::manual(channel(1).1),
-        fresh: false,
-        confirm: None,
-        stop: CancellationToken::new(),
-    };
+    let tools = tools(Arc::into_inner(state).unwrap(), Box::new(open));
     assert_eq!(run(tools, Mode::Loop).await.unwrap(), Verdict::Done);
     assert_eq!(*noticed.lock().unwrap(), Some(true), "the quit file was found during the write");
     let text = fs::read_to_string(folder.path().join(NAME)).unwrap();

@@ -2,16 +2,18 @@
 //! is copied and never printed from parsed values, so comments, key order, unknown fields, spelling and
 //! layout stay as they are. Pure.
 
+mod insertion;
+
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use jsonc_parser::{
-    ast::{Array, Object, ObjectProp, Value},
-    common::{Range, Ranged},
+    ast::{Array, Object, Value},
+    common::Ranged,
 };
-
 use serde::{Deserialize, Serialize};
 
+use self::insertion::{Splice, insert};
 use super::{
     fields::OWNED,
     finding::{BOM, Finding, Place},
@@ -212,12 +214,6 @@ fn splices(body: &str, newline: &str, object: &Object, stamp: &RunStamp) -> Vec<
     splices
 }
 
-/// A range of bytes of the text, and what replaces it.
-struct Splice {
-    at: Range,
-    text: String,
-}
-
 /// The entries of a file, by list.
 struct Lists<'a, 'b>(HashMap<&'b str, Vec<(usize, &'b Object<'a>)>>);
 
@@ -244,78 +240,6 @@ impl<'a, 'b> Lists<'a, 'b> {
         // If entries differ only in importer's fields, only the first one runs.
         of_list.iter().copied().find(|(_, object)| identity::identify(object).as_ref() == Some(&edit.entry))
     }
-}
-
-/// Inserts new fields after the last one, in its layout: each on its own line if the last field has its own
-/// line, otherwise on the same line. A comment after the last field stays directly after it.
-fn insert(
-    text: &str,
-    newline: &str,
-    object: &Object,
-    last: &ObjectProp,
-    fields: &[(&str, String)],
-) -> Vec<Splice> {
-    let brace = object.end() - 1;
-    let comma = comma(text, last.end(), brace);
-    let (end, line_comment) = comments(text, comma.unwrap_or(last.end()), brace);
-    let line_start = text[..last.start()].rfind('\n').map_or(0, |newline| newline + 1);
-    let indent: String = text[line_start..last.start()].chars().take_while(|c| c.is_whitespace()).collect();
-    let own_line = line_start > object.start() && line_start + indent.len() == last.start();
-    let colon = &text[last.name.end()..last.value.start()];
-    let colon = if colon.trim() == ":" && !colon.contains('\n') { colon } else { ": " };
-    let gap = match own_line || line_comment {
-        true => format!("{newline}{indent}"),
-        // The text has no space after the colon, so it gets none after the comma.
-        false if colon == ":" => String::new(),
-        false => " ".into(),
-    };
-    let fields: Vec<String> =
-        fields.iter().map(|(name, value)| format!("{gap}\"{name}\"{colon}{value}")).collect();
-    let mut new = fields.join(",");
-    let mut splices = Vec::new();
-    if comma.is_some() {
-        new.push(',');
-    } else if end == last.end() {
-        new.insert(0, ',');
-    } else {
-        splices.push(Splice { at: Range::from_byte_index(last.end()), text: ",".into() });
-    }
-    splices.push(Splice { at: Range::from_byte_index(end), text: new });
-    splices
-}
-
-/// Returns the offset after the first comma between `from` and the brace, outside comments, if there is one.
-fn comma(text: &str, from: usize, brace: usize) -> Option<usize> {
-    let mut at = from;
-    while at < brace {
-        let rest = &text[at..brace];
-        if rest.starts_with(',') {
-            return Some(at + 1);
-        }
-        at += comment(rest).unwrap_or_else(|| rest.chars().next().map_or(1, char::len_utf8));
-    }
-    None
-}
-
-/// Returns the offset after the comments that begin on this line, and whether the last one extends to the end
-/// of the line.
-fn comments(text: &str, from: usize, brace: usize) -> (usize, bool) {
-    let (mut end, mut line_comment) = (from, false);
-    loop {
-        let rest = text[end..brace].trim_start_matches([' ', '\t']);
-        let Some(length) = comment(rest) else { return (end, line_comment) };
-        line_comment = rest.starts_with("//");
-        end = brace - rest.len() + length;
-    }
-}
-
-/// Returns the length in bytes of the comment at the start of the text, if there is one.
-fn comment(text: &str) -> Option<usize> {
-    if let Some(rest) = text.strip_prefix("/*") {
-        // `/*/` begins a comment but does not end it.
-        return rest.find("*/").map(|end| end + 4);
-    }
-    text.starts_with("//").then(|| text.find(['\n', '\r']).unwrap_or(text.len()))
 }
 
 /// Parses the new text and compares it, by value, with the expected one. A text that differs in any other
