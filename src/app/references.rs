@@ -252,7 +252,7 @@ impl Texts<'_> {
                 Some(format!("is a credential of {}; refer to another variable or file", owner.kind))
             }
             Some(account) if !is_own => Some(format!(
-                "belongs to another account than {account}; refer to a variable or file of this account, or to a \
+                "does not belong to the account {account}; refer to a variable or file of this account, or to a \
                  variable that begins with {OWN}"
             )),
             None if !is_own => Some(format!(

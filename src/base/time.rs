@@ -9,8 +9,8 @@ use chrono::{
 /// A date alone stands for its midnight, and a time without a zone is UTC.
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
-    // The form that importer writes is tried first, and its format is not parsed again, since a state file may have
-    // thousands of them.
+    // The format that importer writes is tried first, with items that were parsed in advance: a state file may have
+    // thousands of timestamps.
     let mut parsed = Parsed::new();
     if format::parse(&mut parsed, text, STATE_ITEMS.iter()).is_ok() {
         return parsed.to_naive_datetime_with_offset(0).ok().map(|time| time.and_utc());

@@ -46,7 +46,7 @@ impl Destinations {
         }
         let text = format!(
             "`sink` sends to the same address as the entry at line {line}, but with other headers, another query or other \
-             credentials; set `account` in one of the two entries to keep their deliveries apart"
+             credentials; set `account` in the sink of one of the two entries to keep their deliveries apart"
         );
         // Other credentials may come from the environment, which may change without an edit.
         Err(Unfit { place: entry.place, text, environment: true })

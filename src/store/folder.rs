@@ -15,9 +15,9 @@ use crate::base::fault::Fault;
 /// The files of one entry and its delivery. Only the process that has the lock of the state folder writes to them.
 #[derive(Debug, Clone)]
 pub struct FolderStore {
-    /// FolderStore of the entry's checkpoint.
+    /// Folder of the entry's checkpoint.
     pub checkpoint: PathBuf,
-    /// FolderStore of the delivery's hold and positions. The folders of the checkpoints of its entries are in it.
+    /// Folder of the delivery's hold and positions. It contains the folders of its entries' checkpoints.
     pub delivery: PathBuf,
     /// File of the delivery's dead letters.
     pub dead_letters: PathBuf,

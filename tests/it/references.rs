@@ -139,7 +139,7 @@ fn what_a_reference_may_read_is_decided_by_the_declarations() {
         ),
         (
             format!(r#"{URL}, "account": "eu", "auth": "bearer", "token": {{"env": "HTTP_SINK_TOKEN"}}"#),
-            "must not read `HTTP_SINK_TOKEN`, which belongs to another account than eu; refer to a variable or file of this account".into(),
+            "must not read `HTTP_SINK_TOKEN`, which does not belong to the account eu; refer to a variable or file of this account".into(),
         ),
         (
             format!(r#"{URL}, "account": "eu", "auth": "bearer", "token": {{"file": "http-sink-token"}}"#),

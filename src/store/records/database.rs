@@ -217,7 +217,7 @@ impl Open {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     changes: HashMap<u128, Change>,
-    /// Digest of the destination that accepted the changes.
+    /// Digest of the destination to which the changes belong.
     destination: String,
     /// Whether one of them is an accepted delivery, and not just a fate.
     has_accepted: bool,

@@ -13,7 +13,7 @@ const LATE_JOINS: u32 = 30;
 
 impl Walk {
     /// Stitches pages from the top down while each shares a row with the one above. Reads a page that shares
-    /// none again, unless it was requested so late that its snapshot has to be newer than the upper page.
+    /// none again, unless it is empty, ends the listing, or has a newer snapshot than the pages above and leaves no gap.
     pub(super) fn join(&mut self) {
         while let Some(Page { state: State::Read(read), height, .. }) = self.pages.front() {
             if !self.joins(read, *height) {
