@@ -54,8 +54,7 @@ pub struct Setting {
     pub required: bool,
     /// Whether the setting changes only how the adapter works, not what it delivers.
     pub pace: bool,
-    /// Whether another value can select another list or another destination. This always holds for credentials,
-    /// which need no mark.
+    /// Whether another value can select another list or another destination. True for credentials.
     pub identifies: bool,
     pub secrecy: Secrecy,
 }
@@ -101,7 +100,7 @@ impl Setting {
     }
 
     pub const fn credential(self, variable: &'static str) -> Self {
-        Setting { secrecy: Secrecy::Credential(variable), ..self }
+        Setting { secrecy: Secrecy::Credential(variable), identifies: true, ..self }
     }
 
     /// Returns the default as a JSON value; `None` if there is none.

@@ -10,7 +10,7 @@ use super::{
     },
     vocabulary::Vocabulary,
 };
-use crate::base::spec::{Catalog, Secrecy, Setting, is_note};
+use crate::base::spec::{Catalog, is_note};
 
 /// Fields that change how an entry runs, but not which payloads a complete run produces.
 pub const PACE: [&str; 9] = [
@@ -56,7 +56,7 @@ pub fn settings(list_id: &str, fields: &Map<String, Value>, vocabulary: &Vocabul
 }
 
 /// Returns the settings that decide which list an entry reads and where it delivers: the type, the account, the
-/// settings that [identify](Setting::identifies) a list or a destination, and the references to credentials, of
+/// settings that [identify](crate::base::spec::Setting::identifies) a list or a destination, and the references to credentials, of
 /// the source and the sink. Two versions of an entry with the same route have the same destination as long as the
 /// variables and files that they read have the same values. `settings` is the result of
 /// [`settings`](self::settings).
@@ -80,9 +80,8 @@ fn route_part(raw: Option<&Value>, catalog: &Catalog) -> Value {
 fn reduced(object: &Map<String, Value>, catalog: &Catalog) -> Value {
     let kind = object.get("type").cloned().unwrap_or_default();
     let spec = kind.as_str().and_then(|kind| catalog.spec(kind));
-    let is_part = |setting: &Setting| setting.identifies || matches!(setting.secrecy, Secrecy::Credential(_));
     let counts = |name: &str| {
-        name == "type" || catalog.settings(spec).any(|setting| setting.name == name && is_part(setting))
+        name == "type" || catalog.settings(spec).any(|setting| setting.name == name && setting.identifies)
     };
     let members = object.iter().filter(|(name, _)| counts(name));
     let part: Map<String, Value> = members.map(|(name, value)| (name.clone(), value.clone())).collect();

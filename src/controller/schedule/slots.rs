@@ -213,8 +213,8 @@ mod tests {
         slots.rest(b, now + REST / 2, None);
         slots.rest(a, now, None);
         let mut seen = now;
-        let pipeline: Vec<_> =
+        let ends: Vec<_> =
             std::iter::from_fn(|| slots.next_rest_end(seen).inspect(|end| seen = *end)).take(3).collect();
-        assert_eq!(pipeline, [now + REST, now + REST * 3 / 2]);
+        assert_eq!(ends, [now + REST, now + REST * 3 / 2]);
     }
 }

@@ -13,6 +13,6 @@ use crate::{base::fault::Fault, engine::plan::Plan, store::checkpoint};
 pub(super) async fn tidy(plan: &Plan) -> Result<(), Fault> {
     let Some(entries) = &plan.siblings else { return Ok(()) };
     let dropped = plan.store.discard_orphans(entries).await?;
-    dropped.iter().for_each(|place| warn!("{}", checkpoint::of_another_state(place)));
+    dropped.iter().for_each(|location| warn!("{}", checkpoint::of_another_state(location)));
     plan.store.adopt_dead_letters(entries).await
 }
