@@ -12,6 +12,7 @@ use crate::{
         account::is_account,
         adapter::Chosen,
         clock::{Clock, SystemClock},
+        events::Events,
         identity::DeliveryId,
         spec::{ACCOUNT, Catalog, Makes},
     },
@@ -70,18 +71,20 @@ pub struct Closed {
 }
 
 impl Adapters {
-    /// Makes the clients of the accounts in an environment.
+    /// Makes the clients of the accounts in an environment. They report to `events`.
     pub fn new(
         environment: &Environment,
         keys: Keys,
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
         folder: &Path,
+        events: Events,
     ) -> Self {
         let accounts = |needed: bool| {
             let environment = environment.clone();
             let environment = if needed { environment } else { environment.without_keys() };
             AccountClients::new(environment, Arc::clone(&transport), Arc::clone(&clock))
+                .with_events(events.clone())
         };
         let sources = accounts(keys != Keys::None);
         let sinks = if keys == Keys::SourceOnly { accounts(false) } else { sources.clone() };
@@ -246,13 +249,14 @@ fn account(chosen: &mut Chosen, catalog: &Catalog) -> Result<Option<String>, Str
 /// # Errors
 ///
 /// The HTTP client could not be made.
-pub fn examine(snapshot: &mut Snapshot, folder: &Path) -> anyhow::Result<()> {
+pub fn examine(snapshot: &mut Snapshot, folder: &Path, events: &Events) -> anyhow::Result<()> {
     let adapters = Adapters::new(
         &super::environment(),
         Keys::None,
         Arc::new(Web::new()?),
         Arc::new(SystemClock),
         folder,
+        events.clone(),
     );
     let mut destinations = Destinations::default();
     snapshot.examine(|entry| match adapters.open(entry, false) {

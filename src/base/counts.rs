@@ -121,6 +121,16 @@ pub fn counted(reasons: &BTreeMap<String, u64>) -> String {
     told.join(", ")
 }
 
+/// Formats a number with commas between thousands: `12,345`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let places = digits.char_indices().map(|(index, digit)| {
+        let comma = index > 0 && (digits.len() - index).is_multiple_of(3);
+        if comma { format!(",{digit}") } else { digit.to_string() }
+    });
+    places.collect()
+}
+
 /// Formats the counts for the log:
 /// `2410 records in the window, 2410 seen: 2350 sent, 60 skipped (60 pending), 0 rejected; 5 read twice, …`
 impl fmt::Display for Counts {

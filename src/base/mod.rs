@@ -8,6 +8,8 @@ pub mod clock;
 pub mod consent;
 pub mod counts;
 pub mod declared;
+pub mod event;
+pub mod events;
 pub mod fate;
 pub mod fault;
 pub mod identity;

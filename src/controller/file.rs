@@ -221,7 +221,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        base::{clock::SystemClock, time},
+        base::{clock::SystemClock, events::Events, time},
         engine::support_tests::{AsItIs, Feed, Store, pipeline},
         state::{Edit, RunStamp, Unfit, layout::NAME, vocabulary::SAMPLE},
     };
@@ -241,7 +241,8 @@ mod tests {
             let clock = feed.list;
             Ok(pipeline(feed, AsItIs, Store::new(1, 0.0), clock))
         });
-        let state = Arc::new(StateFile::open(folder, Arc::new(SystemClock), &SAMPLE).unwrap());
+        let state =
+            Arc::new(StateFile::open(folder, Arc::new(SystemClock), &SAMPLE, Events::default()).unwrap());
         (File::new(state, Arc::new(open)), count)
     }
 

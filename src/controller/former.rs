@@ -6,7 +6,7 @@ use log::{error, info};
 
 use super::{Controller, Mode, OpenRequest};
 use crate::{
-    base::{fault::Fault, identity::file_name},
+    base::{events::Events, fault::Fault, identity::file_name},
     engine::plan::Pipeline,
     state::{Entry, folders::Folders},
     store::migrate::{self, Former, FormerEntry},
@@ -17,7 +17,7 @@ const VERSION: &str = "0.1.0";
 
 /// Returns where version 0.1 kept the files of a delivery. `own` are its entries, `others` the other entries with the
 /// same `list_id`.
-fn of(own: &[&Entry], others: &[&Entry], pipeline: &Pipeline, folders: &Folders) -> Former {
+fn of(own: &[&Entry], others: &[&Entry], pipeline: &Pipeline, folders: &Folders, events: &Events) -> Former {
     Former {
         ours: folders.ours(),
         list: file_name(&pipeline.delivery.list.id),
@@ -28,6 +28,7 @@ fn of(own: &[&Entry], others: &[&Entry], pipeline: &Pipeline, folders: &Folders)
         dead_letter: folders.dead_letter(&pipeline.delivery),
         entries: own.iter().map(|entry| former(entry, &pipeline.references)).collect(),
         others: others.iter().flat_map(|entry| names(entry)).collect(),
+        events: events.clone(),
     }
 }
 
@@ -97,7 +98,9 @@ impl Controller {
                 let (own, others): (Vec<_>, Vec<_>) = entries.iter().partition(is_own);
                 let [own, others] =
                     [own, others].map(|of| of.iter().map(|(entry, _)| *entry).collect::<Vec<_>>());
-                moved += usize::from(migrate::take_over(&of(&own, &others, pipeline, &folders)).await?);
+                moved += usize::from(
+                    migrate::take_over(&of(&own, &others, pipeline, &folders, &self.events)).await?,
+                );
             }
         }
         let known =

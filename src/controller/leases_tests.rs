@@ -39,7 +39,7 @@ impl World {
             Ok(pipeline(feed, AsItIs, sink, clock))
         };
         let tools = tools(
-            StateFile::open(self.folder.path(), Arc::new(SystemClock), &SAMPLE).unwrap(),
+            StateFile::open(self.folder.path(), Arc::new(SystemClock), &SAMPLE, Events::default()).unwrap(),
             Box::new(open),
         );
         let mut controller = Controller::new(tools, Mode::Once);

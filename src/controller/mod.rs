@@ -41,11 +41,11 @@ use self::{
 pub use self::{
     fingerprint::run_fingerprint,
     former::former_fingerprints,
-    runs::{records, remembers, run_store},
+    runs::{records, remembers, run_name, run_store},
     siblings::{Destination, Destinations, siblings},
 };
 use crate::{
-    base::{clock::Clock, fault::Fault, identity::ListId},
+    base::{clock::Clock, events::Events, fault::Fault, identity::ListId},
     engine::{
         confirm::Confirm,
         plan::{Ended, Pipeline},
@@ -104,6 +104,8 @@ pub struct Tools {
     pub clock: Arc<dyn Clock>,
     pub open: Open,
     pub watch: Watch,
+    /// Where the controller and its runs report what they do.
+    pub events: Events,
     /// Whether interrupted runs start from their beginning.
     pub fresh: bool,
     /// The question before a first load; `None`: a first load starts without one.
@@ -158,6 +160,7 @@ struct Controller {
     clock: Arc<dyn Clock>,
     open: Arc<Open>,
     watch: Watch,
+    events: Events,
     confirm: Option<Confirm>,
     stop: CancellationToken,
     mode: Mode,
@@ -189,7 +192,7 @@ struct Controller {
 
 impl Controller {
     fn new(tools: Tools, mode: Mode) -> Self {
-        let Tools { state, clock, open, watch, stop, confirm, fresh: _ } = tools;
+        let Tools { state, clock, open, watch, events, stop, confirm, fresh: _ } = tools;
         let open = Arc::new(open);
         let state = Arc::new(state);
         let quit = QuitFile::in_folders([state.path().parent().unwrap_or(Path::new(".")), state.home()]);
@@ -205,7 +208,8 @@ impl Controller {
             stop,
             mode,
             jobs: JoinSet::new(),
-            databases: Arc::default(),
+            databases: Arc::new(Databases::new(events.clone())),
+            events,
             slots: Slots::new(Arc::new(ProcessLeases::default())),
             capacity: Capacity::default(),
             pauses: Pauses::default(),

@@ -19,7 +19,12 @@ use super::{
     siblings::{Destination, siblings},
 };
 use crate::{
-    base::{counts::Counts, fault::Fault},
+    base::{
+        counts::Counts,
+        event::{EntryName, RunName},
+        events::Events,
+        fault::Fault,
+    },
     engine::{
         plan::{self, Ended, Pipeline, Plan},
         run,
@@ -65,10 +70,11 @@ impl Controller {
             warn!("{}", report::offset_ignored(&entry, &pipeline));
         }
         let folders = self.file.folders();
-        let store: Arc<dyn RunStore> = Arc::new(run_store(&entry, &pipeline, &folders));
+        let store: Arc<dyn RunStore> = Arc::new(run_store(&entry, &pipeline, &folders, &self.events));
         let siblings = siblings(&entry, &pipeline.delivery, self.file.all_read(), self.open.as_ref());
         let plan = Plan {
             list_id: entry.id.list_id.clone(),
+            events: self.events.of_run(run_name(&entry)),
             since,
             overlap: entry.overlap,
             start_offset: entry.start_offset,
@@ -283,12 +289,24 @@ async fn run_with_lease(
 const OFTEN: TimeDelta = TimeDelta::seconds(60);
 
 /// Returns the files of the entry's checkpoint, and of the hold, the positions and the dead letters of its delivery.
-pub fn run_store(entry: &Entry, pipeline: &Pipeline, folders: &Folders) -> FolderStore {
+pub fn run_store(entry: &Entry, pipeline: &Pipeline, folders: &Folders, events: &Events) -> FolderStore {
     FolderStore {
         checkpoint: folders.entry(&pipeline.delivery, &entry.folder),
         delivery: folders.delivery(&pipeline.delivery),
         dead_letters: folders.dead_letter(&pipeline.delivery),
+        events: events.clone(),
     }
+}
+
+/// Returns how messages name the entry.
+pub(super) fn entry_name(entry: &Entry) -> EntryName {
+    let place = (!entry.alone).then(|| entry.place.to_string());
+    EntryName { list_id: entry.id.list_id.clone(), place }
+}
+
+/// Returns how events name a run of the entry.
+pub fn run_name(entry: &Entry) -> RunName {
+    RunName { entry: entry_name(entry), folder: entry.folder.clone() }
 }
 
 /// Returns the records of the entry's delivery: its ledger, and its delivery cache, which is on by default for

@@ -17,7 +17,7 @@ use super::{
     *,
 };
 use crate::{
-    base::{clock::SystemClock, time},
+    base::{clock::SystemClock, events::Events, time},
     engine::support_tests::{AsItIs, Feed, Store, pipeline},
     state::{
         RunStamp,
@@ -38,7 +38,7 @@ fn opened(
 ) -> Arc<StateFile> {
     let entries: Vec<String> = (0..lists).map(|list| format!("  {{\"list_id\": \"l{list}\"}}")).collect();
     fs::write(folder.join(NAME), format!("[\n{}\n]\n", entries.join(",\n"))).unwrap();
-    let state = StateFile::open(folder, Arc::new(SystemClock), &SAMPLE).unwrap();
+    let state = StateFile::open(folder, Arc::new(SystemClock), &SAMPLE, Events::default()).unwrap();
     Arc::new(state.with(Means::Exchange, Box::new(hook)))
 }
 

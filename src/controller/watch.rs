@@ -3,11 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use log::warn;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{Receiver, channel};
 
-use crate::state::layout::OURS;
+use crate::{
+    base::event::FileEvent,
+    {base::events::Events, state::layout::OURS},
+};
 
 /// Reports events in the folder of the state file. Events that arrive before the controller waits again count
 /// as one. The controller has to compare the text itself, since an event can concern another file or a link
@@ -16,12 +18,13 @@ pub struct Watch {
     changes: Receiver<()>,
     watcher: Option<RecommendedWatcher>,
     watched: Vec<PathBuf>,
+    events: Events,
 }
 
 impl Watch {
-    /// Watches the folder of `path`. If the file system reports no events, it logs a warning and reports no
+    /// Watches the folder of `path`. If the file system reports no events, it emits an event and reports no
     /// change; the controller also reads the file once a minute.
-    pub fn file(path: &Path) -> Self {
+    pub fn file(path: &Path, events: Events) -> Self {
         let (sender, changes) = channel(1);
         let hear = move |event: notify::Result<Event>| {
             let ours = |path: &PathBuf| path.components().any(|part| part.as_os_str() == OURS);
@@ -35,16 +38,16 @@ impl Watch {
         };
         let watcher = notify::recommended_watcher(hear);
         if let Err(error) = &watcher {
-            warn!("can't watch the state file ({error}); edits take effect within a minute.");
+            events.emit(FileEvent::NotWatched { error: error.to_string() });
         }
-        let mut watch = Watch { changes, watcher: watcher.ok(), watched: vec![] };
+        let mut watch = Watch { changes, watcher: watcher.ok(), watched: vec![], events };
         watch.follow(path);
         watch
     }
 
     /// Returns a watch that reports what arrives on `changes`, for tests.
     pub fn manual(changes: Receiver<()>) -> Self {
-        Watch { changes, watcher: None, watched: vec![] }
+        Watch { changes, watcher: None, watched: vec![], events: Events::default() }
     }
 
     /// Watches the folder of the file and, if it is a link, the folder of its target. Call it again after an
@@ -58,7 +61,7 @@ impl Watch {
                 continue;
             }
             if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
-                warn!("can't watch the state file ({error}); edits take effect within a minute.");
+                self.events.emit(FileEvent::NotWatched { error: error.to_string() });
             }
             self.watched.push(folder.to_owned());
         }

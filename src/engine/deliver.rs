@@ -6,7 +6,7 @@ use super::{
     plan::Pipeline,
 };
 use crate::{
-    base::fault::Fault,
+    base::{event::RunEvent, events::RunEvents, fault::Fault},
     sink::{Prepared, Rejection, Settles},
     store::{DeliveryCache, records::AcceptedDelivery},
 };
@@ -29,6 +29,7 @@ pub async fn deliver(
     pipeline: &Pipeline,
     cache: Option<&dyn DeliveryCache>,
     batch: Vec<PendingRecord>,
+    events: &RunEvents,
 ) -> Result<Delivered, Fault> {
     let writes = cache.filter(|_| pipeline.spec.settles == Settles::EachBatch);
     if let Some(cache) = writes {
@@ -41,11 +42,12 @@ pub async fn deliver(
         match pipeline.sink.deliver(&payloads).await {
             Ok(delivery) => {
                 let (accepted, retry) = batch.settle(&part, delivery)?;
+                events.emit(RunEvent::BatchDelivered { payloads: part.payloads.len() - retry.len() });
                 if let Some(cache) = writes {
                     cache.accepted(accepted, pipeline.source.now()).await?;
                 }
                 if !retry.is_empty() {
-                    parts.push(part.again(retry).await?);
+                    parts.push(part.again(retry, events).await?);
                 }
             }
             Err(Fault::TooLarge(problem)) if part.payloads.len() == 1 => {

@@ -47,6 +47,8 @@ use crate::{
     },
 };
 
+/// Minimum interval between two reports of the progress.
+const OFTEN: Duration = Duration::from_secs(1);
 /// Interval between progress lines in the log: frequent enough to show progress within an hour, without
 /// filling a page per minute.
 const PROGRESS: Duration = Duration::from_secs(30);
@@ -160,6 +162,7 @@ impl<'a> Pass<'a> {
     /// Reads, delivers and settles. With `flush`, the last, smaller batch is sent as well.
     async fn pump(&mut self, stop: &CancellationToken, flush: bool) -> Result<(), Fault> {
         let (mut reads, mut deliveries) = (Reads::new(), Deliveries::new());
+        let mut reported = Instant::now();
         let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
         let mut stopping = stop.is_cancelled();
         let slots = self.context.pipeline.in_flight();
@@ -167,6 +170,10 @@ impl<'a> Pass<'a> {
             self.outbox.write_dead_letters().await?;
             self.intake.write_notes(false).await?;
             self.settle().await?;
+            if reported.elapsed() >= OFTEN {
+                reported = Instant::now();
+                self.report_progress(false);
+            }
             if !stopping {
                 self.reader.request(&mut reads, &self.outbox);
             }
@@ -194,7 +201,7 @@ impl<'a> Pass<'a> {
                 self.intake.write_notes(true).await?;
                 return self.fault.take().map_or(Ok(()), Err);
             }
-            self.reader.log_waits();
+            self.reader.report_waits();
             let wake = self.reader.wakes();
             let due = self.outbox.due().filter(|_| !unsure && deliveries.len() < slots);
             if reads.is_empty() && deliveries.is_empty() && wake.or(due).is_none() {
@@ -213,7 +220,7 @@ impl<'a> Pass<'a> {
                 }
                 () = sleep_until(wake.unwrap_or(self.start)), if wake.is_some() => self.reader.has_rested(),
                 () = sleep_until(due.unwrap_or(self.start)), if due.is_some() => {}
-                _ = progress.tick() => self.log_progress(),
+                _ = progress.tick() => self.report_progress(true),
             }
         }
     }

@@ -12,7 +12,7 @@ use super::{
     confirm::Confirm,
 };
 use crate::{
-    base::{clock::Clock, counts::Counts, fault::Fault, identity::DeliveryId},
+    base::{clock::Clock, counts::Counts, events::RunEvents, fault::Fault, identity::DeliveryId},
     mapping::Mapping,
     sink::{Sink, SinkSpec},
     source::{Lookup, OffsetPaging, Paging, Scope, Source},
@@ -117,8 +117,10 @@ impl Pipeline {
 /// The settings of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The list's name in the log.
+    /// The list's name in messages.
     pub list_id: String,
+    /// Where the run reports what it does.
+    pub events: RunEvents,
     /// `None`: a full load. Otherwise, only changes after this time are read.
     pub since: Option<DateTime<Utc>>,
     /// Length of the part of the last window that is read again, in addition to its last second.

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     base::{
         counts::{Counts, write_reasons},
+        events::RunEvents,
         fate::{Effect, Fate},
         fault::Fault,
         record::{Record, UNREADABLE, is_nameless},
@@ -45,6 +46,8 @@ pub struct Letters {
     pub entries: Vec<String>,
     /// The ledger of the delivery, and the cache of what the sink has accepted, if the entry uses one.
     pub records: Arc<dyn DeliveryCache>,
+    /// Where the replay reports what it does.
+    pub events: RunEvents,
     /// Whether to send nothing and write nothing.
     pub dry_run: bool,
 }
@@ -225,7 +228,7 @@ impl Fates {
         }
         let cache = letters.records.cache();
         let keys = batch.iter().map(|pending| pending.key).collect();
-        let Delivered { accepted, rejected } = deliver(pipeline, cache, batch).await?;
+        let Delivered { accepted, rejected } = deliver(pipeline, cache, batch, &letters.events).await?;
         let at_close = pipeline.spec.settles == Settles::AtClose;
         close(pipeline, cache, if at_close { (keys, accepted) } else { Default::default() }).await?;
         rejected.into_iter().for_each(|rejected| self.reject(rejected, pipeline.source.now()));

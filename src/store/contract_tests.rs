@@ -15,6 +15,7 @@ use super::{
     seen::record_key,
     support_tests::InMemory,
 };
+use crate::base::events::Events;
 use crate::base::window::{Cursor, Listing, Window};
 
 /// A delivery without earlier runs. Each entry and each run opens a store of its own.
@@ -33,6 +34,7 @@ impl Delivery {
     fn store(&self, entry: &str) -> Arc<dyn RunStore> {
         match self {
             Delivery::Files(folder) => Arc::new(FolderStore {
+                events: Events::default(),
                 checkpoint: folder.path().join("delivery").join(entry),
                 delivery: folder.path().join("delivery"),
                 dead_letters: folder.path().join("dead-letter").join("delivery.ndjson"),

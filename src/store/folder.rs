@@ -10,7 +10,7 @@ use super::{
     hold::{self, HoldReason},
     position::{self, Positions, StoredPositions},
 };
-use crate::base::fault::Fault;
+use crate::base::{events::Events, fault::Fault};
 
 /// The files of one entry and its delivery. Only the process that has the lock of the state folder writes to them.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct FolderStore {
     pub delivery: PathBuf,
     /// File of the delivery's dead letters.
     pub dead_letters: PathBuf,
+    /// Where the store reports files that it discards.
+    pub events: Events,
 }
 
 impl FolderStore {
@@ -28,7 +30,12 @@ impl FolderStore {
     #[cfg(test)]
     pub fn alone(folder: &std::path::Path) -> Self {
         let (checkpoint, delivery) = (folder.to_owned(), folder.to_owned());
-        FolderStore { checkpoint, delivery, dead_letters: folder.join("dead.ndjson") }
+        FolderStore {
+            checkpoint,
+            delivery,
+            dead_letters: folder.join("dead.ndjson"),
+            events: Events::default(),
+        }
     }
 }
 
@@ -49,7 +56,7 @@ impl RunStore for FolderStore {
         &'a self,
         run_fingerprint: &'a str,
     ) -> BoxFuture<'a, Result<OpenedCheckpoint, Fault>> {
-        checkpoint::open(&self.checkpoint, run_fingerprint).boxed()
+        checkpoint::open(&self.checkpoint, run_fingerprint, &self.events).boxed()
     }
 
     fn discard_checkpoint(&self) -> BoxFuture<'_, Result<(), Fault>> {

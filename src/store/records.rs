@@ -152,7 +152,7 @@ impl DeliveryCache for Records {
     }
 
     fn summary(&self) -> BoxFuture<'_, Result<Option<Summary>, Fault>> {
-        Box::pin(read::summary(self.folder()))
+        Box::pin(read::summary(self.folder(), self.databases.events()))
     }
 
     fn clear(&self) -> BoxFuture<'_, Result<(), Fault>> {

@@ -8,6 +8,7 @@ use std::{
 
 use importer::{
     app::wiring::{VOCABULARY, examine},
+    base::events::Events,
     mapping, sink, source,
     state::fields::{self, FieldKind},
 };
@@ -326,7 +327,7 @@ fn every_state_file_in_the_documents_can_be_read() {
     let shipped = fs::read_to_string(root.join("state/state.example.json")).unwrap();
     for text in examples.into_iter().chain([shipped.as_str()]) {
         let mut snapshot = read(text);
-        examine(&mut snapshot, Path::new(".")).unwrap();
+        examine(&mut snapshot, Path::new("."), &Events::default()).unwrap();
         assert!(snapshot.problems.is_empty() && snapshot.warnings.is_empty(), "{:?}", snapshot.problems);
         assert!(!snapshot.entries.is_empty());
     }

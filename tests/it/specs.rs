@@ -13,7 +13,10 @@ use importer::{
         variables,
         wiring::{Adapters, Keys, VOCABULARY},
     },
-    base::spec::{ACCOUNT, Catalog, Secrecy, Setting, Spec, ValueKind},
+    base::{
+        events::Events,
+        spec::{ACCOUNT, Catalog, Secrecy, Setting, Spec, ValueKind},
+    },
     mapping,
     net::Environment,
     sink, source,
@@ -64,7 +67,8 @@ fn entry(part: &str, spec: &Spec, settings: &Value) -> Value {
 /// Returns why an entry can't run, as `check` says it; `None` if it can.
 fn problem(entry: &Value) -> Option<String> {
     let (web, clock) = (Arc::new(Always(200, "")), Arc::new(TokioClock::at(NOON)));
-    let adapters = Adapters::new(&Environment::new(|_| None), Keys::None, web, clock, Path::new("."));
+    let adapters =
+        Adapters::new(&Environment::new(|_| None), Keys::None, web, clock, Path::new("."), Events::default());
     let snapshot = read(&json!([entry]).to_string());
     if let Some(problem) = snapshot.problems.first() {
         return Some(problem.text.clone());

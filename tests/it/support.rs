@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use importer::{
     app::wiring::{Adapters, Keys, VOCABULARY},
-    base::{clock::Clock, fault::Fault, time},
+    base::{clock::Clock, events::Events, events::Inbox, events::queue, fault::Fault, time},
     controller::{self, Mode, Open, OpenRequest, Tools, Verdict, watch::Watch},
     engine::{
         confirm::Confirm,
@@ -106,6 +106,7 @@ impl World {
     pub fn with_server_at(server: &str) -> Self {
         let sandbox = Arc::new(Sandbox::new(Arc::new(TokioClock::at(server)), Duration::from_millis(200)));
         let clock = sandbox.our_clock(Arc::new(TokioClock::at(NOON)));
+        let log = Log::start(Arc::clone(&clock));
         World {
             clock,
             witness: Arc::default(),
@@ -119,7 +120,7 @@ impl World {
             variables: vec![],
             confirm: None,
             change: None,
-            log: Log::start(),
+            log,
         }
     }
 
@@ -188,14 +189,22 @@ impl World {
         };
         let transport = self.witness.before(self.transport.clone());
         let clock = self.clock.clone();
-        let adapters =
-            Adapters::new(&Environment::new(settings), Keys::Both, transport, clock, self.folder.path());
+        let adapters = Adapters::new(
+            &Environment::new(settings),
+            Keys::Both,
+            transport,
+            clock,
+            self.folder.path(),
+            self.log.events(),
+        );
         let (sender, changes) = channel(1);
         *self.changes.lock().unwrap() = Some(sender);
         let stop = CancellationToken::new();
         *self.stop.lock().unwrap() = stop.clone();
         Tools {
-            state: StateFile::open(self.folder.path(), self.clock.clone(), VOCABULARY).unwrap(),
+            events: self.log.events(),
+            state: StateFile::open(self.folder.path(), self.clock.clone(), VOCABULARY, self.log.events())
+                .unwrap(),
             clock: self.clock.clone(),
             open: self.opener(adapters),
             watch: Watch::manual(changes),
@@ -230,7 +239,8 @@ impl World {
         let open = self.tools().open;
         let pipeline = open(OpenRequest { entry, urgent: true }).map_err(|unfit| Fault::list(unfit.text))?;
         let letters = Letters {
-            store: Arc::new(controller::run_store(entry, &pipeline, &folders)),
+            events: self.log.events().of_run(controller::run_name(entry)),
+            store: Arc::new(controller::run_store(entry, &pipeline, &folders, &self.log.events())),
             entry: entry.folder.clone(),
             entries: controller::siblings(entry, &pipeline.delivery, Some(&entries), &open).unwrap(),
             records: Arc::new(controller::records(entry, &pipeline, &folders, &Arc::default())),
@@ -393,9 +403,11 @@ pub fn assert_adds_up(line: &str) {
     assert_eq!(versions, fates.iter().sum::<u64>(), "the fates do not add up: {line}");
 }
 
-/// The log of this test's thread since the start of the world. A paused runtime has one thread, so the logs
-/// of the tests in one process do not mix.
+/// The log of a world: a listener of the program's events.
 struct Log {
+    events: Events,
+    inbox: Mutex<Inbox>,
+    lines: Mutex<Vec<String>>,
     from: usize,
 }
 
@@ -417,7 +429,7 @@ pub fn log_into(lines: &Lines) {
 }
 
 impl Log {
-    fn start() -> Self {
+    fn start(clock: Arc<dyn Clock>) -> Self {
         struct Memory;
         impl log::Log for Memory {
             fn enabled(&self, metadata: &log::Metadata) -> bool {
@@ -436,11 +448,25 @@ impl Log {
             log::set_boxed_logger(Box::new(Memory)).unwrap();
             log::set_max_level(log::LevelFilter::Trace);
         });
-        Log { from: lines().lock().unwrap().len() }
+        let (queue, inbox) = queue(1 << 20);
+        let events = Events::new(clock, vec![queue]);
+        Log { events, inbox: Mutex::new(inbox), lines: Mutex::default(), from: lines().lock().unwrap().len() }
     }
 
+    fn events(&self) -> Events {
+        self.events.clone()
+    }
+
+    /// Returns the lines so far, as `LEVEL text`.
     fn lines(&self) -> Vec<String> {
-        lines().lock().unwrap()[self.from..].to_vec()
+        let mut events = vec![];
+        assert_eq!(self.inbox.lock().unwrap().take(&mut events), 0, "events were lost");
+        let messages = events.iter().flat_map(|emitted| importer::listener::log::messages(&emitted.event));
+        let mut lines = self.lines.lock().unwrap();
+        lines.extend(
+            messages.map(|importer::listener::log::Message { level, text }| format!("{level} {text}")),
+        );
+        [lines.clone(), crate::support::lines().lock().unwrap()[self.from..].to_vec()].concat()
     }
 }
 

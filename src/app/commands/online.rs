@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{lists::Lists, preview};
 use crate::{
     app::wiring::Keys,
-    base::adapter::Chosen,
+    base::{adapter::Chosen, events::Events},
     engine::plan::Pipeline,
     sink, source,
     state::{Entry, model::RawSetting},
@@ -44,8 +44,8 @@ impl fmt::Display for OnlineCheck {
 /// # Errors
 ///
 /// The state file can't be read.
-pub async fn check_all(folder: &Path) -> anyhow::Result<Vec<OnlineCheck>> {
-    let lists = Lists::open(folder, Keys::Both)?;
+pub async fn check_all(folder: &Path, events: &Events) -> anyhow::Result<Vec<OnlineCheck>> {
+    let lists = Lists::open(folder, Keys::Both, events)?;
     let mut checks = Vec::new();
     for entry in lists.entries.iter().filter(|entry| entry.enabled) {
         match lists.pipeline(entry) {

@@ -4,12 +4,12 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta};
-use log::debug;
 use tokio::time::sleep;
 
 use super::{Pass, requests::recall};
 use crate::{
     base::{
+        event::RunEvent,
         fault::Fault,
         record::Record,
         time,
@@ -226,7 +226,8 @@ impl Pass<'_> {
             rows.held = rows.held.min(self.total(window).await?);
             let late = self.listed(Window { since: Some(since), ..window }).await?;
             why = rows.unexplained(late, late_seen);
-            debug!("list {:?}: {rows:?}, {late} in the last seconds: {why:?}.", self.context.plan.list_id);
+            let details = format!("{rows:?}, {late} in the last seconds: {why:?}");
+            self.context.plan.events.emit(RunEvent::BoundaryRead { details });
             self.reader.listings[index].checked = Some((rows.held, rows.unseen));
             if why.is_none() {
                 break;

@@ -3,8 +3,6 @@
 
 use std::collections::HashSet;
 
-use log::debug;
-
 use super::{
     Context, Pass,
     intake::row,
@@ -12,7 +10,7 @@ use super::{
     requests::{self, Answer, Following, Reads},
 };
 use crate::{
-    base::{fault::Fault, record::Record},
+    base::{event::RunEvent, fault::Fault, record::Record},
     engine::{deliver, in_flight::Delivered, paging::offset::Shrink},
     store::{checkpoint::Line, seen::record_key},
 };
@@ -88,7 +86,8 @@ impl<'a> Pass<'a> {
 
     /// Processes a page of cursor paging, or of a shard.
     fn take_following(&mut self, index: usize, page: Following) -> Result<(), Fault> {
-        debug!("list {:?}: {} records.", self.context.plan.list_id, page.records.len());
+        let records = page.records.len();
+        self.context.plan.events.emit(RunEvent::PageRead { records, offset: None });
         self.take_records(index, &page.records);
         let rows: Vec<_> = page.records.iter().map(row).collect();
         let keys: HashSet<u128> = rows.iter().map(|row| row.key).collect();

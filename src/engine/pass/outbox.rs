@@ -150,7 +150,7 @@ impl<'a> Outbox<'a> {
             if self.settles_at_close() {
                 self.unclosed.extend(batch.iter().map(|pending| (pending.key, None)));
             }
-            deliveries.push(Box::pin(deliver(pipeline, plan.records.cache(), batch)));
+            deliveries.push(Box::pin(deliver(pipeline, plan.records.cache(), batch, &plan.events)));
         }
     }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use log::{debug, info, warn};
 use tokio::time::Instant;
 
 use super::{
@@ -14,6 +13,7 @@ use super::{
 };
 use crate::{
     base::{
+        event::RunEvent,
         fault::{Fault, Problem},
         record::Record,
         window::{Listing, Next, Page, Window},
@@ -138,12 +138,8 @@ impl<'a> Reader<'a> {
         page: Page,
         memory: KnownRecords,
     ) -> Option<PageOf> {
-        debug!(
-            "list {:?}: {} records from {}.",
-            self.context.plan.list_id,
-            page.records.len(),
-            ask.span.offset
-        );
+        let (records, offset) = (page.records.len(), Some(ask.span.offset));
+        self.context.plan.events.emit(RunEvent::PageRead { records, offset });
         let rows = page.records.iter().map(row).collect();
         let rows = self.listings[index].answered(ask, rows, page.total, self.start.elapsed());
         let page = PageOf { index, offset: ask.span.offset, records: page.records, memory };
@@ -217,15 +213,12 @@ impl<'a> Reader<'a> {
         Ok((joined, progress))
     }
 
-    /// Logs a new cap on the source's answers. Returns the fault of a listing that can't be read any further.
+    /// Reports a new cap on the source's answers. Returns the fault of a listing that can't be read any further.
     /// `seen` is the number of different records read so far.
     pub fn look_at_the_source(&mut self, index: usize, seen: usize) -> Option<Fault> {
-        let (list, server) = (&self.context.plan.list_id, self.server.and(self.listings[index].server()));
+        let server = self.server.and(self.listings[index].server());
         if server.cap < self.server.cap {
-            let cap = server.cap;
-            info!(
-                "list {list:?}: the source returns at most {cap} records per answer; reading smaller pages."
-            );
+            self.context.plan.events.emit(RunEvent::AnswersCapped { records: server.cap });
         }
         self.server = server;
         let why = self.listings[index].failed(seen)?;
@@ -252,11 +245,8 @@ impl<'a> Reader<'a> {
         }
         self.resting = Some(Instant::now() + (RELIEF * (1 << (self.slow - 1))).min(LONGEST_RELIEF));
         let relief = self.listings[index].too_slow(ask);
-        let then = match relief {
-            Shrink::Halved => "requesting smaller pages",
-            Shrink::Cut => "splitting the window in two by time",
-        };
-        warn!("{problem}; {then}.");
+        let (problem, split) = (problem.to_string(), relief == Shrink::Cut);
+        self.context.plan.events.emit(RunEvent::PageTooSlow { problem, split });
         Ok(relief)
     }
 
@@ -311,15 +301,12 @@ impl<'a> Reader<'a> {
         self.resting = None;
     }
 
-    /// Logs why a listing waits, once for each wait.
-    pub fn log_waits(&mut self) {
+    /// Reports why a listing waits, once for each wait.
+    pub fn report_waits(&mut self) {
         let held = self.listings.iter().filter_map(ListingProgress::held).max();
         if let Some(until) = held.filter(|until| *until > self.waits && *until > self.start.elapsed()) {
-            let (list, seconds) = (&self.context.plan.list_id, (until - self.start.elapsed()).as_secs());
-            info!(
-                "list {list:?}: two neighboring pages share no record; reading the lower one again in \
-                 {seconds} s, when every answer is newer than the upper page."
-            );
+            let wait = until - self.start.elapsed();
+            self.context.plan.events.emit(RunEvent::PagesApart { wait });
             self.waits = until;
         }
     }
