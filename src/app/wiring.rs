@@ -102,6 +102,7 @@ impl Adapters {
     pub fn open(&self, entry: &Entry, urgent: bool) -> Result<Pipeline, Closed> {
         let (list_id, folder) = (entry.id.list_id.as_str(), self.folder.as_path());
         let caller = Caller::new(&entry.list.name(), urgent);
+        let requests = Arc::clone(&caller.requests);
         let (mut chosen, mut found) = (Kinds::of(entry), Found::default());
         let environment = self.sources.environment();
         look_up("mapping", &mut chosen.mapping, &mapping::CATALOG, environment, &mut found)
@@ -132,8 +133,19 @@ impl Adapters {
         let account = entry.sink.value[ACCOUNT].as_str();
         let delivery = DeliveryId::new(entry.list.clone(), &kind, account, &spec.address);
         let (clock, references) = (Arc::clone(&self.clock), found.digest());
-        let pipeline =
-            Pipeline { source, mapping, sink, spec, clock, retry, destination, delivery, former, references };
+        let pipeline = Pipeline {
+            source,
+            mapping,
+            sink,
+            spec,
+            clock,
+            requests,
+            retry,
+            destination,
+            delivery,
+            former,
+            references,
+        };
         if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &pipeline) {
             let text = "`full_load` \"changed_only\" needs the delivery cache, which is off; set `unchanged` to \"embedded\"";
             let unfit = Unfit { place: entry.place, text: text.to_owned(), environment: false };

@@ -11,6 +11,7 @@ use super::fate::{Effect, Fate, ReasonId};
 /// * `window + late = seen + repeated + left + unexplained`
 /// * `seen + again = sent + unchanged + skipped + rejected + superseded`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counts {
     /// Rows in the windows when these were opened.
     pub window: u64,

@@ -16,6 +16,7 @@ pub mod identity;
 pub mod record;
 pub mod redact;
 pub mod reference;
+pub mod requests;
 pub mod secret;
 pub mod spec;
 pub mod time;

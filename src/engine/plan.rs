@@ -12,7 +12,10 @@ use super::{
     confirm::Confirm,
 };
 use crate::{
-    base::{clock::Clock, counts::Counts, events::RunEvents, fault::Fault, identity::DeliveryId},
+    base::{
+        clock::Clock, counts::Counts, events::RunEvents, fault::Fault, identity::DeliveryId,
+        requests::RequestCounter,
+    },
     mapping::Mapping,
     sink::{Sink, SinkSpec},
     source::{Lookup, OffsetPaging, Paging, Scope, Source},
@@ -28,6 +31,8 @@ pub struct Pipeline {
     pub spec: SinkSpec,
     /// The clock of this machine.
     pub clock: Arc<dyn Clock>,
+    /// Counts the requests of the source and the sink.
+    pub requests: Arc<RequestCounter>,
     /// Whether a failed run is tried again before its next turn.
     pub retry: bool,
     /// Digest of the settings that identify the sink and its account.

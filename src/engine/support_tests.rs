@@ -450,6 +450,7 @@ pub fn pipeline(
         spec: sink.spec(),
         sink: Arc::new(sink),
         clock: Arc::new(clock),
+        requests: Arc::default(),
         retry: true,
         destination: String::new(),
         delivery: DeliveryId::new(list, "store", None, "d"),

@@ -1,3 +1,5 @@
+//! What the log says of events.
+
 use chrono::DateTime;
 
 use super::*;

@@ -108,6 +108,7 @@ impl Calls {
             if let Some(headroom) = headroom {
                 self.limiter.room(headroom);
             }
+            caller.requests.count(effect == Effect::Accepted);
             self.report(effect, sent);
             let fault = match result {
                 Ok(value) => return Ok(value),

@@ -9,6 +9,7 @@ use super::{
     dead_letter::{self, DeadLetter},
     hold::{self, HoldReason},
     position::{self, Positions, StoredPositions},
+    runs::{LastRuns, RunHistory, RunRecord},
 };
 use crate::base::{events::Events, fault::Fault};
 
@@ -98,6 +99,14 @@ impl RunStore for FolderStore {
 
     fn adopt_dead_letters<'a>(&'a self, entries: &'a [String]) -> BoxFuture<'a, Result<(), Fault>> {
         dead_letter::adopt(&self.dead_letters, entries).boxed()
+    }
+
+    fn record_run(&self, run: RunRecord) -> BoxFuture<'_, Result<(), Fault>> {
+        async move { RunHistory::of(&self.delivery).append(run).await }.boxed()
+    }
+
+    fn last_runs<'a>(&'a self, entry: &'a str) -> BoxFuture<'a, Result<LastRuns, Fault>> {
+        async move { RunHistory::of(&self.delivery).last(entry).await }.boxed()
     }
 
     fn dead_letter_location(&self) -> String {

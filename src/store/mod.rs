@@ -18,6 +18,7 @@ pub mod migrate;
 pub mod position;
 pub mod progress;
 pub mod records;
+pub mod runs;
 pub mod seen;
 #[cfg(test)]
 pub mod support_tests;
@@ -34,6 +35,7 @@ use self::{
     hold::HoldReason,
     position::{Positions, StoredPositions},
     records::{AcceptedDelivery, CacheRules, Delivered, KnownRecords, Summary},
+    runs::{LastRuns, RunRecord},
 };
 use crate::base::{fate::Fate, fault::Fault, identity::ListId};
 
@@ -115,6 +117,12 @@ pub trait RunStore: Debug + Send + Sync {
     /// Replaces each dead letter of an entry that is not among `entries`, the current ones, with a copy for each
     /// of `entries`. Not atomic: after a failure, another call moves the rest.
     fn adopt_dead_letters<'a>(&'a self, entries: &'a [String]) -> BoxFuture<'a, Result<(), Fault>>;
+
+    /// Adds a run of an entry of the delivery to its history. May be lost in a loss of power.
+    fn record_run(&self, run: RunRecord) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Returns the last runs of an entry of the delivery. A run without changes does not hide the last one with changes.
+    fn last_runs<'a>(&'a self, entry: &'a str) -> BoxFuture<'a, Result<LastRuns, Fault>>;
 
     /// Returns where a person finds the dead letters, for messages: with files, a path.
     fn dead_letter_location(&self) -> String;

@@ -229,6 +229,7 @@ fn ends(source: Liar) -> Pipeline {
         sink: Arc::new(Anywhere),
         spec: Anywhere.spec(),
         clock: Arc::new(Noon),
+        requests: Arc::default(),
         retry: true,
         destination: String::new(),
         delivery: DeliveryId::new(list, "anywhere", None, "d"),
