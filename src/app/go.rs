@@ -15,7 +15,7 @@ use super::{
 use crate::{
     base::clock::{Clock, SystemClock},
     cli::{self, exit},
-    controller::{self, Mode, Tools, Verdict, watch::Watch},
+    controller::{self, Mode, Tools, Verdict, handle, watch::Watch},
     net::{Refused, transport::Web},
     state::{
         StateFile,
@@ -61,9 +61,18 @@ pub async fn run(go: cli::Go) -> anyhow::Result<u8> {
     signals.spawn(stop_on_signals(stop.clone()));
     let watch = Watch::file(state.path());
     let open = adapters.opener();
+    let (_, commands) = handle::channel();
     let asked = stop.clone();
-    let tools =
-        Tools { state, clock, open, watch, fresh: go.fresh, confirm: confirm::on_terminal(go.yes), stop };
+    let tools = Tools {
+        state,
+        clock,
+        open,
+        watch,
+        commands,
+        fresh: go.fresh,
+        confirm: confirm::on_terminal(go.yes),
+        stop,
+    };
     let mode = if go.once { Mode::Once } else { Mode::Loop };
     Ok(match controller::run(tools, mode).await {
         Ok(Verdict::Done) if go.strict && !asked.is_cancelled() => strict::exit_code(&go.state).await?,

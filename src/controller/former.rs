@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use log::{error, info};
 
-use super::{Controller, Mode, OpenRequest};
+use super::{Mode, OpenRequest, driver::Driver};
 use crate::{
     base::{fault::Fault, identity::file_name},
     engine::plan::Pipeline,
@@ -58,7 +58,7 @@ pub fn former_fingerprints(entry: &Entry) -> [String; 2] {
     [last, older].map(|was| format!("{} importer {VERSION}", was.unwrap_or_default()))
 }
 
-impl Controller {
+impl Driver {
     /// Lets the deliveries of the state file as last read take over the files of version 0.1. Nothing runs before the
     /// first time, for which no entry may have a problem: its delivery would be unknown.
     ///
@@ -66,7 +66,7 @@ impl Controller {
     ///
     /// A file could not be read or written. With [`Mode::Once`] also if an entry has a problem.
     pub(super) async fn take_over(&mut self, problems: usize) -> Result<(), Fault> {
-        let (snapshot, folders) = (self.file.snapshot(), self.file.folders());
+        let (snapshot, folders) = (self.file.lists().snapshot, self.file.folders());
         let before = migrate::before(&folders.ours());
         if self.is_migrating && problems > 0 {
             let fault =

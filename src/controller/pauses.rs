@@ -1,16 +1,12 @@
-//! Ends runs whose entries were paused, removed or given another source or sink in the state file. Pure, except that
-//! it cancels the runs.
+//! Decides which runs end early: those whose entries were paused, removed or given another source or sink in the state
+//! file, and those that a person stops. Pure.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tokio::{
-    task::{self, AbortHandle},
-    time::Instant,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
-use super::{GRACE, siblings::Destination};
+use super::{GRACE, schedule::RunId, siblings::Destination};
 use crate::state::{
     Entry,
     fields::ENABLED,
@@ -27,6 +23,8 @@ pub enum Pause {
     Removed,
     /// The entry has another source or another sink.
     Redirected,
+    /// A person has stopped the list; see [`Handle::stop_one`](super::handle::Handle::stop_one).
+    Requested,
 }
 
 /// Returns where an entry delivers, or `None` if it can't be opened.
@@ -39,52 +37,53 @@ pub struct Pauses {
 }
 
 struct Run {
-    task: AbortHandle,
-    stop: CancellationToken,
+    run: RunId,
     entry: Tracked,
     /// Why and when the run was stopped.
     paused: Option<(Pause, Instant)>,
 }
 
 impl Pauses {
-    /// Adds a run that has begun. `stop` cancels only this run. `entry` and `destination` are those with which it
-    /// began.
-    pub fn begin(
-        &mut self,
-        task: AbortHandle,
-        stop: CancellationToken,
-        (entry, destination): (&Entry, Destination),
-        mentions: &Mentions,
-    ) {
+    /// Adds a run that has begun. `entry` and `destination` are those with which it began.
+    pub fn begin(&mut self, run: RunId, (entry, destination): (&Entry, Destination), mentions: &Mentions) {
         let entry = Tracked::new(Named::of(entry), (entry.route.clone(), destination), mentions);
-        self.runs.push(Run { task, stop, entry, paused: None });
+        self.runs.push(Run { run, entry, paused: None });
     }
 
-    /// Stops the runs whose entries are paused, removed or have another source or sink according to `mentions`, the
-    /// elements of the file. `open` returns where an entry delivers, or `None` if it can't be opened.
-    /// Returns the lists of the runs that it stopped.
+    /// Returns the runs that have to stop now, each with its list: their entries are paused, removed or have another
+    /// source or sink according to `mentions`, the elements of the file. `open` returns where an entry delivers, or
+    /// `None` if it can't be opened. Each run is returned once.
     pub fn follow(
         &mut self,
         mentions: &Mentions,
         open: &ResolveDestination,
         now: Instant,
-    ) -> Vec<(String, Pause)> {
+    ) -> Vec<(RunId, String, Pause)> {
         let mut ending = Vec::new();
         for run in &mut self.runs {
             let pause = run.entry.follow(mentions, open);
             if let Some(pause) = pause.filter(|_| run.paused.is_none()) {
-                run.stop.cancel();
                 run.paused = Some((pause, now));
-                ending.push((run.entry.now.id.list_id.clone(), pause));
+                ending.push((run.run, run.entry.now.id.list_id.clone(), pause));
             }
         }
         ending
     }
 
-    /// Aborts the stopped runs that have not ended within [`GRACE`].
-    pub fn cut_overdue(&self, now: Instant) {
-        let overdue = |run: &&Run| run.paused.is_some_and(|(_, since)| now.duration_since(since) >= GRACE);
-        self.runs.iter().filter(overdue).for_each(|run| run.task.abort());
+    /// Records that a person stops this run. Returns whether the run has to stop now: it did not have to before.
+    pub fn stop(&mut self, run: RunId, now: Instant) -> bool {
+        let Some(run) = self.runs.iter_mut().find(|other| other.run == run && other.paused.is_none()) else {
+            return false;
+        };
+        run.paused = Some((Pause::Requested, now));
+        true
+    }
+
+    /// Returns the stopped runs that have not ended within [`GRACE`].
+    pub fn overdue(&self, now: Instant) -> impl Iterator<Item = RunId> {
+        let overdue =
+            move |run: &&Run| run.paused.is_some_and(|(_, since)| now.duration_since(since) >= GRACE);
+        self.runs.iter().filter(overdue).map(|run| run.run)
     }
 
     /// Returns whether the run of this entry was stopped and has not ended yet.
@@ -92,16 +91,12 @@ impl Pauses {
         self.runs.iter().any(|run| run.paused.is_some() && run.entry.now.id == *entry)
     }
 
-    /// Returns the last certain version of a run's entry, and where the run delivers.
-    pub fn entry_of(&self, task: task::Id) -> Option<(EntryId, Destination)> {
-        let run = self.runs.iter().find(|run| run.task.id() == task)?;
-        Some((run.entry.now.id.clone(), run.entry.destination.clone()))
-    }
-
-    /// Removes a run that has ended. Returns why it was stopped, if it was.
-    pub fn ended(&mut self, task: task::Id) -> Option<Pause> {
-        let index = self.runs.iter().position(|run| run.task.id() == task)?;
-        self.runs.swap_remove(index).paused.map(|(pause, _)| pause)
+    /// Removes a run that has ended. Returns the last certain version of its entry, and why the run was stopped, if it
+    /// was.
+    pub fn ended(&mut self, run: RunId) -> Option<(EntryId, Option<Pause>)> {
+        let index = self.runs.iter().position(|other| other.run == run)?;
+        let run = self.runs.swap_remove(index);
+        Some((run.entry.now.id, run.paused.map(|(pause, _)| pause)))
     }
 }
 

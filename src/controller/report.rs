@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use super::{
+    lists::Opened,
     pauses::Pause,
     schedule::{
         capacity::{LOADS, RUNS},
@@ -16,11 +17,7 @@ use crate::{
         fault::Fault,
         time::{humanize, log_format},
     },
-    engine::{
-        clocks::Noticed,
-        deferred::News,
-        plan::{Outcome, Pipeline},
-    },
+    engine::{clocks::Noticed, deferred::News, plan::Outcome},
     state::{Edit, Entry},
 };
 
@@ -47,6 +44,17 @@ pub fn due(entry: &Entry, due: Due) -> String {
     }
 }
 
+/// Says that an entry runs because a person has requested it.
+pub fn requested(entry: &Entry, due: Due) -> String {
+    match due {
+        Due::Incremental { since } => {
+            let since = log_format(since);
+            format!("{} last updated on {since:?}, firing the requested incremental sync.", name(entry))
+        }
+        due => self::due(entry, due),
+    }
+}
+
 /// Says why an entry can't start, whether it is due or not; `None` if it has had the only run that `go --once`
 /// gives it.
 pub fn not_free(entry: &Entry, slot: &Slot) -> Option<String> {
@@ -68,6 +76,12 @@ pub fn not_free(entry: &Entry, slot: &Slot) -> Option<String> {
             let seconds = left.as_secs_f64().ceil();
             format!("list {list:?}: the last run failed; the next attempt starts in {seconds} s.")
         }
+        Slot::Stopped => {
+            format!(
+                "list {list:?} is stopped; it starts when a sync is requested, when its entry is edited, or when importer \
+                 starts again."
+            )
+        }
         Slot::Settled => return None,
     })
 }
@@ -80,14 +94,14 @@ pub fn no_capacity(lists: usize) -> String {
 }
 
 /// Warns that a run ignores `start_offset`.
-pub fn offset_ignored(entry: &Entry, pipeline: &Pipeline) -> String {
+pub fn offset_ignored(entry: &Entry, opened: &Opened) -> String {
     let (list, offset) = (name(entry), entry.start_offset);
-    if pipeline.reads_all() {
+    if opened.reads_all {
         return format!(
             "{list}: start_offset {offset} is ignored, since every run reads this source whole; remove it."
         );
     }
-    if !pipeline.counts_rows() {
+    if !opened.counts_rows {
         return format!(
             "{list}: start_offset {offset} is ignored, since this source has no offsets; remove it."
         );
@@ -232,6 +246,7 @@ pub fn pausing(list: &str, pause: Pause) -> String {
         Pause::Disabled => "its entry is paused",
         Pause::Removed => "the state file has no entry for it anymore",
         Pause::Redirected => "its entry has another source or sink",
+        Pause::Requested => "a stop of the list was requested",
     };
     format!("list {list:?}: {why}; its run delivers the records that it has read, then ends.")
 }
@@ -253,11 +268,13 @@ pub fn cut_at_pause(list: &str, pause: Pause) -> String {
     )
 }
 
-fn why(pause: Pause) -> &'static str {
+/// Says why a run was stopped.
+pub fn why(pause: Pause) -> &'static str {
     match pause {
         Pause::Disabled => "paused by its entry",
         Pause::Removed => "its entry was removed from the state file",
         Pause::Redirected => "its source or sink was changed in the state file",
+        Pause::Requested => "stopped on request",
     }
 }
 
@@ -267,6 +284,9 @@ fn resumes(entry: &Entry, pause: Pause) -> String {
         Pause::Disabled => format!("the {run} continues when the entry is enabled again"),
         Pause::Removed => format!("the {run} continues if the entry is added again"),
         Pause::Redirected => "a run with the new source and sink follows".into(),
+        Pause::Requested => format!(
+            "the {run} continues when a sync is requested, when the entry is edited, or when importer starts again"
+        ),
     }
 }
 

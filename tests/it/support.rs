@@ -13,7 +13,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use importer::{
     app::wiring::{Adapters, Keys, VOCABULARY},
     base::{clock::Clock, fault::Fault, time},
-    controller::{self, Mode, Open, OpenRequest, Tools, Verdict, watch::Watch},
+    controller::{
+        self, Mode, Open, OpenRequest, Tools, Verdict,
+        handle::{self, Handle},
+        watch::Watch,
+    },
     engine::{
         confirm::Confirm,
         plan::Pipeline,
@@ -85,6 +89,7 @@ pub struct World {
     pub folder: tempfile::TempDir,
     pub stop: Mutex<CancellationToken>,
     changes: Mutex<Option<Sender<()>>>,
+    handle: Mutex<Option<Handle>>,
     /// Transport between the program and the sandbox.
     transport: Arc<dyn Transport>,
     fresh: bool,
@@ -116,6 +121,7 @@ impl World {
             folder: tempfile::tempdir().unwrap(),
             stop: Mutex::default(),
             changes: Mutex::default(),
+            handle: Mutex::default(),
             variables: vec![],
             confirm: None,
             change: None,
@@ -192,6 +198,8 @@ impl World {
             Adapters::new(&Environment::new(settings), Keys::Both, transport, clock, self.folder.path());
         let (sender, changes) = channel(1);
         *self.changes.lock().unwrap() = Some(sender);
+        let (handle, commands) = handle::channel();
+        *self.handle.lock().unwrap() = Some(handle);
         let stop = CancellationToken::new();
         *self.stop.lock().unwrap() = stop.clone();
         Tools {
@@ -199,6 +207,7 @@ impl World {
             clock: self.clock.clone(),
             open: self.opener(adapters),
             watch: Watch::manual(changes),
+            commands,
             fresh: self.fresh,
             confirm: self.confirm.clone(),
             stop,
@@ -237,6 +246,11 @@ impl World {
             dry_run: false,
         };
         replay::run(&pipeline, &letters).await
+    }
+
+    /// Returns a handle of the program that runs now.
+    pub fn handle(&self) -> Handle {
+        self.handle.lock().unwrap().clone().expect("the program was started")
     }
 
     pub fn stop(&self) {

@@ -22,7 +22,7 @@ use crate::{
     app::wiring::{Adapters, Keys, VOCABULARY},
     base::clock::{Clock, SystemClock},
     cli::{self, exit},
-    controller::{self, Mode, Tools, Verdict, watch::Watch},
+    controller::{self, Mode, Tools, Verdict, handle, watch::Watch},
     net::Environment,
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, when_i_work},
     state::{StateFile, layout},
@@ -116,6 +116,7 @@ impl Stage {
             )
             .opener(),
             watch: Watch::file(&self.path(layout::NAME)),
+            commands: handle::channel().1,
             confirm: None,
             fresh: false,
             stop: CancellationToken::new(),
