@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    task::{self, JoinError, JoinSet},
+    task::{self, AbortHandle, JoinError, JoinSet},
     time::{Instant, Interval, MissedTickBehavior, interval, interval_at, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,6 @@ use super::{
     machine::{Machine, Phase},
     quit::QuitFile,
     schedule::RunId,
-    starts::Running,
     watch::Watch,
     writer::{Done, Writer},
 };
@@ -36,6 +35,13 @@ use crate::{
 
 /// Maximum time, after the grace, that aborted runs may take to end.
 const LAST: Duration = Duration::from_secs(1);
+
+/// The means to end an active run.
+pub struct Running {
+    /// Cancels only this run.
+    pub stop: CancellationToken,
+    pub task: AbortHandle,
+}
 
 /// The machine, and everything with which it acts.
 pub struct Driver {

@@ -6,21 +6,20 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::PathBuf,
     sync::Arc,
-    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
-use log::{error, info, warn};
+use log::{info, warn};
 use tokio::time::Instant;
 
 use super::{
-    GRACE, Mode, POLL, Poll, Verdict,
+    GRACE, Mode, Poll, Verdict,
+    active::Active,
     calls::Calls,
-    input::{Action, FileRead, Input, Now, Reading},
+    input::{Action, Input, Now, Reading},
     lists::Lists,
     pauses::Pauses,
     results::Results,
-    runs::Active,
     saver::Saver,
     schedule::{RunId, capacity::Capacity, slots::Slots, turns::Turns},
     status::{Refusal, RunOutcome},
@@ -30,12 +29,8 @@ use crate::{
         fault::Fault,
         identity::{DeliveryId, ListId},
     },
-    state::Entry,
     store::{Leases, hold::HoldReason},
 };
-
-/// Time after a write during which every tick looks for edits that an editor saved to the replaced text.
-const LATE: Duration = Duration::from_secs(5);
 
 /// Everything that the controller knows and decides by.
 pub struct Machine {
@@ -240,101 +235,6 @@ impl Machine {
         self.lists.clone().unwrap_or_default()
     }
 
-    /// Begins a check of all lists: the file is read first.
-    fn check(&mut self) {
-        info!("checking all lists.");
-        self.act(Action::Read(Reading::All));
-    }
-
-    /// Begins a further check. With [`Mode::Once`] it ends runs of paused or removed entries and starts no list.
-    fn check_again(&mut self) {
-        match self.mode {
-            Mode::Loop => self.check(),
-            Mode::Once => self.act(Action::Read(Reading::Changes)),
-        }
-    }
-
-    /// Starts the due entries: those as last read while the file can't be read.
-    fn read(&mut self, read: Result<FileRead, Fault>) {
-        match read {
-            Ok(FileRead::Unchanged) => {}
-            Ok(FileRead::Read { lists, problems, is_migrating }) => {
-                self.failed |= problems > 0;
-                self.take(lists);
-                match is_migrating {
-                    Ok(is_migrating) => self.is_migrating = is_migrating,
-                    Err(fault) => return self.give_up(fault),
-                }
-                self.saver.retry();
-            }
-            Err(fault) if self.mode == Mode::Once => return self.give_up(fault),
-            Err(fault) => self.is_broken(&fault),
-        }
-        self.consider(Poll::Regular);
-        match self.mode {
-            Mode::Loop => info!("sleeping for {} seconds.", POLL.as_secs()),
-            Mode::Once => {
-                let lists = self.lists();
-                let enabled = lists.snapshot.entries.iter().filter(|entry| entry.enabled);
-                self.once = enabled.map(|entry| entry.list.clone()).collect();
-            }
-        }
-    }
-
-    /// Takes in the file that was read again with [`Mode::Once`].
-    fn read_again(&mut self, read: Result<FileRead, Fault>) {
-        match read {
-            Ok(FileRead::Unchanged) => return,
-            Ok(FileRead::Read { lists, .. }) => {
-                self.take(lists);
-                self.consider(Poll::After);
-            }
-            Err(fault) => self.is_broken(&fault),
-        }
-        let lists = self.lists();
-        let is_late = |entry: &&Entry| entry.enabled && !self.has_turn(entry);
-        for entry in lists.snapshot.entries.iter().filter(is_late) {
-            info!(
-                "list {:?}: its entry was added or enabled after the start and does not run now; start importer \
-                 again to run it.",
-                entry.id.list_id
-            );
-        }
-    }
-
-    /// Takes over the file as read or written.
-    pub(super) fn take(&mut self, lists: Lists) {
-        self.results.keep(|list_id| !lists.snapshot.mentions.of_list(list_id).is_empty());
-        self.lists = Some(lists);
-        self.broken = None;
-    }
-
-    /// Logs that the state file can't be read.
-    fn is_broken(&mut self, fault: &Fault) {
-        error!("{fault}");
-        let until = "importer reads the state file again as soon as it is saved";
-        match self.lists {
-            Some(_) => info!("{until}; until then, importer uses the last valid version of the lists."),
-            None => info!("{until}."),
-        }
-        self.broken = Some(fault.to_string());
-    }
-
-    /// Does the checks of a tick: the quit file, late saves, and runs that have to be aborted.
-    fn tick(&mut self, quit: bool) {
-        if quit {
-            self.act(Action::StopProgram);
-        }
-        let is_late = |written: Instant| self.now.instant.duration_since(written) < LATE;
-        if self.last_write.is_some_and(is_late) && self.saver.look_back() {
-            self.act(Action::LookBack);
-        }
-        let overdue: Vec<RunId> = self.pauses.overdue(self.now.instant).collect();
-        overdue.into_iter().for_each(|run| self.act(Action::Abort(run)));
-        self.act(Action::CloseIdleDatabases);
-        self.act(Action::PollDeferredErrors);
-    }
-
     /// Ends the controller because of a fault.
     pub(super) fn give_up(&mut self, fault: Fault) {
         self.fault.get_or_insert(fault);
@@ -365,3 +265,7 @@ impl Machine {
         replies.into_iter().for_each(|reply| self.act(Action::Reply(reply)));
     }
 }
+
+#[cfg(test)]
+#[path = "handle_tests.rs"]
+mod tests;

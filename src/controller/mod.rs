@@ -1,7 +1,9 @@
 //! Decides which entries run and writes their results. The [`Machine`](machine::Machine) decides, the
 //! [`Driver`](driver::Driver) waits and acts, and a [`Handle`](handle::Handle) commands both.
 
+mod active;
 mod calls;
+mod checks;
 mod commands;
 mod deferred;
 mod driver;
@@ -22,6 +24,7 @@ mod report;
 pub mod results;
 mod runs;
 mod saver;
+mod saves;
 pub mod schedule;
 mod siblings;
 mod starts;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use log::{Level, error, info, log, warn};
 
 use super::{
     Mode, Poll,
-    calls::Waiter,
-    input::{Action, Ran, RunEnd, Start, Written},
+    active::Active,
+    input::{Action, Ran, RunEnd, Start},
     machine::Machine,
     pauses::Pause,
     report,
@@ -18,13 +18,9 @@ use super::{
     status::{RunOutcome, RunResult},
 };
 use crate::{
-    base::{counts::Counts, fault::Fault, identity::DeliveryId},
+    base::identity::DeliveryId,
     engine::plan::{self, Ended},
-    state::{
-        Edit, Entry, RunStamp,
-        document::{Outcome, Overruled},
-        identity::EntryId,
-    },
+    state::{Edit, Entry, RunStamp, identity::EntryId},
     store::{Lease, RunStore, hold::HoldReason},
 };
 
@@ -33,20 +29,6 @@ const OFTEN: TimeDelta = TimeDelta::seconds(60);
 
 /// Why the result of a run is not in the state file.
 const REDIRECTED: &str = "the source or the sink of the entry was changed during the run";
-
-/// A run whose result is not final: it is active, or its result is being written.
-pub struct Active {
-    /// The entry at the start of the run.
-    pub entry: Entry,
-    pub kind: RunKind,
-    pub began: DateTime<Utc>,
-    /// Whether a person has requested the run.
-    is_requested: bool,
-    /// The requests that wait for its end.
-    pub waiters: Vec<Waiter>,
-    /// The counts of the finished run, and the end of its last window.
-    finished: Option<(Counts, DateTime<Utc>)>,
-}
 
 impl Machine {
     /// Returns the log level for a run. A run without changes (`nothing`) of an entry that runs more than
@@ -199,7 +181,7 @@ impl Machine {
 
     /// Drops the result of a run: it belongs to a delivery that is no longer that of its entry, since a reference, or
     /// the source or the sink in the state file, was changed. The entry may run again, with `go --once` too.
-    fn redirected(&mut self, run: RunId, id: &EntryId) {
+    pub(super) fn redirected(&mut self, run: RunId, id: &EntryId) {
         warn!("{}", report::redirected(&id.list_id));
         self.slots.free(run);
         self.slots.recovered(id);
@@ -247,80 +229,8 @@ impl Machine {
         self.saver.add(Finished { run, edit, store, level });
     }
 
-    /// Handles the end of a write of results. Those that could not be written are written by a later check. With
-    /// [`Mode::Once`] they stay in the journal, and the fault ends the controller.
-    pub(super) fn written(&mut self, written: Result<Written, Fault>) {
-        let results = self.saver.written(written.is_ok());
-        let Written { lists, outcomes } = match written {
-            Ok(written) => written,
-            Err(fault) => {
-                self.keep(results, &fault);
-                match self.mode {
-                    Mode::Once => self.give_up(fault),
-                    Mode::Loop => self.consider(Poll::After),
-                }
-                return;
-            }
-        };
-        self.take(lists);
-        self.last_write = Some(self.now.instant);
-        let mut failed = None;
-        for (finished, outcome) in results.into_iter().zip(outcomes) {
-            match outcome {
-                Outcome::Stamped => self.wrote(&finished, None),
-                Outcome::Overruled(why) => self.wrote(&finished, Some(why)),
-                Outcome::Failed(finding) => {
-                    let fault = finding.fault(&self.path);
-                    self.keep(vec![finished], &fault);
-                    failed = failed.or(Some(fault));
-                }
-            }
-        }
-        if let Some(fault) = failed.filter(|_| self.mode == Mode::Once) {
-            self.give_up(fault);
-        }
-        self.consider(Poll::After);
-    }
-
-    /// Handles an edit that was made or overruled.
-    fn wrote(&mut self, finished: &Finished, overruled: Option<Overruled>) {
-        let Edit { entry: id, stamp, .. } = &finished.edit;
-        let overruled = match overruled {
-            None => {
-                log!(finished.level, "{}", report::written(&finished.edit));
-                if let Some(entry) = self.lists().entry(id) {
-                    self.slots.written(entry);
-                }
-                None
-            }
-            Some(Overruled::ByHand) => Some(report::overruled_by_hand(&id.list_id)),
-            Some(Overruled::NoSuchEntry) => Some(report::entry_gone(&id.list_id)),
-            Some(Overruled::Redirected) => return self.redirected(finished.run, id),
-        };
-        if let Some(why) = &overruled {
-            warn!("{why}");
-        }
-        self.slots.free(finished.run);
-        self.slots.recovered(id);
-        self.turns.ended(id, stamp.latest_timestamp, self.now.utc);
-        self.results.written(finished.run, &id.list_id, overruled.as_ref());
-        self.settle_finished(finished.run, overruled);
-    }
-
-    /// Keeps results that could not be written.
-    fn keep(&mut self, results: Vec<Finished>, fault: &Fault) {
-        let lists = results.iter().map(|finished| finished.edit.entry.list_id.as_str());
-        error!("{}: {fault}", report::lists(lists));
-        info!("{}", report::kept(results.len()));
-        self.failed = true;
-        for finished in results {
-            self.settle_finished(finished.run, Some(fault.to_string()));
-            self.saver.keep(finished);
-        }
-    }
-
     /// Settles a run that has finished; `not_written` says why the state file does not have its result.
-    fn settle_finished(&mut self, run: RunId, not_written: Option<String>) {
+    pub(super) fn settle_finished(&mut self, run: RunId, not_written: Option<String>) {
         let finished = self.runs.get_mut(&run).and_then(|active| active.finished.take());
         if let Some((counts, latest_timestamp)) = finished {
             self.settle(run, RunOutcome::Finished { counts, latest_timestamp, not_written });
@@ -351,8 +261,11 @@ fn stopped_by(pause: Option<Pause>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
     use crate::{
+        base::counts::Counts,
         engine::clocks::Noticed,
         state::{schema, vocabulary::SAMPLE},
     };

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     OpenRequest,
-    driver::Driver,
+    driver::{Driver, Running},
     fingerprint,
     input::{Input, Ran, Start},
     siblings::{Destination, siblings},
@@ -29,13 +28,6 @@ use crate::{
         records::{self, Databases, Records},
     },
 };
-
-/// The means to end an active run.
-pub struct Running {
-    /// Cancels only this run.
-    pub stop: CancellationToken,
-    pub task: AbortHandle,
-}
 
 impl Driver {
     /// Starts a run. Returns the input that says whether it has begun.
