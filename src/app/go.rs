@@ -18,7 +18,7 @@ use crate::{
         event::ProgramEvent,
     },
     cli::{self, exit},
-    controller::{self, Mode, Tools, Verdict, watch::Watch},
+    controller::{self, Mode, Tools, Verdict, handle, watch::Watch},
     net::{Refused, transport::Web},
     state::{
         StateFile,
@@ -66,9 +66,19 @@ pub async fn run(go: cli::Go, listeners: &Listeners) -> anyhow::Result<u8> {
     signals.spawn(stop_on_signals(stop.clone(), listeners.clone()));
     let watch = Watch::file(state.path(), events.clone());
     let open = adapters.opener();
+    let (_, commands) = handle::channel();
     let asked = stop.clone();
-    let confirm = confirm::on_terminal(go.yes);
-    let tools = Tools { state, clock, open, watch, events: events.clone(), fresh: go.fresh, confirm, stop };
+    let tools = Tools {
+        state,
+        clock,
+        open,
+        watch,
+        events: events.clone(),
+        commands,
+        fresh: go.fresh,
+        confirm: confirm::on_terminal(go.yes),
+        stop,
+    };
     let mode = if go.once { Mode::Once } else { Mode::Loop };
     Ok(match controller::run(tools, mode).await {
         Ok(Verdict::Done) if go.strict && !asked.is_cancelled() => {

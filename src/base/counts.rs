@@ -90,6 +90,12 @@ impl Counts {
         }
     }
 
+    /// Returns a text that changes whenever the counts warn of something else.
+    pub fn warnings(&self) -> String {
+        let rejected = self.rejected.values().sum::<u64>();
+        format!("{} {rejected} {}", self.totals_wrong, self.left_out > 0 && self.window == 0)
+    }
+
     /// Whether the run sent nothing and no record has disappeared from the listing.
     pub fn brought_nothing(&self) -> bool {
         self.sent == 0 && self.unlisted == 0

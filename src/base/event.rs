@@ -14,7 +14,7 @@ use std::{fmt, panic::Location, sync::Arc};
 use chrono::{DateTime, Utc};
 
 pub use self::{
-    entry::{EntryEvent, Obstacle, Start},
+    entry::{EntryEvent, Obstacle, Overruled, Start},
     file::FileEvent,
     program::ProgramEvent,
     run::{Findings, PauseReason, RunEvent},

@@ -13,6 +13,7 @@ pub fn tools(state: StateFile, open: Open) -> Tools {
         clock: Arc::new(Feed::new(&[], false).list),
         open,
         watch: Watch::manual(channel(1).1),
+        commands: handle::channel().1,
         fresh: false,
         confirm: None,
         stop: CancellationToken::new(),

@@ -29,10 +29,21 @@ pub struct Snapshot {
     pub problems: Vec<Finding>,
     /// Fields that are ignored, and values that are replaced by a maximum.
     pub warnings: Vec<Finding>,
-    /// Every element of the file, including those with a problem.
+    /// Every element of the file, including those with a problem, in file order.
+    pub elements: Vec<Element>,
+    /// Every element of the file, by list.
     pub mentions: Mentions,
     /// Credentials that stand in the file, as it spells them. No output may contain them.
     pub credentials: Vec<String>,
+}
+
+/// An element of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Element {
+    /// The place where it begins.
+    pub place: Place,
+    /// `None` if it can't be read.
+    pub list_id: Option<String>,
 }
 
 /// Every element of the file, by list.

@@ -15,6 +15,7 @@ mod first_load;
 mod fixtures;
 mod go;
 mod golden;
+mod handle;
 mod hold;
 mod house;
 mod http_sink;

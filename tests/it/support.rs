@@ -12,8 +12,17 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use importer::{
     app::wiring::{Adapters, Keys, VOCABULARY},
-    base::{clock::Clock, events::Events, events::Inbox, events::queue, fault::Fault, time},
-    controller::{self, Mode, Open, OpenRequest, Tools, Verdict, watch::Watch},
+    base::{
+        clock::Clock,
+        events::{Events, Inbox, queue},
+        fault::Fault,
+        time,
+    },
+    controller::{
+        self, Mode, Open, OpenRequest, Tools, Verdict,
+        handle::{self, Handle},
+        watch::Watch,
+    },
     engine::{
         confirm::Confirm,
         plan::Pipeline,
@@ -85,6 +94,7 @@ pub struct World {
     pub folder: tempfile::TempDir,
     pub stop: Mutex<CancellationToken>,
     changes: Mutex<Option<Sender<()>>>,
+    handle: Mutex<Option<Handle>>,
     /// Transport between the program and the sandbox.
     transport: Arc<dyn Transport>,
     fresh: bool,
@@ -117,6 +127,7 @@ impl World {
             folder: tempfile::tempdir().unwrap(),
             stop: Mutex::default(),
             changes: Mutex::default(),
+            handle: Mutex::default(),
             variables: vec![],
             confirm: None,
             change: None,
@@ -199,6 +210,8 @@ impl World {
         );
         let (sender, changes) = channel(1);
         *self.changes.lock().unwrap() = Some(sender);
+        let (handle, commands) = handle::channel();
+        *self.handle.lock().unwrap() = Some(handle);
         let stop = CancellationToken::new();
         *self.stop.lock().unwrap() = stop.clone();
         Tools {
@@ -208,6 +221,7 @@ impl World {
             clock: self.clock.clone(),
             open: self.opener(adapters),
             watch: Watch::manual(changes),
+            commands,
             fresh: self.fresh,
             confirm: self.confirm.clone(),
             stop,
@@ -247,6 +261,11 @@ impl World {
             dry_run: false,
         };
         replay::run(&pipeline, &letters).await
+    }
+
+    /// Returns a handle of the program that runs now.
+    pub fn handle(&self) -> Handle {
+        self.handle.lock().unwrap().clone().expect("the program was started")
     }
 
     pub fn stop(&self) {
@@ -408,49 +427,13 @@ struct Log {
     events: Events,
     inbox: Mutex<Inbox>,
     lines: Mutex<Vec<String>>,
-    from: usize,
-}
-
-thread_local! {
-    static LINES: RefCell<Lines> = RefCell::default();
-}
-
-/// The log of one test.
-pub type Lines = Arc<Mutex<Vec<String>>>;
-
-/// Returns the log of this thread's test.
-pub fn lines() -> Lines {
-    LINES.with_borrow(Arc::clone)
-}
-
-/// Makes this thread log into `lines`: a thread for files belongs to the test whose runtime has started it.
-pub fn log_into(lines: &Lines) {
-    LINES.with_borrow_mut(|own| *own = Arc::clone(lines));
 }
 
 impl Log {
     fn start(clock: Arc<dyn Clock>) -> Self {
-        struct Memory;
-        impl log::Log for Memory {
-            fn enabled(&self, metadata: &log::Metadata) -> bool {
-                metadata.target().starts_with("importer")
-            }
-            fn log(&self, record: &log::Record) {
-                if self.enabled(record.metadata()) {
-                    let line = format!("{} {}", record.level(), record.args());
-                    lines().lock().unwrap().push(line);
-                }
-            }
-            fn flush(&self) {}
-        }
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
-            log::set_boxed_logger(Box::new(Memory)).unwrap();
-            log::set_max_level(log::LevelFilter::Trace);
-        });
         let (queue, inbox) = queue(1 << 20);
         let events = Events::new(clock, vec![queue]);
-        Log { events, inbox: Mutex::new(inbox), lines: Mutex::default(), from: lines().lock().unwrap().len() }
+        Log { events, inbox: Mutex::new(inbox), lines: Mutex::default() }
     }
 
     fn events(&self) -> Events {
@@ -466,7 +449,7 @@ impl Log {
         lines.extend(
             messages.map(|importer::listener::log::Message { level, text }| format!("{level} {text}")),
         );
-        [lines.clone(), crate::support::lines().lock().unwrap()[self.from..].to_vec()].concat()
+        lines.clone()
     }
 }
 

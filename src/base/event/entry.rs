@@ -1,6 +1,6 @@
 //! Events about entries: why they run or not, and what happens to their results.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -11,6 +11,8 @@ pub enum Start {
     Full,
     /// Its timestamp is older than `every`.
     Incremental { since: DateTime<Utc>, every: TimeDelta },
+    /// A sync was requested, although its timestamp is not older than `every`.
+    Requested { since: DateTime<Utc> },
 }
 
 /// Why an entry can't start.
@@ -27,6 +29,35 @@ pub enum Obstacle {
     Resting {
         left: Duration,
     },
+    /// A person has stopped its list.
+    Stopped,
+}
+
+/// Why the result of a run is not in the state file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overruled {
+    /// An edit by hand has precedence.
+    ByHand,
+    /// The entry was removed or changed during the run.
+    Gone,
+    /// The entry has another source or sink.
+    Redirected,
+}
+
+impl fmt::Display for Overruled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Overruled::ByHand => {
+                "latest_timestamp or start_offset was changed by hand during the run; the edit is kept and the result of \
+                 the run is not written"
+            }
+            Overruled::Gone => "its entry was removed or changed during the run, so the result is not written",
+            Overruled::Redirected => {
+                "its source or its sink was changed during the run, so the result is not written; it belongs to the \
+                 former delivery. The next run uses the new settings"
+            }
+        })
+    }
 }
 
 /// What happens to an entry.
@@ -40,11 +71,9 @@ pub enum EntryEvent {
     UpToDate {
         since: DateTime<Utc>,
     },
-    /// The timestamp is in the future, so the entry does not run.
+    /// The timestamp is in the future, so the entry does not run. `problem` begins with the path of the file.
     Future {
-        file: String,
-        place: String,
-        since: DateTime<Utc>,
+        problem: String,
     },
     /// The entry can't start now.
     Waits {
@@ -70,12 +99,8 @@ pub enum EntryEvent {
         latest_timestamp: DateTime<Utc>,
         routine: bool,
     },
-    /// An edit by hand overruled the result of the run.
-    OverruledByHand,
-    /// The entry was removed or changed during the run, so the result is not written.
-    Gone,
-    /// The entry has another source or sink, so the result is not written.
-    Redirected,
+    /// The result of the run is not written.
+    Overruled(Overruled),
     /// The result is in the journal; the next start writes it to the state file.
     InJournal,
     /// The run was cut short by the end of the program.

@@ -1,6 +1,6 @@
 //! Events of a run.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -15,6 +15,19 @@ pub enum PauseReason {
     Removed,
     /// The entry has another source or another sink.
     Redirected,
+    /// A person or a program has requested it.
+    Requested,
+}
+
+impl fmt::Display for PauseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PauseReason::Disabled => "paused by its entry",
+            PauseReason::Removed => "its entry was removed from the state file",
+            PauseReason::Redirected => "its source or sink was changed in the state file",
+            PauseReason::Requested => "stopped on request",
+        })
+    }
 }
 
 /// What a finished run has found besides its counts.

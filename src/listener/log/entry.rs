@@ -24,15 +24,14 @@ pub fn message(entry: &EntryName, event: &EntryEvent) -> Message {
         EntryEvent::UpToDate { since } => {
             (Info, format!("{entry} up to date, last updated on {:?}.", log_format(*since)))
         }
-        EntryEvent::Future { file, place, since } => (
-            Error,
+        EntryEvent::Due { start: Start::Requested { since }, .. } => (
+            Info,
             format!(
-                "{file}: list {:?} (entry at {place}) has the latest timestamp {:?}, which is in the future, so the entry \
-                 does not run. Set `latest_timestamp` to an earlier time, or to null for a full load.",
-                entry.list_id,
+                "{entry} last updated on {:?}, firing the requested incremental sync.",
                 log_format(*since)
             ),
         ),
+        EntryEvent::Future { problem } => (Error, problem.clone()),
         EntryEvent::Waits { obstacle } => (Info, waits(entry, obstacle)),
         EntryEvent::FirstLoadWaits => (
             Warn,
@@ -57,26 +56,7 @@ pub fn message(entry: &EntryName, event: &EntryEvent) -> Message {
             once(Info, *routine),
             format!("{entry} updated, latest timestamp {:?}.", log_format(*latest_timestamp)),
         ),
-        EntryEvent::OverruledByHand => (
-            Warn,
-            format!(
-                "{entry}: latest_timestamp or start_offset was changed by hand during the run; the edit is kept and the \
-                 result of the run is not written."
-            ),
-        ),
-        EntryEvent::Gone => (
-            Warn,
-            format!(
-                "{entry}: its entry was removed or changed during the run, so the result is not written."
-            ),
-        ),
-        EntryEvent::Redirected => (
-            Warn,
-            format!(
-                "{entry}: its source or its sink was changed during the run, so the result is not written; it belongs to \
-                 the former delivery. The next run uses the new settings."
-            ),
-        ),
+        EntryEvent::Overruled(why) => (Warn, format!("{entry}: {why}.")),
         EntryEvent::InJournal => (
             Info,
             format!(
@@ -104,6 +84,10 @@ fn waits(entry: &EntryName, obstacle: &Obstacle) -> String {
             let seconds = left.as_secs_f64().ceil();
             format!("list {list:?}: the last run failed; the next attempt starts in {seconds} s.")
         }
+        Obstacle::Stopped => format!(
+            "list {list:?} is stopped; it starts when a sync is requested, when its entry is edited, or when importer \
+             starts again."
+        ),
     }
 }
 

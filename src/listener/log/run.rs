@@ -109,6 +109,7 @@ pub fn messages(run: &RunName, event: &RunEvent) -> Vec<Message> {
                 PauseReason::Disabled => "its entry is paused",
                 PauseReason::Removed => "the state file has no entry for it anymore",
                 PauseReason::Redirected => "its entry has another source or sink",
+                PauseReason::Requested => "a stop of the list was requested",
             };
             (Info, format!("{list}: {why}; its run delivers the records that it has read, then ends."))
         }
@@ -120,7 +121,7 @@ pub fn messages(run: &RunName, event: &RunEvent) -> Vec<Message> {
             Info,
             format!(
                 "{list}: {}; {} records were delivered, and {}.",
-                paused(*reason),
+                reason,
                 grouped(counts.sent),
                 resumes(*reason, *full)
             ),
@@ -129,7 +130,7 @@ pub fn messages(run: &RunName, event: &RunEvent) -> Vec<Message> {
             Warn,
             format!(
                 "{list}: {}; the run failed while it was ending: {problem}. The delivered records stay recorded, and {}.",
-                paused(*reason),
+                reason,
                 resumes(*reason, *full)
             ),
         ),
@@ -137,7 +138,7 @@ pub fn messages(run: &RunName, event: &RunEvent) -> Vec<Message> {
             Warn,
             format!(
                 "{list}: {}; the run was cut short. The next run repeats the deliveries that were not confirmed.",
-                paused(*reason)
+                reason
             ),
         ),
         RunEvent::Failed { problem, routine } => (
@@ -150,20 +151,15 @@ pub fn messages(run: &RunName, event: &RunEvent) -> Vec<Message> {
     vec![Message::new(level, text)]
 }
 
-fn paused(reason: PauseReason) -> &'static str {
-    match reason {
-        PauseReason::Disabled => "paused by its entry",
-        PauseReason::Removed => "its entry was removed from the state file",
-        PauseReason::Redirected => "its source or sink was changed in the state file",
-    }
-}
-
 fn resumes(reason: PauseReason, full: bool) -> String {
     let run = if full { "load" } else { "sync" };
     match reason {
         PauseReason::Disabled => format!("the {run} continues when the entry is enabled again"),
         PauseReason::Removed => format!("the {run} continues if the entry is added again"),
         PauseReason::Redirected => "a run with the new source and sink follows".into(),
+        PauseReason::Requested => format!(
+            "the {run} continues when a sync is requested, when the entry is edited, or when importer starts again"
+        ),
     }
 }
 
