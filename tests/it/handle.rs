@@ -322,29 +322,20 @@ async fn a_stop_of_the_program_answers_every_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_waits_for_a_run_learns_that_the_program_was_stopped() {
-    let world =
-        slow(World::new()).list("end2", SIZE).with_state(r#"[{"list_id": "end2", "enabled": false}]"#);
+async fn a_caller_whose_run_has_not_started_learns_that_the_program_stops() {
+    let world = slow(World::new()).list("end2", SIZE).with_state(r#"[{"list_id": "end2"}]"#);
     let callers = async {
-        sleep(Duration::from_millis(100)).await;
-        world.save(r#"[{"list_id": "end2", "first_load": "ask"}]"#);
-        sleep(Duration::from_secs(2)).await;
-        world.save(r#"[{"list_id": "end2", "first_load": "ask", "enabled": false}]"#);
-        sleep(Duration::from_secs(2)).await;
-        assert_eq!(refused(&world.handle(), "end2").await, Refusal::Paused);
-        world.save(r#"[{"list_id": "end2", "start_offset": 1}]"#);
-        sleep(Duration::from_secs(2)).await;
-        let stop = async {
+        sleep(Duration::from_secs(1)).await;
+        let (handle, stop) = (world.handle(), async {
             sleep(Duration::from_secs(1)).await;
             world.stop();
-        };
-        let handle = world.handle();
+        });
         let (answers, ()) = tokio::join!(handle.sync_and_wait(Some("end2")), stop);
         only(answers.unwrap())
     };
     let (verdict, answer) = tokio::join!(world.go(), callers);
     assert_eq!(verdict.unwrap(), Verdict::Done);
-    assert_eq!(answer, SyncAnswer::Refused { reason: Refusal::Stopping }, "the next run never started");
+    assert_eq!(answer, SyncAnswer::Refused { reason: Refusal::Stopping });
 }
 
 #[tokio::test(start_paused = true)]
