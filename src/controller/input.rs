@@ -25,7 +25,7 @@ use crate::{
 pub struct Now {
     pub instant: Instant,
     pub utc: DateTime<Utc>,
-    /// Whether the program was told to stop.
+    /// Whether the program has to stop.
     pub is_stopping: bool,
 }
 
@@ -57,7 +57,7 @@ pub enum Input {
     Holds(Vec<(DeliveryId, Option<HoldReason>)>),
     /// A handle has sent a command.
     Command(Command),
-    /// The program was told to stop.
+    /// The program has to stop.
     Stop,
     /// The time in which runs may still deliver after a stop is over.
     GraceOver,
@@ -93,11 +93,11 @@ pub struct Written {
 
 /// How a run has ended.
 pub enum RunEnd {
-    /// By itself, or because it was told to stop.
+    /// By itself, or after [`Action::Cancel`].
     Ran(Box<Ran>),
     /// By a panic.
     Panicked,
-    /// It was aborted.
+    /// It was aborted, on [`Action::Abort`].
     Aborted,
 }
 
@@ -129,7 +129,7 @@ pub enum Action {
     ResetPoll,
     /// Opens an entry and starts its run; [`Input::Began`] or [`Input::NotOpened`] follows.
     Start(Box<Start>),
-    /// Tells a run to deliver what it has read, and to end.
+    /// Lets a run deliver what it has read, and end.
     Cancel(RunId),
     /// Ends a run at once.
     Abort(RunId),
@@ -141,7 +141,7 @@ pub enum Action {
     CloseIdleDatabases,
     /// Polls the sink for deferred errors, if that is due.
     PollDeferredErrors,
-    /// Tells the program to stop, and with it all runs.
+    /// Stops the program, and with it all runs.
     StopProgram,
     /// Answers a command.
     Reply(Reply),

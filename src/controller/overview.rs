@@ -61,13 +61,15 @@ impl Machine {
 
     fn state(&self, lists: &Lists, entry: &Entry) -> EntryState {
         let active = self.runs.values().find(|active| active.entry.id == entry.id);
-        let slot = self.slot(entry);
-        if let Some(active) = active.filter(|_| slot == Slot::Running) {
+        // With `go --once`, an entry that runs has had its turn.
+        let is_running = self.slots.if_asked(entry) == Slot::Running;
+        if let Some(active) = active.filter(|_| is_running) {
             return EntryState::Running { run: active.kind, since: active.began };
         }
         if !entry.enabled {
             return EntryState::Paused;
         }
+        let slot = self.slot(entry);
         if slot == Slot::Stopped {
             return EntryState::Stopped;
         }
@@ -77,7 +79,7 @@ impl Machine {
         match slot {
             Slot::Resting { left } => self.resting(entry, left),
             Slot::Settled => EntryState::Done,
-            Slot::Waiting if self.pauses.is_ending(&entry.id) => {
+            Slot::Waiting if self.pauses.is_running(&entry.id) => {
                 EntryState::Waiting { cause: Wait::PreviousRun }
             }
             Slot::Waiting => self.idle(entry, Some(Wait::List)),

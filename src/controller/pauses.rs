@@ -76,6 +76,11 @@ impl Pauses {
         self.runs.iter().filter(overdue).map(|run| run.run)
     }
 
+    /// Returns whether a run belongs to this entry, with its present or with earlier settings.
+    pub fn is_running(&self, entry: &EntryId) -> bool {
+        self.runs.iter().any(|run| run.entry.now.id == *entry)
+    }
+
     /// Returns whether the run of this entry was stopped and has not ended yet.
     pub fn is_ending(&self, entry: &EntryId) -> bool {
         self.runs.iter().any(|run| run.paused.is_some() && run.entry.now.id == *entry)

@@ -95,7 +95,7 @@ pub enum Wait {
     Capacity,
     /// The end of a run of another entry of its list.
     List,
-    /// The end of its own previous run, which had other settings.
+    /// The end of its own active run, which began with other settings.
     PreviousRun,
     /// A person who confirms the first load: the entry has `"first_load": "ask"`.
     Person,
