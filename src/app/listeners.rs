@@ -14,7 +14,7 @@ use crate::base::{
 
 /// Number of events that may wait for the log: some seconds of a busy process, and some MB.
 const LOG_QUEUE: usize = 1 << 14;
-/// Maximum time that listeners may take to finish: whoever reads the log may have stopped reading.
+/// Maximum time that listeners may take to finish: the reader of the log may have stopped reading.
 const LAST: Duration = Duration::from_secs(2);
 
 /// The listeners of the process.

@@ -1,4 +1,4 @@
-//! The requests of one run, counted by whoever makes them.
+//! Counts of the requests of one run.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -127,10 +127,11 @@ impl Machine {
     /// Says that the timestamp of an entry is in the future, with its place.
     pub(super) fn in_the_future(&self, entry: &Entry, since: DateTime<Utc>) -> String {
         format!(
-            "{}: list {:?} has the latest timestamp {:?}, which is in the future, so the entry does not run. Set \
+            "{}: list {:?} (entry at {}) has the latest timestamp {:?}, which is in the future, so the entry does not run. Set \
              `latest_timestamp` to an earlier time, or to null for a full load.",
             place(&self.path, entry.place),
             entry.id.list_id,
+            entry.place,
             log_format(since)
         )
     }

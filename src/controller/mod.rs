@@ -16,6 +16,7 @@ mod input;
 mod leases_tests;
 mod lists;
 mod machine;
+mod names;
 mod overview;
 mod pauses;
 mod poll;
@@ -41,7 +42,7 @@ use self::{driver::Driver, handle::Commands, watch::Watch};
 pub use self::{
     fingerprint::run_fingerprint,
     former::former_fingerprints,
-    runs::run_name,
+    names::run_name,
     siblings::{Destination, Destinations, siblings},
     starts::{records, remembers, run_store},
 };

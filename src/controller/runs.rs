@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     base::{
-        event::{EntryEvent, EntryName, Event, Findings, Overruled, PauseReason, RunEvent, RunName, Start},
+        event::{EntryEvent, EntryName, Event, Findings, Overruled, PauseReason, RunEvent, Start},
         identity::DeliveryId,
     },
     engine::{
@@ -265,15 +265,4 @@ fn findings(entry: &Entry, outcome: &plan::Outcome, store: &dyn RunStore) -> Fin
         replayable: outcome.replayable,
         start_offset: entry.start_offset,
     }
-}
-
-/// Returns how messages name the entry.
-pub fn entry_name(entry: &Entry) -> EntryName {
-    let place = (!entry.alone).then(|| entry.place.to_string());
-    EntryName { list_id: entry.id.list_id.clone(), place }
-}
-
-/// Returns how events name a run of the entry.
-pub fn run_name(entry: &Entry) -> RunName {
-    RunName { entry: entry_name(entry), folder: entry.folder.clone() }
 }

@@ -10,7 +10,7 @@ use super::{
     driver::{Driver, Running},
     fingerprint,
     input::{Input, Ran, Start},
-    runs::run_name,
+    names::run_name,
     siblings::{Destination, siblings},
 };
 use crate::{

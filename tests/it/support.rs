@@ -2,10 +2,9 @@
 //! tokio's.
 
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, HashSet},
     fs,
-    sync::{Arc, Mutex, Once},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 

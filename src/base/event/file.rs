@@ -43,7 +43,7 @@ pub enum FileEvent {
     NotJournaled { lists: Vec<String>, problem: String },
     /// The results of these lists could not be written into the file.
     ResultsUnwritten { lists: Vec<String>, problem: String },
-    /// So many results wait until the file is usable.
+    /// The results of runs wait until the file is usable.
     ResultsKept { results: usize },
     /// The files of an earlier version can't be taken over yet.
     NotMigrated { problem: String },

@@ -63,7 +63,7 @@ pub enum ProgramEvent {
     },
     /// Some list has rejected records, with `go --once --strict`.
     DoneWithRejected,
-    /// So many lists are due and wait for the end of other runs.
+    /// Lists are due and wait for the end of other runs.
     NoCapacity {
         lists: usize,
         runs: usize,

@@ -62,13 +62,13 @@ pub enum RunEvent {
     NoLedger,
     /// Without a record of what was delivered, all archived records are read.
     NoLedgerForArchived,
-    /// The source has answered with so many records; `offset` if it counts rows.
+    /// The source has returned a page; `offset` if it counts rows.
     PageRead { records: usize, offset: Option<u64> },
-    /// The sink has accepted so many payloads.
+    /// The sink has accepted payloads of a batch.
     BatchDelivered { payloads: usize },
     /// The run up to now. `regular`: at the interval at which people want to read it.
     Progress { seen: u64, window: u64, sent: u64, regular: bool },
-    /// The source returns at most so many records per answer.
+    /// The source returns fewer records per answer than requested.
     AnswersCapped { records: usize },
     /// The source is too slow for this page.
     PageTooSlow { problem: String, split: bool },

@@ -22,6 +22,6 @@ pub enum ServiceEvent {
     },
     /// The address in this variable is not https.
     Unencrypted { variable: String },
-    /// So many shifts begin within a minute that the service may have left some out.
+    /// The shifts that begin within a minute may be more than the service returns.
     ShiftsCutOff { shifts: usize, from: String },
 }
