@@ -12,7 +12,7 @@ use crate::base::{
 };
 
 pub fn messages(run: &RunName, event: &RunEvent) -> Vec<Message> {
-    let list = &run.entry;
+    let (entry, list) = (&run.entry, format!("list {:?}", run.entry.list_id));
     let (level, text) = match event {
         RunEvent::Started { .. }
         | RunEvent::BatchDelivered { .. }
@@ -20,7 +20,7 @@ pub fn messages(run: &RunName, event: &RunEvent) -> Vec<Message> {
             return vec![];
         }
         RunEvent::Finished { elapsed, counts, findings, routine, repeated } => {
-            return finished(list, (elapsed.as_secs_f64(), counts), findings, (*routine, *repeated));
+            return finished(entry, (elapsed.as_secs_f64(), counts), findings, (*routine, *repeated));
         }
         RunEvent::Resumed { settled } => {
             (Info, format!("{list}: resuming the interrupted run, {settled} records of this pass are done."))
@@ -115,12 +115,12 @@ pub fn messages(run: &RunName, event: &RunEvent) -> Vec<Message> {
         }
         RunEvent::Stopped { counts, reason: None, .. } => (
             Info,
-            format!("{list} stopped: {counts}. Its entry is unchanged; the next run continues from here."),
+            format!("{entry} stopped: {counts}. Its entry is unchanged; the next run continues from here."),
         ),
         RunEvent::Stopped { counts, reason: Some(reason), full } => (
             Info,
             format!(
-                "{list}: {}; {} records were delivered, and {}.",
+                "{entry}: {}; {} records were delivered, and {}.",
                 reason,
                 grouped(counts.sent),
                 resumes(*reason, *full)
@@ -129,7 +129,7 @@ pub fn messages(run: &RunName, event: &RunEvent) -> Vec<Message> {
         RunEvent::FailedAtPause { reason, problem, full } => (
             Warn,
             format!(
-                "{list}: {}; the run failed while it was ending: {problem}. The delivered records stay recorded, and {}.",
+                "{entry}: {}; the run failed while it was ending: {problem}. The delivered records stay recorded, and {}.",
                 reason,
                 resumes(*reason, *full)
             ),
