@@ -316,6 +316,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_edit_opens_all_entries_of_its_list_and_none_of_another_source_with_that_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = |pace| {
+            format!(
+                r#"[{{"list_id": "a", "worker_count": {pace}}}, {{"list_id": "a", "consent": "none"}},
+                {{"list_id": "a", "source": "shifts"}}]"#
+            )
+        };
+        let (mut file, opens) = opened(folder.path(), &text(1));
+        file.read().await.unwrap();
+        assert_eq!((opens.load(Ordering::Relaxed), file.newly_opened().len()), (3, 3));
+        fs::write(file.path(), text(2)).unwrap();
+        file.read().await.unwrap();
+        assert_eq!((opens.load(Ordering::Relaxed), file.newly_opened().len()), (5, 2));
+    }
+
+    #[tokio::test]
     async fn an_entry_that_the_environment_keeps_closed_is_opened_at_every_read() {
         let folder = tempfile::tempdir().unwrap();
         let (mut file, opens) = opened(folder.path(), r#"[{"list_id": "a"}, {"list_id": "keyless"}]"#);

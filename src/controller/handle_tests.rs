@@ -297,6 +297,7 @@ fn nothing_runs_before_the_files_of_version_0_1_are_migrated() {
     assert!(matches!(world.answer(), SyncAnswer::Refused { reason: Refusal::Problem { .. } }));
     assert_eq!(world.input(read(Ok(false))), "start a full");
     assert_eq!(world.input(read(Err(Fault::process("x")))), "stop program");
+    assert_eq!(world.ended(1, stopped()), "", "nothing starts after the fault");
     assert!(world.machine.verdict().is_err());
 }
 
@@ -344,19 +345,24 @@ fn an_edit_by_hand_overrules_a_result() {
 
 #[test]
 fn a_result_of_another_delivery_is_dropped_and_the_entry_runs_again() {
+    let elsewhere = || {
+        let lists = lists(r#"{"list_id": "a", "sink": "pipe"}"#);
+        destination(&lists.snapshot.entries[0]).delivery
+    };
     for mode in [Mode::Loop, Mode::Once] {
         let mut world = World::running(mode, DUE);
-        let elsewhere =
-            destination(&lists(r#"{"list_id": "a", "sink": "pipe"}"#).snapshot.entries[0]).delivery;
-        assert_eq!(world.ended_with(1, finished(), elsewhere), "start a incremental", "{mode:?}");
+        assert_eq!(world.ended_with(1, finished(), elsewhere()), "start a incremental", "{mode:?}");
         let results = world.machine.results.of(None);
         assert!(matches!(&results[0].outcome, RunOutcome::Finished { not_written: Some(_), .. }));
-        // The failures before it are forgotten, as after any run that finished.
-        assert_eq!(world.ended(2, failed()), "");
-        let wake =
-            world.machine.next_wake(world.now()).map(|wake| wake.duration_since(world.began).as_secs());
-        assert_eq!(wake, (mode == Mode::Loop).then_some(60));
     }
+    // The failures before it are forgotten, as after any run that finished.
+    let mut world = World::running(Mode::Loop, DUE);
+    world.ended(1, failed());
+    assert_eq!(world.after(60, Input::WakeUp), "start a incremental");
+    world.ended_with(2, finished(), elsewhere());
+    world.ended(3, failed());
+    assert_eq!(world.after(59, Input::WakeUp), "");
+    assert_eq!(world.after(1, Input::WakeUp), "start a incremental");
 }
 
 #[test]
@@ -494,8 +500,10 @@ fn a_run_that_outlasts_the_grace_is_cut_short_and_its_callers_are_answered() {
     assert!(
         matches!(&result.outcome, RunOutcome::Stopped { why, counts: None } if why.contains("cut short"))
     );
-    // Without runs, a stop ends at once.
+    // Without runs, a stop ends at once. Nothing starts even before it arrives as an input.
     let (mut world, _) = World::new(Mode::Loop, FRESH);
+    world.is_stopping = true;
+    assert_eq!(world.after(7200, Input::WakeUp), "");
     assert_eq!((world.input(Input::Stop), world.machine.phase()), (String::new(), Phase::Over));
 }
 
