@@ -27,7 +27,7 @@ use crate::{
 /// Batches in flight.
 pub(super) type Deliveries<'a> = FuturesUnordered<BoxFuture<'a, Result<Delivered, Fault>>>;
 
-pub(super) struct Outbox<'a> {
+pub(super) struct Dispatch<'a> {
     context: Context<'a>,
     batcher: Batcher<PendingRecord>,
     /// Newer versions of records whose older version is queued or in flight.
@@ -44,9 +44,9 @@ pub(super) struct Outbox<'a> {
     checkpoint: &'a mut Checkpoint,
 }
 
-impl<'a> Outbox<'a> {
+impl<'a> Dispatch<'a> {
     pub fn new(context: Context<'a>, listings: usize, checkpoint: &'a mut Checkpoint) -> Self {
-        Outbox {
+        Dispatch {
             context,
             batcher: Batcher::new(context.pipeline.spec.limits),
             newer: HashMap::new(),
