@@ -1,4 +1,4 @@
-//! Opens the source, the mapping and the sink of an entry as the entry configures them. The environment names
+//! Opens the source, the mapping, the sink and the receiver of notices of an entry as the entry configures them. The environment names
 //! the accounts; all entries share one client per account.
 
 use std::{
@@ -33,6 +33,7 @@ pub const VOCABULARY: &Vocabulary = &Vocabulary {
     source: &source::CATALOG,
     mapping: &mapping::CATALOG,
     sink: &sink::CATALOG,
+    notify: &sink::NOTIFY,
     default_mapping,
     declared: &mapping::DECLARED,
 };
@@ -90,7 +91,7 @@ impl Adapters {
         Adapters { sources, sinks, clock, folder }
     }
 
-    /// Opens the source, the mapping and the sink of an entry. If `urgent`, their requests precede others.
+    /// Opens the source, the mapping, the sink and the receiver of notices of an entry. If `urgent`, their requests precede others.
     ///
     /// # Errors
     ///
@@ -129,14 +130,44 @@ impl Adapters {
         let account = entry.sink.value[ACCOUNT].as_str();
         let delivery = DeliveryId::new(entry.list.clone(), &kind, account, &spec.address);
         let (clock, references) = (Arc::clone(&self.clock), found.digest());
-        let pipeline =
-            Pipeline { source, mapping, sink, spec, clock, retry, destination, delivery, former, references };
+        let notify = self.open_notify(entry)?;
+        let pipeline = Pipeline {
+            source,
+            mapping,
+            sink,
+            spec,
+            notify,
+            clock,
+            retry,
+            destination,
+            delivery,
+            former,
+            references,
+        };
         if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &pipeline) {
             let text = "`full_load` \"changed_only\" needs the delivery cache, which is off; set `unchanged` to \"embedded\"";
             let unfit = Unfit { place: entry.place, text: text.to_owned(), environment: false };
             return Err(Closed { unfit, refused: None });
         }
         Ok(pipeline)
+    }
+
+    /// Opens the receiver of an entry's notices; `None` if the entry has none. What its references stand for changes
+    /// no delivery.
+    fn open_notify(&self, entry: &Entry) -> Result<Option<sink::Opened>, Closed> {
+        if entry.notify.value.is_null() {
+            return Ok(None);
+        }
+        let (mut chosen, mut found) = (Chosen::of(&entry.notify.value, ""), Found::default());
+        let context = sink::SinkContext {
+            list_id: &entry.id.list_id,
+            folder: &self.folder,
+            items_per_request: entry.items_per_request,
+            caller: Caller::new(&entry.list.name(), false),
+        };
+        let accounts = prepare("notify", &mut chosen, &sink::NOTIFY, &self.sinks, &mut found);
+        let opened = accounts.and_then(|accounts| sink::open_notify(chosen, context, &accounts));
+        opened.map(Some).map_err(|why| closed("notify", &entry.notify, found.masked(why)))
     }
 
     /// Returns the function by which the controller opens an entry.

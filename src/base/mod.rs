@@ -11,6 +11,7 @@ pub mod declared;
 pub mod fate;
 pub mod fault;
 pub mod identity;
+pub mod notice;
 pub mod record;
 pub mod redact;
 pub mod reference;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     base::{clock::Clock, counts::Counts, fault::Fault, identity::DeliveryId},
     mapping::Mapping,
-    sink::{Sink, SinkSpec},
+    sink::{Opened, Sink, SinkSpec},
     source::{Lookup, OffsetPaging, Paging, Scope, Source},
     store::{DeliveryCache, RunStore, migrate::FormerDigests},
 };
@@ -26,6 +26,8 @@ pub struct Pipeline {
     pub sink: Arc<dyn Sink>,
     /// Declaration of the sink, with the entry's settings applied.
     pub spec: SinkSpec,
+    /// The receiver of the delivery's notices; `None`: nothing is noticed.
+    pub notify: Option<Opened>,
     /// The clock of this machine.
     pub clock: Arc<dyn Clock>,
     /// Whether a failed run is tried again before its next turn.

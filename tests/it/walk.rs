@@ -231,6 +231,7 @@ fn ends(source: Liar) -> Pipeline {
         delivery: DeliveryId::new(list, "anywhere", None, "d"),
         former: Default::default(),
         references: String::new(),
+        notify: None,
     }
 }
 

@@ -196,6 +196,10 @@ impl<'a> Intake<'a> {
         self.counts.opt_outs += u64::from(opts_out);
         let again = opts_out && kept.is_some_and(CachedDelivery::opted_out);
         self.counts.known_opt_outs += u64::from(again);
+        if again && kept.is_some_and(CachedDelivery::has_digest) {
+            // The sink is known to have the record as opted out.
+            pending.notice = None;
+        }
         pending.opts_in = self.opts_in_known(record, &pending, known);
         let opts_in = pending.opts_in;
         // Another version of the record may have been counted already.
@@ -285,14 +289,16 @@ impl<'a> Intake<'a> {
         self.seen.iter_mut().for_each(|seen| seen.set_fate(key, fate));
         self.note_fate(key, fate, None);
         let Context { pipeline, plan } = self.context;
-        dispatch.refuse(rejected.dead_letter(plan.entry.clone(), pipeline.source.now()));
+        let notice = rejected.notice(pipeline);
+        dispatch.refuse((rejected.dead_letter(plan.entry.clone(), pipeline.source.now()), notice));
     }
 
     /// Passes the dead letter of a record that is not sent to the dispatch.
     fn reject(&self, rejected: RejectedRecord, dispatch: &mut Dispatch<'_>) -> Fate {
         let Context { pipeline, plan } = self.context;
         let fate = Fate::rejected(rejected.rejection.reason);
-        dispatch.reject(rejected.dead_letter(plan.entry.clone(), pipeline.source.now()));
+        let notice = rejected.notice(pipeline);
+        dispatch.reject((rejected.dead_letter(plan.entry.clone(), pipeline.source.now()), notice));
         fate
     }
 

@@ -126,7 +126,7 @@ impl<'a> Pass<'a> {
     /// Closes the sink at the end of the pass. If it settles then, its records count as accepted from now on.
     pub(super) async fn close(&mut self) -> Result<(), Fault> {
         let Context { pipeline, plan } = self.context;
-        deliver::close(pipeline, plan.records.cache(), self.dispatch.unclosed()).await?;
+        deliver::close(pipeline, plan.records.as_ref(), self.dispatch.unclosed()).await?;
         self.intake.counts.sent += self.dispatch.closed();
         self.settle().await
     }

@@ -1,4 +1,4 @@
-//! The JSON Schema of sources, mappings and sinks, from the declarations of the adapters.
+//! The JSON Schema of sources, mappings, sinks and receivers of notices, from the declarations of the adapters.
 
 use std::collections::BTreeSet;
 

@@ -62,7 +62,7 @@ fn noon() -> DateTime<Utc> {
 }
 
 fn accepted(key: u128, digest: u128) -> AcceptedDelivery {
-    AcceptedDelivery { key, digest, opted_out: true, request_id: Some("r-1".into()) }
+    AcceptedDelivery { key, digest, opted_out: true, request_id: Some("r-1".into()), notice: None }
 }
 
 async fn cached(records: &Arc<dyn DeliveryCache>, key: u128) -> Option<CachedDelivery> {

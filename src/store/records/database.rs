@@ -6,7 +6,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use chrono::{DateTime, Utc};
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
     WriteTransaction,
@@ -14,12 +13,12 @@ use redb::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    delivery::{AcceptedDelivery, CachedDelivery, Change, KnownRecord, KnownRecords},
-    file,
+    delivery::{CachedDelivery, Change, KnownRecord, KnownRecords},
+    file, outbox,
     row::Row,
     summary::Summary,
+    waiting::{Taken, Waiting},
 };
-use crate::base::fate::Fate;
 
 /// The rows by the keys of their records, as [`Row::encode`] writes them.
 pub(in crate::store) const RECORDS: TableDefinition<u128, &[u8]> = TableDefinition::new("records");
@@ -27,9 +26,6 @@ pub(in crate::store) const RECORDS: TableDefinition<u128, &[u8]> = TableDefiniti
 pub(in crate::store) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 pub(in crate::store) const SUMMARY: &str = "summary";
 pub(in crate::store) const CACHE: &str = "cache";
-
-/// Maximum number of changes that wait in memory, some 4 MB.
-const WAITING: usize = 1 << 15;
 
 /// What is known of all cached deliveries together.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +46,7 @@ type Failed = redb::Error;
 
 #[derive(Debug)]
 pub(super) struct Open {
-    database: Database,
+    pub(super) database: Database,
     pub summary: Option<Summary>,
     pub cache: CacheState,
     /// Changes since the last commit. More may be added at any time.
@@ -100,7 +96,7 @@ impl Open {
             let row = rows.get(&key);
             let settled = row.and_then(|row| self.summary.as_ref()?.settled(row.status?));
             let before = row.and_then(|row| row.cached_in(self.cache.generation));
-            let now = match waiting.changes.get(&key) {
+            let now = match waiting.change_of(key) {
                 Some(change) => Some(change.over(before)),
                 None => before.cloned(),
             };
@@ -147,7 +143,7 @@ impl Open {
         if known.is_empty() { Ok(()) } else { self.write() }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    pub(super) fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -180,7 +176,7 @@ impl Open {
     ) -> Result<T, Failed> {
         let transaction = self.database.begin_write()?;
         let (mut summary, mut cache) = (self.summary.clone(), self.cache.clone());
-        let Waiting { changes, destination, .. } = std::mem::take(&mut *self.waiting());
+        let Taken { changes, destination, notices } = self.waiting().take();
         if !changes.is_empty() {
             // Those of another destination were cleared when the run began.
             (cache.live, cache.destination) = (true, destination);
@@ -190,6 +186,7 @@ impl Open {
         let done = {
             let records = transaction.open_table(RECORDS)?;
             let mut tables = Tables {
+                transaction: &transaction,
                 records,
                 summary: &mut summary,
                 cache: &mut cache,
@@ -201,11 +198,13 @@ impl Open {
                 row.apply(change, tables.cache.generation);
                 tables.put(*key, &row)?;
             }
+            outbox::add(&transaction, &notices)?;
             work(&mut tables)?
         };
         put(&transaction, SUMMARY, summary.as_ref())?;
         put(&transaction, CACHE, Some(&cache))?;
         transaction.commit()?;
+        self.waiting().written(notices.len());
         (self.summary, self.cache) = (summary, cache);
         #[cfg(test)]
         (self.work.commits += 1);
@@ -213,78 +212,9 @@ impl Open {
     }
 }
 
-/// Changes of cached deliveries that are not in the file yet. They are lost if they can't be written.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    changes: HashMap<u128, Change>,
-    /// Digest of the destination to which the changes belong.
-    destination: String,
-    /// Whether one of them is an accepted delivery, and not just a fate.
-    has_accepted: bool,
-}
-
-impl Waiting {
-    /// Adds what the sink has accepted.
-    pub fn accepted(&mut self, accepted: Vec<AcceptedDelivery>, destination: &str, now: DateTime<Utc>) {
-        destination.clone_into(&mut self.destination);
-        self.has_accepted = true;
-        self.changes.extend(accepted.into_iter().map(|accepted| Change::accepted(accepted, now)));
-    }
-
-    /// Adds the fates of records that were not sent.
-    pub fn note(&mut self, fates: Vec<(u128, Fate)>, destination: &str, now: DateTime<Utc>) {
-        destination.clone_into(&mut self.destination);
-        for (key, fate) in fates {
-            let change = self.changes.entry(key).or_insert(Change { sent: None, seen: now, fate });
-            (change.seen, change.fate) = (now, fate);
-        }
-    }
-
-    /// Forgets the accepted payloads of these records. `known` are those in the file, which belongs to `destination`.
-    fn forget(&mut self, keys: &[u128], known: &[(u128, CachedDelivery)], destination: &str) {
-        if !known.is_empty() {
-            destination.clone_into(&mut self.destination);
-        }
-        for key in keys {
-            if let Some(change) = self.changes.get_mut(key) {
-                change.forget();
-            }
-        }
-        for (key, cached) in known {
-            let change = self.changes.entry(*key).or_insert_with(|| Change::forgetting(cached));
-            // A fate alone would leave the digest in the file.
-            if change.sent.is_none() {
-                change.sent = Change::forgetting(cached).sent;
-            }
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-    }
-
-    /// Returns whether a loss of the changes would repeat a delivery.
-    pub fn has_accepted(&self) -> bool {
-        self.has_accepted
-    }
-
-    /// Returns whether the changes have to be written before more are added.
-    pub fn is_full(&self) -> bool {
-        self.changes.len() >= WAITING
-    }
-
-    pub fn is_of(&self, destination: &str) -> bool {
-        self.destination == destination
-    }
-
-    pub fn clear(&mut self) {
-        self.changes.clear();
-        self.has_accepted = false;
-    }
-}
-
 /// The tables within a transaction.
 pub(super) struct Tables<'t, 'm> {
+    pub transaction: &'t WriteTransaction,
     pub records: Table<'t, u128, &'static [u8]>,
     pub summary: &'m mut Option<Summary>,
     pub cache: &'m mut CacheState,
@@ -333,6 +263,14 @@ pub(super) fn json<T: DeserializeOwned>(
     name: &str,
 ) -> Result<Option<T>, Failed> {
     let Some(table) = opened(transaction.open_table(META))? else { return Ok(None) };
+    json_of(&table, name)
+}
+
+/// Returns a value of the table of single values, within any transaction.
+pub(super) fn json_of<T: DeserializeOwned>(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &str,
+) -> Result<Option<T>, Failed> {
     let Some(value) = table.get(name)? else { return Ok(None) };
     serde_json::from_slice(value.value()).map(Some).map_err(|_| damaged("a summary can't be understood"))
 }
@@ -346,7 +284,12 @@ pub(super) fn opened<T>(table: Result<T, TableError>) -> Result<Option<T>, Faile
     }
 }
 
-fn put(transaction: &WriteTransaction, name: &str, value: Option<&impl Serialize>) -> Result<(), Failed> {
+/// Writes a value to the table of single values; nothing without a value.
+pub(super) fn put(
+    transaction: &WriteTransaction,
+    name: &str,
+    value: Option<&impl Serialize>,
+) -> Result<(), Failed> {
     let Some(value) = value else { return Ok(()) };
     // These are plain structs.
     let bytes = serde_json::to_vec(value).unwrap_or_default();

@@ -15,8 +15,9 @@ use tokio::{
 };
 
 use super::{
-    database::{Open, Waiting},
+    database::Open,
     file::{self, Failed},
+    waiting::Waiting,
 };
 use crate::{base::fault::Fault, store::files};
 

@@ -11,6 +11,7 @@ use super::{
     delivery::KnownRecord,
     file::{self, Failed},
     ledger::{self, Census},
+    outbox::{self, OutboxStatus},
     summary::Summary,
 };
 use crate::{
@@ -41,6 +42,16 @@ pub async fn summary(folder: &Path) -> Result<Option<Summary>, Fault> {
 /// The file could not be read.
 pub async fn census(folder: &Path, letters: HashSet<u128>) -> Result<Option<Census>, Fault> {
     read(folder, move |transaction| ledger::census(transaction, &letters)).await
+}
+
+/// Returns the size of the outbox in a delivery's folder, and what it has lost. Empty if there is none, or none that can
+/// be understood.
+///
+/// # Errors
+///
+/// The file could not be read.
+pub async fn outbox(folder: &Path) -> Result<OutboxStatus, Fault> {
+    Ok(read(folder, outbox::status).await?.unwrap_or_default())
 }
 
 /// Returns what is known of the record with this key.
