@@ -7,6 +7,7 @@ mod fingerprint;
 mod former;
 #[cfg(test)]
 mod leases_tests;
+mod notices;
 mod pauses;
 mod poll;
 pub mod quit;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     deferred::DeferredErrors,
     file::File,
+    notices::Notices,
     pauses::Pauses,
     quit::QuitFile,
     saver::{Done, Saver},
@@ -133,6 +135,9 @@ pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
         );
     }
     let ended = controller.turn().await;
+    if mode == Mode::Once && ended.is_ok() {
+        controller.deliver_last_notices().await;
+    }
     let saved = controller.wind_up().await;
     if mode == Mode::Once && !controller.stop.is_cancelled() {
         controller.late.last_poll().await;
@@ -164,6 +169,7 @@ struct Controller {
     jobs: JoinSet<Ran>,
     /// The records of the deliveries.
     databases: Arc<Databases>,
+    notices: Notices,
     slots: Slots,
     capacity: Capacity,
     pauses: Pauses,
@@ -192,11 +198,13 @@ impl Controller {
         let Tools { state, clock, open, watch, stop, confirm, fresh: _ } = tools;
         let open = Arc::new(open);
         let state = Arc::new(state);
+        let databases = Arc::default();
         let quit = QuitFile::in_folders([state.path().parent().unwrap_or(Path::new(".")), state.home()]);
         Controller {
             late: DeferredErrors::new(state.folders().late(), Arc::clone(&clock)),
             saver: Saver::new(Arc::clone(&state)),
             file: File::new(state, Arc::clone(&open)),
+            notices: Notices::new(Arc::clone(&open), Arc::clone(&databases), Arc::clone(&clock)),
             looked: clock.now(),
             clock,
             open,
@@ -205,7 +213,7 @@ impl Controller {
             stop,
             mode,
             jobs: JoinSet::new(),
-            databases: Arc::default(),
+            databases,
             slots: Slots::new(Arc::new(ProcessLeases::default())),
             capacity: Capacity::default(),
             pauses: Pauses::default(),
@@ -281,7 +289,18 @@ impl Controller {
             self.saver.look_back();
         }
         self.pauses.cut_overdue(Instant::now());
+        if !self.is_migrating {
+            self.notices.tick(&self.file.snapshot(), &self.file.folders());
+        }
         self.databases.close_idle();
+    }
+
+    /// Tries once more to deliver the notices that wait.
+    async fn deliver_last_notices(&mut self) {
+        let (snapshot, folders) = (self.file.snapshot(), self.file.folders());
+        if !self.is_migrating && !self.stop.is_cancelled() {
+            self.notices.last(&snapshot, &folders, &self.stop).await;
+        }
     }
 
     /// Reads the file again. With [`Mode::Once`] it ends runs of paused or removed entries and starts no list.
@@ -343,6 +362,7 @@ impl Controller {
     async fn wind_up(&mut self) -> Result<(), Fault> {
         let mut saved = Ok(());
         let deadline = Instant::now() + GRACE;
+        self.notices.stop().await;
         if !self.jobs.is_empty() {
             self.stop.cancel();
             info!("stopping: delivering the records that were read; Ctrl-C stops at once.");

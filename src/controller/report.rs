@@ -1,6 +1,6 @@
 //! The controller's log messages about entries. Operators search for some of them, so those texts are fixed.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Duration};
 
 use super::{
     pauses::Pause,
@@ -216,6 +216,26 @@ pub fn stopped(entry: &Entry, counts: &Counts, pause: Option<Pause>) -> String {
         resumes(entry, pause)
     )
 }
+
+/// Warns that notices could not be delivered.
+pub fn notices_wait(list: &str, waiting: u64, why: &str, delay: Duration) -> String {
+    let notices = if waiting == 1 { "1 notice waits".into() } else { format!("{waiting} notices wait") };
+    let minutes = delay.as_secs() / 60;
+    format!("list {list:?}: {notices} for the receiver in `notify`: {why}; next attempt in {minutes} min.")
+}
+
+/// Warns that the receiver has refused notices.
+pub fn notices_refused(list: &str, refused: u64) -> String {
+    let notices = if refused == 1 { "1 notice".into() } else { format!("{refused} notices") };
+    format!(
+        "list {list:?}: the receiver in `notify` has refused {notices} for good, so importer dropped them; compare its \
+         rules with the members of a notice, which docs/adapters.md lists."
+    )
+}
+
+/// Warns that `go --once` ends although notices are left.
+pub const NOTICES_LEFT: &str =
+    "a receiver in `notify` does not answer; its notices wait until importer runs again.";
 
 /// Warns that a first load waits for a person.
 pub fn first_load_waits(entry: &Entry) -> String {

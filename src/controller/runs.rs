@@ -95,6 +95,7 @@ impl Controller {
             let ended = run_with_lease(lease_of_run.as_ref(), &ended, run).await;
             (entry, store, pipeline.retry, ended)
         });
+        self.notices.run_began(&destination);
         self.slots.run(task.id(), id, list, lease);
         self.capacity.begin(task.id(), if since.is_some() { RunKind::Sync } else { RunKind::FullLoad });
         self.pauses.begin(task, stop, (&followed, destination), &self.file.snapshot().mentions);
@@ -105,6 +106,9 @@ impl Controller {
         let task = ran.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
         self.capacity.end(task);
         let now = self.pauses.entry_of(task);
+        if let Some((_, destination)) = &now {
+            self.notices.run_ended(destination);
+        }
         let pause = self.pauses.ended(task);
         match ran {
             Ok((_, (entry, store, _, Ok(Ended::Finished(outcome))))) => {

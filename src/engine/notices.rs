@@ -38,14 +38,8 @@ pub struct Removed {
     pub refused: u64,
 }
 
-impl Removed {
-    /// Returns whether nothing was removed, so that the outbox is empty.
-    pub fn is_nothing(self) -> bool {
-        self == Removed::default()
-    }
-}
-
 /// Delivers the oldest notices as one batch, and removes those that the receiver has confirmed or refused for good.
+/// Adds their numbers to `removed`. Returns whether there were any.
 ///
 /// A notice is removed only after that, so a crash may repeat it. One batch at a time is in flight, and a batch has only
 /// one notice of a record if the receiver may ask to retry single ones: so the notices of a record arrive in their order.
@@ -57,10 +51,11 @@ pub async fn deliver_oldest(
     outbox: &dyn Outbox,
     receiver: &Opened,
     now: DateTime<Utc>,
-) -> Result<Removed, Fault> {
+    removed: &mut Removed,
+) -> Result<bool, Fault> {
     let waiting = outbox.oldest(receiver.spec.limits.records, now).await?;
     if waiting.is_empty() {
-        return Ok(Removed::default());
+        return Ok(false);
     }
     let mut batch = Batch::prepare(receiver, waiting);
     let delivered = batch.deliver(receiver).await;
@@ -69,7 +64,9 @@ pub async fn deliver_oldest(
     if !settled.is_empty() {
         outbox.remove(settled, refused).await?;
     }
-    delivered.map(|()| Removed { confirmed, refused })
+    removed.confirmed += confirmed;
+    removed.refused += refused;
+    delivered.map(|()| true)
 }
 
 /// Notices that are delivered together.
