@@ -118,7 +118,7 @@ impl Adapters {
             .map_err(|why| closed("sink", &entry.sink, found.masked(why)))?;
         let kind = chosen.sink.kind.clone();
         let items_per_request = entry.items_per_request;
-        let wanted = sink::SinkContext { list_id, folder, items_per_request, caller };
+        let wanted = sink::SinkContext { part: "sink", list_id, folder, items_per_request, caller };
         let sink::Opened { sink, spec } = sink::open(chosen.sink, wanted, &accounts)
             .map_err(|why| closed("sink", &entry.sink, found.masked(why)))?;
         let digest = |of: &str| format!("{:x}", md5::compute(format!("{kind} {of}")));
@@ -160,6 +160,7 @@ impl Adapters {
         }
         let (mut chosen, mut found) = (Chosen::of(&entry.notify.value, ""), Found::default());
         let context = sink::SinkContext {
+            part: "notify",
             list_id: &entry.id.list_id,
             folder: &self.folder,
             items_per_request: entry.items_per_request,

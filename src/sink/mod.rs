@@ -38,6 +38,8 @@ pub const NOTIFY: Catalog =
 
 /// What a sink may know of its entry.
 pub struct SinkContext<'a> {
+    /// The field of the entry that chose the sink, `sink` or `notify`, for messages.
+    pub part: &'static str,
     pub list_id: &'a str,
     /// Folder of the state file; relative paths are relative to it.
     pub folder: &'a Path,

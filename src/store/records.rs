@@ -21,9 +21,11 @@ mod outbox;
 mod read;
 mod row;
 mod rules;
+mod stored_outbox;
 mod summary;
 #[cfg(test)]
 pub mod support_tests;
+mod values;
 mod waiting;
 
 use std::{
@@ -41,9 +43,11 @@ pub use self::{
     delivery::{AcceptedDelivery, CachedDelivery, KnownRecord, KnownRecords, Sent, Settled},
     import::{Former, write_new},
     ledger::{Census, Tally},
-    outbox::{NewNotice, OutboxStatus, StoredOutbox},
+    mark::NewNotice,
+    outbox::OutboxStatus,
     read::{census, exists, look, outbox, summary},
     rules::CacheRules,
+    stored_outbox::StoredOutbox,
     summary::{DELIVERY, Delivered, GONE, Summary},
 };
 use super::DeliveryCache;
@@ -225,7 +229,9 @@ impl DeliveryCache for Records {
     }
 
     fn forget_noticed(&self, effects: HashMap<u128, Option<NoticeKind>>) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(async move { self.if_there(move |open| outbox::forget(open, &effects)).await.map(drop) })
+        Box::pin(
+            async move { self.if_there(move |open| stored_outbox::forget(open, &effects)).await.map(drop) },
+        )
     }
 
     fn notice(&self, notices: Vec<NewNotice>) -> BoxFuture<'_, Result<(), Fault>> {

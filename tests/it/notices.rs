@@ -16,11 +16,14 @@ use importer::{
     store::records::{self, OutboxStatus},
 };
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    runtime::Builder,
+    time::{Instant, sleep},
+};
 
 use crate::{
     places,
-    support::{World, entries, hours, minutes},
+    support::{World, entries, hours, lines, log_into, minutes},
 };
 
 const HOST: &str = "receiver.example.org";
@@ -389,6 +392,34 @@ async fn a_refused_notice_is_dropped_and_reported() {
     assert_eq!(watched.world.logged(warning), 1);
 }
 
+#[test]
+fn notices_that_nobody_takes_for_30_days_are_dropped_with_a_warning_once_a_day() {
+    let log = lines();
+    let mut runtime = Builder::new_current_thread();
+    // The warning comes from a thread for files.
+    runtime.enable_time().start_paused(true).on_thread_start(move || log_into(&log));
+    runtime.build().unwrap().block_on(async {
+        let watched = list(&json!({}));
+        watched.set(Line::Down);
+        watched.world.once().await.unwrap();
+        let first = watched.keys(&["unsubscribed", "cleaned"]).len() as u64;
+        watched.edit(watched.subscribed(0).0, "unsubscribed");
+        watched.sync().await;
+        sleep(hours(30 * 24 - 3)).await;
+        let warning = "WARN list \"told1\": notices were dropped because their receiver has not confirmed them for too long:";
+        for (dropped, waiting) in [(first, 1), (first + 1, 0)] {
+            watched.world.once().await.unwrap();
+            let status = watched.status().await;
+            assert_eq!((status.dropped, status.waiting), (dropped, waiting));
+            assert_eq!(watched.world.logged(warning), 1);
+            sleep(hours(3)).await;
+        }
+        // The first warning came with the first notice that was dropped.
+        let told = watched.world.lines(warning).concat();
+        assert!(told.contains(" so far. At most 1000000 notices wait, for 30 days; check the receiver"), "{told}");
+    });
+}
+
 /// The receiver is no part of what identifies a delivery or a run.
 #[test]
 fn a_receiver_changes_neither_the_folder_of_an_entry_nor_its_route() {
@@ -485,11 +516,20 @@ fn assert_noticed(arrived: &[Value], opted_out: &OptedOut, seed: u64) {
     }
 }
 
-/// The program is cut off while it reads, delivers and notifies, and the receiver loses answers.
 #[tokio::test(start_paused = true)]
 async fn a_program_that_is_cut_off_again_and_again_loses_no_notice() {
-    let mut cuts = 0;
-    for seed in 0..20 {
+    cut_off(0..10).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_is_cut_off_again_and_again_loses_no_notice_in_other_worlds() {
+    cut_off(10..20).await;
+}
+
+/// The program is cut off while it reads, delivers and notifies, and the receiver loses answers.
+async fn cut_off(seeds: std::ops::Range<u64>) {
+    let (mut cuts, expected) = (0, 12 * seeds.clone().count());
+    for seed in seeds {
         let mut random = Rng::with_seed(seed);
         let size = [5, 20, 100][random.usize(..3)];
         let unchanged = if random.bool() { "off" } else { "embedded" };
@@ -521,5 +561,5 @@ async fn a_program_that_is_cut_off_again_and_again_loses_no_notice() {
             assert_eq!(watched.status().await.waiting, 0, "seed {seed}");
         }
     }
-    assert_eq!(cuts, 240);
+    assert_eq!(cuts, expected);
 }

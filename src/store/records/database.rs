@@ -7,23 +7,22 @@ use std::{
 };
 
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
-    WriteTransaction,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use super::{
     delivery::{CachedDelivery, Change, KnownRecord, KnownRecords},
     file, outbox,
     row::Row,
     summary::Summary,
+    values::{damaged, json, opened, put},
     waiting::{Taken, Waiting},
 };
 
 /// The rows by the keys of their records, as [`Row::encode`] writes them.
 pub(in crate::store) const RECORDS: TableDefinition<u128, &[u8]> = TableDefinition::new("records");
-/// What is known of all rows together, as JSON.
-pub(in crate::store) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+/// Names of what is known of all rows together.
 pub(in crate::store) const SUMMARY: &str = "summary";
 pub(in crate::store) const CACHE: &str = "cache";
 
@@ -248,51 +247,7 @@ pub(super) fn decoded(bytes: &[u8]) -> Result<Row, Failed> {
     Row::decode(bytes).ok_or_else(|| damaged("a row can't be understood"))
 }
 
-pub(super) fn damaged(what: &str) -> Failed {
-    Failed::Corrupted(what.to_owned())
-}
-
 /// Returns the summary of the ledger; `None` if there is none.
 pub(super) fn summary(transaction: &ReadTransaction) -> Result<Option<Summary>, Failed> {
     json(transaction, SUMMARY)
-}
-
-/// Returns a value of the table of single values.
-pub(super) fn json<T: DeserializeOwned>(
-    transaction: &ReadTransaction,
-    name: &str,
-) -> Result<Option<T>, Failed> {
-    let Some(table) = opened(transaction.open_table(META))? else { return Ok(None) };
-    json_of(&table, name)
-}
-
-/// Returns a value of the table of single values, within any transaction.
-pub(super) fn json_of<T: DeserializeOwned>(
-    table: &impl ReadableTable<&'static str, &'static [u8]>,
-    name: &str,
-) -> Result<Option<T>, Failed> {
-    let Some(value) = table.get(name)? else { return Ok(None) };
-    serde_json::from_slice(value.value()).map(Some).map_err(|_| damaged("a summary can't be understood"))
-}
-
-/// Returns a table, unless nothing was written to it yet.
-pub(super) fn opened<T>(table: Result<T, TableError>) -> Result<Option<T>, Failed> {
-    match table {
-        Ok(table) => Ok(Some(table)),
-        Err(TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Writes a value to the table of single values; nothing without a value.
-pub(super) fn put(
-    transaction: &WriteTransaction,
-    name: &str,
-    value: Option<&impl Serialize>,
-) -> Result<(), Failed> {
-    let Some(value) = value else { return Ok(()) };
-    // These are plain structs.
-    let bytes = serde_json::to_vec(value).unwrap_or_default();
-    transaction.open_table(META)?.insert(name, bytes.as_slice())?;
-    Ok(())
 }

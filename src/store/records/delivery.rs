@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::outbox::NewNotice;
+use super::mark::NewNotice;
 use crate::base::fate::{Effect, Fate};
 
 /// Minimum time before the same fate of the same record is written again: an unchanged record may be read

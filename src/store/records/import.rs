@@ -12,11 +12,12 @@ use redb::{ReadableDatabase, ReadableTable};
 
 use super::{
     NAME,
-    database::{CacheState, Open, RECORDS, decoded, opened, summary as read_summary},
+    database::{CacheState, Open, RECORDS, decoded, summary as read_summary},
     delivery::CachedDelivery,
     file::{self, Failed, guarded},
     row::{Row, Status},
     summary::{Summary, index_of},
+    values::opened,
 };
 use crate::store::files;
 

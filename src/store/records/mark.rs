@@ -1,6 +1,15 @@
-//! What was noticed of one record. Pure.
+//! A new notice, and what was noticed of its record before. Pure.
 
 use crate::base::notice::{Notice, NoticeKind};
+
+/// A notice to add to the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewNotice {
+    pub notice: Notice,
+    /// Fingerprint of the record's key, by which a repeat is recognized: the record is noticed already as opted out or
+    /// deleted, or with this rejection. `None` adds the notice in any case, since the record is unique.
+    pub record: Option<u128>,
+}
 
 /// The notices that would be repeats.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

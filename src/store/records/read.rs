@@ -7,12 +7,13 @@ use redb::{ReadTransaction, ReadableDatabase};
 
 use super::{
     NAME,
-    database::{CACHE, CacheState, RECORDS, decoded, json, opened, summary as read_summary},
+    database::{CACHE, CacheState, RECORDS, decoded, summary as read_summary},
     delivery::KnownRecord,
     file::{self, Failed},
     ledger::{self, Census},
     outbox::{self, OutboxStatus},
     summary::Summary,
+    values::{json, opened},
 };
 use crate::{
     base::fault::Fault,

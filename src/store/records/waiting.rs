@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     delivery::{AcceptedDelivery, CachedDelivery, Change},
-    outbox::NewNotice,
+    mark::NewNotice,
 };
 use crate::base::fate::Fate;
 

@@ -1,15 +1,14 @@
 //! The bounds of an outbox, its tables, and writes that fail.
 
-use std::sync::Arc;
-
-use redb::{ReadableDatabase, TableHandle};
+use chrono::TimeDelta;
+use redb::TableHandle;
 
 use super::*;
 use crate::{
     base::time,
     store::{
         DeliveryCache,
-        records::{Delivered, Records, read},
+        records::{Delivered, NewNotice, Records, read},
     },
 };
 
@@ -35,14 +34,8 @@ async fn the_oldest_notices_are_dropped_beyond_the_bound_and_counted() {
     records.notice((0..10).map(|id| notice(id, noon())).collect()).await.unwrap();
     records.sync_notices().await.unwrap();
     let outbox = StoredOutbox::new(&databases, folder.path());
-    let dropped = outbox
-        .work(|open| {
-            change(open, |outbox, totals| {
-                totals.dropped += drop_excess(outbox, 7, noon())?;
-                Ok(())
-            })
-        })
-        .await;
+    let dropped =
+        outbox.work(|open| change(open, |outbox, totals| drop_excess(outbox, totals, 7, noon()))).await;
     dropped.unwrap();
     let status = outbox.status().await.unwrap();
     assert_eq!((status.waiting, status.dropped), (7, 3));
