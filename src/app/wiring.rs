@@ -1,4 +1,4 @@
-//! Opens the source, the mapping and the sink of an entry as the entry configures them. The environment names
+//! Opens the source, the mapping, the sink and the receiver of notices of an entry as the entry configures them. The environment names
 //! the accounts; all entries share one client per account.
 
 use std::{
@@ -34,6 +34,7 @@ pub const VOCABULARY: &Vocabulary = &Vocabulary {
     source: &source::CATALOG,
     mapping: &mapping::CATALOG,
     sink: &sink::CATALOG,
+    notify: &sink::NOTIFY,
     default_mapping,
     declared: &mapping::DECLARED,
 };
@@ -93,7 +94,7 @@ impl Adapters {
         Adapters { sources, sinks, clock, folder }
     }
 
-    /// Opens the source, the mapping and the sink of an entry. If `urgent`, their requests precede others.
+    /// Opens the source, the mapping, the sink and the receiver of notices of an entry. If `urgent`, their requests precede others.
     ///
     /// # Errors
     ///
@@ -121,7 +122,7 @@ impl Adapters {
             .map_err(|why| closed("sink", &entry.sink, found.masked(why)))?;
         let kind = chosen.sink.kind.clone();
         let items_per_request = entry.items_per_request;
-        let wanted = sink::SinkContext { list_id, folder, items_per_request, caller };
+        let wanted = sink::SinkContext { part: "sink", list_id, folder, items_per_request, caller };
         let sink::Opened { sink, spec } = sink::open(chosen.sink, wanted, &accounts)
             .map_err(|why| closed("sink", &entry.sink, found.masked(why)))?;
         let digest = |of: &str| format!("{:x}", md5::compute(format!("{kind} {of}")));
@@ -133,6 +134,7 @@ impl Adapters {
         let account = entry.sink.value[ACCOUNT].as_str();
         let delivery = DeliveryId::new(entry.list.clone(), &kind, account, &spec.address);
         let (clock, references) = (Arc::clone(&self.clock), found.digest());
+        let notify = self.open_notify(entry)?;
         let pipeline = Pipeline {
             source,
             mapping,
@@ -140,6 +142,7 @@ impl Adapters {
             spec,
             clock,
             requests,
+            notify,
             retry,
             destination,
             delivery,
@@ -152,6 +155,25 @@ impl Adapters {
             return Err(Closed { unfit, refused: None });
         }
         Ok(pipeline)
+    }
+
+    /// Opens the receiver of an entry's notices; `None` if the entry has none. What its references stand for changes
+    /// no delivery.
+    fn open_notify(&self, entry: &Entry) -> Result<Option<sink::Opened>, Closed> {
+        if entry.notify.value.is_null() {
+            return Ok(None);
+        }
+        let (mut chosen, mut found) = (Chosen::of(&entry.notify.value, ""), Found::default());
+        let context = sink::SinkContext {
+            part: "notify",
+            list_id: &entry.id.list_id,
+            folder: &self.folder,
+            items_per_request: entry.items_per_request,
+            caller: Caller::new(&entry.list.name(), false),
+        };
+        let accounts = prepare("notify", &mut chosen, &sink::NOTIFY, &self.sinks, &mut found);
+        let opened = accounts.and_then(|accounts| sink::open_notify(chosen, context, &accounts));
+        opened.map(Some).map_err(|why| closed("notify", &entry.notify, found.masked(why)))
     }
 
     /// Returns the function by which the controller opens an entry.

@@ -4,6 +4,7 @@
 
 mod entry;
 mod file;
+mod notice;
 mod program;
 mod run;
 mod service;
@@ -16,6 +17,7 @@ use chrono::{DateTime, Utc};
 pub use self::{
     entry::{EntryEvent, Obstacle, Overruled, Start},
     file::FileEvent,
+    notice::NoticeEvent,
     program::ProgramEvent,
     run::{Findings, PauseReason, RunEvent},
     service::ServiceEvent,
@@ -64,6 +66,7 @@ pub enum Event {
     Entry(EntryName, EntryEvent),
     Run(Arc<RunName>, RunEvent),
     Service(ServiceEvent),
+    Notice(NoticeEvent),
     /// About what is stored of a delivery.
     Store(StoreEvent),
 }
@@ -77,6 +80,12 @@ impl From<ProgramEvent> for Event {
 impl From<FileEvent> for Event {
     fn from(event: FileEvent) -> Self {
         Event::File(event)
+    }
+}
+
+impl From<NoticeEvent> for Event {
+    fn from(event: NoticeEvent) -> Self {
+        Event::Notice(event)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod events;
 pub mod fate;
 pub mod fault;
 pub mod identity;
+pub mod notice;
 pub mod record;
 pub mod redact;
 pub mod reference;

@@ -103,6 +103,9 @@ impl Machine {
         }
         let overdue: Vec<RunId> = self.pauses.overdue(self.now.instant).collect();
         overdue.into_iter().for_each(|run| self.act(Action::Abort(run)));
+        if !self.is_migrating {
+            self.act(Action::DeliverNotices);
+        }
         self.act(Action::CloseIdleDatabases);
         self.act(Action::PollDeferredErrors);
     }

@@ -22,8 +22,10 @@ use super::{
     handle::Commands,
     input::{Action, FileRead, Input, Now, Ran, Reading, RunEnd, Written},
     machine::{Machine, Phase},
+    notices::Notices,
     quit::QuitFile,
     schedule::RunId,
+    siblings::Destination,
     watch::Watch,
     writer::{Done, Writer},
 };
@@ -41,6 +43,7 @@ pub struct Running {
     /// Cancels only this run.
     pub stop: CancellationToken,
     pub task: AbortHandle,
+    pub destination: Destination,
 }
 
 /// The machine, and everything with which it acts.
@@ -62,6 +65,7 @@ pub struct Driver {
     pub(super) tasks: HashMap<task::Id, RunId>,
     /// The records of the deliveries.
     pub(super) databases: Arc<Databases>,
+    pub(super) notices: Notices,
     writer: Writer,
     pub(super) late: DeferredErrors,
     pub(super) quit: QuitFile,
@@ -76,6 +80,9 @@ impl Driver {
     pub fn new(tools: Tools, mode: Mode, leases: Arc<dyn Leases>) -> Self {
         let Tools { state, clock, open, watch, events, commands, stop, confirm, fresh: _ } = tools;
         let (open, state) = (Arc::new(open), Arc::new(state));
+        let databases = Arc::new(Databases::new(events.clone()));
+        let notices =
+            Notices::new(Arc::clone(&open), Arc::clone(&databases), Arc::clone(&clock), events.clone());
         let now = Now { instant: Instant::now(), utc: clock.now(), is_stopping: false };
         let quit = {
             let folders = [state.path().parent().unwrap_or(Path::new(".")), state.home()];
@@ -100,7 +107,8 @@ impl Driver {
             jobs: JoinSet::new(),
             running: HashMap::new(),
             tasks: HashMap::new(),
-            databases: Arc::new(Databases::new(events.clone())),
+            notices,
+            databases,
             events,
             quit,
             is_migrating: false,
@@ -125,6 +133,10 @@ impl Driver {
                 Phase::Over => break,
             };
             self.feed(input).await;
+        }
+        if self.mode == Mode::Once && !self.stop.is_cancelled() && !self.is_migrating {
+            let (snapshot, folders) = (self.file.lists().snapshot, self.file.folders());
+            self.notices.last(&snapshot, &folders, &self.stop).await;
         }
         self.finish().await;
         self.machine.verdict()
@@ -204,6 +216,7 @@ impl Driver {
             Action::Abort(run) => self.running.get(&run).iter().for_each(|run| run.task.abort()),
             Action::Save(save) => self.writer.write(save),
             Action::LookBack => self.writer.look_back(),
+            Action::DeliverNotices => self.notices.tick(&self.file.lists().snapshot, &self.file.folders()),
             Action::CloseIdleDatabases => self.databases.close_idle(),
             Action::PollDeferredErrors => self.late.tick(),
             Action::StopProgram => self.stop.cancel(),
@@ -251,7 +264,9 @@ impl Driver {
     fn end_of(&mut self, ran: Result<(task::Id, Ran), JoinError>) -> Option<(RunId, RunEnd)> {
         let task = ran.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
         let run = self.tasks.remove(&task)?;
-        self.running.remove(&run);
+        if let Some(Running { destination, .. }) = self.running.remove(&run) {
+            self.notices.run_ended(&destination);
+        }
         let end = match ran {
             Ok((_, ran)) => RunEnd::Ran(Box::new(ran)),
             Err(error) if error.is_panic() => RunEnd::Panicked,
@@ -268,6 +283,7 @@ impl Driver {
         }
         // A run that never yields can't be aborted; the end of the process ends it.
         let _ = timeout_at(deadline + LAST, self.jobs.shutdown()).await;
+        self.notices.stop().await;
         self.databases.close().await;
         self.file.look_back().await;
         if self.mode == Mode::Once && !self.stop.is_cancelled() {

@@ -67,7 +67,7 @@ fn lists(entries: &str) -> Lists {
 
 fn destination(entry: &Entry) -> Destination {
     let delivery = DeliveryId::new(entry.list.clone(), "file", None, &entry.route[1].to_string());
-    Destination { delivery, digest: String::new() }
+    Destination { delivery, digest: String::new(), receiver: None }
 }
 
 fn read(entries: &str) -> Result<FileRead, Fault> {
@@ -122,7 +122,7 @@ impl World {
                 }
                 Action::LookBack => "look back".into(),
                 // Every tick does these.
-                Action::CloseIdleDatabases | Action::PollDeferredErrors => continue,
+                Action::DeliverNotices | Action::CloseIdleDatabases | Action::PollDeferredErrors => continue,
                 Action::StopProgram => "stop program".into(),
                 Action::Reply(_) => "reply".into(),
             });

@@ -139,6 +139,8 @@ pub enum Action {
     LookBack,
     /// Closes databases that no run uses.
     CloseIdleDatabases,
+    /// Delivers the notices that are due.
+    DeliverNotices,
     /// Polls the sink for deferred errors, if that is due.
     PollDeferredErrors,
     /// Stops the program, and with it all runs.

@@ -17,6 +17,7 @@ mod leases_tests;
 mod lists;
 mod machine;
 mod names;
+mod notices;
 mod overview;
 mod pauses;
 mod poll;

@@ -150,7 +150,7 @@ impl Tracked {
             self.others = others.map(|(other, _)| other.clone()).collect();
             let route = mention.route.as_ref().filter(|route| **route != self.route)?;
             let destination = open(&mention.id)?;
-            if destination != self.destination {
+            if !destination.is_same_sink(&self.destination) {
                 return Some(PauseReason::Redirected);
             }
             self.route = route.clone();
@@ -225,7 +225,7 @@ mod tests {
     fn open(id: &EntryId) -> Option<Destination> {
         let sink = id.route(&SAMPLE)[1].to_string().replace("\"link\"", "null");
         let delivery = DeliveryId::new(id.list(&SAMPLE), &sink, None, "");
-        (!sink.contains("none")).then_some(Destination { delivery, digest: String::new() })
+        (!sink.contains("none")).then_some(Destination { delivery, digest: String::new(), receiver: None })
     }
 
     #[test]

@@ -82,7 +82,8 @@ impl Driver {
             }
         });
         self.tasks.insert(task.id(), run);
-        self.running.insert(run, Running { stop, task });
+        self.notices.run_began(&destination);
+        self.running.insert(run, Running { stop, task, destination: destination.clone() });
         Input::Began(run, destination)
     }
 }

@@ -183,6 +183,7 @@ impl Record {
             digest,
             opted_out: self.pending.opts_out,
             request_id: self.request_id.clone(),
+            notice: self.pending.notice.clone(),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         requests::RequestCounter,
     },
     mapping::Mapping,
-    sink::{Sink, SinkSpec},
+    sink::{Opened, Sink, SinkSpec},
     source::{Lookup, OffsetPaging, Paging, Scope, Source},
     store::{DeliveryCache, RunStore, migrate::FormerDigests},
 };
@@ -29,6 +29,8 @@ pub struct Pipeline {
     pub sink: Arc<dyn Sink>,
     /// Declaration of the sink, with the entry's settings applied.
     pub spec: SinkSpec,
+    /// The receiver of the delivery's notices; `None`: nothing is noticed.
+    pub notify: Option<Opened>,
     /// The clock of this machine.
     pub clock: Arc<dyn Clock>,
     /// Counts the requests of the source and the sink.

@@ -456,6 +456,7 @@ pub fn pipeline(
         delivery: DeliveryId::new(list, "store", None, "d"),
         former: Default::default(),
         references: String::new(),
+        notify: None,
     }
 }
 

@@ -9,7 +9,7 @@ mod run;
 use log::Level;
 
 use crate::base::{
-    event::{Emitted, Event, ServiceEvent, StoreEvent},
+    event::{Emitted, Event, NoticeEvent, ServiceEvent, StoreEvent},
     time,
 };
 
@@ -39,6 +39,7 @@ pub fn messages(event: &Event) -> Vec<Message> {
         Event::Entry(entry, event) => vec![entry::message(entry, event)],
         Event::Run(run, event) => run::messages(run, event),
         Event::Service(event) => vec![service(event)],
+        Event::Notice(event) => vec![notice(event)],
         Event::Store(event) => vec![store(event)],
     }
 }
@@ -94,6 +95,46 @@ fn service(event: &ServiceEvent) -> Message {
                 "exactly {shifts} shifts begin within a minute of {from}; if the service cuts responses off there, some \
                  shifts are missing."
             ),
+        ),
+    }
+}
+
+fn notice(event: &NoticeEvent) -> Message {
+    match event {
+        NoticeEvent::Delivered { list_id, notices } => {
+            Message::new(Level::Debug, format!("list {list_id:?}: {notices} notices delivered."))
+        }
+        NoticeEvent::Refused { list_id, notices } => {
+            let notices = if *notices == 1 { "1 notice".into() } else { format!("{notices} notices") };
+            Message::new(
+                Level::Warn,
+                format!(
+                    "list {list_id:?}: the receiver in `notify` has refused {notices} for good, so importer dropped \
+                     them; compare its rules with the members of a notice, which docs/adapters.md lists."
+                ),
+            )
+        }
+        NoticeEvent::Waiting { list_id, notices, problem, wait } => {
+            let notices =
+                if *notices == 1 { "1 notice waits".into() } else { format!("{notices} notices wait") };
+            let minutes = wait.as_secs() / 60;
+            Message::new(
+                Level::Warn,
+                format!(
+                    "list {list_id:?}: {notices} for the receiver in `notify`: {problem}; next attempt in {minutes} min."
+                ),
+            )
+        }
+        NoticeEvent::Dropped { list_id, dropped, most, days } => Message::new(
+            Level::Warn,
+            format!(
+                "list {list_id:?}: notices were dropped because their receiver has not confirmed them for too long: \
+                 {dropped} so far. At most {most} notices wait, for {days} days; check the receiver in `notify`."
+            ),
+        ),
+        NoticeEvent::Left => Message::new(
+            Level::Warn,
+            "a receiver in `notify` does not answer; its notices wait until importer runs again.",
         ),
     }
 }

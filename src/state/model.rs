@@ -102,10 +102,11 @@ pub struct Entry {
     pub start_offset: u64,
     pub items_per_request: usize,
     pub worker_count: usize,
-    /// The raw settings of source, mapping and sink; the wiring interprets them.
+    /// The raw settings of source, mapping, sink and receiver of notices; the wiring interprets them.
     pub source: RawSetting,
     pub mapping: RawSetting,
     pub sink: RawSetting,
+    pub notify: RawSetting,
     /// Time from the end of a run to the next one.
     pub every: TimeDelta,
     /// Length of the part of the last window that is read again.
@@ -175,7 +176,7 @@ impl Snapshot {
 /// The default of `unchanged.expire`.
 pub const EXPIRE: &str = "7d";
 
-/// The raw setting of a source, mapping or sink: a text, an object, or null if the entry has none.
+/// The raw setting of a source, mapping, sink or receiver of notices: a text, an object, or null if the entry has none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawSetting {
     pub value: serde_json::Value,

@@ -88,7 +88,7 @@ fn pass(until: &str) -> Delivered<'static> {
 }
 
 fn accepted(key: u128, digest: u128, opted_out: bool) -> AcceptedDelivery {
-    AcceptedDelivery { key, digest, opted_out, request_id: Some("r-1".into()) }
+    AcceptedDelivery { key, digest, opted_out, request_id: Some("r-1".into()), notice: None }
 }
 
 fn digest(records: &Records, payloads: &[Option<&str>]) -> u128 {

@@ -32,6 +32,7 @@ mod loopback;
 mod many;
 mod memory;
 mod names;
+mod notices;
 mod online;
 mod opt_ins;
 mod passes;

@@ -235,6 +235,7 @@ fn ends(source: Liar) -> Pipeline {
         delivery: DeliveryId::new(list, "anywhere", None, "d"),
         former: Default::default(),
         references: String::new(),
+        notify: None,
     }
 }
 

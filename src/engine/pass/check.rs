@@ -118,7 +118,7 @@ impl Pass<'_> {
         self.intake.recalled(recall(self.context, records).await?);
         self.intake.note_repeats(index, records.iter().map(|record| record_key(&record.key)));
         let window = self.reader.listings[index].window;
-        self.intake.records(index, window, records, &mut self.outbox);
+        self.intake.records(index, window, records, &mut self.dispatch);
         Ok(())
     }
 
@@ -296,7 +296,7 @@ impl Pass<'_> {
                     page => page?,
                 };
                 for record in page.records.iter().filter(|record| record.changed.is_none()) {
-                    self.intake.untimed(0, record, &mut self.outbox);
+                    self.intake.untimed(0, record, &mut self.dispatch);
                     found.insert(record_key(&record.key));
                 }
                 if page.records.is_empty() || page.records.iter().any(|record| record.changed.is_some()) {

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::{
     Context,
+    dispatch::Dispatch,
     intake::row,
-    outbox::Outbox,
     requests::{Reads, read},
 };
 use crate::{
@@ -93,17 +93,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Requests pages until all workers are busy, from each listing in turn, as long as the outbox has room.
-    pub fn request(&mut self, reads: &mut Reads<'a>, outbox: &Outbox<'_>) {
+    /// Requests pages until all workers are busy, from each listing in turn, as long as the dispatch has room.
+    pub fn request(&mut self, reads: &mut Reads<'a>, dispatch: &Dispatch<'_>) {
         if self.resting.is_some_and(|until| until > Instant::now()) {
             return;
         }
         let mut idle = 0;
         let mut index = reads.len();
-        while idle < self.listings.len() && reads.len() < self.context.plan.worker_count && outbox.has_room()
+        while idle < self.listings.len()
+            && reads.len() < self.context.plan.worker_count
+            && dispatch.has_room()
         {
             index = (index + 1) % self.listings.len();
-            if !outbox.has_room_for(index) || !shards::may_begin(&self.listings, index) {
+            if !dispatch.has_room_for(index) || !shards::may_begin(&self.listings, index) {
                 idle += 1;
                 continue;
             }

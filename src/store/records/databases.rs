@@ -14,8 +14,9 @@ use tokio::{
 };
 
 use super::{
-    database::{Open, Waiting},
+    database::Open,
     file::{self, Failed},
+    waiting::Waiting,
 };
 use crate::{
     base::{event::StoreEvent, events::Events, fault::Fault},
@@ -182,7 +183,7 @@ impl Pool {
     ) -> Result<T, Failed> {
         if open.is_none() {
             self.admit();
-            match file::guarded(|| Open::at(&slot.path, &slot.waiting)) {
+            match file::guarded(|| Open::at(&slot.path, &slot.waiting, &self.events)) {
                 Ok(opened) => *open = Some(opened),
                 Err(failed) => {
                     self.leave();

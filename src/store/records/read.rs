@@ -6,11 +6,13 @@ use redb::{ReadTransaction, ReadableDatabase};
 
 use super::{
     NAME,
-    database::{CACHE, CacheState, RECORDS, decoded, json, opened, summary as read_summary},
+    database::{CACHE, CacheState, RECORDS, decoded, summary as read_summary},
     delivery::KnownRecord,
     file::{self, Failed},
     ledger::{self, Census},
+    outbox::{self, OutboxStatus},
     summary::Summary,
+    values::{json, opened},
 };
 use crate::{
     base::{event::StoreEvent, events::Events, fault::Fault},
@@ -40,6 +42,16 @@ pub async fn summary(folder: &Path, events: &Events) -> Result<Option<Summary>, 
 /// The file could not be read.
 pub async fn census(folder: &Path, letters: HashSet<u128>, events: &Events) -> Result<Option<Census>, Fault> {
     read(folder, events, move |transaction| ledger::census(transaction, &letters)).await
+}
+
+/// Returns the size of the outbox in a delivery's folder, and what it has lost. Empty if there is none, or none that can
+/// be understood.
+///
+/// # Errors
+///
+/// The file could not be read.
+pub async fn outbox(folder: &Path, events: &Events) -> Result<OutboxStatus, Fault> {
+    Ok(read(folder, events, outbox::status).await?.unwrap_or_default())
 }
 
 /// Returns what is known of the record with this key.
