@@ -6,10 +6,9 @@ use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::logger::Log;
-use crate::base::{
-    clock::SystemClock,
-    event::ProgramEvent,
-    events::{Events, queue},
+use crate::{
+    base::{clock::SystemClock, event::ProgramEvent, events::Events},
+    listener,
 };
 
 /// Number of events that may wait for the log: some seconds of a busy process, and some MB.
@@ -28,8 +27,8 @@ pub struct Listeners {
 impl Listeners {
     /// Starts the listeners in tasks of their own.
     pub fn start(log: Log) -> Self {
-        let (to_log, inbox) = queue(LOG_QUEUE);
-        let events = Events::new(Arc::new(SystemClock), vec![to_log]);
+        let events = Events::new(Arc::new(SystemClock));
+        let inbox = events.subscribe(LOG_QUEUE, listener::log::is_logged);
         if log.has_unknown_level {
             events.emit(ProgramEvent::UnknownLogLevel);
         }

@@ -131,10 +131,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::base::{
-        event::ProgramEvent,
-        events::{Events, queue},
-    };
+    use crate::base::{event::ProgramEvent, events::Events};
 
     #[test]
     fn a_word_that_is_no_level_does_not_silence_the_log() {
@@ -177,8 +174,8 @@ mod tests {
         let out = Slow { permissions, written: Arc::clone(&written) };
         let filter = env_filter::Builder::new().parse("importer=info,importer::app=error").build();
         let log = Arc::new(Log { filter, has_unknown_level: false });
-        let (queue, inbox) = queue(4);
-        let (events, closing) = (Events::new(Arc::new(SystemClock), vec![queue]), CancellationToken::new());
+        let (events, closing) = (Events::new(Arc::new(SystemClock)), CancellationToken::new());
+        let inbox = events.subscribe(4, |_| true);
         // Of this module, errors only are logged.
         events.emit(ProgramEvent::Starting { state_file: "x".into() });
         events.emit(ProgramEvent::Unusable { problem: "first".into() });

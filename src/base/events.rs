@@ -2,7 +2,7 @@
 //! event for which a queue has no room is lost for that listener, and counted.
 
 use std::sync::{
-    Arc,
+    Arc, PoisonError, RwLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -19,13 +19,14 @@ pub struct Events(Option<Arc<Bus>>);
 
 struct Bus {
     clock: Arc<dyn Clock>,
-    queues: Vec<Queue>,
+    queues: RwLock<Vec<Queue>>,
 }
 
 /// The end of a listener's queue at which events enter.
-pub struct Queue {
+struct Queue {
     sender: Sender<Arc<Emitted>>,
     lost: Arc<AtomicU64>,
+    wants: fn(&Event) -> bool,
 }
 
 /// The end of a listener's queue at which it takes events.
@@ -34,17 +35,23 @@ pub struct Inbox {
     lost: Arc<AtomicU64>,
 }
 
-/// Creates the queue of a listener, with room for `capacity` events.
-pub fn queue(capacity: usize) -> (Queue, Inbox) {
-    let (sender, events) = mpsc::channel(capacity);
-    let lost = Arc::new(AtomicU64::new(0));
-    (Queue { sender, lost: Arc::clone(&lost) }, Inbox { events, lost })
-}
-
 impl Events {
-    /// Creates a bus for the listeners at the other ends of `queues`. `clock` gives the time of each event.
-    pub fn new(clock: Arc<dyn Clock>, queues: Vec<Queue>) -> Self {
-        Events(Some(Arc::new(Bus { clock, queues })))
+    /// Creates a bus without listeners. `clock` gives the time of each event.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Events(Some(Arc::new(Bus { clock, queues: RwLock::default() })))
+    }
+
+    /// Adds a listener that `wants` some events, with a queue for `capacity` of them. It listens until its inbox is
+    /// closed or dropped.
+    pub fn subscribe(&self, capacity: usize, wants: fn(&Event) -> bool) -> Inbox {
+        let (sender, events) = mpsc::channel(capacity);
+        let lost = Arc::new(AtomicU64::new(0));
+        if let Some(bus) = &self.0 {
+            let mut queues = bus.queues.write().unwrap_or_else(PoisonError::into_inner);
+            queues.retain(|queue| !queue.sender.is_closed());
+            queues.push(Queue { sender, lost: Arc::clone(&lost), wants });
+        }
+        Inbox { events, lost }
     }
 
     /// Passes an event to all listeners. Does not wait.
@@ -63,15 +70,16 @@ impl Events {
 
 impl std::fmt::Debug for Events {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let listeners = self.0.as_ref().map_or(0, |bus| bus.queues.len());
-        f.debug_struct("Events").field("listeners", &listeners).finish()
+        f.debug_struct("Events").field("has_bus", &self.0.is_some()).finish()
     }
 }
 
 impl Bus {
     fn emit(&self, place: Place, event: Event) {
         let emitted = Arc::new(Emitted { at: self.clock.now(), place, event });
-        for queue in &self.queues {
+        // The lock is taken for writing only when a listener is added.
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        for queue in queues.iter().filter(|queue| (queue.wants)(&emitted.event)) {
             if queue.sender.try_send(Arc::clone(&emitted)).is_err() {
                 queue.lost.fetch_add(1, Ordering::Relaxed);
             }
@@ -129,8 +137,9 @@ mod tests {
     use crate::base::{clock::SystemClock, event::ProgramEvent};
 
     fn bus(capacities: &[usize]) -> (Events, Vec<Inbox>) {
-        let (queues, inboxes) = capacities.iter().map(|capacity| queue(*capacity)).unzip();
-        (Events::new(Arc::new(SystemClock), queues), inboxes)
+        let events = Events::new(Arc::new(SystemClock));
+        let inboxes = capacities.iter().map(|capacity| events.subscribe(*capacity, |_| true)).collect();
+        (events, inboxes)
     }
 
     #[tokio::test]
@@ -164,6 +173,19 @@ mod tests {
         assert!(inboxes[0].next(&mut all, 10).await.is_some());
         assert_eq!(inboxes[0].next(&mut all, 10).await, None);
         assert!(matches!(all[..], [ref only] if only.event == ProgramEvent::Stopping.into()));
+    }
+
+    #[test]
+    fn a_listener_gets_only_the_events_that_it_wants() {
+        let (events, mut all) = bus(&[10]);
+        let mut stops = events.subscribe(10, |event| matches!(event, Event::Program(ProgramEvent::Stopping)));
+        events.emit(ProgramEvent::Stopping);
+        events.emit(ProgramEvent::Stopped);
+        let (mut heard, mut wanted) = (vec![], vec![]);
+        all[0].take(&mut heard);
+        stops.take(&mut wanted);
+        assert_eq!((heard.len(), wanted.len()), (2, 1));
+        assert!(Events::default().subscribe(1, |_| true).events.is_closed());
     }
 
     #[test]

@@ -2,8 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{calls::Waiter, schedule::capacity::RunKind};
-use crate::{base::counts::Counts, state::Entry};
+use std::sync::Arc;
+
+use super::calls::Waiter;
+use crate::{
+    base::{counts::Counts, requests::RequestCounter},
+    state::Entry,
+    store::{RunStore, runs::RunKind},
+};
 
 /// A run whose result is not final: it is active, or its result is being written.
 pub struct Active {
@@ -11,6 +17,8 @@ pub struct Active {
     pub entry: Entry,
     pub kind: RunKind,
     pub began: DateTime<Utc>,
+    /// Where its history is written, and its requests; `None` until it has begun.
+    pub traces: Option<(Arc<dyn RunStore>, Arc<RequestCounter>)>,
     /// Whether a person has requested the run.
     pub is_requested: bool,
     /// The requests that wait for its end.

@@ -108,5 +108,6 @@ impl Machine {
         }
         self.act(Action::CloseIdleDatabases);
         self.act(Action::PollDeferredErrors);
+        self.act(Action::Publish);
     }
 }

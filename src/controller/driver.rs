@@ -20,12 +20,16 @@ use super::{
     deferred::DeferredErrors,
     file::File,
     handle::Commands,
-    input::{Action, FileRead, Input, Now, Ran, Reading, RunEnd, Written},
+    history::History,
+    input::{Action, FileRead, Input, Now, Ran, Reading, Reply, RunEnd, Written},
     machine::{Machine, Phase},
     notices::Notices,
+    progress::Progress,
+    publish::Publisher,
     quit::QuitFile,
     schedule::RunId,
     siblings::Destination,
+    status::{EntryState, Status},
     watch::Watch,
     writer::{Done, Writer},
 };
@@ -67,6 +71,11 @@ pub struct Driver {
     pub(super) databases: Arc<Databases>,
     pub(super) notices: Notices,
     writer: Writer,
+    history: History,
+    progress: Progress,
+    publisher: Publisher,
+    /// Whether something has happened since the status was published.
+    is_changed: bool,
     pub(super) late: DeferredErrors,
     pub(super) quit: QuitFile,
     /// Whether deliveries still have to take over files of version 0.1.
@@ -95,6 +104,10 @@ impl Driver {
         Driver {
             machine: Machine::new(mode, state.path().to_owned(), leases, events.clone(), now),
             late: DeferredErrors::new(state.folders().late(), Arc::clone(&clock), events.clone()),
+            history: History::new(events.clone()),
+            progress: Progress::new(&events),
+            publisher: Publisher::new(state.folders().status(), events.clone()),
+            is_changed: true,
             writer: Writer::new(Arc::clone(&state), events.clone()),
             file: File::new(state, Arc::clone(&open), events.clone()),
             clock,
@@ -186,6 +199,7 @@ impl Driver {
         while let Some(input) = inputs.pop_front() {
             let is_informed = matches!(input, Input::Read(..) | Input::Command(_));
             let holds = is_informed.then(|| self.holds());
+            self.is_changed |= !matches!(input, Input::Tick { .. });
             for input in holds.into_iter().chain([input]) {
                 for action in self.machine.handle(self.now(), input) {
                     inputs.extend(self.perform(action).await);
@@ -219,8 +233,10 @@ impl Driver {
             Action::DeliverNotices => self.notices.tick(&self.file.lists().snapshot, &self.file.folders()),
             Action::CloseIdleDatabases => self.databases.close_idle(),
             Action::PollDeferredErrors => self.late.tick(),
+            Action::Publish => self.publish(),
             Action::StopProgram => self.stop.cancel(),
-            Action::Reply(reply) => reply.send(),
+            Action::Record(ended) => self.history.add(*ended),
+            Action::Reply(reply) => self.reply(reply),
         }
         None
     }
@@ -284,10 +300,45 @@ impl Driver {
         // A run that never yields can't be aborted; the end of the process ends it.
         let _ = timeout_at(deadline + LAST, self.jobs.shutdown()).await;
         self.notices.stop().await;
+        self.history.close().await;
         self.databases.close().await;
+        self.publish();
+        self.publisher.close().await;
         self.file.look_back().await;
         if self.mode == Mode::Once && !self.stop.is_cancelled() {
             self.late.last_poll().await;
+        }
+    }
+
+    /// Answers a command. The status includes the progress of the runs.
+    fn reply(&mut self, reply: Reply) {
+        match reply {
+            Reply::Status(to, status) => {
+                let status = Box::new(self.with_progress(*status));
+                Reply::Status(to, status).send();
+            }
+            reply => reply.send(),
+        }
+    }
+
+    fn with_progress(&mut self, mut status: Status) -> Status {
+        self.progress.update();
+        for entry in &mut status.entries {
+            if let (EntryState::Running { .. }, Some(list_id), Some(name)) =
+                (&entry.state, &entry.list_id, &entry.entry)
+            {
+                entry.progress = self.progress.of(list_id, name);
+            }
+        }
+        status
+    }
+
+    /// Publishes the status if it may have changed.
+    fn publish(&mut self) {
+        if std::mem::take(&mut self.is_changed) || !self.running.is_empty() {
+            let status = self.machine.status();
+            let status = self.with_progress(status);
+            self.publisher.publish(status);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     base::{counts::Counts, time},
     controller::{
         handle::Command,
-        input::{FileRead, Ran, Reply, RunEnd, Written},
+        input::{Begun, FileRead, Ran, Reply, RunEnd, Written},
         lists::Opened,
         schedule::capacity::{LOADS, RUNS},
         siblings::Destination,
@@ -26,7 +26,12 @@ use crate::{
         schema,
         vocabulary::SAMPLE,
     },
-    store::{FolderStore, leases::ProcessLeases},
+    store::{
+        FolderStore,
+        leases::ProcessLeases,
+        runs::{Cause, ResultKind, RunRecord},
+        support_tests::InMemory,
+    },
 };
 
 const NOON: &str = "2026-11-21T12:00:00";
@@ -45,6 +50,8 @@ struct World {
     /// The entries of the runs so far.
     runs: BTreeMap<RunId, Entry>,
     replies: Vec<Reply>,
+    /// The history so far.
+    history: Vec<RunRecord>,
     /// Whether the entries of runs can be opened.
     opens: bool,
 }
@@ -70,6 +77,11 @@ fn destination(entry: &Entry) -> Destination {
     Destination { delivery, digest: String::new(), receiver: None }
 }
 
+fn begun(entry: &Entry) -> Begun {
+    let store = Arc::new(InMemory::new(&entry.folder));
+    Begun { destination: destination(entry), store, requests: Arc::default() }
+}
+
 fn read(entries: &str) -> Result<FileRead, Fault> {
     Ok(FileRead::Read { lists: lists(entries), problems: 0, is_migrating: Ok(false) })
 }
@@ -81,8 +93,9 @@ impl World {
         let now = Now { instant: began, utc: time::parse(NOON).unwrap(), is_stopping: false };
         let leases = Arc::new(ProcessLeases::default());
         let machine = Machine::new(mode, "state.json".into(), leases, Events::default(), now);
-        let (runs, replies) = (BTreeMap::new(), vec![]);
-        let mut world = World { machine, began, seconds: 0, is_stopping: false, runs, replies, opens: true };
+        let (runs, replies, history) = (BTreeMap::new(), vec![], vec![]);
+        let mut world =
+            World { machine, began, seconds: 0, is_stopping: false, runs, replies, history, opens: true };
         assert_eq!(world.input(Input::Begin), "read All");
         let done = world.input(Input::Read(Reading::All, read(entries)));
         (world, done)
@@ -106,6 +119,10 @@ impl World {
         let actions = self.machine.handle(self.now(), input);
         let mut done = vec![];
         for action in actions {
+            if let Action::Record(ended) = action {
+                self.history.push(ended.run);
+                continue;
+            }
             done.push(match &action {
                 Action::Read(reading) => format!("read {reading:?}"),
                 Action::ResetPoll => "reset poll".into(),
@@ -122,13 +139,17 @@ impl World {
                 }
                 Action::LookBack => "look back".into(),
                 // Every tick does these.
-                Action::DeliverNotices | Action::CloseIdleDatabases | Action::PollDeferredErrors => continue,
+                Action::Record(_) => unreachable!(),
+                Action::DeliverNotices
+                | Action::CloseIdleDatabases
+                | Action::PollDeferredErrors
+                | Action::Publish => continue,
                 Action::StopProgram => "stop program".into(),
                 Action::Reply(_) => "reply".into(),
             });
             match action {
                 Action::Start(start) if self.opens => {
-                    let began = Input::Began(start.run, destination(&start.entry));
+                    let began = Input::Began(start.run, begun(&start.entry));
                     self.runs.insert(start.run, start.entry);
                     assert!(self.machine.handle(self.now(), began).is_empty());
                 }
@@ -632,4 +653,46 @@ fn results_are_answered_newest_first_and_bounded() {
     assert!(results.is_sorted_by(|newer, older| newer.ended > older.ended));
     world.edited("");
     assert!(world.machine.results.of(None).is_empty(), "the file has the list no longer");
+}
+
+#[test]
+fn every_end_of_a_run_is_one_line_of_the_history() {
+    let (mut world, done) = World::new(Mode::Loop, NEW);
+    assert_eq!(done, "start a full");
+    world.ended(1, failed());
+    world.after(3_700, Input::WakeUp);
+    world.ended(2, finished());
+    let (mut stopped_world, _) = World::new(Mode::Loop, DUE);
+    stopped_world.ended(1, stopped());
+    let (mut aborted, _) = World::new(Mode::Loop, DUE);
+    aborted.input(Input::Ended(vec![(RunId(1), RunEnd::Aborted)]));
+    let (mut requested, _) = World::new(Mode::Loop, FRESH);
+    requested.sync(None, false);
+    requested.input(Input::Ended(vec![(RunId(1), RunEnd::Panicked)]));
+    let line = |run: &RunRecord| {
+        let sent = run.counts.as_ref().map(|counts| counts.sent);
+        let why = run.error.as_deref().or(run.reason.as_deref()).unwrap_or_default();
+        (run.result, run.cause, sent, why.chars().take(24).collect::<String>())
+    };
+    let lines: Vec<_> = [&world, &stopped_world, &aborted, &requested]
+        .iter()
+        .flat_map(|world| world.history.iter().map(line))
+        .collect();
+    // The result of the finished run is not in the state file yet.
+    let expected = [
+        (ResultKind::Failed, Cause::Schedule, None, "the service is down"),
+        (ResultKind::Stopped, Cause::Schedule, Some(0), "importer was stopped"),
+        (ResultKind::Stopped, Cause::Schedule, None, "importer was stopped"),
+        (ResultKind::Failed, Cause::Command, None, "a bug in importer ended "),
+    ];
+    assert_eq!(lines, expected.map(|(result, cause, sent, why)| (result, cause, sent, why.to_owned())));
+    world.written(NEW, Outcome::Overruled(Overruled::ByHand));
+    let [.., last] = &world.history[..] else { panic!() };
+    let by_hand = "latest_timestamp or star";
+    assert_eq!(line(last), (ResultKind::Finished, Cause::Schedule, Some(7), by_hand.to_owned()));
+    assert_eq!(
+        (last.since, last.until.map(|until| until.to_rfc3339())),
+        (None, Some("2026-11-21T11:59:59+00:00".into()))
+    );
+    assert!(last.start < last.end || last.start == last.end && last.list_id == "a");
 }

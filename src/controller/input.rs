@@ -7,6 +7,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     handle::Command,
+    history,
     lists::Lists,
     saver::Save,
     schedule::RunId,
@@ -14,7 +15,7 @@ use super::{
     status::{Refusal, RunResult, Status, Synced},
 };
 use crate::{
-    base::{fault::Fault, identity::DeliveryId},
+    base::{fault::Fault, identity::DeliveryId, requests::RequestCounter},
     engine::plan::Ended,
     state::{Entry, document::Outcome},
     store::{Lease, RunStore, hold::HoldReason},
@@ -44,7 +45,7 @@ pub enum Input {
     /// An entry is due, or a delay has ended.
     WakeUp,
     /// A run has begun, on [`Action::Start`], with this destination.
-    Began(RunId, Destination),
+    Began(RunId, Begun),
     /// A run could not begin, on [`Action::Start`], since its entry can't be opened.
     NotOpened(RunId, String),
     /// Runs have ended.
@@ -61,6 +62,16 @@ pub enum Input {
     Stop,
     /// The time in which runs may still deliver after a stop is over.
     GraceOver,
+}
+
+/// A run that has begun.
+pub struct Begun {
+    /// Where it delivers.
+    pub destination: Destination,
+    /// Where its history is written.
+    pub store: Arc<dyn RunStore>,
+    /// Counts its requests.
+    pub requests: Arc<RequestCounter>,
 }
 
 /// What to read.
@@ -141,10 +152,14 @@ pub enum Action {
     CloseIdleDatabases,
     /// Delivers the notices that are due.
     DeliverNotices,
+    /// Publishes the status.
+    Publish,
     /// Polls the sink for deferred errors, if that is due.
     PollDeferredErrors,
     /// Stops the program, and with it all runs.
     StopProgram,
+    /// Adds a run to the history.
+    Record(Box<history::Ended>),
     /// Answers a command.
     Reply(Reply),
 }

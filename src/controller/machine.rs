@@ -32,7 +32,7 @@ use crate::{
         identity::{DeliveryId, ListId},
     },
     state::Entry,
-    store::{Leases, hold::HoldReason},
+    store::{Leases, hold::HoldReason, runs::RunKind},
 };
 
 /// Everything that the controller knows and decides by.
@@ -154,7 +154,7 @@ impl Machine {
             Input::Read(Reading::Changes, read) => self.read_again(read),
             Input::Tick { quit } => self.tick(quit),
             Input::WakeUp => self.consider(Poll::After),
-            Input::Began(run, destination) => self.began(run, destination),
+            Input::Began(run, begun) => self.began(run, begun),
             Input::NotOpened(run, why) => self.not_opened(run, &why),
             Input::Ended(runs) => {
                 for (run, end) in runs {
@@ -262,6 +262,11 @@ impl Machine {
     #[track_caller]
     pub(super) fn emit(&self, entry: &Entry, event: EntryEvent) {
         self.events.emit(Event::Entry(entry_name(entry), event));
+    }
+
+    /// Returns whether a run whose result is not final is a full load.
+    pub(super) fn is_full(&self, run: RunId) -> bool {
+        self.runs.get(&run).is_some_and(|active| active.kind == RunKind::FullLoad)
     }
 
     /// Reports something about a run whose result is not final.

@@ -11,6 +11,7 @@ mod file;
 mod fingerprint;
 mod former;
 pub mod handle;
+mod history;
 mod input;
 #[cfg(test)]
 mod leases_tests;
@@ -21,6 +22,8 @@ mod notices;
 mod overview;
 mod pauses;
 mod poll;
+mod progress;
+pub mod publish;
 pub mod quit;
 pub mod results;
 mod runs;

@@ -34,10 +34,12 @@ impl Machine {
         let source = Adapter { kind: entry.list.source.clone(), account: entry.list.account.clone() };
         EntryStatus {
             list_id: Some(entry.id.list_id.clone()),
+            entry: Some(entry.folder.clone()),
             place: place(&self.path, element.place),
             source: Some(source),
             sink: sink(lists, entry),
             state: self.state(lists, entry),
+            progress: None,
             requested: self.calls.is_asked(&entry.id),
             latest_timestamp: entry.latest_timestamp,
             next_due: self.turns.due_at(entry, self.now.utc),
@@ -48,10 +50,12 @@ impl Machine {
     fn problem_status(&self, element: &Element, text: String) -> EntryStatus {
         EntryStatus {
             list_id: element.list_id.clone(),
+            entry: None,
             place: place(&self.path, element.place),
             source: None,
             sink: None,
             state: EntryState::Problem { text },
+            progress: None,
             requested: false,
             latest_timestamp: None,
             next_due: None,

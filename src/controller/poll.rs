@@ -7,7 +7,7 @@ use super::{
     input::{Action, Now},
     machine::Machine,
     schedule::{
-        capacity::{LOADS, RUNS, RunKind},
+        capacity::{LOADS, RUNS},
         due::{self, Due},
         slots::Slot,
         turns::Turns,
@@ -19,6 +19,7 @@ use crate::{
         identity::ListId,
     },
     state::{Entry, identity::EntryId, model::FirstLoad},
+    store::runs::RunKind,
 };
 
 impl Machine {

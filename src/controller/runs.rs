@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     Mode, Poll,
     active::Active,
-    input::{self, Action, Ran, RunEnd},
+    history::Ended as EndedRun,
+    input::{self, Action, Begun, Ran, RunEnd},
     lists::Opened,
     machine::Machine,
     saver::Finished,
-    schedule::{RunId, capacity::RunKind, due::Due},
+    schedule::{RunId, due::Due},
     siblings::Destination,
     status::{RunOutcome, RunResult},
 };
@@ -25,7 +26,11 @@ use crate::{
         plan::{self, Ended},
     },
     state::{Edit, Entry, RunStamp, identity::EntryId},
-    store::{Lease, RunStore, hold::HoldReason},
+    store::{
+        Lease, RunStore,
+        hold::HoldReason,
+        runs::{Cause, ResultKind, RunKind, RunRecord},
+    },
 };
 
 /// Entries with a shorter `every` log only runs with changes.
@@ -69,14 +74,17 @@ impl Machine {
         self.slots.run(run, entry, Arc::clone(&lease));
         self.capacity.begin(run, kind);
         let entry = entry.clone();
-        let active = Active { entry: entry.clone(), kind, began, is_requested, waiters, finished: None };
+        let active =
+            Active { entry: entry.clone(), kind, began, traces: None, is_requested, waiters, finished: None };
         self.runs.insert(run, active);
         self.act(Action::Start(Box::new(input::Start { run, entry, since, lease })));
     }
 
     /// Records where a run that has begun delivers.
-    pub(super) fn began(&mut self, run: RunId, destination: Destination) {
-        if let Some(active) = self.runs.get(&run) {
+    pub(super) fn began(&mut self, run: RunId, Begun { destination, store, requests }: Begun) {
+        self.emit_run(run, RunEvent::Started { full: self.is_full(run) });
+        if let Some(active) = self.runs.get_mut(&run) {
+            active.traces = Some((store, requests));
             let mentions = &self.lists.clone().unwrap_or_default().snapshot.mentions;
             self.pauses.begin(run, (&active.entry, destination), mentions);
         }
@@ -234,7 +242,11 @@ impl Machine {
 
     /// Records the final outcome of a run, and answers the requests that wait for it.
     pub(super) fn settle(&mut self, run: RunId, outcome: RunOutcome) {
-        let Some(Active { entry, kind, began, waiters, .. }) = self.runs.remove(&run) else { return };
+        let Some(active) = self.runs.remove(&run) else { return };
+        if let Some(ended) = record(&active, &outcome, self.now.utc) {
+            self.act(Action::Record(Box::new(ended)));
+        }
+        let Active { entry, kind, began, waiters, .. } = active;
         let result = RunResult {
             list_id: entry.id.list_id,
             entry: entry.folder,
@@ -247,6 +259,39 @@ impl Machine {
         let replies = self.calls.ended(waiters, result);
         replies.into_iter().for_each(|reply| self.act(Action::Reply(reply)));
     }
+}
+
+/// Returns the line of a run in the history; `None` if it did not begin.
+fn record(active: &Active, outcome: &RunOutcome, end: DateTime<Utc>) -> Option<EndedRun> {
+    let Active { entry, kind, began, is_requested, .. } = active;
+    let (store, requests) = active.traces.as_ref()?;
+    let requests = requests.counts();
+    let mut run = RunRecord {
+        list_id: entry.id.list_id.clone(),
+        entry: entry.folder.clone(),
+        start: *began,
+        end,
+        cause: if *is_requested { Cause::Command } else { Cause::Schedule },
+        kind: *kind,
+        result: ResultKind::Finished,
+        since: entry.latest_timestamp,
+        until: None,
+        counts: None,
+        error: None,
+        reason: None,
+        requests: requests.sent,
+        refusals: requests.refused,
+    };
+    match outcome.clone() {
+        RunOutcome::Finished { counts, latest_timestamp, not_written } => {
+            (run.counts, run.until, run.reason) = (Some(counts), Some(latest_timestamp), not_written);
+        }
+        RunOutcome::Failed { why } => (run.result, run.error) = (ResultKind::Failed, Some(why)),
+        RunOutcome::Stopped { why, counts } => {
+            (run.result, run.reason, run.counts) = (ResultKind::Stopped, Some(why), counts);
+        }
+    }
+    Some(EndedRun { store: Arc::clone(store), run })
 }
 
 /// Says why a run was stopped.

@@ -9,7 +9,7 @@ use super::{
     OpenRequest,
     driver::{Driver, Running},
     fingerprint,
-    input::{Input, Ran, Start},
+    input::{Begun, Input, Ran, Start},
     names::run_name,
     siblings::{Destination, siblings},
 };
@@ -63,6 +63,7 @@ impl Driver {
             confirm: self.confirm.clone().filter(|_| entry.first_load != FirstLoad::Confirmed),
         };
         let (stop, destination) = (self.stop.child_token(), Destination::of(&pipeline));
+        let (of_run, requests) = (Arc::clone(&store), Arc::clone(&pipeline.requests));
         let (stopped, delivered, open) = (stop.clone(), destination.clone(), Arc::clone(&self.open));
         let task = self.jobs.spawn(async move {
             let ended = run_with_lease(lease.as_ref(), &stopped, run::run(&pipeline, &plan, &stopped)).await;
@@ -77,14 +78,14 @@ impl Driver {
                 has_ledger: records::exists(&folder),
                 destination: delivered,
                 entry,
-                store,
+                store: of_run,
                 ended,
             }
         });
         self.tasks.insert(task.id(), run);
         self.notices.run_began(&destination);
         self.running.insert(run, Running { stop, task, destination: destination.clone() });
-        Input::Began(run, destination)
+        Input::Began(run, Begun { destination, store, requests })
     }
 }
 

@@ -6,8 +6,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::schedule::capacity::RunKind;
-use crate::base::counts::Counts;
+use crate::{base::counts::Counts, store::runs::RunKind};
 
 /// The state of the controller at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +31,8 @@ pub struct FileStatus {
 pub struct EntryStatus {
     /// `None` if it can't be read.
     pub list_id: Option<String>,
+    /// Name that distinguishes the entry from the others of its list; `None` if the element has a problem.
+    pub entry: Option<String>,
     /// Where the element begins: `<path>:<line>:<column>`.
     pub place: String,
     /// `None` if the element has a problem.
@@ -39,6 +40,8 @@ pub struct EntryStatus {
     /// `None` if the element has a problem.
     pub sink: Option<Adapter>,
     pub state: EntryState,
+    /// The progress of the run, if one is active and has reported it.
+    pub progress: Option<RunProgress>,
     /// Whether a run was requested that has not started yet.
     pub requested: bool,
     pub latest_timestamp: Option<DateTime<Utc>>,
@@ -46,6 +49,21 @@ pub struct EntryStatus {
     pub next_due: Option<DateTime<Utc>>,
     /// The last result of the entry in this process.
     pub last_result: Option<RunResult>,
+}
+
+/// The progress of an active run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunProgress {
+    /// Different records read.
+    pub read: u64,
+    /// Records to read, as far as the source has counted them: at least those read.
+    pub total: u64,
+    /// Records that the sink has accepted.
+    pub sent: u64,
+    /// Records read per second, over the last half minute.
+    pub records_per_second: Option<f64>,
+    /// Time that is left at this rate.
+    pub seconds_left: Option<u64>,
 }
 
 /// The type of a source or a sink, and its account.

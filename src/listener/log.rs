@@ -9,7 +9,7 @@ mod run;
 use log::Level;
 
 use crate::base::{
-    event::{Emitted, Event, NoticeEvent, ServiceEvent, StoreEvent},
+    event::{Emitted, Event, NoticeEvent, RunEvent, ServiceEvent, StoreEvent},
     time,
 };
 
@@ -29,6 +29,19 @@ impl Message {
 /// Level of a message that is only worth reading the first time.
 fn once(level: Level, is_routine: bool) -> Level {
     if is_routine { Level::Debug } else { level }
+}
+
+/// Returns whether an event may have messages.
+pub fn is_logged(event: &Event) -> bool {
+    !matches!(
+        event,
+        Event::Run(
+            _,
+            RunEvent::Started { .. }
+                | RunEvent::BatchDelivered { .. }
+                | RunEvent::Progress { regular: false, .. }
+        )
+    )
 }
 
 /// Returns the messages of an event. Most events have one; some that only other listeners use have none.
@@ -152,6 +165,9 @@ fn store(event: &StoreEvent) -> Message {
             format!("`{}` is damaged; the pages after line {lines} are read again.", path.display())
         }
         StoreEvent::CheckpointStays { problem } => problem.clone(),
+        StoreEvent::RunUnrecorded { list_id, problem } => {
+            format!("list {list_id:?}: a run is missing in the history: {problem}.")
+        }
         StoreEvent::DatabaseSetAside { path, aside } => format!(
             "`{}` can't be read and was renamed to `{}`; importer does not know what was delivered, so it sends unchanged \
              records again and can't detect a mass opt-in.",

@@ -41,6 +41,11 @@ impl Folders {
         self.0.join(OURS).join("late-errors.json")
     }
 
+    /// Returns the file with the status of the running controller.
+    pub fn status(&self) -> PathBuf {
+        self.0.join(OURS).join("status.json")
+    }
+
     /// Returns the folder of a list, with those of its deliveries.
     pub fn list(&self, list: &ListId) -> PathBuf {
         self.all().join(list.name())

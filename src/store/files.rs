@@ -26,6 +26,15 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
+/// Does the work of [`replace`] without waiting for the disk: a loss of power may lose the file.
+#[expect(clippy::disallowed_methods, reason = "replaces the former file as a whole, on purpose")]
+pub fn publish(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    fs::rename(&new, path)
+}
+
 /// Returns the contents of a file; `None` if there is no such file.
 pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {

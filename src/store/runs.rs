@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::files;
-use crate::base::{counts::Counts, fault::Fault, requests::RequestCounts};
+use crate::base::{counts::Counts, fault::Fault};
 
 /// Name of the file in the folder of a delivery.
 const NAME: &str = "runs.ndjson";
@@ -35,18 +35,21 @@ pub enum Cause {
     Command,
 }
 
-/// What a run read.
+/// What a run reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    Full,
-    Incremental,
+pub enum RunKind {
+    /// The whole list.
+    #[serde(rename = "full")]
+    FullLoad,
+    /// The changes since the last run.
+    #[serde(rename = "incremental")]
+    Sync,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RunEnd {
+pub enum ResultKind {
     /// Everything in its windows is delivered or counted.
     Finished,
     /// It was stopped, with the program or because its entry has changed. The next run goes on.
@@ -63,8 +66,8 @@ pub struct RunRecord {
     pub start: DateTime<Utc>,
     pub end: DateTime<Utc>,
     pub cause: Cause,
-    pub kind: Kind,
-    pub result: RunEnd,
+    pub kind: RunKind,
+    pub result: ResultKind,
     /// The `latest_timestamp` with which the run began.
     pub since: Option<DateTime<Utc>>,
     /// The `latest_timestamp` that it reached, if it finished.
@@ -73,24 +76,23 @@ pub struct RunRecord {
     /// The counts of a run that finished or was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
+    /// Why the run failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Why the run was stopped, or why the state file does not have its result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     pub requests: u64,
     /// Requests that a service did not accept, or did not answer.
     pub refusals: u64,
 }
 
 impl RunRecord {
-    /// Adds the requests of the run.
-    pub fn with_requests(self, counts: RequestCounts) -> Self {
-        RunRecord { requests: counts.sent, refusals: counts.refused, ..self }
-    }
-
     /// Returns whether the run is of no interest a day later: it finished, sent nothing and rejected nothing.
     pub fn is_quiet(&self) -> bool {
         let quiet = |counts: &Counts| counts.brought_nothing() && counts.rejected.is_empty();
-        self.result == RunEnd::Finished
-            && self.kind == Kind::Incremental
+        self.result == ResultKind::Finished
+            && self.kind == RunKind::Sync
             && self.counts.as_ref().is_some_and(quiet)
     }
 }
@@ -159,7 +161,7 @@ impl LastRuns {
             if last.with_changes.is_none() && !run.is_quiet() {
                 last.with_changes = Some(run.clone());
             }
-            if last.finished.is_none() && run.result == RunEnd::Finished {
+            if last.finished.is_none() && run.result == ResultKind::Finished {
                 last.finished = Some(run.clone());
             }
             last.last.get_or_insert(run);

@@ -14,12 +14,13 @@ pub fn run(entry: &str, minute: i64, sent: u64) -> RunRecord {
         start: at(minute),
         end: at(minute),
         cause: Cause::Schedule,
-        kind: Kind::Incremental,
-        result: RunEnd::Finished,
+        kind: RunKind::Sync,
+        result: ResultKind::Finished,
         since: Some(at(minute - 120)),
         until: Some(at(minute)),
         counts: Some(Counts { sent, ..Counts::default() }),
         error: None,
+        reason: None,
         requests: 2,
         refusals: 0,
     }
@@ -32,7 +33,7 @@ async fn runs_are_found_in_their_order_and_by_entry() {
     assert_eq!(history.all().await.unwrap(), []);
     assert_eq!(history.last("a").await.unwrap(), LastRuns::default());
     let failed =
-        RunRecord { result: RunEnd::Failed, counts: None, error: Some("x".into()), ..run("b", 3, 0) };
+        RunRecord { result: ResultKind::Failed, counts: None, error: Some("x".into()), ..run("b", 3, 0) };
     let runs = [run("a", 0, 5), run("b", 1, 7), run("a", 2, 0), failed.clone()];
     for run in &runs {
         history.append(run.clone()).await.unwrap();

@@ -6,10 +6,10 @@ use importer::{
     controller::{
         Verdict,
         handle::{Gone, Handle},
-        schedule::capacity::RunKind,
         status::{EntryState, EntryStatus, Refusal, RunOutcome, RunResult, Status, SyncAnswer, Synced, Wait},
     },
     sandbox::{SECOND_OMETRIA_KEY, Service, Trouble},
+    store::runs::RunKind,
 };
 use tokio::time::{Instant, sleep};
 

@@ -13,7 +13,7 @@ use importer::{
     app::wiring::{Adapters, Keys, VOCABULARY},
     base::{
         clock::Clock,
-        events::{Events, Inbox, queue},
+        events::{Events, Inbox},
         fault::Fault,
         time,
     },
@@ -430,8 +430,8 @@ struct Log {
 
 impl Log {
     fn start(clock: Arc<dyn Clock>) -> Self {
-        let (queue, inbox) = queue(1 << 20);
-        let events = Events::new(clock, vec![queue]);
+        let events = Events::new(clock);
+        let inbox = events.subscribe(1 << 20, |_| true);
         Log { events, inbox: Mutex::new(inbox), lines: Mutex::default() }
     }
 

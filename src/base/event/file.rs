@@ -27,6 +27,8 @@ pub enum FileEvent {
     Moved { link: PathBuf, target: PathBuf, own_data: PathBuf, folders: [&'static str; 2] },
     /// The file system can't exchange two files.
     NoExchange { error: String },
+    /// The status for `importer status` could not be written.
+    StatusUnwritten { path: PathBuf, error: String },
     /// Late saves could not be looked for.
     LookBackFailed { problem: String },
     /// The version before could not be added to the history of the file.

@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::RunId;
-use crate::base::identity::ListId;
+use crate::{base::identity::ListId, store::runs::RunKind};
 
 /// Maximum number of active runs. A run has up to two files open, a checkpoint and a database, so that all of
 /// them and the connections stay below 100, and its records are in memory. More runs would only wait for the
@@ -13,17 +11,6 @@ use crate::base::identity::ListId;
 pub const RUNS: usize = 32;
 /// Maximum number of active full loads, which may take hours. The remaining 8 runs are reserved for incremental syncs.
 pub const LOADS: usize = 24;
-
-/// What a run reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RunKind {
-    /// The whole list.
-    #[serde(rename = "full")]
-    FullLoad,
-    /// The changes since the last run.
-    #[serde(rename = "incremental")]
-    Sync,
-}
 
 /// The active runs, and the lists that wait for capacity.
 #[derive(Default)]

@@ -45,6 +45,13 @@ pub fn message(event: &FileEvent) -> Message {
                  importer writes the state file would be lost; every other save is kept."
             ),
         ),
+        FileEvent::StatusUnwritten { path, error } => (
+            Warn,
+            format!(
+                "could not write `{}`: {error}; `importer status` shows an older status. Runs continue.",
+                path.display()
+            ),
+        ),
         FileEvent::LookBackFailed { problem } => (Warn, problem.clone()),
         FileEvent::HistoryUnwritten { error } => {
             (Warn, format!("could not write the history of the state file: {error}."))
