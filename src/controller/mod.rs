@@ -289,18 +289,8 @@ impl Controller {
             self.saver.look_back();
         }
         self.pauses.cut_overdue(Instant::now());
-        if !self.is_migrating {
-            self.notices.tick(&self.file.snapshot(), &self.file.folders());
-        }
+        self.deliver_notices();
         self.databases.close_idle();
-    }
-
-    /// Tries once more to deliver the notices that wait.
-    async fn deliver_last_notices(&mut self) {
-        let (snapshot, folders) = (self.file.snapshot(), self.file.folders());
-        if !self.is_migrating && !self.stop.is_cancelled() {
-            self.notices.last(&snapshot, &folders, &self.stop).await;
-        }
     }
 
     /// Reads the file again. With [`Mode::Once`] it ends runs of paused or removed entries and starts no list.

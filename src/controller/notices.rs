@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Open, OpenRequest, report, siblings::Destination};
+use super::{Controller, Open, OpenRequest, report, siblings::Destination};
 use crate::{
     base::{clock::Clock, fault::Fault, identity::DeliveryId},
     engine::notices::{Removed, deliver_oldest},
@@ -80,6 +80,24 @@ struct Attempt {
     removed: Removed,
     /// Why notices are left, and their number.
     failed: Option<(String, u64)>,
+}
+
+impl Controller {
+    /// Starts the attempts to deliver notices that are due.
+    pub(super) fn deliver_notices(&mut self) {
+        // Until then, deliveries may have no folder.
+        if !self.is_migrating {
+            self.notices.tick(&self.file.snapshot(), &self.file.folders());
+        }
+    }
+
+    /// Tries once more to deliver the notices that wait, unless the program is being stopped.
+    pub(super) async fn deliver_last_notices(&mut self) {
+        if !self.is_migrating && !self.stop.is_cancelled() {
+            let (snapshot, folders) = (self.file.snapshot(), self.file.folders());
+            self.notices.last(&snapshot, &folders, &self.stop).await;
+        }
+    }
 }
 
 impl Notices {

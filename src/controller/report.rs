@@ -235,7 +235,7 @@ pub fn notices_refused(list: &str, refused: u64) -> String {
 
 /// Warns that `go --once` ends although notices are left.
 pub const NOTICES_LEFT: &str =
-    "a receiver in `notify` does not answer; its notices wait until importer runs again.";
+    "a receiver in `notify` has not responded within 60 s; its notices wait until importer runs again.";
 
 /// Warns that a first load waits for a person.
 pub fn first_load_waits(entry: &Entry) -> String {
