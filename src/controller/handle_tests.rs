@@ -680,7 +680,7 @@ fn every_end_of_a_run_is_one_line_of_the_history() {
         .collect();
     // The result of the finished run is not in the state file yet.
     let expected = [
-        (ResultKind::Failed, Cause::Schedule, None, "the service is down"),
+        (ResultKind::Failed, Cause::Schedule, None, "it failed"),
         (ResultKind::Stopped, Cause::Schedule, Some(0), "importer was stopped"),
         (ResultKind::Stopped, Cause::Schedule, None, "importer was stopped"),
         (ResultKind::Failed, Cause::Command, None, "a bug in importer ended "),

@@ -305,7 +305,7 @@ fn findings(entry: &Entry, outcome: &plan::Outcome, store: &dyn RunStore) -> Fin
     Findings {
         unknown: outcome.unknown.clone(),
         clocks: apart.map(|clocks| (clocks.source, clocks.ours)),
-        after_end: last_after.map(|(changed, until)| (*after_end as u64, changed, until)),
+        after_end: last_after.map(|(changed, until)| (*after_end, changed, until)),
         rejected_at: store.dead_letter_location(),
         replayable: outcome.replayable,
         start_offset: entry.start_offset,

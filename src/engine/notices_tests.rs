@@ -2,11 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{Arc, Mutex},
+    task::Poll,
 };
 
 use chrono::TimeDelta;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, poll_fn};
 use serde_json::Value;
 
 use super::*;
@@ -18,11 +20,14 @@ use crate::{
     },
     engine::{
         plan::{Ended, Plan},
+        replay,
+        sinks_tests::Known,
         stores_tests::{Keeps, Kept},
         support_tests::{self as support, Failing, List, NOON, ROWS, Store, runtime},
     },
     mapping::Mapping,
     sink::{Rejection, Settles, Sink, SinkSpec},
+    store::dead_letter::DeadLetter,
 };
 
 // ---- A receiver ----
@@ -352,6 +357,66 @@ async fn a_full_load_that_is_repeated_notices_nothing_again() {
             load_again(&kept, &store, expire).await;
             assert_all_noticed(&kept, &format!("load {load}")).await;
             assert_eq!(store.times()[&(0, 0)], load, "everything is sent again");
+        }
+    }
+}
+
+/// Rows 5 and 10 are opted out; the sink rejects row 7 again.
+#[test]
+fn wherever_a_replay_is_cut_off_no_notice_of_a_removed_dead_letter_is_missing() {
+    for polls in 0.. {
+        let done = runtime().block_on(async {
+            let (kept, store) = (Kept::new(Keeps::InMemory), store(polls, Settles::EachBatch));
+            let letter = |key: u64| DeadLetter {
+                key: key.to_string(),
+                entry: "e".into(),
+                reason: "refused".into(),
+                request_id: None,
+                time: "2026-11-21T12:00:00Z".into(),
+                changed: Some(*NOON - TimeDelta::hours(3)),
+                opts_out: false,
+                deleted: false,
+                payload: None,
+            };
+            kept.store().append_dead_letters([5, 7, 10].map(letter).to_vec()).await.unwrap();
+            let replay = async |polls: u64| {
+                let (_, receiver) = Receiver::of(&[], 10);
+                let known = Known(store.list);
+                let mut pipeline = support::pipeline(known, SomeOptOut, store.clone(), store.list);
+                (pipeline.notify, pipeline.spec.limits.records) = (Some(receiver), 2);
+                let letters = replay::Letters {
+                    store: kept.store(),
+                    entry: "e".into(),
+                    entries: vec!["e".into()],
+                    records: plan(&kept, None).records,
+                    dry_run: false,
+                };
+                let mut running = pin!(replay::run(&pipeline, &letters));
+                let mut polled = 0;
+                poll_fn(|context| {
+                    polled += 1;
+                    let ended = running.as_mut().poll(context);
+                    if polled > polls { Poll::Ready(ended.is_ready()) } else { ended.map(|_| true) }
+                })
+                .await
+            };
+            let done = replay(polls).await;
+            let (letters, _) = kept.store().dead_letters().await.unwrap();
+            let is_left = |row: &u64| letters.iter().any(|letter| letter.key == row.to_string());
+            let noticed = noticed(&kept).await;
+            for row in [5, 10].iter().filter(|row| !is_left(row)) {
+                assert!(noticed.contains(&(*row, NoticeKind::OptOut)), "after {polls} polls: row {row}");
+            }
+            assert!(replay(u64::MAX - 1).await);
+            let mut noticed = self::noticed(&kept).await;
+            noticed.sort_by_key(|(row, _)| *row);
+            let all = [5, 7, 10].map(|row| (row, expected(row).unwrap()));
+            assert_eq!(noticed, all, "after {polls} polls");
+            done
+        });
+        if done {
+            assert!(polls > 20, "only {polls} polls");
+            break;
         }
     }
 }

@@ -476,7 +476,7 @@ fn with_a_linger_of_zero_every_record_is_delivered_alone() {
 }
 
 /// A list whose records can be read by key.
-struct Known(List);
+pub struct Known(pub List);
 
 impl Source for Known {
     fn now(&self) -> DateTime<Utc> {

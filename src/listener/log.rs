@@ -147,7 +147,7 @@ fn notice(event: &NoticeEvent) -> Message {
         ),
         NoticeEvent::Left => Message::new(
             Level::Warn,
-            "a receiver in `notify` does not answer; its notices wait until importer runs again.",
+            "a receiver in `notify` has not responded within 60 s; its notices wait until importer runs again.",
         ),
     }
 }

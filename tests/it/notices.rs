@@ -305,7 +305,7 @@ async fn a_receiver_that_never_answers_delays_neither_a_run_nor_a_stop() {
     let begun = Instant::now();
     assert_eq!(watched.world.once().await.unwrap(), Verdict::Done);
     assert!(begun.elapsed() < minutes(3), "{:?}", begun.elapsed());
-    assert_eq!(watched.world.logged("a receiver in `notify` does not answer"), 1);
+    assert_eq!(watched.world.logged("a receiver in `notify` has not responded within 60 s"), 1);
     watched.set(Line::Up);
     watched.world.once().await.unwrap();
     assert!(!watched.events().is_empty());
