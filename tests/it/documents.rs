@@ -1,4 +1,4 @@
-//! Checks what the documents say about files, links, commands, variables and messages of the program.
+//! Checks what the documents say about files, links, commands and variables, and the map of the code.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +19,7 @@ const WIDTH: usize = 100;
 /// Most lines of README.md.
 const README_LINES: usize = 150;
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -63,7 +63,7 @@ pub fn blocks(text: &str, language: &str) -> Vec<String> {
 }
 
 /// Returns the lines outside code blocks, each with its number.
-fn prose(text: &str) -> Vec<(usize, &str)> {
+pub fn prose(text: &str) -> Vec<(usize, &str)> {
     let mut code = false;
     let lines = text.lines().enumerate().filter(|(_, line)| {
         let fence = line.trim_start().starts_with("```");
@@ -243,66 +243,36 @@ fn every_variable_in_the_documents_exists() {
     assert!(!known("MAILCHIMP_APIKY") && !known("IMPORTER_DEBUG"));
 }
 
-/// Returns a text of the sources as a person reads it: literals that go on in the next line are joined, and
-/// escaped quotes are quotes.
-fn readable(source: &str) -> String {
-    let mut text = String::new();
-    for line in source.lines() {
-        match line.strip_suffix('\\') {
-            Some(begin) => text += begin.trim_start(),
-            None => {
-                text += line.trim();
-                text.push('\n');
-            }
-        }
-    }
-    text.replace("\\\"", "\"")
-}
-
-/// Returns the messages that the document of troubleshooting quotes: the code spans of its headings and of the
-/// first columns of its tables, without what stands for a value.
-fn quoted(text: &str) -> Vec<String> {
-    let cell = |line: &str| {
-        let row = line.strip_prefix('|').and_then(|row| row.split(" | ").next()).map(str::to_owned);
-        row.or_else(|| line.starts_with('#').then(|| line.to_owned()))
-    };
-    let spans = prose(text).into_iter().filter_map(|(_, line)| cell(line)).flat_map(|cell| {
-        // A span that contains a backtick is between two.
-        let (mut spans, mut rest) = (vec![], cell.as_str());
-        while let Some(at) = rest.find('`') {
-            let fence = if rest[at..].starts_with("``") { "``" } else { "`" };
-            let inner = &rest[at + fence.len()..];
-            let Some(end) = inner.find(fence) else { break };
-            spans.push(inner[..end].trim().to_owned());
-            rest = &inner[end + fence.len()..];
-        }
-        spans
+/// Returns the files that the map of ARCHITECTURE.md names, as paths below `src`; a folder ends in a slash.
+fn mapped(architecture: &str) -> BTreeSet<String> {
+    let map = architecture.split_once("\n| file | what lives there |\n").unwrap().1;
+    let rows = map.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let files = rows.flat_map(|row| {
+        let cell = row.split('|').nth(1).unwrap();
+        let mut names = cell.split('`').skip(1).step_by(2).peekable();
+        let first = *names.peek().unwrap();
+        let folder = first.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+        let own = cell.contains(" and its folder").then(|| first.replace(".rs", "/"));
+        let is_whole = |name: &str| name.contains('/') && root().join("src").join(name).exists();
+        let path = |name: &str| if is_whole(name) { name.to_owned() } else { format!("{folder}{name}") };
+        let rest: Vec<String> = names.skip(1).map(path).collect();
+        [first.to_owned()].into_iter().chain(rest).chain(own).collect::<Vec<_>>()
     });
-    spans
-        .flat_map(|span| span.split('…').map(|part| part.trim().to_owned()).collect::<Vec<_>>())
-        .filter(|part| !part.is_empty())
-        .collect()
+    files.collect()
 }
 
 #[test]
-fn every_message_that_the_troubleshooting_quotes_is_one_of_the_program() {
-    let page = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
-    let program: String = sources()
-        .iter()
-        .filter(|(name, _)| !name.ends_with("_tests.rs"))
-        .map(|(_, text)| readable(text.split("#[cfg(test)]\nmod tests").next().unwrap()))
-        .chain([fs::read_to_string(root().join("run.sh")).unwrap()])
-        .collect();
-    let quoted = quoted(&page);
-    let missing: Vec<&String> = quoted.iter().filter(|part| !program.contains(part.as_str())).collect();
-    assert!(missing.is_empty(), "not in src/: {missing:#?}");
-    assert!(quoted.len() > 60, "only {} messages were found", quoted.len());
-}
-
-#[test]
-fn a_message_is_found_as_a_person_reads_it() {
-    let source = "warn!(\n    \"list {list:?}: a long \\\n     message, \\\"quoted\\\"\"\n);\n";
-    assert!(readable(source).contains("a long message, \"quoted\""), "{}", readable(source));
-    let page = "## `one` and ``two `x` of``\n\n| message | |\n| --- | --- |\n| `a … b` | `no` |\n\n`no`\n";
-    assert_eq!(quoted(page), ["one", "two `x` of", "a", "b"]);
+fn the_map_names_every_file_and_no_other() {
+    let mapped = mapped(&fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap());
+    for name in &mapped {
+        assert!(root().join("src").join(name).exists(), "ARCHITECTURE.md maps {name}, which does not exist");
+    }
+    for (name, text) in sources() {
+        // A module of tests is named by its file, and a `mod.rs` that only declares its modules is not in the map.
+        let declares = name.ends_with("/mod.rs") && !text.contains("fn ") && !text.contains("trait ");
+        let in_folder =
+            mapped.iter().any(|mapped| mapped.ends_with('/') && name.starts_with(mapped.as_str()));
+        let known = mapped.contains(&name) || in_folder || declares || name.ends_with("_tests.rs");
+        assert!(known, "src/{name} is not in the map of ARCHITECTURE.md");
+    }
 }

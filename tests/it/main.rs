@@ -31,6 +31,7 @@ mod log_lines;
 mod loopback;
 mod many;
 mod memory;
+mod messages;
 mod names;
 mod online;
 mod opt_ins;
