@@ -20,6 +20,7 @@ pub mod base;
 pub mod cli;
 pub mod controller;
 pub mod engine;
+pub mod listener;
 pub mod mapping;
 pub mod net;
 pub mod sandbox;

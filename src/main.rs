@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use importer::{
-    app::{self, logger, variables},
+    app::{self, listeners::Listeners, logger, variables},
     cli::{self, exit},
 };
 use tokio::runtime::Builder;
@@ -14,7 +14,7 @@ const FILE_THREADS: usize = 64;
 
 fn main() -> ExitCode {
     let cli = cli::parse(&variables::help());
-    logger::start();
+    let log = logger::start();
     let runtime = Builder::new_multi_thread().enable_all().max_blocking_threads(FILE_THREADS).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -23,7 +23,14 @@ fn main() -> ExitCode {
             return ExitCode::from(exit::BUG);
         }
     };
-    let ended = std::panic::catch_unwind(|| runtime.block_on(app::run(cli)));
+    let ended = std::panic::catch_unwind(|| {
+        runtime.block_on(async {
+            let listeners = Listeners::start(log);
+            let ended = app::run(cli, &listeners).await;
+            listeners.close().await;
+            ended
+        })
+    });
     // Tasks that a stop interrupted must not delay the exit.
     runtime.shutdown_background();
     match ended {

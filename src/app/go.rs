@@ -2,20 +2,23 @@
 
 use std::{path::Path, sync::Arc};
 
-use log::{error, info};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     check_layout, confirm, environment, exit_code,
+    listeners::Listeners,
     signals::stop_on_signals,
     strict,
     wiring::{Adapters, Keys, VOCABULARY},
 };
 use crate::{
-    base::clock::{Clock, SystemClock},
+    base::{
+        clock::{Clock, SystemClock},
+        event::ProgramEvent,
+    },
     cli::{self, exit},
-    controller::{self, Mode, Tools, Verdict, watch::Watch},
+    controller::{self, Mode, Tools, Verdict, handle, watch::Watch},
     net::{Refused, transport::Web},
     state::{
         StateFile,
@@ -26,57 +29,71 @@ use crate::{
 };
 
 /// `importer go`: syncs the lists until it is stopped, or once.
-pub async fn run(go: cli::Go) -> anyhow::Result<u8> {
+pub async fn run(go: cli::Go, listeners: &Listeners) -> anyhow::Result<u8> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let adapters =
-        Adapters::new(&environment(), Keys::Both, Arc::new(Web::new()?), Arc::clone(&clock), &go.state);
+    let events = &listeners.events;
+    let unusable = |problem: String| events.emit(ProgramEvent::Unusable { problem });
+    let (web, own) = (Arc::new(Web::new()?), events.clone());
+    let adapters = Adapters::new(&environment(), Keys::Both, web, Arc::clone(&clock), &go.state, own);
     if let Some(refused) = missing_key(&adapters, &go.state) {
-        error!("{refused}.");
+        unusable(format!("{refused}."));
         return Ok(exit_code(&refused.into()));
     }
     if let Err(fault) = check_layout(&go.state) {
-        error!("{fault}");
+        unusable(fault.to_string());
         return Ok(exit::UNUSABLE);
     }
     let _lock = match lock::take(&go.state, clock.now()) {
         Ok(lock) => lock,
         Err(taken @ NotLocked::Taken(_)) => {
-            error!("{taken}.");
+            unusable(format!("{taken}."));
             return Ok(exit::TAKEN);
         }
         Err(error) => {
-            error!("{error}.");
+            unusable(format!("{error}."));
             return Ok(exit::UNUSABLE);
         }
     };
-    let state = match StateFile::open(&go.state, Arc::clone(&clock), VOCABULARY) {
+    let state = match StateFile::open(&go.state, Arc::clone(&clock), VOCABULARY, events.clone()) {
         Ok(state) => state,
         Err(fault) => {
-            error!("{fault}");
+            unusable(fault.to_string());
             return Ok(exit::UNUSABLE);
         }
     };
     let stop = CancellationToken::new();
     let mut signals = JoinSet::new();
-    signals.spawn(stop_on_signals(stop.clone()));
-    let watch = Watch::file(state.path());
+    signals.spawn(stop_on_signals(stop.clone(), listeners.clone()));
+    let watch = Watch::file(state.path(), events.clone());
     let open = adapters.opener();
+    let (_, commands) = handle::channel();
     let asked = stop.clone();
-    let tools =
-        Tools { state, clock, open, watch, fresh: go.fresh, confirm: confirm::on_terminal(go.yes), stop };
+    let tools = Tools {
+        state,
+        clock,
+        open,
+        watch,
+        events: events.clone(),
+        commands,
+        fresh: go.fresh,
+        confirm: confirm::on_terminal(go.yes),
+        stop,
+    };
     let mode = if go.once { Mode::Once } else { Mode::Loop };
     Ok(match controller::run(tools, mode).await {
-        Ok(Verdict::Done) if go.strict && !asked.is_cancelled() => strict::exit_code(&go.state).await?,
+        Ok(Verdict::Done) if go.strict && !asked.is_cancelled() => {
+            strict::exit_code(&go.state, events).await?
+        }
         Ok(Verdict::Done) => {
-            info!("{}.", if asked.is_cancelled() { "stopped" } else { "done" });
+            events.emit(if asked.is_cancelled() { ProgramEvent::Stopped } else { ProgramEvent::Done });
             exit::DONE
         }
         Ok(Verdict::Failed) => {
-            error!("done, but at least one entry failed; see the errors above.");
+            events.emit(ProgramEvent::DoneWithFailures);
             exit::FAILED
         }
         Err(fault) => {
-            error!("{fault}");
+            unusable(fault.to_string());
             exit::UNUSABLE
         }
     })

@@ -1,41 +1,106 @@
-//! Writes the log to stderr, one line per message, in a fixed format that operators' tools parse.
+//! Writes the log to stderr, one line per message, in a fixed format that operators' tools parse. Events come from the
+//! bus; the messages of libraries come from the `log` crate.
 
-use std::io::Write;
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
-use env_logger::Builder;
-use log::warn;
+use env_filter::Filter;
+use log::{Level, Metadata};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 
-use crate::base::{
-    clock::{Clock, SystemClock},
-    time,
+use crate::{
+    base::{
+        clock::{Clock, SystemClock},
+        event::Emitted,
+        events::Inbox,
+        time,
+    },
+    listener,
 };
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// Prefix of the module paths of importer.
+const OURS: &str = concat!(env!("CARGO_PKG_NAME"), "::");
+/// Maximum number of events that are written at once.
+const BATCH: usize = 1024;
 
-/// Installs the logger. A line is `2019-10-21 10:51:16 INFO |controller|186| list "1a2d7ebf82" up to date.`:
-/// time (UTC), level, top-level module, line of the code, text. The level comes from `RUST_LOG`, `info` by
-/// default.
-pub fn start() {
+/// The messages that `RUST_LOG` enables.
+pub struct Log {
+    filter: Filter,
+    /// Whether `RUST_LOG` has an unknown level, so that `info` is used.
+    pub has_unknown_level: bool,
+}
+
+/// Installs the logger for libraries. The level comes from `RUST_LOG`, `info` by default.
+pub fn start() -> Log {
     let asked = std::env::var("RUST_LOG").unwrap_or_default();
     let filter = filter(&asked);
-    Builder::new()
-        .parse_filters(filter.as_deref().unwrap_or("info"))
+    let has_unknown_level = filter.is_none();
+    let filter = filter.as_deref().unwrap_or("info").to_owned();
+    env_logger::Builder::new()
+        .parse_filters(&filter)
         .format(|out, record| {
-            let now = time::log_format(SystemClock.now());
-            let module = record.module_path().unwrap_or("");
-            let module = module.strip_prefix(concat!(env!("CARGO_PKG_NAME"), "::")).unwrap_or(module);
-            // The top-level module, such as `controller`, `engine` or `net`.
-            let place = module.split("::").next().unwrap_or(module);
-            let line = record.line().unwrap_or(0);
-            // A text of several lines becomes several log lines, each in the same format.
-            record.args().to_string().lines().try_for_each(|text| {
-                let text = text.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}");
-                writeln!(out, "{now} {} |{place}|{line}| {text}", record.level())
-            })
+            let (now, module) = (time::log_format(SystemClock.now()), record.module_path().unwrap_or(""));
+            let (line, text) = (record.line().unwrap_or(0), record.args().to_string());
+            out.write_all(listener::log::line(&now, record.level(), module, line, &text).as_bytes())
         })
         .init();
-    if filter.is_none() {
-        warn!("`RUST_LOG` must be one of {}; using info.", LEVELS.join(", "));
+    Log { filter: env_filter::Builder::new().parse(&filter).build(), has_unknown_level }
+}
+
+impl Log {
+    /// Writes the events of `inbox` to `out` until the inbox is closed, by `closing`, and empty. `out` is written on a
+    /// thread for files, since it may block.
+    pub async fn write<W: Write + Send + 'static>(
+        self: Arc<Self>,
+        mut inbox: Inbox,
+        mut out: W,
+        closing: CancellationToken,
+    ) {
+        let (mut events, mut is_closed) = (vec![], false);
+        loop {
+            let lost = tokio::select! {
+                biased;
+                lost = inbox.next(&mut events, BATCH) => lost,
+                () = closing.cancelled(), if !is_closed => {
+                    inbox.close();
+                    is_closed = true;
+                    continue;
+                }
+            };
+            let Some(lost) = lost else { return };
+            let text = self.lines(&std::mem::take(&mut events), lost);
+            if text.is_empty() {
+                continue;
+            }
+            let written = spawn_blocking(move || {
+                // There is nowhere to report that stderr is gone.
+                let _: io::Result<()> = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+                out
+            });
+            match written.await {
+                Ok(back) => out = back,
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Returns the log lines of events, and of the number of events that were lost before them.
+    fn lines(&self, events: &[Arc<Emitted>], lost: u64) -> String {
+        let enabled = |level: Level, module: &str| {
+            let target = format!("{OURS}{module}");
+            self.filter.enabled(&Metadata::builder().level(level).target(&target).build())
+        };
+        let mut text: String = events.iter().map(|emitted| listener::log::lines(emitted, enabled)).collect();
+        if lost > 0 {
+            let now = time::log_format(SystemClock.now());
+            let missing = format!("the log lacks {lost} events, since it could not be written fast enough.");
+            text += &listener::log::line(&now, Level::Warn, module_path!(), line!(), &missing);
+        }
+        text
     }
 }
 
@@ -60,7 +125,16 @@ fn filter(asked: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::{Mutex, mpsc},
+        time::Duration,
+    };
+
     use super::*;
+    use crate::base::{
+        event::ProgramEvent,
+        events::{Events, queue},
+    };
 
     #[test]
     fn a_word_that_is_no_level_does_not_silence_the_log() {
@@ -76,5 +150,49 @@ mod tests {
         ] {
             assert_eq!(filter(asked).as_deref(), expected, "{asked}");
         }
+    }
+
+    /// A reader that takes one write for each permission.
+    struct Slow {
+        permissions: mpsc::Receiver<()>,
+        written: Arc<Mutex<String>>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.permissions.recv_timeout(Duration::from_secs(60));
+            self.written.lock().unwrap().push_str(std::str::from_utf8(bytes).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stalled_reader_delays_nobody_and_the_log_says_what_it_lacks() {
+        let (permit, permissions) = mpsc::channel();
+        let written = Arc::<Mutex<String>>::default();
+        let out = Slow { permissions, written: Arc::clone(&written) };
+        let filter = env_filter::Builder::new().parse("importer=info,importer::app=error").build();
+        let log = Arc::new(Log { filter, has_unknown_level: false });
+        let (queue, inbox) = queue(4);
+        let (events, closing) = (Events::new(Arc::new(SystemClock), vec![queue]), CancellationToken::new());
+        // Of this module, errors only are logged.
+        events.emit(ProgramEvent::Starting { state_file: "x".into() });
+        events.emit(ProgramEvent::Unusable { problem: "first".into() });
+        let task = tokio::spawn(Arc::clone(&log).write(inbox, out, closing.clone()));
+        tokio::task::yield_now().await;
+        for number in 0..10 {
+            events.emit(ProgramEvent::Unusable { problem: format!("number {number}") });
+        }
+        (0..100).for_each(|_| permit.send(()).unwrap());
+        closing.cancel();
+        task.await.unwrap();
+        let written = written.lock().unwrap().clone();
+        let texts: Vec<&str> = written.lines().map(|line| line.rsplit("| ").next().unwrap()).collect();
+        let missing = "the log lacks 6 events, since it could not be written fast enough.";
+        assert_eq!(texts, ["first", "number 0", "number 1", "number 2", "number 3", missing], "{written}");
     }
 }

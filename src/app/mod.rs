@@ -3,6 +3,7 @@
 pub mod commands;
 mod confirm;
 mod go;
+pub mod listeners;
 pub mod logger;
 mod references;
 mod signals;
@@ -12,6 +13,7 @@ pub mod wiring;
 
 use std::path::Path;
 
+use self::listeners::Listeners;
 use crate::{
     base::fault::Fault,
     cli::{Cli, Command, exit},
@@ -20,24 +22,25 @@ use crate::{
     store::format,
 };
 
-/// Runs one command and returns its exit code.
+/// Runs one command and returns its exit code. It reports to `listeners`.
 ///
 /// # Errors
 ///
 /// The command could not do its work; [`exit_code`] returns the exit code of the error.
-pub async fn run(cli: Cli) -> anyhow::Result<u8> {
+pub async fn run(cli: Cli, listeners: &Listeners) -> anyhow::Result<u8> {
+    let events = &listeners.events;
     match cli.command {
-        Command::Go(options) => go::run(options).await,
-        Command::Demo(options) => commands::demo::run(options.story).await,
-        Command::Check(check) => commands::state::check(&check).await,
-        Command::Preview(options) => commands::preview::run(&options).await,
-        Command::Replay(options) => commands::replay::run(&options).await,
-        Command::Release(options) => commands::release::run(&options).await,
-        Command::Verify(options) => commands::verify::run(&options).await,
-        Command::Why(options) => commands::why::run(&options).await,
+        Command::Go(options) => go::run(options, listeners).await,
+        Command::Demo(options) => commands::demo::run(options.story, events).await,
+        Command::Check(check) => commands::state::check(&check, events).await,
+        Command::Preview(options) => commands::preview::run(&options, events).await,
+        Command::Replay(options) => commands::replay::run(&options, events).await,
+        Command::Release(options) => commands::release::run(&options, events).await,
+        Command::Verify(options) => commands::verify::run(&options, events).await,
+        Command::Why(options) => commands::why::run(&options, events).await,
         Command::Settings(options) => commands::settings::run(&options),
         Command::Schema => commands::state::schema(),
-        Command::State(options) => commands::state::versions(&options),
+        Command::State(options) => commands::state::versions(&options, events),
         Command::Sandbox(options) => commands::sandbox::run(options).await,
     }
 }

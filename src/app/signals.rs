@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use log::{info, warn};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::exit;
+use super::listeners::Listeners;
+use crate::{base::event::ProgramEvent, cli::exit};
 
 /// Time in which a second signal counts as a repetition of the first.
 const TWICE: Duration = Duration::from_secs(1);
 
 /// Stops the controller at the first ctrl-c, SIGTERM or SIGHUP. If a stop was requested before, also by the
 /// quit file, the next signal ends the program at once. The state file is complete at any moment.
-pub async fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn stop_on_signals(stop: CancellationToken, listeners: Listeners) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("could not handle ctrl-c")?;
     let mut terminate = signal(SignalKind::terminate()).context("could not handle SIGTERM")?;
     let mut hang_up = match ignores_hang_up() {
@@ -36,12 +36,11 @@ pub async fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
             continue;
         }
         if stop.is_cancelled() {
-            warn!(
-                "{name} again: stopped at once; the next run sends the records without a confirmed delivery again."
-            );
+            listeners.events.emit(ProgramEvent::SignalAgain { name });
+            listeners.close().await;
             std::process::exit(exit::INTERRUPTED.into());
         }
-        info!("{name}: stopping.");
+        listeners.events.emit(ProgramEvent::Signal { name });
         asked = Some(Instant::now());
         stop.cancel();
     }

@@ -2,18 +2,20 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use log::{error, info};
-
 use super::{commands::lists::Lists, wiring::Keys};
-use crate::{cli::exit, store::dead_letter};
+use crate::{
+    base::{event::ProgramEvent, events::Events},
+    cli::exit,
+    store::dead_letter,
+};
 
-/// Logs the dead-letter files of the deliveries in the state file and returns the exit code.
+/// Reports the dead-letter files of the deliveries in the state file and returns the exit code.
 ///
 /// # Errors
 ///
 /// The state file or a dead-letter file can't be read.
-pub async fn exit_code(folder: &Path) -> anyhow::Result<u8> {
-    let lists = Lists::open(folder, Keys::None)?;
+pub async fn exit_code(folder: &Path, events: &Events) -> anyhow::Result<u8> {
+    let lists = Lists::open(folder, Keys::None, events)?;
     let mut files = BTreeMap::new();
     for entry in &lists.entries {
         let pipeline = lists.pipeline(entry)?;
@@ -25,16 +27,14 @@ pub async fn exit_code(folder: &Path) -> anyhow::Result<u8> {
         let count = letters.len() + unreadable;
         if count > 0 {
             waiting = true;
-            error!(
-                "list {list:?}: {count} rejected records wait in {}; correct the cause, then run `importer replay {list}`.",
-                file.display()
-            );
+            let (list_id, location) = (list.to_owned(), file);
+            events.emit(ProgramEvent::RejectedWait { list_id, records: count, location });
         }
     }
     if !waiting {
-        info!("done.");
+        events.emit(ProgramEvent::Done);
         return Ok(exit::DONE);
     }
-    error!("done, but rejected records wait; see the errors above.");
+    events.emit(ProgramEvent::DoneWithRejected);
     Ok(exit::REJECTED)
 }

@@ -96,8 +96,8 @@ fn is_readable(name: &str) -> bool {
     plain && !name.ends_with(FILE) && (owner(name).is_some() || name.starts_with(OWN))
 }
 
-fn parts(entry: &Entry) -> [&Value; 3] {
-    [&entry.source.value, &entry.mapping.value, &entry.sink.value]
+fn parts(entry: &Entry) -> [&Value; 4] {
+    [&entry.source.value, &entry.mapping.value, &entry.sink.value, &entry.notify.value]
 }
 
 fn collect(value: &Value, names: &mut BTreeSet<String>) {

@@ -1,4 +1,4 @@
-//! Opens the source, the mapping and the sink of an entry as the entry configures them. The environment names
+//! Opens the source, the mapping, the sink and the receiver of notices of an entry as the entry configures them. The environment names
 //! the accounts; all entries share one client per account.
 
 use std::{
@@ -12,6 +12,7 @@ use crate::{
         account::is_account,
         adapter::Chosen,
         clock::{Clock, SystemClock},
+        events::Events,
         identity::DeliveryId,
         spec::{ACCOUNT, Catalog, Makes},
     },
@@ -33,6 +34,7 @@ pub const VOCABULARY: &Vocabulary = &Vocabulary {
     source: &source::CATALOG,
     mapping: &mapping::CATALOG,
     sink: &sink::CATALOG,
+    notify: &sink::NOTIFY,
     default_mapping,
     declared: &mapping::DECLARED,
 };
@@ -70,18 +72,20 @@ pub struct Closed {
 }
 
 impl Adapters {
-    /// Makes the clients of the accounts in an environment.
+    /// Makes the clients of the accounts in an environment. They report to `events`.
     pub fn new(
         environment: &Environment,
         keys: Keys,
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
         folder: &Path,
+        events: Events,
     ) -> Self {
         let accounts = |needed: bool| {
             let environment = environment.clone();
             let environment = if needed { environment } else { environment.without_keys() };
             AccountClients::new(environment, Arc::clone(&transport), Arc::clone(&clock))
+                .with_events(events.clone())
         };
         let sources = accounts(keys != Keys::None);
         let sinks = if keys == Keys::SourceOnly { accounts(false) } else { sources.clone() };
@@ -90,7 +94,7 @@ impl Adapters {
         Adapters { sources, sinks, clock, folder }
     }
 
-    /// Opens the source, the mapping and the sink of an entry. If `urgent`, their requests precede others.
+    /// Opens the source, the mapping, the sink and the receiver of notices of an entry. If `urgent`, their requests precede others.
     ///
     /// # Errors
     ///
@@ -99,6 +103,7 @@ impl Adapters {
     pub fn open(&self, entry: &Entry, urgent: bool) -> Result<Pipeline, Closed> {
         let (list_id, folder) = (entry.id.list_id.as_str(), self.folder.as_path());
         let caller = Caller::new(&entry.list.name(), urgent);
+        let requests = Arc::clone(&caller.requests);
         let (mut chosen, mut found) = (Kinds::of(entry), Found::default());
         let environment = self.sources.environment();
         look_up("mapping", &mut chosen.mapping, &mapping::CATALOG, environment, &mut found)
@@ -117,7 +122,7 @@ impl Adapters {
             .map_err(|why| closed("sink", &entry.sink, found.masked(why)))?;
         let kind = chosen.sink.kind.clone();
         let items_per_request = entry.items_per_request;
-        let wanted = sink::SinkContext { list_id, folder, items_per_request, caller };
+        let wanted = sink::SinkContext { part: "sink", list_id, folder, items_per_request, caller };
         let sink::Opened { sink, spec } = sink::open(chosen.sink, wanted, &accounts)
             .map_err(|why| closed("sink", &entry.sink, found.masked(why)))?;
         let digest = |of: &str| format!("{:x}", md5::compute(format!("{kind} {of}")));
@@ -129,14 +134,46 @@ impl Adapters {
         let account = entry.sink.value[ACCOUNT].as_str();
         let delivery = DeliveryId::new(entry.list.clone(), &kind, account, &spec.address);
         let (clock, references) = (Arc::clone(&self.clock), found.digest());
-        let pipeline =
-            Pipeline { source, mapping, sink, spec, clock, retry, destination, delivery, former, references };
+        let notify = self.open_notify(entry)?;
+        let pipeline = Pipeline {
+            source,
+            mapping,
+            sink,
+            spec,
+            clock,
+            requests,
+            notify,
+            retry,
+            destination,
+            delivery,
+            former,
+            references,
+        };
         if entry.full_load == FullLoad::ChangedOnly && !remembers(entry, &pipeline) {
             let text = "`full_load` \"changed_only\" needs the delivery cache, which is off; set `unchanged` to \"embedded\"";
             let unfit = Unfit { place: entry.place, text: text.to_owned(), environment: false };
             return Err(Closed { unfit, refused: None });
         }
         Ok(pipeline)
+    }
+
+    /// Opens the receiver of an entry's notices; `None` if the entry has none. What its references stand for changes
+    /// no delivery.
+    fn open_notify(&self, entry: &Entry) -> Result<Option<sink::Opened>, Closed> {
+        if entry.notify.value.is_null() {
+            return Ok(None);
+        }
+        let (mut chosen, mut found) = (Chosen::of(&entry.notify.value, ""), Found::default());
+        let context = sink::SinkContext {
+            part: "notify",
+            list_id: &entry.id.list_id,
+            folder: &self.folder,
+            items_per_request: entry.items_per_request,
+            caller: Caller::new(&entry.list.name(), false),
+        };
+        let accounts = prepare("notify", &mut chosen, &sink::NOTIFY, &self.sinks, &mut found);
+        let opened = accounts.and_then(|accounts| sink::open_notify(chosen, context, &accounts));
+        opened.map(Some).map_err(|why| closed("notify", &entry.notify, found.masked(why)))
     }
 
     /// Returns the function by which the controller opens an entry.
@@ -246,13 +283,14 @@ fn account(chosen: &mut Chosen, catalog: &Catalog) -> Result<Option<String>, Str
 /// # Errors
 ///
 /// The HTTP client could not be made.
-pub fn examine(snapshot: &mut Snapshot, folder: &Path) -> anyhow::Result<()> {
+pub fn examine(snapshot: &mut Snapshot, folder: &Path, events: &Events) -> anyhow::Result<()> {
     let adapters = Adapters::new(
         &super::environment(),
         Keys::None,
         Arc::new(Web::new()?),
         Arc::new(SystemClock),
         folder,
+        events.clone(),
     );
     let mut destinations = Destinations::default();
     snapshot.examine(|entry| match adapters.open(entry, false) {

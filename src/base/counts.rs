@@ -11,6 +11,7 @@ use super::fate::{Effect, Fate, ReasonId};
 /// * `window + late = seen + repeated + left + unexplained`
 /// * `seen + again = sent + unchanged + skipped + rejected + superseded`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counts {
     /// Rows in the windows when these were opened.
     pub window: u64,
@@ -89,6 +90,12 @@ impl Counts {
         }
     }
 
+    /// Returns a text that changes whenever the counts warn of something else.
+    pub fn warnings(&self) -> String {
+        let rejected = self.rejected.values().sum::<u64>();
+        format!("{} {rejected} {}", self.totals_wrong, self.left_out > 0 && self.window == 0)
+    }
+
     /// Whether the run sent nothing and no record has disappeared from the listing.
     pub fn brought_nothing(&self) -> bool {
         self.sent == 0 && self.unlisted == 0
@@ -119,6 +126,16 @@ pub fn write_reasons(f: &mut fmt::Formatter, word: &str, reasons: &BTreeMap<Stri
 pub fn counted(reasons: &BTreeMap<String, u64>) -> String {
     let told: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     told.join(", ")
+}
+
+/// Formats a number with commas between thousands: `12,345`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let places = digits.char_indices().map(|(index, digit)| {
+        let comma = index > 0 && (digits.len() - index).is_multiple_of(3);
+        if comma { format!(",{digit}") } else { digit.to_string() }
+    });
+    places.collect()
 }
 
 /// Formats the counts for the log:

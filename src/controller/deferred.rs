@@ -9,17 +9,15 @@ use std::{
     time::Duration,
 };
 
-use log::{debug, warn};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
 };
 
-use super::report;
 use crate::{
-    base::clock::Clock,
+    base::{clock::Clock, event::ProgramEvent, events::Events},
     engine::{
-        deferred::{Account, BETWEEN},
+        deferred::{Account, BETWEEN, News},
         plan::Pipeline,
     },
 };
@@ -31,6 +29,7 @@ const LAST: Duration = Duration::from_secs(10);
 pub struct DeferredErrors {
     path: PathBuf,
     clock: Arc<dyn Clock>,
+    events: Events,
     account: Option<Account>,
     /// Whether the sink has accepted records since the last poll.
     taken: Arc<AtomicBool>,
@@ -40,10 +39,11 @@ pub struct DeferredErrors {
 
 impl DeferredErrors {
     /// Returns a poll that keeps the last result in the file `path`.
-    pub fn new(path: PathBuf, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(path: PathBuf, clock: Arc<dyn Clock>, events: Events) -> Self {
         DeferredErrors {
             path,
             clock,
+            events,
             account: None,
             taken: Arc::default(),
             looked: None,
@@ -70,26 +70,28 @@ impl DeferredErrors {
             return;
         };
         self.looked = Some(Instant::now());
-        let (path, clock) = (self.path.clone(), Arc::clone(&self.clock));
-        self.looks.spawn(async move { look(&path, &account, true, clock.as_ref()).await });
+        let (path, clock, events) = (self.path.clone(), Arc::clone(&self.clock), self.events.clone());
+        self.looks.spawn(async move { look(&path, &account, true, clock.as_ref(), &events).await });
     }
 
     /// Polls once more before the program ends, for at most [`LAST`], if records were sent.
     pub async fn last_poll(&mut self) {
         if let Some(account) = self.account.take() {
             let taken = self.taken.load(Ordering::Relaxed);
-            let look = look(&self.path, &account, taken, self.clock.as_ref());
+            let look = look(&self.path, &account, taken, self.clock.as_ref(), &self.events);
             if timeout(LAST, look).await.is_err() {
-                debug!("the sink did not report its deferred errors in time.");
+                self.events.emit(ProgramEvent::DeferredErrorsLate);
             }
         }
     }
 }
 
-async fn look(path: &Path, account: &Account, taken: bool, clock: &dyn Clock) {
+async fn look(path: &Path, account: &Account, taken: bool, clock: &dyn Clock, events: &Events) {
     match account.look(path, taken, clock.now()).await {
         Ok(None) => {}
-        Ok(Some(news)) => warn!("{}", report::deferred_errors(&news)),
-        Err(fault) => warn!("{fault}."),
+        Ok(Some(News { kinds, at_least, since })) => {
+            events.emit(ProgramEvent::DeferredErrors { kinds, at_least, since });
+        }
+        Err(fault) => events.emit(ProgramEvent::DeferredErrorsUnknown { problem: fault.to_string() }),
     }
 }

@@ -1,4 +1,4 @@
-//! The controller's view of the state file: its last readable version.
+//! Reads the state file for the controller: its last readable version, with every entry opened.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -6,16 +6,22 @@ use std::{
     sync::Arc,
 };
 
-use log::{error, info, warn};
 use tokio::task::spawn_blocking;
 
 use super::{
     Open, OpenRequest,
+    lists::{Lists, Opened},
     siblings::{Destination, Destinations},
 };
 use crate::{
-    base::fault::Fault,
-    state::{Applied, Entry, Snapshot, StateFile, folders::Folders},
+    base::{
+        event::FileEvent,
+        events::Events,
+        fault::Fault,
+        identity::{DeliveryId, ListId},
+    },
+    state::{Applied, Entry, Snapshot, StateFile, Unfit, folders::Folders, model::FirstLoad},
+    store::{checkpoint, records},
 };
 
 /// The state file, with what was read from it and logged about it. It is read only while no write is in
@@ -23,22 +29,24 @@ use crate::{
 pub struct File {
     state: Arc<StateFile>,
     open: Arc<Open>,
-    snapshot: Option<Arc<Snapshot>>,
+    events: Events,
+    /// The last readable version.
+    lists: Option<Lists>,
     /// The version whose warnings were logged.
     told: Option<Arc<Snapshot>>,
     /// The error of the last read, if it failed.
     broken: Option<String>,
-    /// The destinations of the entries of lists with several entries, by the names of the entries' folders.
-    destinations: HashMap<String, Destination>,
+    /// The deliveries of the entries that were opened since [`newly_opened`](Self::newly_opened).
+    newly_opened: Vec<DeliveryId>,
     /// Whether an entry could not be opened because of the environment, which may change without an edit.
     environment: bool,
 }
 
 impl File {
     /// Returns the view of `state` before the first read. `open` checks the settings of each entry.
-    pub fn new(state: Arc<StateFile>, open: Arc<Open>) -> Self {
-        let destinations = HashMap::new();
-        File { state, open, snapshot: None, told: None, broken: None, destinations, environment: false }
+    pub fn new(state: Arc<StateFile>, open: Arc<Open>, events: Events) -> Self {
+        let newly_opened = vec![];
+        File { state, open, events, lists: None, told: None, broken: None, newly_opened, environment: false }
     }
 
     /// Returns the path of the state file.
@@ -52,19 +60,23 @@ impl File {
     }
 
     /// Returns the file as last read; without any entry before the first read.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.clone().unwrap_or_default()
+    pub fn lists(&self) -> Lists {
+        self.lists.clone().unwrap_or_default()
+    }
+
+    /// Returns the deliveries of the entries that were opened since the last call.
+    pub fn newly_opened(&mut self) -> Vec<DeliveryId> {
+        std::mem::take(&mut self.newly_opened)
     }
 
     /// Returns the entries as last read, or `None` if one of them has a problem.
     pub fn all_read(&self) -> Option<&[Entry]> {
-        let whole = self.snapshot.as_ref().filter(|snapshot| snapshot.problems.is_empty());
-        whole.map(|snapshot| snapshot.entries.as_slice())
+        let lists = self.lists.as_ref().filter(|lists| lists.snapshot.problems.is_empty());
+        lists.map(|lists| lists.snapshot.entries.as_slice())
     }
 
-    /// Returns whether the file was readable at least once.
-    pub fn was_read(&self) -> bool {
-        self.snapshot.is_some()
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.lists.as_ref().map(|lists| Arc::clone(&lists.snapshot))
     }
 
     /// Reads the file, logs its problems and warnings, and returns the number of entries that can't run. The
@@ -75,50 +87,57 @@ impl File {
     ///
     /// The file as a whole can't be read. The entries as last read stay valid.
     pub async fn read(&mut self) -> Result<usize, Fault> {
-        let known = self.snapshot.clone().filter(|_| !self.environment);
-        let snapshot = match self.load_unless(known.clone()).await {
-            Ok(None) => known.unwrap_or_default(),
-            Ok(Some(snapshot)) => Arc::new(self.examined(snapshot)),
+        let known = self.lists.clone().filter(|_| !self.environment);
+        let text = known.as_ref().map(|lists| Arc::clone(&lists.snapshot));
+        let lists = match self.load_unless(text).await {
+            Ok(None) => {
+                let Lists { snapshot, opened, .. } = known.unwrap_or_default();
+                self.lists_of(snapshot, opened)
+            }
+            Ok(Some(snapshot)) => self.examined(snapshot),
             Err(fault) => {
                 self.broken = Some(fault.to_string());
                 return Err(fault);
             }
         };
         if self.broken.take().is_some() {
-            info!("the state file can be read again.");
+            self.events.emit(FileEvent::Readable);
         }
+        let snapshot = &lists.snapshot;
         for problem in &snapshot.problems {
-            error!("{}; this entry does not run.\n{}", problem.at(self.path()), problem.excerpt);
+            let (text, excerpt) = (problem.at(self.path()), problem.excerpt.clone());
+            self.events.emit(FileEvent::EntryInvalid { problem: text, excerpt });
         }
         if !self.is_told(&snapshot.text) {
             for warning in &snapshot.warnings {
-                warn!("{}.", warning.at(self.path()));
+                self.events.emit(FileEvent::Warning { text: warning.at(self.path()) });
             }
             if snapshot.entries.is_empty() && snapshot.problems.is_empty() {
-                warn!("the state file has no entry; add one, such as `{{\"list_id\": \"…\"}}`.");
+                self.events.emit(FileEvent::Empty);
             }
         }
-        self.told = Some(Arc::clone(&snapshot));
-        self.snapshot = Some(snapshot);
-        Ok(self.snapshot.as_ref().map_or(0, |snapshot| snapshot.problems.len()))
+        let problems = snapshot.problems.len();
+        self.told = Some(Arc::clone(snapshot));
+        self.lists = Some(lists);
+        Ok(problems)
     }
 
     /// Takes over the file as a write has left it.
     pub fn written(&mut self, applied: Applied) {
-        let snapshot = Arc::new(self.examined(applied.snapshot));
+        let lists = self.examined(applied.snapshot);
         // importer's own write is not a change. An edit by hand just before that write is one.
         if self.is_told(&applied.before) {
-            self.told = Some(Arc::clone(&snapshot));
+            self.told = Some(Arc::clone(&lists.snapshot));
         }
-        self.snapshot = Some(snapshot);
+        self.lists = Some(lists);
     }
 
     /// Returns whether the text, or the error of reading it, differs from the last read. importer's own
     /// writes do not count as changes.
     pub async fn changed(&self) -> bool {
-        match self.load_unless(self.snapshot.clone()).await {
+        match self.load_unless(self.snapshot()).await {
             Ok(new) => {
-                let new = new.map(Arc::new).or_else(|| self.snapshot.clone()).unwrap_or_default();
+                let new = new.map(Arc::new).or_else(|| self.snapshot()).unwrap_or_default();
                 self.broken.is_some() || !self.is_told(&new.text)
             }
             Err(fault) => self.broken != Some(fault.to_string()),
@@ -131,57 +150,71 @@ impl File {
 
     /// Turns entries whose source, mapping or sink can't be opened into problems. An entry that was opened in the
     /// last version is not opened again, unless another entry of its list has to be opened.
-    fn examined(&mut self, mut snapshot: Snapshot) -> Snapshot {
-        let last = self.snapshot();
-        let mut before: HashMap<&str, Vec<&Entry>> = HashMap::new();
-        for entry in &last.entries {
-            before.entry(&entry.folder).or_default().push(entry);
+    fn examined(&mut self, mut snapshot: Snapshot) -> Lists {
+        let last = self.lists();
+        let mut by_folder: HashMap<&str, Vec<&Entry>> = HashMap::new();
+        for entry in &last.snapshot.entries {
+            by_folder.entry(&entry.folder).or_default().push(entry);
         }
-        let is_open = |entry: &Entry| {
-            before.get(entry.folder.as_str()).is_some_and(|all| all.iter().any(|open| open.id == entry.id))
+        let was_read = |entry: &Entry| {
+            by_folder.get(entry.folder.as_str()).is_some_and(|same| same.iter().any(|old| old.id == entry.id))
         };
-        let known = |entry: &Entry| {
-            let destination = self.destinations.get(&entry.folder).cloned();
-            (is_open(entry) && (entry.alone || destination.is_some())).then_some(destination)
-        };
-        // Entries of one list are compared by their destinations, so all of them are resolved at the same time:
-        // the file of a credential may have changed since the last version.
-        let to_open: HashSet<String> = snapshot
+        let is_known = |entry: &Entry| was_read(entry) && (entry.alone || last.opened(entry).is_some());
+        // Entries of one list are compared by their destinations, so all of them are opened at the same time: the
+        // file of a credential may have changed since the last version.
+        let to_open: HashSet<ListId> = snapshot
             .entries
             .iter()
-            .filter(|entry| known(entry).is_none())
-            .map(|entry| entry.id.list_id.clone())
+            .filter(|entry| !is_known(entry))
+            .map(|entry| entry.list.clone())
             .collect();
-        let (mut environment, mut destinations_so_far) = (false, Destinations::default());
-        let mut destinations = HashMap::new();
+        let (mut destinations, mut opened, mut fresh) = (Destinations::default(), HashMap::new(), vec![]);
+        self.environment = false;
         snapshot.examine(|entry| {
-            let known = known(entry).filter(|_| !to_open.contains(&entry.id.list_id));
-            let destination = match known {
-                Some(destination) => destination,
-                None => match (self.open)(OpenRequest { entry, urgent: false }) {
-                    // A paused entry needs no API key.
-                    Err(unfit) if unfit.environment && !entry.enabled => None,
-                    Err(unfit) => {
-                        environment |= unfit.environment;
-                        return Err(unfit);
-                    }
-                    Ok(pipeline) => Some(Destination::of(&pipeline)),
-                },
-            };
-            let Some(destination) = destination.filter(|_| !entry.alone) else { return Ok(()) };
-            let added = destinations_so_far.add(entry, &destination);
-            environment |= added.is_err();
-            destinations.insert(entry.folder.clone(), destination);
-            added
+            let is_stale = to_open.contains(&entry.list);
+            let found = if is_stale { self.opened(entry) } else { Ok(last.opened(entry).cloned()) };
+            let checked = found.and_then(|found| {
+                let Some(found) = found else { return Ok(()) };
+                fresh.extend(is_stale.then(|| found.destination.delivery.clone()));
+                let added = if entry.alone { Ok(()) } else { destinations.add(entry, &found.destination) };
+                opened.insert(entry.folder.clone(), found);
+                added
+            });
+            checked.inspect_err(|unfit| self.environment |= unfit.environment)
         });
-        (self.environment, self.destinations) = (environment, destinations);
-        snapshot
+        self.newly_opened.append(&mut fresh);
+        self.lists_of(Arc::new(snapshot), Arc::new(opened))
+    }
+
+    /// Opens an entry. A paused entry needs no API key: without it, returns `None`.
+    fn opened(&self, entry: &Entry) -> Result<Option<Opened>, Unfit> {
+        match (self.open)(OpenRequest { entry, urgent: false }) {
+            Err(unfit) if unfit.environment && !entry.enabled => Ok(None),
+            pipeline => pipeline.map(|pipeline| Some(Opened::of(&pipeline))),
+        }
+    }
+
+    /// Finds out which first loads have to be confirmed: a load is a first load if its delivery has no ledger, which a
+    /// run writes before it delivers a record, and the entry has no checkpoint.
+    fn lists_of(&self, snapshot: Arc<Snapshot>, opened: Arc<HashMap<String, Opened>>) -> Lists {
+        let folders = self.folders();
+        let is_first = |entry: &&Entry| {
+            let Some(Opened { destination: Destination { delivery, .. }, .. }) = opened.get(&entry.folder)
+            else {
+                return false;
+            };
+            !records::exists(&folders.delivery(delivery))
+                && !checkpoint::path(&folders.entry(delivery, &entry.folder)).exists()
+        };
+        let asking = snapshot.entries.iter().filter(|entry| entry.first_load == FirstLoad::Ask);
+        let first_loads = asking.filter(is_first).map(|entry| entry.folder.clone()).collect();
+        Lists { opened, first_loads: Arc::new(first_loads), snapshot }
     }
 
     /// Recovers edits that an editor saved to a text that importer had replaced. Logs an error if that fails.
     pub async fn look_back(&self) {
         if let Err(fault) = blocking(&self.state, StateFile::look_back).await {
-            error!("{fault}");
+            self.events.emit(FileEvent::Unusable { problem: fault.to_string() });
         }
     }
 
@@ -221,9 +254,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        base::{clock::SystemClock, time},
+        base::{clock::SystemClock, events::Events, time},
         engine::support_tests::{AsItIs, Feed, Store, pipeline},
-        state::{Edit, RunStamp, Unfit, layout::NAME, vocabulary::SAMPLE},
+        state::{Edit, RunStamp, layout::NAME, vocabulary::SAMPLE},
     };
 
     /// Returns a state file with this text, and a counter of the entries that were opened. An entry with the
@@ -241,8 +274,9 @@ mod tests {
             let clock = feed.list;
             Ok(pipeline(feed, AsItIs, Store::new(1, 0.0), clock))
         });
-        let state = Arc::new(StateFile::open(folder, Arc::new(SystemClock), &SAMPLE).unwrap());
-        (File::new(state, Arc::new(open)), count)
+        let state =
+            Arc::new(StateFile::open(folder, Arc::new(SystemClock), &SAMPLE, Events::default()).unwrap());
+        (File::new(state, Arc::new(open), Events::default()), count)
     }
 
     fn lists(count: usize) -> String {
@@ -255,12 +289,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut file, opens) = opened(folder.path(), &lists(50));
         assert_eq!(file.read().await.unwrap(), 0);
-        let first = file.snapshot();
+        let first = file.lists().snapshot;
         for _ in 0..3 {
             assert_eq!(file.read().await.unwrap(), 0);
             assert!(!file.changed().await);
         }
-        assert!(Arc::ptr_eq(&first, &file.snapshot()), "it was parsed again");
+        assert!(Arc::ptr_eq(&first, &file.lists().snapshot), "it was parsed again");
         assert_eq!(opens.load(Ordering::Relaxed), 50);
         // An edit of one entry opens that entry.
         fs::write(file.path(), lists(50).replace("\"l7\"", "\"l7\", \"worker_count\": 2")).unwrap();
@@ -268,7 +302,7 @@ mod tests {
         file.read().await.unwrap();
         assert_eq!(opens.load(Ordering::Relaxed), 51);
         // A write of ours opens none, and is no change.
-        let entry = file.snapshot().entries[3].clone();
+        let entry = file.lists().snapshot.entries[3].clone();
         let stamp = RunStamp {
             latest_timestamp: time::parse("2026-11-21T12:00:00").unwrap(),
             elapsed_seconds: 1.0,
@@ -276,9 +310,26 @@ mod tests {
         };
         let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
         file.written(file.state.apply(&[edit]).unwrap());
-        assert!(file.snapshot().entries[3].latest_timestamp.is_some() && !file.changed().await);
+        assert!(file.lists().snapshot.entries[3].latest_timestamp.is_some() && !file.changed().await);
         file.read().await.unwrap();
         assert_eq!(opens.load(Ordering::Relaxed), 51);
+    }
+
+    #[tokio::test]
+    async fn an_edit_opens_all_entries_of_its_list_and_none_of_another_source_with_that_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = |pace| {
+            format!(
+                r#"[{{"list_id": "a", "worker_count": {pace}}}, {{"list_id": "a", "consent": "none"}},
+                {{"list_id": "a", "source": "shifts"}}]"#
+            )
+        };
+        let (mut file, opens) = opened(folder.path(), &text(1));
+        file.read().await.unwrap();
+        assert_eq!((opens.load(Ordering::Relaxed), file.newly_opened().len()), (3, 3));
+        fs::write(file.path(), text(2)).unwrap();
+        file.read().await.unwrap();
+        assert_eq!((opens.load(Ordering::Relaxed), file.newly_opened().len()), (5, 2));
     }
 
     #[tokio::test]
@@ -298,7 +349,7 @@ mod tests {
         let text = lists(2);
         let (mut file, _) = opened(folder.path(), &text);
         file.read().await.unwrap();
-        let entry = file.snapshot().entries[0].clone();
+        let entry = file.lists().snapshot.entries[0].clone();
         fs::write(file.path(), text.replace("\"l1\"", "\"l2\"")).unwrap();
         let stamp = RunStamp {
             latest_timestamp: time::parse("2026-11-21T12:00:00").unwrap(),
@@ -307,10 +358,10 @@ mod tests {
         };
         let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
         file.written(file.state.apply(&[edit]).unwrap());
-        assert_eq!(file.snapshot().entries[1].id.list_id, "l2");
+        assert_eq!(file.lists().snapshot.entries[1].id.list_id, "l2");
         assert!(file.changed().await, "the edit by hand is news");
         fs::write(file.path(), &text).unwrap();
         file.read().await.unwrap();
-        assert_eq!(file.snapshot().entries[1].id.list_id, "l1");
+        assert_eq!(file.lists().snapshot.entries[1].id.list_id, "l1");
     }
 }

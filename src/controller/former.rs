@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use log::{error, info};
-
-use super::{Controller, Mode, OpenRequest};
+use super::{Mode, OpenRequest, driver::Driver};
 use crate::{
-    base::{fault::Fault, identity::file_name},
+    base::{event::FileEvent, events::Events, fault::Fault, identity::file_name},
     engine::plan::Pipeline,
     state::{Entry, folders::Folders},
     store::migrate::{self, Former, FormerEntry},
@@ -17,7 +15,7 @@ const VERSION: &str = "0.1.0";
 
 /// Returns where version 0.1 kept the files of a delivery. `own` are its entries, `others` the other entries with the
 /// same `list_id`.
-fn of(own: &[&Entry], others: &[&Entry], pipeline: &Pipeline, folders: &Folders) -> Former {
+fn of(own: &[&Entry], others: &[&Entry], pipeline: &Pipeline, folders: &Folders, events: &Events) -> Former {
     Former {
         ours: folders.ours(),
         list: file_name(&pipeline.delivery.list.id),
@@ -28,6 +26,7 @@ fn of(own: &[&Entry], others: &[&Entry], pipeline: &Pipeline, folders: &Folders)
         dead_letter: folders.dead_letter(&pipeline.delivery),
         entries: own.iter().map(|entry| former(entry, &pipeline.references)).collect(),
         others: others.iter().flat_map(|entry| names(entry)).collect(),
+        events: events.clone(),
     }
 }
 
@@ -58,7 +57,7 @@ pub fn former_fingerprints(entry: &Entry) -> [String; 2] {
     [last, older].map(|was| format!("{} importer {VERSION}", was.unwrap_or_default()))
 }
 
-impl Controller {
+impl Driver {
     /// Lets the deliveries of the state file as last read take over the files of version 0.1. Nothing runs before the
     /// first time, for which no entry may have a problem: its delivery would be unknown.
     ///
@@ -66,7 +65,7 @@ impl Controller {
     ///
     /// A file could not be read or written. With [`Mode::Once`] also if an entry has a problem.
     pub(super) async fn take_over(&mut self, problems: usize) -> Result<(), Fault> {
-        let (snapshot, folders) = (self.file.snapshot(), self.file.folders());
+        let (snapshot, folders) = (self.file.lists().snapshot, self.file.folders());
         let before = migrate::before(&folders.ours());
         if self.is_migrating && problems > 0 {
             let fault =
@@ -75,7 +74,7 @@ impl Controller {
             if self.mode == Mode::Once {
                 return Err(fault);
             }
-            error!("{fault}");
+            self.events.emit(FileEvent::NotMigrated { problem: fault.to_string() });
             return Ok(());
         }
         if !before.exists() {
@@ -97,7 +96,9 @@ impl Controller {
                 let (own, others): (Vec<_>, Vec<_>) = entries.iter().partition(is_own);
                 let [own, others] =
                     [own, others].map(|of| of.iter().map(|(entry, _)| *entry).collect::<Vec<_>>());
-                moved += usize::from(migrate::take_over(&of(&own, &others, pipeline, &folders)).await?);
+                moved += usize::from(
+                    migrate::take_over(&of(&own, &others, pipeline, &folders, &self.events)).await?,
+                );
             }
         }
         let known =
@@ -106,11 +107,8 @@ impl Controller {
         let done: Vec<String> = done.map(|(list, _)| file_name(list)).collect();
         migrate::finish(&folders.ours(), &done)?;
         if std::mem::take(&mut self.is_migrating) || moved > 0 {
-            info!(
-                "migrated the files of importer {VERSION}; number of deliveries: {moved}. The old files stay in `{}` and \
-                 `dead-letter/before-0.2`; remove them when you are sure that you won't go back.",
-                before.display()
-            );
+            let (version, deliveries, old_files) = (VERSION, moved, before);
+            self.events.emit(FileEvent::Migrated { version, deliveries, old_files });
         }
         Ok(())
     }

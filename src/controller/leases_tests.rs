@@ -39,14 +39,10 @@ impl World {
             Ok(pipeline(feed, AsItIs, sink, clock))
         };
         let tools = tools(
-            StateFile::open(self.folder.path(), Arc::new(SystemClock), &SAMPLE).unwrap(),
+            StateFile::open(self.folder.path(), Arc::new(SystemClock), &SAMPLE, Events::default()).unwrap(),
             Box::new(open),
         );
-        let mut controller = Controller::new(tools, Mode::Once);
-        controller.slots = Slots::new(leases);
-        controller.turn().await.unwrap();
-        controller.wind_up().await.unwrap();
-        controller.failed
+        Driver::new(tools, Mode::Once, leases).run().await.unwrap() == Verdict::Failed
     }
 
     /// Returns the lists that were loaded.

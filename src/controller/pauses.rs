@@ -1,33 +1,21 @@
-//! Ends runs whose entries were paused, removed or given another source or sink in the state file. Pure, except that
-//! it cancels the runs.
+//! Decides which runs end early: those whose entries were paused, removed or given another source or sink in the state
+//! file, and those that a person stops. Pure.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tokio::{
-    task::{self, AbortHandle},
-    time::Instant,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
-use super::{GRACE, siblings::Destination};
-use crate::state::{
-    Entry,
-    fields::ENABLED,
-    identity::EntryId,
-    model::{Mention, Mentions},
+use super::{GRACE, schedule::RunId, siblings::Destination};
+use crate::{
+    base::event::PauseReason,
+    state::{
+        Entry,
+        fields::ENABLED,
+        identity::EntryId,
+        model::{Mention, Mentions},
+    },
 };
-
-/// Reason for which a run ends early.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pause {
-    /// The entry says `"enabled": false`.
-    Disabled,
-    /// The entry is not in the state file anymore.
-    Removed,
-    /// The entry has another source or another sink.
-    Redirected,
-}
 
 /// Returns where an entry delivers, or `None` if it can't be opened.
 type ResolveDestination<'a> = dyn Fn(&EntryId) -> Option<Destination> + 'a;
@@ -39,52 +27,58 @@ pub struct Pauses {
 }
 
 struct Run {
-    task: AbortHandle,
-    stop: CancellationToken,
+    run: RunId,
     entry: Tracked,
     /// Why and when the run was stopped.
-    paused: Option<(Pause, Instant)>,
+    paused: Option<(PauseReason, Instant)>,
 }
 
 impl Pauses {
-    /// Adds a run that has begun. `stop` cancels only this run. `entry` and `destination` are those with which it
-    /// began.
-    pub fn begin(
-        &mut self,
-        task: AbortHandle,
-        stop: CancellationToken,
-        (entry, destination): (&Entry, Destination),
-        mentions: &Mentions,
-    ) {
+    /// Adds a run that has begun. `entry` and `destination` are those with which it began.
+    pub fn begin(&mut self, run: RunId, (entry, destination): (&Entry, Destination), mentions: &Mentions) {
         let entry = Tracked::new(Named::of(entry), (entry.route.clone(), destination), mentions);
-        self.runs.push(Run { task, stop, entry, paused: None });
+        self.runs.push(Run { run, entry, paused: None });
     }
 
-    /// Stops the runs whose entries are paused, removed or have another source or sink according to `mentions`, the
-    /// elements of the file. `open` returns where an entry delivers, or `None` if it can't be opened.
-    /// Returns the lists of the runs that it stopped.
+    /// Returns the runs that have to stop now, with the reasons: their entries are paused, removed or have another
+    /// source or sink according to `mentions`, the elements of the file. `open` returns where an entry delivers, or
+    /// `None` if it can't be opened. Each run is returned once.
     pub fn follow(
         &mut self,
         mentions: &Mentions,
         open: &ResolveDestination,
         now: Instant,
-    ) -> Vec<(String, Pause)> {
+    ) -> Vec<(RunId, PauseReason)> {
         let mut ending = Vec::new();
         for run in &mut self.runs {
             let pause = run.entry.follow(mentions, open);
             if let Some(pause) = pause.filter(|_| run.paused.is_none()) {
-                run.stop.cancel();
                 run.paused = Some((pause, now));
-                ending.push((run.entry.now.id.list_id.clone(), pause));
+                ending.push((run.run, pause));
             }
         }
         ending
     }
 
-    /// Aborts the stopped runs that have not ended within [`GRACE`].
-    pub fn cut_overdue(&self, now: Instant) {
-        let overdue = |run: &&Run| run.paused.is_some_and(|(_, since)| now.duration_since(since) >= GRACE);
-        self.runs.iter().filter(overdue).for_each(|run| run.task.abort());
+    /// Records that a person stops this run. Returns whether the run has to stop now: it did not have to before.
+    pub fn stop(&mut self, run: RunId, now: Instant) -> bool {
+        let Some(run) = self.runs.iter_mut().find(|other| other.run == run && other.paused.is_none()) else {
+            return false;
+        };
+        run.paused = Some((PauseReason::Requested, now));
+        true
+    }
+
+    /// Returns the stopped runs that have not ended within [`GRACE`].
+    pub fn overdue(&self, now: Instant) -> impl Iterator<Item = RunId> {
+        let overdue =
+            move |run: &&Run| run.paused.is_some_and(|(_, since)| now.duration_since(since) >= GRACE);
+        self.runs.iter().filter(overdue).map(|run| run.run)
+    }
+
+    /// Returns whether a run belongs to this entry, with its present or with earlier settings.
+    pub fn is_running(&self, entry: &EntryId) -> bool {
+        self.runs.iter().any(|run| run.entry.now.id == *entry)
     }
 
     /// Returns whether the run of this entry was stopped and has not ended yet.
@@ -92,16 +86,12 @@ impl Pauses {
         self.runs.iter().any(|run| run.paused.is_some() && run.entry.now.id == *entry)
     }
 
-    /// Returns the last certain version of a run's entry, and where the run delivers.
-    pub fn entry_of(&self, task: task::Id) -> Option<(EntryId, Destination)> {
-        let run = self.runs.iter().find(|run| run.task.id() == task)?;
-        Some((run.entry.now.id.clone(), run.entry.destination.clone()))
-    }
-
-    /// Removes a run that has ended. Returns why it was stopped, if it was.
-    pub fn ended(&mut self, task: task::Id) -> Option<Pause> {
-        let index = self.runs.iter().position(|run| run.task.id() == task)?;
-        self.runs.swap_remove(index).paused.map(|(pause, _)| pause)
+    /// Removes a run that has ended. Returns the last certain version of its entry, and why the run was stopped, if it
+    /// was.
+    pub fn ended(&mut self, run: RunId) -> Option<(EntryId, Option<PauseReason>)> {
+        let index = self.runs.iter().position(|other| other.run == run)?;
+        let run = self.runs.swap_remove(index);
+        Some((run.entry.now.id, run.paused.map(|(pause, _)| pause)))
     }
 }
 
@@ -141,14 +131,14 @@ impl Tracked {
     }
 
     /// Finds the entry in the file. Returns `None` while the entry may still be in it and enabled.
-    fn follow(&mut self, mentions: &Mentions, open: &ResolveDestination) -> Option<Pause> {
+    fn follow(&mut self, mentions: &Mentions, open: &ResolveDestination) -> Option<PauseReason> {
         let of_list = mentions.of_list(&self.now.id.list_id).iter();
         let of_list: Vec<(Named, &Mention)> =
             of_list.map(|mention| (Named::mentioned(mention), mention)).collect();
         let unreadable = mentions.unreadable;
         let (candidates, certain) = self.candidates(&of_list);
         if candidates.is_empty() {
-            return (!unreadable).then_some(Pause::Removed);
+            return (!unreadable).then_some(PauseReason::Removed);
         }
         if candidates.iter().any(|(_, mention)| !mention.disabled) {
             let [(entry, mention)] = candidates[..] else { return None };
@@ -160,13 +150,13 @@ impl Tracked {
             self.others = others.map(|(other, _)| other.clone()).collect();
             let route = mention.route.as_ref().filter(|route| **route != self.route)?;
             let destination = open(&mention.id)?;
-            if destination != self.destination {
-                return Some(Pause::Redirected);
+            if !destination.is_same_sink(&self.destination) {
+                return Some(PauseReason::Redirected);
             }
             self.route = route.clone();
             return None;
         }
-        (certain || !unreadable).then_some(Pause::Disabled)
+        (certain || !unreadable).then_some(PauseReason::Disabled)
     }
 
     /// Returns the candidates for this entry in the edited file, and whether the match is unambiguous.
@@ -223,7 +213,7 @@ mod tests {
     }
 
     /// Follows the first entry of the first text through the other texts. Returns the result for each.
-    fn found(texts: &[&str]) -> Vec<Option<Pause>> {
+    fn found(texts: &[&str]) -> Vec<Option<PauseReason>> {
         let first = mentions(texts[0]);
         let begun = &first.of_list("a")[0];
         let was = (begun.route.clone().unwrap(), open(&begun.id).unwrap());
@@ -235,7 +225,7 @@ mod tests {
     fn open(id: &EntryId) -> Option<Destination> {
         let sink = id.route(&SAMPLE)[1].to_string().replace("\"link\"", "null");
         let delivery = DeliveryId::new(id.list(&SAMPLE), &sink, None, "");
-        (!sink.contains("none")).then_some(Destination { delivery, digest: String::new() })
+        (!sink.contains("none")).then_some(Destination { delivery, digest: String::new(), receiver: None })
     }
 
     #[test]
@@ -243,13 +233,13 @@ mod tests {
         let one = r#"[{"list_id": "a", "consent": "none"}]"#;
         let after = |text: &str| found(&[one, text])[0];
         assert_eq!(after(r#"[{"list_id": "a"}]"#), None);
-        assert_eq!(after(r#"[{"list_id": "a", "enabled": false}]"#), Some(Pause::Disabled));
-        assert_eq!(after(r#"[{"list_id": "a", "enabled": false}, {}]"#), Some(Pause::Disabled));
-        assert_eq!(after(r#"[{"list_id": "b"}]"#), Some(Pause::Removed));
-        assert_eq!(after("[]"), Some(Pause::Removed));
+        assert_eq!(after(r#"[{"list_id": "a", "enabled": false}]"#), Some(PauseReason::Disabled));
+        assert_eq!(after(r#"[{"list_id": "a", "enabled": false}, {}]"#), Some(PauseReason::Disabled));
+        assert_eq!(after(r#"[{"list_id": "b"}]"#), Some(PauseReason::Removed));
+        assert_eq!(after("[]"), Some(PauseReason::Removed));
         assert_eq!(after(r#"[{"list_id": "b"}, {}]"#), None, "it may be the one without an id");
         let two = r#"[{"list_id": "a", "consent": "none", "enabled": false}, {"list_id": "a"}]"#;
-        assert_eq!(after(two), Some(Pause::Disabled), "the other one is new");
+        assert_eq!(after(two), Some(PauseReason::Disabled), "the other one is new");
         let two = r#"[{"list_id": "a", "archived": "skip", "enabled": false}, {"list_id": "a"}]"#;
         assert_eq!(after(two), None, "either could be the entry");
     }
@@ -258,15 +248,15 @@ mod tests {
     fn one_of_several_entries_is_found_by_its_fields() {
         let both = r#"[{"list_id": "a", "collection": "x"}, {"list_id": "a", "collection": "y"}]"#;
         let after = |text: &str| found(&[both, text])[0];
-        assert_eq!(after(r#"[{"list_id": "a", "collection": "y"}]"#), Some(Pause::Removed));
+        assert_eq!(after(r#"[{"list_id": "a", "collection": "y"}]"#), Some(PauseReason::Removed));
         assert_eq!(
             after(r#"[{"list_id": "a", "collection": "y", "worker_count": 2}]"#),
-            Some(Pause::Removed),
+            Some(PauseReason::Removed),
             "the other one, at another pace"
         );
         assert_eq!(after(r#"[{"list_id": "a", "collection": "x", "worker_count": 2}]"#), None);
         let paused = r#"[{"list_id": "a", "collection": "y"}, {"list_id": "a", "collection": "x", "enabled": false, "every": "1h"}]"#;
-        assert_eq!(after(paused), Some(Pause::Disabled));
+        assert_eq!(after(paused), Some(PauseReason::Disabled));
         let other =
             r#"[{"list_id": "a", "collection": "y", "enabled": false}, {"list_id": "a", "collection": "x"}]"#;
         assert_eq!(after(other), None);
@@ -294,11 +284,11 @@ mod tests {
             r#", "source": "shifts""#,
             r#", "source": {"type": "rows", "account": "acme"}"#,
         ] {
-            assert_eq!(after("", other), Some(Pause::Redirected), "{other}");
-            assert_eq!(after(other, ""), Some(Pause::Redirected), "{other}");
+            assert_eq!(after("", other), Some(PauseReason::Redirected), "{other}");
+            assert_eq!(after(other, ""), Some(PauseReason::Redirected), "{other}");
         }
         let paused = r#", "sink": "pipe", "enabled": false"#;
-        assert_eq!(after("", paused), Some(Pause::Disabled), "the reason that a person gave");
+        assert_eq!(after("", paused), Some(PauseReason::Disabled), "the reason that a person gave");
         for broken in [r#", "sink": "pipe", "every": 5"#, r#", "sink": "none""#] {
             assert_eq!(after("", broken), None, "an entry with a problem says nothing for certain: {broken}");
         }
@@ -307,7 +297,7 @@ mod tests {
             format!(r#"[{{"list_id": "a"}}, {one}]"#),
             format!(r#"[{{"list_id": "a", "sink": "pipe"}}, {one}]"#),
         );
-        assert_eq!(found(&[&both, &other]), [Some(Pause::Redirected)]);
+        assert_eq!(found(&[&both, &other]), [Some(PauseReason::Redirected)]);
         assert_eq!(found(&[&both, &both]), [None]);
     }
 
@@ -319,6 +309,6 @@ mod tests {
             r#"[{"list_id": "a", "collection": "z"}, {"list_id": "a", "collection": "w"}]"#,
             r#"[{"list_id": "a", "collection": "w"}]"#,
         ]);
-        assert_eq!(all, [None, None, Some(Pause::Removed)]);
+        assert_eq!(all, [None, None, Some(PauseReason::Removed)]);
     }
 }

@@ -1,64 +1,44 @@
-//! Writes the results of runs into the state file, beside the loop: those that wait are written together, so
-//! that a thousand of them cost a few writes, and the loop waits for none.
+//! The results of runs that are not in the state file yet: those that wait are written together, so that a thousand of
+//! them cost a few writes. Pure; [`Writer`](super::writer::Writer) does the writes.
 
 use std::sync::Arc;
 
-use log::{Level, error, warn};
-use tokio::task::{self, JoinSet};
-
-use super::{
-    file::{blocking, bug},
-    report,
-};
-use crate::{
-    base::fault::Fault,
-    state::{Applied, Edit, StateFile},
-    store::RunStore,
-};
+use super::schedule::RunId;
+use crate::{state::Edit, store::RunStore};
 
 /// The result of a finished run.
 pub struct Finished {
-    /// The task that ran it.
-    pub task: task::Id,
+    pub run: RunId,
     pub edit: Edit,
     /// The store with its checkpoint.
     pub store: Arc<dyn RunStore>,
-    /// Level of the message that the result is written.
-    pub level: Level,
+    /// Whether it is no news that the result is written.
+    pub routine: bool,
 }
 
-/// What the saver has done.
-pub enum Done {
-    /// A write has ended. Without a fault, the outcomes are those of the results, in their order.
-    Written(Vec<Finished>, Result<Box<Applied>, Fault>),
-    /// Late saves were looked for; the next write can begin.
-    LookedBack,
+/// The results of one write, in their order.
+#[derive(Debug)]
+pub struct Save {
+    pub edits: Vec<Edit>,
+    /// The stores with the checkpoints of the runs.
+    pub stores: Vec<Arc<dyn RunStore>>,
 }
 
 /// The results that are not in the state file yet. Each list has one at most, so the queue is bounded by the
 /// number of entries.
+#[derive(Default)]
 pub struct Saver {
-    state: Arc<StateFile>,
     /// The results for the next write.
     waiting: Vec<Finished>,
     /// The results of the write in progress.
     writing: Vec<Finished>,
     /// The results that could not be written yet. The journal has them too.
     kept: Vec<Finished>,
-    /// The one step that is in progress, if any.
-    step: JoinSet<Step>,
-}
-
-enum Step {
-    Write(Result<Box<Applied>, Fault>),
-    LookBack,
+    /// Whether a write or a look for late saves is in progress. There is one step at a time.
+    in_step: bool,
 }
 
 impl Saver {
-    pub fn new(state: Arc<StateFile>) -> Self {
-        Saver { state, waiting: vec![], writing: vec![], kept: vec![], step: JoinSet::new() }
-    }
-
     /// Adds a result to the next write.
     pub fn add(&mut self, finished: Finished) {
         self.waiting.push(finished);
@@ -71,7 +51,7 @@ impl Saver {
 
     /// Adds the results that could not be written to the next write, since the state file is readable again.
     pub fn retry(&mut self) {
-        let kept = self.kept.drain(..).map(|finished| Finished { level: Level::Info, ..finished });
+        let kept = self.kept.drain(..).map(|finished| Finished { routine: false, ..finished });
         self.waiting.extend(kept);
     }
 
@@ -80,29 +60,34 @@ impl Saver {
         &self.kept
     }
 
-    /// Begins to write the results that wait, unless a step is in progress.
-    pub fn begin(&mut self) {
-        if !self.step.is_empty() || self.waiting.is_empty() {
-            return;
+    /// Returns the results that wait, as the write that begins now; `None` if there are none or a step is in progress.
+    pub fn begin(&mut self) -> Option<Save> {
+        if self.in_step || self.waiting.is_empty() {
+            return None;
         }
+        self.in_step = true;
         self.writing = std::mem::take(&mut self.waiting);
-        let edits = self.writing.iter().map(|finished| finished.edit.clone()).collect();
-        let stores = self.writing.iter().map(|finished| Arc::clone(&finished.store)).collect();
-        let state = Arc::clone(&self.state);
-        self.step.spawn(async move { Step::Write(write(&state, edits, stores).await) });
+        Some(Save {
+            edits: self.writing.iter().map(|finished| finished.edit.clone()).collect(),
+            stores: self.writing.iter().map(|finished| Arc::clone(&finished.store)).collect(),
+        })
     }
 
-    /// Looks for late saves, unless a step is in progress: after a write, that is part of it.
-    pub fn look_back(&mut self) {
-        if self.step.is_empty() {
-            let state = Arc::clone(&self.state);
-            self.step.spawn_blocking(move || {
-                if let Err(fault) = state.look_back() {
-                    error!("{fault}");
-                }
-                Step::LookBack
-            });
-        }
+    /// Returns whether a look for late saves begins now: no step is in progress. A write includes such a look.
+    pub fn look_back(&mut self) -> bool {
+        !std::mem::replace(&mut self.in_step, true)
+    }
+
+    /// Ends the write in progress and returns its results. After a write that `succeeded`, a look for late saves
+    /// follows.
+    pub fn written(&mut self, succeeded: bool) -> Vec<Finished> {
+        self.in_step = succeeded;
+        std::mem::take(&mut self.writing)
+    }
+
+    /// Ends the look for late saves in progress.
+    pub fn looked_back(&mut self) {
+        self.in_step = false;
     }
 
     /// Returns whether a write is in progress.
@@ -112,64 +97,6 @@ impl Saver {
 
     /// Returns whether a step is in progress or results wait for one.
     pub fn is_busy(&self) -> bool {
-        !self.step.is_empty() || !self.waiting.is_empty()
-    }
-
-    /// Waits for the end of the step in progress; returns `None` if there is none. Can be dropped and called
-    /// again.
-    pub async fn next(&mut self) -> Option<Done> {
-        let step = self.step.join_next().await?;
-        let written = std::mem::take(&mut self.writing);
-        Some(match step {
-            Ok(Step::LookBack) => Done::LookedBack,
-            Ok(Step::Write(Ok(applied))) => {
-                let state = Arc::clone(&self.state);
-                self.step.spawn_blocking(move || {
-                    state.look_back_soon();
-                    Step::LookBack
-                });
-                Done::Written(written, Ok(applied))
-            }
-            Ok(Step::Write(Err(fault))) => Done::Written(written, Err(fault)),
-            Err(_) if written.is_empty() => Done::LookedBack,
-            Err(error) => Done::Written(written, Err(bug().because(error))),
-        })
+        self.in_step || !self.waiting.is_empty()
     }
 }
-
-/// Writes results: first into the journal, then into the state file. In between, removes the checkpoints.
-async fn write(
-    state: &Arc<StateFile>,
-    edits: Vec<Edit>,
-    stores: Vec<Arc<dyn RunStore>>,
-) -> Result<Box<Applied>, Fault> {
-    let edits = Arc::new(edits);
-    // A checkpoint is needed until the journal has the result: a crash before that would lose the run.
-    let pending = Arc::clone(&edits);
-    let kept = blocking(state, move |state| state.keep_pending(&pending)).await;
-    match &kept {
-        Ok(()) => drop_checkpoints(&stores).await,
-        Err(fault) => {
-            warn!("{}: {fault}", report::lists(edits.iter().map(|edit| edit.entry.list_id.as_str())))
-        }
-    }
-    let applied = blocking(state, move |state| state.apply(&edits)).await?;
-    if kept.is_err() {
-        // The state file has the results now.
-        drop_checkpoints(&stores).await;
-    }
-    Ok(Box::new(applied))
-}
-
-/// Removes the checkpoints of runs whose results are saved. Logs a warning if that fails.
-async fn drop_checkpoints(stores: &[Arc<dyn RunStore>]) {
-    for store in stores {
-        if let Err(fault) = store.discard_checkpoint().await {
-            warn!("{fault}");
-        }
-    }
-}
-
-#[cfg(test)]
-#[path = "saver_tests.rs"]
-mod tests;

@@ -9,22 +9,35 @@ use crate::{
     state::{Entry, Unfit},
 };
 
-/// A delivery, and the digest that identifies its destination with the keys of the account.
+/// A delivery, and the digests that identify its destination and the receiver of its notices with the keys of their
+/// accounts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Destination {
     pub delivery: DeliveryId,
     pub digest: String,
+    /// `None`: nothing is noticed.
+    pub receiver: Option<String>,
 }
 
 impl Destination {
     pub fn of(pipeline: &Pipeline) -> Self {
-        Destination { delivery: pipeline.delivery.clone(), digest: pipeline.destination.clone() }
+        let receiver = pipeline.notify.as_ref().map(|receiver| receiver.spec.destination.reveal());
+        Destination {
+            delivery: pipeline.delivery.clone(),
+            digest: pipeline.destination.clone(),
+            receiver: receiver.map(|receiver| format!("{:x}", md5::compute(receiver))),
+        }
+    }
+
+    /// Returns whether payloads go to the same place.
+    pub fn is_same_sink(&self, other: &Self) -> bool {
+        (&self.delivery, &self.digest) == (&other.delivery, &other.digest)
     }
 }
 
 /// The destinations of a state file, each with the line of the first entry that delivers there.
 #[derive(Default)]
-pub struct Destinations(HashMap<DeliveryId, (String, usize)>);
+pub struct Destinations(HashMap<DeliveryId, (Destination, usize)>);
 
 impl Destinations {
     /// Adds the destination of an entry, unless the entry is paused.
@@ -32,22 +45,30 @@ impl Destinations {
     /// # Errors
     ///
     /// An earlier enabled entry has the same delivery with another destination. Each run would clear the cache of
-    /// the other entry, and compare its opt-ins with those of the other destination.
+    /// the other entry, and compare its opt-ins with those of the other destination. Or it has another receiver of
+    /// notices: they share one outbox.
     pub fn add(&mut self, entry: &Entry, destination: &Destination) -> Result<(), Unfit> {
         if !entry.enabled {
             return Ok(());
         }
-        let (digest, line) = self
+        let (known, line) = self
             .0
             .entry(destination.delivery.clone())
-            .or_insert_with(|| (destination.digest.clone(), entry.place.line));
-        if *digest == destination.digest {
+            .or_insert_with(|| (destination.clone(), entry.place.line));
+        if known == destination {
             return Ok(());
         }
-        let text = format!(
-            "`sink` sends to the same address as the entry at line {line}, but with other headers, another query or other \
+        let text = if known.is_same_sink(destination) {
+            format!(
+                "`notify` is not that of the entry at line {line}, which delivers the same list to the same sink; set \
+                 the same `notify` in both entries"
+            )
+        } else {
+            format!(
+                "`sink` sends to the same address as the entry at line {line}, but with other headers, another query or other \
              credentials; set `account` in the sink of one of the two entries to keep their deliveries apart"
-        );
+            )
+        };
         // Other credentials may come from the environment, which may change without an edit.
         Err(Unfit { place: entry.place, text, environment: true })
     }

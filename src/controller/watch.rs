@@ -1,13 +1,21 @@
 //! Notifies the controller when the state file may have changed. It watches the folder, not the file: a save
 //! by rename replaces the file, and a watch on the replaced file would report nothing more.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use log::warn;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc::{Receiver, channel};
+use tokio::{
+    sync::mpsc::{Receiver, channel},
+    time::{Instant, sleep_until},
+};
 
-use crate::state::layout::OURS;
+use crate::{
+    base::events::Events,
+    {base::event::FileEvent, state::layout::OURS},
+};
 
 /// Reports events in the folder of the state file. Events that arrive before the controller waits again count
 /// as one. The controller has to compare the text itself, since an event can concern another file or a link
@@ -16,12 +24,18 @@ pub struct Watch {
     changes: Receiver<()>,
     watcher: Option<RecommendedWatcher>,
     watched: Vec<PathBuf>,
+    events: Events,
+    /// The end of the delay after an event that was not reported yet.
+    settled: Option<Instant>,
 }
 
+/// Delay between an event and its report, since an editor causes several events with one save.
+const SETTLE: Duration = Duration::from_millis(200);
+
 impl Watch {
-    /// Watches the folder of `path`. If the file system reports no events, it logs a warning and reports no
+    /// Watches the folder of `path`. If the file system reports no events, it emits an event and reports no
     /// change; the controller also reads the file once a minute.
-    pub fn file(path: &Path) -> Self {
+    pub fn file(path: &Path, events: Events) -> Self {
         let (sender, changes) = channel(1);
         let hear = move |event: notify::Result<Event>| {
             let ours = |path: &PathBuf| path.components().any(|part| part.as_os_str() == OURS);
@@ -35,16 +49,16 @@ impl Watch {
         };
         let watcher = notify::recommended_watcher(hear);
         if let Err(error) = &watcher {
-            warn!("can't watch the state file ({error}); edits take effect within a minute.");
+            events.emit(FileEvent::NotWatched { error: error.to_string() });
         }
-        let mut watch = Watch { changes, watcher: watcher.ok(), watched: vec![] };
+        let mut watch = Watch { changes, watcher: watcher.ok(), watched: vec![], events, settled: None };
         watch.follow(path);
         watch
     }
 
     /// Returns a watch that reports what arrives on `changes`, for tests.
     pub fn manual(changes: Receiver<()>) -> Self {
-        Watch { changes, watcher: None, watched: vec![] }
+        Watch { changes, watcher: None, watched: vec![], events: Events::default(), settled: None }
     }
 
     /// Watches the folder of the file and, if it is a link, the folder of its target. Call it again after an
@@ -58,16 +72,20 @@ impl Watch {
                 continue;
             }
             if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
-                warn!("can't watch the state file ({error}); edits take effect within a minute.");
+                self.events.emit(FileEvent::NotWatched { error: error.to_string() });
             }
             self.watched.push(folder.to_owned());
         }
     }
 
-    /// Waits for the next change. Never completes if there is no watcher.
+    /// Waits for the next change, and until it has settled. Never completes if there is no watcher. Can be dropped and
+    /// called again.
     pub async fn changed(&mut self) {
-        if self.changes.recv().await.is_none() {
+        if self.settled.is_none() && self.changes.recv().await.is_none() {
             std::future::pending().await
         }
+        let settled = *self.settled.get_or_insert_with(|| Instant::now() + SETTLE);
+        sleep_until(settled).await;
+        self.settled = None;
     }
 }

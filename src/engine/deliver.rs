@@ -6,7 +6,7 @@ use super::{
     plan::Pipeline,
 };
 use crate::{
-    base::fault::Fault,
+    base::{event::RunEvent, events::RunEvents, fault::Fault},
     sink::{Prepared, Rejection, Settles},
     store::{DeliveryCache, records::AcceptedDelivery},
 };
@@ -16,24 +16,30 @@ use crate::{
 ///
 /// With [`Settles::EachBatch`], the cache forgets the records before they are sent, and stores those that
 /// were accepted. A crash in between therefore repeats a delivery, but never hides one. With
-/// [`Settles::AtClose`], [`close`] does both.
+/// [`Settles::AtClose`], [`close`] does both. The same holds for the notices that the delivery causes, also without a
+/// cache.
 ///
 /// # Errors
 ///
 /// * Any fault of the sink, except [`Fault::TooLarge`].
 /// * [`Fault::List`]: the sink did not accept some payloads in six attempts or five minutes without progress.
-/// * The cache can't be written.
+/// * The records of the delivery can't be written.
 ///
 /// The fate of the records is unknown then.
 pub async fn deliver(
     pipeline: &Pipeline,
-    cache: Option<&dyn DeliveryCache>,
+    records: &dyn DeliveryCache,
     batch: Vec<PendingRecord>,
+    events: &RunEvents,
 ) -> Result<Delivered, Fault> {
-    let writes = cache.filter(|_| pipeline.spec.settles == Settles::EachBatch);
-    if let Some(cache) = writes {
+    let (cache, at_once) = (records.cache(), pipeline.spec.settles == Settles::EachBatch);
+    if let Some(cache) = cache.filter(|_| at_once) {
         cache.forget(batch.iter().map(|pending| pending.key).collect()).await?;
     }
+    if pipeline.notify.is_some() {
+        records.forget_noticed(batch.iter().map(|pending| (pending.key, pending.effect())).collect()).await?;
+    }
+    let writes = Some(records).filter(|_| at_once && (cache.is_some() || pipeline.notify.is_some()));
     let mut batch = InFlight::new(batch, cache.map(|cache| cache.rules()), pipeline.spec.retries);
     let mut parts = batch.parts(pipeline.spec.limits, Apart::of(pipeline));
     while let Some(part) = parts.pop() {
@@ -41,11 +47,12 @@ pub async fn deliver(
         match pipeline.sink.deliver(&payloads).await {
             Ok(delivery) => {
                 let (accepted, retry) = batch.settle(&part, delivery)?;
-                if let Some(cache) = writes {
-                    cache.accepted(accepted, pipeline.source.now()).await?;
+                events.emit(RunEvent::BatchDelivered { payloads: part.payloads.len() - retry.len() });
+                if let Some(records) = writes {
+                    records.accepted(accepted, pipeline.source.now()).await?;
                 }
                 if !retry.is_empty() {
-                    parts.push(part.again(retry).await?);
+                    parts.push(part.again(retry, events).await?);
                 }
             }
             Err(Fault::TooLarge(problem)) if part.payloads.len() == 1 => {
@@ -61,22 +68,19 @@ pub async fn deliver(
 /// Closes the sink, which makes the batches since its last close final.
 ///
 /// `keys` are the records of these batches if the sink settles at its close; otherwise there are none. The cache
-/// forgets them before the close. After the close, the cache stores `accepted`.
+/// forgets them before the close. After the close, the cache stores `accepted`, and the outbox their notices.
 ///
 /// # Errors
 ///
-/// The fault of the sink, or the cache can't be written.
+/// The fault of the sink, or the records of the delivery can't be written.
 pub async fn close(
     pipeline: &Pipeline,
-    cache: Option<&dyn DeliveryCache>,
+    records: &dyn DeliveryCache,
     (keys, accepted): (Vec<u128>, Vec<AcceptedDelivery>),
 ) -> Result<(), Fault> {
-    if let Some(cache) = cache {
+    if let Some(cache) = records.cache() {
         cache.forget(keys).await?;
     }
     pipeline.sink.close().await?;
-    match cache {
-        Some(cache) => cache.accepted(accepted, pipeline.source.now()).await,
-        None => Ok(()),
-    }
+    records.accepted(accepted, pipeline.source.now()).await
 }

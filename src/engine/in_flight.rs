@@ -3,7 +3,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use log::debug;
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -12,7 +11,7 @@ use super::{
     plan::Pipeline,
 };
 use crate::{
-    base::{backoff, fault::Fault},
+    base::{backoff, event::RunEvent, events::RunEvents, fault::Fault},
     sink::{BatchLimits, Delivery, Prepared, Rejection, SinkSpec},
     store::records::{AcceptedDelivery, CacheRules},
 };
@@ -184,6 +183,7 @@ impl Record {
             digest,
             opted_out: self.pending.opts_out,
             request_id: self.request_id.clone(),
+            notice: self.pending.notice.clone(),
         }
     }
 }
@@ -204,7 +204,7 @@ impl Part {
     /// # Errors
     ///
     /// There was no progress in six attempts or five minutes.
-    pub async fn again(self, payloads: Vec<Position>) -> Result<Part, Fault> {
+    pub async fn again(self, payloads: Vec<Position>, events: &RunEvents) -> Result<Part, Fault> {
         let (count, all) = (payloads.len(), self.payloads.len());
         let part = match count < all {
             true => Part { attempts: 1, ..Part::new(payloads) },
@@ -218,10 +218,7 @@ impl Part {
                 "the sink did not accept {count} of {all} payloads: tried {attempts} times in {seconds} s"
             )));
         }
-        debug!(
-            "the sink has not yet accepted {count} of {all} payloads; sending these again in {:.1} s.",
-            wait.as_secs_f64()
-        );
+        events.emit(RunEvent::PartlyAccepted { left: count, payloads: all, wait });
         sleep(wait).await;
         Ok(part)
     }

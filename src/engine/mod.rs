@@ -10,6 +10,7 @@ pub mod deferred;
 mod deliver;
 mod guard;
 mod in_flight;
+pub mod notices;
 pub mod paging;
 mod pass;
 pub mod pending;

@@ -3,14 +3,14 @@
 //! known.
 //!
 //! Four parts own the state of a pass. The reader owns the listings, the intake the records and their fates,
-//! the outbox the records on their way to the sink, and the guard the limits that can stop the pass. The pass
+//! the dispatch the records on their way to the sink, and the guard the limits that can stop the pass. The pass
 //! itself only moves data between them.
 
 mod check;
+mod dispatch;
 mod guard;
 mod intake;
 mod moves;
-mod outbox;
 mod reader;
 mod requests;
 mod results;
@@ -25,9 +25,9 @@ use tokio_util::sync::CancellationToken;
 pub use self::guard::Baseline;
 use self::{
     check::Explained,
+    dispatch::{Deliveries, Dispatch},
     guard::Guard,
     intake::Intake,
-    outbox::{Deliveries, Outbox},
     reader::Reader,
     requests::Reads,
 };
@@ -47,6 +47,8 @@ use crate::{
     },
 };
 
+/// Minimum interval between two reports of the progress.
+const OFTEN: Duration = Duration::from_secs(1);
 /// Interval between progress lines in the log: frequent enough to show progress within an hour, without
 /// filling a page per minute.
 const PROGRESS: Duration = Duration::from_secs(30);
@@ -76,7 +78,7 @@ pub struct Pass<'a> {
     context: Context<'a>,
     reader: Reader<'a>,
     intake: Intake<'a>,
-    outbox: Outbox<'a>,
+    dispatch: Dispatch<'a>,
     guard: Guard<'a>,
     start: Instant,
     /// Seconds that the run took before this pass, and this pass before an interruption.
@@ -120,7 +122,7 @@ impl<'a> Pass<'a> {
         }
         Some(Pass {
             context,
-            outbox: Outbox::new(context, reader.listings.len(), checkpoint),
+            dispatch: Dispatch::new(context, reader.listings.len(), checkpoint),
             reader,
             intake,
             guard: Guard::new(context, baseline, header.counts.clone()),
@@ -149,8 +151,8 @@ impl<'a> Pass<'a> {
             () = stop.cancelled() => None,
         };
         self.pump(stop, true).await?;
-        // After a stop, the outbox keeps what the guard could not judge any more.
-        let explained = explained.filter(|_| self.outbox.is_empty());
+        // After a stop, the dispatch keeps what the guard could not judge any more.
+        let explained = explained.filter(|_| self.dispatch.is_empty());
         if matches!(explained, Some(Ok(()))) {
             self.close().await?;
         }
@@ -160,15 +162,20 @@ impl<'a> Pass<'a> {
     /// Reads, delivers and settles. With `flush`, the last, smaller batch is sent as well.
     async fn pump(&mut self, stop: &CancellationToken, flush: bool) -> Result<(), Fault> {
         let (mut reads, mut deliveries) = (Reads::new(), Deliveries::new());
+        let mut reported = Instant::now();
         let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
         let mut stopping = stop.is_cancelled();
         let slots = self.context.pipeline.in_flight();
         loop {
-            self.outbox.write_dead_letters().await?;
+            self.dispatch.write_dead_letters().await?;
             self.intake.write_notes(false).await?;
             self.settle().await?;
+            if reported.elapsed() >= OFTEN {
+                reported = Instant::now();
+                self.report_progress(false);
+            }
             if !stopping {
-                self.reader.request(&mut reads, &self.outbox);
+                self.reader.request(&mut reads, &self.dispatch);
             }
             self.begin_record().await?;
             if self.fault.is_some() {
@@ -177,7 +184,7 @@ impl<'a> Pass<'a> {
                 // Deliver all records read so far.
                 self.reader.take_kept().into_iter().for_each(|page| self.take_page(page));
             }
-            self.guard.check_consent(&self.intake.counts, self.size(), &self.outbox).await?;
+            self.guard.check_consent(&self.intake.counts, self.size(), &self.dispatch).await?;
             let unsure = self.guard.is_unsure(&self.intake.counts);
             if unsure && !stopping && self.guard.wants_size() {
                 reads.push(requests::size_of_list(self.context));
@@ -188,15 +195,15 @@ impl<'a> Pass<'a> {
             let stuck = reads.is_empty() && deliveries.is_empty() && !finished;
             // Records that were read but not sent at a stop are read again by the next run.
             if !unsure {
-                self.outbox.send(&mut deliveries, stuck || (read_out && (flush || stopping)));
+                self.dispatch.send(&mut deliveries, stuck || (read_out && (flush || stopping)));
             }
             if read_out && deliveries.is_empty() {
                 self.intake.write_notes(true).await?;
                 return self.fault.take().map_or(Ok(()), Err);
             }
-            self.reader.log_waits();
+            self.reader.report_waits();
             let wake = self.reader.wakes();
-            let due = self.outbox.due().filter(|_| !unsure && deliveries.len() < slots);
+            let due = self.dispatch.due().filter(|_| !unsure && deliveries.len() < slots);
             if reads.is_empty() && deliveries.is_empty() && wake.or(due).is_none() {
                 let hint = "this is a bug in importer, please report it; the next run continues from here";
                 return Err(Fault::list("run stalled: nothing in flight and not finished").hint(hint));
@@ -213,7 +220,7 @@ impl<'a> Pass<'a> {
                 }
                 () = sleep_until(wake.unwrap_or(self.start)), if wake.is_some() => self.reader.has_rested(),
                 () = sleep_until(due.unwrap_or(self.start)), if due.is_some() => {}
-                _ = progress.tick() => self.log_progress(),
+                _ = progress.tick() => self.report_progress(true),
             }
         }
     }

@@ -6,14 +6,19 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
-use super::{batcher::Size, plan::Pipeline};
+use super::{batcher::Size, notices, plan::Pipeline};
 use crate::{
     base::{
+        notice::{Distinction, NoticeKind},
         record::{LeftOut, Mapped, Outgoing, Payload, Reason, Record, UNREADABLE},
         time,
     },
     sink::{Prepared, Rejection},
-    store::{dead_letter::DeadLetter, records::CacheRules, seen::record_key},
+    store::{
+        dead_letter::DeadLetter,
+        records::{CacheRules, NewNotice},
+        seen::record_key,
+    },
 };
 
 /// A record that waits for its delivery.
@@ -30,6 +35,8 @@ pub struct PendingRecord {
     pub opts_in: bool,
     /// Time of the record's last change.
     changed: Option<DateTime<Utc>>,
+    /// The notice that the delivery causes, if it is news: an opt-out or a deletion.
+    pub notice: Option<Box<NewNotice>>,
 }
 
 /// A payload before and after its encoding.
@@ -82,6 +89,9 @@ pub fn prepare(pipeline: &Pipeline, record: &Record) -> Preparation {
         Ok(mut pending) => {
             pending.opts_out |= opts_out;
             pending.opts_in |= opts_in;
+            if pending.opts_out {
+                pending.notice = pending.notice_of(pipeline, NoticeKind::OptOut);
+            }
             Preparation::Send(pending, left_out)
         }
         Err(mut rejected) => {
@@ -101,7 +111,9 @@ pub fn prepare_deletion(
     key: &str,
     changed: Option<DateTime<Utc>>,
 ) -> Result<PendingRecord, Box<RejectedRecord>> {
-    PendingRecord::encode(pipeline, key, changed, vec![None])
+    let mut pending = PendingRecord::encode(pipeline, key, changed, vec![None])?;
+    pending.notice = pending.notice_of(pipeline, NoticeKind::Deletion);
+    Ok(pending)
 }
 
 impl PendingRecord {
@@ -133,7 +145,7 @@ impl PendingRecord {
         }
         let opts_out = payloads.iter().any(|payload| payload.prepared.opts_out);
         let opts_in = payloads.iter().any(|payload| payload.prepared.opts_in);
-        Ok(PendingRecord { key: record_key(key), id, payloads, opts_out, opts_in, changed })
+        Ok(PendingRecord { key: record_key(key), id, payloads, opts_out, opts_in, changed, notice: None })
     }
 
     /// Returns the size of the record's payloads.
@@ -148,6 +160,23 @@ impl PendingRecord {
 
     pub(super) fn prepared(&self, payload: usize) -> &Prepared {
         &self.payloads[payload].prepared
+    }
+
+    /// Returns the notice about the record's payloads; `None` if the entry has no receiver of notices.
+    fn notice_of(&self, pipeline: &Pipeline, kind: NoticeKind) -> Option<Box<NewNotice>> {
+        pipeline.notify.as_ref()?;
+        let bodies = self.payloads.iter().map(|payload| payload.body.as_ref().map_or("", |body| body.get()));
+        let digest = format!("{:x}", md5::compute(bodies.collect::<Vec<_>>().join(" ")));
+        let distinction = Distinction { changed: self.changed, what: &digest };
+        notices::notice(pipeline, kind, &self.id, distinction).map(Box::new)
+    }
+
+    /// Returns what the payloads do, as far as it can be noticed.
+    pub fn effect(&self) -> Option<NoticeKind> {
+        match self.payloads.iter().all(|payload| payload.body.is_none()) {
+            true => Some(NoticeKind::Deletion),
+            false => self.opts_out.then_some(NoticeKind::OptOut),
+        }
     }
 
     /// Returns the digest of the record's payloads.
@@ -191,6 +220,15 @@ impl RejectedRecord {
     /// Returns whether the sink, or a rule of the sink, refused a payload.
     pub fn has_payload(&self) -> bool {
         self.body.is_some() || self.deleted
+    }
+
+    /// Returns the notice about the rejection; `None` if the entry has no receiver of notices.
+    pub fn notice(&self, pipeline: &Pipeline) -> Option<NewNotice> {
+        let reason = self.rejection.reason;
+        let distinction = Distinction { changed: self.changed, what: reason };
+        let mut new = notices::notice(pipeline, NoticeKind::Rejection, &self.id, distinction)?;
+        new.notice.reason = Some(reason.to_owned());
+        Some(new)
     }
 
     /// Returns the dead letter of the record.

@@ -12,9 +12,12 @@ use super::{
     confirm::Confirm,
 };
 use crate::{
-    base::{clock::Clock, counts::Counts, fault::Fault, identity::DeliveryId},
+    base::{
+        clock::Clock, counts::Counts, events::RunEvents, fault::Fault, identity::DeliveryId,
+        requests::RequestCounter,
+    },
     mapping::Mapping,
-    sink::{Sink, SinkSpec},
+    sink::{Opened, Sink, SinkSpec},
     source::{Lookup, OffsetPaging, Paging, Scope, Source},
     store::{DeliveryCache, RunStore, migrate::FormerDigests},
 };
@@ -26,8 +29,12 @@ pub struct Pipeline {
     pub sink: Arc<dyn Sink>,
     /// Declaration of the sink, with the entry's settings applied.
     pub spec: SinkSpec,
+    /// The receiver of the delivery's notices; `None`: nothing is noticed.
+    pub notify: Option<Opened>,
     /// The clock of this machine.
     pub clock: Arc<dyn Clock>,
+    /// Counts the requests of the source and the sink.
+    pub requests: Arc<RequestCounter>,
     /// Whether a failed run is tried again before its next turn.
     pub retry: bool,
     /// Digest of the settings that identify the sink and its account.
@@ -117,8 +124,10 @@ impl Pipeline {
 /// The settings of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The list's name in the log.
+    /// The list's name in messages.
     pub list_id: String,
+    /// Where the run reports what it does.
+    pub events: RunEvents,
     /// `None`: a full load. Otherwise, only changes after this time are read.
     pub since: Option<DateTime<Utc>>,
     /// Length of the part of the last window that is read again, in addition to its last second.

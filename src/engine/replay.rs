@@ -19,6 +19,7 @@ use super::{
 use crate::{
     base::{
         counts::{Counts, write_reasons},
+        events::RunEvents,
         fate::{Effect, Fate},
         fault::Fault,
         record::{Record, UNREADABLE, is_nameless},
@@ -28,7 +29,7 @@ use crate::{
         DeliveryCache, RunStore,
         dead_letter::DeadLetter,
         progress::{Row, UNTIMED},
-        records::{Delivered as Settled, Summary},
+        records::{Delivered as Settled, NewNotice, Summary},
         seen::{Seen, record_key},
     },
 };
@@ -45,6 +46,8 @@ pub struct Letters {
     pub entries: Vec<String>,
     /// The ledger of the delivery, and the cache of what the sink has accepted, if the entry uses one.
     pub records: Arc<dyn DeliveryCache>,
+    /// Where the replay reports what it does.
+    pub events: RunEvents,
     /// Whether to send nothing and write nothing.
     pub dry_run: bool,
 }
@@ -119,7 +122,7 @@ async fn send_all(
             if let Some(summary) = summary {
                 fates.record(&found, letters.records.as_ref(), summary.until).await?;
             }
-            fates.keep(letters.store.as_ref()).await?;
+            fates.keep(letters.store.as_ref(), letters.records.as_ref()).await?;
         }
     }
     Ok(())
@@ -158,11 +161,13 @@ struct Fates {
     known: BTreeMap<String, Option<Fate>>,
     /// New dead letters of the records that were rejected again.
     letters: Vec<DeadLetter>,
+    /// Notices about them.
+    notices: Vec<NewNotice>,
 }
 
 impl Fates {
     fn new(entry: &str) -> Self {
-        Fates { entry: entry.to_owned(), known: BTreeMap::new(), letters: vec![] }
+        Fates { entry: entry.to_owned(), known: BTreeMap::new(), letters: vec![], notices: vec![] }
     }
 
     /// Notes which records are gone and which are stale. Returns the others, and the keys of the records
@@ -209,33 +214,34 @@ impl Fates {
         for key in gone {
             match prepare_deletion(pipeline, &key, None) {
                 Ok(pending) => batch.push(pending),
-                Err(rejected) => self.reject(*rejected, now),
+                Err(rejected) => self.reject(pipeline, *rejected, now),
             }
         }
         for record in records {
             match prepare(pipeline, record) {
                 Preparation::Send(pending, _) => batch.push(pending),
                 Preparation::Skip(reason) => self.note(&record.key, Some(Fate::skipped(reason))),
-                Preparation::Reject(rejected) => self.reject(rejected, now),
+                Preparation::Reject(rejected) => self.reject(pipeline, rejected, now),
             }
         }
         batch.iter().for_each(|pending| self.note(&pending.id, Some(Fate::Sent(Effect::None))));
         if letters.dry_run || batch.is_empty() {
             return Ok(());
         }
-        let cache = letters.records.cache();
+        let records = letters.records.as_ref();
         let keys = batch.iter().map(|pending| pending.key).collect();
-        let Delivered { accepted, rejected } = deliver(pipeline, cache, batch).await?;
+        let Delivered { accepted, rejected } = deliver(pipeline, records, batch, &letters.events).await?;
         let at_close = pipeline.spec.settles == Settles::AtClose;
-        close(pipeline, cache, if at_close { (keys, accepted) } else { Default::default() }).await?;
-        rejected.into_iter().for_each(|rejected| self.reject(rejected, pipeline.source.now()));
+        close(pipeline, records, if at_close { (keys, accepted) } else { Default::default() }).await?;
+        rejected.into_iter().for_each(|rejected| self.reject(pipeline, rejected, pipeline.source.now()));
         Ok(())
     }
 
     /// Notes a rejected record. Without a payload, its dead letter would be the same as before.
-    fn reject(&mut self, rejected: RejectedRecord, now: DateTime<Utc>) {
+    fn reject(&mut self, pipeline: &Pipeline, rejected: RejectedRecord, now: DateTime<Utc>) {
         self.note(&rejected.id, Some(Fate::rejected(rejected.rejection.reason)));
         if rejected.has_payload() {
+            self.notices.extend(rejected.notice(pipeline));
             self.letters.push(rejected.dead_letter(self.entry.clone(), now));
         }
     }
@@ -286,11 +292,16 @@ impl Fates {
         ledger.add(delivered).await.map(|_| ())
     }
 
-    /// Updates the dead letters of the records that are still rejected, and removes the others.
-    async fn keep(self, store: &dyn RunStore) -> Result<(), Fault> {
+    /// Updates the dead letters of the records that are still rejected, and removes the others. The notices about
+    /// them are on disk before.
+    async fn keep(self, store: &dyn RunStore, records: &dyn DeliveryCache) -> Result<(), Fault> {
         let settled = self.known.iter().filter(|(_, fate)| !fate.is_some_and(Fate::is_rejected));
         let settled: HashSet<u128> = settled.map(|(key, _)| record_key(key)).collect();
         store.append_dead_letters(self.letters).await?;
+        if !self.notices.is_empty() {
+            records.notice(self.notices).await?;
+        }
+        records.sync_notices().await?;
         store.tidy_dead_letters(&self.entry, settled).await
     }
 }

@@ -10,7 +10,6 @@ mod positions;
 
 use std::time::Duration;
 
-use log::{info, warn};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -21,7 +20,7 @@ use super::{
     windows::{Done, a_second_has_passed, catch_up, leave_out, same_again},
 };
 use crate::{
-    base::fault::Fault,
+    base::{event::RunEvent, fault::Fault},
     sink::Settles,
     source::{Paging, Scope},
     store::{
@@ -148,7 +147,7 @@ impl Run<'_> {
             return Err(Fault::list("the checkpoint of the list can't be read").hint(hint));
         };
         if !lines.is_empty() {
-            log_resumed(plan, &pass);
+            report_resumed(plan, &pass);
         }
         let Some(explained) = pass.read_all(stop).await? else {
             return Ok(Step::End(Ended::Stopped(pass.counts())));
@@ -217,7 +216,7 @@ async fn repeat(
         };
         return Err(Fault::list(format!("{why}. {}", done.counts)).hint(hint));
     }
-    warn!("list {:?}: {why}; reading the window again.", plan.list_id);
+    plan.events.emit(RunEvent::WindowRepeated { why: why.to_owned() });
     Ok(Step::Pass(NextPass { kind: PassKind::Repeated, header: same_again(pipeline, plan, header, done) }))
 }
 
@@ -259,9 +258,9 @@ fn baseline<'a>(
     }
 }
 
-fn log_resumed(plan: &Plan, pass: &Pass) {
+fn report_resumed(plan: &Plan, pass: &Pass) {
     let settled: usize = pass.seen().iter().map(Seen::records).sum();
-    info!("list {:?}: resuming the interrupted run, {settled} records of this pass are done.", plan.list_id);
+    plan.events.emit(RunEvent::Resumed { settled: settled as u64 });
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     base::{
         clock::Clock,
+        events::{Events, RunEvents},
         fate::{Effect, Fate},
         fault::Fault,
         record::{Mapped, Outgoing, Record},
@@ -84,7 +85,7 @@ async fn finish(store: &Store, copies: usize, plan: &Plan) -> Outcome {
 
 /// Returns the rows that are settled according to the checkpoint of the first pass, with their fates.
 async fn settled(folder: &Path) -> BTreeMap<u64, Fate> {
-    let Some((header, lines)) = checkpoint::open(folder, "null").await.unwrap().1 else {
+    let Some((header, lines)) = checkpoint::open(folder, "null", &Events::default()).await.unwrap().1 else {
         return BTreeMap::new();
     };
     let mut seen = Seen::default();
@@ -212,7 +213,8 @@ fn whichever_call_of_a_sink_that_settles_at_its_close_fails_the_next_run_deliver
                     let nothing = store.times().is_empty();
                     untouched += usize::from(nothing);
                     if nothing {
-                        let summary = records::summary(folder.path()).await.unwrap().unwrap();
+                        let summary =
+                            records::summary(folder.path(), &Events::default()).await.unwrap().unwrap();
                         assert!(settled(folder.path()).await.is_empty() && summary.is_empty());
                     }
                     sleep(Duration::from_secs(300)).await;
@@ -527,6 +529,7 @@ fn a_replay_settles_nothing_before_the_close() {
             let store = Store { failing: Failing::Once { number, accepted: false }, ..closing(1) };
             let pipeline = support::pipeline(Known(store.list), Copies(1), store.clone(), store.list);
             let letters = replay::Letters {
+                events: RunEvents::default(),
                 store: Arc::clone(&dead_letters),
                 entry: "e".into(),
                 entries: vec!["e".into()],

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     base::{
         clock::Clock,
+        events::Events,
         fault::Fault,
         record::{Mapped, Outgoing, Record},
         window::{Cursor, Next, Shard, ShardPage, Window},
@@ -110,7 +111,7 @@ const CHANGES: &[(u64, u32)] =
 /// Returns the rows of the first pass that are settled according to the checkpoint.
 async fn settled(entry: &Entry) -> BTreeSet<u64> {
     let fingerprint = format!("{:?}", entry.since);
-    let (_, left) = checkpoint::open(entry.path(), &fingerprint).await.unwrap();
+    let (_, left) = checkpoint::open(entry.path(), &fingerprint, &Events::default()).await.unwrap();
     let mut seen = Seen::default();
     let (header, lines) = left.unwrap_or_else(|| (crate::store::checkpoint::Header::new("", vec![]), vec![]));
     for line in lines.iter().filter(|_| header.pass == 1) {
@@ -196,7 +197,7 @@ fn a_cursor_over_changes_gets_the_windows_of_a_load_its_catch_up_and_a_sync() {
         let store = feed_store(&feed, 1, 0.0);
         let load = entry.finish(&feed_pipeline(&store), &entry.plan(7, 1)).await;
         assert!(load.counts.passes > 1, "a catch-up pass follows a load");
-        let size = records::summary(entry.path()).await.unwrap().unwrap().len();
+        let size = records::summary(entry.path(), &Events::default()).await.unwrap().unwrap().len();
         assert_eq!(size, ROWS);
         sleep(Duration::from_secs(300)).await;
         let sync = entry.finish(&feed_pipeline(&store), &entry.plan(7, 1)).await;
@@ -560,7 +561,7 @@ fn a_run_of_a_stream_continues_after_the_last_one_and_a_load_starts_over() {
         (0..4).for_each(|_| stream.add());
         let next = entry.finish(&pipeline, &entry.plan(5, 2)).await;
         assert_eq!((next.counts.sent, next.counts.unlisted, next.counts.passes), (4, 0, 1));
-        let summary = records::summary(entry.path()).await.unwrap().unwrap();
+        let summary = records::summary(entry.path(), &Events::default()).await.unwrap().unwrap();
         assert_eq!(summary.len(), 0, "events would make the ledger grow for ever");
         assert_eq!(entry.finish(&pipeline, &entry.plan(5, 2)).await.counts.sent, 0);
         entry.since = None;

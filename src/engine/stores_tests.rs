@@ -9,10 +9,10 @@ use chrono::TimeDelta;
 
 use super::{plan::Plan, support_tests as support};
 use crate::store::{
-    FolderStore, RunStore,
+    FolderStore, Outbox, RunStore,
     records::{
-        CacheRules,
-        support_tests::{Delivery, RecordsInMemory},
+        CacheRules, StoredOutbox,
+        support_tests::{Delivery, OutboxInMemory, RecordsInMemory},
     },
     support_tests::InMemory,
 };
@@ -63,6 +63,17 @@ impl Kept {
         match self {
             Kept::OnDisk(folder) => Arc::new(FolderStore::alone(folder.path())),
             Kept::InMemory(store, _) => Arc::new(store.clone()),
+        }
+    }
+
+    /// Returns the outbox as the next process finds it. Every plan must have been dropped.
+    pub fn outbox(&self) -> Box<dyn Outbox> {
+        match self {
+            Kept::OnDisk(folder) => Box::new(StoredOutbox::new(&Arc::default(), folder.path())),
+            Kept::InMemory(_, records) => {
+                records.lock().unwrap().crash();
+                Box::new(OutboxInMemory(Arc::clone(records)))
+            }
         }
     }
 }

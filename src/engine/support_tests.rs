@@ -31,6 +31,7 @@ pub use crate::source::Scope;
 use crate::{
     base::{
         clock::Clock,
+        events::RunEvents,
         fault::Fault,
         identity::{DeliveryId, ListId},
         record::{Mapped, Outgoing, Payload, Record},
@@ -407,6 +408,7 @@ pub fn records(folder: &Path, expire: Option<TimeDelta>) -> Arc<Records> {
 
 pub fn plan(folder: &Path, size: usize, workers: usize) -> Plan {
     Plan {
+        events: RunEvents::default(),
         list_id: "l".into(),
         since: None,
         overlap: TimeDelta::seconds(60),
@@ -448,11 +450,13 @@ pub fn pipeline(
         spec: sink.spec(),
         sink: Arc::new(sink),
         clock: Arc::new(clock),
+        requests: Arc::default(),
         retry: true,
         destination: String::new(),
         delivery: DeliveryId::new(list, "store", None, "d"),
         former: Default::default(),
         references: String::new(),
+        notify: None,
     }
 }
 

@@ -1,7 +1,6 @@
 //! Opens the windows of a run's passes.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use log::warn;
 use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +13,7 @@ use super::{
 use crate::{
     base::{
         counts::Counts,
+        event::RunEvent,
         fault::Fault,
         window::{Listing, Span, Window},
     },
@@ -84,11 +84,7 @@ pub(super) fn first(pipeline: &Pipeline, plan: &Plan, recorded: Option<DateTime<
     let since = recorded.map(|recorded| plan.since.map_or(recorded, |since| since.min(recorded)));
     if since.is_some() || plan.since.is_some() || plan.delivered_before {
         if since.is_none() {
-            warn!(
-                "list {:?}: there is no record of which members were delivered; \
-                 all archived records are read and sent as archived.",
-                plan.list_id
-            );
+            plan.events.emit(RunEvent::NoLedgerForArchived);
         }
         let since = since.map(|since| continuing(since, plan.overlap));
         windows.push(Window { listing: Listing::Archived, since, until });

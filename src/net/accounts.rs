@@ -5,13 +5,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use log::warn;
-
 use super::{
     Account, AccountClient, RateLimiter, Transport,
+    call::Calls,
     environment::{Environment, Refused, is_loopback},
 };
-use crate::base::clock::Clock;
+use crate::base::{clock::Clock, event::ServiceEvent, events::Events};
 
 /// The clients of all accounts, for the entries that use one of them: a clone with another account shares the
 /// clients.
@@ -21,6 +20,7 @@ pub struct AccountClients {
     environment: Environment,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
+    events: Events,
     /// The clients by the account and the name of the service.
     open: Arc<Mutex<HashMap<Key, Arc<AccountClient>>>>,
 }
@@ -30,7 +30,17 @@ type Key = (Option<String>, String);
 impl AccountClients {
     /// Starts without any client. Sends no request.
     pub fn new(environment: Environment, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
-        AccountClients { environment, transport, clock, open: Arc::default() }
+        AccountClients { environment, transport, clock, events: Events::default(), open: Arc::default() }
+    }
+
+    /// Makes all clients report to these listeners.
+    pub fn with_events(self, events: Events) -> Self {
+        AccountClients { events, ..self }
+    }
+
+    /// Returns where adapters report.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Returns the clients for entries with this account; `None` for the one without a name.
@@ -60,13 +70,10 @@ impl AccountClients {
             account.service = format!("{} {name}", account.service).into();
         }
         if account.base.scheme() == "http" && !is_loopback(&account.base) {
-            let name = &account.url_name;
-            warn!(
-                "`{name}` is not https: the key and the records are sent unencrypted; use an https address."
-            );
+            self.events.emit(ServiceEvent::Unencrypted { variable: account.url_name.to_string() });
         }
-        let client =
-            AccountClient::new(account, limiter, Arc::clone(&self.transport), Arc::clone(&self.clock));
+        let calls = Calls::new(account.service.clone(), limiter, self.events.clone());
+        let client = AccountClient::new(account, calls, Arc::clone(&self.transport), Arc::clone(&self.clock));
         open.insert(key, Arc::clone(&client));
         Ok(client)
     }

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use log::{debug, warn};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -16,13 +15,15 @@ use super::{
 };
 use crate::base::{
     backoff::{self, PATIENCE, TRIES},
+    event::ServiceEvent,
+    events::Events,
     fault::{Fault, Problem},
 };
 
 /// Upper bound of the wait that a service asks for; a longer one is taken for a mistake.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-/// Time in which a repeated problem is logged at `debug` only.
+/// Time in which a repeated problem is no news.
 const OLD: Duration = Duration::from_secs(10);
 
 /// Effect of an attempt on the other requests of the account.
@@ -56,9 +57,10 @@ pub struct Calls {
     /// Name of the service in messages.
     service: Cow<'static, str>,
     limiter: RateLimiter,
+    events: Events,
     outage: Mutex<Outage>,
-    /// The last problem that was logged as a warning, and when.
-    logged: Mutex<Option<(String, Instant)>>,
+    /// The last problem that was reported as news, and when.
+    reported: Mutex<Option<(String, Instant)>>,
 }
 
 /// One call: who makes it, and the tries so far.
@@ -77,8 +79,8 @@ struct Failure {
 
 impl Calls {
     /// Makes the calls of an account. `service` is its name in messages.
-    pub fn new(service: Cow<'static, str>, limiter: RateLimiter) -> Self {
-        Calls { service, limiter, outage: Mutex::default(), logged: Mutex::default() }
+    pub fn new(service: Cow<'static, str>, limiter: RateLimiter, events: Events) -> Self {
+        Calls { service, limiter, events, outage: Mutex::default(), reported: Mutex::default() }
     }
 
     /// Makes attempts until `judge` accepts the outcome of one: at most [`TRIES`] within [`PATIENCE`], or one
@@ -106,6 +108,7 @@ impl Calls {
             if let Some(headroom) = headroom {
                 self.limiter.room(headroom);
             }
+            caller.requests.count(effect == Effect::Accepted);
             self.report(effect, sent);
             let fault = match result {
                 Ok(value) => return Ok(value),
@@ -162,7 +165,7 @@ impl Calls {
             let tried = format!("tried {} times in {} s", tries.made, tries.since.elapsed().as_secs());
             return Err(Fault::List(problem.clone()).also(&tried));
         }
-        self.log(call, problem, effect, begins, (tries.made, wait));
+        self.report_retry(call, problem, effect, begins, (tries.made, wait));
         Ok((!pauses(effect)).then_some(wait))
     }
 
@@ -182,29 +185,40 @@ impl Calls {
         }
     }
 
-    /// Logs that another attempt follows: as a warning only if the problem is new, because in an outage every
+    /// Reports that another attempt follows, as news only if the problem is new, because in an outage every
     /// request in flight meets the same problem.
-    fn log(&self, call: &Call, problem: &Problem, effect: Effect, begins: bool, next: (u32, Duration)) {
-        let (Call { doing, .. }, service, (made, wait)) = (call, &self.service, next);
-        let again = format!("attempt {} of {TRIES} in {:.1} s", made + 1, wait.as_secs_f64());
-        let news = match effect {
+    fn report_retry(
+        &self,
+        call: &Call,
+        problem: &Problem,
+        effect: Effect,
+        begins: bool,
+        next: (u32, Duration),
+    ) {
+        let is_news = match effect {
             Effect::Unreachable => lock(&self.outage).is_news(),
             effect if pauses(effect) => begins,
             _ => self.is_news(&problem.to_string()),
         };
-        match (news, pauses(effect)) {
-            (true, true) => warn!("{doing}: {problem}; pausing all requests to {service}, {again}."),
-            (true, false) => warn!("{doing}: {problem}; {again}."),
-            (false, _) => debug!("{doing}: {problem}; {again}."),
-        }
+        let (made, wait) = next;
+        self.events.emit(ServiceEvent::Retrying {
+            doing: call.doing.to_owned(),
+            service: self.service.to_string(),
+            problem: problem.to_string(),
+            pauses: pauses(effect),
+            attempt: made + 1,
+            attempts: TRIES,
+            wait,
+            routine: !is_news,
+        });
     }
 
-    /// Returns whether a problem is worth a warning: none was logged about it in the last [`OLD`].
+    /// Returns whether a problem is news: it was not reported in the last [`OLD`].
     fn is_news(&self, problem: &str) -> bool {
-        let mut logged = lock(&self.logged);
-        let known = logged.as_ref().is_some_and(|(known, when)| known == problem && when.elapsed() < OLD);
+        let mut reported = lock(&self.reported);
+        let known = reported.as_ref().is_some_and(|(known, when)| known == problem && when.elapsed() < OLD);
         if !known {
-            *logged = Some((problem.to_owned(), Instant::now()));
+            *reported = Some((problem.to_owned(), Instant::now()));
         }
         !known
     }

@@ -45,7 +45,7 @@ struct Database {
 
 impl Database {
     fn new(answers: fn(Duration, usize) -> Answer) -> Self {
-        let calls = Calls::new("the database".into(), RateLimiter::new(10, 0.0));
+        let calls = Calls::new("the database".into(), RateLimiter::new(10, 0.0), Events::default());
         Database { calls, start: Instant::now(), attempts: RefCell::default(), answers }
     }
 
@@ -82,7 +82,7 @@ async fn a_call_over_any_protocol_is_tried_again_after_temporary_failures_only()
         (Answer::TooLong, 1, Some("too long")),
     ] {
         let made = Rc::new(Cell::new(0));
-        let calls = Calls::new("the database".into(), RateLimiter::new(1, 0.0));
+        let calls = Calls::new("the database".into(), RateLimiter::new(1, 0.0), Events::default());
         let attempt = || async {
             made.set(made.get() + 1);
             answer

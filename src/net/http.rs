@@ -12,7 +12,7 @@ use http::{HeaderValue, header};
 use url::Url;
 
 use super::{
-    Account, Caller, RateLimiter, Request, Response, Transport, TransportError,
+    Account, Caller, Request, Response, Transport, TransportError,
     answer::{ProblemDocument, dated, server_time},
     auth::Auth,
     call::{Calls, Effect, Judged},
@@ -54,11 +54,10 @@ impl AccountClient {
     /// Makes the client of an account.
     pub fn new(
         account: Account,
-        limiter: RateLimiter,
+        calls: Calls,
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        let calls = Calls::new(account.service.clone(), limiter);
         Arc::new(AccountClient { account, calls, transport, clock, ahead: AtomicI64::new(0) })
     }
 

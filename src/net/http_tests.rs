@@ -12,8 +12,9 @@ use http::HeaderName;
 use tokio::time::sleep;
 
 use super::*;
+use crate::net::RateLimiter;
 use crate::{
-    base::time,
+    base::{events::Events, time},
     net::{
         AccountClients, Environment,
         auth::{FetchToken, Session, Token},
@@ -74,8 +75,9 @@ fn account(address: &str, auth: Auth) -> Account {
 }
 
 fn http(service: &Arc<Service>, auth: Auth) -> Http {
-    let (account, limiter) = (account("https://example.org/v1", auth), RateLimiter::new(2, 0.0));
-    AccountClient::new(account, limiter, service.clone(), Arc::new(Noon)).open(Caller::new("a", false))
+    let calls = Calls::new("example".into(), RateLimiter::new(2, 0.0), Events::default());
+    AccountClient::new(account("https://example.org/v1", auth), calls, service.clone(), Arc::new(Noon))
+        .open(Caller::new("a", false))
 }
 
 async fn call(http: &Http) -> Result<(), Fault> {

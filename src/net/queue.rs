@@ -9,8 +9,10 @@ use std::{
 
 use tokio::sync::oneshot::{Sender, channel};
 
+use crate::base::requests::RequestCounter;
+
 /// Who makes a request: decides fairness, priority, spacing and retries.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     /// Name of the list, with its source and account.
     pub list: Arc<str>,
@@ -20,12 +22,20 @@ pub struct Caller {
     pub distance: Duration,
     /// Whether a failed request is not repeated.
     pub no_retry: bool,
+    /// Counts the attempts of the caller.
+    pub requests: Arc<RequestCounter>,
 }
 
 impl Caller {
     /// Makes a caller without a minimum interval, whose failed requests are repeated.
     pub fn new(list: &str, urgent: bool) -> Self {
-        Caller { list: list.into(), urgent, distance: Duration::ZERO, no_retry: false }
+        Caller {
+            list: list.into(),
+            urgent,
+            distance: Duration::ZERO,
+            no_retry: false,
+            requests: Arc::default(),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Uri};
 use serde_json::json;
 
 use self::{
-    answer::{Expected, records},
+    answer::{Expected, counted},
     settings::{Body, Endpoint, SETTINGS},
 };
 use super::{Deletions, Delivery, Prepared, Rejection, Sink, SinkContext, SinkSpec};
@@ -61,6 +61,8 @@ pub struct HttpSink {
     /// Name of the receiver in messages. The rest of the address may be a secret.
     host: String,
     list_id: String,
+    /// What a batch contains, for messages.
+    contents: &'static str,
     destination: Secret,
     address: String,
 }
@@ -70,7 +72,7 @@ impl HttpSink {
         let endpoint = Endpoint::read(chosen)?;
         let host = account::host(&endpoint);
         let origin = endpoint.url.origin().ascii_serialization();
-        let client = account::open(accounts, &endpoint, chosen)?;
+        let client = account::open(accounts, context.part, &endpoint, chosen)?;
         let secrets = [secrets::of(&endpoint), chosen.secrets.clone()].concat();
         let http = client.open(context.caller).with_rules(endpoint.rules).with_secrets(secrets);
         // A header may select a tenant or a collection of the receiver.
@@ -88,6 +90,7 @@ impl HttpSink {
             expected: endpoint.expected,
             host,
             list_id: context.list_id.to_owned(),
+            contents: if context.part == "notify" { "notice" } else { "record" },
             destination: Secret::new(destination),
             address,
         })
@@ -130,7 +133,7 @@ impl Sink for HttpSink {
             let request = self.request(self.method.clone(), encoded(self.body, batch));
             let doing = format!(
                 "could not send {} of list `{}` to {host}",
-                records(sent),
+                counted(sent, self.contents),
                 self.list_id.escape_debug()
             );
             let redact = |text: &str| self.http.redacted(text);

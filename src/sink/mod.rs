@@ -32,8 +32,14 @@ pub const CATALOG: Catalog = Catalog {
     specs: &[&ometria::SPEC, &ndjson::SPEC, &stdout::SPEC, &http::SPEC],
 };
 
+/// The types of sinks that can receive notices: they deliver any JSON object, at once, and report what was not accepted.
+pub const NOTIFY: Catalog =
+    Catalog { default: None, about: "", common: &spec::NOTIFY, specs: &[&http::SPEC] };
+
 /// What a sink may know of its entry.
 pub struct SinkContext<'a> {
+    /// The field of the entry that chose the sink, `sink` or `notify`, for messages.
+    pub part: &'static str,
     pub list_id: &'a str,
     /// Folder of the state file; relative paths are relative to it.
     pub folder: &'a Path,
@@ -65,6 +71,22 @@ pub fn open(mut chosen: Chosen, context: SinkContext, accounts: &AccountClients)
     };
     let spec = common.apply(&chosen.kind, items_per_request, sink.spec())?;
     Ok(Opened { sink, spec })
+}
+
+/// Opens the receiver of notices that an entry chose. Sends no request.
+///
+/// # Errors
+///
+/// The type can't receive notices, a setting is invalid, or the environment has no valid settings for the account.
+pub fn open_notify(
+    chosen: Chosen,
+    context: SinkContext,
+    accounts: &AccountClients,
+) -> Result<Opened, Unopened> {
+    match NOTIFY.spec(&chosen.kind) {
+        Some(_) => open(chosen, context, accounts),
+        None => Err(NOTIFY.unknown(&chosen.kind).into()),
+    }
 }
 
 /// A destination for payloads.

@@ -12,12 +12,7 @@ use crate::base::{
 /// Settings of every sink.
 pub const COMMON: [Setting; 4] = [
     ACCOUNT_SETTING,
-    Setting::new(
-        BATCH_SIZE,
-        ValueKind::Whole { least: 1, most: Some(1000) },
-        "Payloads per batch; items_per_request, within the limit of the sink, if absent.",
-    )
-    .pace(),
+    BATCH_SIZE_SETTING,
     Setting::new(
         LINGER,
         ValueKind::Pattern("^(0s|[1-9][0-9]{0,6}[smhd])$"),
@@ -31,6 +26,15 @@ pub const COMMON: [Setting; 4] = [
     ),
 ];
 
+/// Settings of every sink that receives notices.
+pub const NOTIFY: [Setting; 2] = [ACCOUNT_SETTING, BATCH_SIZE_SETTING];
+
+const BATCH_SIZE_SETTING: Setting = Setting::new(
+    BATCH_SIZE,
+    ValueKind::Whole { least: 1, most: Some(1000) },
+    "Payloads per batch; items_per_request, within the limit of the sink, if absent.",
+)
+.pace();
 const BATCH_SIZE: &str = "batch_size";
 const LINGER: &str = "linger";
 const DELETIONS: &str = "deletions";

@@ -12,7 +12,6 @@ use std::sync::Once;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use futures::future::BoxFuture;
-use log::warn;
 use serde::Deserialize;
 use serde_json::{
     Value, json,
@@ -24,6 +23,8 @@ use super::{CursorPaging, Lookup, Paging, Scope, Source, SourceContext};
 use crate::{
     base::{
         adapter::Chosen,
+        event::ServiceEvent,
+        events::Events,
         fault::Fault,
         record::{Record, is_nameless, nameless},
         spec::{Makes, Setting, Spec, ValueKind},
@@ -82,6 +83,7 @@ const MOST_DAYS: u16 = 366;
 /// The shifts of an account, or of one of its locations.
 pub struct WhenIWork {
     http: Http,
+    events: Events,
     location: Option<u64>,
     days: Days,
     unpublished: bool,
@@ -110,6 +112,7 @@ impl WhenIWork {
         })?;
         Ok(WhenIWork {
             http: account::open(accounts, wanted.caller)?,
+            events: accounts.events().clone(),
             location,
             days: Days { zone, prior: settings.days_prior, ahead: settings.days_ahead },
             unpublished: settings.unpublished,
@@ -232,13 +235,8 @@ impl CursorPaging for WhenIWork {
                     .hint("raise `items_per_request`"));
             }
             if is_cut_off(records.len(), count) {
-                let (rows, from) = (records.len(), time::log_format(slice.from));
-                ONCE.call_once(|| {
-                    warn!(
-                        "exactly {rows} shifts begin within a minute of {from}; if the service cuts responses off there, some \
-                         shifts are missing."
-                    );
-                });
+                let (shifts, from) = (records.len(), time::log_format(slice.from));
+                ONCE.call_once(|| self.events.emit(ServiceEvent::ShiftsCutOff { shifts, from }));
             }
             records.extend(gone);
             let next = self.days.after(at, slice).map(|slice| slice.cursor());

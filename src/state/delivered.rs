@@ -6,14 +6,14 @@ use serde_json::{Map, Value};
 use super::{
     fields::{
         ALLOW_MASS_CHANGE, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD, ITEMS_PER_REQUEST, LIST_ID, MAPPING,
-        OVERLAP, OWNED, SINK, SOURCE, UNCHANGED, WORKER_COUNT,
+        NOTIFY, OVERLAP, OWNED, SINK, SOURCE, UNCHANGED, WORKER_COUNT,
     },
     vocabulary::Vocabulary,
 };
 use crate::base::spec::{Catalog, is_note};
 
-/// Fields that change how an entry runs, but not which payloads a complete run produces.
-pub const PACE: [&str; 9] = [
+/// Fields that change how an entry runs, or who is notified of it, but not which payloads a complete run produces.
+pub const PACE: [&str; 10] = [
     ENABLED.name,
     ITEMS_PER_REQUEST.name,
     WORKER_COUNT.name,
@@ -23,6 +23,7 @@ pub const PACE: [&str; 9] = [
     FULL_LOAD.name,
     FIRST_LOAD.name,
     OVERLAP.name,
+    NOTIFY.name,
 ];
 
 /// Returns the settings of an entry that change what is delivered, each in one spelling. Notes, unknown

@@ -12,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-use log::warn;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{home, layout::OURS};
+use crate::base::{event::FileEvent, events::Events};
 
 /// The moments of a write at which a crash or another program's save can happen. Tests stop the write or save
 /// there.
@@ -61,6 +61,7 @@ pub struct Disk {
     ours: PathBuf,
     pub means: Means,
     pub hook: Hook,
+    pub events: Events,
 }
 
 impl Disk {
@@ -69,21 +70,18 @@ impl Disk {
     /// # Errors
     ///
     /// The folder can't be created or written, or a link leads to a missing folder or is part of a loop.
-    pub fn open(path: PathBuf) -> io::Result<Self> {
+    pub fn open(path: PathBuf, events: Events) -> io::Result<Self> {
         let home = home::of(path.parent().unwrap_or(Path::new(".")))?;
         let ours = home.join(OURS);
         fs::create_dir_all(&ours)?;
-        let mut disk = Disk { path, home, ours, means: Means::Exchange, hook: Box::new(|_| Ok(())) };
+        let mut disk = Disk { path, home, ours, means: Means::Exchange, hook: Box::new(|_| Ok(())), events };
         let probes = [disk.own("probe-a"), disk.own("probe-b")];
         for probe in &probes {
             File::create(probe)?;
         }
         if let Err(error) = exchange(&probes[0], &probes[1]) {
             disk.means = Means::Replace;
-            warn!(
-                "this file system can't exchange two files ({error}): a save by rename in the microseconds in which importer \
-                 writes the state file would be lost; every other save is kept."
-            );
+            disk.events.emit(FileEvent::NoExchange { error: error.to_string() });
         }
         for probe in &probes {
             fs::remove_file(probe)?;

@@ -29,7 +29,7 @@ pub enum FieldKind {
     Whole { least: u64, most: Option<u64> },
     /// Any number, or null.
     Number,
-    /// A source, mapping or sink: its type, or an object with the type and its settings.
+    /// A source, mapping, sink or receiver of notices: its type, or an object with the type and its settings.
     Adapter,
     /// A duration of at least one second.
     Span,
@@ -116,6 +116,12 @@ pub const SINK: Field = Field {
     default: None,
     about: "Where the records go: a type, or an object with `type` and its settings.",
 };
+pub const NOTIFY: Field = Field {
+    name: "notify",
+    kind: FieldKind::Adapter,
+    default: None,
+    about: "Who gets a notice of each opt-out, deletion and rejection: a type, or an object with `type` and its settings.",
+};
 pub const EVERY: Field = Field {
     name: "every",
     kind: FieldKind::Span,
@@ -161,11 +167,12 @@ pub const TOTAL_UPDATES: Field = Field {
 };
 
 /// Every field, in the order of the JSON Schema.
-pub const ALL: [&Field; 19] = [
+pub const ALL: [&Field; 20] = [
     &LIST_ID,
     &SOURCE,
     &MAPPING,
     &SINK,
+    &NOTIFY,
     &EVERY,
     &OVERLAP,
     &ENABLED,

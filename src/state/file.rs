@@ -11,8 +11,6 @@ use std::{
     time::Duration,
 };
 
-use log::warn;
-
 use super::{
     disk::{self, Disk, Step},
     document::{self, Edit, Outcome, Stamped},
@@ -27,7 +25,7 @@ use super::{
     read, schema,
     vocabulary::Vocabulary,
 };
-use crate::base::{clock::Clock, fault::Fault};
+use crate::base::{clock::Clock, event::FileEvent, events::Events, fault::Fault};
 
 /// Name of the swap file: it has importer's new text before the exchange, and the replaced text after it.
 pub(super) const SLOT: &str = "slot";
@@ -77,8 +75,9 @@ impl StateFile {
         folder: &Path,
         clock: Arc<dyn Clock>,
         vocabulary: &'static Vocabulary,
+        events: Events,
     ) -> Result<Self, Fault> {
-        let disk = Disk::open(folder.join(NAME)).map_err(|error| {
+        let disk = Disk::open(folder.join(NAME), events).map_err(|error| {
             Fault::process(format!("can't access the state folder `{}`", folder.display())).because(error)
         })?;
         let file = StateFile { disk, clock, vocabulary, held: Mutex::default() };
@@ -114,13 +113,12 @@ impl StateFile {
         let lock = lock::one(&home, self.clock.now()).map_err(|why| {
             Fault::process(format!("can't access `{}`", self.path().display())).because(why)
         })?;
-        warn!(
-            "the link `{}` leads to `{}` now; importer uses the file there. Its own data stays in `{}`: before the next start, stop \
-             importer and move `{OURS}` and `{DEAD_LETTER}` to the new folder.",
-            self.path().display(),
-            home.display(),
-            self.disk.home.display()
-        );
+        self.disk.events.emit(FileEvent::Moved {
+            link: self.path().to_owned(),
+            target: home.clone(),
+            own_data: self.disk.home.clone(),
+            folders: [OURS, DEAD_LETTER],
+        });
         held.followed.push((home, lock));
         Ok(())
     }
@@ -188,11 +186,11 @@ impl StateFile {
     }
 
     /// Waits until an editor that had the file open at the last write has saved it, and takes such a save
-    /// over. Logs a warning if that fails.
+    /// over. Reports a failure.
     pub fn look_back_soon(&self) {
         disk::pause(SOON);
         if let Err(fault) = self.look_back() {
-            warn!("{fault}");
+            self.disk.events.emit(FileEvent::LookBackFailed { problem: fault.to_string() });
         }
     }
 
@@ -328,7 +326,7 @@ impl StateFile {
             return;
         }
         if let Err(error) = history::record(&self.disk, text, by, self.clock.now()) {
-            warn!("could not write the history of the state file: {error}.");
+            self.disk.events.emit(FileEvent::HistoryUnwritten { error: error.to_string() });
         }
     }
 

@@ -19,7 +19,7 @@ use super::{
     layout::{NAME, OURS},
     vocabulary::SAMPLE,
 };
-use crate::base::{clock::SystemClock, fault::Fault, time};
+use crate::base::{clock::SystemClock, events::Events, fault::Fault, time};
 
 const TEXT: &str = "[\n  {\"list_id\": \"a\"}, // ours\n  {\"list_id\": \"b\", \"worker_count\": 1}\n]\n";
 
@@ -30,7 +30,7 @@ fn folder(text: &str) -> tempfile::TempDir {
 }
 
 fn open(folder: &Path) -> StateFile {
-    StateFile::open(folder, Arc::new(SystemClock), &SAMPLE).unwrap()
+    StateFile::open(folder, Arc::new(SystemClock), &SAMPLE, Events::default()).unwrap()
 }
 
 fn edit(file: &StateFile) -> Edit {

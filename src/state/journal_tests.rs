@@ -16,7 +16,7 @@ use super::{
     file::{SLOT, StateFile},
     layout::{NAME, OURS},
 };
-use crate::base::{clock::Clock, time};
+use crate::base::{clock::Clock, events::Events, time};
 
 const TEXT: &str = "[\n  {\"list_id\": \"a\", \"consent\": \"full\"}, // ours\n  {\"list_id\": \"a\", \"worker_count\": 1, \"collection\": \"b\"}\n]\n";
 const BEFORE: &str = "\"worker_count\": 1";
@@ -38,7 +38,7 @@ fn kept(name: &str) -> PathBuf {
 }
 
 fn open(folder: &Path) -> StateFile {
-    StateFile::open(folder, Arc::new(Noon), &crate::state::vocabulary::SAMPLE).unwrap()
+    StateFile::open(folder, Arc::new(Noon), &crate::state::vocabulary::SAMPLE, Events::default()).unwrap()
 }
 
 /// Copies the files of a fixture.

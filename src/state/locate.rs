@@ -9,7 +9,7 @@ use jsonc_parser::{
 };
 
 use super::{
-    fields::{MAPPING, SINK, SOURCE},
+    fields::{MAPPING, NOTIFY, SINK, SOURCE},
     finding::{BOM, Lines, Place},
     syntax::parse,
     vocabulary::Vocabulary,
@@ -17,7 +17,7 @@ use super::{
 use crate::base::spec::Secrecy;
 
 /// Fields of an entry whose objects contain settings of adapters.
-const PARTS: [&str; 3] = [SOURCE.name, MAPPING.name, SINK.name];
+const PARTS: [&str; 4] = [SOURCE.name, MAPPING.name, SINK.name, NOTIFY.name];
 
 /// Returns the place of the setting that a message names in backticks, such as `` `results.path` ``, if the object at
 /// `at` has it; `at` otherwise. A message about an unknown type concerns `type`.

@@ -29,10 +29,21 @@ pub struct Snapshot {
     pub problems: Vec<Finding>,
     /// Fields that are ignored, and values that are replaced by a maximum.
     pub warnings: Vec<Finding>,
-    /// Every element of the file, including those with a problem.
+    /// Every element of the file, including those with a problem, in file order.
+    pub elements: Vec<Element>,
+    /// Every element of the file, by list.
     pub mentions: Mentions,
     /// Credentials that stand in the file, as it spells them. No output may contain them.
     pub credentials: Vec<String>,
+}
+
+/// An element of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Element {
+    /// The place where it begins.
+    pub place: Place,
+    /// `None` if it can't be read.
+    pub list_id: Option<String>,
 }
 
 /// Every element of the file, by list.
@@ -91,10 +102,11 @@ pub struct Entry {
     pub start_offset: u64,
     pub items_per_request: usize,
     pub worker_count: usize,
-    /// The raw settings of source, mapping and sink; the wiring interprets them.
+    /// The raw settings of source, mapping, sink and receiver of notices; the wiring interprets them.
     pub source: RawSetting,
     pub mapping: RawSetting,
     pub sink: RawSetting,
+    pub notify: RawSetting,
     /// Time from the end of a run to the next one.
     pub every: TimeDelta,
     /// Length of the part of the last window that is read again.
@@ -164,7 +176,7 @@ impl Snapshot {
 /// The default of `unchanged.expire`.
 pub const EXPIRE: &str = "7d";
 
-/// The raw setting of a source, mapping or sink: a text, an object, or null if the entry has none.
+/// The raw setting of a source, mapping, sink or receiver of notices: a text, an object, or null if the entry has none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawSetting {
     pub value: serde_json::Value,

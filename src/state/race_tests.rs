@@ -24,7 +24,7 @@ use super::{
     schema,
     vocabulary::SAMPLE,
 };
-use crate::base::{clock::SystemClock, time};
+use crate::base::{clock::SystemClock, events::Events, time};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Save {
@@ -103,7 +103,7 @@ fn race(how: Save) -> Race {
         count_crossed.fetch_add(u64::from(step == Step::PutBack), Ordering::Relaxed);
         Ok(())
     };
-    let file = StateFile::open(folder.path(), Arc::new(SystemClock), &SAMPLE).unwrap();
+    let file = StateFile::open(folder.path(), Arc::new(SystemClock), &SAMPLE, Events::default()).unwrap();
     let file = file.with(Means::Exchange, Box::new(hook));
     let (done, writes) = (AtomicBool::new(false), AtomicU64::new(0));
     let (lost, saves) = thread::scope(|threads| {
@@ -168,7 +168,7 @@ fn a_reader_never_sees_an_incomplete_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(NAME);
     fs::write(&path, format!("[{{\"list_id\": \"a\", \"x-long\": \"{}\"}}]", "x".repeat(100_000))).unwrap();
-    let file = StateFile::open(folder.path(), Arc::new(SystemClock), &SAMPLE).unwrap();
+    let file = StateFile::open(folder.path(), Arc::new(SystemClock), &SAMPLE, Events::default()).unwrap();
     let done = AtomicBool::new(false);
     let reads = thread::scope(|threads| {
         let reader = threads.spawn(|| {

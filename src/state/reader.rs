@@ -16,7 +16,7 @@ use super::{
     delivered,
     fields::{
         ALLOW_MASS_CHANGE, ARCHIVED, CONSENT, ENABLED, EVERY, FIRST_LOAD, FULL_LOAD, Field, FieldKind,
-        ITEMS_PER_REQUEST, LATEST_TIMESTAMP, LIST_ID, MAPPING, OVERLAP, SINK, SOURCE, START_OFFSET,
+        ITEMS_PER_REQUEST, LATEST_TIMESTAMP, LIST_ID, MAPPING, NOTIFY, OVERLAP, SINK, SOURCE, START_OFFSET,
         TOTAL_UPDATES, WORKER_COUNT,
     },
     finding::{Finding, Lines, Place},
@@ -78,7 +78,8 @@ impl<'a> Reader<'a> {
         let start_offset = self.whole(object, &START_OFFSET);
         let items_per_request = self.whole(object, &ITEMS_PER_REQUEST) as usize;
         let worker_count = self.whole(object, &WORKER_COUNT) as usize;
-        let [source, mapping, sink] = [&SOURCE, &MAPPING, &SINK].map(|field| self.said(object, field));
+        let [source, mapping, sink, notify] =
+            [&SOURCE, &MAPPING, &SINK, &NOTIFY].map(|field| self.said(object, field));
         let every = self.span(object, &EVERY);
         let overlap = self.span(object, &OVERLAP);
         let unchanged = self.remember(object);
@@ -107,6 +108,7 @@ impl<'a> Reader<'a> {
             source,
             mapping,
             sink,
+            notify,
             every,
             overlap,
             unchanged,

@@ -6,8 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use log::{info, warn};
-
 use super::{
     disk,
     document::{self, Edit, Outcome},
@@ -17,7 +15,9 @@ use super::{
     layout::{NAME, digest},
     linger, read, schema,
 };
-use crate::base::{fault::Fault, time};
+use chrono::{DateTime, Utc};
+
+use crate::base::{event::FileEvent, fault::Fault};
 
 /// The second name of the replaced file, in importer's folder. Used only where files can't be exchanged.
 pub const ASIDE: &str = "aside";
@@ -56,7 +56,7 @@ impl StateFile {
         }
         let edits = displaced[index].edits.clone();
         if in_force && self.replace(held, &now, &merged, &edits)? {
-            info!("applied an edit that was saved while importer was writing the state file.");
+            self.disk.events.emit(FileEvent::LateSaveApplied);
             self.remember(&merged, By::Hand);
         } else {
             let copy = self.disk.own("late");
@@ -72,10 +72,7 @@ impl StateFile {
         let now = self.clock.now().format("%Y%m%dT%H%M%S");
         let conflict =
             self.disk.move_to_free(path, &target.with_file_name(format!("{NAME}.conflict-{now}")))?;
-        warn!(
-            "two saves of the state file conflict: one is in force, the other is kept as {:?}; compare the two files.",
-            conflict.display().to_string()
-        );
+        self.disk.events.emit(FileEvent::Conflict { kept: conflict });
         Ok(())
     }
 
@@ -150,7 +147,7 @@ impl StateFile {
         }
     }
 
-    /// Applies the pending edits of an earlier process and logs the results. An edit that fails stays pending.
+    /// Applies the pending edits of an earlier process and reports the results. An edit that fails stays pending.
     pub(super) fn redo(&self) {
         let edits = self.held().inherited.clone();
         if edits.is_empty() {
@@ -158,30 +155,35 @@ impl StateFile {
         }
         let outcomes = match self.apply(&edits) {
             Ok(applied) => applied.outcomes,
-            Err(fault) => return edits.iter().for_each(|edit| not_yet(edit, &fault)),
+            Err(fault) => return edits.iter().for_each(|edit| self.report_pending(edit, &fault)),
         };
         self.look_back_soon();
         let mut failed = Vec::new();
         for (edit, outcome) in edits.into_iter().zip(outcomes) {
-            let (list, until) = (&edit.entry.list_id, time::log_format(edit.stamp.latest_timestamp));
             match outcome {
                 Outcome::Stamped => {
-                    info!("list {list:?}: wrote the result of an earlier run, up to {until:?}.");
+                    let (list_id, latest_timestamp) = result_of(&edit);
+                    self.disk.events.emit(FileEvent::InheritedResultWritten { list_id, latest_timestamp });
                 }
                 // The user has changed the entry since.
                 Outcome::Overruled(_) => {}
                 Outcome::Failed(finding) => {
-                    not_yet(&edit, &finding.fault(self.path()));
+                    self.report_pending(&edit, &finding.fault(self.path()));
                     failed.push(edit);
                 }
             }
         }
         self.held().inherited = failed;
     }
+
+    /// Reports that the result of an earlier run is still pending.
+    fn report_pending(&self, edit: &Edit, fault: &Fault) {
+        let ((list_id, latest_timestamp), problem) = (result_of(edit), fault.to_string());
+        self.disk.events.emit(FileEvent::InheritedResultWaits { list_id, latest_timestamp, problem });
+    }
 }
 
-/// Warns that the result of an earlier run is still pending.
-fn not_yet(edit: &Edit, fault: &Fault) {
-    let (list, until) = (&edit.entry.list_id, time::log_format(edit.stamp.latest_timestamp));
-    warn!("list {list:?}: could not write the result of an earlier run, up to {until:?}, yet: {fault}");
+/// Returns the list of an edit, and the timestamp that it writes.
+fn result_of(edit: &Edit) -> (String, DateTime<Utc>) {
+    (edit.entry.list_id.clone(), edit.stamp.latest_timestamp)
 }

@@ -9,7 +9,7 @@ use super::{
     fields::{ENABLED, LIST_ID},
     finding::{BOM, Finding, Lines},
     identity, locate,
-    model::{Entry, Mention, Snapshot},
+    model::{Element, Entry, Mention, Snapshot},
     reader::Reader,
     vocabulary::Vocabulary,
 };
@@ -35,7 +35,10 @@ pub fn read(text: &str, vocabulary: &'static Vocabulary) -> Result<Snapshot, Fin
         let mut reader = Reader::new(&lines, vocabulary);
         let entry = reader.entry(element);
         let is_valid = reader.problems.is_empty();
-        snapshot.mentions.add(mention(element, entry.as_ref(), is_valid, vocabulary));
+        let mention = mention(element, entry.as_ref(), is_valid, vocabulary);
+        let list_id = mention.as_ref().map(|mention| mention.id.list_id.clone());
+        snapshot.elements.push(Element { place: reader.place(element), list_id });
+        snapshot.mentions.add(mention);
         snapshot.warnings.append(&mut reader.warnings);
         let of_folder =
             entry.as_ref().and_then(|new| by_folder.get(&new.folder)).map_or(&[][..], Vec::as_slice);

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::fields::{self, MAPPING, SINK, SOURCE};
+use super::fields::{self, MAPPING, NOTIFY, SINK, SOURCE};
 use crate::base::{
     declared::Declared,
     spec::{Catalog, is_note, nearest},
@@ -18,6 +18,8 @@ pub struct Vocabulary {
     pub source: &'static Catalog,
     pub mapping: &'static Catalog,
     pub sink: &'static Catalog,
+    /// The sinks that can receive notices.
+    pub notify: &'static Catalog,
     /// Returns the default mapping for a type of source.
     pub default_mapping: fn(source: &str) -> &'static str,
     /// Fields of an entry that belong to an adapter.
@@ -27,7 +29,8 @@ pub struct Vocabulary {
 impl Vocabulary {
     /// Returns the catalog from which a field chooses; `None` if the field chooses no adapter.
     pub fn catalog(&self, field: &str) -> Option<&'static Catalog> {
-        let catalogs = [(&SOURCE, self.source), (&MAPPING, self.mapping), (&SINK, self.sink)];
+        let catalogs =
+            [(&SOURCE, self.source), (&MAPPING, self.mapping), (&SINK, self.sink), (&NOTIFY, self.notify)];
         catalogs.into_iter().find(|(choice, _)| choice.name == field).map(|(_, catalog)| catalog)
     }
 
@@ -71,6 +74,7 @@ pub const SAMPLE: Vocabulary = Vocabulary {
     source: &Catalog { default: Some("rows"), about: "", common: &[ACCOUNT_SETTING], specs: &[] },
     mapping: &Catalog { default: None, about: "", common: &[], specs: &[] },
     sink: &Catalog { default: Some("file"), about: "", common: &[ACCOUNT_SETTING], specs: &[] },
+    notify: &Catalog { default: None, about: "", common: &[ACCOUNT_SETTING], specs: &[] },
     default_mapping: |source| if source == "rows" { "rename" } else { "copy" },
     declared: &tests::DECLARED,
 };

@@ -158,11 +158,3 @@ impl Checkpoint {
         Ok(sync)
     }
 }
-
-/// Returns the warning for a checkpoint from which no run can resume. `location` is its name in messages.
-pub fn of_another_state(location: &str) -> String {
-    format!(
-        "`{location}` is discarded, and the list starts again: its latest_timestamp, start_offset or a setting \
-         of its source, mapping, sink, consent or contacts was changed, or importer was updated."
-    )
-}

@@ -12,10 +12,14 @@ use super::{
     hold::HoldReason,
     position::{Position, Positions},
     progress::Progress,
+    runs::{LastRuns, tests::run},
     seen::record_key,
     support_tests::InMemory,
 };
-use crate::base::window::{Cursor, Listing, Window};
+use crate::base::{
+    events::Events,
+    window::{Cursor, Listing, Window},
+};
 
 /// A delivery without earlier runs. Each entry and each run opens a store of its own.
 enum Delivery {
@@ -33,6 +37,7 @@ impl Delivery {
     fn store(&self, entry: &str) -> Arc<dyn RunStore> {
         match self {
             Delivery::Files(folder) => Arc::new(FolderStore {
+                events: Events::default(),
                 checkpoint: folder.path().join("delivery").join(entry),
                 delivery: folder.path().join("delivery"),
                 dead_letters: folder.path().join("dead-letter").join("delivery.ndjson"),
@@ -176,6 +181,22 @@ async fn discarded_checkpoints_are_those_of_the_entry_or_of_entries_that_no_long
         assert!(dropped.len() == 2 && dropped[0].contains('b') && dropped[1].contains('d'), "{dropped:?}");
         assert!(!has("b").await && has("c").await && !has("d").await);
         assert_eq!(delivery.store("a").discard_orphans(&names(&["a", "c"])).await.unwrap(), names(&[]));
+    }
+}
+
+#[tokio::test]
+async fn a_quiet_run_does_not_hide_the_last_one_with_changes_and_entries_have_runs_of_their_own() {
+    for delivery in Delivery::of_each_kind() {
+        let of = async |entry| delivery.store("x").last_runs(entry).await.unwrap();
+        assert_eq!(of("a").await, LastRuns::default());
+        for (entry, minute, sent) in [("a", 0, 5), ("b", 1, 0), ("a", 2, 0)] {
+            delivery.store(entry).record_run(run(entry, minute, sent)).await.unwrap();
+        }
+        let (changes, quiet) = (run("a", 0, 5), run("a", 2, 0));
+        let expected =
+            LastRuns { last: Some(quiet.clone()), finished: Some(quiet), with_changes: Some(changes) };
+        assert_eq!(of("a").await, expected);
+        assert_eq!(of("b").await.with_changes, None);
     }
 }
 

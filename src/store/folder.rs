@@ -9,8 +9,9 @@ use super::{
     dead_letter::{self, DeadLetter},
     hold::{self, HoldReason},
     position::{self, Positions, StoredPositions},
+    runs::{LastRuns, RunHistory, RunRecord},
 };
-use crate::base::fault::Fault;
+use crate::base::{events::Events, fault::Fault};
 
 /// The files of one entry and its delivery. Only the process that has the lock of the state folder writes to them.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct FolderStore {
     pub delivery: PathBuf,
     /// File of the delivery's dead letters.
     pub dead_letters: PathBuf,
+    /// Where the store reports files that it discards.
+    pub events: Events,
 }
 
 impl FolderStore {
@@ -28,7 +31,12 @@ impl FolderStore {
     #[cfg(test)]
     pub fn alone(folder: &std::path::Path) -> Self {
         let (checkpoint, delivery) = (folder.to_owned(), folder.to_owned());
-        FolderStore { checkpoint, delivery, dead_letters: folder.join("dead.ndjson") }
+        FolderStore {
+            checkpoint,
+            delivery,
+            dead_letters: folder.join("dead.ndjson"),
+            events: Events::default(),
+        }
     }
 }
 
@@ -49,7 +57,7 @@ impl RunStore for FolderStore {
         &'a self,
         run_fingerprint: &'a str,
     ) -> BoxFuture<'a, Result<OpenedCheckpoint, Fault>> {
-        checkpoint::open(&self.checkpoint, run_fingerprint).boxed()
+        checkpoint::open(&self.checkpoint, run_fingerprint, &self.events).boxed()
     }
 
     fn discard_checkpoint(&self) -> BoxFuture<'_, Result<(), Fault>> {
@@ -91,6 +99,14 @@ impl RunStore for FolderStore {
 
     fn adopt_dead_letters<'a>(&'a self, entries: &'a [String]) -> BoxFuture<'a, Result<(), Fault>> {
         dead_letter::adopt(&self.dead_letters, entries).boxed()
+    }
+
+    fn record_run(&self, run: RunRecord) -> BoxFuture<'_, Result<(), Fault>> {
+        async move { RunHistory::of(&self.delivery).append(run).await }.boxed()
+    }
+
+    fn last_runs<'a>(&'a self, entry: &'a str) -> BoxFuture<'a, Result<LastRuns, Fault>> {
+        async move { RunHistory::of(&self.delivery).last(entry).await }.boxed()
     }
 
     fn dead_letter_location(&self) -> String {

@@ -11,14 +11,13 @@ use std::{
 };
 
 use chrono::DateTime;
-use log::warn;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{
     files,
     records::{CachedDelivery, Former, Sent, Summary, write_new},
 };
-use crate::base::fate::Fate;
+use crate::base::{event::StoreEvent, events::Events, fate::Fate};
 
 const LEDGER: &str = "ledger";
 /// Prefix of the status of a record whose last version was rejected.
@@ -42,7 +41,7 @@ const CACHE: TableDefinition<u128, Cached> = TableDefinition::new("records");
 /// # Errors
 ///
 /// A file could not be read or written.
-pub fn import(list: &Path, cache: &str, destination: &str, to: &Path) -> io::Result<bool> {
+pub fn import(list: &Path, cache: &str, destination: &str, to: &Path, events: &Events) -> io::Result<bool> {
     let mut former = Former::default();
     let ledger = list.join(LEDGER);
     if let Some(bytes) = files::read(&ledger)? {
@@ -55,10 +54,7 @@ pub fn import(list: &Path, cache: &str, destination: &str, to: &Path) -> io::Res
                     former.settled(key, status.unwrap_or(name), status.is_some());
                 }
             }
-            None => warn!(
-                "`{}` can't be read; continuing without the ledger, so importer can't detect a mass opt-in.",
-                ledger.display()
-            ),
+            None => events.emit(StoreEvent::FormerLedgerUnreadable { path: ledger }),
         }
     }
     let cache = list.join(format!("unchanged-{cache}.redb"));
@@ -71,7 +67,7 @@ pub fn import(list: &Path, cache: &str, destination: &str, to: &Path) -> io::Res
             Ok(Ok(rows)) => {
                 rows.into_iter().for_each(|(key, cached)| former.cached(key, cached));
             }
-            _ => warn!("`{}` can't be read; the next run sends every record again.", cache.display()),
+            _ => events.emit(StoreEvent::FormerCacheUnreadable { path: cache }),
         }
         files::remove(&copy)?;
     }

@@ -78,7 +78,7 @@ impl List {
     }
 
     fn import(&self, destination: &str) -> bool {
-        import(self.0.path(), destination, destination, &self.to(destination)).unwrap()
+        import(self.0.path(), destination, destination, &self.to(destination), &Events::default()).unwrap()
     }
 }
 
@@ -91,7 +91,8 @@ async fn the_ledger_of_a_list_and_the_cache_of_each_sink_become_records() {
     let list = List::new();
     for (destination, digest) in [("one", Some(11)), ("two", Some(22)), ("three", None)] {
         assert!(list.import(destination));
-        let counts = census(&list.to(destination), [key("c")].into()).await.unwrap().unwrap();
+        let counts =
+            census(&list.to(destination), [key("c")].into(), &Events::default()).await.unwrap().unwrap();
         let expected: Summary = serde_json::from_str(HEAD).unwrap();
         let parts = |summary: &Summary| {
             let Summary { until, archived_until, whole, left_out, totals_wrong, most_rows, .. } = summary;
@@ -101,7 +102,7 @@ async fn the_ledger_of_a_list_and_the_cache_of_each_sink_become_records() {
         assert_eq!((counts.summary.opt_outs("to:d [null]"), counts.strangers), (Some(7), 0));
         let tallies = ["subscribed", "cleaned"].map(|status| counts.tallies[status]);
         assert_eq!(tallies.map(|tally| (tally.delivered, tally.rejected)), [(1, 0), (0, 2)]);
-        let b = look(&list.to(destination), "b").await.unwrap().settled.unwrap();
+        let b = look(&list.to(destination), "b", &Events::default()).await.unwrap().settled.unwrap();
         assert!(b.rejected && &*b.status == "cleaned");
         // The next run counts what the sink has as unchanged.
         let records = list.records(destination);
@@ -134,7 +135,7 @@ async fn an_import_is_repeated_after_a_crash() {
     files::replace(&list.to("one").join("former.new"), b"half").unwrap();
     assert!(list.import("one"));
     assert!(!half.exists() && !list.to("one").join("former.new").exists());
-    assert_eq!(summary(&list.to("one")).await.unwrap().unwrap().len(), 3);
+    assert_eq!(summary(&list.to("one"), &Events::default()).await.unwrap().unwrap().len(), 3);
 }
 
 #[tokio::test]
@@ -142,12 +143,12 @@ async fn files_that_cannot_be_understood_count_as_none_and_without_files_nothing
     let list = List::new();
     files::replace(&list.0.path().join("unchanged-one.redb"), &[7; 9000]).unwrap();
     assert!(list.import("one"));
-    assert_eq!(summary(&list.to("one")).await.unwrap().unwrap().len(), 3);
-    assert_eq!(look(&list.to("one"), "a").await.unwrap().cached, None);
+    assert_eq!(summary(&list.to("one"), &Events::default()).await.unwrap().unwrap().len(), 3);
+    assert_eq!(look(&list.to("one"), "a", &Events::default()).await.unwrap().cached, None);
     files::replace(&list.0.path().join(LEDGER), b"not a ledger").unwrap();
     assert!(list.import("two"));
-    assert_eq!(summary(&list.to("two")).await.unwrap(), None);
-    assert!(look(&list.to("two"), "a").await.unwrap().cached.is_some());
+    assert_eq!(summary(&list.to("two"), &Events::default()).await.unwrap(), None);
+    assert!(look(&list.to("two"), "a", &Events::default()).await.unwrap().cached.is_some());
     assert!(!list.import("three"));
     assert!(!list.to("three").exists());
 }

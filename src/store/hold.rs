@@ -77,6 +77,12 @@ pub async fn of(folder: &Path) -> Result<Option<Hold>, Fault> {
     files::blocking(&folder.join(NAME), read).await
 }
 
+/// Returns the reason for the hold of a delivery; `None` if the delivery is not on hold, or if the file can't be read.
+/// `folder` is the delivery's. Blocks for one small file.
+pub fn peek(folder: &Path) -> Option<HoldReason> {
+    read(&folder.join(NAME)).ok().flatten().map(|hold| hold.reason)
+}
+
 /// Returns the holds in a folder and in the folders below it.
 ///
 /// # Errors

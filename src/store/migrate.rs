@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{checkpoint, dead_letter::DeadLetter, files, format, hold};
-use crate::base::{fault::Fault, identity::DeliveryId};
+use crate::base::{events::Events, fault::Fault, identity::DeliveryId};
 
 /// The folder of version 0.1, beside the new one, as the migration renames it.
 const LISTS_BEFORE: &str = "lists.before-0.2";
@@ -40,6 +40,8 @@ pub struct Former {
     pub entries: Vec<FormerEntry>,
     /// Names that the list's entries with another delivery may have in dead letters.
     pub others: Vec<String>,
+    /// Where files that can't be read are reported.
+    pub events: Events,
 }
 
 /// The digests in the names of the files of a delivery.
@@ -163,7 +165,13 @@ fn adopt(former: &Former, step: Step) -> io::Result<bool> {
     let mut found = hold::take_over(&of_list, &digests.delivery, &new)?;
     if !old.join(list).join(MARK).exists() {
         step()?;
-        found |= super::former::import(&old.join(list), &digests.cache, &former.destination, &new)?;
+        found |= super::former::import(
+            &old.join(list),
+            &digests.cache,
+            &former.destination,
+            &new,
+            &former.events,
+        )?;
         for entry in &former.entries {
             step()?;
             found |= take_checkpoint(&old, entry, &new)?;

@@ -70,6 +70,7 @@ fn former(folder: &Path, number: usize) -> Former {
     let [one, two] = [entry("one", "a-ffff"), entry("two", "a-0000")];
     let (own, other) = if number == 0 { (one, two) } else { (two, one) };
     Former {
+        events: Events::default(),
         ours: folder.join(".importer"),
         list: "a".into(),
         destination: "destination".into(),
@@ -126,7 +127,7 @@ async fn every_delivery_takes_over_its_files_and_the_old_ones_stay() {
         fs::read_to_string(former(folder.path(), number).folder.join(name)).unwrap_or_default()
     };
     for (number, opted_out) in [(0, true), (1, false)] {
-        let known = look(&former(folder.path(), number).folder, "a").await.unwrap();
+        let known = look(&former(folder.path(), number).folder, "a", &Events::default()).await.unwrap();
         assert_eq!(known.settled.map(|settled| settled.status.to_string()), Some("subscribed".into()));
         assert_eq!(known.cached.map(|cached| cached.opted_out()), Some(opted_out));
     }

@@ -18,11 +18,16 @@ pub mod migrate;
 pub mod position;
 pub mod progress;
 pub mod records;
+pub mod runs;
 pub mod seen;
 #[cfg(test)]
 pub mod support_tests;
 
-use std::{collections::HashSet, fmt::Debug, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Debug,
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
@@ -33,9 +38,15 @@ use self::{
     dead_letter::DeadLetter,
     hold::HoldReason,
     position::{Positions, StoredPositions},
-    records::{AcceptedDelivery, CacheRules, Delivered, KnownRecords, Summary},
+    records::{AcceptedDelivery, CacheRules, Delivered, KnownRecords, NewNotice, OutboxStatus, Summary},
+    runs::{LastRuns, RunRecord},
 };
-use crate::base::{fate::Fate, fault::Fault, identity::ListId};
+use crate::base::{
+    fate::Fate,
+    fault::Fault,
+    identity::ListId,
+    notice::{Notice, NoticeKind},
+};
 
 /// What the runs of one entry leave to later runs, apart from the records of the delivery.
 ///
@@ -116,6 +127,12 @@ pub trait RunStore: Debug + Send + Sync {
     /// of `entries`. Not atomic: after a failure, another call moves the rest.
     fn adopt_dead_letters<'a>(&'a self, entries: &'a [String]) -> BoxFuture<'a, Result<(), Fault>>;
 
+    /// Adds a run of an entry of the delivery to its history. May be lost in a loss of power.
+    fn record_run(&self, run: RunRecord) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Returns the last runs of an entry of the delivery. A run without changes does not hide the last one with changes.
+    fn last_runs<'a>(&'a self, entry: &'a str) -> BoxFuture<'a, Result<LastRuns, Fault>>;
+
     /// Returns where a person finds the dead letters, for messages: with files, a path.
     fn dead_letter_location(&self) -> String;
 }
@@ -158,6 +175,14 @@ pub trait CheckpointLog: Send + Sync {
 /// 2. [`accepted`](Self::accepted) after the sink has confirmed the batch; the write need not be durable;
 /// 3. [`sync`](Self::sync) whenever it syncs the checkpoint, and [`add`](Self::add) at the end of each pass.
 ///
+/// The store also takes the notices of the delivery, for its [`Outbox`]. A loss of data may repeat a notice, but never
+/// lose that of a settled record. A run whose entry has a receiver of notices therefore also calls:
+///
+/// 1. [`forget_noticed`](Self::forget_noticed) before it sends a batch;
+/// 2. [`accepted`](Self::accepted) with the notices of the batch, even if there is no cache, and
+///    [`notice`](Self::notice) after it has written dead letters;
+/// 3. [`sync_notices`](Self::sync_notices) before it adds a settled page to the checkpoint or removes a dead letter.
+///
 /// The engine calls each method for a page, a batch or a pass, never for a single record.
 ///
 /// # Errors
@@ -191,8 +216,9 @@ pub trait DeliveryCache: Debug + Send + Sync {
     /// this returns: after `Err`, the records must not be sent.
     fn forget(&self, keys: Vec<u128>) -> BoxFuture<'_, Result<(), Fault>>;
 
-    /// Remembers what the sink has accepted of these records, at the time `now`. Durable after the next
-    /// [`sync`](Self::sync) or [`add`](Self::add); a crash before that may lose the deliveries.
+    /// Remembers what the sink has accepted of these records, at the time `now`, if there is a cache, and takes their
+    /// notices in any case. Durable after the next [`sync`](Self::sync) or [`add`](Self::add); a crash before that may
+    /// lose the deliveries. No crash loses a notice and keeps its delivery.
     fn accepted(
         &self,
         accepted: Vec<AcceptedDelivery>,
@@ -203,7 +229,20 @@ pub trait DeliveryCache: Debug + Send + Sync {
     /// until the next [`add`](Self::add).
     fn note(&self, fates: Vec<(u128, Fate)>, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>>;
 
-    /// Makes all that the sink has accepted so far durable.
+    /// Forgets that these records were noticed as opted out or deleted, unless a payload with the same effect is about
+    /// to be sent: the next opt-out or deletion is then news again. `effects` are those of the payloads, by the keys
+    /// of their records. Durable when this returns: after `Err`, the records must not be sent.
+    fn forget_noticed(&self, effects: HashMap<u128, Option<NoticeKind>>) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Adds notices to the outbox, after those that were added before. Durable after the next
+    /// [`sync_notices`](Self::sync_notices), [`sync`](Self::sync) or [`add`](Self::add). After an `Err` of these, the
+    /// notices still wait, and the next write adds them.
+    fn notice(&self, notices: Vec<NewNotice>) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Makes all notices so far durable.
+    fn sync_notices(&self) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Makes all that the sink has accepted so far durable, and all notices.
     fn sync(&self) -> BoxFuture<'_, Result<(), Fault>>;
 
     /// Creates the ledger before the first delivery of a list without one. It stores the time from which the archived
@@ -222,11 +261,33 @@ pub trait DeliveryCache: Debug + Send + Sync {
     fn tidy(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>>;
 }
 
-impl dyn DeliveryCache {
+impl dyn DeliveryCache + '_ {
     /// Returns the records, unless the entry has no delivery cache.
     pub fn cache(&self) -> Option<&Self> {
         self.rules().expire.map(|_| self)
     }
+}
+
+/// The notices of a delivery that wait for their receiver. Runs add notices with [`DeliveryCache`]; one reader at a time
+/// delivers them, in their order, and removes them.
+///
+/// The outbox is bounded: it drops the oldest notices beyond 1,000,000, and those that are older than 30 days, and
+/// counts them.
+///
+/// # Errors
+///
+/// Every method returns [`Fault::List`] if the outbox can't be read or written. The fault contains no key of a record.
+pub trait Outbox: Debug + Send + Sync {
+    /// Returns the oldest durable notices, at most `most`, in the order in which they were added, each with its number.
+    /// Drops those that are too old at the time `now`.
+    fn oldest(&self, most: usize, now: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(u64, Notice)>, Fault>>;
+
+    /// Removes the notices with these numbers, of which the receiver has refused `refused`. Durable when this returns;
+    /// after an `Err` or a crash, they may be returned again.
+    fn remove(&self, numbers: Vec<u64>, refused: u64) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Returns the size of the outbox, and what it has lost.
+    fn status(&self) -> BoxFuture<'_, Result<OutboxStatus, Fault>>;
 }
 
 /// The leases of lists. Only a run with the lease of its list may read the list, deliver its records, and write

@@ -16,14 +16,20 @@ mod delivery;
 mod file;
 mod import;
 mod ledger;
+mod mark;
+mod outbox;
 mod read;
 mod row;
 mod rules;
+mod stored_outbox;
 mod summary;
 #[cfg(test)]
 pub mod support_tests;
+mod values;
+mod waiting;
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -31,22 +37,21 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 
-use self::{
-    database::{Open, Waiting},
-    databases::IfDamaged,
-    ledger::Replaced,
-};
+use self::{database::Open, databases::IfDamaged, ledger::Replaced, waiting::Waiting};
 pub use self::{
     databases::Databases,
     delivery::{AcceptedDelivery, CachedDelivery, KnownRecord, KnownRecords, Sent, Settled},
     import::{Former, write_new},
     ledger::{Census, Tally},
-    read::{census, exists, look, summary},
+    mark::NewNotice,
+    outbox::OutboxStatus,
+    read::{census, exists, look, outbox, summary},
     rules::CacheRules,
+    stored_outbox::StoredOutbox,
     summary::{DELIVERY, Delivered, GONE, Summary},
 };
 use super::DeliveryCache;
-use crate::base::{fate::Fate, fault::Fault};
+use crate::base::{fate::Fate, fault::Fault, notice::NoticeKind};
 
 /// Name of the file.
 pub(super) const NAME: &str = "records.redb";
@@ -152,7 +157,7 @@ impl DeliveryCache for Records {
     }
 
     fn summary(&self) -> BoxFuture<'_, Result<Option<Summary>, Fault>> {
-        Box::pin(read::summary(self.folder()))
+        Box::pin(read::summary(self.folder(), self.databases.events()))
     }
 
     fn clear(&self) -> BoxFuture<'_, Result<(), Fault>> {
@@ -195,10 +200,12 @@ impl DeliveryCache for Records {
         now: DateTime<Utc>,
     ) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async move {
-            if accepted.is_empty() {
-                Ok(())
-            } else {
-                self.add_change(|waiting| waiting.accepted(accepted, &self.destination, now)).await
+            match self.rules.expire {
+                _ if accepted.is_empty() => Ok(()),
+                Some(_) => {
+                    self.add_change(|waiting| waiting.accepted(accepted, &self.destination, now)).await
+                }
+                None => self.add_change(|waiting| waiting.notices_of(accepted)).await,
             }
         })
     }
@@ -217,6 +224,23 @@ impl DeliveryCache for Records {
     fn sync(&self) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async move {
             let waits = self.databases.waiting(&self.path, |waiting| waiting.has_accepted());
+            if waits { self.write().await } else { Ok(()) }
+        })
+    }
+
+    fn forget_noticed(&self, effects: HashMap<u128, Option<NoticeKind>>) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(
+            async move { self.if_there(move |open| stored_outbox::forget(open, &effects)).await.map(drop) },
+        )
+    }
+
+    fn notice(&self, notices: Vec<NewNotice>) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(self.add_change(|waiting| waiting.notice(notices)))
+    }
+
+    fn sync_notices(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            let waits = self.databases.waiting(&self.path, |waiting| waiting.has_notices());
             if waits { self.write().await } else { Ok(()) }
         })
     }

@@ -10,6 +10,7 @@ use std::{
 use super::{databases::Databases, delivery::NOTED, *};
 use crate::{
     base::{
+        events::Events,
         fate::{Effect, Fate},
         time,
     },
@@ -59,12 +60,12 @@ impl Process {
     }
 
     async fn summary(&self) -> Summary {
-        summary(self.folder()).await.unwrap().unwrap()
+        summary(self.folder(), &Events::default()).await.unwrap().unwrap()
     }
 
     /// Returns the numbers of delivered records by status.
     async fn delivered(&self) -> Vec<(String, u64)> {
-        let census = census(self.folder(), HashSet::new()).await.unwrap().unwrap();
+        let census = census(self.folder(), HashSet::new(), &Events::default()).await.unwrap().unwrap();
         let mut counted: Vec<_> =
             census.tallies.into_iter().map(|(status, tally)| (status, tally.delivered)).collect();
         counted.sort();
@@ -87,7 +88,7 @@ fn pass(until: &str) -> Delivered<'static> {
 }
 
 fn accepted(key: u128, digest: u128, opted_out: bool) -> AcceptedDelivery {
-    AcceptedDelivery { key, digest, opted_out, request_id: Some("r-1".into()) }
+    AcceptedDelivery { key, digest, opted_out, request_id: Some("r-1".into()), notice: None }
 }
 
 fn digest(records: &Records, payloads: &[Option<&str>]) -> u128 {
@@ -135,14 +136,15 @@ async fn a_rejected_record_is_marked_until_it_is_delivered() {
     listed.set_fate(b, Fate::rejected("no_id"));
     records.add(Delivered { seen: vec![&listed], whole: true, ..pass("2026-11-21") }).await.unwrap();
     let settled = async |key: &str| {
-        let settled = look(process.folder(), key).await.unwrap().settled;
+        let settled = look(process.folder(), key, &Events::default()).await.unwrap().settled;
         settled.map(|settled| (settled.status.to_string(), settled.rejected))
     };
     assert_eq!(settled("a").await, Some(("subscribed".into(), false)));
     assert_eq!(settled("b").await, Some(("subscribed".into(), true)));
     assert_eq!(settled("d").await, None);
     // A record may wait in dead letters although this ledger has it as delivered, or not at all.
-    let counts = census(process.folder(), HashSet::from([b, c, 9])).await.unwrap().unwrap();
+    let counts =
+        census(process.folder(), HashSet::from([b, c, 9]), &Events::default()).await.unwrap().unwrap();
     assert_eq!(counts.tallies.len(), 2);
     assert_eq!(counts.tallies["subscribed"], Tally { delivered: 1, rejected: 1 });
     assert_eq!(counts.tallies["cleaned"], Tally { delivered: 0, rejected: 1 });
@@ -173,8 +175,8 @@ async fn a_delivery_has_a_ledger_from_its_first_pass_on_and_no_file_before() {
     records.sync().await.unwrap();
     records.tidy(noon()).await.unwrap();
     records.clear().await.unwrap();
-    assert_eq!(summary(process.folder()).await.unwrap(), None);
-    assert_eq!(look(process.folder(), "a").await.unwrap(), KnownRecord::default());
+    assert_eq!(summary(process.folder(), &Events::default()).await.unwrap(), None);
+    assert_eq!(look(process.folder(), "a", &Events::default()).await.unwrap(), KnownRecord::default());
     assert!(!exists(process.folder()) && fs::read_dir(process.folder()).unwrap().next().is_none());
     records.begin_ledger(time::parse("2026-11-21").unwrap()).await.unwrap();
     assert!(exists(process.folder()));
@@ -483,7 +485,9 @@ async fn other_processes_read_what_was_committed_while_one_writes() {
     for round in 0..20 {
         records.accepted(vec![accepted(record_key("a"), round, false)], noon()).await.unwrap();
         records.sync().await.unwrap();
-        let (read, written) = tokio::join!(look(process.folder(), "a"), records.begin_ledger(noon()));
+        let nobody = Events::default();
+        let (read, written) =
+            tokio::join!(look(process.folder(), "a", &nobody), records.begin_ledger(noon()));
         written.unwrap();
         assert_eq!(read.unwrap().cached.unwrap().sent.unwrap().digest, Some(round));
     }
@@ -498,7 +502,7 @@ async fn the_same_fate_is_written_every_ten_minutes() {
     records.sync().await.unwrap();
     assert!(!exists(process.folder()), "nothing was accepted");
     records.begin_ledger(noon()).await.unwrap();
-    let kept = look(process.folder(), "a").await.unwrap().cached.unwrap();
+    let kept = look(process.folder(), "a", &Events::default()).await.unwrap().cached.unwrap();
     assert_eq!((kept.seen, &kept.sent, kept.fate), (noon(), &None, pending));
     assert!(
         records.rules().should_store_fate(None, unchanged, noon())

@@ -14,6 +14,7 @@ use super::{
     dead_letter::DeadLetter,
     hold::HoldReason,
     position::{Positions, StoredPositions},
+    runs::{LastRuns, RunRecord},
     seen::record_key,
 };
 use crate::base::fault::Fault;
@@ -33,6 +34,7 @@ struct Delivery {
     checkpoints: BTreeMap<String, (Header, Vec<Line>)>,
     positions: Option<StoredPositions>,
     dead_letters: Vec<DeadLetter>,
+    runs: Vec<RunRecord>,
 }
 
 impl InMemory {
@@ -151,6 +153,14 @@ impl RunStore for InMemory {
                 }
             }
         })
+    }
+
+    fn record_run(&self, run: RunRecord) -> BoxFuture<'_, Result<(), Fault>> {
+        self.work(|delivery| delivery.runs.push(run))
+    }
+
+    fn last_runs<'a>(&'a self, entry: &'a str) -> BoxFuture<'a, Result<LastRuns, Fault>> {
+        self.work(|delivery| LastRuns::among(delivery.runs.clone(), entry))
     }
 
     fn dead_letter_location(&self) -> String {

@@ -228,7 +228,7 @@ pub fn settings(kind: &str) -> Value {
 
 pub fn sink(settings: Value, folder: &Path, doors: &AccountClients) -> sink::Opened {
     let caller = Caller::new("a", false);
-    let context = sink::SinkContext { list_id: "a", folder, items_per_request: 1000, caller };
+    let context = sink::SinkContext { part: "sink", list_id: "a", folder, items_per_request: 1000, caller };
     sink::open(Chosen::of(&settings, ""), context, doors).unwrap()
 }
 

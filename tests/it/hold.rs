@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use clap::Parser;
-use importer::{app, cli::Cli, controller::Verdict};
+use importer::{app, app::listeners::Listeners, cli::Cli, controller::Verdict};
 use tokio::time::sleep;
 
 use crate::{
@@ -73,7 +73,9 @@ fn before_0_2(world: &World) -> PathBuf {
 /// Runs `importer release`. Returns its exit code.
 async fn release(world: &World, list_id: &str) -> u8 {
     let folder = world.folder.path().to_str().unwrap();
-    app::run(Cli::parse_from(["importer", "release", list_id, "--state", folder])).await.unwrap()
+    app::run(Cli::parse_from(["importer", "release", list_id, "--state", folder]), &Listeners::default())
+        .await
+        .unwrap()
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use std::{
 
 use importer::{
     app::wiring::{VOCABULARY, examine},
+    base::events::Events,
     mapping, sink, source,
     state::fields::{self, FieldKind},
 };
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// Floors of the crate that each floor may import.
-const FLOORS: [(&str, &[&str]); 11] = [
+const FLOORS: [(&str, &[&str]); 12] = [
     ("base", &[]),
     ("net", &["base"]),
     ("state", &["base"]),
@@ -26,6 +27,7 @@ const FLOORS: [(&str, &[&str]); 11] = [
     ("mapping", &["base"]),
     ("sink", &["base", "net"]),
     ("sandbox", &["base", "net"]),
+    ("listener", &["base"]),
     ("store", &["base"]),
     ("engine", &["base", "store", "source", "mapping", "sink"]),
     ("controller", &["base", "state", "store", "engine"]),
@@ -39,6 +41,7 @@ const FLOORS: [(&str, &[&str]); 11] = [
             "mapping",
             "sink",
             "sandbox",
+            "listener",
             "store",
             "engine",
             "controller",
@@ -255,10 +258,11 @@ fn a_circle_would_be_found() {
     assert_eq!(found, HashSet::from([module("a/c"), module("d")]));
 }
 
-/// The rooms that may log; all others return what they have to say.
-const LOGGING: [&str; 16] = [
+/// Rooms in which news arises. All others return what they have to say.
+const REPORTING: [&str; 17] = [
     "app/",
     "controller/",
+    "engine/deliver.rs",
     "engine/in_flight.rs",
     "engine/pass/",
     "engine/run.rs",
@@ -276,28 +280,45 @@ const LOGGING: [&str; 16] = [
 ];
 /// Pure rooms within those.
 const SILENT: [&str; 2] = ["controller/schedule/", "engine/pass/guard.rs"];
+/// Rooms that write log messages. All others emit events.
+const LOGGING: [&str; 2] = ["listener/log", "app/logger.rs"];
+
+fn code(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests").next().unwrap()
+}
 
 fn logs(text: &str) -> bool {
-    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-    code.lines().any(|line| line.starts_with("use log::") || line.contains("log::"))
+    code(text).lines().any(|line| line.contains("use log::") || line.contains(" log::"))
+}
+
+fn reports(text: &str) -> bool {
+    [".emit(", ".emit_run("].iter().any(|call| code(text).contains(call))
 }
 
 #[test]
-fn only_some_rooms_log() {
+fn only_some_rooms_report_and_the_log_is_written_in_one_place() {
     let sources = sources();
-    let logging: Vec<&str> =
-        sources.iter().filter(|(_, text)| logs(text)).map(|(name, _)| name.as_str()).collect();
-    for name in &logging {
-        let allowed = LOGGING.iter().any(|room| name.starts_with(room));
-        assert!(allowed && !SILENT.iter().any(|room| name.starts_with(room)), "src/{name} logs");
+    let sources: Vec<_> = sources.iter().filter(|(name, _)| !name.ends_with("_tests.rs")).collect();
+    let found = |does: fn(&str) -> bool| -> Vec<&str> {
+        sources.iter().filter(|(_, text)| does(text)).map(|(name, _)| name.as_str()).collect()
+    };
+    let (logging, reporting) = (found(logs), found(reports));
+    for (names, rooms) in [(&logging, &LOGGING[..]), (&reporting, &REPORTING[..])] {
+        for name in names.iter().filter(|name| !name.starts_with("base/events.rs")) {
+            let allowed = rooms.iter().any(|room| name.starts_with(room));
+            assert!(
+                allowed && !SILENT.iter().any(|room| name.starts_with(room)),
+                "src/{name} logs or reports"
+            );
+        }
+        for room in rooms {
+            assert!(
+                names.iter().any(|name| name.starts_with(room)),
+                "{room} no longer logs or reports; take it off the list"
+            );
+        }
     }
-    for room in LOGGING {
-        assert!(
-            logging.iter().any(|name| name.starts_with(room)),
-            "{room} no longer logs; take it off the list"
-        );
-    }
-    assert!(logs("use log::info;\n") && !logs("let logs = 1;\n"));
+    assert!(logs("use log::info;\n") && !logs("let logs = 1;\n") && reports("self.events.emit(x)"));
 }
 
 #[test]
@@ -327,7 +348,7 @@ fn every_state_file_in_the_documents_can_be_read() {
     let shipped = fs::read_to_string(root.join("state/state.example.json")).unwrap();
     for text in examples.into_iter().chain([shipped]) {
         let mut snapshot = read(&text);
-        examine(&mut snapshot, Path::new(".")).unwrap();
+        examine(&mut snapshot, Path::new("."), &Events::default()).unwrap();
         assert!(snapshot.problems.is_empty() && snapshot.warnings.is_empty(), "{:?}", snapshot.problems);
         assert!(!snapshot.entries.is_empty());
     }

@@ -35,6 +35,7 @@ fn with(more: Value) -> Value {
 /// Returns the error of these settings, with these variables in addition to the keys.
 fn refusal(settings: &Value, variables: &'static [(&str, &str)]) -> String {
     let context = SinkContext {
+        part: "sink",
         list_id: "a",
         folder: Path::new("."),
         items_per_request: 100,
@@ -204,6 +205,7 @@ fn credentials_go_unencrypted_only_to_this_machine_or_an_address_that_permits_it
     ] {
         let settings = with(json!({"url": url}));
         let context = SinkContext {
+            part: "sink",
             list_id: "a",
             folder: Path::new("."),
             items_per_request: 100,

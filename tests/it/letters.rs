@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use importer::{
     app::wiring::{Adapters, Keys},
-    base::clock::SystemClock,
+    base::{clock::SystemClock, events::Events},
     net::{Environment, transport::Web},
 };
 use serde_json::Value;
@@ -99,8 +99,14 @@ fn the_name_of_a_delivery_holds_no_key() {
             _ => None,
         };
         let (web, clock) = (std::sync::Arc::new(Web::new().unwrap()), std::sync::Arc::new(SystemClock));
-        let adapters =
-            Adapters::new(&Environment::new(get), Keys::Both, web, clock, std::path::Path::new("."));
+        let adapters = Adapters::new(
+            &Environment::new(get),
+            Keys::Both,
+            web,
+            clock,
+            std::path::Path::new("."),
+            Events::default(),
+        );
         let entry = entries(r#"[{"list_id": "a"}]"#).remove(0);
         adapters.open(&entry, false).ok().unwrap().delivery
     };

@@ -10,7 +10,10 @@ use std::{
 
 use importer::{
     app::wiring::VOCABULARY,
-    base::clock::{Clock, SystemClock},
+    base::{
+        clock::{Clock, SystemClock},
+        events::Events,
+    },
     state::{
         Edit, RunStamp, StateFile,
         lock::{self, NotLocked},
@@ -122,7 +125,7 @@ async fn a_dangling_link_is_reported_and_its_file_may_come_later() {
 /// Opens the state file as `go` does, without runs.
 fn open(folder: &Path) -> StateFile {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    StateFile::open(folder, clock, VOCABULARY).unwrap()
+    StateFile::open(folder, clock, VOCABULARY, Events::default()).unwrap()
 }
 
 fn edit(file: &StateFile) -> Edit {

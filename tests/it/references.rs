@@ -7,6 +7,7 @@ use importer::{
         exit_code,
         wiring::{Adapters, Closed, Keys},
     },
+    base::events::Events,
     controller::{Verdict, run_fingerprint},
     engine::plan::Pipeline,
     net::Environment,
@@ -30,7 +31,7 @@ pub fn open(entry: &str, variables: &[(&str, &str)], keys: Keys) -> Result<Pipel
     };
     let (web, clock) = (Arc::new(Always(401, ECHO)), Arc::new(TokioClock::at(NOON)));
     let environment = Environment::new(get).with_names(names.into_iter());
-    let adapters = Adapters::new(&environment, keys, web, clock, Path::new("."));
+    let adapters = Adapters::new(&environment, keys, web, clock, Path::new("."), Events::default());
     adapters.open(&entries(&format!("[{entry}]"))[0], false)
 }
 

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use futures::future::BoxFuture;
 use importer::{
     app::wiring::{Adapters, Keys},
-    base::clock::Clock,
+    base::{clock::Clock, events::Events},
     net::{Environment, Transport, transport::TransportError},
     sandbox::Sandbox,
 };
@@ -147,6 +147,7 @@ async fn census(change: impl Fn(usize, &mut Value) + Send + Sync + 'static) -> R
         transport,
         world.clock.clone(),
         world.folder.path(),
+        Events::default(),
     );
     let ends = adapters.open(&entries(&world.state())[0], true).map_err(|closed| closed.unfit.text)?;
     let counted = ends.source.census().unwrap().census(at("2026-11-21T11:59:00")).await;

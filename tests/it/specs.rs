@@ -13,7 +13,10 @@ use importer::{
         variables,
         wiring::{Adapters, Keys, VOCABULARY},
     },
-    base::spec::{ACCOUNT, Catalog, Secrecy, Setting, Spec, ValueKind},
+    base::{
+        events::Events,
+        spec::{ACCOUNT, Catalog, Secrecy, Setting, Spec, ValueKind},
+    },
     mapping,
     net::Environment,
     sink, source,
@@ -30,6 +33,11 @@ use crate::{
 
 const PARTS: [(&str, Catalog); 3] =
     [("source", source::CATALOG), ("mapping", mapping::CATALOG), ("sink", sink::CATALOG)];
+
+/// Returns every choice of an adapter in an entry, that of a receiver of notices included.
+fn choices() -> impl Iterator<Item = (&'static str, Catalog, &'static Spec)> {
+    adapters().chain(sink::NOTIFY.specs.iter().map(|spec| ("notify", sink::NOTIFY, *spec)))
+}
 
 /// Returns every adapter of this build.
 fn adapters() -> impl Iterator<Item = (&'static str, Catalog, &'static Spec)> {
@@ -65,7 +73,8 @@ fn entry(part: &str, spec: &Spec, settings: &Value) -> Value {
 /// Returns why an entry can't run, as `check` says it; `None` if it can.
 fn problem(entry: &Value) -> Option<String> {
     let (web, clock) = (Arc::new(Always(200, "")), Arc::new(TokioClock::at(NOON)));
-    let adapters = Adapters::new(&Environment::new(|_| None), Keys::None, web, clock, Path::new("."));
+    let adapters =
+        Adapters::new(&Environment::new(|_| None), Keys::None, web, clock, Path::new("."), Events::default());
     let snapshot = read(&json!([entry]).to_string());
     if let Some(problem) = snapshot.problems.first() {
         return Some(problem.text.clone());
@@ -132,7 +141,7 @@ fn is_text(kind: &ValueKind) -> bool {
 fn an_editor_refuses_what_an_adapter_refuses_and_accepts_what_it_accepts() {
     let validator = validator();
     let (mut compared, mut accepted) = (0, 0);
-    for (part, catalog, spec) in adapters() {
+    for (part, catalog, spec) in choices() {
         for setting in catalog.settings(Some(spec)) {
             for sample in samples(&setting.kind) {
                 let entry = entry(part, spec, &json!({setting.name: sample}));
@@ -155,7 +164,7 @@ fn an_editor_refuses_what_an_adapter_refuses_and_accepts_what_it_accepts() {
 fn every_default_is_a_value_of_its_setting() {
     let validator = validator();
     let mut found = 0;
-    for (part, catalog, spec) in adapters() {
+    for (part, catalog, spec) in choices() {
         for setting in catalog.settings(Some(spec)) {
             let Some(default) = setting.default else { continue };
             let default: Value = serde_json::from_str(default).unwrap();
@@ -204,6 +213,10 @@ fn an_editor_refuses_a_typo_a_literal_credential_and_a_reference_to_what_must_no
         (r#"[{"list_id": "a", "sink": {"type": "kafka"}}]"#.to_owned(), false),
         (r#"[{"list_id": "a", "sink": {"path": "out/a"}}]"#.to_owned(), false),
         (r#"[{"list_id": "a", "sink": {"type": "stdout", "account": "acme"}}]"#.to_owned(), false),
+        (http(r#""x-note": 1"#).replace("sink", "notify").replace("\"mapping\": \"as_is\", ", ""), true),
+        (http(r#""linger": "5s""#).replace("sink", "notify").replace("\"mapping\": \"as_is\", ", ""), false),
+        (r#"[{"list_id": "a", "notify": "ometria"}]"#.to_owned(), false),
+        (r#"[{"list_id": "a", "notify": {"type": "ometria"}}]"#.to_owned(), false),
     ] {
         assert_eq!(validator.is_valid(&serde_json::from_str(&text).unwrap()), valid, "{text}");
         let entry = &serde_json::from_str::<Value>(&text).unwrap()[0];
@@ -360,7 +373,8 @@ fn settings(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (i
 const STATE: &str = r#"[
   {"list_id": "a", "source": {"type": "mailchimp", "account": "acme"}, "enabled": false},
   {"list_id": "b", "mapping": "as_is", "sink": {"type": "http", "url": {"env": "IMPORTER_VAR_URL"}, "auth": "bearer",
-    "token": {"env": "HTTP_SINK_TOKEN_EU"}, "headers": {"X": {"env": "HOME"}}}}
+    "token": {"env": "HTTP_SINK_TOKEN_EU"}, "headers": {"X": {"env": "HOME"}}}},
+  {"list_id": "c", "notify": {"type": "http", "url": {"env": "IMPORTER_VAR_TELL"}, "auth": "bearer", "account": "tell"}}
 ]"#;
 
 #[test]
@@ -395,6 +409,8 @@ fn the_settings_are_listed_with_their_origin_and_without_a_credential() {
         ("OMETRIA_RATE", "4 (environment)"),
         ("OMETRIA_URL", "https://api.ometria.com/v2 (default)"),
         ("IMPORTER_VAR_URL", "set (environment)"),
+        ("IMPORTER_VAR_TELL", "not set"),
+        ("HTTP_SINK_HOSTS_TELL", "not set"),
         ("IMPORTER_SECRETS", "/run/secrets (default)"),
         ("RUST_LOG", "info (default)"),
     ] {
@@ -431,9 +447,10 @@ fn a_container_gets_the_names_that_adapters_and_the_state_file_ask_for() {
     let more: Vec<String> = names().difference(&plain).cloned().collect();
     let account = |name: &str| [format!("{name}_ACME"), format!("{name}_ACME_FILE")];
     let mut expected = ["MAILCHIMP_APIKEY", "MAILCHIMP_CONNECTIONS", "MAILCHIMP_URL"].map(account).concat();
-    let referred =
-        ["HTTP_SINK_TOKEN_EU", "HTTP_SINK_TOKEN_EU_FILE", "IMPORTER_VAR_URL", "IMPORTER_VAR_URL_FILE"];
-    expected.extend(referred.map(str::to_owned));
+    let tell = ["HOSTS_TELL", "TOKEN_TELL", "USER_TELL", "PASSWORD_TELL", "TOKEN_EU"];
+    let referred = tell.map(|name| format!("HTTP_SINK_{name}")).into_iter();
+    let referred = referred.chain(["IMPORTER_VAR_URL", "IMPORTER_VAR_TELL"].map(str::to_owned));
+    expected.extend(referred.flat_map(|name| [format!("{name}_FILE"), name]));
     expected.sort();
     assert_eq!(more, expected);
     // The program itself reports a broken file.

@@ -2,18 +2,26 @@
 //! tokio's.
 
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, HashSet},
     fs,
-    sync::{Arc, Mutex, Once},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use importer::{
     app::wiring::{Adapters, Keys, VOCABULARY},
-    base::{clock::Clock, fault::Fault, time},
-    controller::{self, Mode, Open, OpenRequest, Tools, Verdict, watch::Watch},
+    base::{
+        clock::Clock,
+        events::{Events, Inbox, queue},
+        fault::Fault,
+        time,
+    },
+    controller::{
+        self, Mode, Open, OpenRequest, Tools, Verdict,
+        handle::{self, Handle},
+        watch::Watch,
+    },
     engine::{
         confirm::Confirm,
         plan::Pipeline,
@@ -85,6 +93,7 @@ pub struct World {
     pub folder: tempfile::TempDir,
     pub stop: Mutex<CancellationToken>,
     changes: Mutex<Option<Sender<()>>>,
+    handle: Mutex<Option<Handle>>,
     /// Transport between the program and the sandbox.
     transport: Arc<dyn Transport>,
     fresh: bool,
@@ -106,6 +115,7 @@ impl World {
     pub fn with_server_at(server: &str) -> Self {
         let sandbox = Arc::new(Sandbox::new(Arc::new(TokioClock::at(server)), Duration::from_millis(200)));
         let clock = sandbox.our_clock(Arc::new(TokioClock::at(NOON)));
+        let log = Log::start(Arc::clone(&clock));
         World {
             clock,
             witness: Arc::default(),
@@ -116,10 +126,11 @@ impl World {
             folder: tempfile::tempdir().unwrap(),
             stop: Mutex::default(),
             changes: Mutex::default(),
+            handle: Mutex::default(),
             variables: vec![],
             confirm: None,
             change: None,
-            log: Log::start(),
+            log,
         }
     }
 
@@ -188,17 +199,28 @@ impl World {
         };
         let transport = self.witness.before(self.transport.clone());
         let clock = self.clock.clone();
-        let adapters =
-            Adapters::new(&Environment::new(settings), Keys::Both, transport, clock, self.folder.path());
+        let adapters = Adapters::new(
+            &Environment::new(settings),
+            Keys::Both,
+            transport,
+            clock,
+            self.folder.path(),
+            self.log.events(),
+        );
         let (sender, changes) = channel(1);
         *self.changes.lock().unwrap() = Some(sender);
+        let (handle, commands) = handle::channel();
+        *self.handle.lock().unwrap() = Some(handle);
         let stop = CancellationToken::new();
         *self.stop.lock().unwrap() = stop.clone();
         Tools {
-            state: StateFile::open(self.folder.path(), self.clock.clone(), VOCABULARY).unwrap(),
+            events: self.log.events(),
+            state: StateFile::open(self.folder.path(), self.clock.clone(), VOCABULARY, self.log.events())
+                .unwrap(),
             clock: self.clock.clone(),
             open: self.opener(adapters),
             watch: Watch::manual(changes),
+            commands,
             fresh: self.fresh,
             confirm: self.confirm.clone(),
             stop,
@@ -230,13 +252,19 @@ impl World {
         let open = self.tools().open;
         let pipeline = open(OpenRequest { entry, urgent: true }).map_err(|unfit| Fault::list(unfit.text))?;
         let letters = Letters {
-            store: Arc::new(controller::run_store(entry, &pipeline, &folders)),
+            events: self.log.events().of_run(controller::run_name(entry)),
+            store: Arc::new(controller::run_store(entry, &pipeline, &folders, &self.log.events())),
             entry: entry.folder.clone(),
             entries: controller::siblings(entry, &pipeline.delivery, Some(&entries), &open).unwrap(),
             records: Arc::new(controller::records(entry, &pipeline, &folders, &Arc::default())),
             dry_run: false,
         };
         replay::run(&pipeline, &letters).await
+    }
+
+    /// Returns a handle of the program that runs now.
+    pub fn handle(&self) -> Handle {
+        self.handle.lock().unwrap().clone().expect("the program was started")
     }
 
     pub fn stop(&self) {
@@ -393,54 +421,34 @@ pub fn assert_adds_up(line: &str) {
     assert_eq!(versions, fates.iter().sum::<u64>(), "the fates do not add up: {line}");
 }
 
-/// The log of this test's thread since the start of the world. A paused runtime has one thread, so the logs
-/// of the tests in one process do not mix.
+/// The log of a world: a listener of the program's events.
 struct Log {
-    from: usize,
-}
-
-thread_local! {
-    static LINES: RefCell<Lines> = RefCell::default();
-}
-
-/// The log of one test.
-pub type Lines = Arc<Mutex<Vec<String>>>;
-
-/// Returns the log of this thread's test.
-pub fn lines() -> Lines {
-    LINES.with_borrow(Arc::clone)
-}
-
-/// Makes this thread log into `lines`: a thread for files belongs to the test whose runtime has started it.
-pub fn log_into(lines: &Lines) {
-    LINES.with_borrow_mut(|own| *own = Arc::clone(lines));
+    events: Events,
+    inbox: Mutex<Inbox>,
+    lines: Mutex<Vec<String>>,
 }
 
 impl Log {
-    fn start() -> Self {
-        struct Memory;
-        impl log::Log for Memory {
-            fn enabled(&self, metadata: &log::Metadata) -> bool {
-                metadata.target().starts_with("importer")
-            }
-            fn log(&self, record: &log::Record) {
-                if self.enabled(record.metadata()) {
-                    let line = format!("{} {}", record.level(), record.args());
-                    lines().lock().unwrap().push(line);
-                }
-            }
-            fn flush(&self) {}
-        }
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
-            log::set_boxed_logger(Box::new(Memory)).unwrap();
-            log::set_max_level(log::LevelFilter::Trace);
-        });
-        Log { from: lines().lock().unwrap().len() }
+    fn start(clock: Arc<dyn Clock>) -> Self {
+        let (queue, inbox) = queue(1 << 20);
+        let events = Events::new(clock, vec![queue]);
+        Log { events, inbox: Mutex::new(inbox), lines: Mutex::default() }
     }
 
+    fn events(&self) -> Events {
+        self.events.clone()
+    }
+
+    /// Returns the lines so far, as `LEVEL text`.
     fn lines(&self) -> Vec<String> {
-        lines().lock().unwrap()[self.from..].to_vec()
+        let mut events = vec![];
+        assert_eq!(self.inbox.lock().unwrap().take(&mut events), 0, "events were lost");
+        let messages = events.iter().flat_map(|emitted| importer::listener::log::messages(&emitted.event));
+        let mut lines = self.lines.lock().unwrap();
+        lines.extend(
+            messages.map(|importer::listener::log::Message { level, text }| format!("{level} {text}")),
+        );
+        lines.clone()
     }
 }
 

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use importer::{
     base::{
         clock::Clock,
+        events::{Events, RunEvents},
         fault::Fault,
         identity::{DeliveryId, ListId},
         record::{Mapped, Outgoing, Payload, Record},
@@ -193,6 +194,7 @@ impl Sink for Anywhere {
 
 fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
     Plan {
+        events: RunEvents::default(),
         list_id: "l".into(),
         since,
         overlap: TimeDelta::seconds(60),
@@ -201,6 +203,7 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
         worker_count: 2,
         entry: "e".into(),
         store: Arc::new(FolderStore {
+            events: Events::default(),
             checkpoint: folder.path().join("l"),
             delivery: folder.path().join("l"),
             dead_letters: folder.path().join("dead.ndjson"),
@@ -226,11 +229,13 @@ fn ends(source: Liar) -> Pipeline {
         sink: Arc::new(Anywhere),
         spec: Anywhere.spec(),
         clock: Arc::new(Noon),
+        requests: Arc::default(),
         retry: true,
         destination: String::new(),
         delivery: DeliveryId::new(list, "anywhere", None, "d"),
         former: Default::default(),
         references: String::new(),
+        notify: None,
     }
 }
 

@@ -20,9 +20,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::wiring::{Adapters, Keys, VOCABULARY},
-    base::clock::{Clock, SystemClock},
+    base::{
+        clock::{Clock, SystemClock},
+        events::Events,
+    },
     cli::{self, exit},
-    controller::{self, Mode, Tools, Verdict, watch::Watch},
+    controller::{self, Mode, Tools, Verdict, handle, watch::Watch},
     net::Environment,
     sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, when_i_work},
     state::{StateFile, layout},
@@ -33,10 +36,10 @@ use crate::{
 /// # Errors
 ///
 /// The temporary state folder could not be made, read or written.
-pub async fn run(story: cli::Story) -> anyhow::Result<u8> {
+pub async fn run(story: cli::Story, events: &Events) -> anyhow::Result<u8> {
     let done = match story {
-        cli::Story::Members => members::tell().await?,
-        cli::Story::Shifts => shifts::tell().await?,
+        cli::Story::Members => members::tell(events).await?,
+        cli::Story::Shifts => shifts::tell(events).await?,
     };
     Ok(if done { exit::DONE } else { exit::FAILED })
 }
@@ -57,11 +60,12 @@ struct Stage {
     clock: Arc<StoryClock>,
     sandbox: Arc<Sandbox>,
     folder: tempfile::TempDir,
+    events: Events,
 }
 
 impl Stage {
     /// Makes a state folder with this text as the state file.
-    fn new(state: &str) -> anyhow::Result<Self> {
+    fn new(state: &str, events: &Events) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("importer-demo-")
             .tempdir()
@@ -71,7 +75,7 @@ impl Stage {
             .context("could not write the demo's state file")?;
         let clock = Arc::new(StoryClock { ahead_seconds: AtomicI64::new(0) });
         let sandbox = Arc::new(Sandbox::new(clock.clone(), Duration::from_millis(100)));
-        Ok(Stage { clock, sandbox, folder })
+        Ok(Stage { clock, sandbox, folder, events: events.clone() })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -105,7 +109,7 @@ impl Stage {
         };
         let (transport, clock) = (self.sandbox.clone(), self.clock.clone());
         let tools = Tools {
-            state: StateFile::open(self.folder.path(), self.clock.clone(), VOCABULARY)?,
+            state: StateFile::open(self.folder.path(), self.clock.clone(), VOCABULARY, self.events.clone())?,
             clock: self.clock.clone(),
             open: Adapters::new(
                 &Environment::new(settings),
@@ -113,9 +117,12 @@ impl Stage {
                 transport,
                 clock,
                 self.folder.path(),
+                self.events.clone(),
             )
             .opener(),
-            watch: Watch::file(&self.path(layout::NAME)),
+            watch: Watch::file(&self.path(layout::NAME), self.events.clone()),
+            events: self.events.clone(),
+            commands: handle::channel().1,
             confirm: None,
             fresh: false,
             stop: CancellationToken::new(),

@@ -10,7 +10,10 @@ use crate::{
         check_layout, environment,
         wiring::{Adapters, Keys, VOCABULARY, examine},
     },
-    base::clock::{Clock, SystemClock},
+    base::{
+        clock::{Clock, SystemClock},
+        events::Events,
+    },
     controller::{self, Open, OpenRequest},
     engine::plan::Pipeline,
     net::transport::Web,
@@ -27,6 +30,8 @@ pub struct Lists {
     /// Number of problems; `entries` does not contain the entries that have one.
     pub problems: usize,
     pub folders: Folders,
+    /// Where the command reports.
+    pub events: Events,
     adapters: Arc<Adapters>,
     /// Opens entries for the functions of the controller.
     open: Open,
@@ -38,7 +43,7 @@ impl Lists {
     /// # Errors
     ///
     /// The state file can't be read, or an older version of importer left files beside a link to it.
-    pub fn open(folder: &Path, keys: Keys) -> anyhow::Result<Self> {
+    pub fn open(folder: &Path, keys: Keys, events: &Events) -> anyhow::Result<Self> {
         check_layout(folder)?;
         let mut snapshot = read::load(&folder.join(NAME), VOCABULARY)?;
         let home = home::of(folder)?;
@@ -56,15 +61,17 @@ impl Lists {
                 folders.ours().display()
             );
         }
-        examine(&mut snapshot, folder)?;
+        examine(&mut snapshot, folder, events)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let adapters = Arc::new(Adapters::new(&environment(), keys, Arc::new(Web::new()?), clock, folder));
+        let (web, events) = (Arc::new(Web::new()?), events.clone());
+        let adapters = Arc::new(Adapters::new(&environment(), keys, web, clock, folder, events.clone()));
         let opener = Arc::clone(&adapters);
         let open = move |wanted: OpenRequest| opener.open(wanted.entry, false).map_err(|closed| closed.unfit);
         Ok(Lists {
             entries: snapshot.entries,
             problems: snapshot.problems.len(),
             folders,
+            events,
             adapters,
             open: Box::new(open),
         })

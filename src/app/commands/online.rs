@@ -1,5 +1,5 @@
-//! `importer check --online`: checks whether the source and the sink of each entry can be reached and accept
-//! the credentials. Reads one record of each source, and delivers nothing to a sink.
+//! `importer check --online`: checks whether the source, the sink and the receiver of notices of each entry can be reached
+//! and accept the credentials. Reads one record of each source, and delivers nothing to a sink.
 
 use std::{fmt, path::Path};
 
@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 use super::{lists::Lists, preview};
 use crate::{
     app::wiring::Keys,
-    base::adapter::Chosen,
+    base::{adapter::Chosen, events::Events},
     engine::plan::Pipeline,
     sink, source,
     state::{Entry, model::RawSetting},
 };
 
-/// Result of checking the source or the sink of an entry.
+/// Result of checking the source, the sink or the receiver of notices of an entry.
 pub struct OnlineCheck {
     list_id: String,
-    /// `source` or `sink`; `entry` if the entry could not be opened.
+    /// `source`, `sink` or `notify`; `entry` if the entry could not be opened.
     part: &'static str,
     /// Type of the adapter, or the place of the entry.
     kind: String,
@@ -39,13 +39,13 @@ impl fmt::Display for OnlineCheck {
     }
 }
 
-/// Checks the sources and sinks of all enabled entries without a problem, one after the other.
+/// Checks the sources, sinks and receivers of notices of all enabled entries without a problem, one after the other.
 ///
 /// # Errors
 ///
 /// The state file can't be read.
-pub async fn check_all(folder: &Path) -> anyhow::Result<Vec<OnlineCheck>> {
-    let lists = Lists::open(folder, Keys::Both)?;
+pub async fn check_all(folder: &Path, events: &Events) -> anyhow::Result<Vec<OnlineCheck>> {
+    let lists = Lists::open(folder, Keys::Both, events)?;
     let mut checks = Vec::new();
     for entry in lists.entries.iter().filter(|entry| entry.enabled) {
         match lists.pipeline(entry) {
@@ -61,7 +61,7 @@ pub async fn check_all(folder: &Path) -> anyhow::Result<Vec<OnlineCheck>> {
     Ok(checks)
 }
 
-async fn check(entry: &Entry, pipeline: &Pipeline) -> [OnlineCheck; 2] {
+async fn check(entry: &Entry, pipeline: &Pipeline) -> Vec<OnlineCheck> {
     let result = |part, setting: &RawSetting, default, error| OnlineCheck {
         list_id: entry.id.list_id.clone(),
         part,
@@ -71,8 +71,13 @@ async fn check(entry: &Entry, pipeline: &Pipeline) -> [OnlineCheck; 2] {
     let read = preview::latest(pipeline, 1).await;
     let source = read.err().map(|error| format!("{error:#}"));
     let sink = pipeline.sink.check().await.err().map(|fault| fault.to_string());
-    [
+    let mut checks = vec![
         result("source", &entry.source, source::DEFAULT, source),
         result("sink", &entry.sink, sink::DEFAULT, sink),
-    ]
+    ];
+    if let Some(receiver) = &pipeline.notify {
+        let receiver = receiver.sink.check().await.err().map(|fault| fault.to_string());
+        checks.push(result("notify", &entry.notify, "", receiver));
+    }
+    checks
 }

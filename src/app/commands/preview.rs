@@ -10,6 +10,7 @@ use super::lists::Lists;
 use crate::{
     app::wiring::Keys,
     base::{
+        events::Events,
         fault::Fault,
         record::{LeftOut, Mapped, Outgoing, Record, UNREADABLE},
         window::{Listing, Next, Span, Window},
@@ -30,11 +31,11 @@ use crate::{
 /// # Errors
 ///
 /// The state file has no such list, the source can't be read, or it has no record with the given key.
-pub async fn run(options: &cli::Preview) -> anyhow::Result<u8> {
-    let lists = Lists::open(&options.state, Keys::SourceOnly)?;
+pub async fn run(options: &cli::Preview, events: &Events) -> anyhow::Result<u8> {
+    let lists = Lists::open(&options.state, Keys::SourceOnly, events)?;
     for entry in lists.of(&options.list_id)? {
         let pipeline = lists.pipeline(entry)?;
-        let summary = records::summary(&lists.folders.delivery(&pipeline.delivery)).await?;
+        let summary = records::summary(&lists.folders.delivery(&pipeline.delivery), &lists.events).await?;
         pipeline.mapping.choose(summary.and_then(|summary| summary.choice));
         let records = match &options.member {
             Some(member) => vec![one(&pipeline, member).await?],

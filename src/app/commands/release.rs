@@ -9,7 +9,7 @@ use std::{
 use super::lists::Lists;
 use crate::{
     app::wiring::Keys,
-    base::identity::file_name,
+    base::{events::Events, identity::file_name},
     cli::{self, exit},
     store::{checkpoint, files, hold, migrate},
 };
@@ -23,9 +23,9 @@ use crate::{
 /// # Errors
 ///
 /// The state file or importer's own files can't be read, or a file can't be removed.
-pub async fn run(options: &cli::Release) -> anyhow::Result<u8> {
+pub async fn run(options: &cli::Release, events: &Events) -> anyhow::Result<u8> {
     let list_id = &options.list_id;
-    let lists = Lists::open(&options.state, Keys::None)?;
+    let lists = Lists::open(&options.state, Keys::None, events)?;
     let mut holds = vec![];
     for folder in folders(&lists, list_id)? {
         holds.extend(hold::below(&folder).await?);

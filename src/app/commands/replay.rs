@@ -14,10 +14,11 @@ use crate::{
     app::{check_layout, wiring::Keys},
     base::{
         clock::{Clock, SystemClock},
+        events::Events,
         identity::ListId,
     },
     cli::{self, exit},
-    controller::{records, run_store},
+    controller::{records, run_name, run_store},
     engine::{
         plan::Pipeline,
         replay::{self, Letters},
@@ -32,7 +33,7 @@ use crate::{
 ///
 /// An entry of the state file has a problem, the list is unknown, another importer works on the folder, or a
 /// replay could not be finished.
-pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
+pub async fn run(options: &cli::Replay, events: &Events) -> anyhow::Result<u8> {
     check_layout(&options.state)?;
     // Without the lock, a running importer could send a newer version of a record before the replay sends an
     // older one.
@@ -40,7 +41,7 @@ pub async fn run(options: &cli::Replay) -> anyhow::Result<u8> {
         true => None,
         false => Some(lock::take(&options.state, SystemClock.now())?),
     };
-    let lists = Lists::open(&options.state, Keys::Both)?;
+    let lists = Lists::open(&options.state, Keys::Both, events)?;
     if lists.problems > 0 {
         // An entry that can't be read would look removed, and its letters would go to other entries.
         bail!(
@@ -120,9 +121,10 @@ async fn one(
     }
     let letters = Letters {
         records: Arc::new(records(entry, pipeline, &lists.folders, databases)),
-        store: Arc::new(run_store(entry, pipeline, &lists.folders)),
+        store: Arc::new(run_store(entry, pipeline, &lists.folders, &lists.events)),
         entry: entry.folder.clone(),
         entries: lists.siblings(entry, pipeline),
+        events: lists.events.of_run(run_name(entry)),
         dry_run,
     };
     let replayed = replay::run(pipeline, &letters).await?;
@@ -167,6 +169,7 @@ fn impossible(pipeline: &Pipeline) -> Option<String> {
 mod tests {
     use super::*;
     use crate::{
+        base::events::RunEvents,
         engine::support_tests::{AsItIs, Feed, Store, pipeline},
         store::{FolderStore, records::Records},
     };
@@ -178,6 +181,7 @@ mod tests {
         let why = impossible(&pipeline).unwrap();
         assert!(why.contains("can't read single records") && why.contains("a full load"), "{why}");
         let letters = Letters {
+            events: RunEvents::default(),
             store: Arc::new(FolderStore::alone(folder.path())),
             entry: String::new(),
             entries: vec![],

@@ -13,6 +13,7 @@ use crate::{
     },
     base::{
         clock::{Clock, SystemClock},
+        events::Events,
         time,
     },
     cli::{self, StateCommand, exit},
@@ -26,11 +27,11 @@ use crate::{
 /// # Errors
 ///
 /// The state file can't be read at all.
-pub async fn check(options: &cli::Check) -> anyhow::Result<u8> {
+pub async fn check(options: &cli::Check, events: &Events) -> anyhow::Result<u8> {
     let path = options.state.join(NAME);
     let (entries, problems, warnings) = match read::inspect(&path, VOCABULARY) {
         Ok(Ok(mut snapshot)) => {
-            examine(&mut snapshot, &options.state)?;
+            examine(&mut snapshot, &options.state, events)?;
             let mut problems = std::mem::take(&mut snapshot.problems);
             problems.extend(future(&snapshot));
             problems.sort_by_key(|problem| problem.place);
@@ -43,7 +44,7 @@ pub async fn check(options: &cli::Check) -> anyhow::Result<u8> {
         }
         Err(fault) => bail!(fault),
     };
-    let checks = if options.online { online::check_all(&options.state).await? } else { vec![] };
+    let checks = if options.online { online::check_all(&options.state, events).await? } else { vec![] };
     let code = match (problems.is_empty(), checks.iter().any(|check| check.error.is_some())) {
         (false, _) => exit::UNUSABLE,
         (true, true) => exit::FAILED,
@@ -112,7 +113,7 @@ pub fn schema() -> anyhow::Result<u8> {
 /// # Errors
 ///
 /// There is no history or no such version, or a file can't be read or written.
-pub fn versions(options: &cli::State) -> anyhow::Result<u8> {
+pub fn versions(options: &cli::State, events: &Events) -> anyhow::Result<u8> {
     let folder = &options.state;
     check_layout(folder)?;
     let versions = history::versions(folder)
@@ -143,7 +144,7 @@ pub fn versions(options: &cli::State) -> anyhow::Result<u8> {
                 let (first, last) = (versions[0].number, versions[versions.len() - 1].number);
                 bail!("there is no version {number}; `importer state log` shows {first} to {last}");
             };
-            let disk = Disk::open(folder.join(NAME)).context(
+            let disk = Disk::open(folder.join(NAME), events.clone()).context(
                 "could not write to the state folder; check its permissions and the free disk space",
             )?;
             history::revert(&disk, version, SystemClock.now()).context("the state file can't be written")?;

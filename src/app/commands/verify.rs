@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 use super::lists::Lists;
 use crate::{
     app::wiring::Keys,
+    base::events::Events,
     cli::{self, exit},
     engine::{
         paging::offset::LAG,
@@ -28,8 +29,8 @@ use crate::{
 /// # Errors
 ///
 /// The state file has no such list, importer's own files can't be read, or the source could not be read.
-pub async fn run(options: &cli::Verify) -> anyhow::Result<u8> {
-    let lists = Lists::open(&options.state, Keys::SourceOnly)?;
+pub async fn run(options: &cli::Verify, events: &Events) -> anyhow::Result<u8> {
+    let lists = Lists::open(&options.state, Keys::SourceOnly, events)?;
     let mut deliveries: Vec<(Pipeline, Vec<&Entry>)> = vec![];
     for entry in lists.of(&options.list_id)? {
         let pipeline = lists.pipeline(entry)?;
@@ -69,7 +70,7 @@ async fn one(lists: &Lists, pipeline: &Pipeline, entries: &[&Entry], name: &str)
     let file = lists.folders.dead_letter(&pipeline.delivery);
     let (letters, _) = dead_letter::read(&file).await?;
     let folder = lists.folders.delivery(&pipeline.delivery);
-    let ledger = match records::census(&folder, keys(&letters)).await? {
+    let ledger = match records::census(&folder, keys(&letters), &lists.events).await? {
         Some(ledger) if obstacle(&ledger.summary, is_unfinished).is_none() => ledger,
         found => {
             let told = found.and_then(|ledger| obstacle(&ledger.summary, is_unfinished)).unwrap_or(

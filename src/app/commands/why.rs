@@ -10,6 +10,7 @@ use crate::{
     app::wiring::Keys,
     base::{
         clock::{Clock, SystemClock},
+        events::Events,
         time::{humanize, log_format},
     },
     cli::{self, exit},
@@ -31,8 +32,8 @@ use crate::{
 /// # Errors
 ///
 /// The state file has no such list, or importer's own files can't be read.
-pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
-    let lists = Lists::open(&options.state, Keys::None)?;
+pub async fn run(options: &cli::Why, events: &Events) -> anyhow::Result<u8> {
+    let lists = Lists::open(&options.state, Keys::None, events)?;
     let now = SystemClock.now();
     let mut known = false;
     for entry in lists.of(&options.list_id)? {
@@ -40,13 +41,13 @@ pub async fn run(options: &cli::Why) -> anyhow::Result<u8> {
         let key = pipeline.key(&options.record);
         let folder = lists.folders.delivery(&pipeline.delivery);
         let remembers = remembers(entry, &pipeline);
-        let KnownRecord { cached, settled } = records::look(&folder, &key).await?;
+        let KnownRecord { cached, settled } = records::look(&folder, &key, &lists.events).await?;
         let found = Found {
             kept: cached.filter(|_| remembers),
             settled,
             letter: letter(&lists, entry, &pipeline, &key).await?,
             held: lists.hold(&pipeline).await?.map(|hold| hold.fault(&options.list_id).to_string()),
-            ledger: records::summary(&folder).await?,
+            ledger: records::summary(&folder, &lists.events).await?,
             replayable: pipeline.source.lookup().is_some(),
         };
         known |= found.is_something();

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use tokio::task;
+use serde::{Deserialize, Serialize};
 
+use super::RunId;
 use crate::base::identity::ListId;
 
 /// Maximum number of active runs. A run has up to two files open, a checkpoint and a database, so that all of
@@ -14,16 +15,20 @@ pub const RUNS: usize = 32;
 pub const LOADS: usize = 24;
 
 /// What a run reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunKind {
+    /// The whole list.
+    #[serde(rename = "full")]
     FullLoad,
+    /// The changes since the last run.
+    #[serde(rename = "incremental")]
     Sync,
 }
 
 /// The active runs, and the lists that wait for capacity.
 #[derive(Default)]
 pub struct Capacity {
-    active: HashMap<task::Id, RunKind>,
+    active: HashMap<RunId, RunKind>,
     loads: usize,
     /// The number that each waiting list got when it began to wait.
     waiting: HashMap<ListId, u64>,
@@ -37,15 +42,15 @@ impl Capacity {
         self.active.len() < RUNS && (kind == RunKind::Sync || self.loads < LOADS)
     }
 
-    /// Records that `task` runs.
-    pub fn begin(&mut self, task: task::Id, kind: RunKind) {
-        self.active.insert(task, kind);
+    /// Records that a run is active.
+    pub fn begin(&mut self, run: RunId, kind: RunKind) {
+        self.active.insert(run, kind);
         self.loads += usize::from(kind == RunKind::FullLoad);
     }
 
-    /// Records that `task` has ended.
-    pub fn end(&mut self, task: task::Id) {
-        if self.active.remove(&task) == Some(RunKind::FullLoad) {
+    /// Records that a run has ended.
+    pub fn end(&mut self, run: RunId) {
+        if self.active.remove(&run) == Some(RunKind::FullLoad) {
             self.loads -= 1;
         }
     }
@@ -68,6 +73,16 @@ impl Capacity {
         }
     }
 
+    /// Returns whether no run is active.
+    pub fn is_idle(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// Returns whether this list waits for capacity.
+    pub fn is_waiting(&self, list: &ListId) -> bool {
+        self.waiting.contains_key(list)
+    }
+
     /// Returns the number of lists that wait.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
@@ -78,33 +93,28 @@ impl Capacity {
 mod tests {
     use super::*;
 
-    fn tasks() -> impl Iterator<Item = task::Id> {
-        let mut tasks = task::JoinSet::new();
-        std::iter::from_fn(move || Some(tasks.spawn(async {}).id()))
-    }
-
-    #[tokio::test]
-    async fn loads_leave_capacity_for_syncs_and_syncs_may_use_all_of_it() {
+    #[test]
+    fn loads_leave_capacity_for_syncs_and_syncs_may_use_all_of_it() {
         let mut capacity = Capacity::default();
-        let tasks: Vec<task::Id> = tasks().take(RUNS).collect();
-        for task in &tasks[..LOADS] {
+        let runs: Vec<RunId> = (0..).map(RunId).take(RUNS).collect();
+        for run in &runs[..LOADS] {
             assert!(capacity.has_capacity(RunKind::FullLoad));
-            capacity.begin(*task, RunKind::FullLoad);
+            capacity.begin(*run, RunKind::FullLoad);
         }
         assert!(!capacity.has_capacity(RunKind::FullLoad));
-        for task in &tasks[LOADS..] {
+        for run in &runs[LOADS..] {
             assert!(capacity.has_capacity(RunKind::Sync));
-            capacity.begin(*task, RunKind::Sync);
+            capacity.begin(*run, RunKind::Sync);
         }
         assert!(!capacity.has_capacity(RunKind::Sync));
-        capacity.end(tasks[LOADS]);
+        capacity.end(runs[LOADS]);
         assert!(capacity.has_capacity(RunKind::Sync) && !capacity.has_capacity(RunKind::FullLoad));
-        capacity.end(tasks[0]);
+        capacity.end(runs[0]);
         assert!(capacity.has_capacity(RunKind::FullLoad));
-        tasks.iter().for_each(|task| capacity.end(*task));
-        for task in &tasks {
+        runs.iter().for_each(|run| capacity.end(*run));
+        for run in &runs {
             assert!(capacity.has_capacity(RunKind::Sync));
-            capacity.begin(*task, RunKind::Sync);
+            capacity.begin(*run, RunKind::Sync);
         }
         assert!(!capacity.has_capacity(RunKind::Sync));
     }

@@ -4,12 +4,12 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta};
-use log::debug;
 use tokio::time::sleep;
 
 use super::{Pass, requests::recall};
 use crate::{
     base::{
+        event::RunEvent,
         fault::Fault,
         record::Record,
         time,
@@ -118,7 +118,7 @@ impl Pass<'_> {
         self.intake.recalled(recall(self.context, records).await?);
         self.intake.note_repeats(index, records.iter().map(|record| record_key(&record.key)));
         let window = self.reader.listings[index].window;
-        self.intake.records(index, window, records, &mut self.outbox);
+        self.intake.records(index, window, records, &mut self.dispatch);
         Ok(())
     }
 
@@ -226,7 +226,8 @@ impl Pass<'_> {
             rows.held = rows.held.min(self.total(window).await?);
             let late = self.listed(Window { since: Some(since), ..window }).await?;
             why = rows.unexplained(late, late_seen);
-            debug!("list {:?}: {rows:?}, {late} in the last seconds: {why:?}.", self.context.plan.list_id);
+            let details = format!("{rows:?}, {late} in the last seconds: {why:?}");
+            self.context.plan.events.emit(RunEvent::BoundaryRead { details });
             self.reader.listings[index].checked = Some((rows.held, rows.unseen));
             if why.is_none() {
                 break;
@@ -295,7 +296,7 @@ impl Pass<'_> {
                     page => page?,
                 };
                 for record in page.records.iter().filter(|record| record.changed.is_none()) {
-                    self.intake.untimed(0, record, &mut self.outbox);
+                    self.intake.untimed(0, record, &mut self.dispatch);
                     found.insert(record_key(&record.key));
                 }
                 if page.records.is_empty() || page.records.iter().any(|record| record.changed.is_some()) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Context, outbox::Outbox};
+use super::{Context, dispatch::Dispatch};
 use crate::{
     base::{
         counts::{Counts, counted},
@@ -101,7 +101,12 @@ impl<'a> Guard<'a> {
     /// # Errors
     ///
     /// The delivery is on hold: this run and all further ones fail until a person lifts the hold.
-    pub async fn check_consent(&self, counts: &Counts, size: Size, outbox: &Outbox<'_>) -> Result<(), Fault> {
+    pub async fn check_consent(
+        &self,
+        counts: &Counts,
+        size: Size,
+        dispatch: &Dispatch<'_>,
+    ) -> Result<(), Fault> {
         let (Some(brake), Some(listed)) = (self.baseline.brake, self.listed) else { return Ok(()) };
         // Archived records were in the plain listing before.
         let list = listed + size.archived;
@@ -112,12 +117,12 @@ impl<'a> Guard<'a> {
         let changes = self.changes(counts);
         let Context { pipeline, plan } = self.context;
         let (what, why) = if brake.stops_opt_outs(changes, list) {
-            (would(changes.opt_outs, list, "opted out", outbox, |pending| pending.opts_out), above(brake))
+            (would(changes.opt_outs, list, "opted out", dispatch, |pending| pending.opts_out), above(brake))
         } else if brake.stops_opt_ins(changes, list) {
             let what = "opted in although they had another status or were opted out";
             let caution = pipeline.spec.caution.map(|caution| format!("; {caution}")).unwrap_or_default();
             (
-                would(changes.opt_ins, list, what, outbox, |pending| pending.opts_in),
+                would(changes.opt_ins, list, what, dispatch, |pending| pending.opts_in),
                 format!("{SHARE}{caution}"),
             )
         } else {
@@ -159,11 +164,11 @@ fn would(
     changes: u64,
     list: u64,
     what: &str,
-    outbox: &Outbox<'_>,
+    dispatch: &Dispatch<'_>,
     counts: impl Fn(&&PendingRecord) -> bool,
 ) -> String {
-    let unsent = outbox.waiting().filter(counts).count() as u64;
-    let sent = if outbox.settles_at_close() { 0 } else { changes.saturating_sub(unsent) };
+    let unsent = dispatch.waiting().filter(counts).count() as u64;
+    let sent = if dispatch.settles_at_close() { 0 } else { changes.saturating_sub(unsent) };
     format!(
         "stopped because at least {changes} of {list} records would be {what} (up to {sent} of them were sent already)"
     )

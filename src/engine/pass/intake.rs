@@ -1,9 +1,9 @@
 //! Receives the records of a page: drops those seen before, maps the others, and passes each version to the
-//! outbox once.
+//! dispatch once.
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Context, outbox::Outbox};
+use super::{Context, dispatch::Dispatch};
 use crate::{
     base::{
         counts::Counts,
@@ -102,10 +102,10 @@ impl<'a> Intake<'a> {
         index: usize,
         window: Window,
         records: &[Record],
-        outbox: &mut Outbox<'_>,
+        dispatch: &mut Dispatch<'_>,
     ) -> usize {
         let known = self.seen_of(index);
-        records.iter().for_each(|record| self.record(index, window, record, outbox));
+        records.iter().for_each(|record| self.record(index, window, record, dispatch));
         self.seen_of(index) - known
     }
 
@@ -118,7 +118,7 @@ impl<'a> Intake<'a> {
     }
 
     /// Maps a record that was not seen before, or not in this version.
-    fn record(&mut self, index: usize, window: Window, record: &Record, outbox: &mut Outbox<'_>) {
+    fn record(&mut self, index: usize, window: Window, record: &Record, dispatch: &mut Dispatch<'_>) {
         let row = row(record);
         let known = self.seen[index].get(row.key);
         if known.is_some_and(|known| !is_newer(&self.seen[index], known, row, &record.status)) {
@@ -135,7 +135,7 @@ impl<'a> Intake<'a> {
         let known =
             known.map(|known| KnownRecord { cached: known.cached.take(), settled: known.settled.clone() });
         let known = known.unwrap_or_default();
-        let fate = self.fate(index, window, record, &known, outbox);
+        let fate = self.fate(index, window, record, &known, dispatch);
         self.note_fate(row.key, fate, known.cached.as_ref());
         // A sent record is counted when it is accepted.
         if !fate.is_sent() {
@@ -150,21 +150,21 @@ impl<'a> Intake<'a> {
         window: Window,
         record: &Record,
         known: &KnownRecord,
-        outbox: &mut Outbox<'_>,
+        dispatch: &mut Dispatch<'_>,
     ) -> Fate {
         if self.is_outdated(index, row(record)) {
             return Fate::Outdated;
         }
         if record.unreadable.is_some() {
-            return self.reject(unreadable(record, window.listing == Listing::Archived), outbox);
+            return self.reject(unreadable(record, window.listing == Listing::Archived), dispatch);
         }
         if record.deleted {
-            return self.delete(record, known.cached.as_ref(), outbox);
+            return self.delete(record, known.cached.as_ref(), dispatch);
         }
         match prepare(self.context.pipeline, record) {
-            Preparation::Send(pending, left_out) => self.send(record, pending, left_out, known, outbox),
+            Preparation::Send(pending, left_out) => self.send(record, pending, left_out, known, dispatch),
             Preparation::Skip(reason) => Fate::skipped(reason),
-            Preparation::Reject(rejected) => self.reject(rejected, outbox),
+            Preparation::Reject(rejected) => self.reject(rejected, dispatch),
         }
     }
 
@@ -183,7 +183,7 @@ impl<'a> Intake<'a> {
         mut pending: PendingRecord,
         left_out: Vec<LeftOut>,
         known: &KnownRecord,
-        outbox: &mut Outbox<'_>,
+        dispatch: &mut Dispatch<'_>,
     ) -> Fate {
         let kept = known.cached.as_ref();
         if self.is_held_back(&pending, kept) {
@@ -196,11 +196,15 @@ impl<'a> Intake<'a> {
         self.counts.opt_outs += u64::from(opts_out);
         let again = opts_out && kept.is_some_and(CachedDelivery::opted_out);
         self.counts.known_opt_outs += u64::from(again);
+        if again && kept.is_some_and(CachedDelivery::has_digest) {
+            // The sink is known to have the record as opted out.
+            pending.notice = None;
+        }
         pending.opts_in = self.opts_in_known(record, &pending, known);
         let opts_in = pending.opts_in;
         // Another version of the record may have been counted already.
         self.counts.opt_ins += u64::from(opts_in && !self.was_opted_in(pending.key));
-        self.queue(pending, outbox);
+        self.queue(pending, dispatch);
         Fate::Sent(match (opts_out, again) {
             (true, true) => Effect::OptOutAgain,
             (true, false) => Effect::OptOut,
@@ -227,17 +231,22 @@ impl<'a> Intake<'a> {
     }
 
     /// Queues the deletion of a record that is gone at the source, if the sink accepts deletions.
-    fn delete(&mut self, record: &Record, kept: Option<&CachedDelivery>, outbox: &mut Outbox<'_>) -> Fate {
+    fn delete(
+        &mut self,
+        record: &Record,
+        kept: Option<&CachedDelivery>,
+        dispatch: &mut Dispatch<'_>,
+    ) -> Fate {
         let pipeline = self.context.pipeline;
         if pipeline.spec.deletions == Deletions::Ignored {
             return Fate::skipped("deleted");
         }
         match prepare_deletion(pipeline, &record.key, record.changed) {
-            Err(rejected) => self.reject(*rejected, outbox),
+            Err(rejected) => self.reject(*rejected, dispatch),
             Ok(pending) if self.is_held_back(&pending, kept) => Fate::Unchanged,
             Ok(pending) => {
                 self.counts.deletions += 1;
-                self.queue(pending, outbox);
+                self.queue(pending, dispatch);
                 Fate::Sent(Effect::Deletion)
             }
         }
@@ -266,36 +275,38 @@ impl<'a> Intake<'a> {
         }
     }
 
-    fn queue(&mut self, pending: PendingRecord, outbox: &mut Outbox<'_>) {
+    fn queue(&mut self, pending: PendingRecord, dispatch: &mut Dispatch<'_>) {
         if self.context.plan.records.cache().is_some() {
             self.sent.insert(pending.key);
         }
-        self.counts.superseded += u64::from(outbox.queue(pending));
+        self.counts.superseded += u64::from(dispatch.queue(pending));
     }
 
-    /// Counts a record that the sink has refused, and passes its dead letter to the outbox.
-    pub fn refused(&mut self, rejected: RejectedRecord, outbox: &mut Outbox<'_>) {
+    /// Counts a record that the sink has refused, and passes its dead letter to the dispatch.
+    pub fn refused(&mut self, rejected: RejectedRecord, dispatch: &mut Dispatch<'_>) {
         let (key, fate) = (rejected.key, Fate::rejected(rejected.rejection.reason));
         self.counts.count(fate);
         self.seen.iter_mut().for_each(|seen| seen.set_fate(key, fate));
         self.note_fate(key, fate, None);
         let Context { pipeline, plan } = self.context;
-        outbox.refuse(rejected.dead_letter(plan.entry.clone(), pipeline.source.now()));
+        let notice = rejected.notice(pipeline);
+        dispatch.refuse((rejected.dead_letter(plan.entry.clone(), pipeline.source.now()), notice));
     }
 
-    /// Passes the dead letter of a record that is not sent to the outbox.
-    fn reject(&self, rejected: RejectedRecord, outbox: &mut Outbox<'_>) -> Fate {
+    /// Passes the dead letter of a record that is not sent to the dispatch.
+    fn reject(&self, rejected: RejectedRecord, dispatch: &mut Dispatch<'_>) -> Fate {
         let Context { pipeline, plan } = self.context;
         let fate = Fate::rejected(rejected.rejection.reason);
-        outbox.reject(rejected.dead_letter(plan.entry.clone(), pipeline.source.now()));
+        let notice = rejected.notice(pipeline);
+        dispatch.reject((rejected.dead_letter(plan.entry.clone(), pipeline.source.now()), notice));
         fate
     }
 
     /// Rejects and counts a record without a time, which no window contains, if it is new in this pass.
-    pub fn untimed(&mut self, index: usize, record: &Record, outbox: &mut Outbox<'_>) {
+    pub fn untimed(&mut self, index: usize, record: &Record, dispatch: &mut Dispatch<'_>) {
         let key = record_key(&record.key);
         if self.seen[index].get(key).is_none() && self.untimed.insert(key) {
-            let fate = self.reject(unreadable(record, false), outbox);
+            let fate = self.reject(unreadable(record, false), dispatch);
             self.note_fate(key, fate, None);
             self.counts.count(fate);
             self.counts.window += 1;

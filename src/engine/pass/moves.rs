@@ -3,8 +3,6 @@
 
 use std::collections::HashSet;
 
-use log::debug;
-
 use super::{
     Context, Pass,
     intake::row,
@@ -12,7 +10,7 @@ use super::{
     requests::{self, Answer, Following, Reads},
 };
 use crate::{
-    base::{fault::Fault, record::Record},
+    base::{event::RunEvent, fault::Fault, record::Record},
     engine::{deliver, in_flight::Delivered, paging::offset::Shrink},
     store::{checkpoint::Line, seen::record_key},
 };
@@ -81,14 +79,15 @@ impl<'a> Pass<'a> {
 
     fn take_records(&mut self, index: usize, records: &[Record]) {
         let window = self.reader.listings[index].window;
-        let new = self.intake.records(index, window, records, &mut self.outbox);
+        let new = self.intake.records(index, window, records, &mut self.dispatch);
         self.reader.brought(index, records.len(), new);
         self.look_at_the_source(index);
     }
 
     /// Processes a page of cursor paging, or of a shard.
     fn take_following(&mut self, index: usize, page: Following) -> Result<(), Fault> {
-        debug!("list {:?}: {} records.", self.context.plan.list_id, page.records.len());
+        let records = page.records.len();
+        self.context.plan.events.emit(RunEvent::PageRead { records, offset: None });
         self.take_records(index, &page.records);
         let rows: Vec<_> = page.records.iter().map(row).collect();
         let keys: HashSet<u128> = rows.iter().map(|row| row.key).collect();
@@ -96,15 +95,15 @@ impl<'a> Pass<'a> {
         if progress.window.is_some() {
             self.intake.note_repeats(index, joined.rows.iter().map(|row| row.key));
         }
-        self.outbox.page(index, joined, progress, keys.into_iter());
+        self.dispatch.page(index, joined, progress, keys.into_iter());
         Ok(())
     }
 
-    /// Passes the newly stitched pages to the outbox.
+    /// Passes the newly stitched pages to the dispatch.
     fn join(&mut self, index: usize) {
         for (joined, progress) in self.reader.joined(index) {
             let keys: Vec<u128> = joined.rows.iter().map(|row| row.key).collect();
-            self.outbox.page(index, joined, progress, keys.into_iter());
+            self.dispatch.page(index, joined, progress, keys.into_iter());
         }
     }
 
@@ -116,9 +115,9 @@ impl<'a> Pass<'a> {
 
     /// Processes the outcome of a batch.
     pub(super) fn delivered(&mut self, delivered: Delivered) -> Result<(), Fault> {
-        self.intake.counts.sent += self.outbox.accepted(delivered.accepted);
+        self.intake.counts.sent += self.dispatch.accepted(delivered.accepted);
         for rejected in delivered.rejected {
-            self.intake.refused(rejected, &mut self.outbox);
+            self.intake.refused(rejected, &mut self.dispatch);
         }
         self.check_rejects()
     }
@@ -126,8 +125,8 @@ impl<'a> Pass<'a> {
     /// Closes the sink at the end of the pass. If it settles then, its records count as accepted from now on.
     pub(super) async fn close(&mut self) -> Result<(), Fault> {
         let Context { pipeline, plan } = self.context;
-        deliver::close(pipeline, plan.records.cache(), self.outbox.unclosed()).await?;
-        self.intake.counts.sent += self.outbox.closed();
+        deliver::close(pipeline, plan.records.as_ref(), self.dispatch.unclosed()).await?;
+        self.intake.counts.sent += self.dispatch.closed();
         self.settle().await
     }
 
@@ -140,7 +139,7 @@ impl<'a> Pass<'a> {
     pub(super) async fn settle(&mut self) -> Result<(), Fault> {
         let seconds = self.seconds();
         let mut lines = Vec::new();
-        for (walk, (page, progress)) in self.outbox.settled_pages() {
+        for (walk, (page, progress)) in self.dispatch.settled_pages() {
             let (names, rows) = self.intake.seen[walk].encode(&page.rows);
             lines.push(Line {
                 walk,
@@ -157,6 +156,6 @@ impl<'a> Pass<'a> {
                 choice: self.context.pipeline.mapping.choice(),
             });
         }
-        if self.reader.held_all_at_once() { Ok(()) } else { self.outbox.checkpoint(lines).await }
+        if self.reader.held_all_at_once() { Ok(()) } else { self.dispatch.checkpoint(lines).await }
     }
 }

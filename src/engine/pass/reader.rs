@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use log::{debug, info, warn};
 use tokio::time::Instant;
 
 use super::{
     Context,
+    dispatch::Dispatch,
     intake::row,
-    outbox::Outbox,
     requests::{Reads, read},
 };
 use crate::{
     base::{
+        event::RunEvent,
         fault::{Fault, Problem},
         record::Record,
         window::{Listing, Next, Page, Window},
@@ -93,17 +93,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Requests pages until all workers are busy, from each listing in turn, as long as the outbox has room.
-    pub fn request(&mut self, reads: &mut Reads<'a>, outbox: &Outbox<'_>) {
+    /// Requests pages until all workers are busy, from each listing in turn, as long as the dispatch has room.
+    pub fn request(&mut self, reads: &mut Reads<'a>, dispatch: &Dispatch<'_>) {
         if self.resting.is_some_and(|until| until > Instant::now()) {
             return;
         }
         let mut idle = 0;
         let mut index = reads.len();
-        while idle < self.listings.len() && reads.len() < self.context.plan.worker_count && outbox.has_room()
+        while idle < self.listings.len()
+            && reads.len() < self.context.plan.worker_count
+            && dispatch.has_room()
         {
             index = (index + 1) % self.listings.len();
-            if !outbox.has_room_for(index) || !shards::may_begin(&self.listings, index) {
+            if !dispatch.has_room_for(index) || !shards::may_begin(&self.listings, index) {
                 idle += 1;
                 continue;
             }
@@ -138,12 +140,8 @@ impl<'a> Reader<'a> {
         page: Page,
         memory: KnownRecords,
     ) -> Option<PageOf> {
-        debug!(
-            "list {:?}: {} records from {}.",
-            self.context.plan.list_id,
-            page.records.len(),
-            ask.span.offset
-        );
+        let (records, offset) = (page.records.len(), Some(ask.span.offset));
+        self.context.plan.events.emit(RunEvent::PageRead { records, offset });
         let rows = page.records.iter().map(row).collect();
         let rows = self.listings[index].answered(ask, rows, page.total, self.start.elapsed());
         let page = PageOf { index, offset: ask.span.offset, records: page.records, memory };
@@ -217,15 +215,12 @@ impl<'a> Reader<'a> {
         Ok((joined, progress))
     }
 
-    /// Logs a new cap on the source's answers. Returns the fault of a listing that can't be read any further.
+    /// Reports a new cap on the source's answers. Returns the fault of a listing that can't be read any further.
     /// `seen` is the number of different records read so far.
     pub fn look_at_the_source(&mut self, index: usize, seen: usize) -> Option<Fault> {
-        let (list, server) = (&self.context.plan.list_id, self.server.and(self.listings[index].server()));
+        let server = self.server.and(self.listings[index].server());
         if server.cap < self.server.cap {
-            let cap = server.cap;
-            info!(
-                "list {list:?}: the source returns at most {cap} records per answer; reading smaller pages."
-            );
+            self.context.plan.events.emit(RunEvent::AnswersCapped { records: server.cap });
         }
         self.server = server;
         let why = self.listings[index].failed(seen)?;
@@ -252,11 +247,8 @@ impl<'a> Reader<'a> {
         }
         self.resting = Some(Instant::now() + (RELIEF * (1 << (self.slow - 1))).min(LONGEST_RELIEF));
         let relief = self.listings[index].too_slow(ask);
-        let then = match relief {
-            Shrink::Halved => "requesting smaller pages",
-            Shrink::Cut => "splitting the window in two by time",
-        };
-        warn!("{problem}; {then}.");
+        let (problem, split) = (problem.to_string(), relief == Shrink::Cut);
+        self.context.plan.events.emit(RunEvent::PageTooSlow { problem, split });
         Ok(relief)
     }
 
@@ -311,15 +303,12 @@ impl<'a> Reader<'a> {
         self.resting = None;
     }
 
-    /// Logs why a listing waits, once for each wait.
-    pub fn log_waits(&mut self) {
+    /// Reports why a listing waits, once for each wait.
+    pub fn report_waits(&mut self) {
         let held = self.listings.iter().filter_map(ListingProgress::held).max();
         if let Some(until) = held.filter(|until| *until > self.waits && *until > self.start.elapsed()) {
-            let (list, seconds) = (&self.context.plan.list_id, (until - self.start.elapsed()).as_secs());
-            info!(
-                "list {list:?}: two neighboring pages share no record; reading the lower one again in \
-                 {seconds} s, when every answer is newer than the upper page."
-            );
+            let wait = until - self.start.elapsed();
+            self.context.plan.events.emit(RunEvent::PagesApart { wait });
             self.waits = until;
         }
     }

@@ -1,10 +1,8 @@
 //! The results of a pass: for its guard, for the log, and for the run once the pass is over.
 
-use log::info;
-
 use super::{Pass, guard::Size};
 use crate::{
-    base::counts::Counts,
+    base::{counts::Counts, event::RunEvent},
     engine::{clocks::Noticed, coverage::Rows, paging::listing::ListingProgress, windows::Done},
     store::{position::ShardPosition, progress::Server, seen::Seen},
 };
@@ -95,11 +93,11 @@ impl Pass<'_> {
         self.seconds + self.start.elapsed().as_secs_f64()
     }
 
-    pub(super) fn log_progress(&self) {
+    /// Reports the progress; `regular`: at the interval at which people want to read it.
+    pub(super) fn report_progress(&self, regular: bool) {
         let size = |(index, listing): (usize, &ListingProgress)| listing.size(self.intake.seen_of(index));
         let window: u64 = self.reader.listings.iter().enumerate().map(size).sum();
-        let (list, seen, sent) =
-            (&self.context.plan.list_id, self.intake.seen_in_all(), self.intake.counts.sent);
-        info!("list {list:?}: {seen} of {window} records read, {sent} sent.");
+        let (seen, sent) = (self.intake.seen_in_all() as u64, self.intake.counts.sent);
+        self.context.plan.events.emit(RunEvent::Progress { seen, window, sent, regular });
     }
 }

@@ -44,7 +44,7 @@ impl Pass<'_> {
         if self.reader.listings.iter().filter_map(|listing| listing.window.until).all(right) {
             return Ok(true);
         }
-        self.outbox.end_at(newest);
+        self.dispatch.end_at(newest);
         if pipeline.keeps_positions() {
             self.reader.end_at(newest);
             return Ok(true);

@@ -1,9 +1,7 @@
 //! The end of a pass: updates the ledger, and removes the dead letters of records that are delivered.
 
-use log::warn;
-
 use crate::{
-    base::{fault::Fault, record::UNREADABLE},
+    base::{event::RunEvent, fault::Fault, record::UNREADABLE},
     engine::{
         pass::Pass,
         plan::{Pipeline, Plan},
@@ -58,14 +56,7 @@ pub(super) async fn record(
 
 /// Warns of rows that share an id and can't be distinguished.
 pub(super) fn warn_of_repeats(plan: &Plan, rows: u64) {
-    let repeat = match rows {
-        0 => return,
-        1 => "1 row repeats".to_owned(),
-        rows => format!("{rows} rows repeat"),
-    };
-    warn!(
-        "list {:?}: {repeat} another row's id, and nothing distinguishes them; rows with the same id are \
-         delivered as one record.",
-        plan.list_id
-    );
+    if rows > 0 {
+        plan.events.emit(RunEvent::IdsRepeat { rows });
+    }
 }

@@ -1,9 +1,9 @@
 //! The start of a run: decides where the first pass begins, and logs warnings before it.
 
-use log::warn;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    base::event::RunEvent,
     engine::{
         plan::{Pipeline, Plan},
         windows::first,
@@ -40,20 +40,14 @@ pub(super) fn begin(
 
 /// Warns of mass changes that the run can't stop.
 pub(super) fn warn_beforehand(plan: &Plan, summary: Option<&Summary>) {
-    let list = &plan.list_id;
     if plan.allow_mass_change {
-        warn!(
-            "list {list:?}: `allow_mass_change` is true, so any number of opt-outs and opt-ins may pass; \
-             remove it after this run."
-        );
+        plan.events.emit(RunEvent::MassChangeAllowed);
     } else if summary.is_none() && (plan.since.is_some() || plan.delivered_before) {
-        warn!(
-            "list {list:?}: there is no record of what was delivered, so a mass opt-in can't be detected; check the list's opt-ins at the source."
-        );
+        plan.events.emit(RunEvent::NoLedger);
     }
 }
 
-/// Logs the sink's caution before a first load, and waits until the load may begin. Returns false if a stop
+/// Reports the sink's caution before a first load, and waits until the load may begin. Returns false if a stop
 /// came first. `new`: whether the run resumes no interrupted one.
 pub(super) async fn may_begin(
     pipeline: &Pipeline,
@@ -64,7 +58,7 @@ pub(super) async fn may_begin(
 ) -> bool {
     let nobody_yet = new && plan.since.is_none() && summary.is_none_or(Summary::is_empty);
     let Some(caution) = pipeline.spec.caution.filter(|_| nobody_yet) else { return true };
-    warn!("list {:?} is loaded for the first time: {caution}.", plan.list_id);
+    plan.events.emit(RunEvent::FirstLoad { caution });
     let Some(confirm) = &plan.confirm else { return true };
     tokio::select! {
         () = stop.cancelled() => false,

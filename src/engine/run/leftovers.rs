@@ -1,8 +1,9 @@
 //! Before a run: what entries that no longer exist have left in the delivery.
 
-use log::warn;
-
-use crate::{base::fault::Fault, engine::plan::Plan, store::checkpoint};
+use crate::{
+    base::{event::StoreEvent, fault::Fault},
+    engine::plan::Plan,
+};
 
 /// Removes the checkpoints of entries that were changed or removed, and gives their dead letters to the current
 /// entries. Does nothing if an entry of the state file can't be read, since it may be theirs.
@@ -13,6 +14,8 @@ use crate::{base::fault::Fault, engine::plan::Plan, store::checkpoint};
 pub(super) async fn tidy(plan: &Plan) -> Result<(), Fault> {
     let Some(entries) = &plan.siblings else { return Ok(()) };
     let dropped = plan.store.discard_orphans(entries).await?;
-    dropped.iter().for_each(|location| warn!("{}", checkpoint::of_another_state(location)));
+    for location in dropped {
+        plan.events.all().emit(StoreEvent::CheckpointOfOtherSettings { location });
+    }
     plan.store.adopt_dead_letters(entries).await
 }

@@ -1,9 +1,8 @@
 //! The positions in a stream: where a run begins, and what it leaves to the next one.
 
-use log::warn;
-
 use crate::{
     base::{
+        event::RunEvent,
         fault::Fault,
         window::{Listing, Window},
     },
@@ -33,11 +32,7 @@ pub(super) async fn begin(source: &dyn ShardPaging, plan: &Plan, header: &mut He
     header.shards = shards::begin(source.shards().await?, &stored)?;
     for (id, _) in stored.iter().filter(|(_, position)| **position != Position::Closed) {
         if !header.shards.iter().any(|shard| shard.id == *id) {
-            warn!(
-                "list {:?}: the source no longer lists shard {id:?}, which was not read to its end; its \
-                 remaining events are not delivered unless the source lists the shard again.",
-                plan.list_id
-            );
+            plan.events.emit(RunEvent::ShardGone { shard: id.clone() });
         }
     }
     let until = header.windows.first().and_then(|window| window.until);

@@ -42,7 +42,8 @@ pub fn host(endpoint: &Endpoint) -> String {
     endpoint.url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// Returns the client of an address. All entries with the same origin, `auth`, rate and credentials share it.
+/// Returns the client of an address. All entries with the same origin, `auth`, rate and credentials share it. `part` is
+/// the field of the entry, for messages.
 ///
 /// # Errors
 ///
@@ -50,6 +51,7 @@ pub fn host(endpoint: &Endpoint) -> String {
 /// for this host.
 pub fn open(
     accounts: &AccountClients,
+    part: &str,
     endpoint: &Endpoint,
     chosen: &Chosen,
 ) -> Result<Arc<AccountClient>, Unopened> {
@@ -74,7 +76,7 @@ pub fn open(
     let credentials: Vec<&str> = chosen.credentials.values().map(Secret::reveal).collect();
     let credentials = md5::compute(credentials.join("\0"));
     let name = format!("{} {origin} {:?} {} {credentials:x}", SPEC.kind, endpoint.auth, endpoint.rate);
-    Ok(accounts.client(&name, |environment| account(environment, endpoint, chosen))?)
+    Ok(accounts.client(&name, |environment| account(environment, part, endpoint, chosen))?)
 }
 
 /// Checks that the environment lets this host have the credentials.
@@ -110,18 +112,20 @@ struct Credential {
 /// Returns the credential of a setting, or that of the variable if the entry does not set it.
 fn credential(
     environment: &Environment,
+    part: &str,
     chosen: &Chosen,
     setting: &Setting,
     variable: &Variable,
 ) -> Result<Credential, Refused> {
     match chosen.credentials.get(setting.name) {
-        Some(secret) => Ok(Credential { secret: secret.clone(), from: format!("sink.{}", setting.name) }),
+        Some(secret) => Ok(Credential { secret: secret.clone(), from: format!("{part}.{}", setting.name) }),
         None => Ok(Credential { secret: environment.secret(variable)?, from: environment.name(variable) }),
     }
 }
 
 fn account(
     environment: &Environment,
+    part: &str,
     endpoint: &Endpoint,
     chosen: &Chosen,
 ) -> Result<(Account, RateLimiter), Refused> {
@@ -129,14 +133,14 @@ fn account(
         permit(environment, endpoint)?;
     }
     let token = || {
-        let Credential { secret, from } = credential(environment, chosen, &TOKEN_SETTING, &TOKEN)?;
+        let Credential { secret, from } = credential(environment, part, chosen, &TOKEN_SETTING, &TOKEN)?;
         Ok((checked_key(&from, secret)?, from))
     };
     let mut secrets = vec![];
     let (auth, key_name, key_hint) = match (&endpoint.auth, &endpoint.token_header) {
         (AuthKind::Basic, _) => {
-            let user = credential(environment, chosen, &USER_SETTING, &USER)?;
-            let password = credential(environment, chosen, &PASSWORD_SETTING, &PASSWORD)?;
+            let user = credential(environment, part, chosen, &USER_SETTING, &USER)?;
+            let password = credential(environment, part, chosen, &PASSWORD_SETTING, &PASSWORD)?;
             let hint = format!("check `{}` and `{}`", user.from, password.from);
             let (key_name, password) =
                 (password.from.clone(), checked_secret(&password.from, password.secret)?);
@@ -161,8 +165,8 @@ fn account(
             (Auth::Bearer(key), from, None)
         }
         (AuthKind::None | AuthKind::Header(_), _) => {
-            let hint = "the receiver requires credentials; set `auth` of the sink".to_owned();
-            (Auth::None, "sink.auth".to_owned(), Some(hint))
+            let hint = format!("the receiver requires credentials; set `auth` of `{part}`");
+            (Auth::None, format!("{part}.auth"), Some(hint))
         }
     };
     let mut base = endpoint.url.clone();
@@ -172,7 +176,7 @@ fn account(
         service: host(endpoint).into(),
         key_name: key_name.into(),
         key_hint: key_hint.map(Into::into),
-        url_name: "sink.url".into(),
+        url_name: format!("{part}.url").into(),
         base,
         auth,
         secrets,

@@ -154,8 +154,11 @@ impl Expected {
             |count: u64| [sent, stored].into_iter().any(|records| u64::try_from(records) == Ok(count));
         match &self.count {
             Some(count) if !count.get(&answer).as_u64().is_some_and(confirms) => {
-                let what =
-                    format!("{host}'s response does not confirm {} at `{}`", records(sent), count.shown);
+                let what = format!(
+                    "{host}'s response does not confirm {} at `{}`",
+                    counted(sent, "record"),
+                    count.shown
+                );
                 Err(Fault::retry(what).hint("if this persists, check `count`"))
             }
             _ => Ok(delivery),
@@ -174,7 +177,7 @@ impl Expected {
         let items = results.path.get(answer).as_array();
         let items = items.ok_or_else(|| unsure(format!("{host}'s response has no array at `{path}`")))?;
         if items.len() != sent {
-            let (found, sent) = (items.len(), records(sent));
+            let (found, sent) = (items.len(), counted(sent, "record"));
             return Err(unsure(format!("{host}'s response has {found} items at `{path}` for {sent}")));
         }
         let mut delivery = Delivery::default();
@@ -296,7 +299,7 @@ fn explanation(error: &Value, redact: impl Fn(&str) -> String) -> Option<String>
     problem.text().map(|text| redact(&text)).or_else(|| problem.sign())
 }
 
-/// Formats a number of records.
-pub fn records(count: usize) -> String {
-    if count == 1 { "1 record".to_owned() } else { format!("{count} records") }
+/// Formats a number of things, such as records.
+pub fn counted(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }

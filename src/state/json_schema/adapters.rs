@@ -1,4 +1,4 @@
-//! The JSON Schema of sources, mappings and sinks, from the declarations of the adapters.
+//! The JSON Schema of sources, mappings, sinks and receivers of notices, from the declarations of the adapters.
 
 use std::collections::BTreeSet;
 
@@ -50,11 +50,12 @@ pub fn adapter(catalog: &Catalog) -> Value {
         .iter()
         .map(|spec| json!({"if": {"properties": {"type": {"const": spec.kind}}}, "then": settings(catalog, spec)}))
         .collect();
-    json!({"anyOf": [
-        {"type": "string", "oneOf": bare},
-        {"type": "object", "required": ["type"], "properties": {"type": {"type": "string", "oneOf": kinds}},
-            "allOf": settings},
-    ]})
+    let object = json!({"type": "object", "required": ["type"],
+        "properties": {"type": {"type": "string", "oneOf": kinds}}, "allOf": settings});
+    match bare.is_empty() {
+        true => object,
+        false => json!({"anyOf": [{"type": "string", "oneOf": bare}, object]}),
+    }
 }
 
 /// Returns the schema of the object of one type.

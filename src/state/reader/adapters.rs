@@ -1,4 +1,4 @@
-//! Reads the raw settings of source, mapping and sink, the durations, and `unchanged`. The types of adapters
+//! Reads the raw settings of source, mapping, sink and notify, the durations, and `unchanged`. The types of adapters
 //! are not known here.
 
 use chrono::TimeDelta;

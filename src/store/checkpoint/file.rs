@@ -9,12 +9,11 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use log::warn;
 use serde::Serialize;
 
-use super::{Checkpoint, CheckpointLog, Header, Line, VERSION, of_another_state};
+use super::{Checkpoint, CheckpointLog, Header, Line, VERSION};
 use crate::{
-    base::fault::Fault,
+    base::{event::StoreEvent, events::Events, fault::Fault},
     store::{OpenedCheckpoint, files, hold},
 };
 
@@ -30,19 +29,26 @@ pub fn path(folder: &Path) -> PathBuf {
 /// # Errors
 ///
 /// The file could not be read or removed. A file that can't be understood is no error: the list starts over.
-pub async fn open(folder: &Path, run_fingerprint: &str) -> Result<OpenedCheckpoint, Fault> {
+pub async fn open(folder: &Path, run_fingerprint: &str, events: &Events) -> Result<OpenedCheckpoint, Fault> {
     let path = path(folder);
     let wanted = run_fingerprint.to_owned();
     let found = files::blocking(&path, move |path| load(path, &wanted)).await?;
     let left = match found {
-        Found::Left(left) => Some(*left),
+        Found::Left(left) => {
+            if left.is_damaged {
+                let (path, lines) = (path.clone(), left.lines.len() + 1);
+                events.emit(StoreEvent::CheckpointDamaged { path, lines });
+            }
+            Some(*left)
+        }
         Found::Nothing => None,
         Found::Other => {
-            warn!("{}", of_another_state(&path.display().to_string()));
+            let location = path.display().to_string();
+            events.emit(StoreEvent::CheckpointOfOtherSettings { location });
             None
         }
         Found::Unreadable => {
-            warn!("`{}` can't be read and is discarded; the list starts again.", path.display());
+            events.emit(StoreEvent::CheckpointUnreadable { path: path.clone() });
             None
         }
     };
@@ -178,6 +184,8 @@ struct Left {
     file: Arc<File>,
     header: Header,
     lines: Vec<Line>,
+    /// Whether lines follow that can't be understood.
+    is_damaged: bool,
 }
 
 enum Found {
@@ -200,14 +208,10 @@ fn load(path: &Path, run_fingerprint: &str) -> io::Result<Found> {
         files::remove(path)?;
         return Ok(Found::Other);
     }
-    let mut lines = Vec::new();
+    let (mut lines, mut is_damaged) = (Vec::new(), false);
     for line in whole {
         let Ok(parsed) = serde_json::from_slice(line) else {
-            warn!(
-                "`{}` is damaged; the pages after line {} are read again.",
-                path.display(),
-                lines.len() + 1
-            );
+            is_damaged = true;
             break;
         };
         len += line.len();
@@ -215,7 +219,7 @@ fn load(path: &Path, run_fingerprint: &str) -> io::Result<Found> {
     }
     let file = open_end(path)?;
     file.set_len(len as u64)?;
-    Ok(Found::Left(Box::new(Left { file: Arc::new(file), header, lines })))
+    Ok(Found::Left(Box::new(Left { file: Arc::new(file), header, lines, is_damaged })))
 }
 
 #[cfg(test)]
@@ -255,13 +259,13 @@ mod tests {
     }
 
     async fn left(folder: &Path, run_fingerprint: &str) -> Option<(Header, Vec<Line>)> {
-        open(folder, run_fingerprint).await.unwrap().1
+        open(folder, run_fingerprint, &Events::default()).await.unwrap().1
     }
 
     #[tokio::test]
     async fn settled_pages_are_found_again_only_by_a_run_with_the_same_fingerprint() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut checkpoint, nothing) = open(folder.path(), "null").await.unwrap();
+        let (mut checkpoint, nothing) = open(folder.path(), "null", &Events::default()).await.unwrap();
         assert_eq!(nothing, None);
         checkpoint.begin(header());
         assert_eq!(left(folder.path(), "null").await, None, "nothing is settled yet");
@@ -281,7 +285,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_ends_anywhere_holds_the_pages_up_to_there() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut checkpoint, _) = open(folder.path(), "null").await.unwrap();
+        let (mut checkpoint, _) = open(folder.path(), "null", &Events::default()).await.unwrap();
         checkpoint.begin(header());
         checkpoint.append(vec![line(5), line(4)]).await.unwrap();
         let path = folder.path().join(NAME);
@@ -289,7 +293,7 @@ mod tests {
         let mut found = Vec::new();
         for len in 0..=whole.len() {
             files::replace(&path, &whole[..len]).unwrap();
-            let (mut checkpoint, left) = open(folder.path(), "null").await.unwrap();
+            let (mut checkpoint, left) = open(folder.path(), "null", &Events::default()).await.unwrap();
             let Some((_, lines)) = left else { continue };
             found.push(lines.len());
             checkpoint.append(vec![line(1)]).await.unwrap();
@@ -302,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn a_new_pass_replaces_the_previous_one() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut checkpoint, _) = open(folder.path(), "null").await.unwrap();
+        let (mut checkpoint, _) = open(folder.path(), "null", &Events::default()).await.unwrap();
         checkpoint.begin(header());
         checkpoint.append(vec![line(5)]).await.unwrap();
         checkpoint.begin(Header { pass: 2, ..header() });

@@ -1,19 +1,25 @@
-//! The contract of [`DeliveryCache`], which every implementation has to keep: the database, and the memory of a test.
+//! The contracts of [`DeliveryCache`] and [`Outbox`], which every implementation has to keep: the database, and the memory
+//! of a test.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    AcceptedDelivery, CacheRules, CachedDelivery, Databases, Delivered, GONE, Records,
-    support_tests::{self as memory, RecordsInMemory},
+    AcceptedDelivery, CacheRules, CachedDelivery, Databases, Delivered, GONE, NewNotice, OutboxStatus,
+    Records, StoredOutbox,
+    support_tests::{self as memory, OutboxInMemory, RecordsInMemory},
 };
 use crate::{
     base::{
         fate::{Effect, Fate},
+        notice::{Notice, NoticeKind},
         time,
     },
-    store::{DeliveryCache, progress::Row, seen::Seen},
+    store::{DeliveryCache, Outbox, progress::Row, seen::Seen},
 };
 
 /// The records of a delivery, in a process that may crash.
@@ -47,6 +53,19 @@ impl Delivery {
         self.open("destination", WEEK)
     }
 
+    fn outbox(&self) -> Box<dyn Outbox> {
+        match self {
+            Delivery::Database(folder, databases) => Box::new(StoredOutbox::new(databases, folder.path())),
+            Delivery::Memory(delivery) => Box::new(OutboxInMemory(Arc::clone(delivery))),
+        }
+    }
+
+    /// Returns the ids of the notices in the outbox.
+    async fn ids(&self) -> Vec<String> {
+        let notices = self.outbox().oldest(100, noon()).await.unwrap();
+        notices.into_iter().map(|(_, notice)| notice.id).collect()
+    }
+
     /// Ends the process of these runs by a crash, which loses what is not durable.
     fn crash<const RUNS: usize>(&mut self, runs: [Arc<dyn DeliveryCache>; RUNS]) {
         drop(runs);
@@ -62,7 +81,20 @@ fn noon() -> DateTime<Utc> {
 }
 
 fn accepted(key: u128, digest: u128) -> AcceptedDelivery {
-    AcceptedDelivery { key, digest, opted_out: true, request_id: Some("r-1".into()) }
+    AcceptedDelivery { key, digest, opted_out: true, request_id: Some("r-1".into()), notice: None }
+}
+
+/// Returns a notice about this record.
+fn notice(id: &str, kind: NoticeKind, record: u128) -> NewNotice {
+    let (id, list_id, key) = (id.to_owned(), "a".to_owned(), record.to_string());
+    let notice = Notice { id, kind, list_id, key, at: noon(), reason: None };
+    NewNotice { notice, record: Some(record) }
+}
+
+/// Returns an accepted opt-out with its notice.
+fn opt_out(id: &str, key: u128) -> AcceptedDelivery {
+    let notice = notice(id, NoticeKind::OptOut, key);
+    AcceptedDelivery { notice: Some(Box::new(notice)), ..accepted(key, 5) }
 }
 
 async fn cached(records: &Arc<dyn DeliveryCache>, key: u128) -> Option<CachedDelivery> {
@@ -230,5 +262,169 @@ async fn adding_a_pass_makes_durable_what_waits_and_housekeeping_removes_what_ha
         assert_eq!(there(&records).await, [false, true, true]);
         records.tidy(later + TimeDelta::hours(24)).await.unwrap();
         assert_eq!(there(&records).await, [false, true, false]);
+    }
+}
+
+#[tokio::test]
+async fn notices_keep_their_order_and_are_durable_after_every_kind_of_sync() {
+    for mut delivery in Delivery::of_each_kind() {
+        let mut expected = vec![];
+        for (number, sync) in ["notices", "accepted", "pass"].into_iter().enumerate() {
+            let records = delivery.next_run();
+            records.begin().await.unwrap();
+            let key = number as u128 * 10;
+            let [first, second, third] = [1, 2, 3].map(|n| format!("{number}{n}"));
+            records.notice(vec![notice(&first, NoticeKind::Rejection, key + 1)]).await.unwrap();
+            records.accepted(vec![opt_out(&second, key)], noon()).await.unwrap();
+            records.notice(vec![notice(&third, NoticeKind::Rejection, key + 2)]).await.unwrap();
+            match sync {
+                "notices" => records.sync_notices().await.unwrap(),
+                "accepted" => records.sync().await.unwrap(),
+                _ => drop(records.add(pass(&seen(&[]), false)).await.unwrap()),
+            }
+            expected.extend([first, second, third]);
+            records.notice(vec![notice("lost", NoticeKind::Rejection, 99)]).await.unwrap();
+            delivery.crash([records]);
+            assert_eq!(delivery.ids().await, expected, "{sync}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_crash_loses_a_notice_and_keeps_its_delivery() {
+    for mut delivery in Delivery::of_each_kind() {
+        for (synced, key) in [(true, 1), (false, 2)] {
+            let records = delivery.next_run();
+            records.begin().await.unwrap();
+            records.accepted(vec![opt_out(&key.to_string(), key)], noon()).await.unwrap();
+            if synced {
+                records.sync().await.unwrap();
+            }
+            delivery.crash([records]);
+            let records = delivery.next_run();
+            records.begin().await.unwrap();
+            let is_held = held(&records).await.contains(&key);
+            assert_eq!(delivery.ids().await.contains(&key.to_string()), is_held, "{key}");
+            assert!(is_held || !synced);
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_cache_the_notices_of_accepted_records_are_stored_and_nothing_else() {
+    for mut delivery in Delivery::of_each_kind() {
+        let records = delivery.open("destination", None);
+        records.begin().await.unwrap();
+        records.accepted(vec![accepted(1, 5), opt_out("a", 2)], noon()).await.unwrap();
+        records.sync().await.unwrap();
+        delivery.crash([records]);
+        // An entry without a cache, or with another destination, empties the cache and not the outbox.
+        for (destination, expire) in [("destination", None), ("another", WEEK)] {
+            let records = delivery.open(destination, expire);
+            records.notice(vec![notice(destination, NoticeKind::Rejection, 3)]).await.unwrap();
+            records.begin().await.unwrap();
+            records.clear().await.unwrap();
+            records.sync_notices().await.unwrap();
+            delivery.crash([records]);
+        }
+        assert_eq!(delivery.ids().await, ["a", "destination", "another"]);
+        let records = delivery.open("another", WEEK);
+        records.begin().await.unwrap();
+        assert!(held(&records).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_effect_is_news_again_only_after_a_payload_with_another_effect_was_sent() {
+    const OPT_OUT: Option<NoticeKind> = Some(NoticeKind::OptOut);
+    for mut delivery in Delivery::of_each_kind() {
+        let mut expected = vec![];
+        for (id, sent, is_news) in [
+            ("1", OPT_OUT, true),
+            ("2", OPT_OUT, false),
+            ("", None, false),
+            ("3", OPT_OUT, true),
+            ("4", Some(NoticeKind::Deletion), true),
+            ("5", Some(NoticeKind::Deletion), false),
+            ("6", OPT_OUT, true),
+        ] {
+            for crashes in [false, true] {
+                let records = delivery.next_run();
+                records.begin().await.unwrap();
+                records.forget_noticed(HashMap::from([(1, sent), (2, None)])).await.unwrap();
+                // A crash in between may have hidden what the sink has accepted.
+                if crashes {
+                    delivery.crash([records]);
+                    continue;
+                }
+                let notices = sent.into_iter().map(|kind| notice(id, kind, 1));
+                records.notice(notices.collect()).await.unwrap();
+                records.sync_notices().await.unwrap();
+            }
+            expected.extend(is_news.then(|| id.to_owned()));
+            assert_eq!(delivery.ids().await, expected, "after {id:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_noticed_in_memory_is_forgotten_before_another_effect_is_sent() {
+    for mut delivery in Delivery::of_each_kind() {
+        let records = delivery.next_run();
+        records.begin().await.unwrap();
+        records.begin_ledger(noon()).await.unwrap();
+        records.accepted(vec![opt_out("1", 1)], noon()).await.unwrap();
+        records.forget_noticed(HashMap::from([(1, None)])).await.unwrap();
+        delivery.crash([records]);
+        let records = delivery.next_run();
+        records.begin().await.unwrap();
+        records.accepted(vec![opt_out("2", 1)], noon()).await.unwrap();
+        records.sync().await.unwrap();
+        assert_eq!(delivery.ids().await, ["1", "2"]);
+    }
+}
+
+#[tokio::test]
+async fn a_rejection_is_noticed_once_and_a_unique_record_each_time() {
+    for delivery in Delivery::of_each_kind() {
+        let records = delivery.next_run();
+        for id in ["a1", "a1", "b2", "b2", "a1"] {
+            records.notice(vec![notice(id, NoticeKind::Rejection, 1)]).await.unwrap();
+            records.sync_notices().await.unwrap();
+        }
+        for _ in 0..2 {
+            let unique = NewNotice { record: None, ..notice("u", NoticeKind::Deletion, 2) };
+            records.notice(vec![unique]).await.unwrap();
+        }
+        records.sync_notices().await.unwrap();
+        assert_eq!(delivery.ids().await, ["a1", "b2", "a1", "u", "u"]);
+    }
+}
+
+#[tokio::test]
+async fn removed_notices_do_not_come_again_and_the_refused_ones_are_counted() {
+    for mut delivery in Delivery::of_each_kind() {
+        assert_eq!(delivery.outbox().status().await.unwrap(), OutboxStatus::default());
+        let records = delivery.next_run();
+        let notices = (1..=5).map(|key| notice(&key.to_string(), NoticeKind::OptOut, key));
+        records.notice(notices.collect()).await.unwrap();
+        records.sync_notices().await.unwrap();
+        let first = delivery.outbox().oldest(3, noon()).await.unwrap();
+        let (numbers, ids): (Vec<u64>, Vec<&str>) =
+            first.iter().map(|(number, notice)| (*number, notice.id.as_str())).unzip();
+        assert_eq!(ids, ["1", "2", "3"]);
+        delivery.outbox().remove(numbers, 1).await.unwrap();
+        delivery.crash([records]);
+        assert_eq!(delivery.ids().await, ["4", "5"]);
+        let status = OutboxStatus { waiting: 2, oldest: Some(noon()), dropped: 0, refused: 1 };
+        assert_eq!(delivery.outbox().status().await.unwrap(), status);
+        // No number is used twice, even after the outbox was empty.
+        let numbers: Vec<u64> =
+            delivery.outbox().oldest(9, noon()).await.unwrap().iter().map(|(number, _)| *number).collect();
+        delivery.outbox().remove(numbers.clone(), 0).await.unwrap();
+        let records = delivery.next_run();
+        records.notice(vec![notice("6", NoticeKind::OptOut, 6)]).await.unwrap();
+        records.sync_notices().await.unwrap();
+        assert!(delivery.outbox().oldest(9, noon()).await.unwrap()[0].0 > numbers[1]);
     }
 }

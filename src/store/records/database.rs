@@ -6,30 +6,26 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use chrono::{DateTime, Utc};
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
-    WriteTransaction,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use super::{
-    delivery::{AcceptedDelivery, CachedDelivery, Change, KnownRecord, KnownRecords},
-    file,
+    delivery::{CachedDelivery, Change, KnownRecord, KnownRecords},
+    file, outbox,
     row::Row,
     summary::Summary,
+    values::{damaged, json, opened, put},
+    waiting::{Taken, Waiting},
 };
-use crate::base::fate::Fate;
+use crate::base::events::Events;
 
 /// The rows by the keys of their records, as [`Row::encode`] writes them.
 pub(in crate::store) const RECORDS: TableDefinition<u128, &[u8]> = TableDefinition::new("records");
-/// What is known of all rows together, as JSON.
-pub(in crate::store) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+/// Names of what is known of all rows together.
 pub(in crate::store) const SUMMARY: &str = "summary";
 pub(in crate::store) const CACHE: &str = "cache";
-
-/// Maximum number of changes that wait in memory, some 4 MB.
-const WAITING: usize = 1 << 15;
 
 /// What is known of all cached deliveries together.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,11 +46,12 @@ type Failed = redb::Error;
 
 #[derive(Debug)]
 pub(super) struct Open {
-    database: Database,
+    pub(super) database: Database,
     pub summary: Option<Summary>,
     pub cache: CacheState,
     /// Changes since the last commit. More may be added at any time.
     waiting: Arc<Mutex<Waiting>>,
+    pub(super) events: Events,
     #[cfg(test)]
     pub work: Work,
 }
@@ -73,7 +70,7 @@ pub struct Work {
 
 impl Open {
     /// Opens the database, or creates it. `waiting` are the changes that it has to write.
-    pub fn at(path: &Path, waiting: &Arc<Mutex<Waiting>>) -> Result<Open, Failed> {
+    pub fn at(path: &Path, waiting: &Arc<Mutex<Waiting>>, events: &Events) -> Result<Open, Failed> {
         let database = file::open(path)?;
         let transaction = database.begin_read()?;
         let (summary, cache) = (summary(&transaction)?, json(&transaction, CACHE)?.unwrap_or_default());
@@ -84,6 +81,7 @@ impl Open {
             summary,
             cache,
             waiting,
+            events: events.clone(),
             #[cfg(test)]
             work: Work::default(),
         })
@@ -100,7 +98,7 @@ impl Open {
             let row = rows.get(&key);
             let settled = row.and_then(|row| self.summary.as_ref()?.settled(row.status?));
             let before = row.and_then(|row| row.cached_in(self.cache.generation));
-            let now = match waiting.changes.get(&key) {
+            let now = match waiting.change_of(key) {
                 Some(change) => Some(change.over(before)),
                 None => before.cloned(),
             };
@@ -147,7 +145,7 @@ impl Open {
         if known.is_empty() { Ok(()) } else { self.write() }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    pub(super) fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -180,7 +178,7 @@ impl Open {
     ) -> Result<T, Failed> {
         let transaction = self.database.begin_write()?;
         let (mut summary, mut cache) = (self.summary.clone(), self.cache.clone());
-        let Waiting { changes, destination, .. } = std::mem::take(&mut *self.waiting());
+        let Taken { changes, destination, notices } = self.waiting().take();
         if !changes.is_empty() {
             // Those of another destination were cleared when the run began.
             (cache.live, cache.destination) = (true, destination);
@@ -190,6 +188,7 @@ impl Open {
         let done = {
             let records = transaction.open_table(RECORDS)?;
             let mut tables = Tables {
+                transaction: &transaction,
                 records,
                 summary: &mut summary,
                 cache: &mut cache,
@@ -201,11 +200,13 @@ impl Open {
                 row.apply(change, tables.cache.generation);
                 tables.put(*key, &row)?;
             }
+            outbox::add(&transaction, &notices, &self.events)?;
             work(&mut tables)?
         };
         put(&transaction, SUMMARY, summary.as_ref())?;
         put(&transaction, CACHE, Some(&cache))?;
         transaction.commit()?;
+        self.waiting().written(notices.len());
         (self.summary, self.cache) = (summary, cache);
         #[cfg(test)]
         (self.work.commits += 1);
@@ -213,78 +214,9 @@ impl Open {
     }
 }
 
-/// Changes of cached deliveries that are not in the file yet. They are lost if they can't be written.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    changes: HashMap<u128, Change>,
-    /// Digest of the destination to which the changes belong.
-    destination: String,
-    /// Whether one of them is an accepted delivery, and not just a fate.
-    has_accepted: bool,
-}
-
-impl Waiting {
-    /// Adds what the sink has accepted.
-    pub fn accepted(&mut self, accepted: Vec<AcceptedDelivery>, destination: &str, now: DateTime<Utc>) {
-        destination.clone_into(&mut self.destination);
-        self.has_accepted = true;
-        self.changes.extend(accepted.into_iter().map(|accepted| Change::accepted(accepted, now)));
-    }
-
-    /// Adds the fates of records that were not sent.
-    pub fn note(&mut self, fates: Vec<(u128, Fate)>, destination: &str, now: DateTime<Utc>) {
-        destination.clone_into(&mut self.destination);
-        for (key, fate) in fates {
-            let change = self.changes.entry(key).or_insert(Change { sent: None, seen: now, fate });
-            (change.seen, change.fate) = (now, fate);
-        }
-    }
-
-    /// Forgets the accepted payloads of these records. `known` are those in the file, which belongs to `destination`.
-    fn forget(&mut self, keys: &[u128], known: &[(u128, CachedDelivery)], destination: &str) {
-        if !known.is_empty() {
-            destination.clone_into(&mut self.destination);
-        }
-        for key in keys {
-            if let Some(change) = self.changes.get_mut(key) {
-                change.forget();
-            }
-        }
-        for (key, cached) in known {
-            let change = self.changes.entry(*key).or_insert_with(|| Change::forgetting(cached));
-            // A fate alone would leave the digest in the file.
-            if change.sent.is_none() {
-                change.sent = Change::forgetting(cached).sent;
-            }
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-    }
-
-    /// Returns whether a loss of the changes would repeat a delivery.
-    pub fn has_accepted(&self) -> bool {
-        self.has_accepted
-    }
-
-    /// Returns whether the changes have to be written before more are added.
-    pub fn is_full(&self) -> bool {
-        self.changes.len() >= WAITING
-    }
-
-    pub fn is_of(&self, destination: &str) -> bool {
-        self.destination == destination
-    }
-
-    pub fn clear(&mut self) {
-        self.changes.clear();
-        self.has_accepted = false;
-    }
-}
-
 /// The tables within a transaction.
 pub(super) struct Tables<'t, 'm> {
+    pub transaction: &'t WriteTransaction,
     pub records: Table<'t, u128, &'static [u8]>,
     pub summary: &'m mut Option<Summary>,
     pub cache: &'m mut CacheState,
@@ -318,38 +250,7 @@ pub(super) fn decoded(bytes: &[u8]) -> Result<Row, Failed> {
     Row::decode(bytes).ok_or_else(|| damaged("a row can't be understood"))
 }
 
-pub(super) fn damaged(what: &str) -> Failed {
-    Failed::Corrupted(what.to_owned())
-}
-
 /// Returns the summary of the ledger; `None` if there is none.
 pub(super) fn summary(transaction: &ReadTransaction) -> Result<Option<Summary>, Failed> {
     json(transaction, SUMMARY)
-}
-
-/// Returns a value of the table of single values.
-pub(super) fn json<T: DeserializeOwned>(
-    transaction: &ReadTransaction,
-    name: &str,
-) -> Result<Option<T>, Failed> {
-    let Some(table) = opened(transaction.open_table(META))? else { return Ok(None) };
-    let Some(value) = table.get(name)? else { return Ok(None) };
-    serde_json::from_slice(value.value()).map(Some).map_err(|_| damaged("a summary can't be understood"))
-}
-
-/// Returns a table, unless nothing was written to it yet.
-pub(super) fn opened<T>(table: Result<T, TableError>) -> Result<Option<T>, Failed> {
-    match table {
-        Ok(table) => Ok(Some(table)),
-        Err(TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn put(transaction: &WriteTransaction, name: &str, value: Option<&impl Serialize>) -> Result<(), Failed> {
-    let Some(value) = value else { return Ok(()) };
-    // These are plain structs.
-    let bytes = serde_json::to_vec(value).unwrap_or_default();
-    transaction.open_table(META)?.insert(name, bytes.as_slice())?;
-    Ok(())
 }

@@ -8,17 +8,20 @@ use std::{
     time::Duration,
 };
 
-use log::warn;
 use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::Instant,
 };
 
 use super::{
-    database::{Open, Waiting},
+    database::Open,
     file::{self, Failed},
+    waiting::Waiting,
 };
-use crate::{base::fault::Fault, store::files};
+use crate::{
+    base::{event::StoreEvent, events::Events, fault::Fault},
+    store::files,
+};
 
 /// Maximum number of open databases. Each takes a file, and 4 MiB of memory for its pages.
 const MOST: usize = 64;
@@ -42,6 +45,7 @@ struct Pool {
     /// Number of databases that may be opened in addition.
     free: Mutex<usize>,
     closed: Condvar,
+    events: Events,
 }
 
 #[derive(Debug)]
@@ -69,14 +73,25 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Default for Databases {
     fn default() -> Self {
-        Databases::with_limit(MOST)
+        Databases::new(Events::default())
     }
 }
 
 impl Databases {
+    /// Creates the pool of a process. It reports databases that can't be read or written.
+    pub fn new(events: Events) -> Self {
+        Databases::with_limit(MOST, events)
+    }
+
     /// Creates a pool of at most this many open databases.
-    pub fn with_limit(most: usize) -> Self {
-        Databases(Arc::new(Pool { slots: Mutex::default(), free: Mutex::new(most), closed: Condvar::new() }))
+    pub fn with_limit(most: usize, events: Events) -> Self {
+        let (slots, free, closed) = (Mutex::default(), Mutex::new(most), Condvar::new());
+        Databases(Arc::new(Pool { slots, free, closed, events }))
+    }
+
+    /// Returns where the pool reports.
+    pub(super) fn events(&self) -> &Events {
+        &self.0.events
     }
 
     /// Works on the changes of a database that are not in its file yet.
@@ -117,12 +132,16 @@ impl Databases {
         match (done.await?, if_damaged) {
             (Ok(done), _) => Ok(done),
             (Err(aside), IfDamaged::Continue) => {
-                warn!("{}; {WITHOUT}.", damaged(path, &aside));
+                let path = path.to_owned();
+                self.0.events.emit(StoreEvent::DatabaseSetAside { path, aside });
                 Ok(None)
             }
             (Err(aside), IfDamaged::Fail) => {
-                let hint = format!("the next run starts without it: {WITHOUT}");
-                Err(Fault::list(damaged(path, &aside)).hint(hint))
+                let what =
+                    format!("`{}` can't be read and was renamed to `{}`", path.display(), aside.display());
+                let hint = "the next run starts without it: importer does not know what was delivered, so it sends \
+                            unchanged records again and can't detect a mass opt-in";
+                Err(Fault::list(what).hint(hint))
             }
         }
     }
@@ -164,7 +183,7 @@ impl Pool {
     ) -> Result<T, Failed> {
         if open.is_none() {
             self.admit();
-            match file::guarded(|| Open::at(&slot.path, &slot.waiting)) {
+            match file::guarded(|| Open::at(&slot.path, &slot.waiting, &self.events)) {
                 Ok(opened) => *open = Some(opened),
                 Err(failed) => {
                     self.leave();
@@ -226,15 +245,11 @@ impl Pool {
         let written = file::guarded(|| open.as_mut().map_or(Ok(()), Open::write));
         self.shut(open);
         if let Err(failed) = written {
-            let why = match failed {
+            let error = match failed {
                 Failed::Damaged => "it can't be understood".to_owned(),
                 Failed::Io(error) => error.to_string(),
             };
-            let path = slot.path.display();
-            warn!(
-                "can't write `{path}`: {why}. importer may send some records again; check the free space and the \
-                 folder's permissions."
-            );
+            self.events.emit(StoreEvent::DatabaseUnwritten { path: slot.path.clone(), error });
         }
     }
 
@@ -248,14 +263,6 @@ impl Pool {
             self.leave();
         }
     }
-}
-
-/// What follows for a delivery that has lost its database.
-const WITHOUT: &str = "importer does not know what was delivered, so it sends unchanged records again and can't \
-                       detect a mass opt-in";
-
-fn damaged(path: &Path, aside: &Path) -> String {
-    format!("`{}` can't be read and was renamed to `{}`", path.display(), aside.display())
 }
 
 #[cfg(test)]

@@ -57,7 +57,8 @@ async fn a_database_is_opened_when_it_is_used_and_closed_a_minute_later() {
 #[tokio::test(start_paused = true)]
 async fn above_the_limit_the_database_that_was_idle_longest_is_closed() {
     let folder = tempfile::tempdir().unwrap();
-    let (databases, paths) = (Databases::with_limit(3), [0, 1, 2, 3].map(|n| path(folder.path(), n)));
+    let (databases, paths) =
+        (Databases::with_limit(3, Events::default()), [0, 1, 2, 3].map(|n| path(folder.path(), n)));
     for used in [0, 1, 2, 0, 3] {
         touch(&databases, &paths[used]).await;
         sleep(Duration::from_secs(1)).await;
@@ -69,7 +70,7 @@ async fn above_the_limit_the_database_that_was_idle_longest_is_closed() {
 #[tokio::test]
 async fn many_more_deliveries_than_databases_may_be_used_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let databases = Databases::with_limit(4);
+    let databases = Databases::with_limit(4, Events::default());
     let paths: Vec<PathBuf> = (0..40).map(|number| path(folder.path(), number)).collect();
     let all = join_all(paths.iter().map(async |path| {
         for _ in 0..3 {
@@ -84,7 +85,7 @@ async fn many_more_deliveries_than_databases_may_be_used_at_once() {
 #[tokio::test]
 async fn a_database_in_use_is_not_closed_for_another_one() {
     let folder = tempfile::tempdir().unwrap();
-    let databases = Databases::with_limit(1);
+    let databases = Databases::with_limit(1, Events::default());
     let paths = [1, 2].map(|number| path(folder.path(), number));
     let (begun, begins) = std::sync::mpsc::channel();
     let (end, ends) = std::sync::mpsc::channel::<()>();
@@ -111,7 +112,7 @@ async fn a_database_in_use_is_not_closed_for_another_one() {
 #[tokio::test]
 async fn a_caller_that_is_not_polled_holds_up_no_other() {
     let folder = tempfile::tempdir().unwrap();
-    let (databases, path) = (Databases::with_limit(1), path(folder.path(), 1));
+    let (databases, path) = (Databases::with_limit(1, Events::default()), path(folder.path(), 1));
     for _ in 0..20 {
         let mut left: Vec<_> = (0..4).map(|_| Box::pin(touch(&databases, &path))).collect();
         for waits in &mut left {

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::mark::NewNotice;
 use crate::base::fate::{Effect, Fate};
 
 /// Minimum time before the same fate of the same record is written again: an unchanged record may be read
@@ -39,7 +40,7 @@ impl CachedDelivery {
     }
 
     /// Returns whether it is known for certain which payload the sink has.
-    pub(super) fn has_digest(&self) -> bool {
+    pub fn has_digest(&self) -> bool {
         self.sent.as_ref().is_some_and(|sent| sent.digest.is_some())
     }
 
@@ -62,6 +63,8 @@ pub struct AcceptedDelivery {
     pub opted_out: bool,
     /// The service's identifier of the request with the record's last payload.
     pub request_id: Option<Arc<str>>,
+    /// The notice that the delivery causes.
+    pub notice: Option<Box<NewNotice>>,
 }
 
 /// The last known version of a record.
@@ -97,7 +100,7 @@ pub(super) struct Change {
 
 impl Change {
     pub fn accepted(accepted: AcceptedDelivery, now: DateTime<Utc>) -> (u128, Self) {
-        let AcceptedDelivery { key, digest, opted_out, request_id } = accepted;
+        let AcceptedDelivery { key, digest, opted_out, request_id, notice: _ } = accepted;
         let request_id = request_id.unwrap_or_else(|| "".into());
         let sent = Some(Sent { digest: Some(digest), opted_out, at: now, request_id });
         (key, Change { sent, seen: now, fate: Fate::Sent(Effect::None) })

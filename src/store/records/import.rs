@@ -12,13 +12,14 @@ use redb::{ReadableDatabase, ReadableTable};
 
 use super::{
     NAME,
-    database::{CacheState, Open, RECORDS, decoded, opened, summary as read_summary},
+    database::{CacheState, Open, RECORDS, decoded, summary as read_summary},
     delivery::CachedDelivery,
     file::{self, Failed, guarded},
     row::{Row, Status},
     summary::{Summary, index_of},
+    values::opened,
 };
-use crate::store::files;
+use crate::{base::events::Events, store::files};
 
 /// Records in another format.
 #[derive(Debug, Default)]
@@ -67,7 +68,7 @@ pub fn write_new(folder: &Path, destination: &str, former: &Former) -> io::Resul
     let new = folder.join(NAME).with_extension("new");
     files::remove(&new)?;
     done(guarded(|| {
-        let mut open = Open::at(&new, &Arc::default())?;
+        let mut open = Open::at(&new, &Arc::default(), &Events::default())?;
         open.change(|tables| {
             let (generation, live) = (0, former.cached > 0);
             let destination = destination.to_owned();

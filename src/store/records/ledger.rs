@@ -10,10 +10,11 @@ use chrono::{DateTime, Utc};
 use redb::{ReadTransaction, ReadableTable};
 
 use super::{
-    database::{CacheState, Open, RECORDS, Tables, decoded, opened, summary},
+    database::{CacheState, Open, RECORDS, Tables, decoded, summary},
     delivery::Settled,
     row::{Row, Status},
     summary::{Delivered, STATUSES, Statuses, Summary},
+    values::opened,
 };
 
 type Failed = redb::Error;

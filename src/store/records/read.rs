@@ -2,19 +2,20 @@
 
 use std::{collections::HashSet, path::Path};
 
-use log::warn;
 use redb::{ReadTransaction, ReadableDatabase};
 
 use super::{
     NAME,
-    database::{CACHE, CacheState, RECORDS, decoded, json, opened, summary as read_summary},
+    database::{CACHE, CacheState, RECORDS, decoded, summary as read_summary},
     delivery::KnownRecord,
     file::{self, Failed},
     ledger::{self, Census},
+    outbox::{self, OutboxStatus},
     summary::Summary,
+    values::{json, opened},
 };
 use crate::{
-    base::fault::Fault,
+    base::{event::StoreEvent, events::Events, fault::Fault},
     store::{files, seen::record_key},
 };
 
@@ -29,8 +30,8 @@ pub fn exists(folder: &Path) -> bool {
 /// # Errors
 ///
 /// The file could not be read.
-pub async fn summary(folder: &Path) -> Result<Option<Summary>, Fault> {
-    read(folder, read_summary).await
+pub async fn summary(folder: &Path, events: &Events) -> Result<Option<Summary>, Fault> {
+    read(folder, events, read_summary).await
 }
 
 /// Counts the records of each status; `None` if there is no ledger, or none that can be understood. `letters`
@@ -39,8 +40,18 @@ pub async fn summary(folder: &Path) -> Result<Option<Summary>, Fault> {
 /// # Errors
 ///
 /// The file could not be read.
-pub async fn census(folder: &Path, letters: HashSet<u128>) -> Result<Option<Census>, Fault> {
-    read(folder, move |transaction| ledger::census(transaction, &letters)).await
+pub async fn census(folder: &Path, letters: HashSet<u128>, events: &Events) -> Result<Option<Census>, Fault> {
+    read(folder, events, move |transaction| ledger::census(transaction, &letters)).await
+}
+
+/// Returns the size of the outbox in a delivery's folder, and what it has lost. Empty if there is none, or none that can
+/// be understood.
+///
+/// # Errors
+///
+/// The file could not be read.
+pub async fn outbox(folder: &Path, events: &Events) -> Result<OutboxStatus, Fault> {
+    Ok(read(folder, events, outbox::status).await?.unwrap_or_default())
 }
 
 /// Returns what is known of the record with this key.
@@ -48,7 +59,7 @@ pub async fn census(folder: &Path, letters: HashSet<u128>) -> Result<Option<Cens
 /// # Errors
 ///
 /// The file could not be read.
-pub async fn look(folder: &Path, key: &str) -> Result<KnownRecord, Fault> {
+pub async fn look(folder: &Path, key: &str, events: &Events) -> Result<KnownRecord, Fault> {
     let key = record_key(key);
     let work = move |transaction: &ReadTransaction| {
         let Some(table) = opened(transaction.open_table(RECORDS))? else { return Ok(None) };
@@ -59,16 +70,17 @@ pub async fn look(folder: &Path, key: &str) -> Result<KnownRecord, Fault> {
         let settled = read_summary(transaction)?.and_then(|summary| summary.settled(row.status?));
         Ok(Some(KnownRecord { settled, cached }))
     };
-    Ok(read(folder, work).await?.unwrap_or_default())
+    Ok(read(folder, events, work).await?.unwrap_or_default())
 }
 
 /// Reads the database in a folder; returns `None` if there is none, or none that can be understood.
 async fn read<T: Send + 'static>(
     folder: &Path,
+    events: &Events,
     work: impl FnOnce(&ReadTransaction) -> Result<Option<T>, redb::Error> + Send + 'static,
 ) -> Result<Option<T>, Fault> {
-    let path = folder.join(NAME);
-    let work = |path: &Path| {
+    let (path, events) = (folder.join(NAME), events.clone());
+    let work = move |path: &Path| {
         if !path.exists() {
             return Ok(None);
         }
@@ -77,10 +89,7 @@ async fn read<T: Send + 'static>(
             Err(Failed::Io(error)) => Err(error),
             // Only the process that writes may set it aside.
             Err(Failed::Damaged) => {
-                warn!(
-                    "`{}` can't be read, so this command knows nothing of its records; start importer, which renames the file.",
-                    path.display()
-                );
+                events.emit(StoreEvent::DatabaseUnreadable { path: path.to_owned() });
                 Ok(None)
             }
         }

@@ -1,7 +1,7 @@
 //! The records of a delivery in memory, as a second implementation for tests.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
 };
 
@@ -10,12 +10,16 @@ use futures::future::BoxFuture;
 use tokio::task::yield_now;
 
 use super::{
-    AcceptedDelivery, CacheRules, CachedDelivery, DAILY, Delivered, KnownRecord, KnownRecords, Settled,
-    Summary, delivery::Change,
+    AcceptedDelivery, CacheRules, CachedDelivery, DAILY, Delivered, KnownRecord, KnownRecords, NewNotice,
+    OutboxStatus, Settled, Summary, delivery::Change, mark::Mark,
 };
 use crate::{
-    base::{fate::Fate, fault::Fault},
-    store::DeliveryCache,
+    base::{
+        fate::Fate,
+        fault::Fault,
+        notice::{Notice, NoticeKind},
+    },
+    store::{DeliveryCache, Outbox},
 };
 
 /// The view of one run. Each write happens between two awaits, so that a test can drop it before and after.
@@ -43,6 +47,11 @@ struct State {
     cached: HashMap<u128, CachedDelivery>,
     destination: String,
     tidied: Option<DateTime<Utc>>,
+    outbox: BTreeMap<u64, Notice>,
+    marks: HashMap<u128, Mark>,
+    /// Number of the next notice.
+    next: u64,
+    refused: u64,
 }
 
 impl Delivery {
@@ -60,6 +69,13 @@ impl Delivery {
 }
 
 impl State {
+    fn notice(&mut self, new: NewNotice) {
+        if new.record.is_none_or(|record| self.marks.entry(record).or_default().add(&new.notice)) {
+            self.outbox.insert(self.next, new.notice);
+            self.next += 1;
+        }
+    }
+
     fn change(&mut self, key: u128, change: &Change) {
         let cached = change.over(self.cached.get(&key));
         self.cached.insert(key, cached);
@@ -157,7 +173,11 @@ impl DeliveryCache for RecordsInMemory {
         now: DateTime<Utc>,
     ) -> BoxFuture<'_, Result<(), Fault>> {
         self.work(move |delivery| {
-            for accepted in accepted {
+            for mut accepted in accepted {
+                accepted.notice.take().into_iter().for_each(|notice| delivery.now.notice(*notice));
+                if self.rules.expire.is_none() {
+                    continue;
+                }
                 let (key, change) = Change::accepted(accepted, now);
                 delivery.now.change(key, &change);
             }
@@ -170,6 +190,28 @@ impl DeliveryCache for RecordsInMemory {
                 delivery.now.change(key, &Change { sent: None, seen: now, fate });
             }
         })
+    }
+
+    fn forget_noticed(&self, effects: HashMap<u128, Option<NoticeKind>>) -> BoxFuture<'_, Result<(), Fault>> {
+        self.work(move |delivery| {
+            let ends = |(record, mark): (&u128, &Mark)| {
+                effects.get(record).is_some_and(|effect| mark.ends_with(*effect))
+            };
+            if delivery.now.marks.iter().any(ends) {
+                for (record, mark) in &mut delivery.now.marks {
+                    mark.effect = mark.effect.filter(|_| !ends((record, &*mark)));
+                }
+                delivery.durable = delivery.now.clone();
+            }
+        })
+    }
+
+    fn notice(&self, notices: Vec<NewNotice>) -> BoxFuture<'_, Result<(), Fault>> {
+        self.work(|delivery| notices.into_iter().for_each(|notice| delivery.now.notice(notice)))
+    }
+
+    fn sync_notices(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        self.sync()
     }
 
     fn sync(&self) -> BoxFuture<'_, Result<(), Fault>> {
@@ -196,6 +238,51 @@ impl DeliveryCache for RecordsInMemory {
                     state.tidied = Some(now);
                 }
             }
+        })
+    }
+}
+
+/// The outbox of a delivery in memory.
+#[derive(Debug)]
+pub struct OutboxInMemory(pub Arc<Mutex<Delivery>>);
+
+impl OutboxInMemory {
+    fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Delivery) -> T + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, Fault>> {
+        Box::pin(async move {
+            yield_now().await;
+            let done = work(&mut self.0.lock().unwrap());
+            yield_now().await;
+            Ok(done)
+        })
+    }
+}
+
+/// Has no bounds.
+impl Outbox for OutboxInMemory {
+    fn oldest(&self, most: usize, _: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(u64, Notice)>, Fault>> {
+        self.work(move |delivery| {
+            let notices = delivery.durable.outbox.iter().take(most);
+            notices.map(|(number, notice)| (*number, notice.clone())).collect()
+        })
+    }
+
+    fn remove(&self, numbers: Vec<u64>, refused: u64) -> BoxFuture<'_, Result<(), Fault>> {
+        self.work(move |delivery| {
+            for state in [&mut delivery.now, &mut delivery.durable] {
+                state.outbox.retain(|number, _| !numbers.contains(number));
+                state.refused += refused;
+            }
+        })
+    }
+
+    fn status(&self) -> BoxFuture<'_, Result<OutboxStatus, Fault>> {
+        self.work(|delivery| {
+            let State { outbox, refused, .. } = &delivery.durable;
+            let oldest = outbox.values().map(|notice| notice.at).next();
+            OutboxStatus { waiting: outbox.len() as u64, oldest, dropped: 0, refused: *refused }
         })
     }
 }

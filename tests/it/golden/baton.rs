@@ -14,8 +14,6 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use crate::support::{lines, log_into};
-
 /// Held by one thread at a time.
 #[derive(Default)]
 struct Baton {
@@ -56,16 +54,12 @@ fn runtime(baton: &Arc<Baton>) -> Runtime {
         let baton = Arc::clone(baton);
         move || act(&baton)
     };
-    let (log, take) = (lines(), hook(Baton::take));
     Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         .max_blocking_threads(1)
         .thread_keep_alive(Duration::ZERO)
-        .on_thread_start(move || {
-            take();
-            log_into(&log);
-        })
+        .on_thread_start(hook(Baton::take))
         .on_thread_stop(hook(Baton::give))
         .on_thread_park(hook(Baton::give))
         .on_thread_unpark(hook(Baton::take))

@@ -3,7 +3,10 @@
 use chrono::TimeDelta;
 
 use super::{Stage, indented, say};
-use crate::{base::clock::Clock, state::layout};
+use crate::{
+    base::events::Events,
+    {base::clock::Clock, state::layout},
+};
 
 const LIST_ID: &str = "1a2d7ebf82";
 const MEMBERS: u64 = 2500;
@@ -14,8 +17,8 @@ const STATE: &str = r#"[
 "#;
 
 /// Runs the story. Returns whether no import failed.
-pub async fn tell() -> anyhow::Result<bool> {
-    let stage = Stage::new(STATE)?;
+pub async fn tell(events: &Events) -> anyhow::Result<bool> {
+    let stage = Stage::new(STATE, events)?;
     stage.sandbox.mailchimp().add_list(LIST_ID, MEMBERS, 1, stage.clock.now());
     say(&format!(
         "importer syncs an emulated Mailchimp list of {MEMBERS} members with an emulated Ometria. Some members are \

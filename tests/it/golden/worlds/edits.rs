@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Parser;
-use importer::{app, cli::Cli};
+use importer::{app, app::listeners::Listeners, cli::Cli};
 use tokio::time::sleep;
 
 use super::{LIST, members, past, rename, stories, turn, with, world};
@@ -202,7 +202,9 @@ async fn mass_opt_out_held_and_released() -> World {
     turn(&world, &mistaken, "subscribed");
     sleep(minutes(10)).await;
     let folder = world.folder.path().to_str().unwrap();
-    app::run(Cli::parse_from(["importer", "release", LIST, "--state", folder])).await.unwrap();
+    app::run(Cli::parse_from(["importer", "release", LIST, "--state", folder]), &Listeners::default())
+        .await
+        .unwrap();
     world.once().await.unwrap();
     world
 }

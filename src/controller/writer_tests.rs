@@ -1,4 +1,4 @@
-//! Tests of the saver, by itself and in the loop.
+//! Tests of the writer with the saver, by themselves and in the loop.
 #![expect(
     clippy::disallowed_methods,
     reason = "the tests act as the user, and a write may wait on its own thread"
@@ -13,14 +13,19 @@ use std::{
 };
 
 use super::{
-    super::{Mode, OpenRequest, Verdict, quit, run, support_tests::tools},
+    super::{
+        Mode, OpenRequest, Verdict, quit, run,
+        saver::{Finished, Saver},
+        schedule::RunId,
+        support_tests::tools,
+    },
     *,
 };
 use crate::{
-    base::{clock::SystemClock, time},
+    base::{clock::SystemClock, events::Events, time},
     engine::support_tests::{AsItIs, Feed, Store, pipeline},
     state::{
-        RunStamp,
+        Edit, RunStamp,
         disk::{Means, Step as Moment},
         document::{Outcome, Overruled},
         history,
@@ -38,43 +43,47 @@ fn opened(
 ) -> Arc<StateFile> {
     let entries: Vec<String> = (0..lists).map(|list| format!("  {{\"list_id\": \"l{list}\"}}")).collect();
     fs::write(folder.join(NAME), format!("[\n{}\n]\n", entries.join(",\n"))).unwrap();
-    let state = StateFile::open(folder, Arc::new(SystemClock), &SAMPLE).unwrap();
+    let state = StateFile::open(folder, Arc::new(SystemClock), &SAMPLE, Events::default()).unwrap();
     Arc::new(state.with(Means::Exchange, Box::new(hook)))
 }
 
 /// Returns the results of all lists, each with a checkpoint.
 fn finished(state: &StateFile, folder: &Path) -> Vec<Finished> {
-    let mut tasks = JoinSet::new();
     let stamp = RunStamp {
         latest_timestamp: time::parse("2026-11-21T12:00:00").unwrap(),
         elapsed_seconds: 1.0,
         total_updates: 2,
     };
-    let result = |entry: crate::state::Entry| {
+    let result = |(run, entry): (u64, crate::state::Entry)| {
         let delivery = folder.join("checkpoints").join(&entry.id.list_id);
         fs::create_dir_all(&delivery).unwrap();
         fs::write(checkpoint::path(&delivery), "").unwrap();
         let store = FolderStore::alone(&delivery);
         let edit = Edit { entry: entry.id, alone: entry.alone, was: entry.was, stamp };
-        Finished { task: tasks.spawn(async {}).id(), edit, store: Arc::new(store), level: Level::Debug }
+        Finished { run: RunId(run), edit, store: Arc::new(store), routine: true }
     };
-    state.load().unwrap().entries.into_iter().map(result).collect()
+    (0..).zip(state.load().unwrap().entries).map(result).collect()
 }
 
-/// Drives the saver until it has nothing to do. Returns the outcomes of each write.
-async fn drive(saver: &mut Saver) -> Vec<Result<Vec<Outcome>, String>> {
+/// Writes until nothing waits. Returns the outcomes of each write.
+async fn drive(saver: &mut Saver, writer: &mut Writer) -> Vec<Result<Vec<Outcome>, String>> {
     let mut writes = vec![];
-    saver.begin();
-    while let Some(done) = saver.next().await {
-        if let Done::Written(results, applied) = done {
-            if applied.is_err() {
-                results.into_iter().for_each(|result| saver.keep(result));
-            }
-            writes.push(applied.map(|applied| applied.outcomes).map_err(|fault| fault.to_string()));
+    loop {
+        if let Some(save) = saver.begin() {
+            writer.write(save);
         }
-        saver.begin();
+        match writer.next().await {
+            None => return writes,
+            Some(Done::LookedBack) => saver.looked_back(),
+            Some(Done::Written(applied)) => {
+                let results = saver.written(applied.is_ok());
+                if applied.is_err() {
+                    results.into_iter().for_each(|result| saver.keep(result));
+                }
+                writes.push(applied.map(|applied| applied.outcomes).map_err(|fault| fault.to_string()));
+            }
+        }
     }
-    writes
 }
 
 /// Counts how often each moment occurs.
@@ -94,14 +103,14 @@ async fn a_thousand_results_that_wait_at_a_stop_cost_two_exchanges() {
     let (moments, hook) = counting();
     let state = opened(folder.path(), 1000, hook);
     let mut results = finished(&state, folder.path()).into_iter();
-    let mut saver = Saver::new(Arc::clone(&state));
+    let (mut saver, mut writer) = (Saver::default(), Writer::new(Arc::clone(&state), Events::default()));
     saver.add(results.next().unwrap());
-    saver.begin();
+    writer.write(saver.begin().unwrap());
     assert!(saver.is_writing());
     // They end while the first one is being written.
     results.for_each(|result| saver.add(result));
-    saver.begin();
-    let writes = drive(&mut saver).await;
+    assert!(saver.begin().is_none());
+    let writes = drive(&mut saver, &mut writer).await;
     assert_eq!(writes, [Ok(vec![Outcome::Stamped]), Ok(vec![Outcome::Stamped; 999])]);
     let count = |moment| moments.lock().unwrap().iter().filter(|at| **at == moment).count();
     assert_eq!(
@@ -128,9 +137,9 @@ async fn a_checkpoint_is_removed_only_when_the_journal_has_its_result() {
         Ok(())
     };
     let state = opened(folder.path(), 3, hook);
-    let mut saver = Saver::new(Arc::clone(&state));
+    let (mut saver, mut writer) = (Saver::default(), Writer::new(Arc::clone(&state), Events::default()));
     finished(&state, folder.path()).into_iter().for_each(|result| saver.add(result));
-    drive(&mut saver).await;
+    drive(&mut saver, &mut writer).await;
     assert_eq!(seen.lock().unwrap()[..2], [(Moment::Pending, 3), (Moment::Written, 0)]);
 }
 
@@ -139,12 +148,12 @@ async fn results_that_a_broken_file_holds_up_wait_in_the_journal_and_are_written
     let folder = tempfile::tempdir().unwrap();
     let state = opened(folder.path(), 3, |_| Ok(()));
     let text = fs::read_to_string(state.path()).unwrap();
-    let mut saver = Saver::new(Arc::clone(&state));
+    let (mut saver, mut writer) = (Saver::default(), Writer::new(Arc::clone(&state), Events::default()));
     let mut results = finished(&state, folder.path());
     let later = results.pop().unwrap();
     results.into_iter().for_each(|result| saver.add(result));
     fs::write(state.path(), "[{").unwrap();
-    let writes = drive(&mut saver).await;
+    let writes = drive(&mut saver, &mut writer).await;
     assert!(matches!(&writes[..], [Err(fault)] if fault.contains("state.json:1:2")), "{writes:?}");
     assert_eq!((saver.kept().len(), saver.is_busy()), (2, false));
     let journal = fs::read_to_string(folder.path().join(".importer/journal.json")).unwrap();
@@ -156,7 +165,7 @@ async fn results_that_a_broken_file_holds_up_wait_in_the_journal_and_are_written
     saver.retry();
     let by_hand = Outcome::Overruled(Overruled::ByHand);
     // The newest result is the first of the next write.
-    assert_eq!(drive(&mut saver).await, [Ok(vec![Outcome::Stamped, Outcome::Stamped, by_hand])]);
+    assert_eq!(drive(&mut saver, &mut writer).await, [Ok(vec![Outcome::Stamped, Outcome::Stamped, by_hand])]);
     assert!(saver.kept().is_empty());
     assert_eq!(
         fs::read_to_string(folder.path().join(".importer/journal.json")).unwrap(),

@@ -12,14 +12,14 @@ use crate::{
     base::fault::Fault,
     engine::{
         batcher::Batcher, deliver::deliver, in_flight::Delivered, paging::offset::Joined,
-        pending::PendingRecord, watermark::Watermark,
+        pending::PendingRecord, plan::Plan, watermark::Watermark,
     },
     sink::Settles,
     store::{
         checkpoint::{Checkpoint, Line},
         dead_letter::DeadLetter,
         progress::Progress,
-        records::AcceptedDelivery,
+        records::{AcceptedDelivery, NewNotice},
         seen::record_key,
     },
 };
@@ -27,7 +27,7 @@ use crate::{
 /// Batches in flight.
 pub(super) type Deliveries<'a> = FuturesUnordered<BoxFuture<'a, Result<Delivered, Fault>>>;
 
-pub(super) struct Outbox<'a> {
+pub(super) struct Dispatch<'a> {
     context: Context<'a>,
     batcher: Batcher<PendingRecord>,
     /// Newer versions of records whose older version is queued or in flight.
@@ -40,19 +40,22 @@ pub(super) struct Outbox<'a> {
     unclosed_deliveries: u64,
     /// Dead letters that are not on disk yet, each with whether a page waits for it.
     rejects: Vec<(DeadLetter, bool)>,
+    /// Notices about them.
+    notices: Vec<NewNotice>,
     watermark: Watermark<(Joined, Progress)>,
     checkpoint: &'a mut Checkpoint,
 }
 
-impl<'a> Outbox<'a> {
+impl<'a> Dispatch<'a> {
     pub fn new(context: Context<'a>, listings: usize, checkpoint: &'a mut Checkpoint) -> Self {
-        Outbox {
+        Dispatch {
             context,
             batcher: Batcher::new(context.pipeline.spec.limits),
             newer: HashMap::new(),
             unclosed: HashMap::new(),
             unclosed_deliveries: 0,
             rejects: Vec::new(),
+            notices: Vec::new(),
             watermark: Watermark::new(listings),
             checkpoint,
         }
@@ -115,19 +118,21 @@ impl<'a> Outbox<'a> {
 
     /// Takes the dead letter of a record that is not sent. Its pages wait until the dead letter is on disk,
     /// unless an older version in flight settles them.
-    pub fn reject(&mut self, letter: DeadLetter) {
+    pub fn reject(&mut self, (letter, notice): (DeadLetter, Option<NewNotice>)) {
         let key = record_key(&letter.key);
         let waits = !self.watermark.is_pending(key);
         if waits {
             self.watermark.sent(key);
         }
         self.rejects.push((letter, waits));
+        self.notices.extend(notice);
     }
 
     /// Takes the dead letter of a record that the sink has refused. Its pages wait until the dead letter is
     /// on disk; then a newer version follows, if there is one.
-    pub fn refuse(&mut self, letter: DeadLetter) {
+    pub fn refuse(&mut self, (letter, notice): (DeadLetter, Option<NewNotice>)) {
         self.rejects.push((letter, true));
+        self.notices.extend(notice);
     }
 
     /// Adds the next page of a listing. The page is settled as soon as its records and all pages before it
@@ -150,7 +155,7 @@ impl<'a> Outbox<'a> {
             if self.settles_at_close() {
                 self.unclosed.extend(batch.iter().map(|pending| (pending.key, None)));
             }
-            deliveries.push(Box::pin(deliver(pipeline, plan.records.cache(), batch)));
+            deliveries.push(Box::pin(deliver(pipeline, plan.records.as_ref(), batch, &plan.events)));
         }
     }
 
@@ -204,7 +209,11 @@ impl<'a> Outbox<'a> {
         }
         let (letters, waits): (Vec<DeadLetter>, Vec<bool>) = self.rejects.drain(..).unzip();
         let keys: Vec<u128> = letters.iter().map(|letter| record_key(&letter.key)).collect();
-        self.context.plan.store.append_dead_letters(letters).await?;
+        let Plan { store, records, .. } = self.context.plan;
+        store.append_dead_letters(letters).await?;
+        if !self.notices.is_empty() {
+            records.notice(std::mem::take(&mut self.notices)).await?;
+        }
         keys.into_iter().zip(waits).filter(|(_, waits)| *waits).for_each(|(key, _)| self.settled(key));
         Ok(())
     }
@@ -214,13 +223,18 @@ impl<'a> Outbox<'a> {
         self.watermark.advance()
     }
 
-    /// Adds settled pages to the checkpoint. When these are synced, what the sink has accepted is too.
+    /// Adds settled pages to the checkpoint. The notices about their records are on disk before. When the pages are
+    /// synced, what the sink has accepted is too.
     pub async fn checkpoint(&mut self, lines: Vec<Line>) -> Result<(), Fault> {
         if lines.is_empty() {
             return Ok(());
         }
+        let Context { pipeline, plan } = self.context;
+        if pipeline.notify.is_some() {
+            plan.records.sync_notices().await?;
+        }
         match self.checkpoint.append(lines).await? {
-            true => self.context.plan.records.sync().await,
+            true => plan.records.sync().await,
             false => Ok(()),
         }
     }

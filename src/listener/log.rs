@@ -1,0 +1,183 @@
+//! The log: one line or more for each event that people read about. Operators search for some of the texts, so those
+//! are fixed. Pure; `app` writes the lines.
+
+mod entry;
+mod file;
+mod program;
+mod run;
+
+use log::Level;
+
+use crate::base::{
+    event::{Emitted, Event, NoticeEvent, ServiceEvent, StoreEvent},
+    time,
+};
+
+/// A message of the log, without time and place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub level: Level,
+    pub text: String,
+}
+
+impl Message {
+    fn new(level: Level, text: impl Into<String>) -> Self {
+        Message { level, text: text.into() }
+    }
+}
+
+/// Level of a message that is only worth reading the first time.
+fn once(level: Level, is_routine: bool) -> Level {
+    if is_routine { Level::Debug } else { level }
+}
+
+/// Returns the messages of an event. Most events have one; some that only other listeners use have none.
+pub fn messages(event: &Event) -> Vec<Message> {
+    match event {
+        Event::Program(event) => vec![program::message(event)],
+        Event::File(event) => vec![file::message(event)],
+        Event::Entry(entry, event) => vec![entry::message(entry, event)],
+        Event::Run(run, event) => run::messages(run, event),
+        Event::Service(event) => vec![service(event)],
+        Event::Notice(event) => vec![notice(event)],
+        Event::Store(event) => vec![store(event)],
+    }
+}
+
+/// Returns the lines of an event: `2019-10-21 10:51:16 INFO |controller|186| list "1a2d7ebf82" up to date.` The parts are
+/// time (UTC), level, top-level module, line of the code, and text. A text of several lines becomes several log lines.
+/// Leaves out messages at levels that are not `enabled` for their module.
+pub fn lines(emitted: &Emitted, enabled: impl Fn(Level, &str) -> bool) -> String {
+    let mut lines = String::new();
+    let module = emitted.place.module();
+    for Message { level, text } in messages(&emitted.event) {
+        if enabled(level, &module) {
+            lines += &line(&time::log_format(emitted.at), level, &module, emitted.place.line(), &text);
+        }
+    }
+    lines
+}
+
+/// Returns a text as log lines, each in the same format. Control characters are replaced.
+pub fn line(at: &str, level: Level, module: &str, line: u32, text: &str) -> String {
+    // The top-level module, such as `controller`, `engine` or `net`.
+    let place = module.split("::").next().unwrap_or(module);
+    let each = |text: &str| {
+        let text = text.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}");
+        format!("{at} {level} |{place}|{line}| {text}\n")
+    };
+    text.lines().map(each).collect()
+}
+
+fn service(event: &ServiceEvent) -> Message {
+    match event {
+        ServiceEvent::Retrying { doing, service, problem, pauses, attempt, attempts, wait, routine } => {
+            let pausing = if *pauses && !routine {
+                format!("pausing all requests to {service}, ")
+            } else {
+                String::new()
+            };
+            let seconds = wait.as_secs_f64();
+            Message::new(
+                once(Level::Warn, *routine),
+                format!("{doing}: {problem}; {pausing}attempt {attempt} of {attempts} in {seconds:.1} s."),
+            )
+        }
+        ServiceEvent::Unencrypted { variable } => Message::new(
+            Level::Warn,
+            format!(
+                "`{variable}` is not https: the key and the records are sent unencrypted; use an https address."
+            ),
+        ),
+        ServiceEvent::ShiftsCutOff { shifts, from } => Message::new(
+            Level::Warn,
+            format!(
+                "exactly {shifts} shifts begin within a minute of {from}; if the service cuts responses off there, some \
+                 shifts are missing."
+            ),
+        ),
+    }
+}
+
+fn notice(event: &NoticeEvent) -> Message {
+    match event {
+        NoticeEvent::Delivered { list_id, notices } => {
+            Message::new(Level::Debug, format!("list {list_id:?}: {notices} notices delivered."))
+        }
+        NoticeEvent::Refused { list_id, notices } => {
+            let notices = if *notices == 1 { "1 notice".into() } else { format!("{notices} notices") };
+            Message::new(
+                Level::Warn,
+                format!(
+                    "list {list_id:?}: the receiver in `notify` has refused {notices} for good, so importer dropped \
+                     them; compare its rules with the members of a notice, which docs/adapters.md lists."
+                ),
+            )
+        }
+        NoticeEvent::Waiting { list_id, notices, problem, wait } => {
+            let notices =
+                if *notices == 1 { "1 notice waits".into() } else { format!("{notices} notices wait") };
+            let minutes = wait.as_secs() / 60;
+            Message::new(
+                Level::Warn,
+                format!(
+                    "list {list_id:?}: {notices} for the receiver in `notify`: {problem}; next attempt in {minutes} min."
+                ),
+            )
+        }
+        NoticeEvent::Dropped { list_id, dropped, most, days } => Message::new(
+            Level::Warn,
+            format!(
+                "list {list_id:?}: notices were dropped because their receiver has not confirmed them for too long: \
+                 {dropped} so far. At most {most} notices wait, for {days} days; check the receiver in `notify`."
+            ),
+        ),
+        NoticeEvent::Left => Message::new(
+            Level::Warn,
+            "a receiver in `notify` does not answer; its notices wait until importer runs again.",
+        ),
+    }
+}
+
+fn store(event: &StoreEvent) -> Message {
+    let text = match event {
+        StoreEvent::CheckpointOfOtherSettings { location } => format!(
+            "`{location}` is discarded, and the list starts again: its latest_timestamp, start_offset or a setting of its \
+             source, mapping, sink, consent or contacts was changed, or importer was updated."
+        ),
+        StoreEvent::CheckpointUnreadable { path } => {
+            format!("`{}` can't be read and is discarded; the list starts again.", path.display())
+        }
+        StoreEvent::CheckpointDamaged { path, lines } => {
+            format!("`{}` is damaged; the pages after line {lines} are read again.", path.display())
+        }
+        StoreEvent::CheckpointStays { problem } => problem.clone(),
+        StoreEvent::DatabaseSetAside { path, aside } => format!(
+            "`{}` can't be read and was renamed to `{}`; importer does not know what was delivered, so it sends unchanged \
+             records again and can't detect a mass opt-in.",
+            path.display(),
+            aside.display()
+        ),
+        StoreEvent::DatabaseUnreadable { path } => format!(
+            "`{}` can't be read, so this command knows nothing of its records; start importer, which renames the file.",
+            path.display()
+        ),
+        StoreEvent::DatabaseUnwritten { path, error } => format!(
+            "can't write `{}`: {error}. importer may send some records again; check the free space and the folder's \
+             permissions.",
+            path.display()
+        ),
+        StoreEvent::FormerLedgerUnreadable { path } => format!(
+            "`{}` can't be read; continuing without the ledger, so importer can't detect a mass opt-in.",
+            path.display()
+        ),
+        StoreEvent::FormerCacheUnreadable { path } => {
+            format!("`{}` can't be read; the next run sends every record again.", path.display())
+        }
+    };
+    Message::new(Level::Warn, text)
+}
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

@@ -1,0 +1,3 @@
+//! Listeners: what importer does with the events of its work.
+
+pub mod log;

@@ -1,0 +1,138 @@
+//! The tables of an outbox in the database of its delivery: the notices, until their receiver has confirmed them. A second
+//! table has what was noticed of each record, so that a repeat adds no notice.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    mark::{Mark, NewNotice},
+    values::{META, damaged, json, json_of, opened, put},
+};
+use crate::base::{event::NoticeEvent, events::Events, notice::Notice};
+
+type Failed = redb::Error;
+
+/// The notices by their numbers, as JSON, in the order in which they were added.
+pub(super) const OUTBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("outbox");
+/// What was noticed of records, by their keys, as [`Mark::encode`] writes it.
+pub(super) const NOTICED: TableDefinition<u128, &[u8]> = TableDefinition::new("noticed");
+/// Name of the totals among the single values.
+pub(super) const TOTALS: &str = "outbox";
+
+/// Maximum number of notices that wait. Each takes some 200 bytes of the file.
+pub(super) const MOST: u64 = 1_000_000;
+/// Minimum time between two warnings about dropped notices.
+const DAILY: TimeDelta = TimeDelta::days(1);
+/// Age from which a notice is dropped.
+pub(super) const OLDEST: TimeDelta = TimeDelta::days(30);
+
+/// The size of an outbox, and what it has lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OutboxStatus {
+    /// Number of notices that wait.
+    pub waiting: u64,
+    /// Time of the oldest of them.
+    pub oldest: Option<DateTime<Utc>>,
+    /// Number of notices that were dropped because there were too many, or because they were too old.
+    pub dropped: u64,
+    /// Number of notices that the receiver has refused.
+    pub refused: u64,
+}
+
+/// The single values of an outbox.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Totals {
+    /// Number of the next notice. No number is used twice.
+    next: u64,
+    dropped: u64,
+    pub refused: u64,
+    /// Time of the last warning about dropped notices.
+    #[serde(default)]
+    warned: Option<DateTime<Utc>>,
+}
+
+/// Adds notices within a transaction, except repeats. Opens no table if there are none.
+pub(super) fn add(
+    transaction: &WriteTransaction,
+    notices: &[NewNotice],
+    events: &Events,
+) -> Result<(), Failed> {
+    let Some(newest) = notices.iter().map(|new| new.notice.at).max() else { return Ok(()) };
+    let mut outbox = transaction.open_table(OUTBOX)?;
+    let mut noticed = transaction.open_table(NOTICED)?;
+    let mut totals = totals(transaction)?;
+    for NewNotice { notice, record } in notices {
+        if let Some(record) = record {
+            let mut mark = mark(&noticed, *record)?;
+            if !mark.add(notice) {
+                continue;
+            }
+            if let Some(mark) = mark.encode() {
+                noticed.insert(record, mark.as_slice())?;
+            }
+        }
+        // A notice is a plain struct.
+        let bytes = serde_json::to_vec(notice).unwrap_or_default();
+        outbox.insert(totals.next, bytes.as_slice())?;
+        totals.next += 1;
+    }
+    drop_excess(&mut outbox, &mut totals, MOST, newest, events)?;
+    put(transaction, TOTALS, Some(&totals))
+}
+
+pub(super) fn totals(transaction: &WriteTransaction) -> Result<Totals, Failed> {
+    Ok(json_of(&transaction.open_table(META)?, TOTALS)?.unwrap_or_default())
+}
+
+pub(super) fn mark(noticed: &impl ReadableTable<u128, &'static [u8]>, record: u128) -> Result<Mark, Failed> {
+    Ok(noticed.get(record)?.map(|mark| Mark::decode(mark.value())).unwrap_or_default())
+}
+
+/// Drops the oldest notices: those beyond `most`, and those that are too old at `now`. Reports that, at most once a day.
+pub(super) fn drop_excess(
+    outbox: &mut Table<'_, u64, &'static [u8]>,
+    totals: &mut Totals,
+    most: u64,
+    now: DateTime<Utc>,
+    events: &Events,
+) -> Result<(), Failed> {
+    let mut excess = outbox.len()?.saturating_sub(most);
+    let mut last = None;
+    while let Some((number, notice)) = first(outbox)? {
+        if excess == 0 && now - notice.at <= OLDEST {
+            break;
+        }
+        outbox.remove(number)?;
+        (excess, totals.dropped) = (excess.saturating_sub(1), totals.dropped + 1);
+        last = Some(notice);
+    }
+    if let Some(Notice { list_id, .. }) = last
+        && totals.warned.is_none_or(|warned| (now - warned).abs() >= DAILY)
+    {
+        totals.warned = Some(now);
+        let (dropped, days) = (totals.dropped, OLDEST.num_days());
+        events.emit(NoticeEvent::Dropped { list_id, dropped, most: MOST, days });
+    }
+    Ok(())
+}
+
+/// Returns the oldest notice, with its number.
+pub(super) fn first(
+    outbox: &impl ReadableTable<u64, &'static [u8]>,
+) -> Result<Option<(u64, Notice)>, Failed> {
+    let Some((number, bytes)) = outbox.first()? else { return Ok(None) };
+    Ok(Some((number.value(), decoded(bytes.value())?)))
+}
+
+pub(super) fn decoded(bytes: &[u8]) -> Result<Notice, Failed> {
+    serde_json::from_slice(bytes).map_err(|_| damaged("a notice can't be understood"))
+}
+
+/// Returns the status of the outbox; `None` if nothing was ever noticed.
+pub(super) fn status(transaction: &ReadTransaction) -> Result<Option<OutboxStatus>, Failed> {
+    let Some(outbox) = opened(transaction.open_table(OUTBOX))? else { return Ok(None) };
+    let Totals { dropped, refused, .. } = json(transaction, TOTALS)?.unwrap_or_default();
+    let oldest = first(&outbox)?.map(|(_, notice)| notice.at);
+    Ok(Some(OutboxStatus { waiting: outbox.len()?, oldest, dropped, refused }))
+}

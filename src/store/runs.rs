@@ -1,0 +1,263 @@
+//! The history of runs: one line of JSON for each run of a delivery, for people and programs. It is bounded by age and
+//! size. Runs without changes are dropped first, so that they never push out the last ones with changes.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::files;
+use crate::base::{counts::Counts, fault::Fault, requests::RequestCounts};
+
+/// Name of the file in the folder of a delivery.
+const NAME: &str = "runs.ndjson";
+/// Age from which a run is dropped.
+const AGE: TimeDelta = TimeDelta::days(90);
+/// Size of the file in bytes from which runs are dropped, until it has half of it: some thousand runs.
+const SIZE: u64 = 1 << 20;
+/// Number of bytes at the end of the file in which the last run of an entry is looked for first.
+const TAIL: u64 = 1 << 14;
+
+/// Why a run began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It was due by its timestamp, or an earlier run did not finish.
+    Schedule,
+    /// A person added the entry or changed its timestamp.
+    HandEdit,
+    /// A person or a program asked for it.
+    Command,
+}
+
+/// What a run read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Full,
+    Incremental,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunEnd {
+    /// Everything in its windows is delivered or counted.
+    Finished,
+    /// It was stopped, with the program or because its entry has changed. The next run goes on.
+    Stopped,
+    Failed,
+}
+
+/// One run. The names of the fields are those of the lines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    pub list_id: String,
+    /// Name of the entry's folder, which distinguishes the entries of a delivery.
+    pub entry: String,
+    pub start: DateTime<Utc>,
+    pub end: DateTime<Utc>,
+    pub cause: Cause,
+    pub kind: Kind,
+    pub result: RunEnd,
+    /// The `latest_timestamp` with which the run began.
+    pub since: Option<DateTime<Utc>>,
+    /// The `latest_timestamp` that it reached, if it finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+    /// The counts of a run that finished or was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    pub requests: u64,
+    /// Requests that a service did not accept, or did not answer.
+    pub refusals: u64,
+}
+
+impl RunRecord {
+    /// Adds the requests of the run.
+    pub fn with_requests(self, counts: RequestCounts) -> Self {
+        RunRecord { requests: counts.sent, refusals: counts.refused, ..self }
+    }
+
+    /// Returns whether the run is of no interest a day later: it finished, sent nothing and rejected nothing.
+    pub fn is_quiet(&self) -> bool {
+        let quiet = |counts: &Counts| counts.brought_nothing() && counts.rejected.is_empty();
+        self.result == RunEnd::Finished
+            && self.kind == Kind::Incremental
+            && self.counts.as_ref().is_some_and(quiet)
+    }
+}
+
+/// The history of the runs of a delivery.
+#[derive(Debug, Clone)]
+pub struct RunHistory(PathBuf);
+
+impl RunHistory {
+    /// Returns the history in the folder of a delivery.
+    pub fn of(delivery: &Path) -> Self {
+        RunHistory(delivery.join(NAME))
+    }
+
+    /// Adds a run. It is not synced: a loss of power may lose the last runs.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be read or written.
+    pub async fn append(&self, run: RunRecord) -> Result<(), Fault> {
+        files::blocking(&self.0, move |path| append(path, &run, SIZE)).await
+    }
+
+    /// Returns all runs, the oldest first. Leaves out lines that can't be understood.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be read.
+    pub async fn all(&self) -> Result<Vec<RunRecord>, Fault> {
+        files::blocking(&self.0, |path| Ok(parse(&files::read(path)?.unwrap_or_default()))).await
+    }
+
+    /// Returns the last run of an entry, and its last run that was not quiet.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be read.
+    pub async fn last(&self, entry: &str) -> Result<LastRuns, Fault> {
+        let entry = entry.to_owned();
+        files::blocking(&self.0, move |path| {
+            let near = LastRuns::among(parse(&tail(path, TAIL)?), &entry);
+            match near.with_changes {
+                Some(_) => Ok(near),
+                None => Ok(LastRuns::among(parse(&files::read(path)?.unwrap_or_default()), &entry)),
+            }
+        })
+        .await
+    }
+}
+
+/// The last runs of an entry.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LastRuns {
+    pub last: Option<RunRecord>,
+    /// The last run that finished.
+    pub finished: Option<RunRecord>,
+    /// The last run that was not quiet.
+    pub with_changes: Option<RunRecord>,
+}
+
+impl LastRuns {
+    /// Finds the last runs of an entry among runs in their order.
+    pub(super) fn among(runs: Vec<RunRecord>, entry: &str) -> Self {
+        let mut last = LastRuns::default();
+        for run in runs.into_iter().rev().filter(|run| run.entry == entry) {
+            if last.with_changes.is_none() && !run.is_quiet() {
+                last.with_changes = Some(run.clone());
+            }
+            if last.finished.is_none() && run.result == RunEnd::Finished {
+                last.finished = Some(run.clone());
+            }
+            last.last.get_or_insert(run);
+        }
+        last
+    }
+}
+
+fn append(path: &Path, run: &RunRecord, most: u64) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut line = serde_json::to_vec(run)?;
+    line.push(b'\n');
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    let size = file.metadata()?.len();
+    // A crash may have left an incomplete last line.
+    if size > 0 && !ends_a_line(&mut file, size)? {
+        line.insert(0, b'\n');
+    }
+    file.write_all(&line)?;
+    let oldest = parse(&head(&mut file)?).first().map(|first| first.end);
+    if size > most || oldest.is_some_and(|oldest| oldest < run.end - AGE - TimeDelta::days(1)) {
+        let kept = kept(parse(&files::read(path)?.unwrap_or_default()), run.end, most / 2);
+        let lines: Result<Vec<Vec<u8>>, _> = kept.iter().map(serde_json::to_vec).collect();
+        let mut text = lines?.join(&b'\n');
+        text.push(b'\n');
+        files::replace(path, &text)?;
+    }
+    Ok(())
+}
+
+/// Returns the runs that stay, the oldest first: none older than 90 days and, if the others need more than `most` bytes,
+/// first no quiet ones but the last of each entry, then the latest.
+fn kept(runs: Vec<RunRecord>, now: DateTime<Utc>, most: u64) -> Vec<RunRecord> {
+    let size = |run: &RunRecord| serde_json::to_vec(run).map_or(0, |line| line.len() as u64 + 1);
+    let mut left = most;
+    let mut sizes = vec![];
+    let mut last_of: Vec<String> = vec![];
+    // From the latest on: real runs and the last run of each entry count first, then the other quiet ones.
+    for (index, run) in runs.iter().enumerate().rev() {
+        let is_last = !last_of.contains(&run.entry);
+        if is_last {
+            last_of.push(run.entry.clone());
+        }
+        sizes.push((run.is_quiet() && !is_last, index, size(run), run.end < now - AGE));
+    }
+    sizes.sort_by_key(|(quiet, ..)| *quiet);
+    let mut stays = vec![false; runs.len()];
+    for (_, index, size, is_old) in sizes {
+        if is_old || size > left {
+            continue;
+        }
+        left -= size;
+        stays[index] = true;
+    }
+    runs.into_iter().zip(stays).filter(|(_, stays)| *stays).map(|(run, _)| run).collect()
+}
+
+fn parse(bytes: &[u8]) -> Vec<RunRecord> {
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+fn ends_a_line(file: &mut std::fs::File, size: u64) -> io::Result<bool> {
+    let mut last = [0];
+    file.seek(SeekFrom::Start(size - 1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}
+
+/// Returns the first line of a file, or the part of it that is not too long.
+fn head(file: &mut std::fs::File) -> io::Result<Vec<u8>> {
+    let mut head = vec![];
+    file.seek(SeekFrom::Start(0))?;
+    file.take(TAIL).read_to_end(&mut head)?;
+    head.truncate(head.iter().position(|byte| *byte == b'\n').unwrap_or(0));
+    Ok(head)
+}
+
+/// Returns the whole lines among the last bytes of a file; nothing if there is no file.
+fn tail(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(error),
+    };
+    let size = file.metadata()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(most)))?;
+    let mut tail = vec![];
+    file.take(most).read_to_end(&mut tail)?;
+    if size > most {
+        let first = tail.iter().position(|byte| *byte == b'\n').map_or(tail.len(), |newline| newline + 1);
+        tail.drain(..first);
+    }
+    Ok(tail)
+}
+
+#[cfg(test)]
+#[path = "runs_tests.rs"]
+pub mod tests;
