@@ -9,6 +9,7 @@
 //! 3  engine                  one run of one list: pages, batches, outcome
 //! 2  source  mapping  sink   the adapters, by kind
 //!    sandbox                 emulators of the services
+//!    listener                log messages of events
 //! 1  net  state  store       HTTP; the state file; data that outlives a run
 //! 0  base                    shared types: record, window, fault, clock. No I/O
 //! ```

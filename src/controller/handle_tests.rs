@@ -516,7 +516,9 @@ fn a_run_that_outlasts_the_grace_is_cut_short_and_its_callers_are_answered() {
     world.input(Input::GraceOver);
     assert_eq!(world.machine.phase(), Phase::Over);
     let (actions, _) = world.machine.finish(world.now());
-    let [Action::Reply(Reply::Synced(_, answers))] = &actions[..] else { panic!("{actions:?}") };
+    let [Action::Record(_), Action::Reply(Reply::Synced(_, answers))] = &actions[..] else {
+        panic!("{actions:?}")
+    };
     let SyncAnswer::Ended { result } = &answers[0].answer else { panic!("{answers:?}") };
     assert!(
         matches!(&result.outcome, RunOutcome::Stopped { why, counts: None } if why.contains("cut short"))

@@ -13,7 +13,10 @@ use importer::{
     state::fields::{self, FieldKind},
 };
 
-use crate::support::read;
+use crate::{
+    documents::{blocks, documents},
+    support::read,
+};
 
 /// Floors of the crate that each floor may import.
 const FLOORS: [(&str, &[&str]); 12] = [
@@ -329,24 +332,22 @@ fn a_file_stays_small_enough_to_read_and_says_what_it_is() {
 }
 
 #[test]
-fn the_readme_lists_every_exit_code() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+fn the_operations_guide_lists_every_exit_code() {
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
     for code in ["0", "1", "2", "3", "70", "75", "77", "130"] {
-        assert!(readme.contains(&format!("| {code} |")), "README.md does not tell exit code {code}");
+        assert!(guide.contains(&format!("| {code} |")), "docs/operations.md does not list exit code {code}");
     }
 }
 
 #[test]
 fn every_state_file_in_the_documents_can_be_read() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let documents = ["README.md", "docs/state-file.md", "docs/mapping.md", "docs/adapters.md"]
-        .map(|name| fs::read_to_string(root.join(name)).unwrap());
-    let examples = documents.iter().flat_map(|text| text.split("```jsonc\n").skip(1));
-    let examples: Vec<&str> = examples.map(|rest| rest.split("```").next().unwrap()).collect();
+    let examples = documents().into_iter().flat_map(|(_, text)| blocks(&text, "jsonc"));
+    let examples: Vec<String> = examples.collect();
     assert!(examples.len() >= 11);
     let shipped = fs::read_to_string(root.join("state/state.example.json")).unwrap();
-    for text in examples.into_iter().chain([shipped.as_str()]) {
-        let mut snapshot = read(text);
+    for text in examples.into_iter().chain([shipped]) {
+        let mut snapshot = read(&text);
         examine(&mut snapshot, Path::new("."), &Events::default()).unwrap();
         assert!(snapshot.problems.is_empty() && snapshot.warnings.is_empty(), "{:?}", snapshot.problems);
         assert!(!snapshot.entries.is_empty());

@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 
 use crate::{
     contract::Always,
+    documents::{blocks, documents},
     support::{NOON, TokioClock, read},
 };
 
@@ -228,14 +229,10 @@ fn an_editor_refuses_a_typo_a_literal_credential_and_a_reference_to_what_must_no
 
 #[test]
 fn an_editor_accepts_every_example_of_the_documents() {
-    let (root, validator) = (Path::new(env!("CARGO_MANIFEST_DIR")), validator());
-    let mut found = 0;
-    for name in ["README.md", "docs/state-file.md", "docs/mapping.md", "docs/consent.md", "docs/adapters.md"]
-    {
-        let text = fs::read_to_string(root.join(name)).unwrap();
-        for example in text.split("```jsonc\n").skip(1) {
-            let example = example.split("```").next().unwrap();
-            let value: Value = jsonc_parser::ast::Value::Array(syntax::parse(example).unwrap()).into();
+    let (validator, mut found) = (validator(), 0);
+    for (name, text) in documents() {
+        for example in blocks(&text, "jsonc") {
+            let value: Value = jsonc_parser::ast::Value::Array(syntax::parse(&example).unwrap()).into();
             let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
             assert!(errors.is_empty(), "{name}: {errors:?}\n{example}");
             found += 1;
@@ -333,8 +330,8 @@ fn the_reference_has_a_row_for_every_setting_and_variable_and_no_other() {
 }
 
 #[test]
-fn the_help_and_the_readme_name_every_variable_with_its_default() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+fn the_help_and_the_operations_guide_name_every_variable_with_its_default() {
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_importer")).arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     for variable in adapters().flat_map(|(_, _, spec)| spec.variables).chain(&variables::GENERAL) {
@@ -345,8 +342,8 @@ fn the_help_and_the_readme_name_every_variable_with_its_default() {
             "{line}"
         );
         assert!(
-            readme.contains(&format!("`{}`", variable.name)),
-            "README.md does not name {}",
+            guide.contains(&format!("`{}`", variable.name)),
+            "docs/operations.md does not name {}",
             variable.name
         );
     }
