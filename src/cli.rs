@@ -29,7 +29,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    everything due is delivered, or importer was stopped and all results are saved
   1    go --once: at least one entry failed; verify: records are missing, or the check was not possible;
-       replay: records are still rejected; why: the record is unknown; release: the list is not on hold;
+       replay: records are still rejected; why: the record is unknown; status: a list is
+       stale; release: the list is not on hold;
        a service failed
   2    the command line, the settings or the state file are unusable (go without --once waits until the
        state file is corrected)
@@ -86,6 +87,10 @@ pub enum Command {
     Verify(Verify),
     /// Show when a record was last seen and sent, or why it was not
     Why(Why),
+    /// Show what each list does now, its progress, and what waits for a person
+    Status(Status),
+    /// List the last runs: when, why, what they delivered, and how they ended
+    History(History),
     /// Show the environment variables that are read, and where each value comes from; shows no credential
     Settings(Settings),
     /// Print the JSON Schema of the state file, for editors
@@ -139,6 +144,46 @@ pub struct Why {
     /// The record's key, as in a dead letter or a preview, or a member's email address
     #[arg(value_name = "KEY|EMAIL")]
     pub record: String,
+    /// The folder of state.json
+    #[arg(long, value_name = "DIR", default_value = "state")]
+    pub state: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Health check of a container: importer status --fail-if-stale")]
+pub struct Status {
+    /// The `list_id` of one or more entries; all entries if absent
+    #[arg(value_name = "LIST")]
+    pub list_id: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Show the status until Ctrl-C: again every second on a terminal, otherwise whenever it changes
+    #[arg(long, conflicts_with = "fail_if_stale")]
+    pub watch: bool,
+    /// Exit with 1 if an enabled list has had no success for this long, such as 3h, and is not being loaded; without a
+    /// duration: for one and a half times its `every`, and at least 10 minutes
+    #[arg(long, value_name = "AGE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub fail_if_stale: Option<String>,
+    /// The folder of state.json
+    #[arg(long, value_name = "DIR", default_value = "state")]
+    pub state: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct History {
+    /// The `list_id` of one or more entries; all entries if absent
+    #[arg(value_name = "LIST")]
+    pub list_id: Option<String>,
+    /// Print one JSON object per run
+    #[arg(long)]
+    pub json: bool,
+    /// Number of runs to show, the latest ones
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub last: usize,
+    /// Leave out runs that changed nothing
+    #[arg(long)]
+    pub changes: bool,
     /// The folder of state.json
     #[arg(long, value_name = "DIR", default_value = "state")]
     pub state: PathBuf,

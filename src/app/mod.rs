@@ -38,6 +38,8 @@ pub async fn run(cli: Cli, listeners: &Listeners) -> anyhow::Result<u8> {
         Command::Release(options) => commands::release::run(&options, events).await,
         Command::Verify(options) => commands::verify::run(&options, events).await,
         Command::Why(options) => commands::why::run(&options, events).await,
+        Command::Status(options) => commands::status::run(&options, events).await,
+        Command::History(options) => commands::history::run(&options, events).await,
         Command::Settings(options) => commands::settings::run(&options),
         Command::Schema => commands::state::schema(),
         Command::State(options) => commands::state::versions(&options, events),

@@ -17,7 +17,7 @@ use crate::{
 pub async fn exit_code(folder: &Path, events: &Events) -> anyhow::Result<u8> {
     let lists = Lists::open(folder, Keys::None, events)?;
     let mut files = BTreeMap::new();
-    for entry in &lists.entries {
+    for entry in lists.entries() {
         let pipeline = lists.pipeline(entry)?;
         files.insert(lists.folders.dead_letter(&pipeline.delivery), entry.id.list_id.as_str());
     }

@@ -91,9 +91,43 @@ pub fn humanize(span: TimeDelta) -> String {
     }
 }
 
+/// Formats a duration in its two largest units: `1 min 41 s`, `2 h 5 min`, `3 days 4 h`.
+pub fn approximately(span: TimeDelta) -> String {
+    let seconds = span.num_seconds().max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes, seconds % 60) {
+        (0, 0, 0, seconds) => format!("{seconds} s"),
+        (0, 0, minutes, 0) => format!("{minutes} min"),
+        (0, 0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (0, hours, 0, _) => format!("{hours} h"),
+        (0, hours, minutes, _) => format!("{hours} h {minutes} min"),
+        (1, 0, ..) => "1 day".into(),
+        (1, hours, ..) => format!("1 day {hours} h"),
+        (days, 0, ..) => format!("{days} days"),
+        (days, hours, ..) => format!("{days} days {hours} h"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_is_shown_in_its_two_largest_units() {
+        for (seconds, expected) in [
+            (-5, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (101, "1 min 41 s"),
+            (7_200, "2 h"),
+            (7_530, "2 h 5 min"),
+            (86_400, "1 day"),
+            (90_000, "1 day 1 h"),
+            (273_600, "3 days 4 h"),
+        ] {
+            assert_eq!(approximately(TimeDelta::seconds(seconds)), expected);
+        }
+    }
 
     #[test]
     fn a_span_is_a_number_and_a_unit() {

@@ -194,21 +194,9 @@ impl File {
         }
     }
 
-    /// Finds out which first loads have to be confirmed: a load is a first load if its delivery has no ledger, which a
-    /// run writes before it delivers a record, and the entry has no checkpoint.
     fn lists_of(&self, snapshot: Arc<Snapshot>, opened: Arc<HashMap<String, Opened>>) -> Lists {
-        let folders = self.folders();
-        let is_first = |entry: &&Entry| {
-            let Some(Opened { destination: Destination { delivery, .. }, .. }) = opened.get(&entry.folder)
-            else {
-                return false;
-            };
-            !records::exists(&folders.delivery(delivery))
-                && !checkpoint::path(&folders.entry(delivery, &entry.folder)).exists()
-        };
-        let asking = snapshot.entries.iter().filter(|entry| entry.first_load == FirstLoad::Ask);
-        let first_loads = asking.filter(is_first).map(|entry| entry.folder.clone()).collect();
-        Lists { opened, first_loads: Arc::new(first_loads), snapshot }
+        let first_loads = Arc::new(first_loads(&snapshot, &opened, &self.folders()));
+        Lists { opened, first_loads, snapshot }
     }
 
     /// Recovers edits that an editor saved to a text that importer had replaced. Logs an error if that fails.
@@ -241,6 +229,24 @@ pub async fn blocking<T: Send + 'static>(
 /// Returns the fault of a task that has panicked.
 pub fn bug() -> Fault {
     Fault::process("a task that works on the state file failed; this is a bug in importer, please report it")
+}
+
+/// Returns the folders of the entries whose first load has to be confirmed: a load is a first load if its delivery has no
+/// ledger, which a run writes before it delivers a record, and the entry has no checkpoint.
+pub fn first_loads(
+    snapshot: &Snapshot,
+    opened: &HashMap<String, Opened>,
+    folders: &Folders,
+) -> HashSet<String> {
+    let is_first = |entry: &&Entry| {
+        let Some(Opened { destination: Destination { delivery, .. }, .. }) = opened.get(&entry.folder) else {
+            return false;
+        };
+        !records::exists(&folders.delivery(delivery))
+            && !checkpoint::path(&folders.entry(delivery, &entry.folder)).exists()
+    };
+    let asking = snapshot.entries.iter().filter(|entry| entry.first_load == FirstLoad::Ask);
+    asking.filter(is_first).map(|entry| entry.folder.clone()).collect()
 }
 
 #[cfg(test)]

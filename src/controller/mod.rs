@@ -19,6 +19,7 @@ mod lists;
 mod machine;
 mod names;
 mod notices;
+pub mod offline;
 mod overview;
 mod pauses;
 mod poll;

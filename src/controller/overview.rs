@@ -44,6 +44,7 @@ impl Machine {
             latest_timestamp: entry.latest_timestamp,
             next_due: self.turns.due_at(entry, self.now.utc),
             last_result: self.results.last(&entry.id.list_id, &entry.folder).cloned(),
+            stored: None,
         }
     }
 
@@ -60,6 +61,7 @@ impl Machine {
             latest_timestamp: None,
             next_due: None,
             last_result: None,
+            stored: None,
         }
     }
 

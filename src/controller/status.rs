@@ -6,7 +6,10 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{base::counts::Counts, store::runs::RunKind};
+use crate::{
+    base::counts::Counts,
+    store::runs::{RunKind, RunRecord},
+};
 
 /// The state of the controller at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +52,28 @@ pub struct EntryStatus {
     pub next_due: Option<DateTime<Utc>>,
     /// The last result of the entry in this process.
     pub last_result: Option<RunResult>,
+    /// What importer's own files say of the entry. Commands add it.
+    #[serde(default)]
+    pub stored: Option<Stored>,
+}
+
+/// What importer's own files say of an entry and its delivery.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stored {
+    pub last_run: Option<RunRecord>,
+    /// The last run that changed something at the sink, rejected records or did not finish.
+    pub last_run_with_changes: Option<RunRecord>,
+    /// Whether the next run continues an interrupted one.
+    pub is_interrupted: bool,
+    /// Rejected records of the delivery that wait for a replay.
+    pub rejected: u64,
+    /// Notices that wait for their receiver.
+    pub notices_waiting: u64,
+    pub oldest_notice: Option<DateTime<Utc>>,
+    /// Notices that were dropped, since they waited for too long.
+    pub notices_dropped: u64,
+    /// Time since `latest_timestamp`, in seconds: everything up to then is delivered.
+    pub age_seconds: Option<i64>,
 }
 
 /// The progress of an active run.

@@ -389,6 +389,7 @@ fn wherever_a_replay_is_cut_off_no_notice_of_a_removed_dead_letter_is_missing() 
                     entry: "e".into(),
                     entries: vec!["e".into()],
                     records: plan(&kept, None).records,
+                    events: Default::default(),
                     dry_run: false,
                 };
                 let mut running = pin!(replay::run(&pipeline, &letters));

@@ -76,6 +76,25 @@ fn is_forbidden(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
+/// Returns whether an importer holds the lock of this state folder now. Writes nothing.
+///
+/// # Errors
+///
+/// The folder or its lock file can't be read.
+pub fn is_held(folder: &Path) -> io::Result<bool> {
+    let path = home::of(folder)?.join(OURS).join("lock");
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 /// Locks one folder, without following its state file. The lock lasts until the returned file is dropped.
 ///
 /// # Errors

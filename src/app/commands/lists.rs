@@ -17,7 +17,7 @@ use crate::{
     controller::{self, Open, OpenRequest},
     engine::plan::Pipeline,
     net::transport::Web,
-    state::{Entry, folders::Folders, home, layout::NAME, read},
+    state::{Entry, Snapshot, folders::Folders, home, layout::NAME, read},
     store::{
         checkpoint, format,
         hold::{self, Hold},
@@ -26,9 +26,8 @@ use crate::{
 
 /// The lists of a state file.
 pub struct Lists {
-    pub entries: Vec<Entry>,
-    /// Number of problems; `entries` does not contain the entries that have one.
-    pub problems: usize,
+    /// The file as read. Its entries are those without a problem.
+    pub snapshot: Snapshot,
     pub folders: Folders,
     /// Where the command reports.
     pub events: Events,
@@ -67,14 +66,17 @@ impl Lists {
         let adapters = Arc::new(Adapters::new(&environment(), keys, web, clock, folder, events.clone()));
         let opener = Arc::clone(&adapters);
         let open = move |wanted: OpenRequest| opener.open(wanted.entry, false).map_err(|closed| closed.unfit);
-        Ok(Lists {
-            entries: snapshot.entries,
-            problems: snapshot.problems.len(),
-            folders,
-            events,
-            adapters,
-            open: Box::new(open),
-        })
+        Ok(Lists { snapshot, folders, events, adapters, open: Box::new(open) })
+    }
+
+    /// Returns the entries without a problem.
+    pub fn entries(&self) -> &[Entry] {
+        &self.snapshot.entries
+    }
+
+    /// Returns the function that opens entries.
+    pub fn opener(&self) -> &Open {
+        &self.open
     }
 
     /// Returns the entries of a list, by its `list_id` or by its name on disk, which tells lists of two sources
@@ -85,7 +87,7 @@ impl Lists {
     /// The list has no entry without a problem.
     pub fn of(&self, list_id: &str) -> anyhow::Result<Vec<&Entry>> {
         let is_it = |entry: &&Entry| entry.id.list_id == list_id || entry.list.name() == list_id;
-        let entries: Vec<_> = self.entries.iter().filter(is_it).collect();
+        let entries: Vec<_> = self.entries().iter().filter(is_it).collect();
         if entries.is_empty() {
             bail!(
                 "no entry of the state file has the list {list_id:?}, or the entry has a problem; run `importer check`"
@@ -113,7 +115,7 @@ impl Lists {
 
     /// Returns the names of the entries with the same delivery as `entry`; only its own if others are unknown.
     pub fn siblings(&self, entry: &Entry, pipeline: &Pipeline) -> Vec<String> {
-        let all = (self.problems == 0).then_some(self.entries.as_slice());
+        let all = self.snapshot.problems.is_empty().then_some(self.entries());
         let names = controller::siblings(entry, &pipeline.delivery, all, &self.open);
         names.unwrap_or_else(|| vec![entry.folder.clone()])
     }

@@ -1,6 +1,7 @@
 //! The commands other than `go` and `sandbox`, one file each.
 
 pub mod demo;
+pub mod history;
 pub(super) mod lists;
 pub mod online;
 pub mod preview;
@@ -9,5 +10,6 @@ pub mod replay;
 pub mod sandbox;
 pub mod settings;
 pub mod state;
+pub mod status;
 pub mod verify;
 pub mod why;

@@ -47,7 +47,7 @@ impl fmt::Display for OnlineCheck {
 pub async fn check_all(folder: &Path, events: &Events) -> anyhow::Result<Vec<OnlineCheck>> {
     let lists = Lists::open(folder, Keys::Both, events)?;
     let mut checks = Vec::new();
-    for entry in lists.entries.iter().filter(|entry| entry.enabled) {
+    for entry in lists.entries().iter().filter(|entry| entry.enabled) {
         match lists.pipeline(entry) {
             Ok(pipeline) => checks.extend(check(entry, &pipeline).await),
             Err(error) => checks.push(OnlineCheck {

@@ -42,7 +42,7 @@ pub async fn run(options: &cli::Replay, events: &Events) -> anyhow::Result<u8> {
         false => Some(lock::take(&options.state, SystemClock.now())?),
     };
     let lists = Lists::open(&options.state, Keys::Both, events)?;
-    if lists.problems > 0 {
+    if lists.snapshot.problems.len() > 0 {
         // An entry that can't be read would look removed, and its letters would go to other entries.
         bail!(
             "an entry of the state file has a problem; run `importer check`, correct the entry, and replay again"
@@ -50,7 +50,7 @@ pub async fn run(options: &cli::Replay, events: &Events) -> anyhow::Result<u8> {
     }
     let mut ids: Vec<&str> = match &options.list_id {
         Some(list_id) => vec![lists.of(list_id)?[0].id.list_id.as_str()],
-        None => lists.entries.iter().map(|entry| entry.id.list_id.as_str()).collect(),
+        None => lists.entries().iter().map(|entry| entry.id.list_id.as_str()).collect(),
     };
     ids.sort_unstable();
     ids.dedup();
@@ -88,7 +88,7 @@ pub async fn run(options: &cli::Replay, events: &Events) -> anyhow::Result<u8> {
 fn strangers(lists: &Lists) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = files::in_folder(&lists.folders.dead_letters())?;
     files.retain(|file| file.is_file());
-    for entry in &lists.entries {
+    for entry in lists.entries() {
         match lists.pipeline(entry) {
             Ok(pipeline) => files.retain(|file| *file != lists.folders.dead_letter(&pipeline.delivery)),
             Err(_) => files.retain(|file| !is_of(file, &entry.list)),

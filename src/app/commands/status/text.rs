@@ -1,0 +1,168 @@
+//! The status as text, for a person.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Shown;
+use crate::{
+    app::commands::history,
+    base::{
+        counts::grouped,
+        time::{approximately, log_format},
+    },
+    controller::status::{Adapter, EntryState, EntryStatus, RunProgress, Stored, Wait},
+    store::runs::RunKind,
+};
+
+/// Returns the status as lines.
+pub fn of(shown: &Shown) -> String {
+    let status = &shown.status;
+    let mut text = format!("{}: {}, at {} UTC\n", status.file.path, importer(shown), log_format(status.time));
+    if shown.is_silent {
+        text += "the running importer has not reported since then; look at its log\n";
+    }
+    if let Some(broken) = &status.file.broken {
+        text += &format!("the state file can't be read; its last valid version is in use: {broken}\n");
+    }
+    if status.entries.is_empty() {
+        text += "the state file has no entry; add one, such as {\"list_id\": \"…\"}\n";
+    }
+    for entry in &status.entries {
+        text += "\n";
+        text += &paragraph(entry, shown);
+    }
+    text
+}
+
+fn importer(shown: &Shown) -> String {
+    match shown.pid {
+        Some(pid) => format!("importer is running (process {pid})"),
+        None => "importer is not running".to_owned(),
+    }
+}
+
+/// Describes one entry.
+fn paragraph(entry: &EntryStatus, shown: &Shown) -> String {
+    let name = entry.list_id.as_deref().unwrap_or("(unknown list)");
+    let twice = shown.status.entries.iter().filter(|other| other.list_id == entry.list_id).count() > 1;
+    let place = if twice { format!(" (entry at {})", entry.place) } else { String::new() };
+    let ends: Vec<String> = [&entry.source, &entry.sink].into_iter().flatten().map(adapter).collect();
+    let mut text = format!("{name}{place}: {}\n", ends.join(" to "));
+    let mut line = |label: &str, words: String| text += &format!("  {label:<9} {words}\n");
+    line("now", now(entry, shown));
+    if let Some(latest) = entry.latest_timestamp {
+        let age = approximately(shown.status.time - latest);
+        line("delivered", format!("everything up to {}, {age} ago", log_format(latest)));
+    }
+    if let Some(stored) = &entry.stored {
+        for (label, words) in stored_lines(name, stored) {
+            line(label, words);
+        }
+    }
+    text
+}
+
+fn adapter(adapter: &Adapter) -> String {
+    match &adapter.account {
+        Some(account) => format!("{} ({account})", adapter.kind),
+        None => adapter.kind.clone(),
+    }
+}
+
+/// Says what the entry does, or why it does nothing.
+fn now(entry: &EntryStatus, shown: &Shown) -> String {
+    let is_running = shown.pid.is_some();
+    let interrupted = entry.stored.as_ref().is_some_and(|stored| stored.is_interrupted);
+    let continues = if interrupted { "; continues an interrupted run" } else { "" };
+    match &entry.state {
+        EntryState::Running { run, since } => running(*run, *since, entry.progress.as_ref()),
+        EntryState::Waiting { cause } => waits(*cause).to_owned(),
+        EntryState::Paused => "paused (`enabled` is false)".to_owned(),
+        EntryState::Stopped => "stopped on request; request a sync or edit its entry to start it".to_owned(),
+        EntryState::Resting { until, failures, why } => {
+            let failures = if *failures == 1 { "1 failure".into() } else { format!("{failures} failures") };
+            format!("resting until {} after {failures}: {why}", hour(*until, shown.status.time))
+        }
+        EntryState::Due if !is_running => format!("due; runs when importer is started{continues}"),
+        EntryState::Due => format!("due, starts at the next check{continues}"),
+        EntryState::UpToDate { next_due } => {
+            format!("up to date, due {}{continues}", hour(*next_due, shown.status.time))
+        }
+        EntryState::Held { why } => format!("held by the safety brake: {why}"),
+        EntryState::Problem { text } => format!("problem at {text}"),
+        EntryState::Done => "done".to_owned(),
+    }
+}
+
+fn running(run: RunKind, since: DateTime<Utc>, progress: Option<&RunProgress>) -> String {
+    let verb = match run {
+        RunKind::FullLoad => "loading",
+        RunKind::Sync => "syncing",
+    };
+    let Some(RunProgress { read, total, sent, records_per_second, seconds_left }) = progress else {
+        return format!("{verb} since {}", log_format(since));
+    };
+    let percent = if *total == 0 { 100 } else { read * 100 / total };
+    let mut text = format!(
+        "{verb}, {} of {} records ({percent} %), {} sent",
+        grouped(*read),
+        grouped(*total),
+        grouped(*sent)
+    );
+    if let Some(rate) = records_per_second {
+        text += &format!(", {} records/s", grouped(rate.round() as u64));
+    }
+    if let Some(seconds) = seconds_left {
+        text += &format!(", {} left", approximately(TimeDelta::seconds((*seconds).min(1 << 31) as i64)));
+    }
+    text
+}
+
+fn waits(cause: Wait) -> &'static str {
+    match cause {
+        Wait::Capacity => "due, waits for the end of other runs",
+        Wait::List => "due, waits for the run of another entry of its list",
+        Wait::PreviousRun => "waits for the end of its previous run",
+        Wait::Person => "waits for a confirmation of its first load; set `first_load` to \"confirmed\"",
+    }
+}
+
+/// Formats a moment: the time alone within a day of `now`.
+fn hour(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    if (at - now).abs() < TimeDelta::days(1) { at.format("%H:%M").to_string() } else { log_format(at) }
+}
+
+fn stored_lines(name: &str, stored: &Stored) -> Vec<(&'static str, String)> {
+    let mut lines = vec![];
+    if let Some(last) = &stored.last_run {
+        lines.push(("last run", history::described(last)));
+    }
+    if let Some(changed) = stored
+        .last_run_with_changes
+        .as_ref()
+        .filter(|_| stored.last_run.as_ref().is_some_and(|last| last.is_quiet()))
+    {
+        lines.push(("changes", history::described(changed)));
+    }
+    if stored.rejected > 0 {
+        let records = if stored.rejected == 1 { "record waits" } else { "records wait" };
+        lines.push((
+            "rejected",
+            format!(
+                "{} {records}; correct the cause, then run `importer replay {name}`",
+                grouped(stored.rejected)
+            ),
+        ));
+    }
+    if stored.notices_waiting > 0 {
+        let since =
+            stored.oldest_notice.map(|oldest| format!(" since {}", log_format(oldest))).unwrap_or_default();
+        lines.push(("notices", format!("{} wait{since}", grouped(stored.notices_waiting))));
+    }
+    if stored.notices_dropped > 0 {
+        lines.push((
+            "notices",
+            format!("{} were dropped, since they waited for too long", grouped(stored.notices_dropped)),
+        ));
+    }
+    lines
+}
