@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use log::info;
 use tokio::sync::oneshot;
 
 use super::{
@@ -164,7 +165,7 @@ impl Machine {
             self.runs.entry(run).and_modify(|active| active.waiters.push(Waiter::Stop { call }));
             if self.pauses.stop(run, self.now.instant) {
                 self.act(Action::Cancel(run));
-                log::info!("{}", report::pausing(list, Pause::Requested));
+                info!("{}", report::pausing(list, Pause::Requested));
             }
         }
     }
