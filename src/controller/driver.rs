@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     task::{self, AbortHandle, JoinError, JoinSet},
-    time::{Instant, Interval, MissedTickBehavior, interval, interval_at, sleep_until, timeout_at},
+    time::{Instant, Interval, MissedTickBehavior, interval, interval_at, sleep, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +38,9 @@ use crate::{
     engine::confirm::Confirm,
     store::{Leases, hold, records::Databases},
 };
+
+/// Delay between a file event and the read that follows, since an editor causes several events with one save.
+const SETTLE: Duration = Duration::from_millis(200);
 
 /// Maximum time, after the grace, that aborted runs may take to end.
 const LAST: Duration = Duration::from_secs(1);
@@ -168,7 +171,11 @@ impl Driver {
             _ = self.tick.tick() => Input::Tick { quit: self.quit.found().await },
             _ = self.poll.tick(), if may_read => Input::Poll,
             Some(()) = reached(wake) => Input::WakeUp,
-            () = self.watch.changed(), if may_read => Input::FileChanged(self.file.changed().await),
+            () = self.watch.changed(), if may_read => {
+                // What happens meanwhile is handled by the edited file.
+                sleep(SETTLE).await;
+                Input::FileChanged(self.file.changed().await)
+            }
             Some(command) = self.commands.recv() => Input::Command(command),
         }
     }

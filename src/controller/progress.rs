@@ -29,8 +29,9 @@ pub struct Progress {
 
 #[derive(Default)]
 struct Reports {
-    /// The times of the last reports, with the records read by then.
-    read: VecDeque<(DateTime<Utc>, u64)>,
+    /// The times of the last reports, with the records done by then.
+    done: VecDeque<(DateTime<Utc>, u64)>,
+    read: u64,
     total: u64,
     sent: u64,
 }
@@ -53,8 +54,9 @@ impl Progress {
             let Event::Run(run, event) = &emitted.event else { continue };
             let reports = self.runs.entry((run.entry.list_id.clone(), run.folder.clone())).or_default();
             match event {
-                RunEvent::Progress { seen, window, sent, .. } => {
-                    reports.add(emitted.at, *seen, (*window, *sent));
+                RunEvent::Progress { seen, done, window, sent, .. } => {
+                    reports.add(emitted.at, *done);
+                    (reports.read, reports.total, reports.sent) = (*seen, *window, *sent);
                 }
                 _ => *reports = Reports::default(),
             }
@@ -68,26 +70,26 @@ impl Progress {
 }
 
 impl Reports {
-    fn add(&mut self, at: DateTime<Utc>, read: u64, (total, sent): (u64, u64)) {
-        self.read.push_back((at, read));
+    fn add(&mut self, at: DateTime<Utc>, done: u64) {
+        self.done.push_back((at, done));
         // The first report within the measured time, and the last one before it, are the beginning of the measurement.
-        while self.read.len() > 2 && self.read[1].0 <= at - RATE {
-            self.read.pop_front();
+        while self.done.len() > 2 && self.done[1].0 <= at - RATE {
+            self.done.pop_front();
         }
-        (self.total, self.sent) = (total, sent);
     }
 
     fn progress(&self) -> Option<RunProgress> {
-        let (first, last) = (self.read.front()?, self.read.back()?);
-        let (read, total) = (last.1, self.total.max(last.1));
+        let (first, last) = (self.done.front()?, self.done.back()?);
+        let (done, total) = (last.1, self.total.max(self.read));
         let seconds = (last.0 - first.0).as_seconds_f64();
         let rate = (seconds >= 1.0 && last.1 > first.1).then(|| (last.1 - first.1) as f64 / seconds);
         Some(RunProgress {
-            read,
+            read: self.read,
+            done,
             total,
             sent: self.sent,
             records_per_second: rate,
-            seconds_left: rate.map(|rate| ((total - read) as f64 / rate).ceil() as u64),
+            seconds_left: rate.map(|rate| ((total - done) as f64 / rate).ceil() as u64),
         })
     }
 }
@@ -117,14 +119,20 @@ mod tests {
         let run = events.of_run(RunName { entry: EntryName::alone("a"), folder: "f".into() });
         let report = |second: i64, seen: u64| {
             clock.0.store(second, Ordering::Relaxed);
-            run.emit(RunEvent::Progress { seen, window: 10_000, sent: seen / 2, regular: false });
+            run.emit(RunEvent::Progress {
+                seen: seen + 50,
+                done: seen,
+                window: 10_000,
+                sent: seen / 2,
+                regular: false,
+            });
         };
         assert_eq!(progress.of("a", "f"), None);
         run.emit(RunEvent::Started { full: true });
         report(1, 0);
         progress.update();
         let first = progress.of("a", "f").unwrap();
-        assert_eq!((first.read, first.total, first.records_per_second), (0, 10_000, None));
+        assert_eq!((first.read, first.done, first.total, first.records_per_second), (50, 0, 10_000, None));
         report(11, 1_000);
         progress.update();
         let second = progress.of("a", "f").unwrap();
@@ -136,13 +144,13 @@ mod tests {
         (12..=72).for_each(|at| report(at, 1_000 + 10 * (at as u64 - 11)));
         progress.update();
         let slow = progress.of("a", "f").unwrap();
-        assert_eq!((slow.read, slow.records_per_second), (1_610, Some(10.0)));
+        assert_eq!((slow.done, slow.records_per_second), (1_610, Some(10.0)));
         assert_eq!(progress.of("a", "other"), None);
         // The next run of the entry starts anew, and a list may grow.
         run.emit(RunEvent::Started { full: false });
         report(80, 10_001);
         progress.update();
         let next = progress.of("a", "f").unwrap();
-        assert_eq!((next.read, next.total, next.records_per_second), (10_001, 10_001, None));
+        assert_eq!((next.read, next.total, next.records_per_second), (10_051, 10_051, None));
     }
 }

@@ -79,13 +79,15 @@ pub struct Stored {
 /// The progress of an active run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunProgress {
-    /// Different records read.
+    /// Different records read in this pass.
     pub read: u64,
+    /// Those with a known fate: delivered, unchanged, skipped or rejected.
+    pub done: u64,
     /// Records to read, as far as the source has counted them: at least those read.
     pub total: u64,
     /// Records that the sink has accepted.
     pub sent: u64,
-    /// Records read per second, over the last half minute.
+    /// Records done per second, over the last half minute.
     pub records_per_second: Option<f64>,
     /// Time that is left at this rate.
     pub seconds_left: Option<u64>,

@@ -1,16 +1,10 @@
 //! Notifies the controller when the state file may have changed. It watches the folder, not the file: a save
 //! by rename replaces the file, and a watch on the replaced file would report nothing more.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::{
-    sync::mpsc::{Receiver, channel},
-    time::{Instant, sleep_until},
-};
+use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::{
     base::events::Events,
@@ -25,12 +19,7 @@ pub struct Watch {
     watcher: Option<RecommendedWatcher>,
     watched: Vec<PathBuf>,
     events: Events,
-    /// The end of the delay after an event that was not reported yet.
-    settled: Option<Instant>,
 }
-
-/// Delay between an event and its report, since an editor causes several events with one save.
-const SETTLE: Duration = Duration::from_millis(200);
 
 impl Watch {
     /// Watches the folder of `path`. If the file system reports no events, it emits an event and reports no
@@ -51,14 +40,14 @@ impl Watch {
         if let Err(error) = &watcher {
             events.emit(FileEvent::NotWatched { error: error.to_string() });
         }
-        let mut watch = Watch { changes, watcher: watcher.ok(), watched: vec![], events, settled: None };
+        let mut watch = Watch { changes, watcher: watcher.ok(), watched: vec![], events };
         watch.follow(path);
         watch
     }
 
     /// Returns a watch that reports what arrives on `changes`, for tests.
     pub fn manual(changes: Receiver<()>) -> Self {
-        Watch { changes, watcher: None, watched: vec![], events: Events::default(), settled: None }
+        Watch { changes, watcher: None, watched: vec![], events: Events::default() }
     }
 
     /// Watches the folder of the file and, if it is a link, the folder of its target. Call it again after an
@@ -78,14 +67,10 @@ impl Watch {
         }
     }
 
-    /// Waits for the next change, and until it has settled. Never completes if there is no watcher. Can be dropped and
-    /// called again.
+    /// Waits for the next change. Never completes if there is no watcher.
     pub async fn changed(&mut self) {
-        if self.settled.is_none() && self.changes.recv().await.is_none() {
+        if self.changes.recv().await.is_none() {
             std::future::pending().await
         }
-        let settled = *self.settled.get_or_insert_with(|| Instant::now() + SETTLE);
-        sleep_until(settled).await;
-        self.settled = None;
     }
 }

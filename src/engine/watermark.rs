@@ -45,6 +45,11 @@ impl<P> Watermark<P> {
         self.pending.contains_key(&key)
     }
 
+    /// Returns the number of pending records.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Adds the next stitched page of a walk; `keys` are its records, each once.
     pub fn joined(&mut self, walk: usize, page: P, keys: impl Iterator<Item = u128>) {
         let pages = &mut self.walks[walk];

@@ -47,7 +47,11 @@ pub async fn run(options: &cli::History, events: &Events) -> anyhow::Result<u8> 
         }
     }
     if runs.is_empty() && !options.json {
-        writeln!(out, "No run is on record{}.", if options.changes { " that changed something" } else { "" })?;
+        writeln!(
+            out,
+            "No run is on record{}.",
+            if options.changes { " that changed something" } else { "" }
+        )?;
     }
     Ok(exit::DONE)
 }
@@ -83,11 +87,17 @@ fn fate(run: &RunRecord) -> String {
         if run.is_quiet() && counts.seen == 0 {
             return "nothing new".to_owned();
         }
-        let mut parts = vec![format!("{} sent", grouped(counts.sent))];
-        let kinds = [(counts.opt_outs, "opted out"), (counts.deletions, "deleted"), (counts.unchanged, "unchanged")];
-        parts.extend(
-            kinds.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{} {word}", grouped(*count))),
-        );
+        let kinds = [(counts.opt_outs, "opted out"), (counts.deletions, "deleted")];
+        let kinds: Vec<String> = kinds
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{} {word}", grouped(*count)))
+            .collect();
+        let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+        let mut parts = vec![format!("{} sent{kinds}", grouped(counts.sent))];
+        if counts.unchanged > 0 {
+            parts.push(format!("{} unchanged", grouped(counts.unchanged)));
+        }
         for (reasons, word) in [(&counts.skipped, "skipped"), (&counts.rejected, "rejected")] {
             if !reasons.is_empty() {
                 let sum = reasons.values().sum();

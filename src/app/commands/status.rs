@@ -4,10 +4,7 @@
 mod text;
 mod watch;
 
-use std::{
-    io::{Write, stdout},
-    path::Path,
-};
+use std::io::{Write, stdout};
 
 use anyhow::{anyhow, bail};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,7 +12,7 @@ use serde::Serialize;
 
 use super::lists::Lists;
 use crate::{
-    app::wiring::{Keys, VOCABULARY},
+    app::wiring::Keys,
     base::{
         clock::{Clock, SystemClock},
         events::Events,
@@ -26,7 +23,7 @@ use crate::{
         offline, publish,
         status::{EntryState, EntryStatus, Status, Stored},
     },
-    state::{Entry, folders::Folders, home, layout::NAME, lock, read},
+    state::{Entry, folders::Folders, home, layout::NAME, lock},
     store::{
         dead_letter,
         records::{self, OutboxStatus},
@@ -64,13 +61,8 @@ pub async fn run(options: &cli::Status, events: &Events) -> anyhow::Result<u8> {
     let shown = collect(options, events).await?;
     write!(stdout(), "{}", rendered(&shown, options.json)?)?;
     let Some(age) = age else { return Ok(exit::DONE) };
-    let entries = entries_of(&options.state);
-    let stale: Vec<String> = shown
-        .status
-        .entries
-        .iter()
-        .filter_map(|entry| stale(entry, &entries, age, shown.is_silent))
-        .collect();
+    let stale: Vec<String> =
+        shown.status.entries.iter().filter_map(|entry| stale(entry, &shown, age)).collect();
     stale.iter().try_for_each(|why| writeln!(std::io::stderr(), "importer: {why}"))?;
     Ok(if stale.is_empty() { exit::DONE } else { exit::FAILED })
 }
@@ -148,31 +140,24 @@ async fn stored(lists: &Lists, status: &EntryStatus, now: DateTime<Utc>) -> anyh
     }))
 }
 
-/// Returns the entries of the state file; none if it can't be read.
-fn entries_of(folder: &Path) -> Vec<Entry> {
-    read::load(&folder.join(NAME), VOCABULARY).map(|snapshot| snapshot.entries).unwrap_or_default()
-}
-
 /// Returns why an entry is stale; `None` if it is not. A paused or stopped entry is not, and a run that a live importer
-/// reports is given time.
-fn stale(status: &EntryStatus, entries: &[Entry], age: Option<TimeDelta>, is_silent: bool) -> Option<String> {
-    let name = status.list_id.as_deref().unwrap_or("?");
-    match &status.state {
+/// reports is given time. Without an `age`, an entry may be one and a half times its `every` old.
+fn stale(entry: &EntryStatus, shown: &Shown, age: Option<TimeDelta>) -> Option<String> {
+    let name = entry.list_id.as_deref().unwrap_or("?");
+    match &entry.state {
         EntryState::Paused | EntryState::Stopped | EntryState::Done => return None,
-        EntryState::Running { .. } if !is_silent => return None,
-        EntryState::Problem { text } if status.entry.is_none() => return Some(text.clone()),
+        EntryState::Running { .. } if !shown.is_silent => return None,
+        EntryState::Problem { text } if entry.entry.is_none() => return Some(text.clone()),
         _ => {}
     }
-    let entry = entries.iter().find(|entry| Some(&entry.folder) == status.entry.as_ref());
-    let allowed = age.or_else(|| Some((entry?.every * 3 / 2).max(STALE)))?;
-    let latest = entry.and_then(|entry| entry.latest_timestamp);
-    let Some(latest) = latest else {
-        return Some(format!("list {name:?} has never been loaded; see `importer status {name}`"));
+    let Some(latest) = entry.latest_timestamp else {
+        return Some(format!("list {name:?} was never loaded; see `importer status {name}`"));
     };
-    let old = SystemClock.now() - latest;
-    (old > allowed).then(|| {
+    let of_entry = || entry.next_due.map_or(STALE, |due| ((due - latest) * 3 / 2).max(STALE));
+    let old = shown.status.time - latest;
+    (old > age.unwrap_or_else(of_entry)).then(|| {
         format!(
-            "list {name:?} is up to date to {} only, {} ago; see `importer status {name}`",
+            "list {name:?} is delivered up to {} only, {} ago; see `importer status {name}`",
             time::log_format(latest),
             time::approximately(old)
         )

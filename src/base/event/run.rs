@@ -66,8 +66,9 @@ pub enum RunEvent {
     PageRead { records: usize, offset: Option<u64> },
     /// The sink has accepted payloads of a batch.
     BatchDelivered { payloads: usize },
-    /// The run up to now. `regular`: at the interval at which people want to read it.
-    Progress { seen: u64, window: u64, sent: u64, regular: bool },
+    /// The pass up to now: records read, those with a known fate, and those to read. `sent` are those of the whole run
+    /// that the sink has accepted. `regular`: at the interval at which people want to read it.
+    Progress { seen: u64, done: u64, window: u64, sent: u64, regular: bool },
     /// The source returns fewer records per answer than requested.
     AnswersCapped { records: usize },
     /// The source is too slow for this page.

@@ -83,6 +83,12 @@ impl<'a> Dispatch<'a> {
         self.batcher.is_empty()
     }
 
+    /// Returns the number of records that the sink has not accepted yet.
+    pub fn pending(&self) -> usize {
+        let accepted = self.unclosed.values().flatten().count();
+        self.watermark.pending().saturating_sub(accepted)
+    }
+
     /// Returns whether nothing counts as accepted before the sink is closed.
     pub fn settles_at_close(&self) -> bool {
         self.context.pipeline.spec.settles == Settles::AtClose

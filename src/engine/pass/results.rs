@@ -98,6 +98,7 @@ impl Pass<'_> {
         let size = |(index, listing): (usize, &ListingProgress)| listing.size(self.intake.seen_of(index));
         let window: u64 = self.reader.listings.iter().enumerate().map(size).sum();
         let (seen, sent) = (self.intake.seen_in_all() as u64, self.intake.counts.sent);
-        self.context.plan.events.emit(RunEvent::Progress { seen, window, sent, regular });
+        let done = seen.saturating_sub(self.dispatch.pending() as u64);
+        self.context.plan.events.emit(RunEvent::Progress { seen, done, window, sent, regular });
     }
 }

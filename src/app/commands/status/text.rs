@@ -98,13 +98,13 @@ fn running(run: RunKind, since: DateTime<Utc>, progress: Option<&RunProgress>) -
         RunKind::FullLoad => "loading",
         RunKind::Sync => "syncing",
     };
-    let Some(RunProgress { read, total, sent, records_per_second, seconds_left }) = progress else {
+    let Some(RunProgress { done, total, sent, records_per_second, seconds_left, .. }) = progress else {
         return format!("{verb} since {}", log_format(since));
     };
-    let percent = if *total == 0 { 100 } else { read * 100 / total };
+    let percent = if *total == 0 { 100 } else { done * 100 / total };
     let mut text = format!(
         "{verb}, {} of {} records ({percent} %), {} sent",
-        grouped(*read),
+        grouped(*done),
         grouped(*total),
         grouped(*sent)
     );
@@ -126,9 +126,13 @@ fn waits(cause: Wait) -> &'static str {
     }
 }
 
-/// Formats a moment: the time alone within a day of `now`.
+/// Formats a moment: with seconds if it is near, and without its date within a day.
 fn hour(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    if (at - now).abs() < TimeDelta::days(1) { at.format("%H:%M").to_string() } else { log_format(at) }
+    match (at - now).abs() {
+        near if near < TimeDelta::minutes(10) => at.format("%H:%M:%S").to_string(),
+        near if near < TimeDelta::days(1) => at.format("%H:%M").to_string(),
+        _ => log_format(at),
+    }
 }
 
 fn stored_lines(name: &str, stored: &Stored) -> Vec<(&'static str, String)> {
