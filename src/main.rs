@@ -1,6 +1,6 @@
 //! Parses the command line, starts the log, runs the command, and returns its exit code.
 
-use std::process::ExitCode;
+use std::{panic::AssertUnwindSafe, process::ExitCode};
 
 use importer::{
     app::{self, listeners::Listeners, logger, variables},
@@ -23,14 +23,14 @@ fn main() -> ExitCode {
             return ExitCode::from(exit::BUG);
         }
     };
-    let ended = std::panic::catch_unwind(|| {
-        runtime.block_on(async {
-            let listeners = Listeners::start(log);
-            let ended = app::run(cli, &listeners).await;
-            listeners.close().await;
-            ended
-        })
-    });
+    let listeners = {
+        let _context = runtime.enter();
+        Listeners::start(log)
+    };
+    let run = AssertUnwindSafe(|| runtime.block_on(app::run(cli, &listeners)));
+    let ended = std::panic::catch_unwind(run);
+    // After a panic, too: the last lines of the log matter most then.
+    runtime.block_on(listeners.close());
     // Tasks that a stop interrupted must not delay the exit.
     runtime.shutdown_background();
     match ended {

@@ -31,22 +31,22 @@ pub fn on_terminal(yes: bool) -> Option<Confirm> {
     let asks = !yes && stdin().is_terminal() && stderr().is_terminal() && in_foreground();
     let turn = Arc::new(Mutex::new(()));
     asks.then(|| {
-        Confirm::new(move |list| {
-            let (turn, list) = (Arc::clone(&turn), list.to_owned());
+        Confirm::new(move |list, caution| {
+            let (turn, list, caution) = (Arc::clone(&turn), list.to_owned(), caution.to_owned());
             Box::pin(async move {
                 let _turn = turn.lock().await;
-                ask(&list, enter()).await;
+                ask(&list, &caution, enter()).await;
             })
         })
     })
 }
 
-/// Prints the question and waits for the answer, for at most [`WAIT`].
-async fn ask(list: &str, answer: impl Future<Output = ()>) {
+/// Prints the question with the caution, since the log may be written later, and waits for the answer, for at most [`WAIT`].
+async fn ask(list: &str, caution: &str, answer: impl Future<Output = ()>) {
     let seconds = WAIT.as_secs();
     let _ = writeln!(
         stderr(),
-        "list {list:?}: press Enter to start its first load now, or Ctrl-C to stop importer; it starts by itself in {seconds} s."
+        "list {list:?} is loaded for the first time: {caution}.\nlist {list:?}: press Enter to start its first load now, or Ctrl-C to stop importer; it starts by itself in {seconds} s."
     );
     let _ = timeout(WAIT, answer).await;
 }
@@ -84,9 +84,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_question_that_nobody_answers_ends_after_half_a_minute() {
         let begun = Instant::now();
-        ask("a", pending()).await;
+        ask("a", "a campaign may start", pending()).await;
         assert_eq!(begun.elapsed().as_secs(), WAIT.as_secs());
-        ask("a", async {}).await;
+        ask("a", "a campaign may start", async {}).await;
         assert_eq!(begun.elapsed().as_secs(), WAIT.as_secs());
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use env_filter::Filter;
 use log::{Level, Metadata};
-use tokio::task::spawn_blocking;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -24,6 +24,8 @@ use crate::{
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Prefix of the module paths of importer.
 const OURS: &str = concat!(env!("CARGO_PKG_NAME"), "::");
+/// The path of this module below the crate.
+const MODULE: &str = "app::logger";
 /// Maximum number of events that are written at once.
 const BATCH: usize = 1024;
 
@@ -52,14 +54,15 @@ pub fn start() -> Log {
 }
 
 impl Log {
-    /// Writes the events of `inbox` to `out` until the inbox is closed, by `closing`, and empty. `out` is written on a
-    /// thread for files, since it may block.
+    /// Writes the events of `inbox` to `out` until the inbox is closed, by `closing`, and empty. A thread of its own does
+    /// the writes, since `out` may block, and since the log has to go on when all threads for files hang.
     pub async fn write<W: Write + Send + 'static>(
         self: Arc<Self>,
         mut inbox: Inbox,
-        mut out: W,
+        out: W,
         closing: CancellationToken,
     ) {
+        let (texts, ended) = writer(out);
         let (mut events, mut is_closed) = (vec![], false);
         loop {
             let lost = tokio::select! {
@@ -71,37 +74,45 @@ impl Log {
                     continue;
                 }
             };
-            let Some(lost) = lost else { return };
+            let Some(lost) = lost else { break };
             let text = self.lines(&std::mem::take(&mut events), lost);
-            if text.is_empty() {
-                continue;
-            }
-            let written = spawn_blocking(move || {
-                // There is nowhere to report that stderr is gone.
-                let _: io::Result<()> = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-                out
-            });
-            match written.await {
-                Ok(back) => out = back,
-                Err(_) => return,
+            // The writer ends only if it panics.
+            if !text.is_empty() && texts.send(text).await.is_err() {
+                return;
             }
         }
+        drop(texts);
+        let _ = ended.await;
     }
 
-    /// Returns the log lines of events, and of the number of events that were lost before them.
+    /// Returns the log lines of events and, if the queue was full meanwhile, one about the events that the log lacks.
     fn lines(&self, events: &[Arc<Emitted>], lost: u64) -> String {
         let enabled = |level: Level, module: &str| {
             let target = format!("{OURS}{module}");
             self.filter.enabled(&Metadata::builder().level(level).target(&target).build())
         };
         let mut text: String = events.iter().map(|emitted| listener::log::lines(emitted, enabled)).collect();
-        if lost > 0 {
+        if lost > 0 && enabled(Level::Warn, MODULE) {
             let now = time::log_format(SystemClock.now());
             let missing = format!("the log lacks {lost} events, since it could not be written fast enough.");
-            text += &listener::log::line(&now, Level::Warn, module_path!(), line!(), &missing);
+            text += &listener::log::line(&now, Level::Warn, MODULE, line!(), &missing);
         }
         text
     }
+}
+
+/// Starts a thread that writes texts to `out`. Returns where they go, and what is notified when all are written.
+fn writer<W: Write + Send + 'static>(mut out: W) -> (mpsc::Sender<String>, oneshot::Receiver<()>) {
+    let (texts, mut waiting) = mpsc::channel::<String>(1);
+    let (end, ended) = oneshot::channel();
+    std::thread::spawn(move || {
+        while let Some(text) = waiting.blocking_recv() {
+            // There is nowhere to report that stderr is gone.
+            let _: io::Result<()> = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        }
+        let _ = end.send(());
+    });
+    (texts, ended)
 }
 
 /// Returns the filter for the value of `RUST_LOG`. A bare level applies to importer; libraries log only
@@ -129,6 +140,8 @@ mod tests {
         sync::{Mutex, mpsc},
         time::Duration,
     };
+
+    use tokio::task::JoinSet;
 
     use super::*;
     use crate::base::{event::ProgramEvent, events::Events};
@@ -179,14 +192,15 @@ mod tests {
         // Of this module, errors only are logged.
         events.emit(ProgramEvent::Starting { state_file: "x".into() });
         events.emit(ProgramEvent::Unusable { problem: "first".into() });
-        let task = tokio::spawn(Arc::clone(&log).write(inbox, out, closing.clone()));
+        let mut task = JoinSet::new();
+        task.spawn(Arc::clone(&log).write(inbox, out, closing.clone()));
         tokio::task::yield_now().await;
         for number in 0..10 {
             events.emit(ProgramEvent::Unusable { problem: format!("number {number}") });
         }
         (0..100).for_each(|_| permit.send(()).unwrap());
         closing.cancel();
-        task.await.unwrap();
+        task.join_next().await.unwrap().unwrap();
         let written = written.lock().unwrap().clone();
         let texts: Vec<&str> = written.lines().map(|line| line.rsplit("| ").next().unwrap()).collect();
         let missing = "the log lacks 6 events, since it could not be written fast enough.";

@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::mpsc::{self, Receiver, Sender, error::TrySendError};
 
 use super::{
     clock::Clock,
@@ -80,7 +80,7 @@ impl Bus {
         // The lock is taken for writing only when a listener is added.
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
         for queue in queues.iter().filter(|queue| (queue.wants)(&emitted.event)) {
-            if queue.sender.try_send(Arc::clone(&emitted)).is_err() {
+            if let Err(TrySendError::Full(_)) = queue.sender.try_send(Arc::clone(&emitted)) {
                 queue.lost.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -170,7 +170,7 @@ mod tests {
         inboxes[0].close();
         events.emit(ProgramEvent::Stopped);
         let mut all = vec![];
-        assert!(inboxes[0].next(&mut all, 10).await.is_some());
+        assert_eq!(inboxes[0].next(&mut all, 10).await, Some(0), "an event after the end is not lost");
         assert_eq!(inboxes[0].next(&mut all, 10).await, None);
         assert!(matches!(all[..], [ref only] if only.event == ProgramEvent::Stopping.into()));
     }

@@ -60,6 +60,11 @@ fn without_quoted(text: &str) -> String {
     shown
 }
 
+/// Returns a text without control characters, which could move the cursor of a terminal. Lines and tabs stay.
+pub fn printable(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n' && c != '\t', "\u{fffd}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 //! of the state file, nor for a caller.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     path::Path,
     sync::Arc,
     time::Duration,
@@ -309,6 +309,8 @@ impl Driver {
         self.notices.stop().await;
         self.history.close().await;
         self.databases.close().await;
+        self.publisher.close().await;
+        self.is_changed = true;
         self.publish();
         self.publisher.close().await;
         self.file.look_back().await;
@@ -330,13 +332,16 @@ impl Driver {
 
     fn with_progress(&mut self, mut status: Status) -> Status {
         self.progress.update();
+        let mut active = HashSet::new();
         for entry in &mut status.entries {
             if let (EntryState::Running { .. }, Some(list_id), Some(name)) =
                 (&entry.state, &entry.list_id, &entry.entry)
             {
                 entry.progress = self.progress.of(list_id, name);
+                active.insert((list_id.clone(), name.clone()));
             }
         }
+        self.progress.keep(&active);
         status
     }
 
@@ -345,7 +350,7 @@ impl Driver {
         if std::mem::take(&mut self.is_changed) || !self.running.is_empty() {
             let status = self.machine.status();
             let status = self.with_progress(status);
-            self.publisher.publish(status);
+            self.is_changed = !self.publisher.publish(status);
         }
     }
 

@@ -521,7 +521,7 @@ fn a_run_that_outlasts_the_grace_is_cut_short_and_its_callers_are_answered() {
     };
     let SyncAnswer::Ended { result } = &answers[0].answer else { panic!("{answers:?}") };
     assert!(
-        matches!(&result.outcome, RunOutcome::Stopped { why, counts: None } if why.contains("cut short"))
+        matches!(&result.outcome, RunOutcome::Stopped { reason: why, counts: None } if why.contains("cut short"))
     );
     // Without runs, a stop ends at once. Nothing starts even before it arrives as an input.
     let (mut world, _) = World::new(Mode::Loop, FRESH);
@@ -626,7 +626,9 @@ fn a_list_is_stopped_until_it_is_requested_or_edited() {
     assert_eq!(world.ended(1, stopped()), "reply, reply");
     for _ in 0..2 {
         let Some(Reply::Stopped(_, Ok(runs))) = world.replies.pop() else { panic!() };
-        assert!(matches!(&runs[0].outcome, RunOutcome::Stopped { why, .. } if why == "stopped on request"));
+        assert!(
+            matches!(&runs[0].outcome, RunOutcome::Stopped { reason: why, .. } if why == "stopped on request")
+        );
     }
     assert_eq!((world.edited(NEW), world.state()), (String::new(), EntryState::Stopped));
     assert_eq!(stop(&mut world, "a"), "reply", "nothing runs");
@@ -652,7 +654,7 @@ fn results_are_answered_newest_first_and_bounded() {
     assert_eq!(world.input(Input::Command(Command::Results { list: Some("a".into()), reply })), "reply");
     let Some(Reply::Results(_, results)) = world.replies.pop() else { panic!() };
     assert_eq!(results.len(), crate::controller::results::PER_LIST);
-    assert!(results.is_sorted_by(|newer, older| newer.ended > older.ended));
+    assert!(results.is_sorted_by(|newer, older| newer.end > older.end));
     world.edited("");
     assert!(world.machine.results.of(None).is_empty(), "the file has the list no longer");
 }
@@ -693,7 +695,7 @@ fn every_end_of_a_run_is_one_line_of_the_history() {
     let by_hand = "latest_timestamp or star";
     assert_eq!(line(last), (ResultKind::Finished, Cause::Schedule, Some(7), by_hand.to_owned()));
     assert_eq!(
-        (last.since, last.until.map(|until| until.to_rfc3339())),
+        (last.since, last.latest_timestamp.map(|until| until.to_rfc3339())),
         (None, Some("2026-11-21T11:59:59+00:00".into()))
     );
     assert!(last.start < last.end || last.start == last.end && last.list_id == "a");

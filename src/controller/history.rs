@@ -59,10 +59,12 @@ impl History {
         }
     }
 
-    /// Waits until the runs are written.
+    /// Waits until the runs are written, but not for a disk that hangs.
     pub async fn close(&mut self) {
         self.runs = None;
-        let _ = timeout(LAST, self.task.join_next()).await;
+        if timeout(LAST, self.task.join_next()).await.is_err() {
+            self.events.emit(StoreEvent::HistoryIncomplete);
+        }
     }
 }
 
@@ -81,14 +83,18 @@ async fn write(mut waiting: Receiver<Ended>, events: Events) {
     }
 }
 
-/// Returns why a run that nobody requested began: a person added its entry or changed its timestamp if that is neither the
-/// one that the last run has reached nor the one with which the last run began.
+/// Returns why a run that nobody requested began: a person added its entry, or changed its timestamp, which is then neither
+/// the one that the last run has reached nor the one with which the last run began.
 fn cause(run: &RunRecord, before: &LastRuns) -> Cause {
-    let Some(last) = &before.last else { return Cause::HandEdit };
+    // Without a line, a timestamp is that of an earlier version of importer, or of a run whose line was lost.
+    let Some(last) = &before.last else {
+        return if run.since.is_none() { Cause::HandEdit } else { Cause::Schedule };
+    };
     let seconds = |time: Option<chrono::DateTime<chrono::Utc>>| time.map(|time| time.timestamp());
     let since = seconds(run.since);
-    let reached = before.finished.as_ref().is_some_and(|finished| seconds(finished.until) == since);
-    match reached || seconds(last.since) == since && last.until.is_none() {
+    let reached =
+        before.finished.as_ref().is_some_and(|finished| seconds(finished.latest_timestamp) == since);
+    match reached || seconds(last.since) == since && last.latest_timestamp.is_none() {
         true => Cause::Schedule,
         false => Cause::HandEdit,
     }
@@ -111,7 +117,7 @@ mod tests {
             kind: RunKind::Sync,
             result: if until.is_some() { ResultKind::Finished } else { ResultKind::Failed },
             since: since.map(at),
-            until: until.map(at),
+            latest_timestamp: until.map(at),
             counts: None,
             error: None,
             reason: None,
@@ -133,7 +139,7 @@ mod tests {
         };
         for (since, before, expected, why) in [
             (None, LastRuns::default(), Cause::HandEdit, "a new entry"),
-            (Some(5), LastRuns::default(), Cause::HandEdit, "a new entry with a timestamp"),
+            (Some(5), LastRuns::default(), Cause::Schedule, "an entry from before the history"),
             (Some(5), finished(None, 5), Cause::Schedule, "continues where the last run ended"),
             (None, finished(Some(1), 5), Cause::HandEdit, "a reload"),
             (None, finished(None, 5), Cause::HandEdit, "another reload"),

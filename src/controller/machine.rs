@@ -15,6 +15,7 @@ use super::{
     GRACE, Mode, Poll, Verdict,
     active::Active,
     calls::Calls,
+    history::Ended as EndedRun,
     input::{Action, Input, Now, Reading},
     lists::Lists,
     names::{entry_name, run_name},
@@ -32,7 +33,7 @@ use crate::{
         identity::{DeliveryId, ListId},
     },
     state::Entry,
-    store::{Leases, hold::HoldReason, runs::RunKind},
+    store::{Leases, hold::HoldReason},
 };
 
 /// Everything that the controller knows and decides by.
@@ -59,6 +60,8 @@ pub struct Machine {
     pub(super) saver: Saver,
     /// The runs whose results are not final.
     pub(super) runs: BTreeMap<RunId, Active>,
+    /// The lines of finished runs whose results could not be written yet.
+    pub(super) unrecorded: BTreeMap<RunId, EndedRun>,
     /// The last number of a run.
     pub(super) last_run: u64,
     pub(super) calls: Calls,
@@ -122,6 +125,7 @@ impl Machine {
             turns: Turns::default(),
             saver: Saver::default(),
             runs: BTreeMap::new(),
+            unrecorded: BTreeMap::new(),
             last_run: 0,
             calls: Calls::default(),
             results: Results::default(),
@@ -210,7 +214,11 @@ impl Machine {
         }
         while let Some(run) = self.runs.keys().next().copied() {
             let why = "importer was stopped, and the run was cut short".into();
-            self.settle(run, RunOutcome::Stopped { why, counts: None });
+            self.settle(run, RunOutcome::Stopped { reason: why, counts: None });
+        }
+        for (_, mut ended) in std::mem::take(&mut self.unrecorded) {
+            ended.run.reason = Some("its result is in the journal".into());
+            self.act(Action::Record(Box::new(ended)));
         }
         self.refuse_all();
         let deadline = self.ending.as_ref().map_or(now.instant + GRACE, |ending| ending.deadline);
@@ -262,11 +270,6 @@ impl Machine {
     #[track_caller]
     pub(super) fn emit(&self, entry: &Entry, event: EntryEvent) {
         self.events.emit(Event::Entry(entry_name(entry), event));
-    }
-
-    /// Returns whether a run whose result is not final is a full load.
-    pub(super) fn is_full(&self, run: RunId) -> bool {
-        self.runs.get(&run).is_some_and(|active| active.kind == RunKind::FullLoad)
     }
 
     /// Reports something about a run whose result is not final.

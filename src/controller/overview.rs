@@ -70,7 +70,7 @@ impl Machine {
         // With `go --once`, an entry that runs has had its turn.
         let is_running = self.slots.if_asked(entry) == Slot::Running;
         if let Some(active) = active.filter(|_| is_running) {
-            return EntryState::Running { run: active.kind, since: active.began };
+            return EntryState::Running { kind: active.kind, start: active.began };
         }
         if !entry.enabled {
             return EntryState::Paused;
@@ -89,8 +89,9 @@ impl Machine {
                 EntryState::Waiting { cause: Wait::PreviousRun }
             }
             Slot::Waiting => self.idle(entry, Some(Wait::List)),
-            Slot::Running | Slot::Stopped | Slot::Free if !self.has_turn(entry) => EntryState::Done,
-            Slot::Running | Slot::Stopped | Slot::Free => self.idle(entry, None),
+            Slot::Running => EntryState::Waiting { cause: Wait::Result },
+            Slot::Stopped | Slot::Free if !self.has_turn(entry) => EntryState::Done,
+            Slot::Stopped | Slot::Free => self.idle(entry, None),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The progress of the active runs, as they report it in events. Pure, except that it takes the events from a queue.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -19,7 +19,7 @@ const QUEUE: usize = 1024;
 const RATE: TimeDelta = TimeDelta::seconds(30);
 
 /// An entry, by its list and the name of its folder.
-type Key = (String, String);
+pub type Key = (String, String);
 
 /// The progress of each run since it has begun.
 pub struct Progress {
@@ -61,6 +61,11 @@ impl Progress {
                 _ => *reports = Reports::default(),
             }
         }
+    }
+
+    /// Forgets all runs but the active ones.
+    pub fn keep(&mut self, active: &HashSet<Key>) {
+        self.runs.retain(|run, _| active.contains(run));
     }
 
     /// Returns the progress of the entry's run; `None` before its first report.

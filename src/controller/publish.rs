@@ -6,7 +6,7 @@ use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use tokio::{
     task::{JoinSet, spawn_blocking},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use super::status::Status;
@@ -16,7 +16,10 @@ use crate::{
 };
 
 /// Longest time between two writes, so that a reader can see that the controller is alive.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Maximum time that a write may take at the end.
+const LAST: Duration = Duration::from_secs(2);
 
 /// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,13 +46,14 @@ impl Publisher {
         Publisher { path: Arc::new(path), events, last: None, write: JoinSet::new(), is_reported: false }
     }
 
-    /// Writes the status if it has changed or was not written for a minute, unless a write is in progress.
-    pub fn publish(&mut self, status: Status) {
+    /// Writes the status if it has changed or was not written for half a minute. Returns false if a write is in progress: the
+    /// status has to be published again later.
+    pub fn publish(&mut self, status: Status) -> bool {
         while let Some(failed) = self.write.try_join_next() {
             self.wrote(failed.ok().flatten());
         }
         if !self.write.is_empty() {
-            return;
+            return false;
         }
         let timeless = Status { time: DateTime::UNIX_EPOCH, ..status.clone() };
         let is_old = |(last, at): &(Status, Instant)| *last != timeless || at.elapsed() >= LONGEST;
@@ -65,11 +69,12 @@ impl Publisher {
                 spawn_blocking(write).await.ok()?.err().map(|error| error.to_string())
             });
         }
+        true
     }
 
-    /// Waits for the write in progress.
+    /// Waits for the write in progress, but not for a disk that hangs.
     pub async fn close(&mut self) {
-        while let Some(failed) = self.write.join_next().await {
+        while let Ok(Some(failed)) = timeout(LAST, self.write.join_next()).await {
             self.wrote(failed.ok().flatten());
         }
     }
@@ -83,7 +88,8 @@ impl Publisher {
     }
 }
 
-/// Returns what the last controller of a state folder has published; `None` if nothing that can be understood.
+/// Returns what the last controller of a state folder has published; `None` if there is none, or none that
+/// this version can read.
 ///
 /// # Errors
 ///

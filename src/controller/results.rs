@@ -36,7 +36,7 @@ impl Results {
     pub fn of(&self, list_id: Option<&str>) -> Vec<RunResult> {
         let all = self.0.iter().filter(|(list, _)| list_id.is_none_or(|wanted| *list == wanted));
         let mut found: Vec<&(RunId, RunResult)> = all.flat_map(|(_, of_list)| of_list).collect();
-        found.sort_by_key(|(run, result)| std::cmp::Reverse((result.ended, *run)));
+        found.sort_by_key(|(run, result)| std::cmp::Reverse((result.end, *run)));
         found.into_iter().map(|(_, result)| result.clone()).collect()
     }
 

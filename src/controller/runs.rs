@@ -82,7 +82,6 @@ impl Machine {
 
     /// Records where a run that has begun delivers.
     pub(super) fn began(&mut self, run: RunId, Begun { destination, store, requests }: Begun) {
-        self.emit_run(run, RunEvent::Started { full: self.is_full(run) });
         if let Some(active) = self.runs.get_mut(&run) {
             active.traces = Some((store, requests));
             let mentions = &self.lists.clone().unwrap_or_default().snapshot.mentions;
@@ -99,7 +98,7 @@ impl Machine {
             self.events.emit(Event::Entry(EntryName::alone(&id.list_id), event));
             self.slots.rest(id, self.now.instant, None, why);
         }
-        self.settle(run, RunOutcome::Failed { why: why.to_owned() });
+        self.settle(run, RunOutcome::Failed { error: why.to_owned() });
         // Another entry may have its capacity and its list.
         self.consider(Poll::After);
     }
@@ -119,7 +118,7 @@ impl Machine {
                 if let Some((_, reason)) = self.give_back(run, pause).zip(pause) {
                     self.emit_run(run, RunEvent::CutAtPause { reason });
                 }
-                self.settle(run, RunOutcome::Stopped { why: stopped_by(pause), counts: None });
+                self.settle(run, RunOutcome::Stopped { reason: stopped_by(pause), counts: None });
             }
         }
     }
@@ -143,14 +142,14 @@ impl Machine {
                 self.give_back(run, pause);
                 let (full, all) = (entry.latest_timestamp.is_none(), Box::new(counts.clone()));
                 self.emit_run(run, RunEvent::Stopped { counts: all, reason: pause, full });
-                self.settle(run, RunOutcome::Stopped { why: stopped_by(pause), counts: Some(counts) });
+                self.settle(run, RunOutcome::Stopped { reason: stopped_by(pause), counts: Some(counts) });
             }
             Err(fault) if let Some(pause) = pause => {
                 self.note_hold(delivery, hold);
                 self.give_back(run, Some(pause));
                 let (problem, full) = (fault.to_string(), entry.latest_timestamp.is_none());
                 self.emit_run(run, RunEvent::FailedAtPause { reason: pause, problem, full });
-                self.settle(run, RunOutcome::Failed { why: fault.to_string() });
+                self.settle(run, RunOutcome::Failed { error: fault.to_string() });
             }
             Err(fault) => {
                 self.note_hold(delivery, hold);
@@ -186,7 +185,7 @@ impl Machine {
             self.emit_run(run, RunEvent::Failed { problem: why.to_owned(), routine });
             self.slots.rest(id, self.now.instant, rest.and_then(|rest| rest.to_std().ok()), why);
         }
-        self.settle(run, RunOutcome::Failed { why: why.to_owned() });
+        self.settle(run, RunOutcome::Failed { error: why.to_owned() });
     }
 
     /// Drops the result of a run: it belongs to a delivery that is no longer that of its entry, since a reference, or
@@ -243,16 +242,19 @@ impl Machine {
     /// Records the final outcome of a run, and answers the requests that wait for it.
     pub(super) fn settle(&mut self, run: RunId, outcome: RunOutcome) {
         let Some(active) = self.runs.remove(&run) else { return };
-        if let Some(ended) = record(&active, &outcome, self.now.utc) {
-            self.act(Action::Record(Box::new(ended)));
+        match record(&active, &outcome, self.now.utc) {
+            // Its line is written when it is known whether the state file has the result.
+            Some(ended) if self.saver.is_waiting(run) => drop(self.unrecorded.insert(run, ended)),
+            Some(ended) => self.act(Action::Record(Box::new(ended))),
+            None => {}
         }
         let Active { entry, kind, began, waiters, .. } = active;
         let result = RunResult {
             list_id: entry.id.list_id,
             entry: entry.folder,
-            run: kind,
-            began,
-            ended: self.now.utc,
+            kind,
+            start: began,
+            end: self.now.utc,
             outcome,
         };
         self.results.add(run, result.clone());
@@ -275,19 +277,20 @@ fn record(active: &Active, outcome: &RunOutcome, end: DateTime<Utc>) -> Option<E
         kind: *kind,
         result: ResultKind::Finished,
         since: entry.latest_timestamp,
-        until: None,
+        latest_timestamp: None,
         counts: None,
         error: None,
         reason: None,
         requests: requests.sent,
-        refusals: requests.refused,
+        refusals: requests.refusals,
     };
     match outcome.clone() {
         RunOutcome::Finished { counts, latest_timestamp, not_written } => {
-            (run.counts, run.until, run.reason) = (Some(counts), Some(latest_timestamp), not_written);
+            (run.counts, run.latest_timestamp, run.reason) =
+                (Some(counts), Some(latest_timestamp), not_written);
         }
-        RunOutcome::Failed { why } => (run.result, run.error) = (ResultKind::Failed, Some(why)),
-        RunOutcome::Stopped { why, counts } => {
+        RunOutcome::Failed { error } => (run.result, run.error) = (ResultKind::Failed, Some(error)),
+        RunOutcome::Stopped { reason: why, counts } => {
             (run.result, run.reason, run.counts) = (ResultKind::Stopped, Some(why), counts);
         }
     }

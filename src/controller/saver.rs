@@ -44,6 +44,11 @@ impl Saver {
         self.waiting.push(finished);
     }
 
+    /// Returns whether the result of a run was kept, since it could not be written.
+    pub fn is_waiting(&self, run: RunId) -> bool {
+        self.kept.iter().any(|finished| finished.run == run)
+    }
+
     /// Keeps a result that could not be written.
     pub fn keep(&mut self, finished: Finished) {
         self.kept.push(finished);

@@ -1,6 +1,11 @@
 //! Handles the ends of writes of results.
 
-use super::{Mode, Poll, input::Written, machine::Machine, saver::Finished};
+use super::{
+    Mode, Poll,
+    input::{Action, Written},
+    machine::Machine,
+    saver::Finished,
+};
 use crate::{
     base::{
         event::{EntryEvent, EntryName, Event, FileEvent, Overruled},
@@ -74,6 +79,10 @@ impl Machine {
         self.slots.recovered(id);
         self.turns.ended(id, stamp.latest_timestamp, self.now.utc);
         self.results.written(finished.run, &id.list_id, overruled.as_ref());
+        if let Some(mut ended) = self.unrecorded.remove(&finished.run) {
+            ended.run.reason.clone_from(&overruled);
+            self.act(Action::Record(Box::new(ended)));
+        }
         self.settle_finished(finished.run, overruled);
     }
 
@@ -89,8 +98,9 @@ impl Machine {
         self.events.emit(FileEvent::ResultsKept { results: results.len() });
         self.failed = true;
         for finished in results {
-            self.settle_finished(finished.run, Some(fault.to_string()));
+            let run = finished.run;
             self.saver.keep(finished);
+            self.settle_finished(run, Some(fault.to_string()));
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
     siblings::{Destination, siblings},
 };
 use crate::{
-    base::{counts::Counts, events::Events, fault::Fault},
+    base::{counts::Counts, event::RunEvent, events::Events, fault::Fault},
     engine::{
         plan::{Ended, Pipeline, Plan},
         run,
@@ -65,6 +65,7 @@ impl Driver {
         let (stop, destination) = (self.stop.child_token(), Destination::of(&pipeline));
         let (of_run, requests) = (Arc::clone(&store), Arc::clone(&pipeline.requests));
         let (stopped, delivered, open) = (stop.clone(), destination.clone(), Arc::clone(&self.open));
+        plan.events.emit(RunEvent::Started { full: since.is_none() });
         let task = self.jobs.spawn(async move {
             let ended = run_with_lease(lease.as_ref(), &stopped, run::run(&pipeline, &plan, &stopped)).await;
             let retry = pipeline.retry;

@@ -72,8 +72,6 @@ pub struct Stored {
     pub oldest_notice: Option<DateTime<Utc>>,
     /// Notices that were dropped, since they waited for too long.
     pub notices_dropped: u64,
-    /// Time since `latest_timestamp`, in seconds: everything up to then is delivered.
-    pub age_seconds: Option<i64>,
 }
 
 /// The progress of an active run.
@@ -107,7 +105,7 @@ pub struct Adapter {
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum EntryState {
     /// A run is active, or its result is being written.
-    Running { run: RunKind, since: DateTime<Utc> },
+    Running { kind: RunKind, start: DateTime<Utc> },
     /// The entry is due, but can't start yet.
     Waiting {
         #[serde(rename = "for")]
@@ -142,6 +140,8 @@ pub enum Wait {
     List,
     /// The end of its own active run, which began with other settings.
     PreviousRun,
+    /// The write of its last result: the state file can't be written now.
+    Result,
     /// A person who confirms the first load: the entry has `"first_load": "ask"`.
     Person,
 }
@@ -152,9 +152,9 @@ pub struct RunResult {
     pub list_id: String,
     /// Name that distinguishes the entry from the others of its list, also in dead letters.
     pub entry: String,
-    pub run: RunKind,
-    pub began: DateTime<Utc>,
-    pub ended: DateTime<Utc>,
+    pub kind: RunKind,
+    pub start: DateTime<Utc>,
+    pub end: DateTime<Utc>,
     pub outcome: RunOutcome,
 }
 
@@ -170,9 +170,9 @@ pub enum RunOutcome {
         not_written: Option<String>,
     },
     /// The run failed; the next one continues after the delivered records.
-    Failed { why: String },
+    Failed { error: String },
     /// The run was stopped before its end. Without counts, it was cut short.
-    Stopped { why: String, counts: Option<Counts> },
+    Stopped { reason: String, counts: Option<Counts> },
 }
 
 /// The answer to a request for a sync, for one entry.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
 
-type Ask = dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync;
+type Ask = dyn Fn(&str, &str) -> BoxFuture<'static, ()> + Send + Sync;
 
 /// Asks a person to confirm the first load of a list. The future completes when the load may begin. No answer
 /// refuses the load: to prevent it, a person stops the program or pauses the entry.
@@ -12,12 +12,13 @@ type Ask = dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync;
 pub struct Confirm(Arc<Ask>);
 
 impl Confirm {
-    pub fn new(ask: impl Fn(&str) -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
+    pub fn new(ask: impl Fn(&str, &str) -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
         Confirm(Arc::new(ask))
     }
 
-    pub async fn ask(&self, list_id: &str) {
-        (self.0)(list_id).await;
+    /// Asks for the load of a list into a sink that warns of it with this `caution`.
+    pub async fn ask(&self, list_id: &str, caution: &str) {
+        (self.0)(list_id, caution).await;
     }
 }
 

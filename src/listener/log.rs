@@ -10,7 +10,7 @@ use log::Level;
 
 use crate::base::{
     event::{Emitted, Event, NoticeEvent, RunEvent, ServiceEvent, StoreEvent},
-    time,
+    redact, time,
 };
 
 /// A message of the log, without time and place.
@@ -75,11 +75,8 @@ pub fn lines(emitted: &Emitted, enabled: impl Fn(Level, &str) -> bool) -> String
 pub fn line(at: &str, level: Level, module: &str, line: u32, text: &str) -> String {
     // The top-level module, such as `controller`, `engine` or `net`.
     let place = module.split("::").next().unwrap_or(module);
-    let each = |text: &str| {
-        let text = text.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}");
-        format!("{at} {level} |{place}|{line}| {text}\n")
-    };
-    text.lines().map(each).collect()
+    let each = |text: &str| format!("{at} {level} |{place}|{line}| {text}\n");
+    redact::printable(text).lines().map(each).collect()
 }
 
 fn service(event: &ServiceEvent) -> Message {
@@ -165,6 +162,9 @@ fn store(event: &StoreEvent) -> Message {
             format!("`{}` is damaged; the pages after line {lines} are read again.", path.display())
         }
         StoreEvent::CheckpointStays { problem } => problem.clone(),
+        StoreEvent::HistoryIncomplete => {
+            "the last runs are missing in the history: the disk is too slow.".to_owned()
+        }
         StoreEvent::RunUnrecorded { list_id, problem } => {
             format!("list {list_id:?}: a run is missing in the history: {problem}.")
         }

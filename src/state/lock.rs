@@ -5,12 +5,13 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
     path::Path,
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{home, layout::OURS};
+use super::{disk, home, layout::OURS};
 use crate::base::time;
 
 /// The locks of one process; dropping them releases them.
@@ -76,21 +77,21 @@ fn is_forbidden(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
-/// Returns whether an importer holds the lock of this state folder now. Writes nothing.
+/// Returns the process that holds the lock of this state folder now; `None` if there is none. Writes nothing.
 ///
 /// # Errors
 ///
 /// The folder or its lock file can't be read.
-pub fn is_held(folder: &Path) -> io::Result<bool> {
+pub fn holder(folder: &Path) -> io::Result<Option<Holder>> {
     let path = home::of(folder)?.join(OURS).join("lock");
-    let file = match File::open(path) {
+    let file = match File::open(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     match file.try_lock_shared() {
-        Ok(()) => Ok(false),
-        Err(TryLockError::WouldBlock) => Ok(true),
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(serde_json::from_slice(&fs::read(path)?).ok()),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
@@ -104,7 +105,7 @@ pub fn one(folder: &Path, now: DateTime<Utc>) -> Result<File, NotLocked> {
     fs::create_dir_all(folder.join(OURS))?;
     let path = folder.join(OURS).join("lock");
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-    match file.try_lock() {
+    match try_lock(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let holder = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Holder>(&text).ok());
@@ -126,4 +127,16 @@ pub fn one(folder: &Path, now: DateTime<Utc>) -> Result<File, NotLocked> {
     file.set_len(0)?;
     file.write_all(serde_json::to_string(&holder).map_err(io::Error::from)?.as_bytes())?;
     Ok(file)
+}
+
+/// Takes the lock of a file. A command that asks for the [`holder`] has the lock for microseconds, so it is tried again.
+fn try_lock(file: &File) -> Result<(), TryLockError> {
+    const TRIES: u32 = 10;
+    for _ in 1..TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => disk::pause(Duration::from_millis(20)),
+            tried => return tried,
+        }
+    }
+    file.try_lock()
 }

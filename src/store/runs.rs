@@ -72,7 +72,7 @@ pub struct RunRecord {
     pub since: Option<DateTime<Utc>>,
     /// The `latest_timestamp` that it reached, if it finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<DateTime<Utc>>,
+    pub latest_timestamp: Option<DateTime<Utc>>,
     /// The counts of a run that finished or was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
@@ -125,7 +125,7 @@ impl RunHistory {
         files::blocking(&self.0, |path| Ok(parse(&files::read(path)?.unwrap_or_default()))).await
     }
 
-    /// Returns the last run of an entry, and its last run that was not quiet.
+    /// Returns the last run of an entry, the last one that finished, and the last one that was not quiet.
     ///
     /// # Errors
     ///
@@ -134,9 +134,9 @@ impl RunHistory {
         let entry = entry.to_owned();
         files::blocking(&self.0, move |path| {
             let near = LastRuns::among(parse(&tail(path, TAIL)?), &entry);
-            match near.with_changes {
-                Some(_) => Ok(near),
-                None => Ok(LastRuns::among(parse(&files::read(path)?.unwrap_or_default()), &entry)),
+            match (&near.with_changes, &near.finished) {
+                (Some(_), Some(_)) => Ok(near),
+                _ => Ok(LastRuns::among(parse(&files::read(path)?.unwrap_or_default()), &entry)),
             }
         })
         .await
@@ -185,7 +185,8 @@ fn append(path: &Path, run: &RunRecord, most: u64) -> io::Result<()> {
     file.write_all(&line)?;
     let oldest = parse(&head(&mut file)?).first().map(|first| first.end);
     if size > most || oldest.is_some_and(|oldest| oldest < run.end - AGE - TimeDelta::days(1)) {
-        let kept = kept(parse(&files::read(path)?.unwrap_or_default()), run.end, most / 2);
+        let most = if size > most { most / 2 } else { most };
+        let kept = kept(parse(&files::read(path)?.unwrap_or_default()), run.end, most);
         let lines: Result<Vec<Vec<u8>>, _> = kept.iter().map(serde_json::to_vec).collect();
         let mut text = lines?.join(&b'\n');
         text.push(b'\n');
@@ -212,11 +213,9 @@ fn kept(runs: Vec<RunRecord>, now: DateTime<Utc>, most: u64) -> Vec<RunRecord> {
     sizes.sort_by_key(|(quiet, ..)| *quiet);
     let mut stays = vec![false; runs.len()];
     for (_, index, size, is_old) in sizes {
-        if is_old || size > left {
-            continue;
-        }
-        left -= size;
-        stays[index] = true;
+        // An older run that is smaller does not take the place of a later one.
+        left = left.checked_sub(size).unwrap_or_default();
+        stays[index] = !is_old && left > 0;
     }
     runs.into_iter().zip(stays).filter(|(_, stays)| *stays).map(|(run, _)| run).collect()
 }

@@ -17,7 +17,7 @@ pub fn run(entry: &str, minute: i64, sent: u64) -> RunRecord {
         kind: RunKind::Sync,
         result: ResultKind::Finished,
         since: Some(at(minute - 120)),
-        until: Some(at(minute)),
+        latest_timestamp: Some(at(minute)),
         counts: Some(Counts { sent, ..Counts::default() }),
         error: None,
         reason: None,

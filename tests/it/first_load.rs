@@ -16,7 +16,7 @@ const HALF_A_MINUTE: Duration = Duration::from_secs(30);
 
 /// Delays the first load of `list`, and no other load, by half a minute.
 fn slow(list: &'static str) -> Confirm {
-    Confirm::new(move |asked| {
+    Confirm::new(move |asked, _| {
         let waits = asked == list;
         Box::pin(async move {
             if waits {
@@ -63,7 +63,7 @@ async fn a_first_load_that_waits_ends_at_once_when_it_is_stopped_or_paused() {
 
 #[tokio::test(start_paused = true)]
 async fn only_a_first_load_that_is_not_confirmed_yet_waits() {
-    let never = || Confirm::new(|_| Box::pin(std::future::pending()));
+    let never = || Confirm::new(|_, _| Box::pin(std::future::pending()));
     let confirmed = r#"[{"list_id": "sure1", "first_load": "confirmed"}]"#;
     let mut world = World::new().list("sure1", 150).with_state(confirmed).confirm(never());
     assert_eq!(world.once().await.unwrap(), Verdict::Done);

@@ -86,7 +86,7 @@ async fn a_requested_sync_runs_at_once_and_its_caller_gets_the_counts_of_what_is
         let asked = Instant::now();
         let result = result(only(handle.sync_and_wait(Some("now1")).await.unwrap()));
         assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
-        assert_eq!((sent(&result), result.run), (1, RunKind::Sync));
+        assert_eq!((sent(&result), result.kind), (1, RunKind::Sync));
         assert_ne!(world.field("latest_timestamp"), before);
         world.assert_delivered("now1");
         assert_eq!(world.logged("firing the requested incremental sync."), 1);
@@ -103,13 +103,13 @@ async fn requests_during_a_run_share_the_next_run_which_reads_what_changed_befor
         assert_eq!(only(handle.sync_now(Some("next1")).await.unwrap()), SyncAnswer::Queued);
         let both = tokio::join!(handle.sync_and_wait(None), handle.sync_and_wait(Some("next1")));
         let [one, two] = [both.0, both.1].map(|answers| result(only(answers.unwrap())));
-        assert_eq!((&one, one.run), (&two, RunKind::Sync), "the load does not count");
+        assert_eq!((&one, one.kind), (&two, RunKind::Sync), "the load does not count");
         let loads = handle.results(Some("next1")).await.unwrap();
         assert_eq!(
-            loads.iter().map(|result| result.run).collect::<Vec<_>>(),
+            loads.iter().map(|result| result.kind).collect::<Vec<_>>(),
             [RunKind::Sync, RunKind::FullLoad]
         );
-        assert!(loads[1].ended <= one.began);
+        assert!(loads[1].end <= one.start);
         sleep(minutes(10)).await;
         assert_eq!(handle.results(None).await.unwrap().len(), 2, "three requests, one run");
     })
@@ -153,7 +153,7 @@ async fn a_stopped_list_delivers_what_it_read_and_starts_again_only_on_request()
         let asked = Instant::now();
         let stopped = handle.stop_one("halt1").await.unwrap().unwrap();
         assert!(asked.elapsed() < Duration::from_secs(9), "{:?}", asked.elapsed());
-        let RunOutcome::Stopped { why, counts: Some(counts) } = &stopped[0].outcome else {
+        let RunOutcome::Stopped { reason: why, counts: Some(counts) } = &stopped[0].outcome else {
             panic!("{stopped:?}")
         };
         assert_eq!((stopped.len(), why.as_str()), (1, "stopped on request"));
@@ -164,7 +164,7 @@ async fn a_stopped_list_delivers_what_it_read_and_starts_again_only_on_request()
         assert!(handle.results(Some("free1")).await.unwrap().len() > 1, "the other list goes on");
         assert_eq!(handle.stop_one("halt1").await.unwrap(), Ok(vec![]));
         let result = result(only(handle.sync_and_wait(Some("halt1")).await.unwrap()));
-        assert_eq!(result.run, RunKind::FullLoad);
+        assert_eq!(result.kind, RunKind::FullLoad);
         assert_eq!(world.logged("resuming the interrupted run"), 1);
         world.assert_delivered("halt1");
         assert!(matches!(state(&handle, "halt1").await, EntryState::UpToDate { .. }));
@@ -208,7 +208,7 @@ async fn a_request_overrides_the_rest_after_a_failure() {
             "{failures} {until} {why}"
         );
         let failed = result(only(handle.sync_and_wait(Some("rest1")).await.unwrap()));
-        assert!(matches!(failed.outcome, RunOutcome::Failed { why } if why.contains("400")));
+        assert!(matches!(failed.outcome, RunOutcome::Failed { error } if error.contains("400")));
         let EntryState::Resting { failures: more, .. } = state(&handle, "rest1").await else { panic!() };
         assert_eq!(more, failures + 1);
     })
@@ -260,10 +260,10 @@ async fn the_status_shows_what_each_entry_does() {
     let status = told(&world, async |handle| {
         sleep(Duration::from_secs(6)).await;
         let status = handle.status().await.unwrap();
-        let EntryState::Running { run: RunKind::FullLoad, since } = status.entries[0].state else {
+        let EntryState::Running { kind: RunKind::FullLoad, start } = status.entries[0].state else {
             panic!("{:?}", status.entries[0])
         };
-        assert!(since < status.time);
+        assert!(start < status.time);
         assert_eq!(status.entries[1].state, EntryState::Waiting { cause: Wait::List });
         assert!(matches!(status.entries[2].state, EntryState::UpToDate { .. }), "{:?}", status.entries[2]);
         assert!(
@@ -355,7 +355,7 @@ async fn a_requested_run_that_the_program_stops_is_an_answer_too() {
     let (verdict, result) = tokio::join!(world.go(), callers);
     assert_eq!(verdict.unwrap(), Verdict::Done);
     assert!(
-        matches!(result.outcome, RunOutcome::Stopped { why, counts: Some(_) } if why == "importer was stopped")
+        matches!(result.outcome, RunOutcome::Stopped { reason: why, counts: Some(_) } if why == "importer was stopped")
     );
 }
 

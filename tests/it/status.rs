@@ -2,11 +2,17 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
+use chrono::TimeDelta;
 use importer::{
+    base::{
+        clock::{Clock, SystemClock},
+        time::log_format,
+    },
     controller::status::{EntryState, RunProgress},
+    state::lock,
     store::runs::{Cause, ResultKind, RunHistory, RunKind, RunRecord},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
@@ -43,7 +49,7 @@ async fn every_run_is_one_line_with_its_cause_its_kind_and_its_counts() {
     ];
     assert_eq!(runs.iter().map(of).collect::<Vec<_>>(), expected);
     assert_eq!(runs[0].since, None);
-    assert_eq!((runs[1].since, runs[3].since), (runs[0].until, runs[2].until));
+    assert_eq!((runs[1].since, runs[3].since), (runs[0].latest_timestamp, runs[2].latest_timestamp));
     assert!(runs.iter().all(|run| run.start <= run.end && run.error.is_none() && run.reason.is_none()));
     // Every request of the program belongs to a run, except the polls for deferred errors.
     let is_of_run = |request: &&String| !request.contains("error");
@@ -65,7 +71,7 @@ async fn failed_and_stopped_runs_are_in_the_history_with_their_reasons() {
     let [stopped] = &history(&world, "ends1").await[..] else { panic!() };
     assert_eq!((stopped.result, stopped.cause), (ResultKind::Stopped, Cause::HandEdit));
     assert_eq!(stopped.reason.as_deref(), Some("importer was stopped"));
-    assert!(stopped.counts.as_ref().unwrap().sent > 0 && stopped.until.is_none());
+    assert!(stopped.counts.as_ref().unwrap().sent > 0 && stopped.latest_timestamp.is_none());
     let failed = &history(&world, "none1").await[0];
     assert_eq!((failed.result, failed.counts.as_ref()), (ResultKind::Failed, None));
     assert!(failed.error.as_ref().unwrap().contains("404"), "{failed:?}");
@@ -86,7 +92,7 @@ async fn a_run_reports_its_progress_with_rate_and_time_left() {
             sleep(Duration::from_secs(1)).await;
             let mut status = world.handle().status().await.unwrap();
             let entry = status.entries.remove(0);
-            assert!(matches!(entry.state, EntryState::Running { run: RunKind::FullLoad, .. }), "{entry:?}");
+            assert!(matches!(entry.state, EntryState::Running { kind: RunKind::FullLoad, .. }), "{entry:?}");
             seen.extend(entry.progress);
         }
         world.stop();
@@ -113,7 +119,7 @@ async fn status(loopback: &Loopback, arguments: &[&str]) -> (i32, String, String
     finish(loopback.command(&[&["status"], arguments].concat())).await
 }
 
-fn json(text: &str) -> Value {
+fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
@@ -140,7 +146,7 @@ async fn the_status_without_a_running_importer_shows_what_a_start_would_do_and_w
     }
     assert!(after.contains(", full load after an edit by hand, ") && !after.contains("idle"), "{after}");
     let (code, told, _) = status(&loopback, &["--json", "shown"]).await;
-    let told = json(&told);
+    let told = parsed(&told);
     assert_eq!(
         (code, &told["pid"], &told["entries"][0]["state"]["is"]),
         (0, &Value::Null, &"up_to_date".into())
@@ -151,7 +157,7 @@ async fn the_status_without_a_running_importer_shows_what_a_start_would_do_and_w
     let (code, runs, _) = finish(loopback.command(&["history"])).await;
     assert!(code == 0 && runs.lines().count() == 1 && runs.starts_with("shown: "), "{runs}");
     let (_, runs, _) = finish(loopback.command(&["history", "shown", "--json"])).await;
-    assert_eq!(json(&runs)["kind"], "full");
+    assert_eq!(parsed(&runs)["kind"], "full");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,6 +181,12 @@ async fn the_health_check_fails_for_lists_that_are_stale_and_for_those_with_a_pr
             "invalid duration \"soon\"",
         ),
         (list("old", r#", "latest_timestamp": "2020-01-01T00:00:00""#), &[], 0, ""),
+        (
+            list("future", r#", "latest_timestamp": "2999-01-01T00:00:00""#),
+            &["--fail-if-stale"],
+            1,
+            "is in the future",
+        ),
     ] {
         let loopback = Loopback::start(Duration::ZERO, &state).await;
         let (found, _, log) = status(&loopback, arguments).await;
@@ -195,7 +207,7 @@ async fn the_status_of_a_running_importer_shows_its_progress_and_a_load_is_not_s
         loop {
             let (code, told, _) = status(&loopback, &["--json"]).await;
             assert_eq!(code, 0);
-            let told = json(&told);
+            let told = parsed(&told);
             if told["entries"][0]["progress"]["done"].as_u64() > Some(0) {
                 return told;
             }
@@ -226,4 +238,58 @@ async fn the_status_of_a_running_importer_shows_its_progress_and_a_load_is_not_s
     assert!(told.contains("importer is not running"), "{told}");
     assert!(told.contains("continues an interrupted run"), "{told}");
     assert!(Path::new(&file).exists(), "what a dead process has published does not count");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_counts_only_if_the_process_with_the_lock_has_published_it_lately() {
+    let text = r#"[{"list_id": "kept"}]"#;
+    let loopback = Loopback::start(Duration::ZERO, text).await.list("kept", 5);
+    assert_eq!(finish(loopback.command(&["go", "--once"])).await.0, 0);
+    let ours = loopback.folder.path().join(".importer");
+    let published = fs::read_to_string(ours.join("status.json")).unwrap();
+    let _lock = lock::take(loopback.folder.path(), SystemClock.now()).unwrap();
+    let ago = |minutes: i64| SystemClock.now() - TimeDelta::minutes(minutes);
+    let pid = std::process::id();
+    for (since, of, time, shown, health) in [
+        (0, pid, 30, "has not reported yet", ""),
+        (60, pid + 1, 30, "has not reported yet", ""),
+        (60, pid, 30, "importer is running", "the running importer has reported nothing since"),
+        (60, pid, 0, "importer is running", ""),
+    ] {
+        let holder = json!({"pid": pid, "host": "here", "since": log_format(ago(since))});
+        fs::write(ours.join("lock"), holder.to_string()).unwrap();
+        let mut status: Value = serde_json::from_str(&published).unwrap();
+        (status["pid"], status["status"]["time"]) = (of.into(), ago(time).to_rfc3339().into());
+        fs::write(ours.join("status.json"), status.to_string()).unwrap();
+        let (code, told, log) = finish(loopback.command(&["status", "--fail-if-stale"])).await;
+        assert!(told.contains(shown), "{since} {of} {time}: {told}");
+        assert_eq!(
+            (code, log.contains(health)),
+            (i32::from(!health.is_empty()), true),
+            "{since} {of} {time}: {log}"
+        );
+    }
+    // Another version may have written something else.
+    fs::write(ours.join("status.json"), "{}").unwrap();
+    assert!(finish(loopback.command(&["status"])).await.1.contains("has not reported yet"));
+}
+
+#[test]
+fn a_command_that_asks_for_the_holder_of_the_lock_keeps_no_process_from_taking_it() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(lock::take(folder.path(), SystemClock.now()).unwrap());
+    std::thread::scope(|scope| {
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let asking = || {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                lock::holder(folder.path()).unwrap();
+            }
+        };
+        scope.spawn(asking);
+        for _ in 0..200 {
+            drop(lock::take(folder.path(), SystemClock.now()).unwrap());
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(lock::holder(folder.path()).unwrap().is_none());
 }

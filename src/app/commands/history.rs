@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    io::{Write, stdout},
+    io::{Write, stderr, stdout},
 };
 
 use super::lists::Lists;
@@ -11,6 +11,7 @@ use crate::{
     base::{
         counts::{counted, grouped},
         events::Events,
+        redact,
         time::{approximately, log_format},
     },
     cli::{self, exit},
@@ -30,8 +31,17 @@ pub async fn run(options: &cli::History, events: &Events) -> anyhow::Result<u8> 
     };
     let (mut folders, mut runs) = (HashSet::new(), vec![]);
     for entry in entries {
-        // A paused entry without a key can't be opened. Its delivery is unknown then.
-        let Ok(pipeline) = lists.pipeline(entry) else { continue };
+        let pipeline = match lists.pipeline(entry) {
+            Ok(pipeline) => pipeline,
+            Err(error) => {
+                let list = &entry.id.list_id;
+                writeln!(
+                    stderr(),
+                    "importer: list {list:?} can't be opened, so its runs are not shown: {error}"
+                )?;
+                continue;
+            }
+        };
         let folder = lists.folders.delivery(&pipeline.delivery);
         if folders.insert(folder.clone()) {
             runs.extend(RunHistory::of(&folder).all().await?);
@@ -43,7 +53,7 @@ pub async fn run(options: &cli::History, events: &Events) -> anyhow::Result<u8> 
     for run in runs.iter().skip(runs.len().saturating_sub(options.last)) {
         match options.json {
             true => writeln!(out, "{}", serde_json::to_string(run)?)?,
-            false => writeln!(out, "{}: {}", run.list_id, described(run))?,
+            false => writeln!(out, "{}", redact::printable(&format!("{}: {}", run.list_id, described(run))))?,
         }
     }
     if runs.is_empty() && !options.json {

@@ -31,7 +31,7 @@ pub async fn run(options: &cli::Release, events: &Events) -> anyhow::Result<u8> 
         holds.extend(hold::below(&folder).await?);
     }
     if holds.is_empty() {
-        let known = lists.snapshot.problems.len() > 0 || lists.of(list_id).is_ok();
+        let known = !lists.snapshot.problems.is_empty() || lists.of(list_id).is_ok();
         let unknown = if known { "" } else { ", and no entry of the state file has this list" };
         writeln!(stdout(), "list {list_id:?} is not on hold{unknown}; nothing was changed.")?;
         return Ok(exit::FAILED);

@@ -42,7 +42,7 @@ pub async fn run(options: &cli::Replay, events: &Events) -> anyhow::Result<u8> {
         false => Some(lock::take(&options.state, SystemClock.now())?),
     };
     let lists = Lists::open(&options.state, Keys::Both, events)?;
-    if lists.snapshot.problems.len() > 0 {
+    if !lists.snapshot.problems.is_empty() {
         // An entry that can't be read would look removed, and its letters would go to other entries.
         bail!(
             "an entry of the state file has a problem; run `importer check`, correct the entry, and replay again"

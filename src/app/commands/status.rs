@@ -16,14 +16,21 @@ use crate::{
     base::{
         clock::{Clock, SystemClock},
         events::Events,
-        time,
+        redact, time,
     },
     cli::{self, exit},
     controller::{
-        offline, publish,
+        offline,
+        publish::{self, Published},
         status::{EntryState, EntryStatus, Status, Stored},
     },
-    state::{Entry, folders::Folders, home, layout::NAME, lock},
+    state::{
+        Entry,
+        folders::Folders,
+        home,
+        layout::NAME,
+        lock::{self, Holder},
+    },
     store::{
         dead_letter,
         records::{self, OutboxStatus},
@@ -31,7 +38,7 @@ use crate::{
     },
 };
 
-/// Age of a published status from which a running importer counts as silent: it publishes every minute.
+/// Age of a published status from which a running importer counts as silent: it publishes once a minute at least.
 const SILENT: TimeDelta = TimeDelta::minutes(3);
 /// Shortest age from which an entry counts as stale, unless one is given: a run may take that long.
 const STALE: TimeDelta = TimeDelta::minutes(10);
@@ -39,15 +46,17 @@ const STALE: TimeDelta = TimeDelta::minutes(10);
 /// The answer of the command; the names of the fields are the keys of `--json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Shown {
-    /// The process that works on the state folder; `None` if there is none.
+    /// The process that has the lock of the state folder; `None` if there is none.
     pid: Option<u32>,
-    /// Whether the running importer has not reported for some minutes.
+    /// Whether that process has published this status. Otherwise it is the one after a start.
+    is_published: bool,
+    /// Whether that process has published nothing for some minutes.
     is_silent: bool,
     #[serde(flatten)]
     status: Status,
 }
 
-/// Prints the status. Returns [`exit::FAILED`] if an entry is stale, and that was asked for.
+/// Prints the status. Returns [`exit::FAILED`] with `--fail-if-stale` if an entry is stale or a running importer hangs.
 ///
 /// # Errors
 ///
@@ -61,8 +70,9 @@ pub async fn run(options: &cli::Status, events: &Events) -> anyhow::Result<u8> {
     let shown = collect(options, events).await?;
     write!(stdout(), "{}", rendered(&shown, options.json)?)?;
     let Some(age) = age else { return Ok(exit::DONE) };
-    let stale: Vec<String> =
-        shown.status.entries.iter().filter_map(|entry| stale(entry, &shown, age)).collect();
+    let now = SystemClock.now();
+    let entries = shown.status.entries.iter().filter_map(|entry| stale(entry, age, now));
+    let stale: Vec<String> = silent(&shown).into_iter().chain(entries).collect();
     stale.iter().try_for_each(|why| writeln!(std::io::stderr(), "importer: {why}"))?;
     Ok(if stale.is_empty() { exit::DONE } else { exit::FAILED })
 }
@@ -79,7 +89,7 @@ fn age(text: &str) -> anyhow::Result<Option<TimeDelta>> {
 }
 
 fn rendered(shown: &Shown, json: bool) -> anyhow::Result<String> {
-    Ok(if json { serde_json::to_string(shown)? + "\n" } else { text::of(shown) })
+    Ok(if json { serde_json::to_string(shown)? + "\n" } else { redact::printable(&text::of(shown)) })
 }
 
 /// Collects the status of the entries that the options name.
@@ -87,38 +97,45 @@ async fn collect(options: &cli::Status, events: &Events) -> anyhow::Result<Shown
     let (folder, now) = (options.state.as_path(), SystemClock.now());
     let home = home::of(folder)?;
     let folders = Folders::of(&home);
-    let published = match lock::is_held(folder)? {
-        true => publish::read(&folders.status()).await?,
-        false => None,
+    let holder = lock::holder(folder)?;
+    let published = match &holder {
+        Some(holder) => publish::read(&folders.status()).await?.filter(|published| is_of(published, holder)),
+        None => None,
     };
     let lists = Lists::open(folder, Keys::None, events);
+    let pid = holder.map(|holder| holder.pid);
     let mut shown = match published {
-        Some(publish::Published { pid, status }) => {
-            Shown { pid: Some(pid), is_silent: now - status.time > SILENT, status }
+        Some(Published { status, .. }) => {
+            Shown { pid, is_published: true, is_silent: now - status.time > SILENT, status }
         }
         None => {
-            let path = folder.join(NAME);
             let lists = lists.as_ref().map_err(|error| anyhow!("{error:#}"))?;
-            let status = offline::status(&path, lists.snapshot.clone(), lists.opener(), &folders, now);
-            Shown { pid: None, is_silent: false, status }
+            let (path, snapshot) = (folder.join(NAME), lists.snapshot.clone());
+            let status = offline::status(&path, snapshot, lists.opener(), &folders, now);
+            Shown { pid, is_published: false, is_silent: false, status }
         }
     };
     if let Some(list_id) = &options.list_id {
-        shown.status.entries.retain(|entry| entry.list_id.as_ref() == Some(list_id));
+        // A list of several sources or accounts is also named by its folder.
+        let of_list = lists.as_ref().ok().and_then(|lists| lists.of(list_id).ok()).unwrap_or_default();
+        shown.status.entries.retain(|entry| {
+            let is_it = |other: &&Entry| Some(&other.folder) == entry.entry.as_ref();
+            entry.list_id.as_ref() == Some(list_id) || of_list.iter().any(is_it)
+        });
         if shown.status.entries.is_empty() {
             bail!("no entry of the state file has the list {list_id:?}; run `importer check`");
         }
     }
     if let Ok(lists) = &lists {
         for entry in &mut shown.status.entries {
-            entry.stored = stored(lists, entry, now).await?;
+            entry.stored = stored(lists, entry).await?;
         }
     }
     Ok(shown)
 }
 
 /// Returns what importer's own files say of an entry; `None` if the entry can't be opened.
-async fn stored(lists: &Lists, status: &EntryStatus, now: DateTime<Utc>) -> anyhow::Result<Option<Stored>> {
+async fn stored(lists: &Lists, status: &EntryStatus) -> anyhow::Result<Option<Stored>> {
     let is_it = |entry: &&Entry| {
         Some(&entry.id.list_id) == status.list_id.as_ref() && Some(&entry.folder) == status.entry.as_ref()
     };
@@ -136,25 +153,32 @@ async fn stored(lists: &Lists, status: &EntryStatus, now: DateTime<Utc>) -> anyh
         notices_waiting: waiting,
         oldest_notice: oldest,
         notices_dropped: dropped,
-        age_seconds: entry.latest_timestamp.map(|latest| (now - latest).num_seconds()),
     }))
 }
 
-/// Returns why an entry is stale; `None` if it is not. A paused or stopped entry is not, and a run that a live importer
-/// reports is given time. Without an `age`, an entry may be one and a half times its `every` old.
-fn stale(entry: &EntryStatus, shown: &Shown, age: Option<TimeDelta>) -> Option<String> {
+/// Returns whether the holder of the lock has published a status. That of a former process, which may have had the same
+/// number, is older than the lock.
+fn is_of(published: &Published, holder: &Holder) -> bool {
+    let since = time::parse(&holder.since);
+    published.pid == holder.pid && since.is_some_and(|since| published.status.time >= since)
+}
+
+/// Returns why an entry is stale at `now`; `None` if it is not. A paused or stopped entry is not, and an active run is given
+/// time. Without an `age`, an entry may be one and a half times its `every` old.
+fn stale(entry: &EntryStatus, age: Option<TimeDelta>, now: DateTime<Utc>) -> Option<String> {
     let name = entry.list_id.as_deref().unwrap_or("?");
     match &entry.state {
-        EntryState::Paused | EntryState::Stopped | EntryState::Done => return None,
-        EntryState::Running { .. } if !shown.is_silent => return None,
-        EntryState::Problem { text } if entry.entry.is_none() => return Some(text.clone()),
+        EntryState::Paused | EntryState::Stopped | EntryState::Done | EntryState::Running { .. } => {
+            return None;
+        }
+        EntryState::Problem { text } => return Some(text.clone()),
         _ => {}
     }
     let Some(latest) = entry.latest_timestamp else {
         return Some(format!("list {name:?} was never loaded; see `importer status {name}`"));
     };
     let of_entry = || entry.next_due.map_or(STALE, |due| ((due - latest) * 3 / 2).max(STALE));
-    let old = shown.status.time - latest;
+    let old = now - latest;
     (old > age.unwrap_or_else(of_entry)).then(|| {
         format!(
             "list {name:?} is delivered up to {} only, {} ago; see `importer status {name}`",
@@ -162,4 +186,12 @@ fn stale(entry: &EntryStatus, shown: &Shown, age: Option<TimeDelta>) -> Option<S
             time::approximately(old)
         )
     })
+}
+
+/// Returns why the running importer is not healthy as a whole.
+fn silent(shown: &Shown) -> Option<String> {
+    let since = time::log_format(shown.status.time);
+    shown
+        .is_silent
+        .then(|| format!("the running importer has reported nothing since {since}; look at its log"))
 }

@@ -50,7 +50,7 @@ pub struct Findings {
 /// What happens in a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunEvent {
-    /// The run begins; it resumes an interrupted one if `resumed` records are settled already.
+    /// The run begins. `full`: it is a full load.
     Started { full: bool },
     /// An interrupted run is resumed.
     Resumed { settled: u64 },

@@ -13,6 +13,8 @@ pub enum StoreEvent {
     CheckpointDamaged { path: PathBuf, lines: usize },
     /// A checkpoint could not be removed.
     CheckpointStays { problem: String },
+    /// The last runs of the process are missing in the history, since the disk is too slow.
+    HistoryIncomplete,
     /// A run is missing in the history.
     RunUnrecorded { list_id: String, problem: String },
     /// A database can't be read and was renamed to `aside`.

@@ -62,6 +62,6 @@ pub(super) async fn may_begin(
     let Some(confirm) = &plan.confirm else { return true };
     tokio::select! {
         () = stop.cancelled() => false,
-        () = confirm.ask(&plan.list_id) => true,
+        () = confirm.ask(&plan.list_id, caution) => true,
     }
 }

@@ -35,7 +35,8 @@ pub fn of(shown: &Shown) -> String {
 
 fn importer(shown: &Shown) -> String {
     match shown.pid {
-        Some(pid) => format!("importer is running (process {pid})"),
+        Some(pid) if shown.is_published => format!("importer is running (process {pid})"),
+        Some(pid) => format!("process {pid} works on the state folder, and has not reported yet"),
         None => "importer is not running".to_owned(),
     }
 }
@@ -46,7 +47,8 @@ fn paragraph(entry: &EntryStatus, shown: &Shown) -> String {
     let twice = shown.status.entries.iter().filter(|other| other.list_id == entry.list_id).count() > 1;
     let place = if twice { format!(" (entry at {})", entry.place) } else { String::new() };
     let ends: Vec<String> = [&entry.source, &entry.sink].into_iter().flatten().map(adapter).collect();
-    let mut text = format!("{name}{place}: {}\n", ends.join(" to "));
+    let ends = if ends.is_empty() { String::new() } else { format!(": {}", ends.join(" to ")) };
+    let mut text = format!("{name}{place}{ends}\n");
     let mut line = |label: &str, words: String| text += &format!("  {label:<9} {words}\n");
     line("now", now(entry, shown));
     if let Some(latest) = entry.latest_timestamp {
@@ -70,11 +72,11 @@ fn adapter(adapter: &Adapter) -> String {
 
 /// Says what the entry does, or why it does nothing.
 fn now(entry: &EntryStatus, shown: &Shown) -> String {
-    let is_running = shown.pid.is_some();
+    let is_running = shown.is_published;
     let interrupted = entry.stored.as_ref().is_some_and(|stored| stored.is_interrupted);
     let continues = if interrupted { "; continues an interrupted run" } else { "" };
     match &entry.state {
-        EntryState::Running { run, since } => running(*run, *since, entry.progress.as_ref()),
+        EntryState::Running { kind, start } => running(*kind, *start, entry.progress.as_ref()),
         EntryState::Waiting { cause } => waits(*cause).to_owned(),
         EntryState::Paused => "paused (`enabled` is false)".to_owned(),
         EntryState::Stopped => "stopped on request; request a sync or edit its entry to start it".to_owned(),
@@ -88,7 +90,7 @@ fn now(entry: &EntryStatus, shown: &Shown) -> String {
             format!("up to date, due {}{continues}", hour(*next_due, shown.status.time))
         }
         EntryState::Held { why } => format!("held by the safety brake: {why}"),
-        EntryState::Problem { text } => format!("problem at {text}"),
+        EntryState::Problem { text } => format!("can't run: {text}"),
         EntryState::Done => "done".to_owned(),
     }
 }
@@ -122,6 +124,7 @@ fn waits(cause: Wait) -> &'static str {
         Wait::Capacity => "due, waits for the end of other runs",
         Wait::List => "due, waits for the run of another entry of its list",
         Wait::PreviousRun => "waits for the end of its previous run",
+        Wait::Result => "its result waits until the state file can be written",
         Wait::Person => "waits for a confirmation of its first load; set `first_load` to \"confirmed\"",
     }
 }

@@ -11,39 +11,46 @@ use tokio::time::sleep;
 use super::{Shown, collect, rendered};
 use crate::{base::events::Events, cli};
 
-/// Time between two looks.
+/// Interval at which the status is collected.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Shows the status until the process is interrupted: on a terminal in place, otherwise whenever it has changed.
 ///
 /// # Errors
 ///
-/// Those of [`collect`] at the first look. Later, they are shown in place of the status.
+/// Those of [`collect`]. On a terminal, only the first ones: later ones are shown in place of the status.
 pub async fn run(options: &cli::Status, events: &Events) -> anyhow::Result<()> {
     let in_place = stdout().is_terminal() && !options.json;
-    let mut last: Option<Shown> = Some(collect(options, events).await?);
-    let mut shown = String::new();
+    let mut status = collect(options, events).await;
+    let mut last: Option<Shown> = None;
     loop {
-        if let Some(status) = &last {
-            let text = rendered(status, options.json)?;
-            if in_place {
-                show(&text)?;
-            } else if without_time(&text, options.json) != without_time(&shown, options.json) {
-                write!(stdout(), "{}{text}", if shown.is_empty() || options.json { "" } else { "\n" })?;
-                stdout().flush()?;
+        match status {
+            Ok(shown) if in_place => {
+                show(&rendered(&shown, false)?)?;
+                last = Some(shown);
             }
-            shown = text;
+            Ok(shown) => {
+                if last.as_ref().is_none_or(|last| is_news(last, &shown)) {
+                    let between = if last.is_none() || options.json { "" } else { "\n" };
+                    write!(stdout(), "{between}{}", rendered(&shown, options.json)?)?;
+                    stdout().flush()?;
+                }
+                last = Some(shown);
+            }
+            Err(error) if in_place && last.is_some() => show(&format!("{error:#}\n"))?,
+            Err(error) => return Err(error),
         }
         sleep(EVERY).await;
-        last = match collect(options, events).await {
-            Ok(status) => Some(status),
-            Err(error) if in_place => {
-                show(&format!("{error:#}\n"))?;
-                None
-            }
-            Err(error) => return Err(error),
-        };
+        // What it reports was reported the first time.
+        status = collect(options, &Events::default()).await;
     }
+}
+
+/// Returns whether two statuses differ in more than their times.
+fn is_news(last: &Shown, shown: &Shown) -> bool {
+    let mut timeless = shown.clone();
+    timeless.status.time = last.status.time;
+    *last != timeless
 }
 
 /// Draws a text over the last one, cut to the size of the terminal.
@@ -60,22 +67,4 @@ fn show(text: &str) -> anyhow::Result<()> {
     // From the top left corner; what is left below is erased.
     write!(stdout(), "\u{1b}[H{}\u{1b}[J", lines.collect::<String>())?;
     Ok(stdout().flush()?)
-}
-
-/// Returns the text without the time of the status, which changes with each look.
-fn without_time(text: &str, json: bool) -> String {
-    match json {
-        true => text
-            .split("\"time\":")
-            .enumerate()
-            .map(|(index, part)| match index {
-                0 => part,
-                _ => part.split_once(',').map_or("", |(_, rest)| rest),
-            })
-            .collect(),
-        false => text
-            .split_once(", at ")
-            .map_or(text, |(_, rest)| rest.split_once('\n').map_or("", |(_, rest)| rest))
-            .to_owned(),
-    }
 }
