@@ -81,8 +81,8 @@ async fn write(mut waiting: Receiver<Ended>, events: Events) {
     }
 }
 
-/// Returns why a run that nobody requested began: a person added its entry or changed its timestamp if that is neither the
-/// one that the last run has reached nor the one with which the last run began.
+/// Returns why a run that nobody requested began: a person added its entry or changed its timestamp if that
+/// is neither the one that the last run has reached nor the one with which the last run began.
 fn cause(run: &RunRecord, before: &LastRuns) -> Cause {
     let Some(last) = &before.last else { return Cause::HandEdit };
     let seconds = |time: Option<chrono::DateTime<chrono::Utc>>| time.map(|time| time.timestamp());

@@ -83,7 +83,8 @@ impl Publisher {
     }
 }
 
-/// Returns what the last controller of a state folder has published; `None` if nothing that can be understood.
+/// Returns what the last controller of a state folder has published; `None` if there is no status, or none
+/// that this version can read.
 ///
 /// # Errors
 ///

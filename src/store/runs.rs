@@ -52,7 +52,7 @@ pub enum RunKind {
 pub enum ResultKind {
     /// Everything in its windows is delivered or counted.
     Finished,
-    /// It was stopped, with the program or because its entry has changed. The next run goes on.
+    /// It was stopped: with the program, since its entry has changed, or on request. The next run continues.
     Stopped,
     Failed,
 }
@@ -125,7 +125,7 @@ impl RunHistory {
         files::blocking(&self.0, |path| Ok(parse(&files::read(path)?.unwrap_or_default()))).await
     }
 
-    /// Returns the last run of an entry, and its last run that was not quiet.
+    /// Returns the last run of an entry, the last one that finished, and the last one that was not quiet.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! `importer status`: what each entry does, with its progress and what importer's own files say of it; from the status that
-//! a running importer publishes, or as it would be after a start.
+//! `importer status`: what each entry does, with its progress and what importer's own files say of it; from
+//! the status that a running importer publishes, or as it would be after a start.
 
 mod text;
 mod watch;
@@ -41,13 +41,13 @@ const STALE: TimeDelta = TimeDelta::minutes(10);
 struct Shown {
     /// The process that works on the state folder; `None` if there is none.
     pid: Option<u32>,
-    /// Whether the running importer has not reported for some minutes.
+    /// Whether the running importer has published no status for 3 minutes.
     is_silent: bool,
     #[serde(flatten)]
     status: Status,
 }
 
-/// Prints the status. Returns [`exit::FAILED`] if an entry is stale, and that was asked for.
+/// Prints the status. With `--fail-if-stale`, returns [`exit::FAILED`] if an entry is stale.
 ///
 /// # Errors
 ///

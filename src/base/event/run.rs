@@ -50,7 +50,7 @@ pub struct Findings {
 /// What happens in a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunEvent {
-    /// The run begins; it resumes an interrupted one if `resumed` records are settled already.
+    /// The run has begun. `full`: it is a full load.
     Started { full: bool },
     /// An interrupted run is resumed.
     Resumed { settled: u64 },
@@ -85,9 +85,10 @@ pub enum RunEvent {
     IdsRepeat { rows: u64 },
     /// The source no longer lists a shard that was not read to its end.
     ShardGone { shard: String },
-    /// The run ends early, since its entry has changed.
+    /// The run ends early: its entry has changed, or a stop was requested.
     Pausing { reason: PauseReason },
-    /// The run was stopped, with the program or because its entry has changed (`reason`). `full`: it was a full load.
+    /// The run was stopped: with the program, since its entry has changed, or on request (`reason`). `full`:
+    /// it was a full load.
     Stopped { counts: Box<Counts>, reason: Option<PauseReason>, full: bool },
     /// The run failed while it was ending.
     FailedAtPause { reason: PauseReason, problem: String, full: bool },

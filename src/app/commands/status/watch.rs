@@ -11,14 +11,14 @@ use tokio::time::sleep;
 use super::{Shown, collect, rendered};
 use crate::{base::events::Events, cli};
 
-/// Time between two looks.
+/// Interval at which the status is collected.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Shows the status until the process is interrupted: on a terminal in place, otherwise whenever it has changed.
 ///
 /// # Errors
 ///
-/// Those of [`collect`] at the first look. Later, they are shown in place of the status.
+/// Those of [`collect`]. On a terminal, only the first ones: later ones are shown in place of the status.
 pub async fn run(options: &cli::Status, events: &Events) -> anyhow::Result<()> {
     let in_place = stdout().is_terminal() && !options.json;
     let mut last: Option<Shown> = Some(collect(options, events).await?);
@@ -62,7 +62,7 @@ fn show(text: &str) -> anyhow::Result<()> {
     Ok(stdout().flush()?)
 }
 
-/// Returns the text without the time of the status, which changes with each look.
+/// Returns the text without the time of the status, which changes each time.
 fn without_time(text: &str, json: bool) -> String {
     match json {
         true => text
