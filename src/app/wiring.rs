@@ -1,5 +1,5 @@
-//! Opens the source, the mapping, the sink and the receiver of notices of an entry as the entry configures them. The environment names
-//! the accounts; all entries share one client per account.
+//! Opens the source, the mapping, the sink and the receiver of notices of an entry as the entry configures
+//! them. The environment names the accounts; all entries share one client per account.
 
 use std::{
     path::{Path, PathBuf},
@@ -94,7 +94,8 @@ impl Adapters {
         Adapters { sources, sinks, clock, folder }
     }
 
-    /// Opens the source, the mapping, the sink and the receiver of notices of an entry. If `urgent`, their requests precede others.
+    /// Opens the source, the mapping, the sink and the receiver of notices of an entry. If `urgent`, their
+    /// requests precede others.
     ///
     /// # Errors
     ///

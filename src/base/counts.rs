@@ -124,8 +124,8 @@ pub fn write_reasons(f: &mut fmt::Formatter, word: &str, reasons: &BTreeMap<Stri
 
 /// Formats counts by reason: `2 pending, 1 archived`.
 pub fn counted(reasons: &BTreeMap<String, u64>) -> String {
-    let told: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    told.join(", ")
+    let parts: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    parts.join(", ")
 }
 
 /// Formats a number with commas between thousands: `12,345`.
@@ -145,13 +145,13 @@ impl fmt::Display for Counts {
         let Counts { window, seen, sent, read_twice, left, passes, unexplained, .. } = self;
         write!(f, "{window} records in the window, {seen} seen: {sent} sent")?;
         let kinds = [(self.opt_outs, "opted out"), (self.deletions, "deleted")];
-        let told: Vec<String> = kinds
+        let parts: Vec<String> = kinds
             .iter()
             .filter(|(count, _)| *count > 0)
             .map(|(count, word)| format!("{count} {word}"))
             .collect();
-        if !told.is_empty() {
-            write!(f, " ({})", told.join(", "))?;
+        if !parts.is_empty() {
+            write!(f, " ({})", parts.join(", "))?;
         }
         if self.unchanged > 0 {
             write!(f, ", {} unchanged", self.unchanged)?;

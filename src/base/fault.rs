@@ -65,10 +65,10 @@ impl Fault {
     }
 
     /// Adds a remark before the next step.
-    pub fn also(mut self, told: &str) -> Self {
+    pub fn also(mut self, remark: &str) -> Self {
         let problem = self.problem_mut();
         let hint = problem.hint.take();
-        problem.hint = Some(hint.map_or(told.to_owned(), |hint| format!("{told}; {hint}")));
+        problem.hint = Some(hint.map_or(remark.to_owned(), |hint| format!("{remark}; {hint}")));
         self
     }
 

@@ -1,8 +1,8 @@
 //! What the controller knows of a run before its result is final.
 
-use chrono::{DateTime, Utc};
-
 use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
 
 use super::calls::Waiter;
 use crate::{

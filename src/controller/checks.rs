@@ -12,8 +12,11 @@ use super::{
     schedule::RunId,
 };
 use crate::{
-    base::event::{EntryEvent, FileEvent, ProgramEvent},
-    {base::fault::Fault, state::Entry},
+    base::{
+        event::{EntryEvent, FileEvent, ProgramEvent},
+        fault::Fault,
+    },
+    state::Entry,
 };
 
 /// Time after a write during which every tick looks for edits that an editor saved to the replaced text.

@@ -24,7 +24,7 @@ use crate::{
     store::{checkpoint, records},
 };
 
-/// The state file, with what was read from it and logged about it. It is read only while no write is in
+/// The state file, with what was read from it and reported about it. It is read only while no write is in
 /// progress, so that the last version is the newest one.
 pub struct File {
     state: Arc<StateFile>,
@@ -32,8 +32,8 @@ pub struct File {
     events: Events,
     /// The last readable version.
     lists: Option<Lists>,
-    /// The version whose warnings were logged.
-    told: Option<Arc<Snapshot>>,
+    /// The version whose warnings were reported.
+    reported: Option<Arc<Snapshot>>,
     /// The error of the last read, if it failed.
     broken: Option<String>,
     /// The deliveries of the entries that were opened since [`newly_opened`](Self::newly_opened).
@@ -45,8 +45,16 @@ pub struct File {
 impl File {
     /// Returns the view of `state` before the first read. `open` checks the settings of each entry.
     pub fn new(state: Arc<StateFile>, open: Arc<Open>, events: Events) -> Self {
-        let newly_opened = vec![];
-        File { state, open, events, lists: None, told: None, broken: None, newly_opened, environment: false }
+        File {
+            state,
+            open,
+            events,
+            lists: None,
+            reported: None,
+            broken: None,
+            newly_opened: vec![],
+            environment: false,
+        }
     }
 
     /// Returns the path of the state file.
@@ -79,9 +87,9 @@ impl File {
         self.lists.as_ref().map(|lists| Arc::clone(&lists.snapshot))
     }
 
-    /// Reads the file, logs its problems and warnings, and returns the number of entries that can't run. The
-    /// warnings of a text are logged once, its problems at every read. A text that has not changed is not
-    /// parsed again.
+    /// Reads the file, reports its problems and warnings, and returns the number of entries that can't run.
+    /// The warnings of a text are reported once, its problems at every read. A text that has not changed is
+    /// not parsed again.
     ///
     /// # Errors
     ///
@@ -108,7 +116,7 @@ impl File {
             let (text, excerpt) = (problem.at(self.path()), problem.excerpt.clone());
             self.events.emit(FileEvent::EntryInvalid { problem: text, excerpt });
         }
-        if !self.is_told(&snapshot.text) {
+        if !self.is_reported(&snapshot.text) {
             for warning in &snapshot.warnings {
                 self.events.emit(FileEvent::Warning { text: warning.at(self.path()) });
             }
@@ -117,7 +125,7 @@ impl File {
             }
         }
         let problems = snapshot.problems.len();
-        self.told = Some(Arc::clone(snapshot));
+        self.reported = Some(Arc::clone(snapshot));
         self.lists = Some(lists);
         Ok(problems)
     }
@@ -126,8 +134,8 @@ impl File {
     pub fn written(&mut self, applied: Applied) {
         let lists = self.examined(applied.snapshot);
         // importer's own write is not a change. An edit by hand just before that write is one.
-        if self.is_told(&applied.before) {
-            self.told = Some(Arc::clone(&lists.snapshot));
+        if self.is_reported(&applied.before) {
+            self.reported = Some(Arc::clone(&lists.snapshot));
         }
         self.lists = Some(lists);
     }
@@ -138,14 +146,14 @@ impl File {
         match self.load_unless(self.snapshot()).await {
             Ok(new) => {
                 let new = new.map(Arc::new).or_else(|| self.snapshot()).unwrap_or_default();
-                self.broken.is_some() || !self.is_told(&new.text)
+                self.broken.is_some() || !self.is_reported(&new.text)
             }
             Err(fault) => self.broken != Some(fault.to_string()),
         }
     }
 
-    fn is_told(&self, text: &str) -> bool {
-        self.told.as_ref().is_some_and(|told| told.text == text)
+    fn is_reported(&self, text: &str) -> bool {
+        self.reported.as_ref().is_some_and(|reported| reported.text == text)
     }
 
     /// Turns entries whose source, mapping or sink can't be opened into problems. An entry that was opened in the
@@ -199,7 +207,7 @@ impl File {
         Lists { opened, first_loads, snapshot }
     }
 
-    /// Recovers edits that an editor saved to a text that importer had replaced. Logs an error if that fails.
+    /// Recovers edits that an editor saved to a text that importer had replaced. Reports a failure.
     pub async fn look_back(&self) {
         if let Err(fault) = blocking(&self.state, StateFile::look_back).await {
             self.events.emit(FileEvent::Unusable { problem: fault.to_string() });

@@ -117,7 +117,7 @@ pub struct Tools {
 ///
 /// # Errors
 ///
-/// The state file or importer's own files beside it can't be used. Faults of single entries are logged, not
+/// The state file or importer's own files beside it can't be used. Faults of single entries are reported, not
 /// returned; with [`Mode::Once`] they result in [`Verdict::Failed`].
 pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
     let events = tools.events.clone();
@@ -138,8 +138,8 @@ pub async fn run(tools: Tools, mode: Mode) -> Result<Verdict, Fault> {
 /// Reason for which the controller checks the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Poll {
-    /// The regular check: logs the state of every entry.
+    /// The regular check: reports the state of every entry.
     Regular,
-    /// A run or a delay has ended: logs only the entries that start.
+    /// A run or a delay has ended: reports only the entries that start.
     After,
 }

@@ -1,5 +1,5 @@
-//! Delivers the notices of deliveries to their receivers, beside the runs: in a task for each delivery, which waits longer
-//! after each failure. No run and no stop waits for it.
+//! Delivers the notices of deliveries to their receivers, beside the runs: in a task for each delivery, which
+//! waits longer after each failure. No run and no stop waits for it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -34,7 +34,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// Time without progress after which `go --once` leaves the notices to the next start.
 const LAST: Duration = Duration::from_secs(60);
-/// Maximum number of databases that are looked into at once for notices.
+/// Maximum number of databases that are searched for notices at the same time.
 const AT_ONCE: usize = 8;
 
 /// The deliveries whose entries name a receiver of notices.
@@ -57,8 +57,8 @@ struct Tools {
     databases: Arc<Databases>,
     clock: Arc<dyn Clock>,
     events: Events,
-    /// Permits to look for notices in a database.
-    looks: Arc<Semaphore>,
+    /// Permits to search a database for notices.
+    searches: Arc<Semaphore>,
     /// Number of batches that were delivered since the start.
     batches: Arc<AtomicU64>,
 }
@@ -84,9 +84,9 @@ struct Attempt {
 
 impl Notices {
     pub fn new(open: Arc<Open>, databases: Arc<Databases>, clock: Arc<dyn Clock>, events: Events) -> Self {
-        let (looks, batches) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::default());
+        let (searches, batches) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::default());
         Notices {
-            tools: Tools { open, databases, clock, events, looks, batches },
+            tools: Tools { open, databases, clock, events, searches, batches },
             targets: HashMap::new(),
             opened: HashMap::new(),
             followed: None,
@@ -256,11 +256,11 @@ impl Tools {
     }
 
     async fn deliver(&self, entry: &Entry, outbox: &StoredOutbox, sum: &mut Removed) -> Result<(), Fault> {
-        let look = self.looks.acquire().await;
+        let search = self.searches.acquire().await;
         if outbox.status().await?.waiting == 0 {
             return Ok(());
         }
-        drop(look);
+        drop(search);
         // Opened for each attempt, since files with credentials may have changed.
         let opened = (self.open)(OpenRequest { entry, urgent: false });
         let pipeline = opened.map_err(|unfit| Fault::list(unfit.text))?;

@@ -109,7 +109,7 @@ impl Machine {
         }
     }
 
-    /// Returns what the entry has to run if it is due, and logs why it does not run if it is not.
+    /// Returns what the entry has to run if it is due, and reports why it does not run if it is not.
     fn decide(&mut self, entry: &Entry, poll: Poll) -> Option<Due> {
         let due = self.due(entry);
         match due {

@@ -13,7 +13,8 @@ use crate::base::{
     events::{Events, Inbox},
 };
 
-/// Number of events that may wait until the next look: each active run reports once a second.
+/// Number of events that may wait until the next [`update`](Progress::update): each active run reports once a
+/// second.
 const QUEUE: usize = 1024;
 /// Time over which the rate of a run is measured: long enough to even out pages and batches.
 const RATE: TimeDelta = TimeDelta::seconds(30);

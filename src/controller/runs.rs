@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-/// Entries with a shorter `every` log only runs with changes.
+/// Entries with a shorter `every` report runs without changes as routine.
 const OFTEN: TimeDelta = TimeDelta::seconds(60);
 
 impl Machine {
@@ -45,7 +45,7 @@ impl Machine {
     }
 
     /// Starts a run of the entry, which has the lease of its list: a full load, or an incremental sync if that is
-    /// `due`. Logs the reason.
+    /// `due`. Reports the reason.
     pub(super) fn start(&mut self, entry: &Entry, due: Due, lease: Arc<dyn Lease>) {
         let is_early = matches!(self.due_by_itself(entry), Due::UpToDate { .. });
         let requests = self.calls.start(&entry.id);
@@ -198,8 +198,8 @@ impl Machine {
         self.settle_finished(run, Some(Overruled::Redirected.to_string()));
     }
 
-    /// Logs the outcome of a finished run and passes its result to the saver. The list stays taken until the
-    /// result is written or overruled by an edit. `now` is the entry as last read.
+    /// Reports the outcome of a finished run and passes its result to the saver. The list stays taken until
+    /// the result is written or overruled by an edit. `now` is the entry as last read.
     fn save(
         &mut self,
         run: RunId,

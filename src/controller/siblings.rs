@@ -15,7 +15,7 @@ use crate::{
 pub struct Destination {
     pub delivery: DeliveryId,
     pub digest: String,
-    /// `None`: nothing is noticed.
+    /// `None`: the entry has no receiver of notices.
     pub receiver: Option<String>,
 }
 
@@ -65,8 +65,9 @@ impl Destinations {
             )
         } else {
             format!(
-                "`sink` sends to the same address as the entry at line {line}, but with other headers, another query or other \
-             credentials; set `account` in the sink of one of the two entries to keep their deliveries apart"
+                "`sink` sends to the same address as the entry at line {line}, but with other headers, \
+                 another query or other credentials; set `account` in the sink of one of the two entries to \
+                 keep their deliveries apart"
             )
         };
         // Other credentials may come from the environment, which may change without an edit.

@@ -7,8 +7,8 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::{
-    base::events::Events,
-    {base::event::FileEvent, state::layout::OURS},
+    base::{event::FileEvent, events::Events},
+    state::layout::OURS,
 };
 
 /// Reports events in the folder of the state file. Events that arrive before the controller waits again count

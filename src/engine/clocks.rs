@@ -94,8 +94,8 @@ impl Clocks {
         }
         let end = self.end();
         if let Some(start) = start.filter(|start| *start > end) {
-            let (told, start) = (time::log_format(end), time::log_format(start));
-            let what = format!("the window would end at {told}, but the list was already read up to {start}");
+            let (end, start) = (time::log_format(end), time::log_format(start));
+            let what = format!("the window would end at {end}, but the list was already read up to {start}");
             return Err(self
                 .wrong(what)
                 .also("if both clocks are right, set `latest_timestamp` to an earlier time"));

@@ -151,7 +151,7 @@ impl<'a> Pass<'a> {
             () = stop.cancelled() => None,
         };
         self.pump(stop, true).await?;
-        // After a stop, the dispatch keeps what the guard could not judge any more.
+        // After a stop, the dispatch keeps what the guard could not judge anymore.
         let explained = explained.filter(|_| self.dispatch.is_empty());
         if matches!(explained, Some(Ok(()))) {
             self.close().await?;

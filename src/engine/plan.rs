@@ -29,7 +29,7 @@ pub struct Pipeline {
     pub sink: Arc<dyn Sink>,
     /// Declaration of the sink, with the entry's settings applied.
     pub spec: SinkSpec,
-    /// The receiver of the delivery's notices; `None`: nothing is noticed.
+    /// The receiver of the delivery's notices; `None`: the entry has none.
     pub notify: Option<Opened>,
     /// The clock of this machine.
     pub clock: Arc<dyn Clock>,

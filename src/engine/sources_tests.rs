@@ -569,7 +569,7 @@ fn a_run_of_a_stream_continues_after_the_last_one_and_a_load_starts_over() {
     });
 }
 
-/// The stream may not have the record any more.
+/// The stream may not have the record anymore.
 #[test]
 fn a_load_of_a_stream_keeps_the_dead_letters_of_unreadable_records_that_it_did_not_read() {
     runtime().block_on(async {

@@ -144,11 +144,11 @@ impl Mapping for Fields {
         }
         let found = self.found.iter().map(|found| found.load(Ordering::Relaxed));
         let missing = self.fields.iter().zip(found).filter(|(_, found)| !found);
-        let told = |(_, origin): &(String, Origin)| match origin {
+        let name = |(_, origin): &(String, Origin)| match origin {
             Origin::Path(path, _) => Some(format!("the field `{}`", path.join("."))),
             Origin::Constant(_) => None,
         };
-        missing.filter_map(|(field, _)| told(field)).collect()
+        missing.filter_map(|(field, _)| name(field)).collect()
     }
 
     fn map(&self, record: &Record) -> Mapped {

@@ -97,9 +97,9 @@ fn functions() -> impl Iterator<Item = Fun<Data>> {
 fn compile(code: &str) -> Result<jaq_core::compile::Filter<jaq_core::Native<Data>>, String> {
     let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
     let arena = Arena::default();
-    let modules = Loader::new(definitions)
-        .load(&arena, File { code, path: () })
-        .map_err(|errors| errors.first().map_or_else(String::new, |(file, error)| told(file.code, error)))?;
+    let modules = Loader::new(definitions).load(&arena, File { code, path: () }).map_err(|errors| {
+        errors.first().map_or_else(String::new, |(file, error)| first_error(file.code, error))
+    })?;
     Compiler::default().with_funs(functions()).compile(modules).map_err(|errors| {
         let first = errors.first().and_then(|(file, errors)| Some((file, errors.first()?)));
         first.map_or_else(String::new, |(file, (name, kind))| {
@@ -109,7 +109,7 @@ fn compile(code: &str) -> Result<jaq_core::compile::Filter<jaq_core::Native<Data
 }
 
 /// Formats the first of the parser's errors.
-fn told(code: &str, error: &load::Error<&str>) -> String {
+fn first_error(code: &str, error: &load::Error<&str>) -> String {
     match error {
         load::Error::Io(_) => "jq: modules can't be loaded; put the definitions into the expression".into(),
         load::Error::Lex(errors) => errors.first().map_or_else(String::new, |(expected, found)| {

@@ -187,13 +187,13 @@ impl WhenIWork {
         let mut found: Vec<&Shift> = self.shifts.values().filter(wanted).collect();
         found.sort_by_key(|shift| (shift.start, shift.id));
         let shifts: Vec<Value> = found.into_iter().take(query.limit).map(shown).collect();
-        let mut told = json!({"start": rfc2822(query.start), "end": rfc2822(query.end), "shifts": shifts,
+        let mut response = json!({"start": rfc2822(query.start), "end": rfc2822(query.end), "shifts": shifts,
             "repeating_shifts": []});
         if query.deleted {
             let deleted = self.deleted.iter().filter(|(_, start)| within(**start));
-            told["deleted_ids"] = deleted.map(|(id, _)| *id).collect::<Vec<_>>().into();
+            response["deleted_ids"] = deleted.map(|(id, _)| *id).collect::<Vec<_>>().into();
         }
-        told
+        response
     }
 }
 

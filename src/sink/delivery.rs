@@ -87,11 +87,11 @@ pub trait DeferredErrors: Send + Sync {
     /// Returns the latest deferred errors. They name no record, and may come from other programs that use the
     /// account.
     ///
-    /// Called after deliveries, at most every ten minutes per account. The engine logs new errors.
+    /// Called after deliveries, at most every ten minutes per account. The controller reports new errors.
     ///
     /// # Errors
     ///
-    /// The errors could not be read. The fault is logged and affects no run.
+    /// The errors could not be read. The fault is reported and affects no run.
     fn latest(&self) -> BoxFuture<'_, Result<LatestErrors, Fault>>;
 }
 

@@ -56,8 +56,9 @@ pub struct SinkSpec {
     /// record, or one event of a stream, so that no later payload overtakes a retried one.
     pub retries: bool,
     pub deletions: Deletions,
-    /// Warning for the person who starts a first delivery, as a lowercase fragment. A first load logs it, and on
-    /// a terminal waits for a confirmation. The safety brake adds it to the message about a stopped opt-in.
+    /// Warning for the person who starts a first delivery, as a lowercase fragment. A first load reports it,
+    /// and on a terminal waits for a confirmation. The safety brake adds it to the message about a stopped
+    /// opt-in.
     pub caution: Option<&'static str>,
 }
 

@@ -248,7 +248,7 @@ impl CursorPaging for WhenIWork {
 /// A number of rows that is a multiple of this may be a limit of the service.
 const ROUND: usize = 50;
 
-/// Logs the warning once per process; the runs that would repeat it are seconds apart.
+/// Reports a cut-off response once per process; the runs that would repeat it are seconds apart.
 static ONCE: Once = Once::new();
 
 /// Whether the response may be cut off. The service does not document the maximum number of rows. A response

@@ -130,7 +130,7 @@ impl StateFile {
     ///
     /// A [`Fault::Process`] with place and reason if the file is missing, unreadable or no array of entries,
     /// or if another importer uses the folder that a changed link leads to. A pending edit that fails is only
-    /// logged.
+    /// reported.
     pub fn load(&self) -> Result<Snapshot, Fault> {
         Ok(self.load_unless(None)?.unwrap_or_default())
     }

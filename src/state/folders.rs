@@ -1,7 +1,9 @@
 //! Paths of importer's own files, beside the state file.
 //!
 //! ```text
-//! .importer/lists/<list>/<delivery>/            ledger, delivery cache, positions, hold
+//! .importer/status.json                         status of the running controller
+//! .importer/lists/<list>/<delivery>/            ledger, delivery cache, outbox, positions, hold,
+//!                                               history of runs (runs.ndjson)
 //! .importer/lists/<list>/<delivery>/<entry>/    checkpoint
 //! dead-letter/<list>--<delivery>.ndjson
 //! ```

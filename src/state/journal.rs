@@ -55,7 +55,7 @@ impl Journal {
         any
     }
 
-    /// Removes edits that are not pending any more.
+    /// Removes edits that are not pending anymore.
     pub fn remove<'a>(&mut self, edits: impl IntoIterator<Item = &'a Edit>) {
         let gone = by_list(edits);
         self.pending.retain(|edit| !has(&gone, edit));

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::base::{counts::Counts, fault::Fault, window::Window};
 
-/// Version of the format, increased when the files of older versions can't be read any more.
+/// Version of the format, increased when the files of older versions can't be read anymore.
 const VERSION: u32 = 1;
 /// Maximum part of a run that a loss of power may undo. A crash of the program alone undoes nothing.
 const SYNC: Duration = Duration::from_secs(2);

@@ -1,8 +1,9 @@
 //! Everything that outlives a run: checkpoints, positions, dead letters, holds, and the records of each delivery
 //! (its ledger and its delivery cache). Knows no adapter and no state file; callers pass the folders of the files.
 //!
-//! The engine and the controller know three traits, behind which a store may be of any kind: [`RunStore`],
-//! [`DeliveryCache`] and [`Leases`]. By default they are files, a redb database and the memory of this process.
+//! The engine and the controller know four traits, behind which a store may be of any kind: [`RunStore`],
+//! [`DeliveryCache`], [`Outbox`] and [`Leases`]. By default they are files, a redb database for each
+//! delivery, and the memory of this process.
 
 pub mod checkpoint;
 #[cfg(test)]
@@ -81,10 +82,10 @@ pub trait RunStore: Debug + Send + Sync {
     /// Opens the entry's checkpoint. Returns it with what an interrupted run has left: the header of its pass and the
     /// settled pages, in the order in which they were added.
     ///
-    /// Only a run with the same `run_fingerprint` can resume. The store removes a checkpoint with another one, and
-    /// discards a checkpoint that can't be understood; both with a warning, since the list then starts again, and
-    /// neither is an error. It returns the pages before the first damaged or incomplete one, and the new pages of the
-    /// run follow after them.
+    /// Only a run with the same `run_fingerprint` can resume. The store removes a checkpoint with another one
+    /// and one that can't be understood. It reports both, since the list then starts again; neither is an
+    /// error. It returns the pages before the first damaged or incomplete one, and the new pages of the run
+    /// follow after them.
     fn open_checkpoint<'a>(
         &'a self,
         run_fingerprint: &'a str,
@@ -195,7 +196,7 @@ pub trait DeliveryCache: Debug + Send + Sync {
     fn rules(&self) -> &CacheRules;
 
     /// Begins a run. Returns the summary of the ledger; `None` if there is none. A damaged store counts as empty,
-    /// with a warning.
+    /// and is reported.
     ///
     /// Drops the cached deliveries if the entry has no cache, since its runs do not update them, and those that
     /// belong to another destination, since another account may have the same address.

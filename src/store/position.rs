@@ -9,7 +9,7 @@ use super::files;
 use crate::base::{fault::Fault, window::Cursor};
 
 const NAME: &str = "positions.json";
-/// Version of the format, increased when the files of older versions can't be read any more.
+/// Version of the format, increased when the files of older versions can't be read anymore.
 const VERSION: u32 = 1;
 
 /// Position up to which a shard was read.

@@ -52,7 +52,7 @@ pub enum RunKind {
 pub enum ResultKind {
     /// Everything in its windows is delivered or counted.
     Finished,
-    /// It was stopped, with the program or because its entry has changed. The next run goes on.
+    /// It was stopped: with the program, since its entry has changed, or on request. The next run continues.
     Stopped,
     Failed,
 }

@@ -41,10 +41,10 @@ pub async fn run(options: &cli::Preview, events: &Events) -> anyhow::Result<u8> 
             Some(member) => vec![one(&pipeline, member).await?],
             None => latest(&pipeline, options.count).await?,
         };
-        let told: Vec<String> = records.iter().map(|record| told(&pipeline, record)).collect();
-        let told =
-            if told.is_empty() { "The list has no record to show.\n".to_owned() } else { told.join("\n") };
-        write!(stdout(), "{}{told}", head(entry))?;
+        let texts: Vec<String> = records.iter().map(|record| text(&pipeline, record)).collect();
+        let text =
+            if texts.is_empty() { "The list has no record to show.\n".to_owned() } else { texts.join("\n") };
+        write!(stdout(), "{}{text}", head(entry))?;
     }
     Ok(exit::DONE)
 }
@@ -134,40 +134,40 @@ async fn oldest(source: &dyn ShardPaging, count: usize) -> anyhow::Result<Vec<Re
 const ARCHIVED: &str = "archived";
 
 /// Formats a record in three parts: as read, as sent, and what is left out.
-fn told(pipeline: &Pipeline, record: &Record) -> String {
-    let mut told = format!("Record {}\n{}\n\n", record.key, pretty(&record.body));
+fn text(pipeline: &Pipeline, record: &Record) -> String {
+    let mut text = format!("Record {}\n{}\n\n", record.key, pretty(&record.body));
     if let Some(why) = &record.unreadable {
-        return told + &format!("Not sent: rejected, {UNREADABLE}: {why}\n");
+        return text + &format!("Not sent: rejected, {UNREADABLE}: {why}\n");
     }
     if record.deleted {
-        return told
+        return text
             + match pipeline.spec.deletions {
                 Deletions::Sent => "Sent: a deletion\n",
                 Deletions::Ignored => "Not sent: skipped, deleted\n",
             };
     }
     match pipeline.mapping.map(record) {
-        Mapped::Skip(reason) => told += &format!("Not sent: skipped, {reason}\n"),
-        Mapped::Reject(reason) => told += &format!("Not sent: rejected, {reason}\n"),
+        Mapped::Skip(reason) => text += &format!("Not sent: skipped, {reason}\n"),
+        Mapped::Reject(reason) => text += &format!("Not sent: rejected, {reason}\n"),
         Mapped::Send(Outgoing { bodies, left_out, .. }) => {
             let when =
                 if record.status == ARCHIVED { " if archived after a delivery of the list" } else { "" };
-            told += &match prepare(pipeline, record) {
+            text += &match prepare(pipeline, record) {
                 Preparation::Reject(rejected) => {
                     format!("Not sent: rejected, {}\n", rejected.rejection.reason)
                 }
                 _ => format!("Sent{when}\n"),
             };
-            bodies.iter().for_each(|body| told += &format!("{}\n", pretty(body)));
+            bodies.iter().for_each(|body| text += &format!("{}\n", pretty(body)));
             if !left_out.is_empty() {
-                told += "\nLeft out\n";
+                text += "\nLeft out\n";
             }
             for LeftOut { field, reason } in left_out {
-                told += &format!("  {field:<32} {reason}\n");
+                text += &format!("  {field:<32} {reason}\n");
             }
         }
     }
-    told
+    text
 }
 
 /// Indents JSON text; returns it as it is if it can't be parsed.

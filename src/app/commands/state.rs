@@ -55,11 +55,12 @@ pub async fn check(options: &cli::Check, events: &Events) -> anyhow::Result<u8> 
             let each = |finding: &Finding| json!({"line": finding.place.line, "column": finding.place.column, "text": finding.text});
             findings.iter().map(each).collect()
         };
-        let mut told = json!({"path": path, "entries": entries, "problems": list(&problems), "warnings": list(&warnings)});
+        let (problems, warnings) = (list(&problems), list(&warnings));
+        let mut json = json!({"path": path, "entries": entries, "problems": problems, "warnings": warnings});
         if options.online {
-            told["online"] = checks.iter().map(OnlineCheck::json).collect();
+            json["online"] = checks.iter().map(OnlineCheck::json).collect();
         }
-        writeln!(stdout(), "{told}")?;
+        writeln!(stdout(), "{json}")?;
         return Ok(code);
     }
     for (word, findings) in [("problem", &problems), ("warning", &warnings)] {

@@ -73,11 +73,11 @@ async fn one(lists: &Lists, pipeline: &Pipeline, entries: &[&Entry], name: &str)
     let ledger = match records::census(&folder, keys(&letters), &lists.events).await? {
         Some(ledger) if obstacle(&ledger.summary, is_unfinished).is_none() => ledger,
         found => {
-            let told = found.and_then(|ledger| obstacle(&ledger.summary, is_unfinished)).unwrap_or(
+            let text = found.and_then(|ledger| obstacle(&ledger.summary, is_unfinished)).unwrap_or(
                 "no run of the list into this sink is on record; set latest_timestamp of the entry to null, wait until the \
                  list is loaded, and verify again",
             );
-            writeln!(stdout(), "{name}: {told}.")?;
+            writeln!(stdout(), "{name}: {text}.")?;
             return Ok(exit::FAILED);
         }
     };

@@ -55,7 +55,7 @@ pub async fn run(options: &cli::Why, events: &Events) -> anyhow::Result<u8> {
             true => format!("list {:?}, record {key}", options.list_id),
             false => format!("list {:?} (entry at {}), record {key}", options.list_id, entry.place),
         };
-        writeln!(stdout(), "{head}\n{}", found.told(entry, remembers, now))?;
+        writeln!(stdout(), "{head}\n{}", found.text(entry, remembers, now))?;
     }
     Ok(if known { exit::DONE } else { exit::FAILED })
 }
@@ -91,7 +91,7 @@ impl Found {
     }
 
     /// Formats the findings as indented lines, each with a label.
-    fn told(&self, entry: &Entry, remembers: bool, now: DateTime<Utc>) -> String {
+    fn text(&self, entry: &Entry, remembers: bool, now: DateTime<Utc>) -> String {
         let mut lines: Vec<(&str, String)> = vec![];
         if let Some(kept) = &self.kept {
             lines.push((

@@ -6,15 +6,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::state::{Entry, identity::EntryId};
 
-/// Time after which an unchanged message is logged again.
+/// Time after which an unchanged message is reported again.
 const OLD: TimeDelta = TimeDelta::minutes(10);
 
 /// The ends of the last runs, and the last message of each entry, by list.
 #[derive(Default)]
 pub struct Turns {
     turns: HashMap<String, Vec<Turn>>,
-    /// The last warning or error of an entry, without digits, and the time when it was logged.
-    told: HashMap<String, Vec<(EntryId, String, DateTime<Utc>)>>,
+    /// The last warning or error of an entry, without digits, and the time when it was reported.
+    messages: HashMap<String, Vec<(EntryId, String, DateTime<Utc>)>>,
 }
 
 struct Turn {
@@ -57,16 +57,17 @@ impl Turns {
         due.filter(|at| *at >= looked).map(left).min()
     }
 
-    /// Returns whether the entry's last message differs from `told` or is older than [`OLD`]; then stores it.
-    pub fn is_news(&mut self, id: &EntryId, told: &str, now: DateTime<Utc>) -> bool {
+    /// Returns whether the entry's last message differs from `message` or is older than [`OLD`]; then stores
+    /// it.
+    pub fn is_news(&mut self, id: &EntryId, message: &str, now: DateTime<Utc>) -> bool {
         // Digits are ignored, since counts and remaining seconds change from run to run.
-        let told: String = told.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let message: String = message.chars().filter(|c| !c.is_ascii_digit()).collect();
         let old = |at: &DateTime<Utc>| (now - at).abs() >= OLD;
-        let all = self.told.entry(id.list_id.clone()).or_default();
-        let known = all.iter().any(|(of, known, at)| of == id && *known == told && !old(at));
+        let all = self.messages.entry(id.list_id.clone()).or_default();
+        let known = all.iter().any(|(of, known, at)| of == id && *known == message && !old(at));
         if !known {
             all.retain(|(of, ..)| of != id);
-            all.push((id.clone(), told, now));
+            all.push((id.clone(), message, now));
         }
         !known
     }
@@ -112,7 +113,7 @@ mod tests {
         let before = ended - TimeDelta::minutes(1);
         assert_eq!(turns.due_at(&run, before), Some(stamp + TimeDelta::seconds(5)), "the clock was set back");
         let mut news =
-            |told: &str, minutes| turns.is_news(&run.id, told, stamp + TimeDelta::minutes(minutes));
+            |message: &str, minutes| turns.is_news(&run.id, message, stamp + TimeDelta::minutes(minutes));
         let found =
             [news("7 s left", 0), news("6 s left", 1), news("gone", 2), news("gone", 11), news("gone", 12)];
         assert_eq!(found, [true, false, true, false, true]);

@@ -56,7 +56,7 @@ pub(super) struct Reader<'a> {
     resting: Option<Instant>,
     /// Time at which a page was last found to be too slow, since the start.
     relieved: Option<Duration>,
-    /// End of the last logged wait of a listing, since the start.
+    /// End of the last reported wait of a listing, since the start.
     waits: Duration,
     /// Limits that the source's answers have revealed.
     pub server: Server,

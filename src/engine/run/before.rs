@@ -1,4 +1,4 @@
-//! The start of a run: decides where the first pass begins, and logs warnings before it.
+//! The start of a run: decides where the first pass begins, and reports what a person should know before it.
 
 use tokio_util::sync::CancellationToken;
 

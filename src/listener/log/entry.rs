@@ -21,9 +21,6 @@ pub fn message(entry: &EntryName, event: &EntryEvent) -> Message {
                 humanize(*every)
             ),
         ),
-        EntryEvent::UpToDate { since } => {
-            (Info, format!("{entry} up to date, last updated on {:?}.", log_format(*since)))
-        }
         EntryEvent::Due { start: Start::Requested { since }, .. } => (
             Info,
             format!(
@@ -31,6 +28,9 @@ pub fn message(entry: &EntryName, event: &EntryEvent) -> Message {
                 log_format(*since)
             ),
         ),
+        EntryEvent::UpToDate { since } => {
+            (Info, format!("{entry} up to date, last updated on {:?}.", log_format(*since)))
+        }
         EntryEvent::Future { problem } => (Error, problem.clone()),
         EntryEvent::Waits { obstacle } => (Info, waits(entry, obstacle)),
         EntryEvent::FirstLoadWaits => (

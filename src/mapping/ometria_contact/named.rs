@@ -19,7 +19,7 @@ pub struct Names {
 
 struct Name {
     /// Description for the log, such as: the merge field "VORNAME", which `fields.firstname` names.
-    told: String,
+    description: String,
     what: What,
     found: AtomicBool,
 }
@@ -32,7 +32,7 @@ enum What {
 
 impl Names {
     pub fn new(settings: &ContactSettings) -> Self {
-        let name = |told: String, what| Name { told, what, found: AtomicBool::new(false) };
+        let name = |description: String, what| Name { description, what, found: AtomicBool::new(false) };
         let tags = settings.fields.iter().filter_map(|(field, tag)| Some((field, tag.as_ref()?)));
         let tags = tags.map(|(field, tag)| {
             name(format!("the merge field {tag:?}, which `fields.{field}` names"), What::Merge(tag.clone()))
@@ -50,8 +50,8 @@ impl Names {
             }
         });
         let permission = settings.marketing_permission.iter().map(|id| {
-            let told = format!("the marketing permission {id:?}, which `marketing_permission` names");
-            name(told, What::Permission(id.clone()))
+            let description = format!("the marketing permission {id:?}, which `marketing_permission` names");
+            name(description, What::Permission(id.clone()))
         });
         Names { names: tags.chain(properties).chain(permission).collect(), asked: AtomicBool::new(false) }
     }
@@ -73,7 +73,7 @@ impl Names {
     pub fn unknown(&self) -> Vec<String> {
         let unknown = self.names.iter().filter(|name| !name.found.load(Ordering::Relaxed));
         let asked = self.asked.load(Ordering::Relaxed);
-        unknown.filter(|_| asked).map(|name| name.told.clone()).collect()
+        unknown.filter(|_| asked).map(|name| name.description.clone()).collect()
     }
 }
 

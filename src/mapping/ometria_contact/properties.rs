@@ -97,8 +97,8 @@ fn tags(member: &Member) -> Option<Value> {
 /// Returns whether the member has more tags than the response contains: Mailchimp sends 50 at most.
 /// <https://mailchimp.com/developer/marketing/api/list-members/list-members-info/>
 fn tags_missing(member: &Member) -> bool {
-    let told: usize = member.get::<Vec<BTreeMap<String, Value>>>("tags").map_or(0, |tags| tags.len());
-    member.get("tags_count").is_some_and(|count: usize| count > told)
+    let contained: usize = member.get::<Vec<BTreeMap<String, Value>>>("tags").map_or(0, |tags| tags.len());
+    member.get("tags_count").is_some_and(|count: usize| count > contained)
 }
 
 fn read(holder: &Member, name: &str, kind: PropertyKind) -> Result<Option<Value>, Reason> {

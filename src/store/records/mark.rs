@@ -35,7 +35,7 @@ impl Mark {
         }
     }
 
-    /// Returns whether the noticed effect does not hold any more once a payload with this effect was sent.
+    /// Returns whether the noticed effect is outdated once a payload with this effect was sent.
     pub fn ends_with(self, effect: Option<NoticeKind>) -> bool {
         self.effect.is_some() && self.effect != effect
     }

@@ -24,7 +24,7 @@ pub struct Summary {
     /// The end of the last window whose records were all delivered.
     pub until: DateTime<Utc>,
     /// Time from which the archived listing still has to be read: no member that was archived before needs an
-    /// opt-out any more.
+    /// opt-out anymore.
     pub archived_until: DateTime<Utc>,
     /// Whether the ledger began with a full load; otherwise it contains only records that changed since it
     /// began.

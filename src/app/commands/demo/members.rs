@@ -29,9 +29,9 @@ pub async fn tell(events: &Events) -> anyhow::Result<bool> {
     say(&indented(STATE));
     let loaded = stage.import().await?;
     say(&contacts(&stage));
-    let told = change(&stage);
+    let changes = change(&stage);
     say(&format!(
-        "\n2. Three hours later (the demo sets its clock forward), {told}\n   \
+        "\n2. Three hours later (the demo sets its clock forward), {changes}\n   \
          The timestamp in the state file is more than 2 hours old, so an incremental sync of the changes is due:\n"
     ));
     let synced = stage.import().await?;

@@ -47,9 +47,9 @@ pub async fn tell(events: &Events) -> anyhow::Result<bool> {
         first.lines().count(),
         indented(&first.lines().take(3).collect::<Vec<_>>().join("\n"))
     ));
-    let told = change(&stage);
+    let changes = change(&stage);
     say(&format!(
-        "2. Ten seconds later (the demo sets its clock forward), {told}\n   \
+        "2. Ten seconds later (the demo sets its clock forward), {changes}\n   \
          The next run reads all shifts of the two days again, and sends only these two:\n"
     ));
     let synced = stage.import().await?;
