@@ -1,19 +1,15 @@
 //! First loads into a sink that asks for caution: an operator can stop the load before anything is read or
 //! sent.
 
-use std::{process::Stdio, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use importer::{controller::Verdict, engine::confirm::Confirm, sandbox::Sandbox};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    process::{Child, Command},
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep};
 
 use crate::{
-    loopback::{LIMIT, Loopback},
-    privacy,
+    loopback::Loopback,
     support::{World, hours, minutes},
+    terminal::Terminal,
 };
 
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
@@ -114,62 +110,6 @@ async fn an_interrupted_first_load_goes_on_whatever_is_said_of_first_loads() {
     world.assert_delivered("half1");
 }
 
-/// The program on a terminal of its own.
-struct Terminal {
-    child: Child,
-    shown: String,
-}
-
-impl Terminal {
-    fn start(loopback: &Loopback, options: &str) -> Self {
-        let importer = loopback.command(&[]);
-        let mut command = Command::new("script");
-        for (name, value) in importer.as_std().get_envs() {
-            command.env(name, value.unwrap_or_default());
-        }
-        // Without `exec`, some shells stay the parent process, and Ctrl-C ends them with an exit code of
-        // their own.
-        let line = format!(
-            "exec {} go {options} --state {}",
-            env!("CARGO_BIN_EXE_importer"),
-            loopback.folder.path().display()
-        );
-        command.args(["-qec", &line, "/dev/null"]).kill_on_drop(true);
-        command.env("RUST_LOG", "info").env("SHELL", "/bin/sh");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        Terminal { child: command.spawn().unwrap(), shown: String::new() }
-    }
-
-    /// Reads the output up to `text`, or to the end.
-    async fn wait_for(&mut self, text: Option<&str>) {
-        let out = self.child.stdout.as_mut().unwrap();
-        let wait = async {
-            let mut bytes = [0; 4096];
-            while !text.is_some_and(|text| self.shown.contains(text)) {
-                let count = out.read(&mut bytes).await.unwrap_or(0);
-                if count == 0 {
-                    assert!(text.is_none(), "not shown: {text:?}\n{}", self.shown);
-                    return;
-                }
-                self.shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
-            }
-        };
-        timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("not shown in time: {text:?}"));
-    }
-
-    async fn press(&mut self, key: &[u8]) {
-        let keys = self.child.stdin.as_mut().unwrap();
-        keys.write_all(key).await.unwrap();
-        keys.flush().await.unwrap();
-    }
-
-    async fn end(mut self) -> (i32, String) {
-        self.wait_for(None).await;
-        privacy::search(&self.shown, "the terminal");
-        (timeout(LIMIT, self.child.wait()).await.unwrap().unwrap().code().unwrap(), self.shown)
-    }
-}
-
 const QUESTION: &str = "press Enter to start its first load now";
 
 fn pushes(sandbox: &Arc<Sandbox>) -> usize {
@@ -180,7 +120,7 @@ fn pushes(sandbox: &Arc<Sandbox>) -> usize {
 async fn on_a_terminal_each_first_load_waits_for_enter_one_after_the_other() {
     let text = r#"[{"list_id": "tty1"}, {"list_id": "tty2"}]"#;
     let loopback = Loopback::start(Duration::ZERO, text).await.list("tty1", 50).list("tty2", 50);
-    let mut terminal = Terminal::start(&loopback, "--once");
+    let mut terminal = Terminal::start(&loopback, "go --once");
     terminal.wait_for(Some(QUESTION)).await;
     assert_eq!((pushes(&loopback.sandbox), terminal.shown.matches(QUESTION).count()), (0, 1));
     terminal.shown.clear();
@@ -196,7 +136,7 @@ async fn on_a_terminal_each_first_load_waits_for_enter_one_after_the_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_terminal_ctrl_c_stops_a_first_load_that_waits_and_nothing_is_sent() {
     let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "tty3"}]"#).await.list("tty3", 50);
-    let mut terminal = Terminal::start(&loopback, "");
+    let mut terminal = Terminal::start(&loopback, "go");
     terminal.wait_for(Some(QUESTION)).await;
     terminal.press(b"\x03").await;
     let (code, shown) = terminal.end().await;
@@ -207,7 +147,7 @@ async fn on_a_terminal_ctrl_c_stops_a_first_load_that_waits_and_nothing_is_sent(
 #[tokio::test(flavor = "multi_thread")]
 async fn with_yes_a_first_load_on_a_terminal_is_warned_of_and_asks_nothing() {
     let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "tty4"}]"#).await.list("tty4", 50);
-    let (code, shown) = Terminal::start(&loopback, "--once --yes").end().await;
+    let (code, shown) = Terminal::start(&loopback, "go --once --yes").end().await;
     assert_eq!(code, 0, "{shown}");
     assert!(shown.contains("loaded for the first time") && !shown.contains(QUESTION), "{shown}");
     assert_eq!(loopback.sandbox.ometria().contacts().len(), loopback.expected("tty4"));
