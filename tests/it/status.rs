@@ -278,8 +278,8 @@ async fn a_status_counts_only_if_the_process_with_the_lock_has_published_it_late
 fn a_command_that_asks_for_the_holder_of_the_lock_keeps_no_process_from_taking_it() {
     let folder = tempfile::tempdir().unwrap();
     drop(lock::take(folder.path(), SystemClock.now()).unwrap());
+    let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let stop = std::sync::atomic::AtomicBool::new(false);
         let asking = || {
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                 lock::holder(folder.path()).unwrap();
