@@ -185,11 +185,11 @@ mod tests {
         let (permit, permissions) = mpsc::channel();
         let written = Arc::<Mutex<String>>::default();
         let out = Slow { permissions, written: Arc::clone(&written) };
-        let filter = env_filter::Builder::new().parse("importer=info,importer::app=error").build();
+        let filter = env_filter::Builder::new().parse("importer=info,importer::app=warn").build();
         let log = Arc::new(Log { filter, has_unknown_level: false });
         let (events, closing) = (Events::new(Arc::new(SystemClock)), CancellationToken::new());
         let inbox = events.subscribe(4, |_| true);
-        // Of this module, errors only are logged.
+        // Of this module, only warnings and errors are logged.
         events.emit(ProgramEvent::Starting { state_file: "x".into() });
         events.emit(ProgramEvent::Unusable { problem: "first".into() });
         let mut task = JoinSet::new();

@@ -214,7 +214,7 @@ fn kept(runs: Vec<RunRecord>, now: DateTime<Utc>, most: u64) -> Vec<RunRecord> {
     let mut stays = vec![false; runs.len()];
     for (_, index, size, is_old) in sizes {
         // An older run that is smaller does not take the place of a later one.
-        left = left.checked_sub(size).unwrap_or_default();
+        left = left.saturating_sub(size);
         stays[index] = !is_old && left > 0;
     }
     runs.into_iter().zip(stays).filter(|(_, stays)| *stays).map(|(run, _)| run).collect()

@@ -63,7 +63,7 @@ async fn a_line_that_a_crash_has_cut_costs_only_itself() {
     let (history, path) = (RunHistory::of(folder.path()), folder.path().join(NAME));
     history.append(run("a", 0, 1)).await.unwrap();
     let whole = std::fs::read(&path).unwrap();
-    std::fs::write(&path, [&whole[..], &whole[..20]].concat()).unwrap();
+    files::replace(&path, &[&whole[..], &whole[..20]].concat()).unwrap();
     history.append(run("a", 1, 1)).await.unwrap();
     assert_eq!(history.all().await.unwrap(), [run("a", 0, 1), run("a", 1, 1)]);
 }
