@@ -1,6 +1,6 @@
 //! Parses the command line, starts the log, runs the command, and returns its exit code.
 
-use std::{panic::AssertUnwindSafe, process::ExitCode};
+use std::{io, panic::AssertUnwindSafe, process::ExitCode};
 
 use importer::{
     app::{self, listeners::Listeners, logger, variables},
@@ -35,10 +35,17 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     match ended {
         Ok(Ok(code)) => ExitCode::from(code),
+        // The reader of the output, such as `head`, has seen enough.
+        Ok(Err(error)) if is_broken_pipe(&error) => ExitCode::from(exit::DONE),
         Ok(Err(error)) => {
             eprintln!("importer: {error:#}");
             ExitCode::from(app::exit_code(&error))
         }
         Err(_) => ExitCode::from(exit::BUG),
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref().map(io::Error::kind);
+    error.chain().filter_map(kind).any(|kind| kind == io::ErrorKind::BrokenPipe)
 }

@@ -1,6 +1,6 @@
 //! The listeners of the process: starts them with the bus, and lets them finish at the end.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -34,7 +34,7 @@ impl Listeners {
         }
         let listeners = Listeners { events, ..Listeners::default() };
         let closing = listeners.closing.clone();
-        listeners.tasks.spawn(Arc::new(log).write(inbox, io::stderr(), closing));
+        listeners.tasks.spawn(log.write(inbox, closing));
         listeners
     }
 

@@ -7,8 +7,12 @@ use std::{
 };
 
 use env_filter::Filter;
+use env_logger::Target;
 use log::{Level, Metadata};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{
+    mpsc::{self, Sender},
+    oneshot,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -29,40 +33,78 @@ const MODULE: &str = "app::logger";
 /// Maximum number of events that are written at once.
 const BATCH: usize = 1024;
 
-/// The messages that `RUST_LOG` enables.
+/// Number of texts that may wait for the thread that writes them.
+const WAITING: usize = 64;
+
+/// The messages that `RUST_LOG` enables, and the thread that writes them.
 pub struct Log {
     filter: Filter,
+    texts: Sender<Text>,
     /// Whether `RUST_LOG` has an unknown level, so that `info` is used.
     pub has_unknown_level: bool,
 }
 
-/// Installs the logger for libraries. The level comes from `RUST_LOG`, `info` by default.
+/// What the writing thread gets.
+enum Text {
+    Lines(String),
+    /// All lines before this one are written.
+    End(oneshot::Sender<()>),
+}
+
+/// Starts the thread that writes to stderr, and installs the logger for libraries. The level comes from `RUST_LOG`,
+/// `info` by default.
 pub fn start() -> Log {
     let asked = std::env::var("RUST_LOG").unwrap_or_default();
     let filter = filter(&asked);
     let has_unknown_level = filter.is_none();
     let filter = filter.as_deref().unwrap_or("info").to_owned();
+    let texts = writer(io::stderr());
     env_logger::Builder::new()
         .parse_filters(&filter)
+        .target(Target::Pipe(Box::new(Libraries(texts.clone()))))
         .format(|out, record| {
             let (now, module) = (time::log_format(SystemClock.now()), record.module_path().unwrap_or(""));
             let (line, text) = (record.line().unwrap_or(0), record.args().to_string());
             out.write_all(listener::log::line(&now, record.level(), module, line, &text).as_bytes())
         })
         .init();
-    Log { filter: env_filter::Builder::new().parse(&filter).build(), has_unknown_level }
+    Log { filter: env_filter::Builder::new().parse(&filter).build(), texts, has_unknown_level }
+}
+
+/// The messages of libraries. They log from any thread, which must not wait for the reader of the log: a message for which
+/// there is no room is lost.
+struct Libraries(Sender<Text>);
+
+impl Write for Libraries {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.try_send(Text::Lines(String::from_utf8_lossy(bytes).into_owned()));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts a thread that writes texts to `out`, which may block.
+fn writer<W: Write + Send + 'static>(mut out: W) -> Sender<Text> {
+    let (texts, mut waiting) = mpsc::channel(WAITING);
+    std::thread::spawn(move || {
+        while let Some(text) = waiting.blocking_recv() {
+            match text {
+                // There is nowhere to report that stderr is gone.
+                Text::Lines(lines) => drop(out.write_all(lines.as_bytes()).and_then(|()| out.flush())),
+                Text::End(end) => drop(end.send(())),
+            }
+        }
+    });
+    texts
 }
 
 impl Log {
-    /// Writes the events of `inbox` to `out` until the inbox is closed, by `closing`, and empty. A thread of its own does
-    /// the writes, since `out` may block, and since the log has to go on when all threads for files hang.
-    pub async fn write<W: Write + Send + 'static>(
-        self: Arc<Self>,
-        mut inbox: Inbox,
-        out: W,
-        closing: CancellationToken,
-    ) {
-        let (texts, ended) = writer(out);
+    /// Writes the events of `inbox` until the inbox is closed, by `closing`, and empty. A thread of its own does the writes:
+    /// the log has to go on when all threads for files hang.
+    pub async fn write(self, mut inbox: Inbox, closing: CancellationToken) {
         let (mut events, mut is_closed) = (vec![], false);
         loop {
             let lost = tokio::select! {
@@ -77,12 +119,14 @@ impl Log {
             let Some(lost) = lost else { break };
             let text = self.lines(&std::mem::take(&mut events), lost);
             // The writer ends only if it panics.
-            if !text.is_empty() && texts.send(text).await.is_err() {
+            if !text.is_empty() && self.texts.send(Text::Lines(text)).await.is_err() {
                 return;
             }
         }
-        drop(texts);
-        let _ = ended.await;
+        let (end, ended) = oneshot::channel();
+        if self.texts.send(Text::End(end)).await.is_ok() {
+            let _ = ended.await;
+        }
     }
 
     /// Returns the log lines of events and, if the queue was full meanwhile, one about the events that the log lacks.
@@ -99,20 +143,6 @@ impl Log {
         }
         text
     }
-}
-
-/// Starts a thread that writes texts to `out`. Returns where they go, and what is notified when all are written.
-fn writer<W: Write + Send + 'static>(mut out: W) -> (mpsc::Sender<String>, oneshot::Receiver<()>) {
-    let (texts, mut waiting) = mpsc::channel::<String>(1);
-    let (end, ended) = oneshot::channel();
-    std::thread::spawn(move || {
-        while let Some(text) = waiting.blocking_recv() {
-            // There is nowhere to report that stderr is gone.
-            let _: io::Result<()> = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-        }
-        let _ = end.send(());
-    });
-    (texts, ended)
 }
 
 /// Returns the filter for the value of `RUST_LOG`. A bare level applies to importer; libraries log only
@@ -180,20 +210,38 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_library_that_logs_does_not_wait_for_a_stalled_reader() {
+        let (permit, permissions) = mpsc::channel();
+        let written = Arc::<Mutex<String>>::default();
+        let mut libraries = Libraries(writer(Slow { permissions, written: Arc::clone(&written) }));
+        // Some wait, one is being written, and the others are lost. Nothing blocks.
+        for number in 0..3 * WAITING {
+            libraries.write_all(format!("message {number}\n").as_bytes()).unwrap();
+        }
+        (0..3 * WAITING).for_each(|_| permit.send(()).unwrap());
+        drop(libraries);
+        let is_written = || written.lock().unwrap().lines().count() >= WAITING;
+        while !is_written() {
+            std::thread::yield_now();
+        }
+        assert!(written.lock().unwrap().starts_with("message 0\nmessage 1\n"));
+    }
+
     #[tokio::test]
     async fn a_stalled_reader_delays_nobody_and_the_log_says_what_it_lacks() {
         let (permit, permissions) = mpsc::channel();
         let written = Arc::<Mutex<String>>::default();
         let out = Slow { permissions, written: Arc::clone(&written) };
         let filter = env_filter::Builder::new().parse("importer=info,importer::app=warn").build();
-        let log = Arc::new(Log { filter, has_unknown_level: false });
+        let log = Log { filter, texts: writer(out), has_unknown_level: false };
         let (events, closing) = (Events::new(Arc::new(SystemClock)), CancellationToken::new());
         let inbox = events.subscribe(4, |_| true);
         // Of this module, only warnings and errors are logged.
         events.emit(ProgramEvent::Starting { state_file: "x".into() });
         events.emit(ProgramEvent::Unusable { problem: "first".into() });
         let mut task = JoinSet::new();
-        task.spawn(Arc::clone(&log).write(inbox, out, closing.clone()));
+        task.spawn(log.write(inbox, closing.clone()));
         tokio::task::yield_now().await;
         for number in 0..10 {
             events.emit(ProgramEvent::Unusable { problem: format!("number {number}") });

@@ -347,7 +347,8 @@ impl Driver {
 
     /// Publishes the status if it may have changed.
     fn publish(&mut self) {
-        if std::mem::take(&mut self.is_changed) || !self.running.is_empty() {
+        let has_failed = self.publisher.has_failed();
+        if std::mem::take(&mut self.is_changed) || has_failed || !self.running.is_empty() {
             let status = self.machine.status();
             let status = self.with_progress(status);
             self.is_changed = !self.publisher.publish(status);

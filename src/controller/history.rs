@@ -1,6 +1,10 @@
 //! Writes the history of runs, beside the loop and in the order of their ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::mpsc::{self, Receiver, Sender},
@@ -69,12 +73,19 @@ impl History {
 }
 
 async fn write(mut waiting: Receiver<Ended>, events: Events) {
+    // The last runs of each entry, so that its history is read only once.
+    let mut known: HashMap<(String, String), LastRuns> = HashMap::new();
     while let Some(Ended { store, mut run }) = waiting.recv().await {
         let list_id = run.list_id.clone();
         let written = async {
+            let last = match known.entry((list_id.clone(), run.entry.clone())) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(store.last_runs(&run.entry).await?),
+            };
             if run.cause == Cause::Schedule {
-                run.cause = cause(&run, &store.last_runs(&run.entry).await?);
+                run.cause = cause(&run, last);
             }
+            last.add(run.clone());
             store.record_run(run).await
         };
         if let Err(fault) = written.await {

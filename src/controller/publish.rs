@@ -37,7 +37,7 @@ pub struct Publisher {
     last: Option<(Status, Instant)>,
     /// The write in progress.
     write: JoinSet<Option<String>>,
-    /// Whether a failed write was reported. One report is enough: no run depends on the file.
+    /// Whether the failure was reported. One report is enough until a write succeeds: no run depends on the file.
     is_reported: bool,
 }
 
@@ -46,12 +46,17 @@ impl Publisher {
         Publisher { path: Arc::new(path), events, last: None, write: JoinSet::new(), is_reported: false }
     }
 
+    /// Returns whether the last write has failed, so that the status has to be published again.
+    pub fn has_failed(&mut self) -> bool {
+        while let Some(ended) = self.write.try_join_next() {
+            self.wrote(ended.ok().flatten());
+        }
+        self.last.is_none()
+    }
+
     /// Writes the status if it has changed or was not written for half a minute. Returns false if a write is in progress: the
     /// status has to be published again later.
     pub fn publish(&mut self, status: Status) -> bool {
-        while let Some(failed) = self.write.try_join_next() {
-            self.wrote(failed.ok().flatten());
-        }
         if !self.write.is_empty() {
             return false;
         }
@@ -80,9 +85,12 @@ impl Publisher {
     }
 
     fn wrote(&mut self, failed: Option<String>) {
-        if let Some(error) = failed
-            && !std::mem::replace(&mut self.is_reported, true)
-        {
+        let Some(error) = failed else {
+            self.is_reported = false;
+            return;
+        };
+        self.last = None;
+        if !std::mem::replace(&mut self.is_reported, true) {
             self.events.emit(FileEvent::StatusUnwritten { path: (*self.path).clone(), error });
         }
     }

@@ -65,6 +65,8 @@ pub struct Stored {
     pub last_run_with_changes: Option<RunRecord>,
     /// Whether the next run continues an interrupted one.
     pub is_interrupted: bool,
+    /// Why these files can't be read, if they can't.
+    pub unreadable: Option<String>,
     /// Rejected records of the delivery that wait for a replay.
     pub rejected: u64,
     /// Notices that wait for their receiver.

@@ -175,7 +175,8 @@ fn store(event: &StoreEvent) -> Message {
             aside.display()
         ),
         StoreEvent::DatabaseUnreadable { path } => format!(
-            "`{}` can't be read, so this command knows nothing of its records; start importer, which renames the file.",
+            "`{}` can't be read, so this command knows nothing of its records. If importer is not running, start it: it \
+             renames the file.",
             path.display()
         ),
         StoreEvent::DatabaseUnwritten { path, error } => format!(

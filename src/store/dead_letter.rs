@@ -116,6 +116,19 @@ pub async fn adopt(path: &Path, entries: &[String]) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Returns the number of dead letters in a file, without reading each of them.
+///
+/// # Errors
+///
+/// The file could not be read.
+pub async fn count(path: &Path) -> Result<u64, Fault> {
+    let lines = |path: &Path| {
+        let bytes = files::read(path)?.unwrap_or_default();
+        Ok(bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count() as u64)
+    };
+    files::blocking(path, lines).await
+}
+
 /// Returns all dead letters of a list, and the number of lines that are none. Returns nothing if there is no
 /// file.
 ///

@@ -154,18 +154,21 @@ pub struct LastRuns {
 }
 
 impl LastRuns {
+    /// Adds a run that has ended after all others.
+    pub fn add(&mut self, run: RunRecord) {
+        if !run.is_quiet() {
+            self.with_changes = Some(run.clone());
+        }
+        if run.result == ResultKind::Finished {
+            self.finished = Some(run.clone());
+        }
+        self.last = Some(run);
+    }
+
     /// Finds the last runs of an entry among runs in their order.
     pub(super) fn among(runs: Vec<RunRecord>, entry: &str) -> Self {
         let mut last = LastRuns::default();
-        for run in runs.into_iter().rev().filter(|run| run.entry == entry) {
-            if last.with_changes.is_none() && !run.is_quiet() {
-                last.with_changes = Some(run.clone());
-            }
-            if last.finished.is_none() && run.result == ResultKind::Finished {
-                last.finished = Some(run.clone());
-            }
-            last.last.get_or_insert(run);
-        }
+        runs.into_iter().filter(|run| run.entry == entry).for_each(|run| last.add(run));
         last
     }
 }

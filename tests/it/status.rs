@@ -269,9 +269,38 @@ async fn a_status_counts_only_if_the_process_with_the_lock_has_published_it_late
             "{since} {of} {time}: {log}"
         );
     }
+    // A load may take hours; a sync may not.
+    for (kind, code) in [("full", 0), ("incremental", 1)] {
+        let mut status: Value = serde_json::from_str(&published).unwrap();
+        (status["pid"], status["status"]["time"]) = (pid.into(), ago(0).to_rfc3339().into());
+        let entry = &mut status["status"]["entries"][0];
+        entry["state"] = json!({"is": "running", "kind": kind, "start": ago(300).to_rfc3339()});
+        entry["latest_timestamp"] = ago(300).to_rfc3339().into();
+        entry["next_due"] = ago(180).to_rfc3339().into();
+        fs::write(ours.join("status.json"), status.to_string()).unwrap();
+        assert_eq!(finish(loopback.command(&["status", "--fail-if-stale"])).await.0, code, "{kind}");
+    }
     // Another version may have written something else.
     fs::write(ours.join("status.json"), "{}").unwrap();
     assert!(finish(loopback.command(&["status"])).await.1.contains("has not reported yet"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_file_that_was_never_readable_is_shown_and_not_healthy() {
+    let loopback = Loopback::start(Duration::ZERO, "[{").await;
+    let mut running = Running::start(loopback.command(&["go"]));
+    running.wait_for("sleeping for 60 seconds").await;
+    let broken = async {
+        loop {
+            let (code, told, log) = status(&loopback, &["--fail-if-stale"]).await;
+            if told.contains("can't be read, so no list runs: ") {
+                return (code, log);
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let (code, log) = tokio::time::timeout(LIMIT, broken).await.unwrap();
+    assert!(code == 1 && log.contains("the state file can't be read, so no list runs"), "{log}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub fn described(run: &RunRecord) -> String {
     let took = approximately(run.end - run.start);
     let mut text = format!("{}, {kind}{cause}, {took}: {}", log_format(run.end), fate(run));
     if let Some(reason) = &run.reason {
-        text += &format!(" ({reason})");
+        text += &format!(" ({})", first_line(reason));
     }
     text += &match run.requests {
         1 => "; 1 request".to_owned(),
@@ -120,6 +120,13 @@ fn fate(run: &RunRecord) -> String {
         (ResultKind::Finished, counts, _) => counts.unwrap_or_default(),
         (ResultKind::Stopped, Some(counts), _) => format!("stopped, {counts}"),
         (ResultKind::Stopped, None, _) => "stopped".to_owned(),
-        (ResultKind::Failed, _, error) => format!("failed: {}", error.as_deref().unwrap_or_default()),
+        (ResultKind::Failed, _, error) => {
+            format!("failed: {}", first_line(error.as_deref().unwrap_or_default()))
+        }
     }
+}
+
+/// Returns a text without the lines of the file that it is about, which follow the first line.
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }

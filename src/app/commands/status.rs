@@ -6,7 +6,7 @@ mod watch;
 
 use std::io::{Write, stdout};
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
@@ -34,7 +34,7 @@ use crate::{
     store::{
         dead_letter,
         records::{self, OutboxStatus},
-        runs::{LastRuns, RunHistory},
+        runs::{LastRuns, RunHistory, RunKind},
     },
 };
 
@@ -52,6 +52,11 @@ struct Shown {
     is_published: bool,
     /// Whether that process has published nothing for some minutes.
     is_silent: bool,
+    /// Why importer's own files could not be read, if the state file can't.
+    not_stored: Option<String>,
+    /// The present, from which ages are counted.
+    #[serde(skip)]
+    now: DateTime<Utc>,
     #[serde(flatten)]
     status: Status,
 }
@@ -72,7 +77,7 @@ pub async fn run(options: &cli::Status, events: &Events) -> anyhow::Result<u8> {
     let Some(age) = age else { return Ok(exit::DONE) };
     let now = SystemClock.now();
     let entries = shown.status.entries.iter().filter_map(|entry| stale(entry, age, now));
-    let stale: Vec<String> = silent(&shown).into_iter().chain(entries).collect();
+    let stale: Vec<String> = unhealthy(&shown).into_iter().chain(entries).collect();
     stale.iter().try_for_each(|why| writeln!(std::io::stderr(), "importer: {why}"))?;
     Ok(if stale.is_empty() { exit::DONE } else { exit::FAILED })
 }
@@ -97,7 +102,10 @@ async fn collect(options: &cli::Status, events: &Events) -> anyhow::Result<Shown
     let (folder, now) = (options.state.as_path(), SystemClock.now());
     let home = home::of(folder)?;
     let folders = Folders::of(&home);
-    let holder = lock::holder(folder)?;
+    let holder = lock::holder(folder).with_context(|| {
+        let folder = folder.display();
+        format!("can't read importer's own files in `{folder}`; run this command as the user of importer")
+    })?;
     let published = match &holder {
         Some(holder) => publish::read(&folders.status()).await?.filter(|published| is_of(published, holder)),
         None => None,
@@ -106,13 +114,14 @@ async fn collect(options: &cli::Status, events: &Events) -> anyhow::Result<Shown
     let pid = holder.map(|holder| holder.pid);
     let mut shown = match published {
         Some(Published { status, .. }) => {
-            Shown { pid, is_published: true, is_silent: now - status.time > SILENT, status }
+            let is_silent = now - status.time > SILENT;
+            Shown { pid, is_published: true, is_silent, not_stored: None, now, status }
         }
         None => {
             let lists = lists.as_ref().map_err(|error| anyhow!("{error:#}"))?;
             let (path, snapshot) = (folder.join(NAME), lists.snapshot.clone());
             let status = offline::status(&path, snapshot, lists.opener(), &folders, now);
-            Shown { pid, is_published: false, is_silent: false, status }
+            Shown { pid, is_published: false, is_silent: false, not_stored: None, now, status }
         }
     };
     if let Some(list_id) = &options.list_id {
@@ -126,10 +135,18 @@ async fn collect(options: &cli::Status, events: &Events) -> anyhow::Result<Shown
             bail!("no entry of the state file has the list {list_id:?}; run `importer check`");
         }
     }
-    if let Ok(lists) = &lists {
-        for entry in &mut shown.status.entries {
-            entry.stored = stored(lists, entry).await?;
+    match &lists {
+        Ok(lists) => {
+            for entry in &mut shown.status.entries {
+                entry.stored = match stored(lists, entry).await {
+                    Ok(stored) => stored,
+                    Err(error) => {
+                        Some(Stored { unreadable: Some(format!("{error:#}")), ..Stored::default() })
+                    }
+                };
+            }
         }
+        Err(error) => shown.not_stored = Some(format!("{error:#}")),
     }
     Ok(shown)
 }
@@ -143,13 +160,14 @@ async fn stored(lists: &Lists, status: &EntryStatus) -> anyhow::Result<Option<St
     let Ok(pipeline) = lists.pipeline(entry) else { return Ok(None) };
     let folder = lists.folders.delivery(&pipeline.delivery);
     let LastRuns { last, with_changes, .. } = RunHistory::of(&folder).last(&entry.folder).await?;
-    let (letters, unreadable) = dead_letter::read(&lists.folders.dead_letter(&pipeline.delivery)).await?;
+    let rejected = dead_letter::count(&lists.folders.dead_letter(&pipeline.delivery)).await?;
     let OutboxStatus { waiting, oldest, dropped, .. } = records::outbox(&folder, &lists.events).await?;
     Ok(Some(Stored {
         last_run: last,
         last_run_with_changes: with_changes,
         is_interrupted: lists.is_unfinished(entry, &pipeline),
-        rejected: (letters.len() + unreadable) as u64,
+        rejected,
+        unreadable: None,
         notices_waiting: waiting,
         oldest_notice: oldest,
         notices_dropped: dropped,
@@ -163,14 +181,15 @@ fn is_of(published: &Published, holder: &Holder) -> bool {
     published.pid == holder.pid && since.is_some_and(|since| published.status.time >= since)
 }
 
-/// Returns why an entry is stale at `now`; `None` if it is not. A paused or stopped entry is not, and an active run is given
-/// time. Without an `age`, an entry may be one and a half times its `every` old.
+/// Returns why an entry is stale at `now`; `None` if it is not. A paused or stopped entry is not, nor one that is being
+/// loaded. Without an `age`, an entry may be one and a half times its `every` old.
 fn stale(entry: &EntryStatus, age: Option<TimeDelta>, now: DateTime<Utc>) -> Option<String> {
     let name = entry.list_id.as_deref().unwrap_or("?");
     match &entry.state {
-        EntryState::Paused | EntryState::Stopped | EntryState::Done | EntryState::Running { .. } => {
-            return None;
-        }
+        EntryState::Paused | EntryState::Stopped | EntryState::Done => return None,
+        // A load may take hours.
+        EntryState::Running { kind: RunKind::FullLoad, .. } => return None,
+
         EntryState::Problem { text } => return Some(text.clone()),
         _ => {}
     }
@@ -189,7 +208,10 @@ fn stale(entry: &EntryStatus, age: Option<TimeDelta>, now: DateTime<Utc>) -> Opt
 }
 
 /// Returns why the running importer is not healthy as a whole.
-fn silent(shown: &Shown) -> Option<String> {
+fn unhealthy(shown: &Shown) -> Option<String> {
+    if let Some(broken) = shown.status.file.broken.as_ref().filter(|_| shown.status.entries.is_empty()) {
+        return Some(format!("the state file can't be read, so no list runs: {broken}"));
+    }
     let since = time::log_format(shown.status.time);
     shown
         .is_silent

@@ -21,9 +21,13 @@ pub fn of(shown: &Shown) -> String {
         text += "the running importer has not reported since then; look at its log\n";
     }
     if let Some(broken) = &status.file.broken {
-        text += &format!("the state file can't be read; its last valid version is in use: {broken}\n");
-    }
-    if status.entries.is_empty() {
+        text += &match status.entries.is_empty() {
+            true => format!("the state file can't be read, so no list runs: {broken}\n"),
+            false => format!("the state file can't be read; its last valid version is in use: {broken}\n"),
+        };
+    } else if let Some(why) = &shown.not_stored {
+        text += &format!("last runs and rejected records are not shown: {why}\n");
+    } else if status.entries.is_empty() {
         text += "the state file has no entry; add one, such as {\"list_id\": \"…\"}\n";
     }
     for entry in &status.entries {
@@ -51,8 +55,9 @@ fn paragraph(entry: &EntryStatus, shown: &Shown) -> String {
     let mut text = format!("{name}{place}{ends}\n");
     let mut line = |label: &str, words: String| text += &format!("  {label:<9} {words}\n");
     line("now", now(entry, shown));
-    if let Some(latest) = entry.latest_timestamp {
-        let age = approximately(shown.status.time - latest);
+    let is_valid = !matches!(entry.state, EntryState::Problem { .. });
+    if let Some(latest) = entry.latest_timestamp.filter(|_| is_valid) {
+        let age = approximately(shown.now - latest);
         line("delivered", format!("everything up to {}, {age} ago", log_format(latest)));
     }
     if let Some(stored) = &entry.stored {
@@ -82,12 +87,12 @@ fn now(entry: &EntryStatus, shown: &Shown) -> String {
         EntryState::Stopped => "stopped on request; request a sync or edit its entry to start it".to_owned(),
         EntryState::Resting { until, failures, why } => {
             let failures = if *failures == 1 { "1 failure".into() } else { format!("{failures} failures") };
-            format!("resting until {} after {failures}: {why}", hour(*until, shown.status.time))
+            format!("resting until {} after {failures}: {why}", hour(*until, shown.now))
         }
         EntryState::Due if !is_running => format!("due; runs when importer is started{continues}"),
         EntryState::Due => format!("due, starts at the next check{continues}"),
         EntryState::UpToDate { next_due } => {
-            format!("up to date, due {}{continues}", hour(*next_due, shown.status.time))
+            format!("up to date, due {}{continues}", hour(*next_due, shown.now))
         }
         EntryState::Held { why } => format!("held by the safety brake: {why}"),
         EntryState::Problem { text } => format!("can't run: {text}"),
@@ -140,6 +145,9 @@ fn hour(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
 
 fn stored_lines(name: &str, stored: &Stored) -> Vec<(&'static str, String)> {
     let mut lines = vec![];
+    if let Some(why) = &stored.unreadable {
+        lines.push(("unknown", format!("last runs and rejected records can't be read: {why}")));
+    }
     if let Some(last) = &stored.last_run {
         lines.push(("last run", history::described(last)));
     }
