@@ -12,7 +12,7 @@ Usage: ./run.sh COMMAND
 
   demo      show a whole import; needs no account; ./run.sh demo shifts shows another one
   go        import the lists of state/state.json; options go to the program: ./run.sh go --once
-  check, preview, replay, release, verify, why, settings, schema, state, sandbox
+  status, history, check, preview, replay, release, verify, why, settings, schema, state, sandbox
             run the program's command of that name: ./run.sh verify 1a2d7ebf82
   build     build the program
   test      check the format, lint, run all tests
@@ -152,7 +152,7 @@ case "$command" in
   '') usage; exit 2 ;;
   help | -h | --help) usage; exit 0 ;;
   version) sed -n 's/^version = "\(.*\)"/importer \1/p' Cargo.toml; exit 0 ;;
-  build | test | soak | go | demo | check | preview | replay | release | verify | why | settings | schema | state | sandbox) ;;
+  build | test | soak | go | demo | check | preview | replay | release | verify | why | status | history | settings | schema | state | sandbox) ;;
   *) usage >&2; fail "there is no command '$command'" ;;
 esac
 
@@ -163,7 +163,7 @@ case "$where-$command" in
   docker-test) docker build --target test --tag "$IMAGE-test" . && docker_run "$IMAGE-test" ;;
   docker-demo) docker_build && docker_run "$IMAGE" demo "$@" ;;
   docker-sandbox) docker_build && docker_run --network host "$IMAGE" sandbox "$@" ;;
-  docker-go | docker-check | docker-preview | docker-replay | docker-release | docker-verify | docker-why | docker-settings | docker-schema | docker-state) docker_command "$command" "$@" ;;
+  docker-go | docker-check | docker-preview | docker-replay | docker-release | docker-verify | docker-why | docker-status | docker-history | docker-settings | docker-schema | docker-state) docker_command "$command" "$@" ;;
   cargo-build) cargo_build ;;
   cargo-test) cargo_test ;;
   cargo-soak) cargo_soak "$@" ;;
