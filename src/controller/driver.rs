@@ -3,7 +3,7 @@
 //! of the state file, nor for a caller.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     path::Path,
     sync::Arc,
     time::Duration,
@@ -21,7 +21,7 @@ use super::{
     file::File,
     handle::Commands,
     history::History,
-    input::{Action, FileRead, Input, Now, Ran, Reading, Reply, RunEnd, Written},
+    input::{Action, FileRead, Input, Now, Ran, Reading, RunEnd, Written},
     machine::{Machine, Phase},
     notices::Notices,
     progress::Progress,
@@ -29,7 +29,6 @@ use super::{
     quit::QuitFile,
     schedule::RunId,
     siblings::Destination,
-    status::{EntryState, Status},
     watch::Watch,
     writer::{Done, Writer},
 };
@@ -75,10 +74,10 @@ pub struct Driver {
     pub(super) notices: Notices,
     writer: Writer,
     history: History,
-    progress: Progress,
-    publisher: Publisher,
+    pub(super) progress: Progress,
+    pub(super) publisher: Publisher,
     /// Whether something has happened since the status was published.
-    is_changed: bool,
+    pub(super) is_changed: bool,
     pub(super) late: DeferredErrors,
     pub(super) quit: QuitFile,
     /// Whether deliveries still have to take over files of version 0.1.
@@ -316,42 +315,6 @@ impl Driver {
         self.file.look_back().await;
         if self.mode == Mode::Once && !self.stop.is_cancelled() {
             self.late.last_poll().await;
-        }
-    }
-
-    /// Answers a command. The status includes the progress of the runs.
-    fn reply(&mut self, reply: Reply) {
-        match reply {
-            Reply::Status(to, status) => {
-                let status = Box::new(self.with_progress(*status));
-                Reply::Status(to, status).send();
-            }
-            reply => reply.send(),
-        }
-    }
-
-    fn with_progress(&mut self, mut status: Status) -> Status {
-        self.progress.update();
-        let mut active = HashSet::new();
-        for entry in &mut status.entries {
-            if let (EntryState::Running { .. }, Some(list_id), Some(name)) =
-                (&entry.state, &entry.list_id, &entry.entry)
-            {
-                entry.progress = self.progress.of(list_id, name);
-                active.insert((list_id.clone(), name.clone()));
-            }
-        }
-        self.progress.keep(&active);
-        status
-    }
-
-    /// Publishes the status if it may have changed.
-    fn publish(&mut self) {
-        let has_failed = self.publisher.has_failed();
-        if std::mem::take(&mut self.is_changed) || has_failed || !self.running.is_empty() {
-            let status = self.machine.status();
-            let status = self.with_progress(status);
-            self.is_changed = !self.publisher.publish(status);
         }
     }
 

@@ -2,6 +2,7 @@
 //! [`Driver`](driver::Driver) waits and acts, and a [`Handle`](handle::Handle) commands both.
 
 mod active;
+mod answers;
 mod calls;
 mod checks;
 mod commands;
@@ -26,6 +27,7 @@ mod poll;
 mod progress;
 pub mod publish;
 pub mod quit;
+mod record;
 pub mod results;
 mod runs;
 mod saver;

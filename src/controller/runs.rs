@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use super::{
     Mode, Poll,
     active::Active,
-    history::Ended as EndedRun,
     input::{self, Action, Begun, Ran, RunEnd},
     lists::Opened,
     machine::Machine,
+    record::{findings, record},
     saver::Finished,
     schedule::{RunId, due::Due},
     siblings::Destination,
@@ -18,19 +18,12 @@ use super::{
 };
 use crate::{
     base::{
-        event::{EntryEvent, EntryName, Event, Findings, Overruled, PauseReason, RunEvent, Start},
+        event::{EntryEvent, EntryName, Event, Overruled, PauseReason, RunEvent, Start},
         identity::DeliveryId,
     },
-    engine::{
-        clocks::Noticed,
-        plan::{self, Ended},
-    },
+    engine::plan::{self, Ended},
     state::{Edit, Entry, RunStamp, identity::EntryId},
-    store::{
-        Lease, RunStore,
-        hold::HoldReason,
-        runs::{Cause, ResultKind, RunKind, RunRecord},
-    },
+    store::{Lease, RunStore, hold::HoldReason, runs::RunKind},
 };
 
 /// Entries with a shorter `every` report runs without changes as routine.
@@ -263,54 +256,7 @@ impl Machine {
     }
 }
 
-/// Returns the line of a run in the history; `None` if it did not begin.
-fn record(active: &Active, outcome: &RunOutcome, end: DateTime<Utc>) -> Option<EndedRun> {
-    let Active { entry, kind, began, is_requested, .. } = active;
-    let (store, requests) = active.traces.as_ref()?;
-    let requests = requests.counts();
-    let mut run = RunRecord {
-        list_id: entry.id.list_id.clone(),
-        entry: entry.folder.clone(),
-        start: *began,
-        end,
-        cause: if *is_requested { Cause::Command } else { Cause::Schedule },
-        kind: *kind,
-        result: ResultKind::Finished,
-        since: entry.latest_timestamp,
-        latest_timestamp: None,
-        counts: None,
-        error: None,
-        reason: None,
-        requests: requests.sent,
-        refusals: requests.refusals,
-    };
-    match outcome.clone() {
-        RunOutcome::Finished { counts, latest_timestamp, not_written } => {
-            (run.counts, run.latest_timestamp, run.reason) =
-                (Some(counts), Some(latest_timestamp), not_written);
-        }
-        RunOutcome::Failed { error } => (run.result, run.error) = (ResultKind::Failed, Some(error)),
-        RunOutcome::Stopped { reason: why, counts } => {
-            (run.result, run.reason, run.counts) = (ResultKind::Stopped, Some(why), counts);
-        }
-    }
-    Some(EndedRun { store: Arc::clone(store), run })
-}
-
 /// Says why a run was stopped.
 fn stopped_by(pause: Option<PauseReason>) -> String {
     pause.map_or("importer was stopped".to_owned(), |reason| reason.to_string())
-}
-
-/// Returns what a finished run has found besides its counts.
-fn findings(entry: &Entry, outcome: &plan::Outcome, store: &dyn RunStore) -> Findings {
-    let Noticed { apart, after_end, last_after, .. } = &outcome.noticed;
-    Findings {
-        unknown: outcome.unknown.clone(),
-        clocks: apart.map(|clocks| (clocks.source, clocks.ours)),
-        after_end: last_after.map(|(changed, until)| (*after_end, changed, until)),
-        rejected_at: store.dead_letter_location(),
-        replayable: outcome.replayable,
-        start_offset: entry.start_offset,
-    }
 }

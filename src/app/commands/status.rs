@@ -4,7 +4,10 @@
 mod text;
 mod watch;
 
-use std::io::{Write, stdout};
+use std::{
+    io::{Write, stdout},
+    path::Path,
+};
 
 use anyhow::{Context, anyhow, bail};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -99,9 +102,27 @@ fn rendered(shown: &Shown, json: bool) -> anyhow::Result<String> {
 
 /// Collects the status of the entries that the options name.
 async fn collect(options: &cli::Status, events: &Events) -> anyhow::Result<Shown> {
-    let (folder, now) = (options.state.as_path(), SystemClock.now());
-    let home = home::of(folder)?;
-    let folders = Folders::of(&home);
+    let lists = Lists::open(&options.state, Keys::None, events);
+    let mut shown = latest(&options.state, &lists).await?;
+    if let Some(list_id) = &options.list_id {
+        retain(&mut shown.status, list_id, lists.as_ref().ok())?;
+    }
+    match &lists {
+        Ok(lists) => {
+            for entry in &mut shown.status.entries {
+                entry.stored = stored(lists, entry).await.unwrap_or_else(|error| {
+                    Some(Stored { unreadable: Some(format!("{error:#}")), ..Stored::default() })
+                });
+            }
+        }
+        Err(error) => shown.not_stored = Some(format!("{error:#}")),
+    }
+    Ok(shown)
+}
+
+/// Returns the status that the process with the lock has published or, without one, that after a start.
+async fn latest(folder: &Path, lists: &anyhow::Result<Lists>) -> anyhow::Result<Shown> {
+    let (now, folders) = (SystemClock.now(), Folders::of(&home::of(folder)?));
     let holder = lock::holder(folder).with_context(|| {
         let folder = folder.display();
         format!("can't read importer's own files in `{folder}`; run this command as the user of importer")
@@ -110,45 +131,33 @@ async fn collect(options: &cli::Status, events: &Events) -> anyhow::Result<Shown
         Some(holder) => publish::read(&folders.status()).await?.filter(|published| is_of(published, holder)),
         None => None,
     };
-    let lists = Lists::open(folder, Keys::None, events);
-    let pid = holder.map(|holder| holder.pid);
-    let mut shown = match published {
-        Some(Published { status, .. }) => {
-            let is_silent = now - status.time > SILENT;
-            Shown { pid, is_published: true, is_silent, not_stored: None, now, status }
-        }
+    let (is_published, status) = match published {
+        Some(Published { status, .. }) => (true, status),
         None => {
             let lists = lists.as_ref().map_err(|error| anyhow!("{error:#}"))?;
             let (path, snapshot) = (folder.join(NAME), lists.snapshot.clone());
-            let status = offline::status(&path, snapshot, lists.opener(), &folders, now);
-            Shown { pid, is_published: false, is_silent: false, not_stored: None, now, status }
+            (false, offline::status(&path, snapshot, lists.opener(), &folders, now))
         }
     };
-    if let Some(list_id) = &options.list_id {
-        // A list of several sources or accounts is also named by its folder.
-        let of_list = lists.as_ref().ok().and_then(|lists| lists.of(list_id).ok()).unwrap_or_default();
-        shown.status.entries.retain(|entry| {
-            let is_it = |other: &&Entry| Some(&other.folder) == entry.entry.as_ref();
-            entry.list_id.as_ref() == Some(list_id) || of_list.iter().any(is_it)
-        });
-        if shown.status.entries.is_empty() {
-            bail!("no entry of the state file has the list {list_id:?}; run `importer check`");
-        }
+    let (pid, is_silent) = (holder.map(|holder| holder.pid), is_published && now - status.time > SILENT);
+    Ok(Shown { pid, is_published, is_silent, not_stored: None, now, status })
+}
+
+/// Keeps the entries of a list only, by its `list_id` or by its name on disk.
+///
+/// # Errors
+///
+/// There is none.
+fn retain(status: &mut Status, list_id: &str, lists: Option<&Lists>) -> anyhow::Result<()> {
+    let of_list = lists.and_then(|lists| lists.of(list_id).ok()).unwrap_or_default();
+    status.entries.retain(|entry| {
+        let is_it = |other: &&Entry| Some(&other.folder) == entry.entry.as_ref();
+        entry.list_id.as_deref() == Some(list_id) || of_list.iter().any(is_it)
+    });
+    if status.entries.is_empty() {
+        bail!("no entry of the state file has the list {list_id:?}; run `importer check`");
     }
-    match &lists {
-        Ok(lists) => {
-            for entry in &mut shown.status.entries {
-                entry.stored = match stored(lists, entry).await {
-                    Ok(stored) => stored,
-                    Err(error) => {
-                        Some(Stored { unreadable: Some(format!("{error:#}")), ..Stored::default() })
-                    }
-                };
-            }
-        }
-        Err(error) => shown.not_stored = Some(format!("{error:#}")),
-    }
-    Ok(shown)
+    Ok(())
 }
 
 /// Returns what importer's own files say of an entry; `None` if the entry can't be opened.
