@@ -161,8 +161,9 @@ pub struct Status {
     /// Show the status until Ctrl-C: again every second on a terminal, otherwise whenever it changes
     #[arg(long, conflicts_with = "fail_if_stale")]
     pub watch: bool,
-    /// Exit with 1 if an enabled list has had no success for this long, such as 3h, and is not being loaded; without a
-    /// duration: for one and a half times its `every`, and at least 10 minutes
+    /// Exit with 1 if an enabled list can't run, or was not brought up to date for AGE, such as 3h, and is not being
+    /// loaded; also if a running importer has reported nothing for 3 minutes. Without AGE: one and a half times the
+    /// list's `every`, at least 10 minutes
     #[arg(long, value_name = "AGE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub fail_if_stale: Option<String>,
     /// The folder of state.json

@@ -700,3 +700,31 @@ fn every_end_of_a_run_is_one_line_of_the_history() {
     );
     assert!(last.start < last.end || last.start == last.end && last.list_id == "a");
 }
+
+#[test]
+fn a_result_that_waits_for_the_state_file_is_in_the_history_when_it_is_written_or_at_the_end() {
+    let unwritten = || {
+        let (mut world, _) = World::new(Mode::Loop, NEW);
+        world.ended(1, finished());
+        world.input(Input::Written(Err(Fault::process("no space"))));
+        assert!(world.history.is_empty());
+        assert_eq!(world.state(), EntryState::Waiting { cause: Wait::Result });
+        world
+    };
+    let mut later = unwritten();
+    assert_eq!(later.edited(NEW), "save a");
+    later.written(DUE, Outcome::Stamped);
+    assert_eq!(later.history.iter().map(|run| run.reason.clone()).collect::<Vec<_>>(), [None]);
+    let mut never = unwritten();
+    never.is_stopping = true;
+    never.input(Input::Stop);
+    let (actions, _) = never.machine.finish(never.now());
+    let reasons: Vec<_> = actions
+        .into_iter()
+        .filter_map(|action| match action {
+            Action::Record(ended) => Some(ended.run.reason.unwrap()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reasons, ["its result is in the journal"]);
+}

@@ -322,3 +322,16 @@ fn a_command_that_asks_for_the_holder_of_the_lock_keeps_no_process_from_taking_i
     });
     assert!(lock::holder(folder.path()).unwrap().is_none());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_has_seen_enough_is_no_failure() {
+    let entries: Vec<String> = (0..300).map(|number| format!(r#"{{"list_id": "list{number}"}}"#)).collect();
+    let loopback = Loopback::start(Duration::ZERO, &format!("[{}]", entries.join(", "))).await;
+    let mut command = loopback.command(&["status"]);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = tokio::time::timeout(LIMIT, child.wait_with_output()).await.unwrap().unwrap();
+    let log = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.success() && !log.contains("importer: "), "{log}");
+}
