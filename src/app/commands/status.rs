@@ -127,7 +127,7 @@ async fn stored(lists: &Lists, status: &EntryStatus, now: DateTime<Utc>) -> anyh
     let folder = lists.folders.delivery(&pipeline.delivery);
     let LastRuns { last, with_changes, .. } = RunHistory::of(&folder).last(&entry.folder).await?;
     let (letters, unreadable) = dead_letter::read(&lists.folders.dead_letter(&pipeline.delivery)).await?;
-    let OutboxStatus { waiting, oldest, dropped, .. } = records::outbox(&folder, &lists.events).await?;
+    let OutboxStatus { waiting, oldest, dropped, refused } = records::outbox(&folder, &lists.events).await?;
     Ok(Some(Stored {
         last_run: last,
         last_run_with_changes: with_changes,
@@ -136,6 +136,7 @@ async fn stored(lists: &Lists, status: &EntryStatus, now: DateTime<Utc>) -> anyh
         notices_waiting: waiting,
         oldest_notice: oldest,
         notices_dropped: dropped,
+        notices_refused: refused,
         age_seconds: entry.latest_timestamp.map(|latest| (now - latest).num_seconds()),
     }))
 }
