@@ -151,7 +151,7 @@ impl Driver {
         }
         if self.mode == Mode::Once && !self.stop.is_cancelled() && !self.is_migrating {
             let (snapshot, folders) = (self.file.lists().snapshot, self.file.folders());
-            self.notices.last(&snapshot, &folders, &self.stop).await;
+            self.notices.last(&snapshot, &folders, &self.stop, &self.quit).await;
         }
         self.finish().await;
         self.machine.verdict()

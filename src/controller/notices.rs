@@ -1,12 +1,12 @@
-//! Delivers the notices of deliveries to their receivers, beside the runs: in a task for each delivery, which
-//! waits longer after each failure. No run and no stop waits for it.
+//! Delivers the notices of deliveries to their receivers, beside the runs: in a task for each delivery, which waits
+//! longer after each failure. No run and no stop waits for it.
+
+mod attempt;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -17,10 +17,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Open, OpenRequest, siblings::Destination};
+use attempt::{Attempt, Tools};
+
+use super::{Open, quit::QuitFile, siblings::Destination};
 use crate::{
-    base::{clock::Clock, event::NoticeEvent, events::Events, fault::Fault, identity::DeliveryId},
-    engine::notices::{Removed, deliver_oldest},
+    base::{clock::Clock, event::NoticeEvent, events::Events, identity::DeliveryId},
+    engine::notices::Removed,
     state::{Entry, Snapshot, folders::Folders, identity::EntryId},
     store::{
         Outbox,
@@ -48,19 +50,8 @@ pub struct Notices {
     attempts: JoinSet<Attempt>,
     /// The deliveries with a receiver whose runs are active.
     runs: HashSet<DeliveryId>,
-}
-
-/// What every attempt uses.
-#[derive(Clone)]
-struct Tools {
-    open: Arc<Open>,
-    databases: Arc<Databases>,
-    clock: Arc<dyn Clock>,
-    events: Events,
-    /// Permits to search a database for notices.
-    searches: Arc<Semaphore>,
-    /// Number of batches that were delivered since the start.
-    batches: Arc<AtomicU64>,
+    /// Whether `go --once` is about to end: no further attempt follows a failed one.
+    is_last: bool,
 }
 
 /// A delivery, and when its notices are delivered next.
@@ -75,13 +66,6 @@ struct Target {
     attempt: Option<AbortHandle>,
 }
 
-/// Result of an attempt.
-struct Attempt {
-    removed: Removed,
-    /// Why notices are left, and their number.
-    failed: Option<(String, u64)>,
-}
-
 impl Notices {
     pub fn new(open: Arc<Open>, databases: Arc<Databases>, clock: Arc<dyn Clock>, events: Events) -> Self {
         let (searches, batches) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::default());
@@ -92,6 +76,7 @@ impl Notices {
             followed: None,
             attempts: JoinSet::new(),
             runs: HashSet::new(),
+            is_last: false,
         }
     }
 
@@ -136,26 +121,58 @@ impl Notices {
         }
     }
 
-    /// Tries once more to deliver what waits, before `go --once` ends. Returns at a stop, and after a while without
-    /// progress.
-    pub async fn last(&mut self, snapshot: &Arc<Snapshot>, folders: &Folders, stop: &CancellationToken) {
+    /// Tries once more to deliver what waits, before `go --once` ends, and reports what is left. Returns at a stop, which
+    /// the quit file causes too, and after a while without progress.
+    pub async fn last(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        folders: &Folders,
+        stop: &CancellationToken,
+        quit: &QuitFile,
+    ) {
+        self.is_last = true;
         for target in self.targets.values_mut() {
             target.due = target.due.map(|_| Instant::now());
         }
-        self.tick(snapshot, folders);
-        let mut before = self.tools.batches.load(Ordering::Relaxed);
-        while !self.attempts.is_empty() {
+        let mut quit = pin!(quit.appears());
+        let problem = loop {
+            // Also starts the attempts that became due while another one of their targets was in flight.
+            self.tick(snapshot, folders);
+            if self.attempts.is_empty() {
+                return;
+            }
+            let before = self.tools.batches.load(Ordering::Relaxed);
             let joined = tokio::select! {
                 joined = timeout(LAST, self.attempts.join_next_with_id()) => joined,
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break "importer was stopped".to_owned(),
+                () = &mut quit => {
+                    stop.cancel();
+                    break "importer was stopped".to_owned();
+                }
             };
-            let progress = self.tools.batches.load(Ordering::Relaxed);
             match joined {
                 Ok(attempt) => attempt.into_iter().for_each(|attempt| self.ended(attempt)),
-                Err(_) if progress == before => return self.tools.events.emit(NoticeEvent::Left),
+                Err(_) if self.tools.batches.load(Ordering::Relaxed) == before => {
+                    break format!("it has not responded within {} s", LAST.as_secs());
+                }
                 Err(_) => {}
             }
-            before = progress;
+        };
+        self.stop().await;
+        self.report_left(&problem).await;
+    }
+
+    /// Reports the notices that are left by attempts which were aborted.
+    async fn report_left(&mut self, problem: &str) {
+        for (delivery, target) in &mut self.targets {
+            if target.attempt.take().is_none() {
+                continue;
+            }
+            let notices = target.outbox.status().await.ok().map(|status| status.waiting);
+            if notices != Some(0) {
+                let (list_id, problem) = (delivery.list.id.clone(), problem.to_owned());
+                self.tools.events.emit(NoticeEvent::Left { list_id, notices, problem });
+            }
         }
     }
 
@@ -200,7 +217,7 @@ impl Notices {
         // The panic hook has printed the cause.
         let bug =
             || "a bug in importer ended the delivery of notices; please report the lines above".to_owned();
-        let panicked = Attempt { removed: Removed::default(), failed: Some((bug(), 0)) };
+        let panicked = Attempt { removed: Removed::default(), failed: Some((bug(), None)) };
         let Attempt { removed, failed } = attempt.map_or(panicked, |(_, attempt)| attempt);
         let list_id = delivery.list.id.clone();
         let Removed { confirmed, refused, .. } = removed;
@@ -217,6 +234,10 @@ impl Notices {
             }
             return;
         };
+        if self.is_last {
+            target.due = None;
+            return self.tools.events.emit(NoticeEvent::Left { list_id, notices, problem });
+        }
         target.failed = if confirmed > 0 { 1 } else { target.failed + 1 };
         let wait = (MINUTE * 2u32.saturating_pow(target.failed - 1)).min(LONGEST);
         target.due = Some(Instant::now() + wait);
@@ -236,38 +257,5 @@ impl Drop for Target {
         if let Some(attempt) = &self.attempt {
             attempt.abort();
         }
-    }
-}
-
-impl Tools {
-    /// Returns the delivery of an entry; `None` if it can't be opened, which the check of the file reports.
-    fn delivery(&self, entry: &Entry) -> Option<DeliveryId> {
-        (self.open)(OpenRequest { entry, urgent: false }).ok().map(|pipeline| pipeline.delivery)
-    }
-
-    /// Delivers notices until none is left.
-    async fn attempt(&self, entry: &Entry, outbox: &StoredOutbox) -> Attempt {
-        let mut removed = Removed::default();
-        let Err(fault) = self.deliver(entry, outbox, &mut removed).await else {
-            return Attempt { removed, failed: None };
-        };
-        let waiting = outbox.status().await.map_or(0, |status| status.waiting);
-        Attempt { removed, failed: Some((fault.to_string(), waiting)) }
-    }
-
-    async fn deliver(&self, entry: &Entry, outbox: &StoredOutbox, sum: &mut Removed) -> Result<(), Fault> {
-        let search = self.searches.acquire().await;
-        if outbox.status().await?.waiting == 0 {
-            return Ok(());
-        }
-        drop(search);
-        // Opened for each attempt, since files with credentials may have changed.
-        let opened = (self.open)(OpenRequest { entry, urgent: false });
-        let pipeline = opened.map_err(|unfit| Fault::list(unfit.text))?;
-        let Some(receiver) = pipeline.notify else { return Ok(()) };
-        while deliver_oldest(outbox, &receiver, self.clock.now(), sum).await? {
-            self.batches.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
     }
 }

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use tokio::fs;
+use tokio::{fs, time::sleep};
 
+use super::TICK;
 use crate::base::{event::ProgramEvent, events::Events};
 
 /// File name of the quit file.
@@ -28,6 +29,13 @@ impl QuitFile {
             if fs::remove_file(path).await.is_ok() {
                 self.events.emit(ProgramEvent::QuitRemoved { path: path.clone() });
             }
+        }
+    }
+
+    /// Waits until a quit file exists, and removes it.
+    pub async fn appears(&self) {
+        while !self.found().await {
+            sleep(TICK).await;
         }
     }
 

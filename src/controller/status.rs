@@ -72,8 +72,12 @@ pub struct Stored {
     /// Notices that wait for their receiver.
     pub notices_waiting: u64,
     pub oldest_notice: Option<DateTime<Utc>>,
-    /// Notices that were dropped, since they waited for too long.
+    /// Notices that were dropped: at most 1,000,000 wait, for 30 days, and an earlier version can't read all notices
+    /// of a later one.
     pub notices_dropped: u64,
+    /// Notices that the receiver has refused for good, so they were dropped too.
+    #[serde(default)]
+    pub notices_refused: u64,
 }
 
 /// The progress of an active run.

@@ -8,7 +8,10 @@ use super::{
 use crate::{
     base::{event::RunEvent, events::RunEvents, fault::Fault},
     sink::{Prepared, Rejection, Settles},
-    store::{DeliveryCache, records::AcceptedDelivery},
+    store::{
+        DeliveryCache,
+        records::{AcceptedDelivery, NewNotice},
+    },
 };
 
 /// Delivers a batch. A part that the sink refuses as a whole is halved until each payload at fault is in a
@@ -65,10 +68,21 @@ pub async fn deliver(
     Ok(batch.delivered())
 }
 
+/// What was sent to a sink with [`Settles::AtClose`] since its last close.
+#[derive(Default)]
+pub struct Unclosed {
+    /// The records.
+    pub keys: Vec<u128>,
+    /// What the sink has accepted of their last versions.
+    pub accepted: Vec<AcceptedDelivery>,
+    /// Notices about their older versions, which the sink has accepted too.
+    pub older: Vec<NewNotice>,
+}
+
 /// Closes the sink, which makes the batches since its last close final.
 ///
-/// `keys` are the records of these batches if the sink settles at its close; otherwise there are none. The cache
-/// forgets them before the close. After the close, the cache stores `accepted`, and the outbox their notices.
+/// The cache forgets the unclosed records before the close. After the close, the cache stores what the sink has
+/// accepted, and the outbox the notices. If the sink does not settle at its close, nothing is unclosed.
 ///
 /// # Errors
 ///
@@ -76,11 +90,14 @@ pub async fn deliver(
 pub async fn close(
     pipeline: &Pipeline,
     records: &dyn DeliveryCache,
-    (keys, accepted): (Vec<u128>, Vec<AcceptedDelivery>),
+    Unclosed { keys, accepted, older }: Unclosed,
 ) -> Result<(), Fault> {
     if let Some(cache) = records.cache() {
         cache.forget(keys).await?;
     }
     pipeline.sink.close().await?;
+    if !older.is_empty() {
+        records.notice(older).await?;
+    }
     records.accepted(accepted, pipeline.source.now()).await
 }

@@ -5,11 +5,13 @@ use std::{
     pin::pin,
     sync::{Arc, Mutex},
     task::Poll,
+    time::Duration,
 };
 
 use chrono::TimeDelta;
 use futures::future::{BoxFuture, poll_fn};
 use serde_json::Value;
+use tokio::time::sleep;
 
 use super::*;
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
         fate::Fate,
         record::{Mapped, Outgoing, Record},
         secret::Secret,
+        window::{Cursor, CursorPage, Window},
     },
     engine::{
         plan::{Ended, Plan},
@@ -27,6 +30,7 @@ use crate::{
     },
     mapping::Mapping,
     sink::{Rejection, Settles, Sink, SinkSpec},
+    source::{CursorPaging, Paging, Scope, Source},
     store::dead_letter::DeadLetter,
 };
 
@@ -331,6 +335,99 @@ fn a_sink_that_settles_at_its_close_causes_no_notice_of_an_opt_out_before() {
     for number in 1..=batches + 1 {
         let (is_ok, opt_outs, _) = load(Failing::Once { number, accepted: false });
         assert!(all > 20 && (is_ok || opt_outs == 0), "call {number} fails, {opt_outs} of {all} noticed");
+    }
+}
+
+/// Time that a page of [`Versions`] takes.
+const PAGE: Duration = Duration::from_millis(10);
+
+/// Lists a record again and again, each time in its next version.
+struct Versions(usize);
+
+impl Source for Versions {
+    fn now(&self) -> DateTime<Utc> {
+        *NOON
+    }
+
+    fn paging(&self) -> Paging<'_> {
+        Paging::Cursor(self)
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Full
+    }
+}
+
+impl CursorPaging for Versions {
+    fn follow<'a>(
+        &'a self,
+        _: &'a Window,
+        cursor: Option<&'a Cursor>,
+        _: usize,
+    ) -> BoxFuture<'a, Result<CursorPage, Fault>> {
+        let version = cursor.map_or(0, |cursor| cursor.0.parse().unwrap());
+        let record = Record {
+            key: "1".into(),
+            changed: Some(*NOON - TimeDelta::hours(2) + TimeDelta::seconds(version as i64)),
+            status: "subscribed".into(),
+            deleted: false,
+            unreadable: None,
+            body: to_raw_value(&[1, version]).unwrap(),
+        };
+        let next = (version + 1 < self.0).then(|| Cursor((version + 1).to_string()));
+        let page = CursorPage { records: vec![record], next, total: None, at: *NOON };
+        Box::pin(async {
+            sleep(PAGE).await;
+            Ok(page)
+        })
+    }
+}
+
+/// Opts out the versions for which it has true.
+struct OptsOut(&'static [bool]);
+
+impl Mapping for OptsOut {
+    fn map(&self, record: &Record) -> Mapped {
+        let [_, version]: [usize; 2] = serde_json::from_str(record.body.get()).unwrap();
+        Mapped::Send(Outgoing { opts_out: self.0[version], ..Outgoing::plain(vec![record.body.clone()]) })
+    }
+}
+
+/// Loads a record with these versions, one delivery each, and then another one with an opt-out. Returns the number of
+/// its notices after each load. A slow sink still has an older version in flight when a newer one is read.
+async fn load_versions(versions: &'static [bool], settles: Settles, slow: bool) -> [usize; 2] {
+    let (kept, tick) = (Kept::new(Keeps::InMemory), if slow { PAGE } else { Duration::ZERO });
+    let mut after = [0; 2];
+    for (at, versions) in [versions, &[false, true]].into_iter().enumerate() {
+        let store = Store { settles, tick, ..Store::new(1, 0.0) };
+        let source = Versions(versions.len());
+        let mut pipeline = support::pipeline(source, OptsOut(versions), store.clone(), support::Noon);
+        pipeline.notify = Some(Receiver::of(&[], 10).1);
+        pipeline.spec.limits.records = 1;
+        let plan = Plan { reads_archived: false, ..plan(&kept, None) };
+        support::cut_off(&pipeline, &plan, usize::MAX).await.unwrap().unwrap();
+        assert_eq!(store.accepted.lock().unwrap().len(), versions.len(), "every version is sent");
+        after[at] = noticed(&kept).await.len();
+        kept.store().discard_checkpoint().await.unwrap();
+    }
+    after
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_opt_out_is_noticed_even_if_a_newer_version_follows_before_the_sink_settles_it() {
+    for (versions, notices) in [
+        (&[true, false][..], 1),
+        (&[true, true], 1),
+        (&[true, false, true], 2),
+        (&[false, true, false, false], 1),
+    ] {
+        for settles in [Settles::EachBatch, Settles::AtClose] {
+            // Of three versions, a slow sink would not get the second one.
+            for slow in [false, true].iter().filter(|slow| !**slow || versions.len() == 2) {
+                let after = load_versions(versions, settles, *slow).await;
+                assert_eq!(after, [notices, notices + 1], "{versions:?}, {settles:?}, slow: {slow}");
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    deliver::{close, deliver},
+    deliver::{Unclosed, close, deliver},
     in_flight::Delivered,
     pending::{PendingRecord, Preparation, RejectedRecord, prepare, prepare_deletion},
     plan::Pipeline,
@@ -232,7 +232,8 @@ impl Fates {
         let keys = batch.iter().map(|pending| pending.key).collect();
         let Delivered { accepted, rejected } = deliver(pipeline, records, batch, &letters.events).await?;
         let at_close = pipeline.spec.settles == Settles::AtClose;
-        close(pipeline, records, if at_close { (keys, accepted) } else { Default::default() }).await?;
+        let unclosed = Unclosed { keys, accepted, older: vec![] };
+        close(pipeline, records, if at_close { unclosed } else { Unclosed::default() }).await?;
         rejected.into_iter().for_each(|rejected| self.reject(pipeline, rejected, pipeline.source.now()));
         Ok(())
     }

@@ -112,10 +112,10 @@ fn service(event: &ServiceEvent) -> Message {
 fn notice(event: &NoticeEvent) -> Message {
     match event {
         NoticeEvent::Delivered { list_id, notices } => {
-            Message::new(Level::Debug, format!("list {list_id:?}: {notices} notices delivered."))
+            Message::new(Level::Debug, format!("list {list_id:?}: {} delivered.", notices_of(*notices)))
         }
         NoticeEvent::Refused { list_id, notices } => {
-            let notices = if *notices == 1 { "1 notice".into() } else { format!("{notices} notices") };
+            let notices = notices_of(*notices);
             Message::new(
                 Level::Warn,
                 format!(
@@ -125,8 +125,7 @@ fn notice(event: &NoticeEvent) -> Message {
             )
         }
         NoticeEvent::Waiting { list_id, notices, problem, wait } => {
-            let notices =
-                if *notices == 1 { "1 notice waits".into() } else { format!("{notices} notices wait") };
+            let notices = waiting(*notices);
             let minutes = wait.as_secs() / 60;
             Message::new(
                 Level::Warn,
@@ -138,14 +137,35 @@ fn notice(event: &NoticeEvent) -> Message {
         NoticeEvent::Dropped { list_id, dropped, most, days } => Message::new(
             Level::Warn,
             format!(
-                "list {list_id:?}: notices were dropped because their receiver has not confirmed them for too long: \
-                 {dropped} so far. At most {most} notices wait, for {days} days; check the receiver in `notify`."
+                "list {list_id:?}: notices were dropped, {dropped} so far: their receiver has not confirmed them for too \
+                 long, or this version can't read them. At most {most} notices wait, for {days} days; check the receiver \
+                 in `notify`."
             ),
         ),
-        NoticeEvent::Left => Message::new(
-            Level::Warn,
-            "a receiver in `notify` has not responded within 60 s; its notices wait until importer runs again.",
-        ),
+        NoticeEvent::Left { list_id, notices, problem } => {
+            let notices = waiting(*notices);
+            Message::new(
+                Level::Warn,
+                format!(
+                    "list {list_id:?}: {notices} for the receiver in `notify`: {problem}; importer delivers them when it \
+                     runs again."
+                ),
+            )
+        }
+    }
+}
+
+/// Formats a number of notices.
+fn notices_of(count: u64) -> String {
+    if count == 1 { "1 notice".into() } else { format!("{count} notices") }
+}
+
+/// Says that notices wait; `None`: their number is not known.
+fn waiting(count: Option<u64>) -> String {
+    match count {
+        Some(1) => "1 notice waits".into(),
+        Some(count) => format!("{} wait", notices_of(count)),
+        None => "notices wait".into(),
     }
 }
 

@@ -272,15 +272,15 @@ impl dyn DeliveryCache + '_ {
 /// The notices of a delivery that wait for their receiver. Runs add notices with [`DeliveryCache`]; one reader at a time
 /// delivers them, in their order, and removes them.
 ///
-/// The outbox is bounded: it drops the oldest notices beyond 1,000,000, and those that are older than 30 days, and
-/// counts them.
+/// The outbox is bounded: it drops the oldest notices beyond 1,000,000, and those that are older than 30 days. It also
+/// drops notices that this version can't read, since a later version wrote them. It counts what it drops.
 ///
 /// # Errors
 ///
 /// Every method returns [`Fault::List`] if the outbox can't be read or written. The fault contains no key of a record.
 pub trait Outbox: Debug + Send + Sync {
     /// Returns the oldest durable notices, at most `most`, in the order in which they were added, each with its number.
-    /// Drops those that are too old at the time `now`.
+    /// Drops those that are too old at the time `now`, or can't be read.
     fn oldest(&self, most: usize, now: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<(u64, Notice)>, Fault>>;
 
     /// Removes the notices with these numbers, of which the receiver has refused `refused`. Durable when this returns;

@@ -288,6 +288,11 @@ async fn a_receiver_that_is_down_delays_no_run_and_gets_its_notices_later_even_f
     let begun = Instant::now();
     assert_eq!(watched.world.once().await.unwrap(), Verdict::Done);
     assert!(begun.elapsed() < minutes(2), "{:?}", begun.elapsed());
+    let left = watched.world.lines("for the receiver in `notify`").split_off(warnings.len());
+    assert_eq!(left.len(), 1, "no further attempt is announced: {left:#?}");
+    let begin =
+        format!("WARN list \"told1\": {opted_out} notices wait for the receiver in `notify`: could not send");
+    assert!(left[0].starts_with(&begin) && left[0].ends_with("; importer delivers them when it runs again."));
     watched.set(Line::Up);
     watched.world.go_for(minutes(1)).await.unwrap();
     assert_eq!(watched.events().len(), opted_out);
@@ -305,10 +310,32 @@ async fn a_receiver_that_never_answers_delays_neither_a_run_nor_a_stop() {
     let begun = Instant::now();
     assert_eq!(watched.world.once().await.unwrap(), Verdict::Done);
     assert!(begun.elapsed() < minutes(3), "{:?}", begun.elapsed());
-    assert_eq!(watched.world.logged("a receiver in `notify` has not responded within 60 s"), 1);
+    let opted_out = watched.keys(&["unsubscribed", "cleaned"]).len();
+    let left = format!(
+        "WARN list \"told1\": {opted_out} notices wait for the receiver in `notify`: it has not responded within 60 s; \
+         importer delivers them when it runs again."
+    );
+    assert_eq!(watched.world.logged(&left), 1);
     watched.set(Line::Up);
     watched.world.once().await.unwrap();
     assert!(!watched.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_quit_file_ends_the_last_attempt_and_what_is_left_is_reported() {
+    let watched = list(&json!({}));
+    watched.set(Line::Silent);
+    let begun = Instant::now();
+    let story = async {
+        sleep(Duration::from_secs(40)).await;
+        assert!(!watched.world.field("latest_timestamp").is_null(), "the run has finished");
+        std::fs::write(watched.world.folder.path().join("controller.quit"), "").unwrap();
+    };
+    let (verdict, ()) = tokio::join!(watched.world.once(), story);
+    assert_eq!(verdict.unwrap(), Verdict::Done);
+    assert!(begun.elapsed() < Duration::from_secs(45), "{:?}", begun.elapsed());
+    let left = "notices wait for the receiver in `notify`: importer was stopped; importer delivers them";
+    assert_eq!(watched.world.logged(left), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -399,7 +426,7 @@ async fn notices_that_nobody_takes_for_30_days_are_dropped_with_a_warning_once_a
     watched.edit(watched.subscribed(0).0, "unsubscribed");
     watched.sync().await;
     sleep(hours(30 * 24 - 3)).await;
-    let warning = "WARN list \"told1\": notices were dropped because their receiver has not confirmed them for too long:";
+    let warning = "WARN list \"told1\": notices were dropped, ";
     for (dropped, waiting) in [(first, 1), (first + 1, 0)] {
         watched.world.once().await.unwrap();
         let status = watched.status().await;
@@ -410,7 +437,7 @@ async fn notices_that_nobody_takes_for_30_days_are_dropped_with_a_warning_once_a
     // The first warning came with the first notice that was dropped.
     let told = watched.world.lines(warning).concat();
     assert!(
-        told.contains(" so far. At most 1000000 notices wait, for 30 days; check the receiver"),
+        told.contains("can't read them. At most 1000000 notices wait, for 30 days; check the receiver"),
         "{told}"
     );
 }

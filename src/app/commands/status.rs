@@ -170,7 +170,7 @@ async fn stored(lists: &Lists, status: &EntryStatus) -> anyhow::Result<Option<St
     let folder = lists.folders.delivery(&pipeline.delivery);
     let LastRuns { last, with_changes, .. } = RunHistory::of(&folder).last(&entry.folder).await?;
     let rejected = dead_letter::count(&lists.folders.dead_letter(&pipeline.delivery)).await?;
-    let OutboxStatus { waiting, oldest, dropped, .. } = records::outbox(&folder, &lists.events).await?;
+    let OutboxStatus { waiting, oldest, dropped, refused } = records::outbox(&folder, &lists.events).await?;
     Ok(Some(Stored {
         last_run: last,
         last_run_with_changes: with_changes,
@@ -180,6 +180,7 @@ async fn stored(lists: &Lists, status: &EntryStatus) -> anyhow::Result<Option<St
         notices_waiting: waiting,
         oldest_notice: oldest,
         notices_dropped: dropped,
+        notices_refused: refused,
     }))
 }
 

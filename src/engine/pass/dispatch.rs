@@ -9,10 +9,15 @@ use tokio::time::Instant;
 
 use super::Context;
 use crate::{
-    base::fault::Fault,
+    base::{fault::Fault, notice::NoticeKind},
     engine::{
-        batcher::Batcher, deliver::deliver, in_flight::Delivered, paging::offset::Joined,
-        pending::PendingRecord, plan::Plan, watermark::Watermark,
+        batcher::Batcher,
+        deliver::{Unclosed, deliver},
+        in_flight::Delivered,
+        paging::offset::Joined,
+        pending::PendingRecord,
+        plan::Plan,
+        watermark::Watermark,
     },
     sink::Settles,
     store::{
@@ -36,6 +41,8 @@ pub(super) struct Dispatch<'a> {
     /// accepted of their last version. They are pending until the next close. `None`: that version is in
     /// flight or was rejected.
     unclosed: HashMap<u128, Option<AcceptedDelivery>>,
+    /// Notices about accepted versions of these records that a newer version has followed.
+    unclosed_older: Vec<NewNotice>,
     /// Number of deliveries that the sink has accepted since its last close, older versions included.
     unclosed_deliveries: u64,
     /// Dead letters that are not on disk yet, each with whether a page waits for it.
@@ -53,6 +60,7 @@ impl<'a> Dispatch<'a> {
             batcher: Batcher::new(context.pipeline.spec.limits),
             newer: HashMap::new(),
             unclosed: HashMap::new(),
+            unclosed_older: Vec::new(),
             unclosed_deliveries: 0,
             rejects: Vec::new(),
             notices: Vec::new(),
@@ -108,13 +116,26 @@ impl<'a> Dispatch<'a> {
     /// settled. Returns whether it replaces a version that was waiting.
     pub fn queue(&mut self, pending: PendingRecord) -> bool {
         // The sink has accepted the older version, and keeps the order in which versions are delivered.
-        let follows = self.unclosed.get_mut(&pending.key).and_then(Option::take).is_some();
-        if !follows && self.watermark.is_pending(pending.key) {
+        let older = self.unclosed.get_mut(&pending.key).and_then(Option::take);
+        if older.is_none() && self.watermark.is_pending(pending.key) {
             return self.newer.insert(pending.key, pending).is_some();
         }
+        older.into_iter().for_each(|older| self.followed(older, pending.effect()));
         self.watermark.sent(pending.key);
         self.push(pending);
         false
+    }
+
+    /// Keeps the notice about an accepted version, which a version with the effect `newer` follows before the sink is
+    /// closed.
+    fn followed(&mut self, older: AcceptedDelivery, newer: Option<NoticeKind>) {
+        let Some(mut new) = older.notice else { return };
+        if newer != Some(new.notice.kind) {
+            // The notice is added after the newer version has ended the effect. If it were noted for the record, the
+            // next notice with this effect would count as a repeat.
+            new.record = None;
+        }
+        self.unclosed_older.push(*new);
     }
 
     fn push(&mut self, pending: PendingRecord) {
@@ -173,23 +194,32 @@ impl<'a> Dispatch<'a> {
         }
         self.unclosed_deliveries += accepted.len() as u64;
         for accepted in accepted {
-            let (key, newer) = (accepted.key, self.newer.remove(&accepted.key));
-            self.unclosed.insert(key, Some(accepted).filter(|_| newer.is_none()));
-            newer.into_iter().for_each(|pending| self.push(pending));
+            let key = accepted.key;
+            let Some(newer) = self.newer.remove(&key) else {
+                self.unclosed.insert(key, Some(accepted));
+                continue;
+            };
+            self.followed(accepted, newer.effect());
+            self.unclosed.insert(key, None);
+            self.push(newer);
         }
         0
     }
 
-    /// Returns the records that were sent to the sink since its last close, and what it has accepted of those
-    /// without a newer version.
-    pub fn unclosed(&self) -> (Vec<u128>, Vec<AcceptedDelivery>) {
-        (self.unclosed.keys().copied().collect(), self.unclosed.values().flatten().cloned().collect())
+    /// Returns what was sent to the sink since its last close.
+    pub fn unclosed(&self) -> Unclosed {
+        Unclosed {
+            keys: self.unclosed.keys().copied().collect(),
+            accepted: self.unclosed.values().flatten().cloned().collect(),
+            older: self.unclosed_older.clone(),
+        }
     }
 
     /// Records that the sink was closed. Returns the number of deliveries that count as accepted now.
     pub fn closed(&mut self) -> u64 {
         let keys: Vec<u128> = self.unclosed.drain().map(|(key, _)| key).collect();
         self.settle(keys.into_iter());
+        self.unclosed_older.clear();
         std::mem::take(&mut self.unclosed_deliveries)
     }
 

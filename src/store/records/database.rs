@@ -185,7 +185,7 @@ impl Open {
         }
         // The keys of one page of the file are then written together.
         let sorted: BTreeMap<u128, Change> = changes.into_iter().collect();
-        let done = {
+        let (done, dropped) = {
             let records = transaction.open_table(RECORDS)?;
             let mut tables = Tables {
                 transaction: &transaction,
@@ -200,12 +200,13 @@ impl Open {
                 row.apply(change, tables.cache.generation);
                 tables.put(*key, &row)?;
             }
-            outbox::add(&transaction, &notices, &self.events)?;
-            work(&mut tables)?
+            let dropped = outbox::add(&transaction, &notices)?;
+            (work(&mut tables)?, dropped)
         };
         put(&transaction, SUMMARY, summary.as_ref())?;
         put(&transaction, CACHE, Some(&cache))?;
         transaction.commit()?;
+        dropped.into_iter().for_each(|dropped| self.events.emit(dropped));
         self.waiting().written(notices.len());
         (self.summary, self.cache) = (summary, cache);
         #[cfg(test)]

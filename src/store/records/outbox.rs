@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     mark::{Mark, NewNotice},
-    values::{META, damaged, json, json_of, opened, put},
+    values::{META, json, json_of, opened, put},
 };
-use crate::base::{event::NoticeEvent, events::Events, notice::Notice};
+use crate::base::{event::NoticeEvent, notice::Notice};
 
 type Failed = redb::Error;
 
@@ -34,7 +34,7 @@ pub struct OutboxStatus {
     pub waiting: u64,
     /// Time of the oldest of them.
     pub oldest: Option<DateTime<Utc>>,
-    /// Number of notices that were dropped because there were too many, or because they were too old.
+    /// Number of notices that were dropped: there were too many, they were too old, or this version can't read them.
     pub dropped: u64,
     /// Number of notices that the receiver has refused.
     pub refused: u64,
@@ -52,13 +52,21 @@ pub(super) struct Totals {
     warned: Option<DateTime<Utc>>,
 }
 
-/// Adds notices within a transaction, except repeats. Opens no table if there are none.
+/// A notice of the table.
+pub(super) type Stored = Result<Notice, Unreadable>;
+
+/// A notice that this version can't read, such as one that a later version has written.
+pub(super) struct Unreadable {
+    list_id: String,
+}
+
+/// Adds notices within a transaction, except repeats. Opens no table if there are none. Returns what to report of dropped
+/// notices once the transaction is committed.
 pub(super) fn add(
     transaction: &WriteTransaction,
     notices: &[NewNotice],
-    events: &Events,
-) -> Result<(), Failed> {
-    let Some(newest) = notices.iter().map(|new| new.notice.at).max() else { return Ok(()) };
+) -> Result<Option<NoticeEvent>, Failed> {
+    let Some(newest) = notices.iter().map(|new| new.notice.at).max() else { return Ok(None) };
     let mut outbox = transaction.open_table(OUTBOX)?;
     let mut noticed = transaction.open_table(NOTICED)?;
     let mut totals = totals(transaction)?;
@@ -77,8 +85,9 @@ pub(super) fn add(
         outbox.insert(totals.next, bytes.as_slice())?;
         totals.next += 1;
     }
-    drop_excess(&mut outbox, &mut totals, MOST, newest, events)?;
-    put(transaction, TOTALS, Some(&totals))
+    let dropped = drop_excess(&mut outbox, &mut totals, MOST, newest)?;
+    put(transaction, TOTALS, Some(&totals))?;
+    Ok(dropped)
 }
 
 pub(super) fn totals(transaction: &WriteTransaction) -> Result<Totals, Failed> {
@@ -89,50 +98,58 @@ pub(super) fn mark(noticed: &impl ReadableTable<u128, &'static [u8]>, record: u1
     Ok(noticed.get(record)?.map(|mark| Mark::decode(mark.value())).unwrap_or_default())
 }
 
-/// Drops the oldest notices: those beyond `most`, and those that are too old at `now`. Reports that, at most once a day.
+/// Drops the oldest notices: those beyond `most`, those that are too old at `now`, and those that can't be read. Returns
+/// what to report of that once it is on disk, at most once a day.
 pub(super) fn drop_excess(
     outbox: &mut Table<'_, u64, &'static [u8]>,
     totals: &mut Totals,
     most: u64,
     now: DateTime<Utc>,
-    events: &Events,
-) -> Result<(), Failed> {
+) -> Result<Option<NoticeEvent>, Failed> {
     let mut excess = outbox.len()?.saturating_sub(most);
     let mut last = None;
     while let Some((number, notice)) = first(outbox)? {
-        if excess == 0 && now - notice.at <= OLDEST {
+        if excess == 0 && is_deliverable(&notice, now) {
             break;
         }
         outbox.remove(number)?;
         (excess, totals.dropped) = (excess.saturating_sub(1), totals.dropped + 1);
-        last = Some(notice);
+        last = Some(notice.map_or_else(|unreadable| unreadable.list_id, |notice| notice.list_id));
     }
-    if let Some(Notice { list_id, .. }) = last
-        && totals.warned.is_none_or(|warned| (now - warned).abs() >= DAILY)
-    {
-        totals.warned = Some(now);
-        let (dropped, days) = (totals.dropped, OLDEST.num_days());
-        events.emit(NoticeEvent::Dropped { list_id, dropped, most: MOST, days });
+    let Some(list_id) = last else { return Ok(None) };
+    if totals.warned.is_some_and(|warned| (now - warned).abs() < DAILY) {
+        return Ok(None);
     }
-    Ok(())
+    totals.warned = Some(now);
+    let (dropped, days) = (totals.dropped, OLDEST.num_days());
+    Ok(Some(NoticeEvent::Dropped { list_id, dropped, most: MOST, days }))
+}
+
+/// Returns whether a notice can be read, and is not too old at `now`.
+pub(super) fn is_deliverable(notice: &Stored, now: DateTime<Utc>) -> bool {
+    notice.as_ref().is_ok_and(|notice| now - notice.at <= OLDEST)
 }
 
 /// Returns the oldest notice, with its number.
 pub(super) fn first(
     outbox: &impl ReadableTable<u64, &'static [u8]>,
-) -> Result<Option<(u64, Notice)>, Failed> {
+) -> Result<Option<(u64, Stored)>, Failed> {
     let Some((number, bytes)) = outbox.first()? else { return Ok(None) };
-    Ok(Some((number.value(), decoded(bytes.value())?)))
+    Ok(Some((number.value(), decoded(bytes.value()))))
 }
 
-pub(super) fn decoded(bytes: &[u8]) -> Result<Notice, Failed> {
-    serde_json::from_slice(bytes).map_err(|_| damaged("a notice can't be understood"))
+/// Reads a notice. One that can't be read is no damage of the database: that would cost the ledger and the cache.
+pub(super) fn decoded(bytes: &[u8]) -> Stored {
+    serde_json::from_slice(bytes).map_err(|_| {
+        let notice: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+        Unreadable { list_id: notice["list_id"].as_str().unwrap_or("?").to_owned() }
+    })
 }
 
 /// Returns the status of the outbox; `None` if nothing was ever noticed.
 pub(super) fn status(transaction: &ReadTransaction) -> Result<Option<OutboxStatus>, Failed> {
     let Some(outbox) = opened(transaction.open_table(OUTBOX))? else { return Ok(None) };
     let Totals { dropped, refused, .. } = json(transaction, TOTALS)?.unwrap_or_default();
-    let oldest = first(&outbox)?.map(|(_, notice)| notice.at);
+    let oldest = first(&outbox)?.and_then(|(_, notice)| notice.ok()).map(|notice| notice.at);
     Ok(Some(OutboxStatus { waiting: outbox.len()?, oldest, dropped, refused }))
 }

@@ -15,8 +15,8 @@ use super::{
     database::Open,
     databases::{Databases, IfDamaged},
     outbox::{
-        MOST, NOTICED, OLDEST, OUTBOX, OutboxStatus, TOTALS, Totals, decoded, drop_excess, first, mark,
-        status, totals,
+        MOST, NOTICED, OUTBOX, OutboxStatus, TOTALS, Totals, decoded, drop_excess, first, is_deliverable,
+        mark, status, totals,
     },
     values::{opened, put},
 };
@@ -65,21 +65,24 @@ fn is_noticed(open: &Open, effects: &HashMap<u128, Option<NoticeKind>>) -> Resul
     Ok(false)
 }
 
-/// Returns the oldest notices with their numbers, at most `most`. Drops those that are too old at `now` first.
+/// Returns the oldest notices with their numbers, at most `most`, up to one that can't be read. Before, drops the
+/// oldest ones if they can't be read, or are too old at `now`.
 fn oldest(open: &mut Open, most: usize, now: DateTime<Utc>) -> Result<Vec<(u64, Notice)>, Failed> {
-    let is_old = |outbox: &ReadOnlyTable<u64, &[u8]>| {
-        Ok(first(outbox)?.is_some_and(|(_, notice)| now - notice.at > OLDEST))
+    let drops = |outbox: &ReadOnlyTable<u64, &[u8]>| {
+        Ok(first(outbox)?.is_some_and(|(_, notice)| !is_deliverable(&notice, now)))
     };
-    if read(open, is_old)?.unwrap_or_default() {
-        let events = open.events.clone();
-        change(open, |outbox, totals| drop_excess(outbox, totals, MOST, now, &events))?;
+    if read(open, drops)?.unwrap_or_default() {
+        let dropped = change(open, |outbox, totals| drop_excess(outbox, totals, MOST, now))?;
+        dropped.into_iter().for_each(|dropped| open.events.emit(dropped));
     }
     let notices = read(open, |outbox| {
-        let notices = outbox.iter()?.take(most).map(|entry| {
+        let mut notices = vec![];
+        for entry in outbox.iter()?.take(most) {
             let (number, bytes) = entry?;
-            Ok((number.value(), decoded(bytes.value())?))
-        });
-        notices.collect()
+            let Ok(notice) = decoded(bytes.value()) else { break };
+            notices.push((number.value(), notice));
+        }
+        Ok(notices)
     });
     Ok(notices?.unwrap_or_default())
 }
@@ -105,15 +108,16 @@ fn read<T>(
 }
 
 /// Changes the notices and the totals in one transaction.
-fn change(
+fn change<T>(
     open: &mut Open,
-    work: impl FnOnce(&mut Table<'_, u64, &'static [u8]>, &mut Totals) -> Result<(), Failed>,
-) -> Result<(), Failed> {
+    work: impl FnOnce(&mut Table<'_, u64, &'static [u8]>, &mut Totals) -> Result<T, Failed>,
+) -> Result<T, Failed> {
     open.change(|tables| {
         let mut outbox = tables.transaction.open_table(OUTBOX)?;
         let mut totals = totals(tables.transaction)?;
-        work(&mut outbox, &mut totals)?;
-        put(tables.transaction, TOTALS, Some(&totals))
+        let done = work(&mut outbox, &mut totals)?;
+        put(tables.transaction, TOTALS, Some(&totals))?;
+        Ok(done)
     })
 }
 

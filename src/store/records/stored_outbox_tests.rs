@@ -5,7 +5,12 @@ use redb::TableHandle;
 
 use super::*;
 use crate::{
-    base::{events::Events, time},
+    base::{
+        clock::SystemClock,
+        event::{Event, NoticeEvent},
+        events::{Events, Inbox},
+        time,
+    },
     store::{
         DeliveryCache,
         records::{Delivered, NewNotice, Records, read},
@@ -27,6 +32,19 @@ fn records(databases: &Arc<Databases>, folder: &Path) -> Records {
     Records::new(databases, folder, "destination", 1, None)
 }
 
+/// Returns a bus, and an inbox for its events.
+fn watched() -> (Events, Inbox) {
+    let events = Events::new(Arc::new(SystemClock));
+    let inbox = events.subscribe(9, |_| true);
+    (events, inbox)
+}
+
+fn reported(inbox: &mut Inbox) -> Vec<Event> {
+    let mut events = vec![];
+    assert_eq!(inbox.take(&mut events), 0);
+    events.iter().map(|emitted| emitted.event.clone()).collect()
+}
+
 #[tokio::test]
 async fn the_oldest_notices_are_dropped_beyond_the_bound_and_counted() {
     let (folder, databases) = (tempfile::tempdir().unwrap(), Arc::<Databases>::default());
@@ -34,12 +52,8 @@ async fn the_oldest_notices_are_dropped_beyond_the_bound_and_counted() {
     records.notice((0..10).map(|id| notice(id, noon())).collect()).await.unwrap();
     records.sync_notices().await.unwrap();
     let outbox = StoredOutbox::new(&databases, folder.path());
-    let dropped = outbox
-        .work(|open| {
-            let nobody = Events::default();
-            change(open, |outbox, totals| drop_excess(outbox, totals, 7, noon(), &nobody))
-        })
-        .await;
+    let dropped =
+        outbox.work(|open| change(open, |outbox, totals| drop_excess(outbox, totals, 7, noon()))).await;
     dropped.unwrap();
     let status = outbox.status().await.unwrap();
     assert_eq!((status.waiting, status.dropped), (7, 3));
@@ -82,6 +96,65 @@ async fn a_write_that_fails_keeps_the_notices_and_their_order() {
     let keys: Vec<String> =
         outbox.oldest(9, noon()).await.unwrap().into_iter().map(|(_, notice)| notice.key).collect();
     assert_eq!(keys, ["1", "2", "3"]);
+}
+
+/// Replaces notices by what a later version may write.
+async fn replace(outbox: &StoredOutbox, numbers: &[u64]) {
+    let numbers = numbers.to_vec();
+    let replaced = outbox.work(move |open| {
+        change(open, |outbox, _| {
+            let unknown = br#"{"id":"1","event":"new_kind","list_id":"a","reason":5}"#.as_slice();
+            numbers.iter().try_for_each(|number| outbox.insert(number, unknown).map(drop))?;
+            Ok(())
+        })
+    });
+    replaced.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_notice_that_cannot_be_read_is_dropped_and_keeps_no_other_and_no_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (events, mut inbox) = watched();
+    let databases = Arc::new(Databases::new(events));
+    let records = records(&databases, folder.path());
+    records.begin_ledger(noon()).await.unwrap();
+    records.notice((0..5).map(|id| notice(id, noon())).collect()).await.unwrap();
+    records.sync_notices().await.unwrap();
+    let outbox = StoredOutbox::new(&databases, folder.path());
+    replace(&outbox, &[0, 2, 3]).await;
+    assert_eq!(outbox.status().await.unwrap().waiting, 5);
+    for expected in ["1", "4"] {
+        let notices = outbox.oldest(9, noon()).await.unwrap();
+        assert_eq!(notices.iter().map(|(_, notice)| notice.key.as_str()).collect::<Vec<_>>(), [expected]);
+        outbox.remove(vec![notices[0].0], 0).await.unwrap();
+    }
+    let status = outbox.status().await.unwrap();
+    assert_eq!((status.waiting, status.dropped), (0, 3));
+    let [dropped] = &reported(&mut inbox)[..] else { panic!("one warning a day, and no damage") };
+    let list_id = "a".to_owned();
+    assert_eq!(*dropped, NoticeEvent::Dropped { list_id, dropped: 1, most: MOST, days: 30 }.into());
+}
+
+#[tokio::test]
+async fn dropped_notices_are_reported_once_they_are_dropped_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (events, mut inbox) = watched();
+    let databases = Arc::new(Databases::new(events));
+    let records = records(&databases, folder.path());
+    records.notice(vec![notice(0, noon())]).await.unwrap();
+    records.sync_notices().await.unwrap();
+    let outbox = StoredOutbox::new(&databases, folder.path());
+    replace(&outbox, &[0]).await;
+    records.notice(vec![notice(1, noon())]).await.unwrap();
+    for _ in 0..2 {
+        let failed = outbox.work(|open| open.change(|_| Err::<(), _>(Failed::DatabaseClosed))).await;
+        assert!(failed.is_err());
+        assert_eq!(reported(&mut inbox), []);
+    }
+    records.sync_notices().await.unwrap();
+    assert_eq!(reported(&mut inbox).len(), 1);
+    let status = outbox.status().await.unwrap();
+    assert_eq!((status.waiting, status.dropped), (1, 1));
 }
 
 #[tokio::test]

@@ -168,16 +168,57 @@ fn stored_lines(name: &str, stored: &Stored) -> Vec<(&'static str, String)> {
             ),
         ));
     }
+    lines.extend(notices(stored).map(|words| ("notices", words)));
+    lines
+}
+
+/// Describes the notices of a delivery; `None` if none waits and none was lost.
+fn notices(stored: &Stored) -> Option<String> {
+    let mut parts = vec![];
     if stored.notices_waiting > 0 {
         let since =
             stored.oldest_notice.map(|oldest| format!(" since {}", log_format(oldest))).unwrap_or_default();
-        lines.push(("notices", format!("{} wait{since}", grouped(stored.notices_waiting))));
+        parts.push(format!("{} waiting{since}", grouped(stored.notices_waiting)));
     }
     if stored.notices_dropped > 0 {
-        lines.push((
-            "notices",
-            format!("{} were dropped, since they waited for too long", grouped(stored.notices_dropped)),
-        ));
+        let dropped = grouped(stored.notices_dropped);
+        parts.push(format!("{dropped} dropped (at most 1,000,000 wait, for 30 days; check the receiver)"));
     }
-    lines
+    if stored.notices_refused > 0 {
+        parts.push(format!("{} refused by the receiver", grouped(stored.notices_refused)));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_that_wait_or_were_lost_are_one_line() {
+        let oldest_notice = crate::base::time::parse("2026-11-21T12:00:00");
+        for (waiting, dropped, refused, expected) in [
+            (0, 0, 0, None),
+            (1200, 0, 0, Some("1,200 waiting since 2026-11-21 12:00:00")),
+            (0, 0, 1, Some("1 refused by the receiver")),
+            (
+                1,
+                5,
+                2,
+                Some(
+                    "1 waiting since 2026-11-21 12:00:00; 5 dropped (at most 1,000,000 wait, for 30 days; check the \
+                     receiver); 2 refused by the receiver",
+                ),
+            ),
+        ] {
+            let stored = Stored {
+                notices_waiting: waiting,
+                oldest_notice,
+                notices_dropped: dropped,
+                notices_refused: refused,
+                ..Stored::default()
+            };
+            assert_eq!(notices(&stored).as_deref(), expected);
+        }
+    }
 }
