@@ -124,7 +124,10 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     for path in fs::read_dir(folder).into_iter().flatten().map(|file| file.unwrap().path()) {
         match path.is_dir() {
             true => found.extend(files(&path)),
-            false if path.file_name().is_some_and(|name| name != "lock") => found.push(path),
+            // A lock and a status belong to a process, not to the state.
+            false if path.file_name().is_some_and(|name| name != "lock" && name != "status.json") => {
+                found.push(path)
+            }
             false => {}
         }
     }
