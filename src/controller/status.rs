@@ -119,7 +119,7 @@ pub enum EntryState {
     },
     /// The entry has `"enabled": false`.
     Paused,
-    /// A person has stopped the list. The entry starts when a sync is requested, when it is edited, or when importer
+    /// A stop of the list was requested. The entry starts when a sync is requested, when it is edited, or when importer
     /// starts again.
     Stopped,
     /// The last runs failed, as often as `failures` says; the next one starts at `until`.

@@ -164,7 +164,7 @@ async fn the_status_without_a_running_importer_shows_what_a_start_would_do_and_w
 async fn the_health_check_fails_for_lists_that_are_stale_and_for_those_with_a_problem() {
     let list = |name: &str, rest: &str| format!(r#"[{{"list_id": "{name}"{rest}}}]"#);
     for (state, arguments, code, why) in [
-        (list("new", ""), &["--fail-if-stale"][..], 1, "list \"new\" was never loaded"),
+        (list("new", ""), &["--fail-if-stale"][..], 1, "list \"new\" is not loaded yet"),
         (list("off", r#", "enabled": false"#), &["--fail-if-stale"], 0, ""),
         (list("bad", r#", "every": 5"#), &["--fail-if-stale"], 1, "`every` must be a duration"),
         (

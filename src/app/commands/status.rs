@@ -204,7 +204,7 @@ fn stale(entry: &EntryStatus, age: Option<TimeDelta>, now: DateTime<Utc>) -> Opt
         _ => {}
     }
     let Some(latest) = entry.latest_timestamp else {
-        return Some(format!("list {name:?} was never loaded; see `importer status {name}`"));
+        return Some(format!("list {name:?} is not loaded yet; see `importer status {name}`"));
     };
     let of_entry = || entry.next_due.map_or(STALE, |due| ((due - latest) * 3 / 2).max(STALE));
     let old = now - latest;
