@@ -622,7 +622,7 @@ fn a_list_is_stopped_until_it_is_requested_or_edited() {
     assert_eq!(world.sync(Some("a"), true), "");
     assert_eq!(stop(&mut world, "a"), "reply, cancel 1");
     assert_eq!(world.answer(), SyncAnswer::Refused { reason: Refusal::Stopped });
-    assert_eq!(stop(&mut world, "a"), "", "the run is told once");
+    assert_eq!(stop(&mut world, "a"), "", "a run that is stopping is not canceled again");
     assert_eq!(world.ended(1, stopped()), "reply, reply");
     for _ in 0..2 {
         let Some(Reply::Stopped(_, Ok(runs))) = world.replies.pop() else { panic!() };

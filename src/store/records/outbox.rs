@@ -1,5 +1,5 @@
 //! The tables of an outbox in the database of its delivery: the notices, until their receiver has confirmed
-//! them. A second table has what was noticed of each record, so that a repeat adds no notice.
+//! them. A second table stores which notices each record has caused, so that a repeat adds none.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
