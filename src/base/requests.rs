@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::{Deserialize, Serialize};
-
 /// Counts requests while they are made, from any task.
 #[derive(Debug, Default)]
 pub struct RequestCounter {
@@ -12,7 +10,7 @@ pub struct RequestCounter {
 }
 
 /// Number of requests of a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestCounts {
     /// Attempts, repetitions included.
     pub sent: u64,

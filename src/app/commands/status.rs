@@ -199,7 +199,6 @@ fn stale(entry: &EntryStatus, age: Option<TimeDelta>, now: DateTime<Utc>) -> Opt
         EntryState::Paused | EntryState::Stopped | EntryState::Done => return None,
         // A load may take hours.
         EntryState::Running { kind: RunKind::FullLoad, .. } => return None,
-
         EntryState::Problem { text } => return Some(text.clone()),
         _ => {}
     }
