@@ -41,7 +41,8 @@ pub fn on_terminal(yes: bool) -> Option<Confirm> {
     })
 }
 
-/// Prints the question with the caution, since the log may be written later, and waits for the answer, for at most [`WAIT`].
+/// Prints the question, and waits at most [`WAIT`] for the answer. The question repeats the caution, since the
+/// log may be written later.
 async fn ask(list: &str, caution: &str, answer: impl Future<Output = ()>) {
     let seconds = WAIT.as_secs();
     let _ = writeln!(

@@ -17,7 +17,7 @@ pub struct Active {
     pub entry: Entry,
     pub kind: RunKind,
     pub began: DateTime<Utc>,
-    /// Where its history is written, and its requests; `None` until it has begun.
+    /// The store for its history line, and the counter of its requests; `None` until the run has begun.
     pub traces: Option<(Arc<dyn RunStore>, Arc<RequestCounter>)>,
     /// Whether a person has requested the run.
     pub is_requested: bool,

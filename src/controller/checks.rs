@@ -37,7 +37,7 @@ impl Machine {
         }
     }
 
-    /// Starts the due entries: those as last read while the file can't be read.
+    /// Starts the due entries. If the file can't be read, uses its last valid version.
     pub(super) fn read(&mut self, read: Result<FileRead, Fault>) {
         match read {
             Ok(FileRead::Unchanged) => {}

@@ -40,9 +40,8 @@ pub fn channel() -> (Handle, Commands) {
 }
 
 impl Handle {
-    /// Requests a run of each entry of `list`, or of every enabled entry, as soon as it can start: whether `every` is
-    /// over or not, although the entry rests after a failure, and although the list was
-    /// [stopped](Self::stop_one). An entry without `latest_timestamp` is loaded, any other is synced.
+    /// Requests a run of each entry of `list`, or of every enabled entry. It starts as soon as it can, even if the
+    /// entry is not due, is delayed after a failure, or its list was [stopped](Self::stop_one). An entry without `latest_timestamp` is loaded, any other is synced.
     ///
     /// A run that was active before the request does not count: the requested run reads the source after the request.
     /// Requests that wait for the same entry share one run.

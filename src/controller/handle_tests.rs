@@ -284,7 +284,7 @@ fn a_file_that_can_not_be_read_ends_a_single_pass_and_not_the_loop() {
     let (mut world, _) = World::new(Mode::Loop, FRESH);
     world.seconds = 3601;
     assert_eq!(world.input(broken()), "start a incremental");
-    // A later problem of the file is none of a single pass.
+    // After the first read, an unreadable file does not end a single pass.
     let mut world = World::running(Mode::Once, NEW);
     let again = Input::Read(Reading::Changes, Err(Fault::process("broken")));
     assert_eq!((world.input(again), world.machine.phase()), (String::new(), Phase::Running));

@@ -36,7 +36,7 @@ pub enum Input {
     Begin,
     /// The time for the regular check has come.
     Poll,
-    /// The file may have changed. `true`: its text, or the error of reading it, is another one.
+    /// The file may have changed. `true`: its text, or the error of reading it, differs from the last one.
     FileChanged(bool),
     /// The file was read, on [`Action::Read`].
     Read(Reading, Result<FileRead, Fault>),
@@ -136,7 +136,7 @@ pub struct Ran {
 pub enum Action {
     /// Reads the file; [`Input::Read`] follows.
     Read(Reading),
-    /// Lets the next regular check be a whole interval away.
+    /// Restarts the interval until the next regular check.
     ResetPoll,
     /// Opens an entry and starts its run; [`Input::Began`] or [`Input::NotOpened`] follows.
     Start(Box<Start>),

@@ -181,7 +181,7 @@ impl Machine {
         std::mem::take(&mut self.actions)
     }
 
-    /// Returns what the controller waits for. Without [`Phase::Running`], nothing starts anymore.
+    /// Returns what the controller waits for. Runs start only in [`Phase::Running`].
     pub fn phase(&self) -> Phase {
         match &self.ending {
             None if self.mode == Mode::Loop || !self.capacity.is_idle() || self.saver.is_busy() => {
@@ -199,8 +199,8 @@ impl Machine {
         !self.saver.is_writing()
     }
 
-    /// Ends what is left when nothing is waited for anymore, and answers every request. Returns the replies, and when
-    /// the runs had to have ended.
+    /// Settles what is left at the end: active runs are cut short, unwritten results stay in the journal. Answers
+    /// every request. Returns the replies, and the deadline of the runs.
     pub fn finish(&mut self, now: Now) -> (Vec<Action>, Instant) {
         self.now = now;
         for kept in self.saver.kept() {

@@ -121,8 +121,8 @@ impl Notices {
         }
     }
 
-    /// Tries once more to deliver what waits, before `go --once` ends, and reports what is left. Returns at a stop, which
-    /// the quit file causes too, and after a while without progress.
+    /// Tries once more to deliver what waits, before `go --once` ends, and reports what is left. Gives up at a
+    /// stop (also by the quit file), or after [`LAST`] without progress.
     pub async fn last(
         &mut self,
         snapshot: &Arc<Snapshot>,

@@ -12,7 +12,7 @@ pub struct Finished {
     pub edit: Edit,
     /// The store with its checkpoint.
     pub store: Arc<dyn RunStore>,
-    /// Whether it is no news that the result is written.
+    /// Whether the write of the result is reported as routine.
     pub routine: bool,
 }
 

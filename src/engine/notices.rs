@@ -41,8 +41,9 @@ pub struct Removed {
 /// Delivers the oldest notices as one batch, and removes those that the receiver has confirmed or refused for good.
 /// Adds their numbers to `removed`. Returns whether there were any.
 ///
-/// A notice is removed only after that, so a crash may repeat it. One batch at a time is in flight, and a batch has only
-/// one notice of a record if the receiver may ask to retry single ones: so the notices of a record arrive in their order.
+/// A notice is removed only after its confirmation or refusal, so a crash may repeat it. The notices of a record
+/// arrive in order: one batch at a time is in flight, and if the receiver may ask to retry single notices, a batch
+/// has only one notice of each record.
 ///
 /// # Errors
 ///

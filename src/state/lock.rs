@@ -129,7 +129,8 @@ pub fn one(folder: &Path, now: DateTime<Utc>) -> Result<File, NotLocked> {
     Ok(file)
 }
 
-/// Takes the lock of a file. A command that asks for the [`holder`] has the lock for microseconds, so it is tried again.
+/// Takes the lock of a file. Tries several times, since a command that looks up the [`holder`] has the lock for
+/// microseconds.
 fn try_lock(file: &File) -> Result<(), TryLockError> {
     const TRIES: u32 = 10;
     for _ in 1..TRIES {

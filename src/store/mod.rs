@@ -219,7 +219,7 @@ pub trait DeliveryCache: Debug + Send + Sync {
 
     /// Remembers what the sink has accepted of these records, at the time `now`, if there is a cache, and takes their
     /// notices in any case. Durable after the next [`sync`](Self::sync) or [`add`](Self::add); a crash before that may
-    /// lose the deliveries. No crash loses a notice and keeps its delivery.
+    /// lose the deliveries. A crash that loses a notice also loses the accepted delivery.
     fn accepted(
         &self,
         accepted: Vec<AcceptedDelivery>,

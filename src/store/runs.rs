@@ -198,8 +198,8 @@ fn append(path: &Path, run: &RunRecord, most: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the runs that stay, the oldest first: none older than 90 days and, if the others need more than `most` bytes,
-/// first no quiet ones but the last of each entry, then the latest.
+/// Returns the runs to keep, the oldest first: none older than 90 days, and at most `most` bytes. Runs that are
+/// not quiet and the last run of each entry have precedence; among equals, later runs do.
 fn kept(runs: Vec<RunRecord>, now: DateTime<Utc>, most: u64) -> Vec<RunRecord> {
     let size = |run: &RunRecord| serde_json::to_vec(run).map_or(0, |line| line.len() as u64 + 1);
     let mut left = most;

@@ -82,7 +82,7 @@ fn age_and_size_are_bounded_and_quiet_runs_go_first() {
     assert!(runs.len() > 20, "{}", runs.len());
     assert_eq!(runs[0], run("a", 10, 1), "the run with changes stays");
     assert_eq!(runs.last(), Some(&run("a", 999, 0)));
-    // 92 days later, one run is left besides the new one: none.
+    // 92 days later, only the new run is left.
     append(&path, &run("a", 92 * 24 * 60 + 1_000, 0), most).unwrap();
     assert_eq!(parse(&std::fs::read(&path).unwrap()).len(), 1);
 }

@@ -258,7 +258,7 @@ fn a_circle_would_be_found() {
     assert_eq!(found, HashSet::from([module("a/c"), module("d")]));
 }
 
-/// Rooms in which news arises. All others return what they have to say.
+/// Modules that may emit events. All others return their results.
 const REPORTING: [&str; 17] = [
     "app/",
     "controller/",
@@ -278,9 +278,9 @@ const REPORTING: [&str; 17] = [
     "store/former.rs",
     "store/records/",
 ];
-/// Pure rooms within those.
+/// Pure modules within those.
 const SILENT: [&str; 2] = ["controller/schedule/", "engine/pass/guard.rs"];
-/// Rooms that write log messages. All others emit events.
+/// Modules that may call the `log` crate. All others emit events.
 const LOGGING: [&str; 2] = ["listener/log", "app/logger.rs"];
 
 fn code(text: &str) -> &str {
@@ -296,7 +296,7 @@ fn reports(text: &str) -> bool {
 }
 
 #[test]
-fn only_some_rooms_report_and_the_log_is_written_in_one_place() {
+fn only_some_modules_report_and_the_log_is_written_in_one_place() {
     let sources = sources();
     let sources: Vec<_> = sources.iter().filter(|(name, _)| !name.ends_with("_tests.rs")).collect();
     let found = |does: fn(&str) -> bool| -> Vec<&str> {

@@ -1,5 +1,5 @@
-//! `importer status`: what each entry does, with its progress and what importer's own files say of it; from the status that
-//! a running importer publishes, or as it would be after a start.
+//! `importer status`: shows what each entry does, its progress, and what importer's own files contain about it.
+//! Uses the status that a running importer publishes; without one, describes the state after a start.
 
 mod text;
 mod watch;
@@ -41,7 +41,7 @@ use crate::{
     },
 };
 
-/// Age of a published status from which a running importer counts as silent: it publishes once a minute at least.
+/// Age from which a published status is silent. A running importer publishes at least once a minute.
 const SILENT: TimeDelta = TimeDelta::minutes(3);
 /// Shortest age from which an entry counts as stale, unless one is given: a run may take that long.
 const STALE: TimeDelta = TimeDelta::minutes(10);
@@ -51,11 +51,11 @@ const STALE: TimeDelta = TimeDelta::minutes(10);
 struct Shown {
     /// The process that has the lock of the state folder; `None` if there is none.
     pid: Option<u32>,
-    /// Whether that process has published this status. Otherwise it is the one after a start.
+    /// Whether that process has published this status. If not, it is what a start would show.
     is_published: bool,
     /// Whether that process has published nothing for some minutes.
     is_silent: bool,
-    /// Why importer's own files could not be read, if the state file can't.
+    /// Why importer's own files were not read: mostly because the state file can't be read.
     not_stored: Option<String>,
     /// The present, from which ages are counted.
     #[serde(skip)]
@@ -120,7 +120,7 @@ async fn collect(options: &cli::Status, events: &Events) -> anyhow::Result<Shown
     Ok(shown)
 }
 
-/// Returns the status that the process with the lock has published or, without one, that after a start.
+/// Returns the status that the holder of the lock has published; without one, what a start would show.
 async fn latest(folder: &Path, lists: &anyhow::Result<Lists>) -> anyhow::Result<Shown> {
     let (now, folders) = (SystemClock.now(), Folders::of(&home::of(folder)?));
     let holder = lock::holder(folder).with_context(|| {
@@ -184,15 +184,15 @@ async fn stored(lists: &Lists, status: &EntryStatus) -> anyhow::Result<Option<St
     }))
 }
 
-/// Returns whether the holder of the lock has published a status. That of a former process, which may have had the same
-/// number, is older than the lock.
+/// Returns whether the holder of the lock has published a status. A status that is older than the
+/// lock is of a former process, which may have had the same process id.
 fn is_of(published: &Published, holder: &Holder) -> bool {
     let since = time::parse(&holder.since);
     published.pid == holder.pid && since.is_some_and(|since| published.status.time >= since)
 }
 
-/// Returns why an entry is stale at `now`; `None` if it is not. A paused or stopped entry is not, nor one that is being
-/// loaded. Without an `age`, an entry may be one and a half times its `every` old.
+/// Returns why an entry is stale at `now`; `None` if it is not. A paused, stopped or loading entry is never
+/// stale. Without an `age`, the limit is one and a half times its `every`, at least [`STALE`].
 fn stale(entry: &EntryStatus, age: Option<TimeDelta>, now: DateTime<Utc>) -> Option<String> {
     let name = entry.list_id.as_deref().unwrap_or("?");
     match &entry.state {

@@ -12,8 +12,8 @@ pub enum NoticeEvent {
     /// Notices could not be delivered. The next attempt follows after `wait`. `notices`: the number of those that wait,
     /// if it is known.
     Waiting { list_id: String, notices: Option<u64>, problem: String, wait: Duration },
-    /// Notices were dropped, `dropped` since the delivery exists: at most `most` wait, for this number of days, and one
-    /// that a later version has written can't be read.
+    /// Notices were dropped, `dropped` since the delivery exists: more than `most` waited, they were older than
+    /// `days`, or a later version wrote them in a form that this one can't read.
     Dropped { list_id: String, dropped: u64, most: u64, days: i64 },
     /// `go --once` ends although notices are left. `notices`: their number, if it is known.
     Left { list_id: String, notices: Option<u64>, problem: String },

@@ -41,7 +41,7 @@ pub(super) struct Dispatch<'a> {
     /// accepted of their last version. They are pending until the next close. `None`: that version is in
     /// flight or was rejected.
     unclosed: HashMap<u128, Option<AcceptedDelivery>>,
-    /// Notices about accepted versions of these records that a newer version has followed.
+    /// Notices about accepted versions of which the sink got a newer one before its close.
     unclosed_older: Vec<NewNotice>,
     /// Number of deliveries that the sink has accepted since its last close, older versions included.
     unclosed_deliveries: u64,
@@ -126,8 +126,8 @@ impl<'a> Dispatch<'a> {
         false
     }
 
-    /// Keeps the notice about an accepted version, which a version with the effect `newer` follows before the sink is
-    /// closed.
+    /// Keeps the notice about an accepted version if a newer version, with the effect `newer`, was sent before the
+    /// close of the sink.
     fn followed(&mut self, older: AcceptedDelivery, newer: Option<NoticeKind>) {
         let Some(mut new) = older.notice else { return };
         if newer != Some(new.notice.kind) {
@@ -259,8 +259,8 @@ impl<'a> Dispatch<'a> {
         self.watermark.advance()
     }
 
-    /// Adds settled pages to the checkpoint. The notices about their records are on disk before. When the pages are
-    /// synced, what the sink has accepted is too.
+    /// Adds settled pages to the checkpoint, after the notices about their records are on disk. A sync of the pages
+    /// also syncs what the sink has accepted.
     pub async fn checkpoint(&mut self, lines: Vec<Line>) -> Result<(), Fault> {
         if lines.is_empty() {
             return Ok(());

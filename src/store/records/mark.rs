@@ -6,12 +6,12 @@ use crate::base::notice::{Notice, NoticeKind};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewNotice {
     pub notice: Notice,
-    /// Fingerprint of the record's key, by which a repeat is recognized: the record is noticed already as opted out or
-    /// deleted, or with this rejection. `None` adds the notice in any case, since the record is unique.
+    /// Digest of the record's key, for recognizing a repeat: a second notice of the same opt-out, deletion or
+    /// rejection. `None`: the record is unique, so the notice is always added.
     pub record: Option<u128>,
 }
 
-/// The notices that would be repeats.
+/// What was noticed of a record: another notice of the same is a repeat.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Mark {
     /// The opt-out or deletion that was noticed last, unless a payload with another effect was sent since.

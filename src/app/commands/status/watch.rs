@@ -1,4 +1,4 @@
-//! `importer status --watch`: the status again and again, until Ctrl-C.
+//! `importer status --watch`: refreshes the status until Ctrl-C.
 
 use std::{
     io::{IsTerminal, Write, stdout},
@@ -41,7 +41,7 @@ pub async fn run(options: &cli::Status, events: &Events) -> anyhow::Result<()> {
             Err(error) => return Err(error),
         }
         sleep(EVERY).await;
-        // What it reports was reported the first time.
+        // The first call has reported the problems, so later calls report to nobody.
         status = collect(options, &Events::default()).await;
     }
 }
