@@ -7,7 +7,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::logger::Log;
 use crate::{
-    base::{clock::SystemClock, event::ProgramEvent, events::Events},
+    base::{
+        clock::{Clock, SystemClock},
+        event::ProgramEvent,
+        events::Events,
+    },
     listener,
 };
 
@@ -20,6 +24,8 @@ const LAST: Duration = Duration::from_secs(2);
 #[derive(Clone, Default)]
 pub struct Listeners {
     pub events: Events,
+    /// `None`: nobody listens.
+    log: Option<Arc<Log>>,
     closing: CancellationToken,
     tasks: TaskTracker,
 }
@@ -27,14 +33,24 @@ pub struct Listeners {
 impl Listeners {
     /// Starts the listeners in tasks of their own.
     pub fn start(log: Log) -> Self {
-        let events = Events::new(Arc::new(SystemClock));
-        let inbox = events.subscribe(LOG_QUEUE, listener::log::is_logged);
-        if log.has_unknown_level {
-            events.emit(ProgramEvent::UnknownLogLevel);
+        let has_unknown_level = log.has_unknown_level;
+        let listeners = Self::with_log(Arc::new(log), Arc::new(SystemClock));
+        if has_unknown_level {
+            listeners.events.emit(ProgramEvent::UnknownLogLevel);
         }
-        let listeners = Listeners { events, ..Listeners::default() };
-        let closing = listeners.closing.clone();
-        listeners.tasks.spawn(log.write(inbox, closing));
+        listeners
+    }
+
+    /// Starts further listeners that write to the same log, by another clock. To close them waits for their lines only.
+    pub fn with_clock(&self, clock: Arc<dyn Clock>) -> Self {
+        self.log.as_ref().map(|log| Self::with_log(Arc::clone(log), clock)).unwrap_or_default()
+    }
+
+    fn with_log(log: Arc<Log>, clock: Arc<dyn Clock>) -> Self {
+        let events = Events::new(clock);
+        let inbox = events.subscribe(LOG_QUEUE, listener::log::is_logged);
+        let listeners = Listeners { events, log: Some(Arc::clone(&log)), ..Listeners::default() };
+        listeners.tasks.spawn(log.write(inbox, listeners.closing.clone()));
         listeners
     }
 

@@ -104,7 +104,7 @@ fn writer<W: Write + Send + 'static>(mut out: W) -> Sender<Text> {
 impl Log {
     /// Writes the events of `inbox` until the inbox is closed, by `closing`, and empty. A thread of its own does the writes:
     /// the log has to go on when all threads for files hang.
-    pub async fn write(self, mut inbox: Inbox, closing: CancellationToken) {
+    pub async fn write(self: Arc<Self>, mut inbox: Inbox, closing: CancellationToken) {
         let (mut events, mut is_closed) = (vec![], false);
         loop {
             let lost = tokio::select! {
@@ -234,7 +234,7 @@ mod tests {
         let written = Arc::<Mutex<String>>::default();
         let out = Slow { permissions, written: Arc::clone(&written) };
         let filter = env_filter::Builder::new().parse("importer=info,importer::app=warn").build();
-        let log = Log { filter, texts: writer(out), has_unknown_level: false };
+        let log = Arc::new(Log { filter, texts: writer(out), has_unknown_level: false });
         let (events, closing) = (Events::new(Arc::new(SystemClock)), CancellationToken::new());
         let inbox = events.subscribe(4, |_| true);
         // Of this module, only warnings and errors are logged.

@@ -31,7 +31,7 @@ pub async fn run(cli: Cli, listeners: &Listeners) -> anyhow::Result<u8> {
     let events = &listeners.events;
     match cli.command {
         Command::Go(options) => go::run(options, listeners).await,
-        Command::Demo(options) => commands::demo::run(options.story, events).await,
+        Command::Demo(options) => commands::demo::run(options.story, listeners).await,
         Command::Check(check) => commands::state::check(&check, events).await,
         Command::Preview(options) => commands::preview::run(&options, events).await,
         Command::Replay(options) => commands::replay::run(&options, events).await,

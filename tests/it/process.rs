@@ -162,6 +162,25 @@ async fn the_demo_shows_a_whole_import_without_any_setting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_the_demo_has_the_time_of_its_story_and_stands_where_the_story_does() {
+    let both = tempfile::NamedTempFile::new().unwrap();
+    let mut command = importer(&["demo"]);
+    command.env("RUST_LOG", "info");
+    // Both append to one file, as on a terminal.
+    let out = || std::fs::OpenOptions::new().append(true).open(both.path()).unwrap();
+    assert!(command.stdout(out()).stderr(out()).status().await.unwrap().success());
+    let text = fs::read_to_string(both.path()).unwrap();
+    let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words}: {text}"));
+    let last = |words: &str| text.rfind(words).unwrap();
+    assert!(at("updated, latest timestamp") < at("Ometria now has"), "{text}");
+    assert!(last("updated, latest timestamp") < last("Ometria now has"), "{text}");
+    let time = |line: &str| chrono::NaiveDateTime::parse_from_str(&line[..19], "%Y-%m-%d %H:%M:%S").unwrap();
+    let starts: Vec<_> =
+        text.lines().filter(|line| line.contains(" starting, state file ")).map(time).collect();
+    assert!(starts[1] - starts[0] >= chrono::TimeDelta::hours(3), "{starts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_help_names_every_setting_and_exit_code() {
     for arguments in [&["--help"][..], &["go", "--help"]] {
         let (code, help, _) = finish(importer(arguments)).await;

@@ -19,11 +19,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::wiring::{Adapters, Keys, VOCABULARY},
-    base::{
-        clock::{Clock, SystemClock},
-        events::Events,
+    app::{
+        listeners::Listeners,
+        wiring::{Adapters, Keys, VOCABULARY},
     },
+    base::clock::{Clock, SystemClock},
     cli::{self, exit},
     controller::{self, Mode, Tools, Verdict, handle, watch::Watch},
     net::Environment,
@@ -36,10 +36,10 @@ use crate::{
 /// # Errors
 ///
 /// The temporary state folder could not be made, read or written.
-pub async fn run(story: cli::Story, events: &Events) -> anyhow::Result<u8> {
+pub async fn run(story: cli::Story, listeners: &Listeners) -> anyhow::Result<u8> {
     let done = match story {
-        cli::Story::Members => members::tell(events).await?,
-        cli::Story::Shifts => shifts::tell(events).await?,
+        cli::Story::Members => members::tell(listeners).await?,
+        cli::Story::Shifts => shifts::tell(listeners).await?,
     };
     Ok(if done { exit::DONE } else { exit::FAILED })
 }
@@ -60,12 +60,12 @@ struct Stage {
     clock: Arc<StoryClock>,
     sandbox: Arc<Sandbox>,
     folder: tempfile::TempDir,
-    events: Events,
+    listeners: Listeners,
 }
 
 impl Stage {
     /// Makes a state folder with this text as the state file.
-    fn new(state: &str, events: &Events) -> anyhow::Result<Self> {
+    fn new(state: &str, listeners: &Listeners) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("importer-demo-")
             .tempdir()
@@ -75,7 +75,7 @@ impl Stage {
             .context("could not write the demo's state file")?;
         let clock = Arc::new(StoryClock { ahead_seconds: AtomicI64::new(0) });
         let sandbox = Arc::new(Sandbox::new(clock.clone(), Duration::from_millis(100)));
-        Ok(Stage { clock, sandbox, folder, events: events.clone() })
+        Ok(Stage { clock, sandbox, folder, listeners: listeners.clone() })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -108,8 +108,10 @@ impl Stage {
             Some(value.to_owned())
         };
         let (transport, clock) = (self.sandbox.clone(), self.clock.clone());
+        let listeners = self.listeners.with_clock(self.clock.clone());
+        let events = &listeners.events;
         let tools = Tools {
-            state: StateFile::open(self.folder.path(), self.clock.clone(), VOCABULARY, self.events.clone())?,
+            state: StateFile::open(self.folder.path(), self.clock.clone(), VOCABULARY, events.clone())?,
             clock: self.clock.clone(),
             open: Adapters::new(
                 &Environment::new(settings),
@@ -117,17 +119,20 @@ impl Stage {
                 transport,
                 clock,
                 self.folder.path(),
-                self.events.clone(),
+                events.clone(),
             )
             .opener(),
-            watch: Watch::file(&self.path(layout::NAME), self.events.clone()),
-            events: self.events.clone(),
+            watch: Watch::file(&self.path(layout::NAME), events.clone()),
+            events: events.clone(),
             commands: handle::channel().1,
             confirm: None,
             fresh: false,
             stop: CancellationToken::new(),
         };
-        Ok(controller::run(tools, Mode::Once).await? == Verdict::Done)
+        let verdict = controller::run(tools, Mode::Once).await;
+        // The story continues on stdout after the log of this import.
+        listeners.close().await;
+        Ok(verdict? == Verdict::Done)
     }
 }
 

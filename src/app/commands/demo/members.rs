@@ -3,10 +3,7 @@
 use chrono::TimeDelta;
 
 use super::{Stage, indented, say};
-use crate::{
-    base::events::Events,
-    {base::clock::Clock, state::layout},
-};
+use crate::{app::listeners::Listeners, base::clock::Clock, state::layout};
 
 const LIST_ID: &str = "1a2d7ebf82";
 const MEMBERS: u64 = 2500;
@@ -17,8 +14,8 @@ const STATE: &str = r#"[
 "#;
 
 /// Runs the story. Returns whether no import failed.
-pub async fn tell(events: &Events) -> anyhow::Result<bool> {
-    let stage = Stage::new(STATE, events)?;
+pub async fn tell(listeners: &Listeners) -> anyhow::Result<bool> {
+    let stage = Stage::new(STATE, listeners)?;
     stage.sandbox.mailchimp().add_list(LIST_ID, MEMBERS, 1, stage.clock.now());
     say(&format!(
         "importer syncs an emulated Mailchimp list of {MEMBERS} members with an emulated Ometria. Some members are \

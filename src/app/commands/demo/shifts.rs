@@ -3,10 +3,7 @@
 use chrono::TimeDelta;
 
 use super::{Stage, indented, say};
-use crate::{
-    base::events::Events,
-    {base::clock::Clock, state::layout},
-};
+use crate::{app::listeners::Listeners, base::clock::Clock, state::layout};
 
 const SHIFTS: u64 = 60;
 const STATE: &str = r#"[
@@ -30,8 +27,8 @@ const STATE: &str = r#"[
 const FILE: &str = "out/shifts.ndjson";
 
 /// Runs the story. Returns whether no import failed.
-pub async fn tell(events: &Events) -> anyhow::Result<bool> {
-    let stage = Stage::new(STATE, events)?;
+pub async fn tell(listeners: &Listeners) -> anyhow::Result<bool> {
+    let stage = Stage::new(STATE, listeners)?;
     stage.sandbox.when_i_work().invent(SHIFTS, 1, stage.clock.now());
     say(&format!(
         "importer writes the shifts of an emulated When I Work account into a file: {SHIFTS} shifts around today. The service \
