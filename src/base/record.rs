@@ -1,26 +1,27 @@
 //! A record as the source sent it, and a payload as the sink receives it.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use serde_json::value::RawValue;
+
+use super::{json::Json, key::RecordKey};
 
 /// One record of a source, unparsed: a mapping reads only the fields that it uses.
 #[derive(Debug)]
 pub struct Record {
     /// Identifies the record within its list, uniquely and permanently.
-    pub key: String,
+    pub key: RecordKey,
     /// Time of the last change, in whole seconds by the source's clock. `None` if the source reports none.
     pub changed: Option<DateTime<Utc>>,
     /// Current status in the source's words, such as `subscribed`. Records are counted by it.
-    pub status: String,
+    pub status: Cow<'static, str>,
     /// Whether the source reports the record as deleted. The body then contains only its key.
     pub deleted: bool,
     /// Why the record can't be read, and its position in the response; contains no value of the record. The
     /// engine rejects such a record as [`UNREADABLE`].
     pub unreadable: Option<String>,
     /// The JSON text of the record, unchanged.
-    pub body: Box<RawValue>,
+    pub body: Json,
 }
 
 /// Reason for the rejection of a record that can't be read.
@@ -30,8 +31,8 @@ pub const UNREADABLE: Reason = "unreadable";
 const NAMELESS: &str = "unreadable-";
 
 /// Returns a substitute key for a record whose own key can't be read: a digest of the record's text.
-pub fn nameless(body: &RawValue) -> String {
-    format!("{NAMELESS}{:x}", md5::compute(body.get()))
+pub fn nameless(body: &str) -> String {
+    format!("{NAMELESS}{:x}", md5::compute(body))
 }
 
 /// Whether a key is a substitute from [`nameless`]. No source can find a record by such a key.
@@ -42,10 +43,9 @@ pub fn is_nameless(key: &str) -> bool {
 /// A payload of a record, before the sink encodes it.
 #[derive(Debug)]
 pub struct Payload {
-    /// Key of the record.
-    pub key: Arc<str>,
+    pub key: RecordKey,
     /// JSON text. `None` for a record that was deleted at the source.
-    pub body: Option<Box<RawValue>>,
+    pub body: Option<Json>,
 }
 
 /// Why a record or one of its fields is not sent: a single word for counts and logs, such as `pending`.
@@ -63,7 +63,7 @@ pub struct LeftOut {
 #[derive(Debug)]
 pub struct Outgoing {
     /// JSON texts; each is a payload with the record's key. Without any, the record is skipped.
-    pub bodies: Vec<Box<RawValue>>,
+    pub bodies: Vec<Json>,
     /// Whether the payloads withdraw a person's consent.
     pub opts_out: bool,
     /// Whether the payloads pass on a person's consent.
@@ -74,7 +74,7 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// Returns payloads that neither withdraw nor pass on a consent, and leave no field out.
-    pub fn plain(bodies: Vec<Box<RawValue>>) -> Self {
+    pub fn plain(bodies: Vec<Json>) -> Self {
         Outgoing { bodies, opts_out: false, opts_in: false, left_out: vec![] }
     }
 }

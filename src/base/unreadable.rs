@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use super::json::Json;
+
 /// Descriptions of the repaired faults, in the order of the marks.
 const FAULTS: [&str; 3] = [
     "it contains bytes that are not UTF-8",
@@ -38,14 +40,29 @@ impl Repaired {
 ///
 /// The repaired response can't be read either. The error describes the original response.
 pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Option<Repaired>), serde_json::Error> {
-    let error = match serde_json::from_slice(body) {
-        Ok(read) => return Ok((read, None)),
-        Err(error) => error,
-    };
-    let Some(repaired) = repair(body) else { return Err(error) };
-    match serde_json::from_str(&repaired.text) {
-        Ok(read) => Ok((read, Some(repaired))),
-        Err(_) => Err(error),
+    match serde_json::from_slice(body) {
+        Ok(read) => Ok((read, None)),
+        Err(error) => {
+            let Some(repaired) = repair(body) else { return Err(error) };
+            let read = serde_json::from_str(&repaired.text).map_err(|_| error)?;
+            Ok((read, Some(repaired)))
+        }
+    }
+}
+
+/// Like [`read()`], but leaves the values as they are.
+///
+/// # Errors
+///
+/// As those of [`read()`].
+pub fn json(body: &[u8]) -> Result<(Json, Option<Repaired>), serde_json::Error> {
+    let text = std::str::from_utf8(body).ok();
+    match text.and_then(|text| Json::read(text.to_owned())) {
+        Some(json) => Ok((json, None)),
+        None => {
+            let (raw, repaired) = read::<Box<RawValue>>(body)?;
+            Ok((raw.into(), repaired))
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod paging;
 mod pass;
 pub mod pending;
 pub mod plan;
+mod received;
 #[cfg(test)]
 mod records_tests;
 pub mod replay;

@@ -9,11 +9,12 @@ use super::plan::Pipeline;
 use crate::{
     base::{
         fault::Fault,
+        key::fingerprint,
         notice::{Distinction, Notice, NoticeKind},
         record::Payload,
     },
     sink::{Delivery, Opened, Prepared},
-    store::{Outbox, records::NewNotice, seen::record_key},
+    store::{Outbox, records::NewNotice},
 };
 
 /// Makes the notice of an event; `None` if the entry has no receiver of notices.
@@ -26,7 +27,7 @@ pub fn notice(
     pipeline.notify.as_ref()?;
     let notice = Notice::new(&pipeline.delivery, kind, key, distinction, pipeline.clock.now());
     // Events of a stream are unique, so nothing is stored about their records.
-    let record = (!pipeline.keeps_positions()).then(|| record_key(key));
+    let record = (!pipeline.keeps_positions()).then(|| fingerprint(key));
     Some(NewNotice { notice, record })
 }
 
@@ -87,7 +88,8 @@ impl Batch {
         let Opened { sink, spec } = receiver;
         let (mut batch, mut keys, mut bytes) = (Batch::default(), HashSet::new(), 0);
         for (number, notice) in waiting {
-            let payload = Payload { key: notice.id.as_str().into(), body: to_raw_value(&notice).ok() };
+            let payload =
+                Payload { key: notice.id.as_str().into(), body: to_raw_value(&notice).ok().map(Into::into) };
             let prepared = match sink.prepare(&payload) {
                 Ok(prepared) => prepared,
                 Err(_) => {

@@ -17,6 +17,7 @@ use super::*;
 use crate::{
     base::{
         fate::Fate,
+        key::fingerprint,
         record::{Mapped, Outgoing, Record},
         secret::Secret,
         window::{Cursor, CursorPage, Window},
@@ -230,7 +231,7 @@ async fn settled(kept: &Kept) -> BTreeMap<u64, Fate> {
     for line in lines.iter().filter(|_| header.pass == 1) {
         assert!(seen.decode(&line.rows, &line.names).is_some());
     }
-    let fate = |row: u64| seen.get(record_key(&row.to_string())).map(|known| known.fate);
+    let fate = |row: u64| seen.get(fingerprint(&row.to_string())).map(|known| known.fate);
     (0..ROWS).filter_map(|row| Some((row, fate(row)?))).collect()
 }
 
@@ -372,7 +373,7 @@ impl CursorPaging for Versions {
             status: "subscribed".into(),
             deleted: false,
             unreadable: None,
-            body: to_raw_value(&[1, version]).unwrap(),
+            body: to_raw_value(&[1, version]).unwrap().into(),
         };
         let next = (version + 1 < self.0).then(|| Cursor((version + 1).to_string()));
         let page = CursorPage { records: vec![record], next, total: None, at: *NOON };
@@ -440,7 +441,7 @@ async fn a_record_that_the_sink_is_known_to_have_as_opted_out_causes_no_notice()
     let silent = Pipeline { notify: None, ..pipeline(&store) };
     support::cut_off(&silent, &plan(&kept, week), usize::MAX).await.unwrap().unwrap();
     assert_eq!(noticed(&kept).await, []);
-    plan(&kept, week).records.forget(vec![record_key("10")]).await.unwrap();
+    plan(&kept, week).records.forget(vec![fingerprint("10")]).await.unwrap();
     load_again(&kept, &store, week).await;
     let opt_outs = noticed(&kept).await.into_iter().filter(|(_, kind)| *kind == NoticeKind::OptOut);
     assert_eq!(opt_outs.collect::<Vec<_>>(), [(10, NoticeKind::OptOut)]);

@@ -1,14 +1,13 @@
 //! Records on their way to the sink, for runs and replays: maps a record, encodes its payloads, and creates
 //! the dead letter of a record that can't be delivered. Sends nothing.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
-use serde_json::value::RawValue;
 
 use super::{batcher::Size, notices, plan::Pipeline};
 use crate::{
     base::{
+        json::Json,
+        key::RecordKey,
         notice::{Distinction, NoticeKind},
         record::{LeftOut, Mapped, Outgoing, Payload, Reason, Record, UNREADABLE},
         time,
@@ -17,7 +16,6 @@ use crate::{
     store::{
         dead_letter::DeadLetter,
         records::{CacheRules, NewNotice},
-        seen::record_key,
     },
 };
 
@@ -26,7 +24,7 @@ pub struct PendingRecord {
     /// Fingerprint of the record's key.
     pub key: u128,
     /// Key of the record.
-    pub id: Arc<str>,
+    pub id: RecordKey,
     /// The payloads of the record, at least one. Its fate is known when theirs are.
     payloads: Vec<PendingPayload>,
     pub opts_out: bool,
@@ -42,7 +40,7 @@ pub struct PendingRecord {
 /// A payload before and after its encoding.
 struct PendingPayload {
     /// JSON text; `None` for a deletion.
-    body: Option<Box<RawValue>>,
+    body: Option<Json>,
     prepared: Prepared,
 }
 
@@ -50,13 +48,13 @@ struct PendingPayload {
 pub struct RejectedRecord {
     /// Fingerprint of the record's key.
     pub key: u128,
-    pub id: Arc<str>,
+    pub id: RecordKey,
     pub rejection: Rejection,
     /// Whether it is the deletion of a record.
     deleted: bool,
     changed: Option<DateTime<Utc>>,
     /// The payload that was rejected; `None` if the record could not be mapped.
-    body: Option<Box<RawValue>>,
+    body: Option<Json>,
 }
 
 /// Result of mapping a record and encoding its payloads, before anything is sent.
@@ -71,10 +69,15 @@ pub enum Preparation {
 
 /// Maps a record, and encodes the payloads as the sink would send them. Sends nothing.
 pub fn prepare(pipeline: &Pipeline, record: &Record) -> Preparation {
-    if record.unreadable.is_some() {
-        return Preparation::Reject(RejectedRecord::unreadable(record));
+    match record.unreadable {
+        Some(_) => Preparation::Reject(RejectedRecord::unreadable(record)),
+        None => prepare_mapped(pipeline, record, pipeline.mapping.map(record)),
     }
-    let Outgoing { bodies, opts_out, opts_in, left_out } = match pipeline.mapping.map(record) {
+}
+
+/// Encodes what the mapping has made of a record, as the sink would send it. Sends nothing.
+pub fn prepare_mapped(pipeline: &Pipeline, record: &Record, mapped: Mapped) -> Preparation {
+    let Outgoing { bodies, opts_out, opts_in, left_out } = match mapped {
         Mapped::Send(outgoing) => outgoing,
         Mapped::Skip(reason) => return Preparation::Skip(reason),
         Mapped::Reject(reason) => {
@@ -108,7 +111,7 @@ pub fn prepare(pipeline: &Pipeline, record: &Record) -> Preparation {
 /// The sink would refuse it.
 pub fn prepare_deletion(
     pipeline: &Pipeline,
-    key: &str,
+    key: &RecordKey,
     changed: Option<DateTime<Utc>>,
 ) -> Result<PendingRecord, Box<RejectedRecord>> {
     let mut pending = PendingRecord::encode(pipeline, key, changed, vec![None])?;
@@ -119,15 +122,14 @@ pub fn prepare_deletion(
 impl PendingRecord {
     fn encode(
         pipeline: &Pipeline,
-        key: &str,
+        key: &RecordKey,
         changed: Option<DateTime<Utc>>,
-        bodies: Vec<Option<Box<RawValue>>>,
+        bodies: Vec<Option<Json>>,
     ) -> Result<Self, Box<RejectedRecord>> {
-        let id: Arc<str> = key.into();
         let most = pipeline.spec.limits.bytes.unwrap_or(usize::MAX);
         let mut payloads = Vec::with_capacity(bodies.len());
         for body in bodies {
-            let payload = Payload { key: Arc::clone(&id), body };
+            let payload = Payload { key: key.clone(), body };
             let encoded = match pipeline.sink.prepare(&payload) {
                 Ok(prepared) if prepared.bytes.len() > most => {
                     Err(Rejection { opts_out: prepared.opts_out, ..Rejection::new(TOO_LARGE) })
@@ -137,15 +139,30 @@ impl PendingRecord {
             match encoded {
                 Ok(prepared) => payloads.push(PendingPayload { body: payload.body, prepared }),
                 Err(rejection) => {
-                    let (key, body) = (record_key(key), payload.body);
+                    let (id, body) = (payload.key, payload.body);
                     let deleted = body.is_none();
-                    return Err(Box::new(RejectedRecord { key, id, rejection, deleted, changed, body }));
+                    return Err(Box::new(RejectedRecord {
+                        key: key.print(),
+                        id,
+                        rejection,
+                        deleted,
+                        changed,
+                        body,
+                    }));
                 }
             }
         }
         let opts_out = payloads.iter().any(|payload| payload.prepared.opts_out);
         let opts_in = payloads.iter().any(|payload| payload.prepared.opts_in);
-        Ok(PendingRecord { key: record_key(key), id, payloads, opts_out, opts_in, changed, notice: None })
+        Ok(PendingRecord {
+            key: key.print(),
+            id: key.clone(),
+            payloads,
+            opts_out,
+            opts_in,
+            changed,
+            notice: None,
+        })
     }
 
     /// Returns the size of the record's payloads.
@@ -208,8 +225,8 @@ impl RejectedRecord {
     /// Makes a rejected record of one that could not be mapped.
     fn unmapped(record: &Record, rejection: Rejection) -> Self {
         RejectedRecord {
-            key: record_key(&record.key),
-            id: record.key.as_str().into(),
+            key: record.key.print(),
+            id: record.key.clone(),
             rejection,
             deleted: record.deleted,
             changed: record.changed,
@@ -244,7 +261,7 @@ impl RejectedRecord {
             changed,
             opts_out,
             deleted,
-            payload: body,
+            payload: body.map(|body| body.to_raw_value()),
         }
     }
 }

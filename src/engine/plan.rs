@@ -24,8 +24,8 @@ use crate::{
 
 /// The source, the mapping and the sink of one list.
 pub struct Pipeline {
-    pub source: Box<dyn Source>,
-    pub mapping: Box<dyn Mapping>,
+    pub source: Arc<dyn Source>,
+    pub mapping: Arc<dyn Mapping>,
     pub sink: Arc<dyn Sink>,
     /// Declaration of the sink, with the entry's settings applied.
     pub spec: SinkSpec,

@@ -22,6 +22,7 @@ use crate::{
         events::RunEvents,
         fate::{Effect, Fate},
         fault::Fault,
+        key::fingerprint,
         record::{Record, UNREADABLE, is_nameless},
     },
     sink::{Deletions, Settles},
@@ -30,7 +31,7 @@ use crate::{
         dead_letter::DeadLetter,
         progress::{Row, UNTIMED},
         records::{Delivered as Settled, NewNotice, Summary},
-        seen::{Seen, record_key},
+        seen::Seen,
     },
 };
 
@@ -212,7 +213,7 @@ impl Fates {
         let mut batch: Vec<PendingRecord> = vec![];
         let now = pipeline.source.now();
         for key in gone {
-            match prepare_deletion(pipeline, &key, None) {
+            match prepare_deletion(pipeline, &key.into(), None) {
                 Ok(pending) => batch.push(pending),
                 Err(rejected) => self.reject(pipeline, *rejected, now),
             }
@@ -270,10 +271,10 @@ impl Fates {
     ) -> Result<(), Fault> {
         let mut seen = Seen::default();
         for record in records.iter().filter(|record| record.changed.is_some_and(|changed| changed <= until)) {
-            if matches!(self.known[&record.key], Some(Fate::Sent(_) | Fate::Skipped(_))) {
+            if matches!(self.known[record.key.as_str()], Some(Fate::Sent(_) | Fate::Skipped(_))) {
                 let second = record.changed.map_or(UNTIMED, |changed| changed.timestamp());
                 seen.insert(
-                    Row { key: record_key(&record.key), second },
+                    Row { key: record.key.print(), second },
                     &record.status,
                     Fate::Sent(Effect::None),
                 );
@@ -297,7 +298,7 @@ impl Fates {
     /// them are on disk before.
     async fn keep(self, store: &dyn RunStore, records: &dyn DeliveryCache) -> Result<(), Fault> {
         let settled = self.known.iter().filter(|(_, fate)| !fate.is_some_and(Fate::is_rejected));
-        let settled: HashSet<u128> = settled.map(|(key, _)| record_key(key)).collect();
+        let settled: HashSet<u128> = settled.map(|(key, _)| fingerprint(key)).collect();
         store.append_dead_letters(self.letters).await?;
         if !self.notices.is_empty() {
             records.notice(self.notices).await?;

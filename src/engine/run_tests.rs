@@ -17,6 +17,7 @@ use crate::{
         clock::Clock,
         fate::{Effect, Fate},
         fault::Fault,
+        key::fingerprint,
         record::{Mapped, Outgoing, Record},
         window::{Page, Span, Window},
     },
@@ -26,11 +27,7 @@ use crate::{
     },
     mapping::Mapping,
     source::{OffsetPaging, Paging, Scope, Source},
-    store::{
-        RunStore,
-        checkpoint::Header,
-        seen::{Seen, record_key},
-    },
+    store::{RunStore, checkpoint::Header, seen::Seen},
 };
 
 type Store = support::Store<List>;
@@ -95,7 +92,7 @@ async fn settled(store: &dyn RunStore) -> BTreeMap<u64, Fate> {
     if header.pass == 1 {
         lines.iter().for_each(|line| assert!(seen.decode(&line.rows, &line.names).is_some()));
     }
-    let fate = |row: u64| seen.get(record_key(&row.to_string())).map(|known| known.fate);
+    let fate = |row: u64| seen.get(fingerprint(&row.to_string())).map(|known| known.fate);
     (0..ROWS).filter_map(|row| Some((row, fate(row)?))).collect()
 }
 

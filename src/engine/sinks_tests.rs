@@ -26,18 +26,14 @@ use crate::{
         events::{Events, RunEvents},
         fate::{Effect, Fate},
         fault::Fault,
+        key::fingerprint,
         record::{Mapped, Outgoing, Record},
         window::{Cursor, CursorPage, Window},
     },
     mapping::Mapping,
     sink::Settles,
     source::{CursorPaging, Lookup, Paging, Scope, Source},
-    store::{
-        FolderStore, RunStore, checkpoint,
-        dead_letter::DeadLetter,
-        records,
-        seen::{Seen, record_key},
-    },
+    store::{FolderStore, RunStore, checkpoint, dead_letter::DeadLetter, records, seen::Seen},
 };
 
 type Store = support::Store<List>;
@@ -92,7 +88,7 @@ async fn settled(folder: &Path) -> BTreeMap<u64, Fate> {
     for line in lines.iter().filter(|_| header.pass == 1) {
         assert!(seen.decode(&line.rows, &line.names).is_some());
     }
-    let fate = |row: u64| seen.get(record_key(&row.to_string())).map(|known| known.fate);
+    let fate = |row: u64| seen.get(fingerprint(&row.to_string())).map(|known| known.fate);
     (0..ROWS).filter_map(|row| Some((row, fate(row)?))).collect()
 }
 
@@ -288,7 +284,7 @@ struct Numbered(u64);
 impl Mapping for Numbered {
     fn map(&self, record: &Record) -> Mapped {
         let row: u64 = record.key.parse().unwrap();
-        let bodies = (0..self.0).map(|number| to_raw_value(&[row, number]).unwrap());
+        let bodies = (0..self.0).map(|number| to_raw_value(&[row, number]).unwrap().into());
         Mapped::Send(Outgoing::plain(bodies.collect()))
     }
 }

@@ -24,6 +24,7 @@ use crate::{
         clock::Clock,
         events::Events,
         fault::Fault,
+        key::fingerprint,
         record::{Mapped, Outgoing, Record},
         window::{Cursor, Next, Shard, ShardPage, Window},
     },
@@ -35,7 +36,7 @@ use crate::{
         files,
         position::{self, Position, Positions},
         records,
-        seen::{Seen, record_key},
+        seen::Seen,
     },
 };
 
@@ -110,14 +111,14 @@ const CHANGES: &[(u64, u32)] =
 
 /// Returns the rows of the first pass that are settled according to the checkpoint.
 async fn settled(entry: &Entry) -> BTreeSet<u64> {
-    let fingerprint = format!("{:?}", entry.since);
-    let (_, left) = checkpoint::open(entry.path(), &fingerprint, &Events::default()).await.unwrap();
+    let expected = format!("{:?}", entry.since);
+    let (_, left) = checkpoint::open(entry.path(), &expected, &Events::default()).await.unwrap();
     let mut seen = Seen::default();
     let (header, lines) = left.unwrap_or_else(|| (crate::store::checkpoint::Header::new("", vec![]), vec![]));
     for line in lines.iter().filter(|_| header.pass == 1) {
         seen.decode(&line.rows, &line.names).unwrap();
     }
-    (0..ROWS).filter(|row| seen.get(record_key(&row.to_string())).is_some()).collect()
+    (0..ROWS).filter(|row| seen.get(fingerprint(&row.to_string())).is_some()).collect()
 }
 
 fn assert_newest(store: &FeedStore, told: &str) {
@@ -401,12 +402,12 @@ impl ShardPaging for Stream {
                 let first: usize = after.map_or(0, |after| after.0.parse().unwrap());
                 let last = (first + count).min(log.events.len());
                 let record = |event: &u64| Record {
-                    key: event.to_string(),
+                    key: event.to_string().into(),
                     changed: None,
                     status: "event".into(),
                     deleted: false,
                     unreadable: None,
-                    body: to_raw_value(&[*event, 0]).unwrap(),
+                    body: to_raw_value(&[*event, 0]).unwrap().into(),
                 };
                 let records = log.events[first..last].iter().map(record).collect();
                 let position = Cursor(last.to_string());
@@ -763,12 +764,12 @@ fn a_stream_that_grows_faster_than_it_is_read_ends_its_run_at_the_events_after_i
         ) -> BoxFuture<'a, Result<ShardPage, Fault>> {
             let event: u64 = after.map_or(0, |after| after.0.parse().unwrap());
             let record = Record {
-                key: event.to_string(),
+                key: event.to_string().into(),
                 changed: Some(*NOON + Duration::from_secs(2 * event) - Duration::from_secs(60)),
                 status: "event".into(),
                 deleted: false,
                 unreadable: None,
-                body: to_raw_value(&[event, 0]).unwrap(),
+                body: to_raw_value(&[event, 0]).unwrap().into(),
             };
             let next = Next::More(Cursor((event + 1).to_string()));
             Box::pin(async move {

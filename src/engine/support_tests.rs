@@ -97,12 +97,12 @@ impl List {
 
     pub fn record(&self, row: u64) -> Record {
         Record {
-            key: row.to_string(),
+            key: row.to_string().into(),
             changed: Some(self.changed(row)),
             status: "subscribed".into(),
             deleted: false,
             unreadable: None,
-            body: to_raw_value(&[row, self.version(row)]).unwrap(),
+            body: to_raw_value(&[row, self.version(row)]).unwrap().into(),
         }
     }
 }
@@ -445,8 +445,8 @@ pub fn pipeline(
 ) -> Pipeline {
     let list = ListId { source: "rows".into(), account: None, id: "l".into() };
     Pipeline {
-        source: Box::new(source),
-        mapping: Box::new(mapping),
+        source: Arc::new(source),
+        mapping: Arc::new(mapping),
         spec: sink.spec(),
         sink: Arc::new(sink),
         clock: Arc::new(clock),

@@ -72,12 +72,12 @@ impl CursorPaging for List {
             let from: u64 = cursor.map_or(0, |cursor| cursor.0.parse().unwrap());
             let rows = self.rows.lock().unwrap();
             let record = |(row, version): (&u64, &Option<u64>)| Record {
-                key: row.to_string(),
+                key: row.to_string().into(),
                 changed: None,
                 status: "there".into(),
                 deleted: version.is_none(),
                 unreadable: None,
-                body: to_raw_value(&(row, version)).unwrap(),
+                body: to_raw_value(&(row, version)).unwrap().into(),
             };
             let records = rows.range(from..from + PAGE).map(record).collect();
             let next = (from + PAGE < ROWS).then(|| Cursor((from + PAGE).to_string()));
@@ -117,7 +117,7 @@ impl CursorPaging for Twice {
             status: "there".into(),
             deleted: false,
             unreadable: None,
-            body: to_raw_value(&(7, version)).unwrap(),
+            body: to_raw_value(&(7, version)).unwrap().into(),
         };
         let next = cursor.is_none().then(|| Cursor("2".into()));
         Box::pin(async move { Ok(CursorPage { records: vec![record], next, total: None, at: *NOON }) })
@@ -320,7 +320,7 @@ struct Two;
 impl Mapping for Two {
     fn map(&self, record: &Record) -> Mapped {
         let (row, version): (u64, u64) = serde_json::from_str(record.body.get()).unwrap();
-        let bodies = [version, version + 10].map(|version| to_raw_value(&(row, version)).unwrap());
+        let bodies = [version, version + 10].map(|version| to_raw_value(&(row, version)).unwrap().into());
         Mapped::Send(Outgoing::plain(bodies.to_vec()))
     }
 }

@@ -5,11 +5,10 @@ use std::{collections::HashSet, fmt};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    base::time,
+    base::{key::fingerprint, time},
     store::{
         dead_letter::DeadLetter,
         records::{Census, Tally},
-        seen::record_key,
     },
 };
 
@@ -18,7 +17,7 @@ const ARCHIVED: &str = "archived";
 
 /// Returns the keys of the records in these dead letters.
 pub fn keys(letters: &[DeadLetter]) -> HashSet<u128> {
-    letters.iter().map(|letter| record_key(&letter.key)).collect()
+    letters.iter().map(|letter| fingerprint(&letter.key)).collect()
 }
 
 /// Both counts, for all records last changed up to `until`.

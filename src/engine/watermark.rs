@@ -13,13 +13,15 @@
 //! page below the one that is stitched now. A page therefore waits for all of its records, no matter which
 //! page they were read from.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+
+use crate::base::key::PrintMap;
 
 /// The pages of several walks, each in its order. `P` is the data of a page that is needed when it is
 /// settled.
 pub struct Watermark<P> {
     /// Pending records, each with the pages that wait for it, as walk and page number.
-    pending: HashMap<u128, Vec<(usize, u64)>>,
+    pending: PrintMap<u128, Waits>,
     walks: Vec<Walk<P>>,
 }
 
@@ -30,10 +32,30 @@ struct Walk<P> {
     first: u64,
 }
 
+/// The pages that wait for a record, as walk and page number. Nearly always it is one.
+#[derive(Default)]
+struct Waits {
+    first: Option<(usize, u64)>,
+    more: Vec<(usize, u64)>,
+}
+
+impl Waits {
+    fn add(&mut self, page: (usize, u64)) {
+        match self.first {
+            None => self.first = Some(page),
+            Some(_) => self.more.push(page),
+        }
+    }
+
+    fn pages(self) -> impl Iterator<Item = (usize, u64)> {
+        self.first.into_iter().chain(self.more)
+    }
+}
+
 impl<P> Watermark<P> {
     pub fn new(walks: usize) -> Self {
         let walks = (0..walks).map(|_| Walk { pages: VecDeque::new(), first: 0 }).collect();
-        Watermark { pending: HashMap::new(), walks }
+        Watermark { pending: PrintMap::default(), walks }
     }
 
     /// Marks a record as pending.
@@ -56,8 +78,8 @@ impl<P> Watermark<P> {
         let number = pages.first + pages.pages.len() as u64;
         let mut waits = 0;
         for key in keys {
-            if let Some(pages) = self.pending.get_mut(&key) {
-                pages.push((walk, number));
+            if let Some(waits_for) = self.pending.get_mut(&key) {
+                waits_for.add((walk, number));
                 waits += 1;
             }
         }
@@ -71,7 +93,7 @@ impl<P> Watermark<P> {
 
     /// Marks the fate of a record as known.
     pub fn settled(&mut self, key: u128) {
-        for (walk, number) in self.pending.remove(&key).unwrap_or_default() {
+        for (walk, number) in self.pending.remove(&key).into_iter().flat_map(Waits::pages) {
             let Walk { pages, first } = &mut self.walks[walk];
             // The watermark can't have passed a page that waits.
             pages[(number - *first) as usize].1 -= 1;

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use chrono::DateTime;
 use serde::Deserialize;
-use serde_json::{Map, Number, Value, value::to_raw_value};
+use serde_json::{Map, Number, Value};
 
 use super::Mapping;
 use crate::base::{
     adapter::Chosen,
-    record::{LeftOut, Mapped, Outgoing, Reason, Record},
+    json::{self, Json},
+    record::{LeftOut, Mapped, Outgoing, Reason, Record, UNREADABLE},
     spec::{Makes, Setting, Spec, ValueKind},
     time,
 };
@@ -75,7 +76,8 @@ enum Cast {
 enum Origin {
     /// The keys that lead to the value, and its type if one is declared.
     Path(Vec<String>, Option<Cast>),
-    Constant(Value),
+    /// JSON text.
+    Constant(String),
 }
 
 /// Records of a run before it reports a field that none of them has. A few records may lack a field by
@@ -84,11 +86,21 @@ const ENOUGH: usize = 10;
 
 /// Mapping with the fields of one entry.
 pub struct Fields {
-    fields: Vec<(String, Origin)>,
-    /// Whether any record of the run had the field, in the order of `fields`.
-    found: Vec<AtomicBool>,
+    fields: Vec<Field>,
     /// Records of the run so far.
     records: AtomicUsize,
+    /// Bytes of the last payload, for which the next one reserves space.
+    usual: AtomicUsize,
+}
+
+/// A field of the payload.
+struct Field {
+    name: String,
+    /// The name as JSON text, with a colon.
+    label: String,
+    origin: Origin,
+    /// Whether any record of the run had the field.
+    found: AtomicBool,
 }
 
 impl Fields {
@@ -104,11 +116,11 @@ impl Fields {
         }
         let fields = fields.into_iter().map(|(name, said)| {
             let origin = origin(said).map_err(|why| format!("fields: `fields.{name}`: {why}"))?;
-            Ok((name, origin))
+            let label = format!("{}:", Value::from(name.as_str()));
+            Ok(Field { name, label, origin, found: AtomicBool::new(false) })
         });
-        let fields: Vec<(String, Origin)> = fields.collect::<Result<_, String>>()?;
-        let found = fields.iter().map(|_| AtomicBool::new(false)).collect();
-        Ok(Fields { fields, found, records: AtomicUsize::new(0) })
+        let fields = fields.collect::<Result<_, String>>()?;
+        Ok(Fields { fields, records: AtomicUsize::new(0), usual: AtomicUsize::new(0) })
     }
 }
 
@@ -121,7 +133,7 @@ fn origin(said: Value) -> Result<Origin, String> {
         Declared { from: Some(from), cast, value: None } if !from.split('.').any(str::is_empty) => {
             Ok(Origin::Path(from.split('.').map(str::to_owned).collect(), cast))
         }
-        Declared { from: None, cast: None, value: Some(value) } => Ok(Origin::Constant(value)),
+        Declared { from: None, cast: None, value: Some(value) } => Ok(Origin::Constant(value.to_string())),
         _ => {
             Err("use either `from`, the path of a field such as \"position.name\", optionally with `as`; or `value`"
                 .into())
@@ -135,59 +147,83 @@ impl Mapping for Fields {
             Origin::Path(path, _) => path.first().cloned(),
             Origin::Constant(_) => None,
         };
-        Some(self.fields.iter().filter_map(|(_, origin)| first(origin)).collect())
+        Some(self.fields.iter().filter_map(|field| first(&field.origin)).collect())
     }
 
     fn unknown(&self) -> Vec<String> {
         if self.records.load(Ordering::Relaxed) < ENOUGH {
             return vec![];
         }
-        let found = self.found.iter().map(|found| found.load(Ordering::Relaxed));
-        let missing = self.fields.iter().zip(found).filter(|(_, found)| !found);
-        let name = |(_, origin): &(String, Origin)| match origin {
+        let missing = self.fields.iter().filter(|field| !field.found.load(Ordering::Relaxed));
+        let name = |field: &Field| match &field.origin {
             Origin::Path(path, _) => Some(format!("the field `{}`", path.join("."))),
             Origin::Constant(_) => None,
         };
-        missing.filter_map(|(field, _)| name(field)).collect()
+        missing.filter_map(name).collect()
     }
 
     fn map(&self, record: &Record) -> Mapped {
-        let Ok(body) = serde_json::from_str::<Value>(record.body.get()) else {
-            return Mapped::Reject("unreadable");
-        };
-        let (mut payload, mut left_out) = (Map::new(), vec![]);
+        let body = record.body.value();
+        let (mut payload, mut left_out) = (String::with_capacity(self.usual.load(Ordering::Relaxed)), vec![]);
         self.records.fetch_add(1, Ordering::Relaxed);
-        for ((name, origin), found) in self.fields.iter().zip(&self.found) {
-            let value = value(origin, &body);
-            found.fetch_or(value != Ok(None), Ordering::Relaxed);
-            match value {
-                Ok(None) => {}
-                Ok(Some(value)) => _ = payload.insert(name.clone(), value),
+        payload.push('{');
+        for Field { name, label, origin, found } in &self.fields {
+            let before = payload.len();
+            payload.push_str(if before > 1 { "," } else { "" });
+            payload.push_str(label);
+            let written = write(origin, body, &mut payload);
+            if written != Ok(false) && !found.load(Ordering::Relaxed) {
+                found.store(true, Ordering::Relaxed);
+            }
+            match written {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(UNREADABLE) => return Mapped::Reject(UNREADABLE),
                 Err(reason) => left_out.push(LeftOut { field: name.clone().into(), reason }),
             }
+            payload.truncate(before);
         }
-        match to_raw_value(&payload) {
-            Ok(body) => Mapped::Send(Outgoing { left_out, ..Outgoing::plain(vec![body]) }),
-            Err(_) => Mapped::Reject("unwritable"),
+        payload.push('}');
+        self.usual.store(payload.len(), Ordering::Relaxed);
+        match Json::read(payload) {
+            Some(body) => Mapped::Send(Outgoing { left_out, ..Outgoing::plain(vec![body]) }),
+            None => Mapped::Reject("unwritable"),
         }
     }
 }
 
-/// Returns the value of a field, `None` if the record lacks the field, or why the value can't be converted.
-fn value(origin: &Origin, body: &Value) -> Result<Option<Value>, Reason> {
+/// Writes the value of a field. Returns `false` if the record lacks the field.
+///
+/// # Errors
+///
+/// The reason why the value can't be converted, or [`UNREADABLE`].
+fn write(origin: &Origin, body: json::Value, payload: &mut String) -> Result<bool, Reason> {
     let (path, cast) = match origin {
-        Origin::Constant(value) => return Ok(Some(value.clone())),
+        Origin::Constant(value) => {
+            payload.push_str(value);
+            return Ok(true);
+        }
         Origin::Path(path, cast) => (path, cast),
     };
-    let step = |value: &Value, name: &String| match value {
-        Value::Array(items) => name.parse().ok().and_then(|index: usize| items.get(index).cloned()),
-        value => value.get(name).cloned(),
-    };
-    let found = path.iter().try_fold(body.clone(), |value, name| step(&value, name));
-    match (found, cast) {
-        (None, _) => Ok(None),
-        (Some(value), None) | (Some(value @ Value::Null), _) => Ok(Some(value)),
-        (Some(value), Some(cast)) => cast.apply(&value).map(Some),
+    let Some(value) = path.iter().try_fold(body, step) else { return Ok(false) };
+    match (value.plain_text(), cast) {
+        // Nearly all values are texts, which stay as they are.
+        (Some(_), None | Some(Cast::Text)) => payload.push_str(value.raw()),
+        _ if value.is_null() => payload.push_str(value.raw()),
+        _ => {
+            let value: Value = value.parse().ok_or(UNREADABLE)?;
+            let value = cast.map_or(Ok(value.clone()), |cast| cast.apply(&value))?;
+            payload.push_str(&value.to_string());
+        }
+    }
+    Ok(true)
+}
+
+/// Returns a field of an object, or an item of an array by its index.
+fn step<'a>(value: json::Value<'a>, name: &String) -> Option<json::Value<'a>> {
+    match value.is_array() {
+        true => value.items().nth(name.parse().ok()?),
+        false => value.field(name),
     }
 }
 
@@ -239,8 +275,8 @@ fn instant(value: &Value) -> Option<DateTime<chrono::FixedOffset>> {
         Value::Number(seconds) => {
             DateTime::from_timestamp(seconds.as_i64()?, 0).map(|time| time.fixed_offset())
         }
-        Value::String(text) => DateTime::parse_from_rfc2822(text.trim())
-            .or_else(|_| DateTime::parse_from_rfc3339(text.trim()))
+        Value::String(text) => DateTime::parse_from_rfc3339(text.trim())
+            .or_else(|_| DateTime::parse_from_rfc2822(text.trim()))
             .ok()
             .or_else(|| time::parse(text).map(|time| time.fixed_offset())),
         _ => None,
@@ -261,7 +297,7 @@ mod tests {
             status: "none".into(),
             deleted: false,
             unreadable: None,
-            body,
+            body: body.into(),
         }
     }
 

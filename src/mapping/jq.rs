@@ -13,11 +13,11 @@ use jaq_core::{
 };
 use jaq_json::{Val, read};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::{Mapping, MappingContext};
 use crate::base::{
     adapter::Chosen,
+    json::Json,
     record::{Mapped, Outgoing, Record},
 };
 
@@ -68,9 +68,9 @@ impl Mapping for Jq {
             if bodies.len() == MOST {
                 return Mapped::Reject("jq_too_many_results");
             }
-            match RawValue::from_string(result.to_string()) {
-                Ok(body) => bodies.push(body),
-                Err(_) => return Mapped::Reject("unwritable"),
+            match Json::read(result.to_string()) {
+                Some(body) => bodies.push(body),
+                None => return Mapped::Reject("unwritable"),
             }
         }
         if bodies.is_empty() { Mapped::Skip("jq_empty") } else { Mapped::Send(Outgoing::plain(bodies)) }
@@ -149,14 +149,14 @@ mod tests {
     }
 
     fn mapped(code: &str, body: &Value) -> String {
-        let body = RawValue::from_string(body.to_string()).unwrap();
+        let body = serde_json::value::RawValue::from_string(body.to_string()).unwrap();
         let record = Record {
             key: "1".into(),
             changed: None,
             status: "none".into(),
             deleted: false,
             unreadable: None,
-            body,
+            body: body.into(),
         };
         match expression(code).unwrap().map(&record) {
             Mapped::Send(Outgoing { bodies, .. }) => {

@@ -7,7 +7,7 @@ pub mod fields;
 pub mod jq;
 pub mod ometria_contact;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use self::{
     as_is::AsIs,
@@ -71,13 +71,13 @@ pub struct MappingContext<'a> {
 ///
 /// The type is unknown or not in this build, or a setting is invalid. `importer check` reports the message
 /// with the position of the entry's `mapping`.
-pub fn open(chosen: &Chosen, wanted: &MappingContext) -> Result<Box<dyn Mapping>, String> {
+pub fn open(chosen: &Chosen, wanted: &MappingContext) -> Result<Arc<dyn Mapping>, String> {
     Ok(match chosen.kind.as_str() {
-        kind if kind == ometria_contact::SPEC.kind => Box::new(OmetriaContact::open(chosen, wanted)?),
-        kind if kind == as_is::SPEC.kind => Box::new(AsIs::open(chosen)?),
-        kind if kind == fields::SPEC.kind => Box::new(Fields::open(chosen)?),
+        kind if kind == ometria_contact::SPEC.kind => Arc::new(OmetriaContact::open(chosen, wanted)?),
+        kind if kind == as_is::SPEC.kind => Arc::new(AsIs::open(chosen)?),
+        kind if kind == fields::SPEC.kind => Arc::new(Fields::open(chosen)?),
         #[cfg(feature = "jq")]
-        kind if kind == JQ.kind => Box::new(jq::Jq::open(chosen, wanted)?),
+        kind if kind == JQ.kind => Arc::new(jq::Jq::open(chosen, wanted)?),
         #[cfg(not(feature = "jq"))]
         kind if kind == JQ.kind => return Err(chosen.not_built()),
         kind => return Err(CATALOG.unknown(kind)),

@@ -15,7 +15,7 @@ pub mod settings;
 use std::{borrow::Cow, sync::OnceLock};
 
 use serde::Serialize;
-use serde_json::{Map, Value, value::to_raw_value};
+use serde_json::{Map, Value};
 
 use self::{
     consent::Said,
@@ -26,8 +26,10 @@ use self::{
 use super::{Mapping, MappingContext};
 use crate::base::{
     adapter::{Chosen, NoSettings},
+    json::Json,
     record::{LeftOut, Mapped, Outgoing, Reason, Record},
     spec::{Makes, Spec},
+    text::{has_controls, lowercase},
 };
 
 pub const SPEC: Spec = Spec {
@@ -65,7 +67,7 @@ impl OmetriaContact {
 
     /// Returns the contact's id. The first member of the list decides which field contains the id: a decision
     /// for each member could make two contacts of one person.
-    fn id(&self, member: &Member) -> Option<String> {
+    fn id<'m>(&self, member: &Member<'m>) -> Option<Cow<'m, str>> {
         let first = Identity::ORDER.into_iter().find(|identity| identity.of(member).is_some())?;
         self.identity.get_or_init(|| first).of(member)
     }
@@ -76,27 +78,29 @@ impl OmetriaContact {
         let (said, silent) = Said::of(member)?.permitted(member, permission);
         let said = said.within(self.settings.policy)?;
         let id = self.id(member).ok_or(Refusal::Reject("no_id"))?;
-        let email = member.text("email_address").unwrap_or_default().trim().to_lowercase();
+        let address = member.text("email_address").unwrap_or_default();
+        let email = lowercase(address.trim());
         if !is_address(&email) {
             return Err(Refusal::Reject("invalid_email"));
         }
         let (opts_out, opts_in) = (said.opts_out(), said.opts_in());
         let mut left_out = LeftOuts(vec![]);
         left_out.note("marketing_optin", silent.map_or(Ok(None::<()>), Err));
-        let contact = self.contact((id, email), said, member, record, &mut left_out);
-        let body = to_raw_value(&contact).map_err(|_| Refusal::Reject("unwritable"))?;
+        let contact = self.contact((&id, &email), said, member, record, &mut left_out);
+        let body =
+            serde_json::to_string(&contact).ok().and_then(Json::read).ok_or(Refusal::Reject("unwritable"))?;
         Ok(Outgoing { bodies: vec![body], opts_out, opts_in, left_out: left_out.0 })
     }
 
-    fn contact(
-        &self,
-        (id, email): (String, String),
+    fn contact<'m>(
+        &'m self,
+        (id, email): (&'m str, &'m str),
         said: Said,
-        member: &Member,
+        member: &Member<'m>,
         record: &Record,
         left_out: &mut LeftOuts,
-    ) -> Contact<'_> {
-        let merge_fields = member.inner("merge_fields");
+    ) -> Contact<'m> {
+        let (location, merge_fields) = (member.inner("location"), member.inner("merge_fields"));
         let merge = &merge_fields;
         let tag = |field| self.settings.tag(field);
         let country = self.settings.default_country.as_deref();
@@ -114,10 +118,10 @@ impl OmetriaContact {
                 fields::birth_date(merge, tag, record.changed)
             }),
             country_id: left_out
-                .take("country_id", tag("country_id"), |tag| fields::country(member, merge, tag)),
+                .take("country_id", tag("country_id"), |tag| fields::country(&location, merge, tag)),
             phone_number: left_out
                 .take("phone_number", tag("phone_number"), |tag| fields::phone(merge, tag, country)),
-            timezone: left_out.note("timezone", fields::timezone(member)),
+            timezone: left_out.note("timezone", fields::timezone(&location)),
             marketing_optin: said.marketing_optin,
             timestamp_acquired: left_out.note(
                 "timestamp_acquired",
@@ -125,7 +129,7 @@ impl OmetriaContact {
             ),
             timestamp_subscribed: said.subscribed,
             timestamp_unsubscribed: said.unsubscribed,
-            properties: properties::properties(&self.settings.properties, member, &mut left_out.0),
+            properties: properties::properties(&self.settings.properties, (member, merge), &mut left_out.0),
         };
         for tag in merge.filled().filter(|tag| !self.is_mapped(tag)) {
             left_out.0.push(LeftOut { field: format!("merge_fields.{tag}").into(), reason: "not_mapped" });
@@ -173,7 +177,7 @@ impl Mapping for OmetriaContact {
     }
 
     fn map(&self, record: &Record) -> Mapped {
-        let Some(member) = Member::read(&record.body) else { return Mapped::Reject("unreadable") };
+        let Some(member) = Member::read(record.body.value()) else { return Mapped::Reject("unreadable") };
         self.names.look(&member);
         match self.outgoing(&member, record) {
             Ok(outgoing) => Mapped::Send(outgoing),
@@ -249,7 +253,7 @@ impl Identity {
         }
     }
 
-    fn of(self, member: &Member) -> Option<String> {
+    fn of<'m>(self, member: &Member<'m>) -> Option<Cow<'m, str>> {
         member.text(self.field())
     }
 }
@@ -263,14 +267,14 @@ struct Contact<'a> {
     collection: &'a str,
     #[serde(rename = "@merge")]
     merge: bool,
-    id: String,
-    email: String,
+    id: &'a str,
+    email: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    customer_id: Option<String>,
+    customer_id: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    firstname: Option<String>,
+    firstname: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    lastname: Option<String>,
+    lastname: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gender: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -296,9 +300,10 @@ struct Contact<'a> {
 /// Returns whether a text has exactly one `@`, with text on both sides, and no white space or control
 /// character, at which a mail header would break.
 fn is_address(text: &str) -> bool {
-    let breaks = |c: char| c.is_whitespace() || c.is_control();
-    matches!(text.split('@').collect::<Vec<_>>()[..], [user, host] if !user.is_empty() && !host.is_empty())
-        && !text.contains(breaks)
+    let halves = text.split_once('@').filter(|(user, host)| !user.is_empty() && !host.is_empty());
+    halves.is_some_and(|(_, host)| !host.contains('@'))
+        && !text.contains(char::is_whitespace)
+        && !has_controls(text)
 }
 
 #[cfg(test)]

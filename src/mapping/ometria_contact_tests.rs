@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::settings::{Property, PropertyKind};
 use super::*;
@@ -34,7 +34,7 @@ fn record(body: Box<RawValue>) -> Record {
         status: "subscribed".into(),
         deleted: false,
         unreadable: None,
-        body,
+        body: body.into(),
     }
 }
 

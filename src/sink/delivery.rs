@@ -1,12 +1,13 @@
 //! What goes to a sink, and what comes back: encoded payloads, and the outcome of a batch.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::base::{
     fault::{Fault, Problem},
+    key::RecordKey,
     record::Reason,
 };
 
@@ -14,7 +15,7 @@ use crate::base::{
 #[derive(Debug, Clone)]
 pub struct Prepared {
     /// Key of the record.
-    pub key: Arc<str>,
+    pub key: RecordKey,
     /// The encoded payload. Its length counts against [`BatchLimits::bytes`](super::BatchLimits::bytes).
     pub bytes: Bytes,
     /// Whether the payload withdraws a person's consent.
@@ -25,8 +26,8 @@ pub struct Prepared {
 
 impl Prepared {
     /// Returns a payload that neither withdraws nor passes on a consent.
-    pub fn new(key: &Arc<str>, bytes: impl Into<Bytes>) -> Self {
-        Prepared { key: Arc::clone(key), bytes: bytes.into(), opts_out: false, opts_in: false }
+    pub fn new(key: &RecordKey, bytes: impl Into<Bytes>) -> Self {
+        Prepared { key: key.clone(), bytes: bytes.into(), opts_out: false, opts_in: false }
     }
 }
 

@@ -120,11 +120,11 @@ impl Sink for HttpSink {
     }
 
     fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
-        let text = match &payload.body {
-            Some(body) => body.get().to_owned(),
-            None => json!({"key": &*payload.key, "deleted": true}).to_string(),
+        let bytes = match &payload.body {
+            Some(body) => body.to_bytes(),
+            None => json!({"key": &*payload.key, "deleted": true}).to_string().into(),
         };
-        Ok(Prepared::new(&payload.key, text))
+        Ok(Prepared::new(&payload.key, bytes))
     }
 
     fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {

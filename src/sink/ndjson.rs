@@ -171,10 +171,10 @@ pub fn prepared(Payload { key, body }: &Payload) -> Prepared {
     let line = match body {
         // A raw value may span several lines.
         Some(body) if body.get().contains('\n') => {
-            serde_json::from_str::<Value>(body.get()).unwrap_or_default().to_string()
+            serde_json::from_str::<Value>(body.get()).unwrap_or_default().to_string().into()
         }
-        Some(body) => body.get().to_owned(),
-        None => json!({"key": &**key, "deleted": true}).to_string(),
+        Some(body) => body.to_bytes(),
+        None => json!({"key": &**key, "deleted": true}).to_string().into(),
     };
     Prepared::new(key, line)
 }
@@ -321,7 +321,10 @@ mod tests {
     }
 
     fn payload(number: u32) -> Payload {
-        Payload { key: number.to_string().into(), body: Some(to_raw_value(&json!({"n": number})).unwrap()) }
+        Payload {
+            key: number.to_string().into(),
+            body: Some(to_raw_value(&json!({"n": number})).unwrap().into()),
+        }
     }
 
     fn sink(folder: &Path, rotate: u64) -> Ndjson {
@@ -340,7 +343,7 @@ mod tests {
         let batch = [
             payload(1),
             Payload { key: "2".into(), body: None },
-            Payload { key: "3".into(), body: Some(spread) },
+            Payload { key: "3".into(), body: Some(spread.into()) },
         ];
         let batch: Vec<Prepared> = batch.iter().map(|payload| sink.prepare(payload).unwrap()).collect();
         sink.deliver(&batch).await.unwrap();

@@ -123,11 +123,12 @@ impl Sink for Ometria {
     }
 
     fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
-        let text = payload.body.as_ref().map_or("", |body| body.get());
-        let Examined { refusal, opts_out, opts_in } = rules::examine(text);
+        // Deletions are ignored, so every payload has a body.
+        let Some(body) = &payload.body else { return Err(Rejection::new("not_an_object")) };
+        let Examined { refusal, opts_out, opts_in } = rules::examine(body.value());
         match refusal {
             Some(reason) => Err(Rejection { opts_out, ..Rejection::new(reason) }),
-            None => Ok(Prepared { opts_out, opts_in, ..Prepared::new(&payload.key, text.to_owned()) }),
+            None => Ok(Prepared { opts_out, opts_in, ..Prepared::new(&payload.key, body.to_bytes()) }),
         }
     }
 

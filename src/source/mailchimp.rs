@@ -7,7 +7,6 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
-use serde_json::value::RawValue;
 
 use self::members::{UNREAD, broken, page, record};
 use super::{Census, Lookup, OffsetPaging, Paging, Scope, Source, SourceContext};
@@ -171,7 +170,7 @@ impl Mailchimp {
     async fn find_by_email_id(&self, doing: &str, key: &str) -> Result<Option<Record>, Fault> {
         let query = [("count", "1".to_owned()), ("unique_email_id", key.to_owned()), self.listed_fields()];
         let page = self.get(doing, &query, |response| page(response, &self.http)).await?;
-        Ok(page.records.into_iter().find(|record| record.key == key))
+        Ok(page.records.into_iter().find(|record| *record.key == *key))
     }
 
     /// Returns the parameters of a page. `since_last_changed` excludes its second, `before_last_changed`
@@ -226,13 +225,12 @@ impl Lookup for Mailchimp {
             let doing = format!("could not read a member of list `{}`", self.list_id.escape_debug());
             let request = self.http.get(&["lists", &self.list_id, "members", key], &[self.fields()]);
             let found = |response: &Response| {
-                let (body, repaired): (Box<RawValue>, _) =
-                    unreadable::read(response.body()).map_err(broken)?;
+                let (body, repaired) = unreadable::json(response.body()).map_err(broken)?;
                 let record = record(body, repaired.as_ref());
                 match record.unreadable {
                     // A response without a key is not the member.
                     Some(why) if is_nameless(&record.key) => Err(Fault::retry(UNREAD).because(why)),
-                    _ => Ok(Record { key: key.to_owned(), ..record }),
+                    _ => Ok(Record { key: key.into(), ..record }),
                 }
             };
             match self.http.call(&doing, request, found).await {

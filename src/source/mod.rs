@@ -4,6 +4,8 @@
 pub mod mailchimp;
 pub mod when_i_work;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 
@@ -60,7 +62,7 @@ pub struct SourceContext<'a> {
 
 /// A source, and the settings that the engine needs.
 pub struct Opened {
-    pub source: Box<dyn Source>,
+    pub source: Arc<dyn Source>,
     /// Whether a failed run is repeated before its next turn.
     pub retry: bool,
 }
@@ -80,9 +82,9 @@ pub fn open(
     }
     let retry = chosen.take(RETRY)?.unwrap_or(true);
     wanted.caller.no_retry = !retry;
-    let source: Box<dyn Source> = match chosen.kind.as_str() {
-        kind if kind == mailchimp::SPEC.kind => Box::new(Mailchimp::open(&chosen, wanted, accounts)?),
-        kind if kind == when_i_work::SPEC.kind => Box::new(WhenIWork::open(&chosen, wanted, accounts)?),
+    let source: Arc<dyn Source> = match chosen.kind.as_str() {
+        kind if kind == mailchimp::SPEC.kind => Arc::new(Mailchimp::open(&chosen, wanted, accounts)?),
+        kind if kind == when_i_work::SPEC.kind => Arc::new(WhenIWork::open(&chosen, wanted, accounts)?),
         kind => return Err(CATALOG.unknown(kind).into()),
     };
     Ok(Opened { source, retry })

@@ -321,20 +321,32 @@ fn record(body: Box<RawValue>, repaired: Option<&Repaired>) -> Record {
     let changed = updated_at.as_str().and_then(lenient);
     let fault = repaired.and_then(|repaired| repaired.fault(body.get())).map(str::to_owned);
     let unreadable = fault.or_else(|| id.as_u64().is_none().then(|| unreadable::shape(body.get(), "id")));
-    let key = id.as_u64().map_or_else(|| nameless(&body), |id| id.to_string());
-    Record { key, changed, status: status.to_owned(), deleted: false, unreadable, body }
+    let key = id.as_u64().map_or_else(|| nameless(body.get()), |id| id.to_string()).into();
+    Record { key, changed, status: status.into(), deleted: false, unreadable, body: body.into() }
 }
 
 fn gone(id: Value) -> Result<Record, serde_json::Error> {
     let body = to_raw_value(&json!({"id": id}))?;
-    let status = "deleted".to_owned();
+    let status = "deleted".into();
     Ok(match id.as_u64() {
-        Some(id) => {
-            Record { key: id.to_string(), changed: None, status, deleted: true, unreadable: None, body }
-        }
+        Some(id) => Record {
+            key: id.to_string().into(),
+            changed: None,
+            status,
+            deleted: true,
+            unreadable: None,
+            body: body.into(),
+        },
         None => {
             let unreadable = Some(unreadable::shape(body.get(), "id"));
-            Record { key: nameless(&body), changed: None, status, deleted: false, unreadable, body }
+            Record {
+                key: nameless(body.get()).into(),
+                changed: None,
+                status,
+                deleted: false,
+                unreadable,
+                body: body.into(),
+            }
         }
     })
 }

@@ -6,18 +6,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
 use crate::{
-    base::time,
+    base::{key::fingerprint, time},
     store::{
         DeliveryCache, files,
         records::{Databases, Records, census, look, summary},
-        seen::record_key,
     },
 };
 
 const HEAD: &str = r#"{"version":1,"until":"2026-11-21T12:00:00Z","archived_until":"2026-11-20T12:00:00Z","whole":true,"left_out":4,"opt_outs":{"to:d [null]":7},"choice":"contact_id","totals_wrong":true,"most_rows":500,"names":["subscribed","rejected: cleaned","cleaned"],"rows":3}"#;
 
 fn key(name: &str) -> u128 {
-    record_key(name)
+    fingerprint(name)
 }
 
 fn ledger() -> Vec<u8> {

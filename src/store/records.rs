@@ -151,7 +151,7 @@ impl DeliveryCache for Records {
             let begun = self.databases.within(&self.path, false, IfDamaged::Continue, work);
             let summary = begun.await?.flatten();
             *self.replaced.lock().unwrap_or_else(PoisonError::into_inner) =
-                summary.as_ref().map(|_| Replaced::new());
+                summary.as_ref().map(|_| Replaced::default());
             Ok(summary)
         })
     }
@@ -168,7 +168,7 @@ impl DeliveryCache for Records {
     fn recall(&self, keys: Vec<u128>) -> BoxFuture<'_, Result<KnownRecords, Fault>> {
         Box::pin(async move {
             if keys.is_empty() {
-                return Ok(KnownRecords::new());
+                return Ok(KnownRecords::default());
             }
             let (cached, asked) = (self.rules.expire.is_some(), keys.clone());
             let known = self.if_there(move |open| open.recall(keys, cached)).await?;

@@ -1,13 +1,18 @@
 //! The fate of every record of a pass: used to drop records that were read twice, to count, and for the
 //! checkpoint and the ledger.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use chrono::{DateTime, Utc};
+use hashbrown::HashTable;
 
 use super::progress::Row;
-use crate::base::{counts::Counts, fate::Fate};
+use crate::base::{
+    counts::Counts,
+    fate::Fate,
+    key::{PrintMap, Spread},
+};
 
 /// What is known of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,15 +24,24 @@ pub struct Known {
     pub fate: Fate,
 }
 
-/// The records of one listing in one pass, by the fingerprint of their key.
+/// The records of one listing in one pass, by the fingerprint of their key. A record takes some 42 bytes.
 #[derive(Debug, Default)]
 pub struct Seen {
-    known: HashMap<u128, Known>,
+    records: Vec<SeenRecord>,
+    /// The index of each record.
+    indices: HashTable<u32>,
+    hashing: Spread,
     /// Statuses that records have or had, such as `subscribed`.
     statuses: Vec<String>,
     /// Fates that records have or had. Where there is no space for one, its form with the reason `other` is
     /// here instead.
     fates: Vec<Fate>,
+}
+
+#[derive(Debug)]
+struct SeenRecord {
+    key: u128,
+    known: Known,
 }
 
 /// Maximum number of different statuses and fates of a listing, after which new ones become `other`. Ten names
@@ -42,28 +56,37 @@ const OTHER: &str = "other";
 /// Bytes of a row: key, second, status, fate.
 const ROW: usize = 16 + 8 + 1 + 1;
 
-/// Returns the fingerprint of a record's key. With 128 bits instead of the key, a list of a million members
-/// takes some 70 MB, and two keys with the same fingerprint are not to be expected. It is MD5, since it has
-/// to be the same in every process, and a collision benefits nobody.
-pub fn record_key(key: &str) -> u128 {
-    u128::from_be_bytes(md5::compute(key).0)
-}
-
 /// Returns the keys that occur more than once in an answer, each with the number of rows beyond the first.
 pub fn repeats(keys: impl Iterator<Item = u128>) -> impl Iterator<Item = (u128, u64)> {
-    let mut rows: HashMap<u128, u64> = HashMap::new();
+    let mut rows: PrintMap<u128, u64> = PrintMap::default();
     keys.for_each(|key| *rows.entry(key).or_default() += 1);
     rows.into_iter().map(|(key, rows)| (key, rows - 1)).filter(|(_, more)| *more > 0)
 }
 
 impl Seen {
+    fn index(&self, key: u128) -> Option<usize> {
+        let is = |index: &u32| self.records[*index as usize].key == key;
+        self.indices.find(self.hashing.hash_one(key), is).map(|index| *index as usize)
+    }
+
     pub fn get(&self, key: u128) -> Option<Known> {
-        self.known.get(&key).copied()
+        self.index(key).map(|index| self.records[index].known)
     }
 
     /// Returns the number of different records.
     pub fn records(&self) -> usize {
-        self.known.len()
+        self.records.len()
+    }
+
+    /// Returns the record of this index, in the order in which they were read.
+    pub fn record(&self, index: usize) -> (u128, Known) {
+        let SeenRecord { key, known } = &self.records[index];
+        (*key, *known)
+    }
+
+    /// Returns the statuses, by their indices.
+    pub fn statuses(&self) -> &[String] {
+        &self.statuses
     }
 
     /// Returns the status of this index.
@@ -75,13 +98,25 @@ impl Seen {
     pub fn insert(&mut self, row: Row, status: &str, fate: Fate) {
         let status = self.status_index(status);
         self.note(fate);
-        self.known.insert(row.key, Known { second: row.second, status, fate });
+        let known = Known { second: row.second, status, fate };
+        match self.index(row.key) {
+            Some(index) => self.records[index].known = known,
+            None => self.add(SeenRecord { key: row.key, known }),
+        }
+    }
+
+    fn add(&mut self, record: SeenRecord) {
+        let Seen { records, indices, hashing, .. } = self;
+        // A pass that reads more than 4 billion records would need a table of 170 GB.
+        let (hash, index) = (hashing.hash_one(record.key), records.len() as u32);
+        records.push(record);
+        indices.insert_unique(hash, index, |index| hashing.hash_one(records[*index as usize].key));
     }
 
     /// Replaces the fate of a record.
     pub fn set_fate(&mut self, key: u128, fate: Fate) {
-        if let Some(known) = self.known.get_mut(&key) {
-            known.fate = fate;
+        if let Some(index) = self.index(key) {
+            self.records[index].known.fate = fate;
             self.note(fate);
         }
     }
@@ -123,22 +158,22 @@ impl Seen {
 
     /// Counts every record once, by its fate.
     pub fn count(&self, counts: &mut Counts) {
-        self.known.values().for_each(|known| counts.count(known.fate));
+        self.records.iter().for_each(|record| counts.count(record.known.fate));
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (u128, Known)> {
-        self.known.iter().map(|(key, known)| (*key, *known))
+        self.records.iter().map(|record| (record.key, record.known))
     }
 
     /// Returns the time of the latest change of all records.
     pub fn newest(&self) -> Option<DateTime<Utc>> {
-        let second = self.known.values().map(|known| known.second).max()?;
+        let second = self.records.iter().map(|record| record.known.second).max()?;
         DateTime::from_timestamp(second, 0)
     }
 
     /// Returns the number of different records that changed after this second.
     pub fn after(&self, second: i64) -> u64 {
-        self.known.values().filter(|known| known.second > second).count() as u64
+        self.records.iter().filter(|record| record.known.second > second).count() as u64
     }
 
     /// Returns what is known of these rows, for a line of the checkpoint: the names of statuses and fates, and
@@ -146,7 +181,7 @@ impl Seen {
     pub fn encode(&self, rows: &[Row]) -> (Vec<String>, String) {
         let mut bytes = Vec::with_capacity(rows.len() * ROW);
         for row in rows {
-            let Some(known) = self.known.get(&row.key) else { continue };
+            let Some(known) = self.get(row.key) else { continue };
             bytes.extend(row.key.to_be_bytes());
             bytes.extend(known.second.to_be_bytes());
             bytes.extend([known.status, self.fate_index(known.fate)]);

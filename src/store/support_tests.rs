@@ -15,9 +15,8 @@ use super::{
     hold::HoldReason,
     position::{Positions, StoredPositions},
     runs::{LastRuns, RunRecord},
-    seen::record_key,
 };
-use crate::base::fault::Fault;
+use crate::base::{fault::Fault, key::fingerprint};
 
 /// The store of one entry. Each write happens between two awaits, so that a test can drop it before and after.
 #[derive(Debug, Clone)]
@@ -69,7 +68,8 @@ impl Delivery {
         let last: BTreeMap<_, usize> =
             letters.iter().enumerate().map(|(at, letter)| (of(letter), at)).collect();
         let stays = |(at, letter): &(usize, DeadLetter)| {
-            last[&of(letter)] == *at && !(letter.entry == entry && settled.contains(&record_key(&letter.key)))
+            last[&of(letter)] == *at
+                && !(letter.entry == entry && settled.contains(&fingerprint(&letter.key)))
         };
         self.dead_letters = letters.into_iter().enumerate().filter(stays).map(|(_, letter)| letter).collect();
     }
@@ -149,7 +149,7 @@ impl RunStore for InMemory {
                     let of_each =
                         entries.iter().map(|entry| DeadLetter { entry: entry.clone(), ..orphan.clone() });
                     delivery.dead_letters.extend(of_each);
-                    delivery.tidy(&orphan.entry, &HashSet::from([record_key(&orphan.key)]));
+                    delivery.tidy(&orphan.entry, &HashSet::from([fingerprint(&orphan.key)]));
                 }
             }
         })

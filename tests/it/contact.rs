@@ -65,10 +65,10 @@ proptest! {
             "merge_fields": merge_fields, "tags": values[4],
             "location": {"timezone": values[5], "country_code": values[2]}});
         let body = to_raw_value(&member).unwrap();
-        let record = Record { key: "2b91".into(), changed: None, status: status.into(), deleted: false, unreadable: None, body };
+        let record = Record { key: "2b91".into(), changed: None, status: status.into(), deleted: false, unreadable: None, body: body.into() };
         let Mapped::Send(outgoing) = OmetriaContact::new("a1b2", settings).map(&record) else {
             panic!("not sent")
         };
-        prop_assert_eq!(examine(outgoing.bodies[0].get()).refusal, None);
+        prop_assert_eq!(examine(outgoing.bodies[0].value()).refusal, None);
     }
 }

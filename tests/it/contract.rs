@@ -108,7 +108,7 @@ const SOURCES: [(&str, &str, Held); 2] = [
     }),
 ];
 
-pub fn source(kind: &str, list_id: &str, doors: &AccountClients) -> Box<dyn Source> {
+pub fn source(kind: &str, list_id: &str, doors: &AccountClients) -> Arc<dyn Source> {
     let wanted = source::SourceContext { list_id, fields: None, caller: Caller::new(list_id, false) };
     source::open(Chosen::of(&json!(kind), ""), wanted, doors).unwrap().source
 }
@@ -235,7 +235,7 @@ pub fn sink(settings: Value, folder: &Path, doors: &AccountClients) -> sink::Ope
 /// Returns contacts as this sink encodes them.
 pub fn prepared(sink: &dyn Sink, count: usize) -> Vec<Prepared> {
     let record = json!({"@type": "contact", "@collection": "c", "@merge": true, "id": "i", "email": "ada@example.org"});
-    let payload = Payload { key: "i".into(), body: Some(to_raw_value(&record).unwrap()) };
+    let payload = Payload { key: "i".into(), body: Some(to_raw_value(&record).unwrap().into()) };
     (0..count).map(|_| sink.prepare(&payload).unwrap()).collect()
 }
 
@@ -293,7 +293,7 @@ fn mappings() -> Vec<(&'static str, Value)> {
     mappings
 }
 
-fn open_mapping(said: &Value) -> Box<dyn Mapping> {
+fn open_mapping(said: &Value) -> Arc<dyn Mapping> {
     let (policy, declared) = (Policy::default(), &Values::default());
     let wanted = mapping::MappingContext { list_id: "a", policy, declared, folder: Path::new(".") };
     mapping::open(&Chosen::of(said, ""), &wanted).unwrap()
@@ -307,7 +307,7 @@ fn record(body: &str) -> Record {
         status: "subscribed".into(),
         deleted: false,
         unreadable: None,
-        body,
+        body: body.into(),
     }
 }
 
@@ -336,7 +336,7 @@ async fn equal_records_map_to_equal_payloads_and_a_mapping_reads_only_its_fields
                     .filter(|(name, _)| fields.iter().any(|field| top(field) == *name))
                     .collect(),
             };
-            let reduced = Record { body: to_raw_value(&reduced).unwrap(), ..self::record("{}") };
+            let reduced = Record { body: to_raw_value(&reduced).unwrap().into(), ..self::record("{}") };
             let reduced = Record {
                 key: record.key.clone(),
                 changed: record.changed,

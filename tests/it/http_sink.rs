@@ -246,7 +246,7 @@ impl Transport for Kept {
 }
 
 fn payload(key: &str, body: Option<Value>) -> Payload {
-    Payload { key: key.into(), body: body.map(|body| to_raw_value(&body).unwrap()) }
+    Payload { key: key.into(), body: body.map(|body| to_raw_value(&body).unwrap().into()) }
 }
 
 #[tokio::test(start_paused = true)]

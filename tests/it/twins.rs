@@ -204,7 +204,7 @@ async fn a_member_is_found_by_the_id_of_its_contact_as_well() {
     let source = source("mailchimp", "a", &sandbox_doors(&sandbox));
     for key in [member.id(), member.contact_id("a")] {
         let found = source.lookup().unwrap().find(&key).await.unwrap().unwrap();
-        assert_eq!((found.key, found.changed), (key, Some(member.last_changed)));
+        assert_eq!((found.key, found.changed), (key.into(), Some(member.last_changed)));
     }
 }
 
@@ -228,7 +228,7 @@ async fn a_member_is_found_by_the_id_of_its_address_as_well() {
     let doors = importer::net::AccountClients::new(environment, std::sync::Arc::new(twisted), clock);
     let source = source("mailchimp", "a", &doors);
     let found = source.lookup().unwrap().find(&key).await.unwrap().unwrap();
-    assert_eq!((found.key, found.changed), (key, Some(members[0].last_changed)));
+    assert_eq!((found.key, found.changed), (key.into(), Some(members[0].last_changed)));
     assert!(source.lookup().unwrap().find("0123456789").await.unwrap().is_none());
 }
 

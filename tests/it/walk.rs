@@ -148,12 +148,12 @@ impl OffsetPaging for Liar {
         let total = rows.len() as u64;
         let rows = rows.into_iter().skip(span.offset as usize).take(span.count);
         let record = |row: u64| Record {
-            key: format!("{row}"),
+            key: format!("{row}").into(),
             changed: changed(row),
             status: "subscribed".into(),
             deleted: false,
             unreadable: None,
-            body: to_raw_value(&row).unwrap(),
+            body: to_raw_value(&row).unwrap().into(),
         };
         let records = rows.filter(|row| Some(*row) != self.hidden).map(record).collect();
         let page = Page { records, total, at: at(NOON) };
@@ -224,8 +224,8 @@ fn plan(folder: &tempfile::TempDir, since: Option<DateTime<Utc>>) -> Plan {
 fn ends(source: Liar) -> Pipeline {
     let list = ListId { source: "liar".into(), account: None, id: "l".into() };
     Pipeline {
-        source: Box::new(source),
-        mapping: Box::new(AsItIs),
+        source: Arc::new(source),
+        mapping: Arc::new(AsItIs),
         sink: Arc::new(Anywhere),
         spec: Anywhere.spec(),
         clock: Arc::new(Noon),

@@ -4,7 +4,7 @@
 use std::io::{Write, stdout};
 
 use anyhow::Context;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use super::lists::Lists;
 use crate::{
@@ -62,7 +62,7 @@ const SEARCHED: u64 = 1000;
 async fn one(pipeline: &Pipeline, member: &str) -> anyhow::Result<Record> {
     let key = pipeline.key(member);
     let Some(lookup) = pipeline.source.lookup() else {
-        let found = latest(pipeline, SEARCHED).await?.into_iter().find(|record| record.key == key);
+        let found = latest(pipeline, SEARCHED).await?.into_iter().find(|record| *record.key == *key);
         let what = format!(
             "the source can't read single records, and none of the {SEARCHED} records that a preview reads has this key"
         );
@@ -135,7 +135,7 @@ const ARCHIVED: &str = "archived";
 
 /// Formats a record in three parts: as read, as sent, and what is left out.
 fn text(pipeline: &Pipeline, record: &Record) -> String {
-    let mut text = format!("Record {}\n{}\n\n", record.key, pretty(&record.body));
+    let mut text = format!("Record {}\n{}\n\n", record.key, pretty(record.body.get()));
     if let Some(why) = &record.unreadable {
         return text + &format!("Not sent: rejected, {UNREADABLE}: {why}\n");
     }
@@ -158,7 +158,7 @@ fn text(pipeline: &Pipeline, record: &Record) -> String {
                 }
                 _ => format!("Sent{when}\n"),
             };
-            bodies.iter().for_each(|body| text += &format!("{}\n", pretty(body)));
+            bodies.iter().for_each(|body| text += &format!("{}\n", pretty(body.get())));
             if !left_out.is_empty() {
                 text += "\nLeft out\n";
             }
@@ -171,9 +171,9 @@ fn text(pipeline: &Pipeline, record: &Record) -> String {
 }
 
 /// Indents JSON text; returns it as it is if it can't be parsed.
-fn pretty(json: &RawValue) -> String {
-    let value: Result<Value, _> = serde_json::from_str(json.get());
-    value.and_then(|value| serde_json::to_string_pretty(&value)).unwrap_or_else(|_| json.get().to_owned())
+fn pretty(json: &str) -> String {
+    let value: Result<Value, _> = serde_json::from_str(json);
+    value.and_then(|value| serde_json::to_string_pretty(&value)).unwrap_or_else(|_| json.to_owned())
 }
 
 #[cfg(test)]

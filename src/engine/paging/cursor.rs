@@ -1,13 +1,9 @@
 //! Cursor paging: reads one page after the other, and each page names the next. Pure.
 
-use std::collections::HashSet;
-
-use crate::{
-    base::{
-        fault::Fault,
-        window::{Cursor, Next},
-    },
-    store::seen::record_key,
+use crate::base::{
+    fault::Fault,
+    key::{PrintSet, fingerprint},
+    window::{Cursor, Next},
 };
 
 /// End of a listing in this pass.
@@ -30,7 +26,7 @@ pub struct CursorWalk {
     end: Option<End>,
     pages: u64,
     /// Fingerprints of the cursors returned so far: a source that returns one of them again would never end.
-    passed: HashSet<u128>,
+    passed: PrintSet<u128>,
 }
 
 impl CursorWalk {
@@ -75,7 +71,7 @@ impl CursorWalk {
             Next::Closed => (None, Some(End::Closed)),
         };
         (self.next, self.end) = (next, end);
-        let new = |cursor: &Cursor| self.passed.insert(record_key(&cursor.0));
+        let new = |cursor: &Cursor| self.passed.insert(fingerprint(&cursor.0));
         if self.end.is_some() || self.next.as_ref().is_none_or(new) {
             return Ok(());
         }

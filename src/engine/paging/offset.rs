@@ -18,17 +18,14 @@ mod shrink;
 mod stitch;
 mod top;
 
-use std::{
-    collections::{HashSet, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 pub use self::shrink::Shrink;
 pub use crate::store::progress::{BoundarySecond, Server};
 
 use self::{seam::Read, shrink::HALVINGS, top::Search};
 use crate::{
-    base::window::Span,
+    base::{key::PrintSet, window::Span},
     store::progress::{MOST, Row},
 };
 
@@ -53,6 +50,11 @@ impl PageRequest {
     /// Returns the time of the request, since the common start.
     pub fn at(&self) -> Duration {
         self.at
+    }
+
+    /// Returns whether the page is read in search for the highest one.
+    pub fn is_search(&self) -> bool {
+        self.id == 0
     }
 }
 
@@ -120,7 +122,7 @@ pub struct Walk {
     totals_wrong: bool,
     /// The keys of the last reading that could not be stitched, and the number of readings in a row that
     /// shared no key with the previous one.
-    unjoined: HashSet<u128>,
+    unjoined: PrintSet<u128>,
     strangers: u32,
     late_joins: u32,
     /// The reason why the walk can't continue, as a predicate to "the source".
@@ -180,7 +182,7 @@ impl Walk {
             total: 0,
             most: 0,
             totals_wrong: false,
-            unjoined: HashSet::new(),
+            unjoined: PrintSet::default(),
             strangers: 0,
             late_joins: 0,
             failed: None,
@@ -215,7 +217,7 @@ impl Walk {
             (last.offset, last.opened, last.total, last.opened);
         self.since = now;
         self.empty_answered = last.rows.is_empty().then_some(now);
-        let keys: HashSet<Row> = upper.iter().copied().collect();
+        let keys: PrintSet<Row> = upper.iter().copied().collect();
         // Whether there were rows above or below is no longer known. Assuming so costs at most one check of a
         // second.
         let wanted = upper.len();

@@ -18,8 +18,9 @@ use crate::{
     engine::{
         coverage::Rows,
         paging::{offset::LAG, second::SecondRows},
+        received::Received,
     },
-    store::{progress::MOST, seen::record_key},
+    store::progress::MOST,
 };
 
 /// Maximum number of readings of a second that does not fit into one answer.
@@ -114,10 +115,11 @@ impl Pass<'_> {
         why.map_or(Ok(()), Err)
     }
 
-    async fn late_records(&mut self, index: usize, records: &[Record]) -> Result<(), Fault> {
-        self.intake.recalled(recall(self.context, records).await?);
-        self.intake.note_repeats(index, records.iter().map(|record| record_key(&record.key)));
+    async fn late_records(&mut self, index: usize, records: Vec<Record>) -> Result<(), Fault> {
+        self.intake.recalled(recall(self.context, records.iter()).await?);
+        self.intake.note_repeats(index, records.iter().map(|record| record.key.print()));
         let window = self.reader.listings[index].window;
+        let records = records.into_iter().map(Received::from);
         self.intake.records(index, window, records, &mut self.dispatch);
         Ok(())
     }
@@ -152,8 +154,8 @@ impl Pass<'_> {
             return Ok(Looked::TooBig);
         }
         let ordered = !whole && self.reader.listings[index].keeps_order(group.first);
-        if let Some(page) = &page {
-            self.late_records(index, &page.records).await?;
+        if let Some(page) = page {
+            self.late_records(index, page.records).await?;
         }
         if whole || ordered { Ok(Looked::Whole) } else { self.read_again_and_again(index, window).await }
     }
@@ -183,16 +185,18 @@ impl Pass<'_> {
                 if page.records.is_empty() && offset == 0 {
                     return Ok(Looked::Whole);
                 }
-                self.late_records(index, &page.records).await?;
-                rows.answered(page.records.iter().map(|record| record_key(&record.key)), page.total);
+                let (read, total, whole) =
+                    (page.records.len() as u64, page.total, self.is_whole(&page, count));
+                rows.answered(page.records.iter().map(|record| record.key.print()), total);
+                self.late_records(index, page.records).await?;
                 if counted && rows.is_complete() {
                     return Ok(Looked::Whole);
                 }
-                offset += page.records.len() as u64;
+                offset += read;
                 // A listing that starts over at its end would never end either.
                 let turns = offset > 2 * rows.shown() as u64 + 10 * MOST as u64;
-                let past = counted && offset >= page.total;
-                if page.records.is_empty() || past || turns || self.is_whole(&page, count) {
+                let past = counted && offset >= total;
+                if read == 0 || past || turns || whole {
                     break;
                 }
             }
@@ -247,7 +251,7 @@ impl Pass<'_> {
         }
         match self.read(self.reader.listings[index].window, Span { offset: 0, count }).await {
             Err(Fault::TooLarge(_)) => Ok(()),
-            page => self.late_records(index, &page?.records).await,
+            page => self.late_records(index, page?.records).await,
         }
     }
 
@@ -297,7 +301,7 @@ impl Pass<'_> {
                 };
                 for record in page.records.iter().filter(|record| record.changed.is_none()) {
                     self.intake.untimed(0, record, &mut self.dispatch);
-                    found.insert(record_key(&record.key));
+                    found.insert(record.key.print());
                 }
                 if page.records.is_empty() || page.records.iter().any(|record| record.changed.is_some()) {
                     break;

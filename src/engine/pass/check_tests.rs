@@ -114,12 +114,12 @@ impl OffsetPaging for Tied {
     fn read<'a>(&'a self, window: &'a Window, span: Span) -> BoxFuture<'a, Result<Page, Fault>> {
         let (rows, total) = self.answer(window, span);
         let record = |row: u64| Record {
-            key: row.to_string(),
+            key: row.to_string().into(),
             changed: Some(Tied::second()),
             status: "subscribed".into(),
             deleted: false,
             unreadable: None,
-            body: to_raw_value(&[row, 0]).unwrap(),
+            body: to_raw_value(&[row, 0]).unwrap().into(),
         };
         let records = rows.into_iter().map(record).collect();
         Box::pin(async move {

@@ -1,7 +1,7 @@
 //! Records on their way to the sink: batches them across pages, makes newer versions wait for older ones,
 //! stores rejected records, and determines which pages are settled.
 
-use std::{collections::HashMap, sync::atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Utc};
 use futures::{future::BoxFuture, stream::FuturesUnordered};
@@ -9,7 +9,11 @@ use tokio::time::Instant;
 
 use super::Context;
 use crate::{
-    base::{fault::Fault, notice::NoticeKind},
+    base::{
+        fault::Fault,
+        key::{PrintMap, fingerprint},
+        notice::NoticeKind,
+    },
     engine::{
         batcher::Batcher,
         deliver::{Unclosed, deliver},
@@ -25,7 +29,6 @@ use crate::{
         dead_letter::DeadLetter,
         progress::Progress,
         records::{AcceptedDelivery, NewNotice},
-        seen::record_key,
     },
 };
 
@@ -36,11 +39,11 @@ pub(super) struct Dispatch<'a> {
     context: Context<'a>,
     batcher: Batcher<PendingRecord>,
     /// Newer versions of records whose older version is queued or in flight.
-    newer: HashMap<u128, PendingRecord>,
+    newer: PrintMap<u128, PendingRecord>,
     /// Records that were sent to a sink with [`Settles::AtClose`] since its last close, with what it has
     /// accepted of their last version. They are pending until the next close. `None`: that version is in
     /// flight or was rejected.
-    unclosed: HashMap<u128, Option<AcceptedDelivery>>,
+    unclosed: PrintMap<u128, Option<AcceptedDelivery>>,
     /// Notices about accepted versions of which the sink got a newer one before its close.
     unclosed_older: Vec<NewNotice>,
     /// Number of deliveries that the sink has accepted since its last close, older versions included.
@@ -58,8 +61,8 @@ impl<'a> Dispatch<'a> {
         Dispatch {
             context,
             batcher: Batcher::new(context.pipeline.spec.limits),
-            newer: HashMap::new(),
-            unclosed: HashMap::new(),
+            newer: PrintMap::default(),
+            unclosed: PrintMap::default(),
             unclosed_older: Vec::new(),
             unclosed_deliveries: 0,
             rejects: Vec::new(),
@@ -146,7 +149,7 @@ impl<'a> Dispatch<'a> {
     /// Takes the dead letter of a record that is not sent. Its pages wait until the dead letter is on disk,
     /// unless an older version in flight settles them.
     pub fn reject(&mut self, (letter, notice): (DeadLetter, Option<NewNotice>)) {
-        let key = record_key(&letter.key);
+        let key = fingerprint(&letter.key);
         let waits = !self.watermark.is_pending(key);
         if waits {
             self.watermark.sent(key);
@@ -244,7 +247,7 @@ impl<'a> Dispatch<'a> {
             return Ok(());
         }
         let (letters, waits): (Vec<DeadLetter>, Vec<bool>) = self.rejects.drain(..).unzip();
-        let keys: Vec<u128> = letters.iter().map(|letter| record_key(&letter.key)).collect();
+        let keys: Vec<u128> = letters.iter().map(|letter| fingerprint(&letter.key)).collect();
         let Plan { store, records, .. } = self.context.plan;
         store.append_dead_letters(letters).await?;
         if !self.notices.is_empty() {

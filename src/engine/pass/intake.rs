@@ -1,28 +1,28 @@
 //! Receives the records of a page: drops those seen before, maps the others, and passes each version to the
 //! dispatch once.
 
-use std::collections::{HashMap, HashSet};
-
 use super::{Context, dispatch::Dispatch};
 use crate::{
     base::{
         counts::Counts,
         fate::{Effect, Fate},
         fault::Fault,
-        record::{LeftOut, Record},
+        key::{PrintMap, PrintSet},
+        record::{LeftOut, Mapped, Record},
         window::{Listing, Window},
     },
     engine::{
         clocks::Noticed,
         coverage::Rows,
         paging::listing::ListingProgress,
-        pending::{PendingRecord, Preparation, RejectedRecord, prepare, prepare_deletion},
+        pending::{PendingRecord, Preparation, RejectedRecord, prepare_deletion, prepare_mapped},
+        received::Received,
     },
     sink::Deletions,
     store::{
         progress::{Row, UNTIMED},
         records::{CachedDelivery, KnownRecord, KnownRecords},
-        seen::{Known, Seen, record_key, repeats},
+        seen::{Known, Seen, repeats},
     },
 };
 
@@ -36,9 +36,9 @@ pub(super) struct Intake<'a> {
     /// Counts of the whole run, without the rows of this pass.
     pub counts: Counts,
     /// Number of rows that repeat the key of another row of the same answer, by listing and key.
-    repeats: HashMap<(usize, u128), u64>,
+    repeats: PrintMap<(usize, u128), u64>,
     /// Records without a time, which no window contains; they were read from the listing without bounds.
-    untimed: HashSet<u128>,
+    untimed: PrintSet<u128>,
     /// What is known of the records of the current page.
     memory: KnownRecords,
     /// Fates of records that were not sent, for the cache.
@@ -46,10 +46,12 @@ pub(super) struct Intake<'a> {
     /// Whether to skip payloads that the sink already has.
     holds_back: bool,
     /// Records that this pass has sent, if there is a cache.
-    sent: HashSet<u128>,
+    sent: PrintSet<u128>,
     /// Whether statuses are compared with those before the run; see [`super::Baseline`].
     compares: bool,
     pub noticed: Noticed,
+    /// The last field that was left out, with the reason: most records leave out the same ones.
+    field: String,
 }
 
 impl<'a> Intake<'a> {
@@ -64,14 +66,15 @@ impl<'a> Intake<'a> {
             context,
             seen,
             counts,
-            repeats: HashMap::new(),
-            untimed: HashSet::new(),
-            memory: KnownRecords::new(),
+            repeats: PrintMap::default(),
+            untimed: PrintSet::default(),
+            memory: KnownRecords::default(),
             notes: Vec::new(),
             holds_back,
-            sent: HashSet::new(),
+            sent: PrintSet::default(),
             compares,
             noticed: Noticed::default(),
+            field: String::new(),
         }
     }
 
@@ -101,11 +104,11 @@ impl<'a> Intake<'a> {
         &mut self,
         index: usize,
         window: Window,
-        records: &[Record],
+        records: impl Iterator<Item = Received>,
         dispatch: &mut Dispatch<'_>,
     ) -> usize {
         let known = self.seen_of(index);
-        records.iter().for_each(|record| self.record(index, window, record, dispatch));
+        records.for_each(|received| self.record(index, window, received, dispatch));
         self.seen_of(index) - known
     }
 
@@ -118,8 +121,9 @@ impl<'a> Intake<'a> {
     }
 
     /// Maps a record that was not seen before, or not in this version.
-    fn record(&mut self, index: usize, window: Window, record: &Record, dispatch: &mut Dispatch<'_>) {
-        let row = row(record);
+    fn record(&mut self, index: usize, window: Window, received: Received, dispatch: &mut Dispatch<'_>) {
+        let Received { record, mapped } = received;
+        let row = row(&record);
         let known = self.seen[index].get(row.key);
         if known.is_some_and(|known| !is_newer(&self.seen[index], known, row, &record.status)) {
             self.counts.read_twice += 1;
@@ -135,7 +139,7 @@ impl<'a> Intake<'a> {
         let known =
             known.map(|known| KnownRecord { cached: known.cached.take(), settled: known.settled.clone() });
         let known = known.unwrap_or_default();
-        let fate = self.fate(index, window, record, &known, dispatch);
+        let fate = self.fate(index, window, (&record, mapped), &known, dispatch);
         self.note_fate(row.key, fate, known.cached.as_ref());
         // A sent record is counted when it is accepted.
         if !fate.is_sent() {
@@ -148,7 +152,7 @@ impl<'a> Intake<'a> {
         &mut self,
         index: usize,
         window: Window,
-        record: &Record,
+        (record, mapped): (&Record, Option<Mapped>),
         known: &KnownRecord,
         dispatch: &mut Dispatch<'_>,
     ) -> Fate {
@@ -161,7 +165,9 @@ impl<'a> Intake<'a> {
         if record.deleted {
             return self.delete(record, known.cached.as_ref(), dispatch);
         }
-        match prepare(self.context.pipeline, record) {
+        let pipeline = self.context.pipeline;
+        let mapped = mapped.unwrap_or_else(|| pipeline.mapping.map(record));
+        match prepare_mapped(pipeline, record, mapped) {
             Preparation::Send(pending, left_out) => self.send(record, pending, left_out, known, dispatch),
             Preparation::Skip(reason) => Fate::skipped(reason),
             Preparation::Reject(rejected) => self.reject(rejected, dispatch),
@@ -189,9 +195,7 @@ impl<'a> Intake<'a> {
         if self.is_held_back(&pending, kept) {
             return Fate::Unchanged;
         }
-        for LeftOut { field, reason } in left_out {
-            *self.counts.fields.entry(format!("{field} {reason}")).or_default() += 1;
-        }
+        left_out.iter().for_each(|left_out| self.note_left_out(left_out));
         let opts_out = pending.opts_out;
         self.counts.opt_outs += u64::from(opts_out);
         let again = opts_out && kept.is_some_and(CachedDelivery::opted_out);
@@ -211,6 +215,16 @@ impl<'a> Intake<'a> {
             _ if opts_in => Effect::OptIn,
             _ => Effect::None,
         })
+    }
+
+    /// Counts a field that was left out of a payload.
+    fn note_left_out(&mut self, LeftOut { field, reason }: &LeftOut) {
+        self.field.clear();
+        [field, " ", reason].into_iter().for_each(|part| self.field.push_str(part));
+        match self.counts.fields.get_mut(&self.field) {
+            Some(count) => *count += 1,
+            None => _ = self.counts.fields.insert(self.field.clone(), 1),
+        }
     }
 
     /// Returns whether this payload opts in a record that was known with another status before the run, or
@@ -304,7 +318,7 @@ impl<'a> Intake<'a> {
 
     /// Rejects and counts a record without a time, which no window contains, if it is new in this pass.
     pub fn untimed(&mut self, index: usize, record: &Record, dispatch: &mut Dispatch<'_>) {
-        let key = record_key(&record.key);
+        let key = record.key.print();
         if self.seen[index].get(key).is_none() && self.untimed.insert(key) {
             let fate = self.reject(unreadable(record, false), dispatch);
             self.note_fate(key, fate, None);
@@ -352,7 +366,7 @@ fn unreadable(record: &Record, archived: bool) -> RejectedRecord {
 /// Returns the row of a record.
 pub(super) fn row(record: &Record) -> Row {
     let second = record.changed.map_or(UNTIMED, |changed| changed.timestamp());
-    Row { key: record_key(&record.key), second }
+    Row { key: record.key.print(), second }
 }
 
 /// Returns whether this row is another version than the known one, and not an older one.

@@ -1,8 +1,6 @@
 //! Moves data between the parts of a pass: answers of the source, records, stitched and settled pages,
 //! outcomes of batches.
 
-use std::collections::HashSet;
-
 use super::{
     Context, Pass,
     intake::row,
@@ -10,9 +8,9 @@ use super::{
     requests::{self, Answer, Following, Reads},
 };
 use crate::{
-    base::{event::RunEvent, fault::Fault, record::Record},
-    engine::{deliver, in_flight::Delivered, paging::offset::Shrink},
-    store::{checkpoint::Line, seen::record_key},
+    base::{event::RunEvent, fault::Fault, key::PrintSet},
+    engine::{deliver, in_flight::Delivered, paging::offset::Shrink, received::Received},
+    store::checkpoint::Line,
 };
 
 impl<'a> Pass<'a> {
@@ -71,16 +69,17 @@ impl<'a> Pass<'a> {
     /// Processes the records of a page that is part of the walk.
     pub(super) fn take_page(&mut self, page: PageOf) {
         let PageOf { index, records, memory, .. } = page;
-        self.intake.recalled(memory);
-        self.intake.note_repeats(index, records.iter().map(|record| record_key(&record.key)));
-        self.take_records(index, &records);
         self.reader.note_outside(index, &records);
+        self.intake.recalled(memory);
+        self.intake.note_repeats(index, records.iter().map(|received| received.record.key.print()));
+        self.take_records(index, records);
     }
 
-    fn take_records(&mut self, index: usize, records: &[Record]) {
+    fn take_records(&mut self, index: usize, records: Vec<Received>) {
         let window = self.reader.listings[index].window;
-        let new = self.intake.records(index, window, records, &mut self.dispatch);
-        self.reader.brought(index, records.len(), new);
+        let rows = records.len();
+        let new = self.intake.records(index, window, records.into_iter(), &mut self.dispatch);
+        self.reader.brought(index, rows, new);
         self.look_at_the_source(index);
     }
 
@@ -88,9 +87,9 @@ impl<'a> Pass<'a> {
     fn take_following(&mut self, index: usize, page: Following) -> Result<(), Fault> {
         let records = page.records.len();
         self.context.plan.events.emit(RunEvent::PageRead { records, offset: None });
-        self.take_records(index, &page.records);
-        let rows: Vec<_> = page.records.iter().map(row).collect();
-        let keys: HashSet<u128> = rows.iter().map(|row| row.key).collect();
+        let rows: Vec<_> = page.records.iter().map(|received| row(&received.record)).collect();
+        self.take_records(index, page.records);
+        let keys: PrintSet<u128> = rows.iter().map(|row| row.key).collect();
         let (joined, progress) = self.reader.link(index, rows, page.next, page.total)?;
         if progress.window.is_some() {
             self.intake.note_repeats(index, joined.rows.iter().map(|row| row.key));

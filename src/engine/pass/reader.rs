@@ -9,19 +9,21 @@ use super::{
     Context,
     dispatch::Dispatch,
     intake::row,
-    requests::{Reads, read},
+    requests::{Reads, ReceivedPage, read},
 };
 use crate::{
     base::{
         event::RunEvent,
         fault::{Fault, Problem},
-        record::Record,
-        window::{Listing, Next, Page, Window},
+        window::{Listing, Next, Window},
     },
-    engine::paging::{
-        listing::ListingProgress,
-        offset::{Joined, PageRequest, Rows, Shrink},
-        shards,
+    engine::{
+        paging::{
+            listing::ListingProgress,
+            offset::{Joined, PageRequest, Rows, Shrink},
+            shards,
+        },
+        received::Received,
     },
     store::{
         progress::{Progress, Row, Server},
@@ -40,7 +42,7 @@ const LONGEST_RELIEF: Duration = Duration::from_secs(16);
 pub(super) struct PageOf {
     pub index: usize,
     offset: u64,
-    pub records: Vec<Record>,
+    pub records: Vec<Received>,
     pub memory: KnownRecords,
 }
 
@@ -137,12 +139,12 @@ impl<'a> Reader<'a> {
         &mut self,
         index: usize,
         ask: PageRequest,
-        page: Page,
+        page: ReceivedPage,
         memory: KnownRecords,
     ) -> Option<PageOf> {
         let (records, offset) = (page.records.len(), Some(ask.span.offset));
         self.context.plan.events.emit(RunEvent::PageRead { records, offset });
-        let rows = page.records.iter().map(row).collect();
+        let rows = page.records.iter().map(|received| row(&received.record)).collect();
         let rows = self.listings[index].answered(ask, rows, page.total, self.start.elapsed());
         let page = PageOf { index, offset: ask.span.offset, records: page.records, memory };
         let taken = match rows {
@@ -175,14 +177,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Counts the records of a page whose time is outside the window.
-    pub fn note_outside(&mut self, index: usize, records: &[Record]) {
+    pub fn note_outside(&mut self, index: usize, records: &[Received]) {
         let listing = &mut self.listings[index];
         let Window { since, until, .. } = listing.window;
         let outside = |changed: &DateTime<Utc>| {
             until.is_some_and(|until| *changed > until) || since.is_some_and(|since| *changed <= since)
         };
-        let count = records.iter().filter_map(|record| record.changed).filter(outside).count();
-        listing.progress.outside += count as u64;
+        let times = records.iter().filter_map(|received| received.record.changed);
+        listing.progress.outside += times.filter(outside).count() as u64;
     }
 
     /// Returns the newly stitched pages of a listing, each with the progress after it.

@@ -13,9 +13,10 @@ use crate::{
     engine::{
         paging::{listing::NextRead, offset::PageRequest},
         plan::Plan,
+        received::{Reading, Received, apart},
     },
     source::Paging,
-    store::{records::KnownRecords, seen::record_key},
+    store::records::KnownRecords,
 };
 
 /// Requests in flight, each with the index and the generation of its listing.
@@ -23,7 +24,7 @@ pub(super) type Reads<'a> = FuturesUnordered<BoxFuture<'a, (usize, u32, Answer)>
 
 /// An answer of the source.
 pub(super) enum Answer {
-    Page(PageRequest, Result<(Page, KnownRecords), Fault>),
+    Page(PageRequest, Result<(ReceivedPage, KnownRecords), Fault>),
     Following(Result<(Following, KnownRecords), Fault>),
     /// Time at which to split a window, and the number of rows up to then. `None` if the window can't be
     /// split.
@@ -32,66 +33,93 @@ pub(super) enum Answer {
     Count(Result<u64, Fault>),
 }
 
+/// A page of offset paging.
+pub(super) struct ReceivedPage {
+    pub records: Vec<Received>,
+    pub total: u64,
+    pub at: DateTime<Utc>,
+}
+
 /// A page that names what follows it: of cursor paging, or of a shard.
 pub(super) struct Following {
-    pub records: Vec<Record>,
+    pub records: Vec<Received>,
     pub next: Next,
     pub total: Option<u64>,
     pub at: DateTime<Utc>,
 }
 
-impl From<CursorPage> for Following {
-    fn from(CursorPage { records, next, total, at }: CursorPage) -> Self {
-        Following { records, next: next.map_or(Next::Closed, Next::More), total, at }
-    }
-}
-
-impl From<ShardPage> for Following {
-    fn from(ShardPage { records, next, at }: ShardPage) -> Self {
-        Following { records, next, total: None, at }
-    }
-}
-
 /// Reads the next page of a listing, and what is known of its records.
 pub(super) async fn read(context: Context<'_>, window: Window, want: NextRead) -> Answer {
-    let Context { pipeline, plan } = context;
-    match (want, pipeline.source.paging()) {
-        (NextRead::Rows(ask), Paging::Offset(rows)) => {
+    let (reading, count) = (Reading::of(context.pipeline), context.plan.items_per_request);
+    match want {
+        NextRead::Rows(ask) => {
             let read = async {
-                let page = rows.read(&window, ask.span).await?;
-                let memory = recall(context, &page.records).await?;
+                let page = apart(rows(reading, window, ask)).await?;
+                let memory = recall(context, page.records.iter().map(|received| &received.record)).await?;
                 Ok((page, memory))
             };
             Answer::Page(ask, read.await)
         }
-        (NextRead::CursorPage(cursor), Paging::Cursor(chain)) => {
+        NextRead::CursorPage(_) | NextRead::ShardPage(..) => {
             let read = async {
-                let page = chain.follow(&window, cursor.as_ref(), plan.items_per_request).await?;
-                let memory = recall(context, &page.records).await?;
-                Ok((page.into(), memory))
+                let page = apart(following(reading, window, want, count)).await?;
+                let memory = recall(context, page.records.iter().map(|received| &received.record)).await?;
+                Ok((page, memory))
             };
             Answer::Following(read.await)
         }
-        (NextRead::ShardPage(shard, after), Paging::Shards(shards)) => {
-            let read = async {
-                let page = shards.read(&shard, after.as_ref(), plan.items_per_request).await?;
-                let memory = recall(context, &page.records).await?;
-                Ok((page.into(), memory))
-            };
-            Answer::Following(read.await)
-        }
-        _ => Answer::Following(Err(Fault::list("the source changed its kind of paging"))),
     }
 }
 
+/// Reads a page of offset paging. During the search for the highest page, records are not mapped yet: most of these
+/// pages are read again, and the first record that counts decides for the mapping.
+async fn rows(reading: Reading, window: Window, ask: PageRequest) -> Result<ReceivedPage, Fault> {
+    let Paging::Offset(rows) = reading.source.paging() else { return Err(changed_paging()) };
+    let Page { records, total, at } = rows.read(&window, ask.span).await?;
+    let records = match ask.is_search() {
+        true => records.into_iter().map(Received::from).collect(),
+        false => reading.map(records),
+    };
+    Ok(ReceivedPage { records, total, at })
+}
+
+/// Reads a page of cursor paging, or of a shard.
+async fn following(
+    reading: Reading,
+    window: Window,
+    want: NextRead,
+    count: usize,
+) -> Result<Following, Fault> {
+    match (want, reading.source.paging()) {
+        (NextRead::CursorPage(cursor), Paging::Cursor(chain)) => {
+            let CursorPage { records, next, total, at } =
+                chain.follow(&window, cursor.as_ref(), count).await?;
+            let next = next.map_or(Next::Closed, Next::More);
+            Ok(Following { records: reading.map(records), next, total, at })
+        }
+        (NextRead::ShardPage(shard, after), Paging::Shards(shards)) => {
+            let ShardPage { records, next, at } = shards.read(&shard, after.as_ref(), count).await?;
+            Ok(Following { records: reading.map(records), next, total: None, at })
+        }
+        _ => Err(changed_paging()),
+    }
+}
+
+fn changed_paging() -> Fault {
+    Fault::list("the source changed its kind of paging")
+}
+
 /// Reads what is known of these records: their status before the run, and their cached deliveries.
-pub(super) async fn recall(context: Context<'_>, records: &[Record]) -> Result<KnownRecords, Fault> {
+pub(super) async fn recall(
+    context: Context<'_>,
+    records: impl Iterator<Item = &Record>,
+) -> Result<KnownRecords, Fault> {
     let Plan { records: known, allow_mass_change, .. } = context.plan;
     // Without the brake, nothing is compared with the status before the run.
     if known.cache().is_none() && *allow_mass_change {
-        return Ok(KnownRecords::new());
+        return Ok(KnownRecords::default());
     }
-    known.recall(records.iter().map(|record| record_key(&record.key)).collect()).await
+    known.recall(records.map(|record| record.key.print()).collect()).await
 }
 
 /// Requests the size of the plain listing. It is one of the reads, since a separate request would wait for

@@ -1,13 +1,13 @@
 //! Values of a contact's fields. Each function returns `None` if the member's field is not set, and a reason
 //! if it is set but can't be sent.
 
-use std::ops::RangeInclusive;
+use std::{borrow::Cow, ops::RangeInclusive};
 
 use chrono::{NaiveDate, Utc};
 use phonenumber::Mode;
 
 use super::member::Member;
-use crate::base::{record::Reason, time};
+use crate::base::{record::Reason, text::has_controls, time};
 
 /// Fewest digits of a personal phone number in any country. Shorter texts are left out without calling the
 /// library.
@@ -29,17 +29,22 @@ pub fn first_time(member: &Member, names: &[&str]) -> Value<String> {
 }
 
 /// Returns the text of a merge field, trimmed and without control characters.
-pub fn text(merge_fields: &Member, tag: &str) -> Value<String> {
+pub fn text<'a>(merge_fields: &Member<'a>, tag: &str) -> Value<Cow<'a, str>> {
     if !merge_fields.is_filled(tag) {
         return Ok(None);
     }
-    let text = merge_fields.text(tag).ok_or("not_text")?;
-    let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
+    let text = match merge_fields.text(tag).ok_or("not_text")? {
+        Cow::Borrowed(plain) if !has_controls(plain) => Cow::Borrowed(plain.trim()),
+        text => {
+            let text: String = text.chars().filter(|c| !c.is_control()).collect();
+            Cow::Owned(text.trim().to_owned())
+        }
+    };
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 /// Returns a name. An email address in place of a name is left out.
-pub fn name(merge_fields: &Member, tag: &str) -> Value<String> {
+pub fn name<'a>(merge_fields: &Member<'a>, tag: &str) -> Value<Cow<'a, str>> {
     match text(merge_fields, tag)? {
         Some(name) if name.contains('@') => Err("is_an_address"),
         name => Ok(name),
@@ -49,13 +54,15 @@ pub fn name(merge_fields: &Member, tag: &str) -> Value<String> {
 /// Returns the country of a contact: the text of the merge field or, if the field is an address, its country.
 /// An address without other parts does not count, since its country is mostly the list's default. Otherwise
 /// the country is the one where Mailchimp located the member.
-pub fn country(member: &Member, merge_fields: &Member, tag: &str) -> Value<&'static str> {
+pub fn country(location: &Member, merge_fields: &Member, tag: &str) -> Value<&'static str> {
     let address = merge_fields.inner(tag);
     let lone = address.filled().all(|part| part == "country");
     let stated = merge_fields.text(tag).or(address.text("country").filter(|_| !lone));
-    let located = member.inner("location").text("country_code");
-    let known = |code: &Option<String>| code.as_deref().and_then(country_code);
-    match known(&stated).or_else(|| known(&located)) {
+    if let Some(code) = stated.as_deref().and_then(country_code) {
+        return Ok(Some(code));
+    }
+    let located = location.text("country_code");
+    match located.as_deref().and_then(country_code) {
         Some(code) => Ok(Some(code)),
         None if stated.is_some() || located.is_some() => Err("unknown_country"),
         None if address.is_filled("country") => Err("country_alone"),
@@ -119,8 +126,8 @@ pub fn gender(merge_fields: &Member, tag: &str) -> Value<&'static str> {
 }
 
 /// Returns the member's time zone, as the time zone database spells it.
-pub fn timezone(member: &Member) -> Value<&'static str> {
-    let Some(text) = member.inner("location").text("timezone") else { return Ok(None) };
+pub fn timezone(location: &Member) -> Value<&'static str> {
+    let Some(text) = location.text("timezone") else { return Ok(None) };
     let zone = chrono_tz::Tz::from_str_insensitive(text.trim()).map_err(|_| "unknown_timezone")?;
     Ok(Some(zone.name()))
 }

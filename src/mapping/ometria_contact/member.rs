@@ -2,53 +2,62 @@
 //! absent. Mailchimp sends `""` for unset texts and times, and also for an unset address, which otherwise is
 //! an object.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
-/// Fields of an object, each parsed only when it is read.
-pub struct Member<'a>(BTreeMap<String, &'a RawValue>);
+use crate::base::json::Value;
+
+/// An object, whose fields are parsed only when they are read; `None`: there is no object.
+#[derive(Clone, Copy)]
+pub struct Member<'a>(Option<Value<'a>>);
 
 impl<'a> Member<'a> {
     /// Reads an object; returns `None` if the JSON is not an object.
-    pub fn read(body: &'a RawValue) -> Option<Self> {
-        serde_json::from_str(body.get()).ok().map(Member)
+    pub fn read(body: Value<'a>) -> Option<Self> {
+        body.is_object().then_some(Member(Some(body)))
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'a>> {
+        self.0?.field(name)
     }
 
     /// Returns a field as this type; `None` if it is absent or of another type.
     pub fn get<T: Deserialize<'a>>(&self, name: &str) -> Option<T> {
-        serde_json::from_str(self.0.get(name)?.get()).ok()
+        self.field(name)?.parse()
     }
 
     /// Returns a text; `None` if it is blank.
-    pub fn text(&self, name: &str) -> Option<String> {
-        self.get(name).filter(|text: &String| !text.trim().is_empty())
+    pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.field(name)?.filled()
     }
 
     /// Returns an object within this one; an absent object has no fields.
     pub fn inner(&self, name: &str) -> Member<'a> {
-        self.0.get(name).and_then(|body| Member::read(body)).unwrap_or(Member(BTreeMap::new()))
+        Member(self.field(name).filter(|value| value.is_object()))
     }
 
     /// Returns the names of the fields that are set.
-    pub fn filled(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(|(_, value)| !is_unset(value)).map(|(name, _)| name.as_str())
+    pub fn filled(&self) -> impl Iterator<Item = Cow<'a, str>> {
+        let fields = self.0.into_iter().flat_map(Value::fields);
+        fields.filter(|(_, value)| !is_unset(*value)).map(|(name, _)| name)
     }
 
     /// Returns whether the field exists, even if it is not set.
     pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.field(name).is_some()
     }
 
     /// Returns whether the field is set.
     pub fn is_filled(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|value| !is_unset(value))
+        self.field(name).is_some_and(|value| !is_unset(value))
     }
 }
 
 /// Returns whether a value counts as not set: null, a blank text, an empty object or an empty list.
-fn is_unset(value: &RawValue) -> bool {
-    let blank = || serde_json::from_str(value.get()).is_ok_and(|text: String| text.trim().is_empty());
-    matches!(value.get(), "null" | "\"\"" | "{}" | "[]") || blank()
+fn is_unset(value: Value) -> bool {
+    match value.text() {
+        Some(text) => text.trim().is_empty(),
+        None => matches!(value.raw(), "null" | "{}" | "[]"),
+    }
 }

@@ -20,13 +20,17 @@ const ROOM: usize = 1000;
 const BETWEEN_TAGS: &str = "|";
 
 /// Returns the properties that are set. Adds those that can't be sent to `left_out`, with their reasons.
-pub fn properties(wanted: &[Property], member: &Member, left_out: &mut Vec<LeftOut>) -> Map<String, Value> {
+pub fn properties(
+    wanted: &[Property],
+    (member, merge_fields): (&Member, &Member),
+    left_out: &mut Vec<LeftOut>,
+) -> Map<String, Value> {
     let mut found = Map::new();
     let mut leave = |property: &Property, reason| {
         left_out.push(LeftOut { field: format!("properties.{}", property.id).into(), reason });
     };
     for property in wanted {
-        match value(property, member) {
+        match value(property, member, merge_fields) {
             Ok(Some(value)) => _ = found.insert(property.id.clone(), value),
             Ok(None) => {}
             Err(reason) => leave(property, reason),
@@ -69,16 +73,14 @@ fn shorten(properties: &mut Map<String, Value>, id: &str) -> bool {
 }
 
 /// Reads the value of a property, or returns why it is left out.
-fn value(property: &Property, member: &Member) -> Result<Option<Value>, Reason> {
-    let merge_fields = || member.inner("merge_fields");
-    let (holder, name) = match &property.from {
-        PropertySource::Plain("tags") => return Ok(tags(member)),
-        PropertySource::Plain(name) => return read(member, name, property.kind),
-        PropertySource::Interest(id) => (member.inner("interests"), id.as_str()),
-        PropertySource::Merge { tag } => (merge_fields(), tag.as_str()),
-        PropertySource::Part { tag, part } => (merge_fields().inner(tag), *part),
-    };
-    read(&holder, name, property.kind)
+fn value(property: &Property, member: &Member, merge_fields: &Member) -> Result<Option<Value>, Reason> {
+    match &property.from {
+        PropertySource::Plain("tags") => Ok(tags(member)),
+        PropertySource::Plain(name) => read(member, name, property.kind),
+        PropertySource::Interest(id) => read(&member.inner("interests"), id, property.kind),
+        PropertySource::Merge { tag } => read(merge_fields, tag, property.kind),
+        PropertySource::Part { tag, part } => read(&merge_fields.inner(tag), part, property.kind),
+    }
 }
 
 /// Returns the sorted names of the tags, as one text.

@@ -4,9 +4,11 @@
 //! <https://support.ometria.com/hc/en-gb/articles/360011617238-Push-API>,
 //! <https://support.ometria.com/hc/en-gb/articles/360011284598-CSV-Upload>.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
-use crate::base::{record::Reason, time};
+use serde_json::Map;
+
+use crate::base::{json::Value, record::Reason, text::has_controls, time};
 
 /// Upper bound of a record, in bytes: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
 const MAX_BYTES: usize = 60_000;
@@ -14,33 +16,51 @@ const MAX_BYTES: usize = 60_000;
 /// <https://docs.ometria.com/docs/ometria-data-architecture>.
 const MAX_PROPERTIES: usize = 1000;
 
-/// A field, the reason for rejecting a record that breaks its rule, and the rule.
-type Rule = (&'static str, Reason, fn(&Value) -> bool);
+/// The reason for rejecting a record that breaks a rule, and the rule.
+type Rule = (Reason, fn(Value) -> bool);
 
-const RULES: [Rule; 20] = [
-    ("@type", "invalid_type", |value| value == "contact"),
-    ("@collection", "invalid_collection", is_text),
-    ("@merge", "invalid_merge", Value::is_boolean),
-    ("id", "invalid_id", is_text),
-    ("email", "invalid_email", |value| is_text(value) && count(value, '@') == 1),
-    ("customer_id", "invalid_customer_id", is_text),
-    ("prefix", "invalid_prefix", is_text),
-    ("firstname", "invalid_firstname", is_text),
-    ("middlename", "invalid_middlename", is_text),
-    ("lastname", "invalid_lastname", is_text),
-    ("gender", "invalid_gender", |value| value == "m" || value == "f"),
-    ("date_of_birth", "invalid_date_of_birth", is_date),
-    ("country_id", "invalid_country_id", is_country),
-    ("phone_number", "invalid_phone_number", is_phone),
-    ("timezone", "invalid_timezone", is_text),
-    ("marketing_optin", "invalid_marketing_optin", is_optin),
-    ("timestamp_acquired", "invalid_timestamp_acquired", is_time),
-    ("timestamp_subscribed", "invalid_timestamp_subscribed", is_time),
-    ("timestamp_unsubscribed", "invalid_timestamp_unsubscribed", is_time),
-    ("properties", "invalid_properties", are_properties),
+/// Returns the rule of a field; `None` for an unknown field.
+fn rule(field: &str) -> Option<Rule> {
+    Some(match field {
+        "@type" => ("invalid_type", |value| is(value, &["contact"])),
+        "@collection" => ("invalid_collection", is_text),
+        "@merge" => ("invalid_merge", |value| matches!(value.raw(), "true" | "false")),
+        "id" => ("invalid_id", is_text),
+        "email" => ("invalid_email", |value| {
+            is_text(value) && value.text().is_some_and(|text| text.matches('@').count() == 1)
+        }),
+        "customer_id" => ("invalid_customer_id", is_text),
+        "prefix" => ("invalid_prefix", is_text),
+        "firstname" => ("invalid_firstname", is_text),
+        "middlename" => ("invalid_middlename", is_text),
+        "lastname" => ("invalid_lastname", is_text),
+        "gender" => ("invalid_gender", |value| is(value, &["m", "f"])),
+        "date_of_birth" => ("invalid_date_of_birth", is_date),
+        "country_id" => ("invalid_country_id", is_country),
+        "phone_number" => ("invalid_phone_number", is_phone),
+        "timezone" => ("invalid_timezone", is_text),
+        "marketing_optin" => {
+            ("invalid_marketing_optin", |value| is(value, &[OPTED_IN, OPTED_OUT, "NOT_SPECIFIED"]))
+        }
+        "timestamp_acquired" => ("invalid_timestamp_acquired", is_time),
+        "timestamp_subscribed" => ("invalid_timestamp_subscribed", is_time),
+        "timestamp_unsubscribed" => ("invalid_timestamp_unsubscribed", is_time),
+        "properties" => ("invalid_properties", are_properties),
+        _ => return None,
+    })
+}
+
+/// Required fields, each with the reason for rejecting a record without it. Ometria could not identify such a
+/// contact, or would merge it into another one.
+const REQUIRED: [(&str, Reason); 5] = [
+    ("@type", "invalid_type"),
+    ("@collection", "invalid_collection"),
+    ("@merge", "invalid_merge"),
+    ("id", "invalid_id"),
+    ("email", "invalid_email"),
 ];
-/// Required fields. Without them Ometria could not identify the contact, or would merge it into another one.
-const REQUIRED: [&str; 5] = ["@type", "@collection", "@merge", "id", "email"];
+const OPTED_IN: &str = "EXPLICITLY_OPTEDIN";
+const OPTED_OUT: &str = "EXPLICITLY_OPTEDOUT";
 
 /// Result of examining a record's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,78 +74,83 @@ pub struct Examined {
 }
 
 /// Examines a record.
-pub fn examine(record: &str) -> Examined {
-    let fields: Option<Map<String, Value>> = serde_json::from_str(record).ok();
-    let says = |optin: &str| {
-        let said = fields.as_ref().and_then(|fields| fields.get("marketing_optin"));
-        said.is_some_and(|said| said == optin)
+pub fn examine(record: Value) -> Examined {
+    let optin = record.field("marketing_optin");
+    let says = |what| optin.is_some_and(|optin| is(optin, &[what]));
+    let refusal = match record.is_object() {
+        _ if record.raw().len() > MAX_BYTES => Some("too_large"),
+        false => Some("not_an_object"),
+        true => refusal(record),
     };
-    let refusal = match &fields {
-        _ if record.len() > MAX_BYTES => Some("too_large"),
-        None => Some("not_an_object"),
-        Some(fields) => refusal(fields),
-    };
-    Examined { refusal, opts_out: says("EXPLICITLY_OPTEDOUT"), opts_in: says("EXPLICITLY_OPTEDIN") }
+    Examined { refusal, opts_out: says(OPTED_OUT), opts_in: says(OPTED_IN) }
 }
 
-/// Returns the reason for which Ometria would refuse these fields. Unknown fields are refused too, above all `@force_optin`.
-fn refusal(fields: &Map<String, Value>) -> Option<Reason> {
-    for (name, value) in fields {
-        match RULES.iter().find(|(known, ..)| known == name) {
-            None => return Some("unknown_field"),
-            Some((_, reason, holds)) if !holds(value) => return Some(reason),
-            Some(_) => {}
+/// Returns the reason for which Ometria would refuse these fields; of several, that of the field whose name comes
+/// first. Every value of a name that occurs twice has to follow its rule. Unknown fields are refused too, above all `@force_optin`.
+fn refusal(record: Value) -> Option<Reason> {
+    let mut broken: Option<(Cow<str>, Reason)> = None;
+    let mut found = [false; REQUIRED.len()];
+    for (name, value) in record.fields() {
+        REQUIRED.iter().zip(&mut found).for_each(|((required, _), found)| *found |= name == *required);
+        let reason = match rule(&name) {
+            None => "unknown_field",
+            Some((reason, holds)) if !holds(value) => reason,
+            Some(_) => continue,
+        };
+        if broken.as_ref().is_none_or(|(first, _)| name < *first) {
+            broken = Some((name, reason));
         }
     }
-    let missing = RULES.iter().find(|(name, ..)| REQUIRED.contains(name) && !fields.contains_key(*name));
-    missing.map(|(_, reason, _)| *reason)
+    let missing = REQUIRED.iter().zip(found).find(|(_, found)| !found).map(|((_, reason), _)| *reason);
+    broken.map(|(_, reason)| reason).or(missing)
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
+fn is(value: Value, texts: &[&str]) -> bool {
+    value.text().is_some_and(|text| texts.contains(&&*text))
 }
 
-fn count(value: &Value, c: char) -> usize {
-    text(value).matches(c).count()
+fn is_text(value: Value) -> bool {
+    value.text().is_some_and(|text| !text.trim().is_empty() && !has_controls(&text))
 }
 
-fn is_text(value: &Value) -> bool {
-    !text(value).trim().is_empty() && !text(value).contains(char::is_control)
+fn is_time(value: Value) -> bool {
+    value.text().is_some_and(|text| text.ends_with('Z') && time::parse(&text).is_some())
 }
 
-fn is_time(value: &Value) -> bool {
-    text(value).ends_with('Z') && time::parse(text(value)).is_some()
+fn is_date(value: Value) -> bool {
+    let date = |text: &str| chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok();
+    value.text().is_some_and(|text| text.len() == 10 && date(&text))
 }
 
-fn is_date(value: &Value) -> bool {
-    text(value).len() == 10 && chrono::NaiveDate::parse_from_str(text(value), "%Y-%m-%d").is_ok()
-}
-
-fn is_country(value: &Value) -> bool {
-    rust_iso3166::from_alpha2(text(value)).is_some_and(|country| country.alpha2 == text(value))
+fn is_country(value: Value) -> bool {
+    let known = |code: &str| rust_iso3166::from_alpha2(code).is_some_and(|country| country.alpha2 == code);
+    value.text().is_some_and(|code| known(&code))
 }
 
 /// Whether a value is a phone number in E.164: up to 15 digits, beginning with a country code.
-fn is_phone(value: &Value) -> bool {
-    let digits = text(value).strip_prefix('+').unwrap_or_default();
+fn is_phone(value: Value) -> bool {
+    let text = value.text().unwrap_or_default();
+    let digits = text.strip_prefix('+').unwrap_or_default();
     (7..=15).contains(&digits.len()) && digits.bytes().all(|c| c.is_ascii_digit()) && !digits.starts_with('0')
 }
 
-fn is_optin(value: &Value) -> bool {
-    matches!(text(value), "EXPLICITLY_OPTEDIN" | "EXPLICITLY_OPTEDOUT" | "NOT_SPECIFIED")
-}
-
-fn are_properties(value: &Value) -> bool {
-    let plain = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
-    let all_plain = value.as_object().is_some_and(|all| !all.is_empty() && all.values().all(plain));
-    all_plain && value.to_string().len() < MAX_PROPERTIES
+fn are_properties(value: Value) -> bool {
+    let Some(properties) = value.parse::<Map<String, serde_json::Value>>() else { return false };
+    let plain = |value: &serde_json::Value| value.is_string() || value.is_number() || value.is_boolean();
+    let all_plain = !properties.is_empty() && properties.values().all(plain);
+    all_plain && serde_json::Value::Object(properties).to_string().len() < MAX_PROPERTIES
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::base::json::Json;
+
+    fn refusal_of(record: &str) -> Option<Reason> {
+        examine(Json::read(record.to_owned()).unwrap().value()).refusal
+    }
 
     fn refused(field: &str, value: Value) -> Option<Reason> {
         let mut record = json!({"@type": "contact", "@collection": "c", "@merge": true, "id": "1",
@@ -134,7 +159,7 @@ mod tests {
             Value::Null => _ = record.as_object_mut().unwrap().remove(field),
             value => record[field] = value,
         }
-        examine(&record.to_string()).refusal
+        refusal_of(&record.to_string())
     }
 
     #[test]
@@ -187,7 +212,7 @@ mod tests {
         ] {
             assert_eq!(refused(field, value.clone()), Some(reason), "{field} {value}");
         }
-        assert_eq!(examine("[]").refusal, Some("not_an_object"));
+        assert_eq!(refusal_of("[]"), Some("not_an_object"));
     }
 
     #[test]

@@ -1,12 +1,18 @@
 //! What a response says of the members of a list.
 
-use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use std::borrow::Cow;
 
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
+
+use super::STATUSES;
 use crate::{
     base::{
         fault::Fault,
+        json::{self, Json},
+        key::RecordKey,
         record::{Record, nameless},
+        text::lowercase,
         time,
         unreadable::{self, Repaired},
         window::Page,
@@ -14,74 +20,117 @@ use crate::{
     net::{Http, Response, answer::reports_error},
 };
 
-/// Reads a page. Members stay unparsed: a page has millions of bytes, and the mapping reads a few fields.
+/// Reads a page. Only the fields that the engine uses are read: a page has millions of bytes, and a mapping reads a
+/// few fields more.
 pub(super) fn page(response: &Response, http: &Http) -> Result<Page, Fault> {
-    #[derive(Deserialize)]
-    struct Members {
-        members: Vec<Box<RawValue>>,
-        total_items: u64,
-        #[serde(default)]
-        error: Value,
-        #[serde(default)]
-        errors: Value,
-        #[serde(default)]
-        success: Value,
-    }
-    let (Members { members, total_items: total, error, errors, success }, repaired) =
-        unreadable::read(response.body()).map_err(broken)?;
-    if reports_error(&error, &errors, &success) {
+    let (page, repaired) = unreadable::json(response.body()).map_err(broken)?;
+    let Some((total, error)) = header(page.value()) else { return Err(misshaped(&page)) };
+    if error {
         return Err(Fault::retry("mailchimp's response reports an error"));
     }
-    let records = members.into_iter().map(|body| record(body, repaired.as_ref())).collect();
+    let members = page.into_field("members").into_iter().flat_map(Json::into_items);
+    let records = members.map(|body| record(body, repaired.as_ref())).collect();
     let at = http.dated(response)?;
     Ok(Page { records, total, at })
 }
 
-/// The fields that identify a member, and those that the engine uses. A field of an unexpected type is no
-/// error here.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Member {
-    id: Value,
-    email_address: Value,
-    contact_id: Value,
-    unique_email_id: Value,
-    last_changed: Value,
-    status: Value,
+/// Returns the total of a page, and whether the response reports an error; `None` if it is not a page.
+fn header(page: json::Value) -> Option<(u64, bool)> {
+    let is_list = page.field("members").is_some_and(json::Value::is_array);
+    let total = page.field("total_items").and_then(json::Value::parse).filter(|_| is_list)?;
+    let [error, errors, success]: [Value; 3] = ["error", "errors", "success"]
+        .map(|name| page.field(name).and_then(json::Value::parse).unwrap_or_default());
+    Some((total, reports_error(&error, &errors, &success)))
 }
 
-impl Member {
-    /// Returns the member's id if that is the MD5 of its address. Several members may share any other id; the
-    /// key is then the id that the contact gets.
-    fn key(&self) -> Option<&str> {
-        let id = self.id.as_str()?;
-        let filled = |value: &'_ Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
-        let address = self.email_address.as_str().filter(|_| filled(&self.email_address)).map(str::trim);
-        let is_of = |text: String| format!("{:x}", md5::compute(text)).eq_ignore_ascii_case(id);
-        if address.is_some_and(|address| is_of(address.to_lowercase()) || is_of(address.to_ascii_lowercase()))
-        {
-            return Some(id);
-        }
-        let others = [&self.contact_id, &self.unique_email_id, &self.id];
-        others.into_iter().find(|value| filled(value)).and_then(Value::as_str)
+/// The fault of a response that is valid JSON, but no page.
+fn misshaped(page: &Json) -> Fault {
+    #[derive(Deserialize)]
+    struct Members {
+        #[serde(rename = "members")]
+        _members: Vec<IgnoredAny>,
+        #[serde(rename = "total_items")]
+        _total: u64,
+    }
+    match serde_json::from_str::<Members>(page.get()) {
+        Err(error) => broken(error),
+        Ok(_) => Fault::retry(UNREAD),
     }
 }
 
+/// The fields that identify a member, and those that the engine uses. A field of an unexpected type counts as
+/// absent.
+#[derive(Default)]
+struct Member<'a> {
+    id: Option<Cow<'a, str>>,
+    email_address: Option<Cow<'a, str>>,
+    contact_id: Option<Cow<'a, str>>,
+    unique_email_id: Option<Cow<'a, str>>,
+    last_changed: Option<Cow<'a, str>>,
+    status: Option<Cow<'a, str>>,
+}
+
+impl<'a> Member<'a> {
+    fn read(body: json::Value<'a>) -> Self {
+        let mut member = Member::default();
+        for (name, value) in body.fields() {
+            let field = match &*name {
+                "id" => &mut member.id,
+                "email_address" => &mut member.email_address,
+                "contact_id" => &mut member.contact_id,
+                "unique_email_id" => &mut member.unique_email_id,
+                "last_changed" => &mut member.last_changed,
+                "status" => &mut member.status,
+                _ => continue,
+            };
+            let text = value.text();
+            // What identifies a member has to be unambiguous.
+            if field.is_some() || (text.is_none() && value.is_text()) {
+                return Member::default();
+            }
+            *field = text;
+        }
+        member
+    }
+
+    /// Returns the member's id if that is the MD5 of its address. Several members may share any other id; the
+    /// key is then the id that the contact gets.
+    fn key(&self) -> Option<&str> {
+        let id = self.id.as_deref()?;
+        let filled =
+            |text: &'_ Option<Cow<'a, str>>| text.as_deref().is_some_and(|text| !text.trim().is_empty());
+        let address = self.email_address.as_deref().map(str::trim).filter(|address| !address.is_empty());
+        if address.is_some_and(|address| is_digest(id, address)) {
+            return Some(id);
+        }
+        let others = [&self.contact_id, &self.unique_email_id, &self.id];
+        others.into_iter().find(|text| filled(text)).and_then(|text| text.as_deref())
+    }
+}
+
+/// Returns whether an id is the MD5 of this address in lower case.
+fn is_digest(id: &str, address: &str) -> bool {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let is_of = |text: &str| {
+        let bytes = id.as_bytes().chunks_exact(2).map(|pair| Some(16 * digit(pair[0])? + digit(pair[1])?));
+        id.len() == 32 && bytes.eq(md5::compute(text).0.map(|byte| Some(u32::from(byte))))
+    };
+    is_of(&lowercase(address)) || (!address.is_ascii() && is_of(&address.to_ascii_lowercase()))
+}
+
 /// Reads a member. One that can't be read says why.
-pub(super) fn record(body: Box<RawValue>, repaired: Option<&Repaired>) -> Record {
+pub(super) fn record(body: Json, repaired: Option<&Repaired>) -> Record {
     let fault = |part: &str| repaired.and_then(|repaired| repaired.fault(part));
-    let is_object = body.get().starts_with('{');
-    let member = serde_json::from_str::<Member>(body.get()).ok().filter(|_| is_object);
+    let member = Member::read(body.value());
     let shape = |field: &str| match unreadable::shape(body.get(), field) {
         shape if shape.ends_with(" a string") => {
             format!("`{field}` is not a valid {}", if field == "id" { "id" } else { "time" })
         }
         shape => shape,
     };
-    let key = member.as_ref().and_then(Member::key).filter(|key| fault(key).is_none());
-    let changed = member.as_ref().and_then(|member| time::parse(member.last_changed.as_str()?));
-    let status =
-        member.as_ref().and_then(|member| member.status.as_str()).filter(|text| fault(text).is_none());
+    let key = member.key().filter(|key| fault(key).is_none());
+    let changed = member.last_changed.as_deref().and_then(time::parse);
+    let status = member.status.as_deref().filter(|text| fault(text).is_none());
     let unreadable = match (fault(body.get()), key, changed) {
         (Some(fault), ..) => Some(fault.to_owned()),
         (None, None, _) => Some(shape("id")),
@@ -89,8 +138,12 @@ pub(super) fn record(body: Box<RawValue>, repaired: Option<&Repaired>) -> Record
         (None, Some(_), None) => Some(shape("last_changed")),
         (None, Some(_), Some(_)) => None,
     };
-    let key = key.map_or_else(|| nameless(&body), str::to_owned);
-    let status = status.unwrap_or("none").to_owned();
+    let key = key.map_or_else(|| nameless(body.get()).into(), RecordKey::from);
+    let known = status.map(|status| STATUSES.into_iter().find(|known| *known == status).ok_or(status));
+    let status = match known.unwrap_or(Ok("none")) {
+        Ok(known) => Cow::Borrowed(known),
+        Err(other) => Cow::Owned(other.to_owned()),
+    };
     Record { key, changed, status, deleted: false, unreadable, body }
 }
 

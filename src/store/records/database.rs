@@ -1,7 +1,7 @@
 //! One open database: its tables, its transactions, and the changes that are not in the file yet.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -19,7 +19,7 @@ use super::{
     values::{damaged, json, opened, put},
     waiting::{Taken, Waiting},
 };
-use crate::base::events::Events;
+use crate::base::{events::Events, key::PrintMap};
 
 /// The rows by the keys of their records, as [`Row::encode`] writes them.
 pub(in crate::store) const RECORDS: TableDefinition<u128, &[u8]> = TableDefinition::new("records");
@@ -89,7 +89,7 @@ impl Open {
 
     /// Returns what is known of these records. Without `cached`, returns no cached deliveries.
     pub fn recall(&mut self, mut keys: Vec<u128>, cached: bool) -> Result<KnownRecords, Failed> {
-        let mut known = KnownRecords::new();
+        let mut known = KnownRecords::default();
         // The keys of one page of the file are then read together.
         keys.sort_unstable();
         let rows = self.rows(&keys)?;
@@ -111,8 +111,8 @@ impl Open {
     }
 
     /// Returns the rows of these records that are in the file.
-    fn rows(&mut self, keys: &[u128]) -> Result<HashMap<u128, Row>, Failed> {
-        let mut rows = HashMap::new();
+    fn rows(&mut self, keys: &[u128]) -> Result<PrintMap<u128, Row>, Failed> {
+        let mut rows = PrintMap::default();
         let empty = self.summary.as_ref().is_none_or(|summary| summary.rows == 0);
         if empty && !self.cache.live {
             return Ok(rows);

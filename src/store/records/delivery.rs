@@ -1,11 +1,14 @@
 //! What is known of a record: its cached delivery, and its status in the ledger. Pure.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::mark::NewNotice;
-use crate::base::fate::{Effect, Fate};
+use crate::base::{
+    fate::{Effect, Fate},
+    key::PrintMap,
+};
 
 /// Minimum time before the same fate of the same record is written again: an unchanged record may be read
 /// every few seconds.
@@ -86,7 +89,7 @@ pub struct KnownRecord {
 }
 
 /// The known ones of the records of a page, by their keys.
-pub type KnownRecords = HashMap<u128, KnownRecord>;
+pub type KnownRecords = PrintMap<u128, KnownRecord>;
 
 /// A change of a cached delivery that is not in the database yet.
 #[derive(Debug, Clone)]

@@ -16,11 +16,12 @@ use super::{
     summary::{Delivered, STATUSES, Statuses, Summary},
     values::opened,
 };
+use crate::base::key::PrintMap;
 
 type Failed = redb::Error;
 
 /// The statuses that records had before a run, of those that the run has changed since.
-pub(super) type Replaced = HashMap<u128, Option<Settled>>;
+pub(super) type Replaced = PrintMap<u128, Option<Settled>>;
 
 /// Adds what a pass has delivered, and writes the rows that differ. Returns the number of records that were at
 /// the source before and that a pass over the whole list did not read. Adds the statuses that it replaces to
@@ -34,16 +35,16 @@ pub(super) fn add(
     open.change(|tables| {
         let mut summary = tables.summary.take().unwrap_or_else(|| Summary::new(&delivered));
         let before = summary.clone();
-        let mut added = statuses.within(&mut summary.names);
+        let mut indices = statuses.within(&mut summary.names);
         // A pass over the whole list replaces the status of every row, so the list of names can start over.
         let renamed = delivered.whole && summary.names.len() >= STATUSES;
         if renamed {
             summary.names.clear();
-            added = statuses.within(&mut summary.names);
+            indices = statuses.within(&mut summary.names);
         }
         let mut change = Changes { tables, before, replaced };
         let unlisted = if delivered.whole { change.remove_unlisted(statuses)? } else { Unlisted::default() };
-        let new = change.settle(added, renamed)?;
+        let new = change.settle(statuses.iter(&indices), renamed)?;
         summary.rows = (summary.rows + new).saturating_sub(unlisted.rows);
         summary.take(delivered);
         *tables.summary = Some(summary);
@@ -89,7 +90,11 @@ impl Changes<'_, '_, '_> {
     }
 
     /// Writes the statuses that differ from those in the database. Returns the number of new records.
-    fn settle(&mut self, added: Vec<(u128, Status)>, renamed: bool) -> Result<usize, Failed> {
+    fn settle(
+        &mut self,
+        added: impl Iterator<Item = (u128, Status)>,
+        renamed: bool,
+    ) -> Result<usize, Failed> {
         let mut new = 0;
         for (key, status) in added {
             let row = self.tables.row(key)?.unwrap_or_default();

@@ -15,8 +15,8 @@ use super::{
     values::{json, opened},
 };
 use crate::{
-    base::{event::StoreEvent, events::Events, fault::Fault},
-    store::{files, seen::record_key},
+    base::{event::StoreEvent, events::Events, fault::Fault, key::fingerprint},
+    store::files,
 };
 
 /// Returns whether a run has recorded deliveries in this folder.
@@ -60,7 +60,7 @@ pub async fn outbox(folder: &Path, events: &Events) -> Result<OutboxStatus, Faul
 ///
 /// The file could not be read.
 pub async fn look(folder: &Path, key: &str, events: &Events) -> Result<KnownRecord, Fault> {
-    let key = record_key(key);
+    let key = fingerprint(key);
     let work = move |transaction: &ReadTransaction| {
         let Some(table) = opened(transaction.open_table(RECORDS))? else { return Ok(None) };
         let Some(row) = table.get(key)? else { return Ok(None) };

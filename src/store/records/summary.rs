@@ -1,9 +1,6 @@
 //! The summary of a ledger, and what a pass adds to it. Pure.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -162,8 +159,7 @@ impl Delivered<'_> {
 
     /// Splits the statuses of the records from the rest.
     pub(super) fn split(self) -> (Statuses, Delivered<'static>) {
-        let mut statuses = Statuses::default();
-        self.seen.iter().for_each(|seen| statuses.add(seen));
+        let statuses = Statuses::of(&self.seen);
         let Delivered { whole, left_out, opt_outs, until, archived, choice, totals_wrong, most_rows, .. } =
             self;
         let seen = vec![];
@@ -178,40 +174,53 @@ impl Delivered<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Statuses {
     names: Vec<String>,
-    /// The second of each record's last change, and its status as an index into these names.
-    records: HashMap<u128, (i64, Status)>,
+    /// The keys of the records, sorted: those of one page of the file are then written together.
+    keys: Vec<u128>,
+    /// The status of each record, as an index into these names, in the order of the keys.
+    statuses: Vec<Status>,
 }
 
 impl Statuses {
-    /// Adds the records of a listing, in the version that counts: the newest one, of two of the same second
-    /// that of the later listing.
-    fn add(&mut self, seen: &Seen) {
-        let mut indices: [Option<u8>; STATUSES] = [None; STATUSES];
-        for (key, known) in seen.iter() {
-            if self.records.get(&key).is_some_and(|(second, _)| known.second < *second) {
-                continue;
-            }
-            let index = indices[usize::from(known.status)]
-                .get_or_insert_with(|| index_of(&mut self.names, seen.status(known.status)));
-            let status = Status { index: *index, rejected: known.fate.is_rejected() };
-            self.records.insert(key, (known.second, status));
+    /// Returns the records of these listings. Of a record in several listings the newest version counts, of two of
+    /// the same second that of the later listing.
+    fn of(listings: &[&Seen]) -> Self {
+        let mut names = vec![];
+        // The records stay where they are, since a list may have millions.
+        let mut found: Vec<(u32, u32)> = vec![];
+        let mut statuses_of: Vec<Vec<u8>> = vec![];
+        for (listing, seen) in listings.iter().enumerate() {
+            found.extend((0..seen.records() as u32).map(|index| (listing as u32, index)));
+            statuses_of.push(seen.statuses().iter().map(|name| index_of(&mut names, name)).collect());
         }
+        let record = |(listing, index): &(u32, u32)| listings[*listing as usize].record(*index as usize);
+        found.sort_unstable_by_key(|at| {
+            let (key, known) = record(at);
+            (key, known.second, at.0)
+        });
+        let is_last = |at: usize| found.get(at + 1).is_none_or(|next| record(next).0 != record(&found[at]).0);
+        let (mut keys, mut statuses) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
+        for at in (0..found.len()).filter(|at| is_last(*at)) {
+            let (key, known) = record(&found[at]);
+            let index = statuses_of[found[at].0 as usize][usize::from(known.status)];
+            keys.push(key);
+            statuses.push(Status { index, rejected: known.fate.is_rejected() });
+        }
+        Statuses { names, keys, statuses }
     }
 
     pub fn contains(&self, key: u128) -> bool {
-        self.records.contains_key(&key)
+        self.keys.binary_search(&key).is_ok()
     }
 
-    /// Returns the statuses as indices into `names`, by key. Adds new statuses to `names`.
-    pub fn within(&self, names: &mut Vec<String>) -> Vec<(u128, Status)> {
-        let indices: Vec<u8> = self.names.iter().map(|name| index_of(names, name)).collect();
-        let status = |(key, (_, status)): (&u128, &(i64, Status))| {
-            (*key, Status { index: indices[usize::from(status.index)], ..*status })
-        };
-        let mut statuses: Vec<(u128, Status)> = self.records.iter().map(status).collect();
-        // The keys of one page of the file are then written together.
-        statuses.sort_unstable_by_key(|(key, _)| *key);
-        statuses
+    /// Returns the index of each of these statuses among `names`. Adds new statuses to `names`.
+    pub fn within(&self, names: &mut Vec<String>) -> Vec<u8> {
+        self.names.iter().map(|name| index_of(names, name)).collect()
+    }
+
+    /// Returns the statuses by key, as indices of [`within`](Self::within).
+    pub fn iter(&self, indices: &[u8]) -> impl Iterator<Item = (u128, Status)> {
+        let status = |status: &Status| Status { index: indices[usize::from(status.index)], ..*status };
+        self.keys.iter().copied().zip(self.statuses.iter().map(status))
     }
 }
 

@@ -89,7 +89,8 @@ impl State {
             let unlisted = self.settled.extract_if(|key, _| !statuses.contains(*key));
             there = unlisted.filter(|(_, settled)| *settled.status != *super::GONE).count() as u64;
         }
-        for (key, status) in statuses.within(&mut summary.names) {
+        let indices = statuses.within(&mut summary.names);
+        for (key, status) in statuses.iter(&indices) {
             self.settled.insert(key, summary.settled(status).unwrap());
         }
         summary.rows = self.settled.len();

@@ -1,14 +1,12 @@
 //! The changes of a database that are not in its file yet.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 
 use super::{
     delivery::{AcceptedDelivery, CachedDelivery, Change},
     mark::NewNotice,
 };
-use crate::base::fate::Fate;
+use crate::base::{fate::Fate, key::PrintMap};
 
 /// Maximum number of changes that wait in memory, some 4 MB.
 const WAITING: usize = 1 << 15;
@@ -17,7 +15,7 @@ const WAITING: usize = 1 << 15;
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// Changes of cached deliveries. They are lost if they can't be written.
-    changes: HashMap<u128, Change>,
+    changes: PrintMap<u128, Change>,
     /// Digest of the destination to which the changes belong.
     destination: String,
     /// Whether one of them is an accepted delivery, and not just a fate.
@@ -28,7 +26,7 @@ pub(super) struct Waiting {
 
 /// What a commit writes.
 pub(super) struct Taken {
-    pub changes: HashMap<u128, Change>,
+    pub changes: PrintMap<u128, Change>,
     pub destination: String,
     pub notices: Vec<NewNotice>,
 }

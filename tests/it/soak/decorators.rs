@@ -136,10 +136,10 @@ impl Decorators {
         }
         pipeline.sink = Arc::new(Limited { sink: pipeline.sink, limits: pipeline.spec.limits });
         let source = pipeline.source;
-        let source: Box<dyn Source> = match self.reading {
+        let source: Arc<dyn Source> = match self.reading {
             Reading::Offset => source,
-            Reading::Cursor => Box::new(ByCursor(source)),
-            Reading::Shards(shards) => Box::new(ByShard { source, shards }),
+            Reading::Cursor => Arc::new(ByCursor(source)),
+            Reading::Shards(shards) => Arc::new(ByShard { source, shards }),
         };
         Pipeline { source, ..pipeline }
     }

@@ -1,7 +1,8 @@
 //! Compares two neighboring pages at their seam.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
+use crate::base::key::PrintSet;
 use crate::store::progress::{BoundarySecond, Row, UNTIMED};
 
 /// A page as the server returned it.
@@ -10,7 +11,7 @@ pub(super) struct Read {
     pub asked: Duration,
     pub answered: Duration,
     pub rows: Vec<Row>,
-    pub keys: HashSet<Row>,
+    pub keys: PrintSet<Row>,
     /// Number of rows requested.
     pub wanted: usize,
     /// Whether no row is above these. Usually such a page is shorter than requested and reaches the total of

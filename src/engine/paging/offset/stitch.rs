@@ -1,8 +1,9 @@
 //! Stitches pages together and schedules those that don't fit to be read again.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use super::{Joined, LAG, Page, State, Walk, seam::Read};
+use crate::base::key::PrintSet;
 
 /// Readings in a row that share no record with the previous one after which the walk fails: every answer then
 /// has new ids.
@@ -53,7 +54,7 @@ impl Walk {
     }
 
     fn count_late_joins(&mut self, read: &Read) {
-        (self.strangers, self.unjoined) = (0, HashSet::new());
+        (self.strangers, self.unjoined) = (0, PrintSet::default());
         let shares = |upper: &Read| read.keys.is_empty() || read.shares(upper);
         let shared = self.upper.as_ref().is_none_or(shares);
         self.late_joins = if shared { 0 } else { self.late_joins + 1 };
@@ -70,7 +71,7 @@ impl Walk {
         let overlap = self.overlap;
         let Some(page) = self.pages.front_mut() else { return };
         let State::Read(read) = std::mem::replace(&mut page.state, State::Due) else { return };
-        let keys: HashSet<u128> = read.rows.iter().map(|row| row.key).collect();
+        let keys: PrintSet<u128> = read.rows.iter().map(|row| row.key).collect();
         let strange = !self.unjoined.is_empty() && self.unjoined.is_disjoint(&keys);
         self.strangers = if strange { self.strangers + 1 } else { 0 };
         self.unjoined = keys;

@@ -6,10 +6,11 @@
 //! returns more rows, and the page was shorter than requested, the server caps its answers at the length of
 //! that page.
 
-use std::collections::HashSet;
-
 use super::seam::Read;
-use crate::{base::window::Span, store::progress::Row};
+use crate::{
+    base::{key::PrintSet, window::Span},
+    store::progress::Row,
+};
 
 /// Answers in a row that repeat an earlier answer after which the search fails. Rows that leave the window
 /// may cause one such answer, but hardly three.
@@ -40,7 +41,7 @@ pub(super) struct Search {
     /// The page that is the last one unless a probe finds more rows, with its offset.
     candidate: Option<(u64, Read)>,
     /// The first and the latest answer with rows, each with its offset.
-    earlier: Vec<(u64, HashSet<Row>)>,
+    earlier: Vec<(u64, PrintSet<Row>)>,
     no_progress: u32,
     answers: u32,
 }

@@ -1,5 +1,7 @@
 //! A source with offset paging, read in other ways.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use importer::{
@@ -21,14 +23,14 @@ const SETTLED: TimeDelta = TimeDelta::seconds(60);
 /// listed. A row that changes meanwhile leaves the window upward.
 ///
 /// It believes the totals, so it needs a server without caps and with right totals.
-pub struct ByCursor(pub Box<dyn Source>);
+pub struct ByCursor(pub Arc<dyn Source>);
 
 /// A list read as a stream of its changes. A shard has the rows of some of the keys, from both listings: were each listing a
 /// shard, a member's archiving could overtake its last change. A position is the second up to which all rows were read.
 ///
 /// Rows have to be at least a minute old, so it needs answers with the right time, and right totals as above.
 pub struct ByShard {
-    pub source: Box<dyn Source>,
+    pub source: Arc<dyn Source>,
     pub shards: usize,
 }
 
@@ -171,7 +173,7 @@ impl ShardPaging for ByShard {
                 [listed, archived].into_iter().flat_map(|head| head.records_before(end)).collect();
             records.retain(|record| self.is_in(record, shard));
             records.sort_by_key(|record| record.changed);
-            records.iter_mut().for_each(|record| record.key = event(record));
+            records.iter_mut().for_each(|record| record.key = event(record).into());
             let next = end.map_or(Next::Tip(until(tip)), |end| Next::More(before(end)));
             Ok(ShardPage { records, next, at })
         })

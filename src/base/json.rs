@@ -1,0 +1,308 @@
+//! JSON texts, scanned once: a value is a range of its text, so that nothing is copied or converted that no one reads.
+//! A page of a source has millions of bytes; the engine and a mapping read a few fields of each of its records, one
+//! after the other.
+
+mod scan;
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use self::scan::{Kind, Node, scan};
+
+/// A JSON value with its text. Cheap to clone: the values of one text share it.
+#[derive(Clone)]
+pub struct Json {
+    scanned: Arc<Scanned>,
+    index: usize,
+}
+
+/// A JSON text, with the places of its values.
+struct Scanned {
+    text: String,
+    nodes: Vec<Node>,
+}
+
+/// A value within a JSON text.
+#[derive(Clone, Copy)]
+pub struct Value<'a> {
+    text: &'a str,
+    nodes: &'a [Node],
+    index: usize,
+}
+
+impl Json {
+    /// Scans a text. Accepts what `serde_json` accepts as raw JSON: the escapes of its strings are valid, but may stand
+    /// for half a surrogate pair, which is no text. Returns `None` for any other text, and for one of more than 4 GB.
+    pub fn read(text: String) -> Option<Self> {
+        let nodes = scan(&text)?;
+        Some(Json { scanned: Arc::new(Scanned { text, nodes }), index: 0 })
+    }
+
+    pub fn value(&self) -> Value<'_> {
+        Value { text: &self.scanned.text, nodes: &self.scanned.nodes, index: self.index }
+    }
+
+    /// Returns the JSON text of the value.
+    pub fn get(&self) -> &str {
+        self.value().raw()
+    }
+
+    /// Returns the JSON text, copied, for a struct that is written to a file.
+    pub fn to_raw_value(&self) -> Box<RawValue> {
+        // The text was found to be valid when it was scanned.
+        RawValue::from_string(self.get().to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    }
+
+    /// Returns the JSON text as bytes, without a copy.
+    pub fn to_bytes(&self) -> Bytes {
+        Bytes::from_owner(self.clone())
+    }
+
+    /// Returns the values of an array, each on its own; it keeps the whole text in memory.
+    pub fn into_items(self) -> Vec<Json> {
+        let items = self.value().items().map(|item| item.index);
+        items.map(|index| Json { scanned: Arc::clone(&self.scanned), index }).collect()
+    }
+
+    /// Returns a field of an object on its own, as [`Value::field`] does.
+    pub fn into_field(self, name: &str) -> Option<Json> {
+        let index = self.value().field(name)?.index;
+        Some(Json { index, ..self })
+    }
+}
+
+impl<'a> Value<'a> {
+    fn node(self) -> &'a Node {
+        &self.nodes[self.index]
+    }
+
+    /// Returns the JSON text of the value, as it is in the whole.
+    pub fn raw(self) -> &'a str {
+        let Node { start, end, .. } = *self.node();
+        &self.text[start as usize..end as usize]
+    }
+
+    /// Returns a text, copied only if it has escapes; `None` for any other value.
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        match self.node().kind {
+            Kind::Text => Some(Cow::Borrowed(self.inner())),
+            Kind::Escaped => serde_json::from_str(self.raw()).ok().map(Cow::Owned),
+            _ => None,
+        }
+    }
+
+    /// Returns the text of a string without escapes; `None` for any other value.
+    pub fn plain_text(self) -> Option<&'a str> {
+        (self.node().kind == Kind::Text).then(|| self.inner())
+    }
+
+    /// Returns the text, unless it is blank.
+    pub fn filled(self) -> Option<Cow<'a, str>> {
+        self.text().filter(|text| !text.trim().is_empty())
+    }
+
+    /// Returns the value as this type; `None` if it is of another type.
+    pub fn parse<T: Deserialize<'a>>(self) -> Option<T> {
+        serde_json::from_str(self.raw()).ok()
+    }
+
+    fn inner(self) -> &'a str {
+        let raw = self.raw();
+        &raw[1..raw.len() - 1]
+    }
+
+    /// Returns whether the value is a string, even if its escapes make no text.
+    pub fn is_text(self) -> bool {
+        matches!(self.node().kind, Kind::Text | Kind::Escaped)
+    }
+
+    pub fn is_object(self) -> bool {
+        self.node().kind == Kind::Object
+    }
+
+    pub fn is_array(self) -> bool {
+        self.node().kind == Kind::Array
+    }
+
+    pub fn is_null(self) -> bool {
+        self.node().kind == Kind::Null
+    }
+
+    /// Returns the values of an array, or those of an object with a name before each; none of any other value.
+    fn children(self) -> impl Iterator<Item = Value<'a>> {
+        let (mut at, end) = match self.node().kind {
+            Kind::Object | Kind::Array => (self.index + 1, self.node().next as usize),
+            _ => (0, 0),
+        };
+        std::iter::from_fn(move || {
+            let index = at;
+            (at < end).then(|| {
+                at = self.nodes[index].next as usize;
+                Value { index, ..self }
+            })
+        })
+    }
+
+    /// Returns the values of an array; none of any other value.
+    pub fn items(self) -> impl Iterator<Item = Value<'a>> {
+        self.children().filter(move |_| self.is_array())
+    }
+
+    /// Returns the fields of an object in their order, also those whose name occurs again; none of any other value.
+    pub fn fields(self) -> impl Iterator<Item = (Cow<'a, str>, Value<'a>)> {
+        let mut children = self.children();
+        let is_object = self.is_object();
+        std::iter::from_fn(move || {
+            let name = children.next().filter(|_| is_object)?;
+            // A name that is no text has no other name that equals it.
+            Some((name.text().unwrap_or(Cow::Borrowed(name.raw())), children.next()?))
+        })
+    }
+
+    /// Returns a field of an object. If its name occurs twice, the last value counts.
+    pub fn field(self, name: &str) -> Option<Value<'a>> {
+        self.fields().filter(|(known, _)| known == name).last().map(|(_, value)| value)
+    }
+}
+
+impl AsRef<[u8]> for Json {
+    fn as_ref(&self) -> &[u8] {
+        self.get().as_bytes()
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.get())
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.get())
+    }
+}
+
+impl From<Box<RawValue>> for Json {
+    /// Raw values are valid, and records are shorter than 4 GB; another one counts as null.
+    fn from(raw: Box<RawValue>) -> Self {
+        let null = || Json {
+            scanned: Arc::new(Scanned { text: "null".to_owned(), nodes: scan("null").unwrap_or_default() }),
+            index: 0,
+        };
+        Json::read(Box::<str>::from(raw).into_string()).unwrap_or_else(null)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn json(text: &str) -> Json {
+        Json::read(text.to_owned()).unwrap()
+    }
+
+    /// Reads a value as the library would.
+    fn tree(value: Value) -> Option<serde_json::Value> {
+        Some(match value.node().kind {
+            Kind::Object => {
+                let fields = value.fields().map(|(name, value)| Some((name.into_owned(), tree(value)?)));
+                serde_json::Value::Object(fields.collect::<Option<_>>()?)
+            }
+            Kind::Array => value.items().map(tree).collect::<Option<_>>()?,
+            Kind::Text | Kind::Escaped => value.text()?.into(),
+            _ => value.parse()?,
+        })
+    }
+
+    #[test]
+    fn fields_are_found_by_name_and_the_last_one_counts() {
+        let json =
+            json(r#" {"a": 1, "b": {"c": [], "a": 7}, "\u0061": "x", "d\"": null, "": [1, "z", {}]} "#);
+        let value = json.value();
+        let names: Vec<_> = value.fields().map(|(name, _)| name.into_owned()).collect();
+        assert_eq!(names, ["a", "b", "a", "d\"", ""]);
+        let raw = |name: &str| value.field(name).map(Value::raw);
+        assert_eq!((raw("a"), raw("b"), raw("c")), (Some("\"x\""), Some(r#"{"c": [], "a": 7}"#), None));
+        let items: Vec<_> = value.field("").unwrap().items().map(Value::raw).collect();
+        assert_eq!(items, ["1", "\"z\"", "{}"]);
+        let inner = json.clone().into_field("b").unwrap();
+        assert_eq!((inner.get(), inner.value().field("a").unwrap().raw()), (r#"{"c": [], "a": 7}"#, "7"));
+        let own: Vec<_> = json.clone().into_field("").unwrap().into_items();
+        assert_eq!(own.iter().map(Json::get).collect::<Vec<_>>(), items);
+        assert!(value.is_object() && !value.is_array() && value.field("d\"").unwrap().is_null());
+        assert!(value.field("a").unwrap().fields().next().is_none() && value.items().next().is_none());
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_valid_json_but_no_text() {
+        let json = json(r#"{"a": "\ud800", "b": "\ud83d\ude00", "c": " ", "d": 5}"#);
+        let text = |name: &str| json.value().field(name).unwrap().text().map(Cow::into_owned);
+        assert_eq!((text("a"), text("b").as_deref(), text("d")), (None, Some("😀"), None));
+        assert!(json.value().field("c").unwrap().filled().is_none());
+    }
+
+    #[test]
+    fn a_deeply_nested_value_is_scanned_without_a_stack_overflow() {
+        let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+        assert_eq!(json(&deep).get(), deep);
+        assert!(Json::read("[".repeat(200_000)).is_none());
+    }
+
+    fn values() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            prop::num::f64::NORMAL.prop_map(Into::into),
+            ".{0,20}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                prop::collection::btree_map(".{0,9}", inner, 0..6)
+                    .prop_map(|fields| serde_json::Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_is_read_as_the_library_reads_it(value in values(), pretty in any::<bool>()) {
+            let text = if pretty { format!("{value:#}") } else { value.to_string() };
+            let json = json(&text);
+            prop_assert_eq!(json.get(), text.trim());
+            prop_assert_eq!(tree(json.value()), Some(value));
+        }
+
+        /// Any text: of random characters that matter to JSON, and valid ones with a random change.
+        #[test]
+        fn a_text_is_valid_exactly_if_the_library_accepts_it_as_raw_json(
+            noise in r#"[\[\]{}":,\\/ \t\n\x01\x7f0-9eE+.\-a-fu"é😀]{0,24}"#,
+            value in values(),
+            at in any::<prop::sample::Index>(),
+            cut in 0usize..3,
+        ) {
+            let whole = value.to_string();
+            let mut chars: Vec<char> = whole.chars().collect();
+            let from = at.index(chars.len() + 1);
+            chars.splice(from..(from + cut).min(chars.len()), noise.chars().take(2));
+            for text in [noise, chars.into_iter().collect()] {
+                let raw = serde_json::from_str::<&RawValue>(&text);
+                let read = Json::read(text.clone());
+                prop_assert_eq!(read.is_some(), raw.is_ok(), "{}", text);
+                if let (Some(read), Ok(raw)) = (read, raw) {
+                    prop_assert_eq!(read.get(), raw.get());
+                    if let Ok(expected) = serde_json::from_str::<serde_json::Value>(&text) {
+                        prop_assert_eq!(tree(read.value()), Some(expected), "{}", text);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Finds the values in a JSON text. Pure.
+
+/// A value in a text, or the name of a field.
+#[derive(Debug, Clone, Copy)]
+pub struct Node {
+    /// Range of the value in the text, in bytes; of a text with its quotes.
+    pub start: u32,
+    pub end: u32,
+    /// Index of the node after the value and all that it contains.
+    pub next: u32,
+    pub kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Object,
+    Array,
+    Text,
+    /// A text with escapes.
+    Escaped,
+    Number,
+    Flag,
+    Null,
+}
+
+/// Bytes of a text for each node, for which space is reserved: records have short names and short values.
+const BYTES_PER_NODE: usize = 12;
+
+/// Returns the values of a text, each container before what it contains, each name before its value; `None` if the
+/// text is not valid JSON (RFC 8259), or longer than 4 GB.
+pub fn scan(text: &str) -> Option<Vec<Node>> {
+    u32::try_from(text.len()).ok()?;
+    let nodes = Vec::with_capacity(text.len() / BYTES_PER_NODE + 1);
+    let mut scan = Scan { bytes: text.as_bytes(), at: 0, nodes, open: vec![] };
+    scan.whole()?;
+    Some(scan.nodes)
+}
+
+struct Scan<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    nodes: Vec<Node>,
+    /// Indices of the containers that are not closed yet.
+    open: Vec<u32>,
+}
+
+impl Scan<'_> {
+    fn whole(&mut self) -> Option<()> {
+        loop {
+            let opened = self.value()?;
+            if opened || self.after_value()? {
+                continue;
+            }
+            return (self.at == self.bytes.len()).then_some(());
+        }
+    }
+
+    /// Scans one value; of a container that is not empty, only the part before its first value. Returns whether it
+    /// is such a container.
+    fn value(&mut self) -> Option<bool> {
+        match self.space()? {
+            b'"' => self.text().map(|()| false),
+            b'{' => self.container(Kind::Object),
+            b'[' => self.container(Kind::Array),
+            b't' => self.word("true", Kind::Flag),
+            b'f' => self.word("false", Kind::Flag),
+            b'n' => self.word("null", Kind::Null),
+            _ => self.number().map(|()| false),
+        }
+    }
+
+    /// Scans what follows a value. Returns whether another value follows, or `false` at the end of the whole.
+    fn after_value(&mut self) -> Option<bool> {
+        while let Some(container) = self.open.last() {
+            let kind = self.nodes[*container as usize].kind;
+            match (self.space()?, kind) {
+                (b',', Kind::Object) => {
+                    self.at += 1;
+                    self.name()?;
+                    return Some(true);
+                }
+                (b',', Kind::Array) => {
+                    self.at += 1;
+                    return Some(true);
+                }
+                (b'}', Kind::Object) | (b']', Kind::Array) => self.close(),
+                _ => return None,
+            }
+        }
+        // Nothing may follow.
+        self.space();
+        Some(false)
+    }
+
+    fn container(&mut self, kind: Kind) -> Option<bool> {
+        self.open.push(self.nodes.len() as u32);
+        self.push(kind, self.at);
+        self.at += 1;
+        match (self.space()?, kind) {
+            (b'}', Kind::Object) | (b']', Kind::Array) => {
+                self.close();
+                Some(false)
+            }
+            (_, Kind::Object) => self.name().map(|()| true),
+            _ => Some(true),
+        }
+    }
+
+    /// Closes the innermost container at the current byte.
+    fn close(&mut self) {
+        self.at += 1;
+        let next = self.nodes.len() as u32;
+        if let Some(container) = self.open.pop() {
+            let container = &mut self.nodes[container as usize];
+            (container.end, container.next) = (self.at as u32, next);
+        }
+    }
+
+    /// Scans the name of a field and the colon after it.
+    fn name(&mut self) -> Option<()> {
+        (self.space()? == b'"').then_some(())?;
+        self.text()?;
+        (self.space()? == b':').then(|| self.at += 1)
+    }
+
+    fn push(&mut self, kind: Kind, start: usize) {
+        let next = self.nodes.len() as u32 + 1;
+        self.nodes.push(Node { start: start as u32, end: self.at as u32, next, kind });
+    }
+
+    /// Skips white space. Returns the byte after it.
+    fn space(&mut self) -> Option<u8> {
+        loop {
+            match *self.bytes.get(self.at)? {
+                b' ' | b'\n' | b'\r' | b'\t' => self.at += 1,
+                byte => return Some(byte),
+            }
+        }
+    }
+
+    fn word(&mut self, word: &str, kind: Kind) -> Option<bool> {
+        let start = self.at;
+        self.bytes[start..].starts_with(word.as_bytes()).then_some(())?;
+        self.at += word.len();
+        self.push(kind, start);
+        Some(false)
+    }
+
+    fn text(&mut self) -> Option<()> {
+        let (start, mut kind) = (self.at, Kind::Text);
+        self.at += 1;
+        loop {
+            self.plain();
+            match *self.bytes.get(self.at)? {
+                b'"' => break,
+                b'\\' => {
+                    kind = Kind::Escaped;
+                    self.escape()?;
+                }
+                0..b' ' => return None,
+                _ => self.at += 1,
+            }
+        }
+        self.at += 1;
+        self.push(kind, start);
+        Some(())
+    }
+
+    /// Skips characters of a text that mean themselves, eight bytes at a time.
+    fn plain(&mut self) {
+        const ONES: u64 = u64::MAX / 255;
+        const HIGH: u64 = ONES << 7;
+        while let Some(Ok(eight)) = self.bytes.get(self.at..self.at + 8).map(<[u8; 8]>::try_from) {
+            let eight = u64::from_le_bytes(eight);
+            // The highest bit of a byte is set if the byte is less than `least`. A byte after the first such one may be
+            // marked wrongly.
+            let less = |bytes: u64, least: u8| bytes.wrapping_sub(ONES * u64::from(least)) & !bytes & HIGH;
+            let is = |byte: u8| less(eight ^ (ONES * u64::from(byte)), 1);
+            let special = is(b'"') | is(b'\\') | less(eight, b' ');
+            if special != 0 {
+                self.at += special.trailing_zeros() as usize / 8;
+                return;
+            }
+            self.at += 8;
+        }
+    }
+
+    fn escape(&mut self) -> Option<()> {
+        self.at += 2;
+        match *self.bytes.get(self.at - 1)? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(()),
+            b'u' => {
+                let digits = self.bytes.get(self.at..self.at + 4)?;
+                self.at += 4;
+                digits.iter().all(u8::is_ascii_hexdigit).then_some(())
+            }
+            _ => None,
+        }
+    }
+
+    fn number(&mut self) -> Option<()> {
+        let start = self.at;
+        self.at += usize::from(self.bytes[start] == b'-');
+        if let (b'0', 2..) = self.digits()? {
+            return None;
+        }
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.bytes.get(self.at), Some(b'e' | b'E')) {
+            self.at += 1;
+            self.at += usize::from(matches!(self.bytes.get(self.at), Some(b'+' | b'-')));
+            self.digits()?;
+        }
+        self.push(Kind::Number, start);
+        Some(())
+    }
+
+    /// Scans at least one digit. Returns the first one, and their number.
+    fn digits(&mut self) -> Option<(u8, usize)> {
+        let digits = self.bytes[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let first = *self.bytes.get(self.at).filter(|_| digits > 0)?;
+        self.at += digits;
+        Some((first, digits))
+    }
+}
