@@ -9,6 +9,7 @@ mod consent;
 mod fields;
 mod member;
 mod named;
+mod phone;
 mod properties;
 pub mod settings;
 
@@ -180,6 +181,11 @@ impl Mapping for OmetriaContact {
             Err(Refusal::Skip(reason)) => Mapped::Skip(reason),
             Err(Refusal::Reject(reason)) => Mapped::Reject(reason),
         }
+    }
+
+    /// 2: phone numbers are read by the plans of this year, and as libphonenumber reads them.
+    fn version(&self) -> u32 {
+        2
     }
 
     fn unknown(&self) -> Vec<String> {

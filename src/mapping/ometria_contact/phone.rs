@@ -45,9 +45,8 @@ pub fn parse(text: &str, country: Option<&str>) -> Result<String, Reason> {
     if found.has_extension {
         return Err("has_an_extension");
     }
-    let number = format!("+{}", plan.country_code());
-    let number: String =
-        number.chars().chain(national.iter().map(|digit| char::from(b'0' + digit))).collect();
+    let mut number = format!("+{}", plan.country_code());
+    number.extend(national.iter().map(|digit| char::from(b'0' + digit)));
     let fits = E164_DIGITS.contains(&(number.len() - 1));
     if fits && plan.is_valid(national) { Ok(number) } else { Err("not_a_number") }
 }

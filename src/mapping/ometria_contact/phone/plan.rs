@@ -22,7 +22,9 @@ const PLANS: usize = CODES + 1000;
 const RULES: usize = PLANS + 256 * 16;
 const NODES: usize = RULES + LABELS as usize * 8;
 const LABELS: u16 = 64;
-/// The label of texts that match.
+/// The label of a text that does not match, and of one without a prefix.
+const NOTHING: u16 = 0;
+/// The label of a text that matches.
 const MATCHES: u16 = 1;
 /// Most digits of a country code.
 const CODE_DIGITS: usize = 3;
@@ -68,8 +70,14 @@ impl Plan {
     /// Returns a number without what people dial before it in their own country. A prefix that belongs to the
     /// number is kept, and an area code or a digit for mobiles that people omit is added.
     pub fn without_national_prefix(self, number: &[u8]) -> Cow<'_, [u8]> {
-        let rule = RULES + usize::from(label(word(self.0 + 4), number)) * 8;
-        let Some([text @ .., length, begin, end, rest]) = TABLE.get(rule..rule + 8) else { return number.into() };
+        let rule = label(word(self.0 + 4), number);
+        if rule == NOTHING {
+            return number.into();
+        }
+        let rule = RULES + usize::from(rule) * 8;
+        let Some([text @ .., length, begin, end, rest]) = TABLE.get(rule..rule + 8) else {
+            return number.into();
+        };
         let slice = |from: &u8, to| number.get(usize::from(*from)..to).unwrap_or_default();
         let (middle, rest) = (slice(begin, usize::from(*end)), slice(rest, number.len()));
         let stripped: Cow<'_, [u8]> = if *length == 0 && middle.is_empty() {
@@ -86,7 +94,7 @@ impl Plan {
         let rule = label(word(self.0 + 6), number);
         let length = *TABLE.get(RULES + usize::from(rule) * 8 + 7)?;
         let rest = number.get(usize::from(length)..)?;
-        (rule > 0 && rest.first() != Some(&0)).then_some(rest)
+        (rule != NOTHING && rest.first() != Some(&0)).then_some(rest)
     }
 
     /// Whether a number is in use, in one of the regions with this country code.
@@ -124,5 +132,5 @@ fn node(at: u16) -> u16 {
 
 /// Reads two bytes. A place outside the table reads as 0, which is a label.
 fn word(place: usize) -> u16 {
-    TABLE.get(place..place + 2).map_or(0, |bytes| bytes.iter().rev().fold(0, |word, byte| word << 8 | u16::from(*byte)))
+    TABLE.get(place..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u16::from_le_bytes(*bytes))
 }

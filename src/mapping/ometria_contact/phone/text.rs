@@ -48,24 +48,35 @@ pub struct Found {
 /// Returns the number in a text, or `None` if there is none.
 pub fn find(text: &str) -> Option<Found> {
     let whole;
-    let text = match text.split_once(";phone-context=") {
-        // A URI, with the country code or a domain after the number.
-        Some((number, context)) => {
-            let number = number.split_once("tel:").map_or(number, |(_, number)| number);
-            let context = context.split(';').next().filter(|context| context.starts_with('+'));
-            whole = format!("{}{number}", context.unwrap_or_default());
-            &whole
-        }
-        None => possible(text),
+    let text = if text.contains(';') {
+        whole = without_parameters(text);
+        &whole
+    } else {
+        possible(text)
     };
-    let text = text.split_once(";isub=").map_or(text, |(number, _)| number);
-    let (number, has_extension) = match before_extension(text).filter(|number| is_viable(number)) {
-        Some(number) => (number, true),
-        None if is_viable(text) => (text, false),
-        None => return None,
+    let number = before_extension(text).filter(|number| is_viable(number) || is_short(number));
+    let (number, has_extension) = match number {
+        Some(number) if is_viable(text) || is_viable(number) => (number, true),
+        _ if is_viable(text) => (text, false),
+        _ => return None,
     };
     let written = number.trim_start_matches(PLUS);
     Some(Found { has_plus: written.len() < number.len(), digits: digits(written), has_extension })
+}
+
+/// Returns the number of a URI such as `tel:7946-0018;phone-context=+44-20`, with its context before it, or the
+/// number in another text. An address within ISDN is left out.
+fn without_parameters(text: &str) -> String {
+    let number = match text.split_once(";phone-context=") {
+        Some((number, context)) => {
+            let number = number.split_once("tel:").map_or(number, |(_, number)| number);
+            // A context without a plus is a domain, which does not say the country.
+            let code = context.split(';').next().filter(|context| context.starts_with('+'));
+            [code.unwrap_or_default(), number].concat()
+        }
+        None => possible(text).to_owned(),
+    };
+    number.split_once(";isub=").map_or(number.as_str(), |(number, _)| number).to_owned()
 }
 
 /// Returns the value of a digit in any of the scripts.
@@ -82,11 +93,13 @@ pub fn digit(c: char) -> Option<u8> {
 fn possible(text: &str) -> &str {
     let start = text.find(|c| PLUS.contains(&c) || digit(c).is_some()).unwrap_or(text.len());
     let text = text[start..].trim_end_matches(|c: char| !c.is_alphanumeric() && c != '#');
-    let second = text.match_indices(['/', '\\']).find(|(at, _)| text[at + 1..].trim_start_matches(' ').starts_with('x'));
+    let second = text
+        .match_indices(['/', '\\'])
+        .find(|(at, _)| text[at + 1..].trim_start_matches(' ').starts_with('x'));
     second.map_or(text, |(at, _)| &text[..at])
 }
 
-/// Whether a text is a number: pluses, three digits with only punctuation between them, then also letters.
+/// Whether a text can be a number: pluses, three digits with only punctuation between them, then also letters.
 fn is_viable(text: &str) -> bool {
     let mut digits = 0;
     let written = text.trim_start_matches(PLUS);
@@ -95,6 +108,11 @@ fn is_viable(text: &str) -> bool {
         digit(c).is_some() || is_punctuation(c) || (digits >= 3 && c.is_ascii_alphabetic())
     });
     fits && digits >= 3
+}
+
+/// Whether a text is a short number: two digits alone.
+fn is_short(text: &str) -> bool {
+    text.chars().count() == 2 && text.chars().all(|c| digit(c).is_some())
 }
 
 fn is_punctuation(c: char) -> bool {
@@ -115,7 +133,7 @@ fn before_extension(text: &str) -> Option<&str> {
     let labeled = before.trim_end_matches(SEPARATORS);
     let separators = &before[labeled.len()..];
     let labeled = labeled.strip_suffix([':', '.', '．']).unwrap_or(labeled);
-    let words = LABELS.iter().filter(|(_, most)| count <= *most);
+    let words = LABELS.iter().filter(|(_, most)| count <= *most && labeled.ends_with(char::is_alphabetic));
     let word = words.filter_map(|(word, _)| without_word(labeled, word)).next();
     let sign = labeled.strip_suffix(['#', '＃', '~', '～']).filter(|_| count <= 9);
     let dialed = labeled.strip_suffix(';').filter(|_| count <= 15);
@@ -143,7 +161,9 @@ fn without_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
 /// Returns the digits of a number. Letters stand for digits, as on a telephone, if there are at least three.
 fn digits(number: &str) -> Vec<u8> {
     let spells = number.chars().filter(char::is_ascii_alphabetic).count() >= 3;
-    number.chars().filter_map(|c| digit(c).or_else(|| on_keypad(c).filter(|_| spells))).collect()
+    let mut digits = Vec::with_capacity(number.len());
+    digits.extend(number.chars().filter_map(|c| digit(c).or_else(|| on_keypad(c).filter(|_| spells))));
+    digits
 }
 
 fn on_keypad(letter: char) -> Option<u8> {
