@@ -183,11 +183,6 @@ impl Mapping for OmetriaContact {
         }
     }
 
-    /// 2: phone numbers are read by the plans of this year, and as libphonenumber reads them.
-    fn version(&self) -> u32 {
-        2
-    }
-
     fn unknown(&self) -> Vec<String> {
         self.names.unknown()
     }

@@ -1,3 +1,5 @@
+//! Phone numbers of all regions, as Google's libphonenumber reads them, and any other texts.
+
 use proptest::prelude::*;
 
 use super::*;
