@@ -9,6 +9,7 @@ mod consent;
 mod fields;
 mod member;
 mod named;
+mod phone;
 mod properties;
 pub mod settings;
 

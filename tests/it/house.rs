@@ -57,7 +57,7 @@ pub fn sources() -> Vec<(String, String)> {
             let path = file.unwrap().path();
             if path.is_dir() {
                 visit(&path, found);
-            } else {
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let name = path.to_str().unwrap().rsplit_once("/src/").unwrap().1.to_owned();
                 found.push((name, fs::read_to_string(&path).unwrap()));
             }

@@ -1,20 +1,12 @@
 //! Values of a contact's fields. Each function returns `None` if the member's field is not set, and a reason
 //! if it is set but can't be sent.
 
-use std::{borrow::Cow, ops::RangeInclusive};
+use std::borrow::Cow;
 
 use chrono::{NaiveDate, Utc};
-use phonenumber::Mode;
 
-use super::member::Member;
+use super::{member::Member, phone};
 use crate::base::{record::Reason, text::has_controls, time};
-
-/// Fewest digits of a personal phone number in any country. Shorter texts are left out without calling the
-/// library.
-const FEWEST_DIGITS: usize = 5;
-/// Digits of a number in E.164, country code included. The library also accepts longer numbers.
-/// <https://www.itu.int/rec/T-REC-E.164>
-const E164_DIGITS: RangeInclusive<usize> = 7..=15;
 
 /// Value of a field, `None` if the field is not set, or why its value is left out.
 pub type Value<T> = Result<Option<T>, Reason>;
@@ -82,20 +74,7 @@ fn country_code(text: &str) -> Option<&'static str> {
 /// extension is left out, because it belongs to a company and not to one person.
 pub fn phone(merge_fields: &Member, tag: &str, country: Option<&str>) -> Value<String> {
     let Some(text) = text(merge_fields, tag)? else { return Ok(None) };
-    if text.chars().filter(char::is_ascii_digit).count() < FEWEST_DIGITS {
-        return Err("not_a_number");
-    }
-    let country = country.and_then(|country| country.parse().ok());
-    let number = phonenumber::parse(country, &text).map_err(|_| match country {
-        None if !text.contains('+') => "no_country_code",
-        _ => "not_a_number",
-    })?;
-    if number.extension().is_some() {
-        return Err("has_an_extension");
-    }
-    let written = number.format().mode(Mode::E164).to_string();
-    let fits = E164_DIGITS.contains(&(written.len() - 1));
-    if fits && phonenumber::is_valid(&number) { Ok(Some(written)) } else { Err("not_a_number") }
+    phone::parse(&text, country).map(Some)
 }
 
 /// Returns a date of birth from 1900 up to the member's last change. A later date is wrong: it was in the
