@@ -3,12 +3,15 @@
 //! after the other.
 
 mod scan;
+mod write;
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+pub use self::write::Writer;
 
 use self::scan::{Kind, Node, scan};
 
@@ -110,8 +113,8 @@ impl<'a> Value<'a> {
     }
 
     fn inner(self) -> &'a str {
-        let raw = self.raw();
-        &raw[1..raw.len() - 1]
+        let Node { start, end, .. } = *self.node();
+        &self.text[start as usize + 1..end as usize - 1]
     }
 
     /// Returns whether the value is a string, even if its escapes make no text.
@@ -164,7 +167,30 @@ impl<'a> Value<'a> {
 
     /// Returns a field of an object. If its name occurs twice, the last value counts.
     pub fn field(self, name: &str) -> Option<Value<'a>> {
-        self.fields().filter(|(known, _)| known == name).last().map(|(_, value)| value)
+        let mut found = None;
+        let (mut at, end) =
+            if self.is_object() { (self.index + 1, self.node().next as usize) } else { (0, 0) };
+        while at < end {
+            let (label, value) = (Value { index: at, ..self }, Value { index: at + 1, ..self });
+            if label.is(name) {
+                found = Some(value);
+            }
+            at = value.node().next as usize;
+        }
+        found
+    }
+
+    /// Returns whether the value is this text. Looking for fields takes much of the time of a mapping, so most texts are
+    /// told apart by their length.
+    fn is(self, text: &str) -> bool {
+        let Node { start, end, kind, .. } = *self.node();
+        match kind {
+            Kind::Text if (end - start) as usize == text.len() + 2 => {
+                self.text.as_bytes()[start as usize + 1..end as usize - 1] == *text.as_bytes()
+            }
+            Kind::Escaped => self.text().is_some_and(|known| known == text),
+            _ => false,
+        }
     }
 }
 

@@ -15,7 +15,6 @@ pub mod settings;
 
 use std::{borrow::Cow, sync::OnceLock};
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use self::{
@@ -27,7 +26,7 @@ use self::{
 use super::{Mapping, MappingContext};
 use crate::base::{
     adapter::{Chosen, NoSettings},
-    json::Json,
+    json::{Json, Writer},
     record::{LeftOut, Mapped, Outgoing, Reason, Record},
     spec::{Makes, Spec},
     text::{has_controls, lowercase},
@@ -88,8 +87,7 @@ impl OmetriaContact {
         let mut left_out = LeftOuts(vec![]);
         left_out.note("marketing_optin", silent.map_or(Ok(None::<()>), Err));
         let contact = self.contact((&id, &email), said, member, record, &mut left_out);
-        let body =
-            serde_json::to_string(&contact).ok().and_then(Json::read).ok_or(Refusal::Reject("unwritable"))?;
+        let body = contact.json().ok_or(Refusal::Reject("unwritable"))?;
         Ok(Outgoing { bodies: vec![body], opts_out, opts_in, left_out: left_out.0 })
     }
 
@@ -106,9 +104,7 @@ impl OmetriaContact {
         let tag = |field| self.settings.tag(field);
         let country = self.settings.default_country.as_deref();
         let contact = Contact {
-            kind: "contact",
             collection: &self.collection,
-            merge: true,
             id,
             email,
             customer_id: left_out.take("customer_id", tag("customer_id"), |tag| fields::text(merge, tag)),
@@ -260,42 +256,58 @@ impl Identity {
 }
 
 /// A contact as Ometria's Push API accepts it.
-#[derive(Serialize)]
 struct Contact<'a> {
-    #[serde(rename = "@type")]
-    kind: &'static str,
-    #[serde(rename = "@collection")]
     collection: &'a str,
-    #[serde(rename = "@merge")]
-    merge: bool,
     id: &'a str,
     email: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     customer_id: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     firstname: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     lastname: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     gender: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     date_of_birth: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     country_id: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     phone_number: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     timezone: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     marketing_optin: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     timestamp_acquired: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     timestamp_subscribed: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     timestamp_unsubscribed: Option<String>,
-    #[serde(skip_serializing_if = "Map::is_empty")]
     properties: Map<String, Value>,
+}
+
+/// Bytes and fields of a usual contact, for which space is reserved.
+const USUAL: (usize, usize) = (512, 16);
+
+impl Contact<'_> {
+    /// Writes the contact; returns `None` if that is not possible.
+    fn json(&self) -> Option<Json> {
+        let mut to = Writer::new(USUAL.0, USUAL.1);
+        to.text("@type", "contact");
+        to.text("@collection", self.collection);
+        to.json("@merge", "true")?;
+        to.text("id", self.id);
+        to.text("email", self.email);
+        for (name, value) in [
+            ("customer_id", self.customer_id.as_deref()),
+            ("firstname", self.firstname.as_deref()),
+            ("lastname", self.lastname.as_deref()),
+            ("gender", self.gender),
+            ("date_of_birth", self.date_of_birth.as_deref()),
+            ("country_id", self.country_id),
+            ("phone_number", self.phone_number.as_deref()),
+            ("timezone", self.timezone),
+            ("marketing_optin", self.marketing_optin),
+            ("timestamp_acquired", self.timestamp_acquired.as_deref()),
+            ("timestamp_subscribed", self.timestamp_subscribed.as_deref()),
+            ("timestamp_unsubscribed", self.timestamp_unsubscribed.as_deref()),
+        ] {
+            to.some_text(name, value);
+        }
+        if !self.properties.is_empty() {
+            to.json("properties", &serde_json::to_string(&self.properties).ok()?)?;
+        }
+        Some(to.end())
+    }
 }
 
 /// Returns whether a text has exactly one `@`, with text on both sides, and no white space or control

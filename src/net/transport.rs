@@ -101,7 +101,8 @@ impl Transport for Web {
 
 /// Reads the whole body. Returns an error if it exceeds [`LARGEST`].
 async fn body(mut answer: reqwest::Response) -> Result<Bytes, TransportError> {
-    let mut body = BytesMut::new();
+    let announced = answer.content_length().and_then(|length| usize::try_from(length).ok());
+    let mut body = BytesMut::with_capacity(announced.unwrap_or_default().min(LARGEST));
     while let Some(chunk) = answer.chunk().await.map_err(plain)? {
         if body.len() + chunk.len() > LARGEST {
             return Err(TransportError::Broken(format!("the response is larger than {} MB", LARGEST >> 20)));

@@ -147,55 +147,11 @@ impl Scan<'_> {
     }
 
     fn text(&mut self) -> Option<()> {
-        let (start, mut kind) = (self.at, Kind::Text);
-        self.at += 1;
-        loop {
-            self.plain();
-            match *self.bytes.get(self.at)? {
-                b'"' => break,
-                b'\\' => {
-                    kind = Kind::Escaped;
-                    self.escape()?;
-                }
-                0..b' ' => return None,
-                _ => self.at += 1,
-            }
-        }
-        self.at += 1;
+        let start = self.at;
+        let (end, kind) = end_of_text(self.bytes, start + 1)?;
+        self.at = end;
         self.push(kind, start);
         Some(())
-    }
-
-    /// Skips characters of a text that mean themselves, eight bytes at a time.
-    fn plain(&mut self) {
-        const ONES: u64 = u64::MAX / 255;
-        const HIGH: u64 = ONES << 7;
-        while let Some(Ok(eight)) = self.bytes.get(self.at..self.at + 8).map(<[u8; 8]>::try_from) {
-            let eight = u64::from_le_bytes(eight);
-            // The highest bit of a byte is set if the byte is less than `least`. A byte after the first such one may be
-            // marked wrongly.
-            let less = |bytes: u64, least: u8| bytes.wrapping_sub(ONES * u64::from(least)) & !bytes & HIGH;
-            let is = |byte: u8| less(eight ^ (ONES * u64::from(byte)), 1);
-            let special = is(b'"') | is(b'\\') | less(eight, b' ');
-            if special != 0 {
-                self.at += special.trailing_zeros() as usize / 8;
-                return;
-            }
-            self.at += 8;
-        }
-    }
-
-    fn escape(&mut self) -> Option<()> {
-        self.at += 2;
-        match *self.bytes.get(self.at - 1)? {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(()),
-            b'u' => {
-                let digits = self.bytes.get(self.at..self.at + 4)?;
-                self.at += 4;
-                digits.iter().all(u8::is_ascii_hexdigit).then_some(())
-            }
-            _ => None,
-        }
     }
 
     fn number(&mut self) -> Option<()> {
@@ -223,5 +179,53 @@ impl Scan<'_> {
         let first = *self.bytes.get(self.at).filter(|_| digits > 0)?;
         self.at += digits;
         Some((first, digits))
+    }
+}
+
+/// Returns the end of the text that begins at this byte, after its closing quote.
+fn end_of_text(bytes: &[u8], mut at: usize) -> Option<(usize, Kind)> {
+    let mut kind = Kind::Text;
+    loop {
+        at += plain(&bytes[at..]);
+        match *bytes.get(at)? {
+            b'"' => return Some((at + 1, kind)),
+            b'\\' => {
+                kind = Kind::Escaped;
+                at = end_of_escape(bytes, at + 1)?;
+            }
+            0..b' ' => return None,
+            _ => at += 1,
+        }
+    }
+}
+
+/// Returns the number of bytes in front that mean themselves, as far as they can be seen eight at a time.
+fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // The highest bit of a byte is set if the byte is less than `least`. A byte after the first such one may be marked
+    // wrongly.
+    let less = |bytes: u64, least: u8| bytes.wrapping_sub(ONES * u64::from(least)) & !bytes & HIGH;
+    let (eights, _) = bytes.as_chunks::<8>();
+    for (number, eight) in eights.iter().enumerate() {
+        let eight = u64::from_le_bytes(*eight);
+        let is = |byte: u8| less(eight ^ (ONES * u64::from(byte)), 1);
+        let special = is(b'"') | is(b'\\') | less(eight, b' ');
+        if special != 0 {
+            return 8 * number + special.trailing_zeros() as usize / 8;
+        }
+    }
+    8 * eights.len()
+}
+
+/// Returns the end of the escape whose backslash is before this byte.
+fn end_of_escape(bytes: &[u8], at: usize) -> Option<usize> {
+    match *bytes.get(at)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 1),
+        b'u' => {
+            let digits = bytes.get(at + 1..at + 5)?;
+            digits.iter().all(u8::is_ascii_hexdigit).then_some(at + 5)
+        }
+        _ => None,
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use redb::{ReadTransaction, ReadableTable};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use super::{
     database::{CacheState, Open, RECORDS, Tables, decoded, summary},
@@ -96,8 +96,10 @@ impl Changes<'_, '_, '_> {
         renamed: bool,
     ) -> Result<usize, Failed> {
         let mut new = 0;
+        // The first load of a list fills an empty table.
+        let is_empty = self.tables.records.is_empty()?;
         for (key, status) in added {
-            let row = self.tables.row(key)?.unwrap_or_default();
+            let row = if is_empty { Row::default() } else { self.tables.row(key)?.unwrap_or_default() };
             if renamed || row.status != Some(status) {
                 new += usize::from(row.status.is_none());
                 self.put(key, row, Some(status))?;
