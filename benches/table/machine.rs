@@ -4,7 +4,7 @@ use std::{env, fs, process::Command};
 
 use chrono::Utc;
 
-use super::bench::Bench;
+use super::{bench::Bench, programs};
 
 /// Returns the lines above the table.
 pub fn describe(bench: &Bench) -> Vec<String> {
@@ -13,21 +13,22 @@ pub fn describe(bench: &Bench) -> Vec<String> {
     let model = models.first().map_or("unknown", |line| line.trim_start_matches([' ', '\t', ':']));
     let python = match &bench.programs.python {
         Ok(python) => {
-            let packages = first_lines(&python.display().to_string(), &["-m", "pip", "freeze"], 20);
-            format!("{} with {packages}", first_lines(&python.display().to_string(), &["--version"], 1))
+            let packages = fs::read_to_string(programs::REQUIREMENTS).unwrap_or_default().replace("==", " ");
+            let packages = packages.lines().collect::<Vec<_>>().join(", ");
+            format!("{}, {packages}", first_line(&python.display().to_string(), &["--version"]))
         }
         Err(why) => format!("not run: {why}"),
     };
     let importer = bench.programs.importer.display().to_string();
     vec![
         format!("* Measured on {}, medians of {} runs.", Utc::now().format("%Y-%m-%d %H:%M UTC"), bench.runs),
-        format!("* Machine: {model}, {} cores, Linux {}.", models.len(), first_lines("uname", &["-r"], 1)),
+        format!("* Machine: {model}, {} cores, Linux {}.", models.len(), first_line("uname", &["-r"])),
         format!("* Load average before the first run: {}; after the last: {}.", bench.load, load()),
         format!(
             "* {} at {}, {}.",
-            first_lines(&importer, &["--version"], 1),
-            first_lines("git", &["describe", "--always", "--dirty"], 1),
-            first_lines(&env::var("RUSTC").unwrap_or("rustc".into()), &["--version"], 1)
+            first_line(&importer, &["--version"]),
+            first_line("git", &["log", "-1", "--format=%h", "--", "src", "Cargo.toml", "Cargo.lock"]),
+            first_line(&env::var("RUSTC").unwrap_or("rustc".into()), &["--version"])
         ),
         format!("* Script: {python}."),
     ]
@@ -39,9 +40,8 @@ pub fn load() -> String {
     text.split(' ').take(3).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the first lines that a program prints.
-fn first_lines(program: &str, words: &[&str], lines: usize) -> String {
+/// Returns the first line that a program prints.
+fn first_line(program: &str, words: &[&str]) -> String {
     let output = Command::new(program).args(words).output().map(|output| output.stdout).unwrap_or_default();
-    let text = String::from_utf8_lossy(&output);
-    text.lines().take(lines).map(str::trim).collect::<Vec<_>>().join(", ")
+    String::from_utf8_lossy(&output).lines().next().unwrap_or_default().trim().to_owned()
 }

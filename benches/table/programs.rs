@@ -19,7 +19,7 @@ pub struct Programs {
 
 /// The script in Python, below the root of the repository.
 pub const SCRIPT: &str = "benches/peers/script.py";
-const REQUIREMENTS: &str = "benches/peers/requirements.txt";
+pub const REQUIREMENTS: &str = "benches/peers/requirements.txt";
 
 pub fn build(folder: &Path) -> anyhow::Result<Programs> {
     let helpers = ["build", "--release", "--bench", "service", "--bench", "limit"];
