@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -32,9 +31,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn new(runs: usize) -> anyhow::Result<Self> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
-        fs::create_dir_all(&folder)?;
+    pub fn new(folder: PathBuf, runs: usize) -> anyhow::Result<Self> {
         let programs = programs::build(&folder)?;
         Ok(Bench { programs, runs, folder, sides: BTreeMap::new(), load: machine::load(), service: None })
     }

@@ -5,6 +5,7 @@
 
 mod bench;
 mod figure;
+mod instructions;
 mod machine;
 mod page;
 mod process;
@@ -14,32 +15,29 @@ mod service;
 mod sides;
 mod state;
 
-use std::{collections::BTreeSet, env};
+use std::{collections::BTreeSet, env, fs, path::Path};
 
 use anyhow::{Context, bail};
 
 use self::bench::Bench;
 
-/// Runs of each case, at least.
+/// Runs of each case.
 const RUNS: usize = 5;
 
 fn main() -> anyhow::Result<()> {
+    // `cargo bench` adds an option of its own.
+    let words: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
+    fs::create_dir_all(&folder)?;
+    if words == ["instructions"] {
+        return instructions::guard(&folder);
+    }
+    let rows = wanted(&words)?;
     let runs = match env::var("BENCH_RUNS") {
         Ok(text) => text.parse().with_context(|| format!("BENCH_RUNS is `{text}`; it must be a number"))?,
         Err(_) => RUNS,
     };
-    let mut rows = BTreeSet::new();
-    // `cargo bench` adds an option of its own.
-    for word in env::args().skip(1).filter(|word| word != "--bench") {
-        match word.parse() {
-            Ok(row) if rows::ALL.contains(&row) => rows.insert(row),
-            _ => bail!("there is no row `{word}`; the rows are 1 to {}", rows::ALL.end()),
-        };
-    }
-    if rows.is_empty() {
-        rows.extend(rows::ALL);
-    }
-    let mut bench = Bench::new(runs.max(1))?;
+    let mut bench = Bench::new(folder, runs.max(1))?;
     let mut figures = Vec::new();
     for row in rows {
         let measured = rows::measure(&mut bench, row).with_context(|| format!("row {row}"))?;
@@ -48,4 +46,16 @@ fn main() -> anyhow::Result<()> {
     }
     let sides = bench.sides.values().flat_map(sides::Sides::lines).collect();
     page::write(&machine::describe(&bench), figures.iter().map(figure::Figure::line).collect(), sides)
+}
+
+/// Returns the rows that the words name; without words, all.
+fn wanted(words: &[String]) -> anyhow::Result<BTreeSet<u8>> {
+    let mut rows = BTreeSet::new();
+    for word in words {
+        match word.parse() {
+            Ok(row) if rows::ALL.contains(&row) => rows.insert(row),
+            _ => bail!("there is no row `{word}`; the rows are 1 to {}", rows::ALL.end()),
+        };
+    }
+    Ok(if rows.is_empty() { rows::ALL.collect() } else { rows })
 }

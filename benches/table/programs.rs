@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 use serde_json::Value;
 
 pub struct Programs {
@@ -22,17 +22,21 @@ pub const SCRIPT: &str = "benches/peers/script.py";
 pub const REQUIREMENTS: &str = "benches/peers/requirements.txt";
 
 pub fn build(folder: &Path) -> anyhow::Result<Programs> {
-    let helpers = ["build", "--release", "--bench", "service", "--bench", "limit"];
-    let helpers = cargo(&helpers)?;
-    let helper = |name: &str| {
-        let found = helpers.iter().find(|(of, _)| of == name).map(|(_, path)| path.clone());
-        found.with_context(|| format!("cargo built no program `{name}`"))
-    };
     let importer = match env::var_os("BENCH_IMPORTER") {
         Some(path) => path.into(),
         None => importer(folder, &[])?,
     };
     Ok(Programs { importer, service: helper("service")?, limit: helper("limit")?, python: python(folder) })
+}
+
+/// Builds a program of the bench.
+pub fn helper(name: &str) -> anyhow::Result<PathBuf> {
+    cargo(&["build", "--release", "--bench", name], name)
+}
+
+/// Builds importer with the profile that is quick to build.
+pub fn released() -> anyhow::Result<PathBuf> {
+    cargo(&["build", "--release", "--bin", "importer"], "importer")
 }
 
 /// Builds importer with these features and returns a copy of the program, since builds replace each other.
@@ -42,31 +46,26 @@ pub fn importer(folder: &Path, features: &[&str]) -> anyhow::Result<PathBuf> {
     if !features.is_empty() {
         words.extend(["--features", &joined]);
     }
-    let built = cargo(&words)?;
-    let (_, built) = built.first().context("cargo built no program `importer`")?;
+    let built = cargo(&words, "importer")?;
     let name = ["importer"].iter().chain(features).copied().collect::<Vec<_>>().join("-");
     let copy = folder.join(name);
     fs::copy(built, &copy)?;
     Ok(copy)
 }
 
-/// Runs cargo and returns the names and paths of the programs.
-fn cargo(words: &[&str]) -> anyhow::Result<Vec<(String, PathBuf)>> {
+/// Runs cargo and returns the path of the program with this name.
+fn cargo(words: &[&str], name: &str) -> anyhow::Result<PathBuf> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-    command
-        .args(words)
-        .args(["--locked", "--message-format=json-render-diagnostics"])
-        .stderr(Stdio::inherit());
-    let output = command.output().context("could not start cargo")?;
-    if !output.status.success() {
-        bail!("cargo {} failed", words.join(" "));
-    }
-    let messages = output.stdout.split(|byte| *byte == b'\n');
+    command.args(words).args(["--locked", "--message-format=json-render-diagnostics"]);
+    let output = command.stderr(Stdio::inherit()).output().context("could not start cargo")?;
+    ensure!(output.status.success(), "cargo {} failed", words.join(" "));
     let program = |message: &[u8]| {
         let message: Value = serde_json::from_slice(message).ok()?;
-        Some((message["target"]["name"].as_str()?.to_owned(), message["executable"].as_str()?.into()))
+        let path = message["executable"].as_str()?;
+        (message["target"]["name"] == name).then(|| path.into())
     };
-    Ok(messages.filter_map(program).collect())
+    let found = output.stdout.split(|byte| *byte == b'\n').find_map(program);
+    found.with_context(|| format!("cargo built no program `{name}`"))
 }
 
 /// Installs the packages of the script into an environment of its own.
