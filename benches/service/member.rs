@@ -55,7 +55,7 @@ impl Member {
             .into_iter()
             .enumerate()
             .map(|(index, text)| {
-                json!({"marketing_permission_id": format!("{index}f4c8e1b90"), "text": text, "enabled": number % 2 == 0})
+                json!({"marketing_permission_id": format!("{index}f4c8e1b90"), "text": text, "enabled": number.is_multiple_of(2)})
             })
             .collect();
         member["stats"]["ecommerce_data"] =

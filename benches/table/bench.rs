@@ -68,13 +68,13 @@ impl Bench {
     ) -> anyhow::Result<Usage> {
         service.reset(conditions)?;
         process::wait_for_start();
-        process::run(&mut state.run_once(program, service, "0"), &self.path("importer.log"))
+        process::run(&state.run_once(program, service, "0"), &self.path("importer.log"))
     }
 
     /// Runs importer once with a service that examines what arrives, and formats what the measured runs will request.
     pub fn rehearse(&self, program: &Path, state: &State, service: &Service) -> anyhow::Result<Report> {
         service.check(Conditions::default())?;
-        process::run(&mut state.run_once(program, service, "0"), &self.path("importer.log"))?;
+        process::run(&state.run_once(program, service, "0"), &self.path("importer.log"))?;
         let report = service.report()?;
         ensure!(report.refused == 0 && report.reads > 0, "importer did not read the list: {report:?}");
         Ok(report)

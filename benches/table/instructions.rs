@@ -66,7 +66,7 @@ fn instructions(folder: &Path, service: &Path, importer: &Path, members: u64) ->
     command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", out.display()));
     command.arg(plain.get_program()).args(plain.get_args());
     let log = folder.join("callgrind.log");
-    process::run(&mut command, &log).context("install valgrind (Debian: apt-get install valgrind)")?;
+    process::run(&command, &log).context("install valgrind (Debian: apt-get install valgrind)")?;
     let report = service.report()?;
     ensure!(report.records == members, "a run did not deliver every member: {report:?}");
     let said = fs::read_to_string(&log)?;

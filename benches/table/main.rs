@@ -27,6 +27,9 @@ const RUNS: usize = 5;
 fn main() -> anyhow::Result<()> {
     // `cargo bench` adds an option of its own.
     let words: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
+    if words.first().is_some_and(|word| word == process::MEASURE) {
+        return process::measure(&words[1..]);
+    }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
     fs::create_dir_all(&folder)?;
     if words == ["instructions"] {
@@ -44,8 +47,12 @@ fn main() -> anyhow::Result<()> {
         measured.iter().for_each(|figure| println!("{}", figure.line()));
         figures.extend(measured);
     }
-    let sides = bench.sides.values().flat_map(sides::Sides::lines).collect();
-    page::write(&machine::describe(&bench), figures.iter().map(figure::Figure::line).collect(), sides)
+    let measured = page::Measured {
+        figures: figures.iter().map(figure::Figure::line).collect(),
+        sides: bench.sides.values().flat_map(sides::Sides::lines).collect(),
+        all: words.is_empty(),
+    };
+    page::write(&machine::describe(&bench), measured)
 }
 
 /// Returns the rows that the words name; without words, all.

@@ -1,6 +1,6 @@
 //! Writes what was measured into docs/performance.md, and prints it.
 
-use std::{cmp::Ordering, fs, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::Context;
 
@@ -13,18 +13,26 @@ const FIGURES: &str = "| row | case | must | aim | measured | lowest to highest 
 const SIDES: &str = "| full load | program | wall | of the limit | CPU per 100,000 | peak memory |\n\
      | --- | --- | --- | --- | --- | --- |";
 
-/// Replaces the lines of what was measured now and keeps those of other rows.
-pub fn write(about: &[String], figures: Vec<String>, sides: Vec<String>) -> anyhow::Result<()> {
+/// The lines that a run has measured.
+pub struct Measured {
+    pub figures: Vec<String>,
+    pub sides: Vec<String>,
+    /// Whether all rows were measured. Otherwise, the lines of the other rows stay.
+    pub all: bool,
+}
+
+/// Replaces the tables, and the lines about the machine.
+pub fn write(about: &[String], measured: Measured) -> anyhow::Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
     let text = fs::read_to_string(&path).with_context(|| format!("could not read {PAGE}"))?;
     let (before, rest) = text.split_once(MARKS[0]).with_context(|| format!("{PAGE} has no {}", MARKS[0]))?;
     let (old, after) = rest.split_once(MARKS[1]).with_context(|| format!("{PAGE} has no {}", MARKS[1]))?;
     let (old_figures, old_sides): (Vec<&str>, Vec<&str>) = old
         .lines()
-        .filter(|line| is_measured(line))
+        .filter(|line| !measured.all && number(line).is_some())
         .partition(|line| number(line).is_some_and(|row| row < 100));
-    let figures = merged(old_figures, figures, |line| number(line));
-    let sides = merged(old_sides, sides, |line| number(line));
+    let figures = merged(old_figures, measured.figures);
+    let sides = merged(old_sides, measured.sides);
     let new = format!(
         "{}\n\n{FIGURES}\n{}\n\nSide by side, medians; memory is the highest of all runs:\n\n{SIDES}\n{}",
         about.join("\n"),
@@ -36,11 +44,6 @@ pub fn write(about: &[String], figures: Vec<String>, sides: Vec<String>) -> anyh
     Ok(())
 }
 
-/// Whether a line is one of a table, and not its head.
-fn is_measured(line: &str) -> bool {
-    number(line).is_some()
-}
-
 /// Returns the number with which a line of a table begins: the row, or the members of a full load.
 fn number(line: &str) -> Option<u64> {
     let digits: String =
@@ -48,13 +51,12 @@ fn number(line: &str) -> Option<u64> {
     digits.parse().ok()
 }
 
-/// Merges the lines of two tables. The first two cells of a line identify it; new lines of a row replace all old lines
-/// that have the same two cells.
-fn merged(old: Vec<&str>, new: Vec<String>, order: impl Fn(&str) -> Option<u64>) -> Vec<String> {
+/// Merges the lines of two tables, in the order of their numbers. The first two cells of a line identify it.
+fn merged(old: Vec<&str>, new: Vec<String>) -> Vec<String> {
     let key = |line: &str| line.split(" | ").take(2).map(str::to_owned).collect::<Vec<_>>();
     let replaced: Vec<_> = new.iter().map(|line| key(line)).collect();
     let kept = old.into_iter().filter(|line| !replaced.contains(&key(line))).map(str::to_owned);
     let mut lines: Vec<String> = kept.chain(new).collect();
-    lines.sort_by(|one, other| order(one).cmp(&order(other)).then(Ordering::Equal));
+    lines.sort_by_cached_key(|line| (number(line), line.split(" | ").next().map(str::to_owned)));
     lines
 }

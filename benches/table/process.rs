@@ -1,18 +1,21 @@
 //! Runs a process and measures it.
 
 use std::{
+    env,
     fs::{self, File},
+    io::stdout,
     path::Path,
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use serde::{Deserialize, Serialize};
 use wait4::Wait4;
 
-/// What a process has used. Its memory is at least that of this program, some 4 MB, which the kernel counts, too.
-#[derive(Debug, Clone, Copy)]
+/// What a process has used.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Usage {
     pub wall: f64,
     /// User and system time, in seconds.
@@ -22,6 +25,9 @@ pub struct Usage {
     /// Start, in microseconds since 1970.
     pub started_us: u64,
 }
+
+/// The word by which this program starts another one and measures it.
+pub const MEASURE: &str = "measure";
 
 /// Part of a second at which a run starts. A full load waits for the end of the second in which it began, so that a run
 /// that starts late in a second measures the load and not the wait.
@@ -42,22 +48,37 @@ pub fn start(command: &mut Command, log: &Path) -> anyhow::Result<Child> {
     command.spawn().with_context(|| format!("could not start {:?}", command.get_program()))
 }
 
-/// Runs a process to its end. Fails if it does.
-pub fn run(command: &mut Command, log: &Path) -> anyhow::Result<Usage> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    let begun = Instant::now();
-    let ended = start(command, log)?.wait4()?;
-    let wall = begun.elapsed().as_secs_f64();
-    if !ended.status.success() {
+/// Runs a process to its end, with no variables of the environment but its own. Fails if it does.
+///
+/// Another process of this program starts it: the kernel counts the peak memory of the parent as that of the child, and
+/// a new process has little.
+pub fn run(command: &Command, log: &Path) -> anyhow::Result<Usage> {
+    let mut measuring = Command::new(env::current_exe()?);
+    measuring.arg(MEASURE).arg(log).arg(command.get_program()).args(command.get_args()).env_clear();
+    measuring.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = measuring.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
         let said = fs::read_to_string(log).unwrap_or_default();
         let last = said.lines().last().unwrap_or_default();
-        bail!("{:?} ended with {}: {last} (see {})", command.get_program(), ended.status, log.display());
+        bail!("{:?} failed: {last} (see {})", command.get_program(), log.display());
     }
+    serde_json::from_slice(&output.stdout).context("a process was not measured")
+}
+
+/// Runs a process, whose output goes to a file, and prints what it has used.
+pub fn measure(words: &[String]) -> anyhow::Result<()> {
+    let [log, program, arguments @ ..] = words else { bail!("usage: {MEASURE} LOG PROGRAM ARGUMENTS") };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let begun = Instant::now();
+    let ended = start(Command::new(program).args(arguments), Path::new(log))?.wait4()?;
+    let wall = begun.elapsed().as_secs_f64();
+    ensure!(ended.status.success(), "{program} ended with {}", ended.status);
     let used = ended.rusage;
-    Ok(Usage {
+    let usage = Usage {
         wall,
         cpu: (used.utime + used.stime).as_secs_f64(),
         memory: used.maxrss as f64 / 1e6,
         started_us: now.as_micros() as u64,
-    })
+    };
+    Ok(serde_json::to_writer(stdout(), &usage)?)
 }

@@ -137,21 +137,21 @@ impl Bench {
             command.args(words);
             command
         };
-        let mut limit = command(&self.programs.limit, &["replay", &base, &trace]);
-        let mut bare = command(&self.programs.limit, &["bare", &base, &count, &fields]);
+        let limit = command(&self.programs.limit, &["replay", &base, &trace]);
+        let bare = command(&self.programs.limit, &["bare", &base, &count, &fields]);
         let python = self.programs.python.as_ref();
-        let mut script = python.map(|python| command(python, &[SCRIPT, &base, &count, &fields]));
+        let script = python.map(|python| command(python, &[SCRIPT, &base, &count, &fields]));
         let runs = script.as_ref().map(|_| vec![]).map_err(|why| (*why).clone());
         let mut sides = Sides { case, importer: vec![], limit: vec![], bare: vec![], script: runs };
         for _ in 0..self.runs {
-            sides.limit.push(self.peer(case, &service, &mut limit)?);
+            sides.limit.push(self.peer(case, &service, &limit)?);
             let state = State::fresh(self.path("state"), &entries)?;
             sides.importer.push(self.load(&state, &service, case.conditions)?);
             complete(case, &service)?;
-            if let (Ok(script), Ok(runs)) = (&mut script, &mut sides.script) {
+            if let (Ok(script), Ok(runs)) = (&script, &mut sides.script) {
                 runs.push(self.peer(case, &service, script)?);
             }
-            sides.bare.push(self.peer(case, &service, &mut bare)?);
+            sides.bare.push(self.peer(case, &service, &bare)?);
         }
         Ok(sides)
     }
@@ -170,7 +170,7 @@ impl Bench {
     }
 
     /// Runs a program that is compared with importer.
-    fn peer(&self, case: Case, service: &Service, command: &mut Command) -> anyhow::Result<Usage> {
+    fn peer(&self, case: Case, service: &Service, command: &Command) -> anyhow::Result<Usage> {
         service.reset(case.conditions)?;
         process::wait_for_start();
         let usage = process::run(command, &self.path("peer.log"))?;

@@ -61,8 +61,8 @@ pub fn incremental(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     let sync = |conditions: Conditions| -> anyhow::Result<Usage> {
         let state = State::copy_of(&loaded, bench.path("state"), &entries)?;
         service.reset(conditions)?;
-        let mut command = state.run_once(&bench.programs.importer, &service, "0");
-        let usage = process::run(&mut command, &bench.path("importer.log"))?;
+        let command = state.run_once(&bench.programs.importer, &service, "0");
+        let usage = process::run(&command, &bench.path("importer.log"))?;
         let report = service.report()?;
         ensure!(report.records == CHANGED, "an incremental run did not deliver the changes: {report:?}");
         Ok(usage)

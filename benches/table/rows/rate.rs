@@ -49,8 +49,8 @@ fn runs(bench: &mut Bench, rate: &str) -> anyhow::Result<Vec<(Usage, Report)>> {
         let state = State::fresh(bench.path("state"), &entries)?;
         service.reset(LIMITED)?;
         process::wait_for_start();
-        let mut command = state.run_once(&bench.programs.importer, &service, rate);
-        let usage = process::run(&mut command, &bench.path("importer.log"))?;
+        let command = state.run_once(&bench.programs.importer, &service, rate);
+        let usage = process::run(&command, &bench.path("importer.log"))?;
         let report = service.report()?;
         ensure!(report.records == MEMBERS, "a run did not deliver every member: {report:?}");
         Ok((usage, report))

@@ -24,12 +24,12 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Figure>> {
     let (mut version, mut request) = (vec![], vec![]);
     for _ in 0..bench.runs * STARTS {
         let log = bench.path("importer.log");
-        let usage = process::run(Command::new(&program).env_clear().arg("--version"), &log)?;
+        let usage = process::run(Command::new(&program).arg("--version"), &log)?;
         version.push(usage.wall * 1000.0);
         let state = State::fresh(bench.path("state"), &entries)?;
         service.reset(Conditions::default())?;
         process::wait_for_start();
-        let usage = process::run(&mut state.run_once(&program, &service, "0"), &log)?;
+        let usage = process::run(&state.run_once(&program, &service, "0"), &log)?;
         let first = service.report()?.first_us.context("importer sent no request")?;
         request.push((first - usage.started_us) as f64 / 1000.0);
     }
