@@ -22,10 +22,7 @@ pub const SCRIPT: &str = "benches/peers/script.py";
 pub const REQUIREMENTS: &str = "benches/peers/requirements.txt";
 
 pub fn build(folder: &Path) -> anyhow::Result<Programs> {
-    let importer = match env::var_os("BENCH_IMPORTER") {
-        Some(path) => path.into(),
-        None => importer(folder, &[])?,
-    };
+    let importer = importer(folder, &[])?;
     Ok(Programs { importer, service: helper("service")?, limit: helper("limit")?, python: python(folder) })
 }
 
@@ -39,8 +36,12 @@ pub fn released() -> anyhow::Result<PathBuf> {
     cargo(&["build", "--release", "--bin", "importer"], "importer")
 }
 
-/// Builds importer with these features and returns a copy of the program, since builds replace each other.
+/// Builds importer with these features and returns a copy of the program, since builds replace each other; or returns the
+/// program that the environment names.
 pub fn importer(folder: &Path, features: &[&str]) -> anyhow::Result<PathBuf> {
+    if let Some(path) = env::var_os("BENCH_IMPORTER") {
+        return Ok(path.into());
+    }
     let joined = features.join(",");
     let mut words = vec!["build", "--profile", "dist", "--bin", "importer"];
     if !features.is_empty() {
