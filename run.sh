@@ -17,6 +17,7 @@ Usage: ./run.sh COMMAND
   build     build the program
   test      check the format, lint, run all tests
   soak      simulate many imports with random changes and faults: ./run.sh soak 5000; needs cargo
+  bench     measure speed and memory for docs/performance.md: ./run.sh bench 1 2 4; needs cargo
   version   print the version
 
 API keys come from the environment or from the file .env (lines NAME=value); see README.md.
@@ -146,13 +147,18 @@ cargo_soak() {
   cargo test --locked --release --test it -- soak_of
 }
 
+# Measures the rows of docs/performance.md with these numbers, by default all, with a build that is slow to make.
+cargo_bench() {
+  cargo bench --locked --bench table -- "$@"
+}
+
 command="${1:-}"
 [ $# -gt 0 ] && shift
 case "$command" in
   '') usage; exit 2 ;;
   help | -h | --help) usage; exit 0 ;;
   version) sed -n 's/^version = "\(.*\)"/importer \1/p' Cargo.toml; exit 0 ;;
-  build | test | soak | go | demo | check | preview | replay | release | verify | why | status | history | settings | schema | state | sandbox) ;;
+  build | test | soak | bench | go | demo | check | preview | replay | release | verify | why | status | history | settings | schema | state | sandbox) ;;
   *) usage >&2; fail "there is no command '$command'" ;;
 esac
 
@@ -160,6 +166,7 @@ where="$(runtime)"
 case "$where-$command" in
   docker-build) docker_build ;;
   docker-soak) fail "soak needs cargo; choose it with IMPORTER_RUNTIME=cargo" ;;
+  docker-bench) fail "bench needs cargo; choose it with IMPORTER_RUNTIME=cargo" ;;
   docker-test) docker build --target test --tag "$IMAGE-test" . && docker_run "$IMAGE-test" ;;
   docker-demo) docker_build && docker_run "$IMAGE" demo "$@" ;;
   docker-sandbox) docker_build && docker_run --network host "$IMAGE" sandbox "$@" ;;
@@ -167,6 +174,7 @@ case "$where-$command" in
   cargo-build) cargo_build ;;
   cargo-test) cargo_test ;;
   cargo-soak) cargo_soak "$@" ;;
+  cargo-bench) cargo_bench "$@" ;;
   cargo-demo) cargo_build && exec target/release/importer demo "$@" ;;
   cargo-*) load_env_file && cargo_build && exec target/release/importer "$command" "$@" ;;
 esac

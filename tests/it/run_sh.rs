@@ -259,6 +259,15 @@ fn the_other_commands_of_the_program_are_handed_through() {
 }
 
 #[test]
+fn a_bench_measures_the_requested_rows_with_cargo() {
+    let place = Place::new(&["cargo"]);
+    assert!(place.run(&["bench", "1", "4"], &[("IMPORTER_RUNTIME", "cargo")]).status.success());
+    assert_eq!(place.calls(), ["cargo bench --locked --bench table -- 1 4"]);
+    let output = Place::new(&["docker"]).run(&["bench"], &[("IMPORTER_RUNTIME", "docker")]);
+    assert!(!output.status.success() && text(&output.stderr).contains("bench needs cargo"));
+}
+
+#[test]
 fn a_soak_runs_the_requested_number_of_worlds() {
     let place = Place::new(&[]);
     place.stand_in("cargo", "echo \"$SOAK_SEEDS from $SOAK_FROM\"");
