@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds, tests and runs importer: in Docker if it is running, otherwise with cargo on this machine.
+# Builds, tests and runs importer: dist/importer if it was built from these sources, else in Docker if it is running,
+# else with cargo on this machine.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -15,14 +16,16 @@ Usage: ./run.sh COMMAND
   status, history, check, preview, replay, release, verify, why, settings, schema, state, sandbox
             run the program's command of that name: ./run.sh verify 1a2d7ebf82
   build     build the program
+  dist      build dist/importer, one static file for Linux that needs nothing else; needs cargo
   test      check the format, lint, run all tests
   soak      simulate many imports with random changes and faults: ./run.sh soak 5000; needs cargo
   bench     measure speed and memory for docs/performance.md: ./run.sh bench 1 2 4; needs cargo
   version   print the version
 
 API keys come from the environment or from the file .env (lines NAME=value); see README.md.
-IMPORTER_RUNTIME=docker|cargo selects the runtime; the default is Docker if it is running, else cargo.
-IMPORTER_FEATURES=jq enables optional features of a cargo build; the Docker image has all of them.
+IMPORTER_RUNTIME=docker|cargo selects the runtime; the default is dist/importer if it was built from these sources, then
+Docker if it is running, then cargo.
+IMPORTER_FEATURES=jq adds optional features to the build.
 TEXT
 }
 
@@ -67,10 +70,78 @@ load_env_file() {
   done <.env
 }
 
+# ---- dist/importer ----
+
+# Prints the digest of what dist/importer is built from: the sources, the dependencies, the features, the kind of machine.
+sources_digest() {
+  {
+    uname -sm
+    echo "${IMPORTER_FEATURES:-}"
+    find -L Cargo.toml Cargo.lock src -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+  } | sha256sum
+}
+
+# Returns whether dist/importer may run in place of a build: it has its checksum, and is built from these sources.
+dist_matches() {
+  local digest
+  [ -f dist/importer ] || return 1
+  if ! digest="$(sources_digest)" || [ "$digest" != "$(cat dist/importer.sources 2>/dev/null)" ]; then
+    echo "run.sh: ignoring dist/importer: it was built from other sources or features; ./run.sh dist builds it again" >&2
+    return 1
+  fi
+  if ! (cd dist && sha256sum --check --status importer.sha256); then
+    echo "run.sh: ignoring dist/importer: it is damaged, since its checksum is not that of dist/importer.sha256;" \
+      "./run.sh dist builds it again" >&2
+    return 1
+  fi
+}
+
+# Runs a program where there are only itself, a state file, root certificates, and a folder for temporary files.
+smoke_test() {
+  local root=dist/root version certificates=/etc/ssl/certs/ca-certificates.crt
+  local inside=(env -i "PATH=$PATH:/usr/sbin:/sbin")
+  if [ "$(id -u)" != 0 ]; then inside+=(unshare --map-root-user); fi
+  inside+=(chroot "$root" /importer)
+  rm -rf "$root"
+  mkdir -p "$root/etc/ssl/certs" "$root/state" "$root/tmp"
+  if [ -f "$certificates" ]; then cp "$certificates" "$root$certificates"; fi
+  cp state/state.example.json "$root/state/state.json"
+  cp "$1" "$root/importer"
+  version="$("${inside[@]}" --version)" ||
+    fail "the new program does not start on an empty root folder; to test that, be root or allow user namespaces"
+  [ "$version" = "$(package_version)" ] || fail "the new program says '$version' instead of '$(package_version)'"
+  "${inside[@]}" check >&2
+  "${inside[@]}" demo >/dev/null 2>&1 || fail "the demo failed on an empty root folder"
+  rm -rf "$root"
+}
+
+dist_build() {
+  local features=() host before
+  command -v cargo >/dev/null || fail "dist needs cargo: install Rust (https://rustup.rs)"
+  host="$(rustc -vV | sed -n 's/^host: //p')"
+  case "$host" in *-linux-*) ;; *) fail "dist builds a static program on Linux only; this machine is $host" ;; esac
+  if [ -n "${IMPORTER_FEATURES:-}" ]; then features=(--features "$IMPORTER_FEATURES"); fi
+  before="$(sources_digest)"
+  # A named target keeps the flags away from programs that run during the build.
+  RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile dist --target "$host" --locked "${features[@]}"
+  mkdir -p dist
+  cp "target/$host/dist/importer" dist/importer.new
+  smoke_test dist/importer.new
+  [ "$(sources_digest)" = "$before" ] || fail "the sources changed during the build; start ./run.sh dist again"
+  # The digest comes last: until then nothing uses the program. A running importer keeps its own file.
+  rm -f dist/importer.sources
+  mv dist/importer.new dist/importer
+  (cd dist && sha256sum importer >importer.sha256)
+  echo "$before" >dist/importer.sources
+  echo "run.sh: dist/importer is built and works on an empty root folder; its checksum is in dist/importer.sha256"
+}
+
 # ---- Docker ----
 
 docker_build() {
-  docker build --tag "$IMAGE" . >&2
+  local features=()
+  if [ -n "${IMPORTER_FEATURES:-}" ]; then features=(--build-arg "FEATURES=$IMPORTER_FEATURES"); fi
+  docker build "${features[@]}" --tag "$IMAGE" . >&2
 }
 
 # --init forwards signals to the program and -it connects the terminal, so Ctrl-C stops the container as it stops the
@@ -88,7 +159,6 @@ docker_command() {
   for argument in "$@"; do
     case "$argument" in --state | --state=*) fail "in Docker the state folder is always ./state; leave --state out" ;; esac
   done
-  load_env_file
   docker_build
   # The program knows which variables its adapters and the state file ask for. Only the names are passed: a value in
   # the arguments would be visible in the process list.
@@ -152,16 +222,29 @@ cargo_bench() {
   cargo bench --locked --bench table -- "$@"
 }
 
+package_version() {
+  sed -n 's/^version = "\(.*\)"/importer \1/p' Cargo.toml
+}
+
 command="${1:-}"
 [ $# -gt 0 ] && shift
 case "$command" in
   '') usage; exit 2 ;;
   help | -h | --help) usage; exit 0 ;;
-  version) sed -n 's/^version = "\(.*\)"/importer \1/p' Cargo.toml; exit 0 ;;
-  build | test | soak | bench | go | demo | check | preview | replay | release | verify | why | status | history | settings | schema | state | sandbox) ;;
+  version) package_version; exit 0 ;;
+  build | dist | test | soak | bench | go | demo | check | preview | replay | release | verify | why | status | history | settings | schema | state | sandbox) ;;
   *) usage >&2; fail "there is no command '$command'" ;;
 esac
 
+case "$command" in
+  test | soak | bench) ;;
+  *) load_env_file ;;
+esac
+case "$command" in
+  dist) dist_build; exit 0 ;;
+  build | test | soak | bench) ;;
+  *) if [ -z "${IMPORTER_RUNTIME:-}" ] && dist_matches; then exec dist/importer "$command" "$@"; fi ;;
+esac
 where="$(runtime)"
 case "$where-$command" in
   docker-build) docker_build ;;
@@ -176,5 +259,5 @@ case "$where-$command" in
   cargo-soak) cargo_soak "$@" ;;
   cargo-bench) cargo_bench "$@" ;;
   cargo-demo) cargo_build && exec target/release/importer demo "$@" ;;
-  cargo-*) load_env_file && cargo_build && exec target/release/importer "$command" "$@" ;;
+  cargo-*) cargo_build && exec target/release/importer "$command" "$@" ;;
 esac

@@ -2,6 +2,7 @@
 
 use std::{io, panic::AssertUnwindSafe, process::ExitCode};
 
+use futures::future::LocalBoxFuture;
 use importer::{
     app::{self, listeners::Listeners, logger, variables},
     cli::{self, exit},
@@ -27,7 +28,9 @@ fn main() -> ExitCode {
         let _context = runtime.enter();
         Listeners::start(log)
     };
-    let run = AssertUnwindSafe(|| runtime.block_on(app::run(cli, &listeners)));
+    // On the heap behind a pointer: tokio would contain three copies of the code of the whole program.
+    let program: LocalBoxFuture<'_, _> = Box::pin(app::run(cli, &listeners));
+    let run = AssertUnwindSafe(|| runtime.block_on(program));
     let ended = std::panic::catch_unwind(run);
     // After a panic, too: the last lines of the log matter most then.
     runtime.block_on(listeners.close());

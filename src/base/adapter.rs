@@ -80,7 +80,7 @@ impl Chosen {
         let kind = &self.kind;
         format!(
             "this build has no `{kind}`; run IMPORTER_FEATURES={kind} ./run.sh go, rebuild with cargo build --release \
-             --features {kind}, or use the Docker image"
+             --features {kind}, or build the Docker image with --build-arg FEATURES={kind}"
         )
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
+use http::uri::Scheme;
+use tokio::{sync::OnceCell, task::spawn_blocking};
 
 pub type Request = http::Request<Bytes>;
 pub type Response = http::Response<Bytes>;
@@ -57,38 +59,72 @@ pub const LIMITS: Limits =
 
 /// HTTP client; verifies TLS against the system's root certificates. Follows no redirect, because a key must
 /// not be sent to another host.
-pub struct Web(reqwest::Client);
+pub struct Web {
+    limits: Limits,
+    /// For addresses without TLS; has no root certificates. Reading those of the system takes longer than
+    /// everything else at the start of the program.
+    plain: reqwest::Client,
+    /// For all other addresses; made for the first of them.
+    secure: OnceCell<reqwest::Client>,
+    /// Whether the environment names a proxy for addresses without TLS. The proxy itself may have TLS.
+    has_proxy: bool,
+}
 
 impl Web {
     /// Makes a client with [`LIMITS`].
     ///
     /// # Errors
     ///
-    /// TLS could not be set up.
+    /// The HTTP client could not be set up.
     pub fn new() -> anyhow::Result<Self> {
         Web::within(LIMITS)
     }
 
     /// Like [`Web::new`], with other time limits.
     pub fn within(limits: Limits) -> anyhow::Result<Self> {
-        #[expect(clippy::disallowed_methods, reason = "the one place that makes an HTTP client")]
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("importer/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(limits.connect)
-            .read_timeout(limits.stall)
-            .timeout(limits.longest)
-            .build()
-            .context("could not set up TLS")?;
-        Ok(Web(client))
+        let plain = builder(limits).tls_certs_only([]).build().context("could not set up the HTTP client")?;
+        let proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+        let has_proxy = proxies.iter().any(|name| std::env::var_os(name).is_some());
+        Ok(Web { limits, plain, secure: OnceCell::new(), has_proxy })
     }
+
+    /// Returns the client for an address.
+    async fn client(&self, address: &http::Uri) -> Result<&reqwest::Client, TransportError> {
+        if address.scheme() == Some(&Scheme::HTTP) && !self.has_proxy {
+            return Ok(&self.plain);
+        }
+        let limits = self.limits;
+        let secure = async || {
+            let built = spawn_blocking(move || builder(limits).build()).await;
+            let why = match built {
+                Ok(Ok(client)) => return Ok(client),
+                Ok(Err(error)) => text(&error),
+                Err(error) => error.to_string(),
+            };
+            Err(TransportError::Unreachable(format!(
+                "could not set up TLS with the root certificates of the system: {why}"
+            )))
+        };
+        self.secure.get_or_try_init(secure).await
+    }
+}
+
+fn builder(limits: Limits) -> reqwest::ClientBuilder {
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes an HTTP client")]
+    reqwest::Client::builder()
+        .user_agent(concat!("importer/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(limits.connect)
+        .read_timeout(limits.stall)
+        .timeout(limits.longest)
 }
 
 impl Transport for Web {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
         Box::pin(async move {
+            let client = self.client(request.uri()).await?;
             let request = request.try_into().map_err(plain)?;
-            let answer = self.0.execute(request).await.map_err(plain)?;
+            let answer = client.execute(request).await.map_err(plain)?;
             let mut response = http::Response::builder().status(answer.status());
             if let Some(headers) = response.headers_mut() {
                 headers.clone_from(answer.headers());
@@ -119,13 +155,19 @@ fn plain(error: reqwest::Error) -> TransportError {
     if error.is_timeout() && !unreachable {
         return TransportError::TimedOut;
     }
+    let text = text(&error);
+    if unreachable { TransportError::Unreachable(text) } else { TransportError::Broken(text) }
+}
+
+/// Returns an error and its causes in one line.
+fn text(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
+    let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         text = format!("{text}: {inner}");
         cause = inner.source();
     }
-    if unreachable { TransportError::Unreachable(text) } else { TransportError::Broken(text) }
+    text
 }
 
 #[cfg(test)]

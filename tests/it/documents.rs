@@ -142,7 +142,7 @@ fn every_link_between_documents_leads_to_a_place() {
 }
 
 /// Verbs of `run.sh` that are not commands of the program.
-const VERBS: [&str; 6] = ["build", "test", "soak", "bench", "version", "help"];
+const VERBS: [&str; 7] = ["build", "dist", "test", "soak", "bench", "version", "help"];
 
 /// Returns what is wrong with a command line of a document, if it is one of importer or `run.sh`.
 fn wrong_command(line: &str) -> Option<String> {

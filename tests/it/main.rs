@@ -9,6 +9,7 @@ mod clocks;
 mod contact;
 mod contract;
 mod decorated;
+mod dist;
 mod documents;
 mod ends;
 mod faults;

@@ -70,3 +70,15 @@ async fn a_missing_key_is_named_for_its_entry_and_the_others_are_asked() {
     assert!(told.contains("list \"onl2\": entry at line 1 column 2: `OMETRIA_APIKEY` is not set"), "{told}");
     assert!(told.contains("list \"onl2\": sink ndjson: ok"), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn root_certificates_are_needed_for_addresses_with_tls_only() {
+    let loopback = Loopback::start(Duration::ZERO, r#"[{"list_id": "onl3"}]"#).await.list("onl3", 5);
+    let mut command = loopback.command(&["check", "--online"]);
+    command.envs([("SSL_CERT_FILE", "/absent"), ("SSL_CERT_DIR", "/absent")]);
+    command.env("OMETRIA_URL", format!("https://127.0.0.1:{}/v2", loopback.port));
+    let (code, told, _) = finish(command).await;
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("list \"onl3\": source mailchimp: ok"), "{told}");
+    assert!(told.contains("could not set up TLS with the root certificates of the system"), "{told}");
+}

@@ -8,12 +8,12 @@ use std::{
 };
 
 /// A copy of the files that `run.sh` needs, and a PATH with only the stand-ins and the standard tools.
-struct Place {
-    folder: tempfile::TempDir,
+pub struct Place {
+    pub folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new(stand_ins: &[&str]) -> Self {
+    pub fn new(stand_ins: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         for name in ["run.sh", "Cargo.toml"] {
@@ -21,48 +21,53 @@ impl Place {
         }
         let place = Place { folder };
         fs::create_dir_all(place.bin()).unwrap();
-        for tool in ["bash", "dirname", "id", "cat", "sed", "env", "printenv"] {
-            let path = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(tool));
-            let path = path.iter().find(|path| path.exists()).unwrap();
-            std::os::unix::fs::symlink(path, place.bin().join(tool)).unwrap();
-        }
+        place.tools(&["bash", "dirname", "id", "cat", "sed", "env", "printenv"]);
         for name in stand_ins {
             place.stand_in(name, "");
         }
         place
     }
 
-    fn bin(&self) -> PathBuf {
+    pub fn bin(&self) -> PathBuf {
         self.folder.path().join("bin")
     }
 
+    /// Adds tools of this machine.
+    pub fn tools(&self, names: &[&str]) {
+        for name in names {
+            let path = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(name));
+            let path = path.iter().find(|path| path.exists()).unwrap();
+            std::os::unix::fs::symlink(path, self.bin().join(name)).unwrap();
+        }
+    }
+
     /// Adds a program that records its name and arguments, one call per line, and then runs `also`.
-    fn stand_in(&self, name: &str, also: &str) {
+    pub fn stand_in(&self, name: &str, also: &str) {
         let calls = self.folder.path().join("calls");
         let script = format!("#!/usr/bin/env bash\necho \"{name} $*\" >>{}\n{also}\n", calls.display());
         self.program(&self.bin().join(name), &script);
     }
 
-    fn program(&self, path: &Path, script: &str) {
+    pub fn program(&self, path: &Path, script: &str) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, script).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    pub fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         let mut command = Command::new(self.folder.path().join("run.sh"));
         command.args(arguments).env_clear().env("PATH", self.bin()).envs(variables.iter().copied());
         command.output().unwrap()
     }
 
-    fn calls(&self) -> Vec<String> {
+    pub fn calls(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.folder.path().join("calls")).unwrap_or_default();
         let here = self.folder.path().canonicalize().unwrap();
         calls.replace(here.to_str().unwrap(), "HERE").lines().map(str::to_owned).collect()
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
