@@ -116,14 +116,18 @@ smoke_test() {
 }
 
 dist_build() {
-  local features=() host before
+  local features=() host before flags='-C target-feature=+crt-static'
   command -v cargo >/dev/null || fail "dist needs cargo: install Rust (https://rustup.rs)"
   host="$(rustc -vV | sed -n 's/^host: //p')"
   case "$host" in *-linux-*) ;; *) fail "dist builds a static program on Linux only; this machine is $host" ;; esac
   if [ -n "${IMPORTER_FEATURES:-}" ]; then features=(--features "$IMPORTER_FEATURES"); fi
+  # Addresses that are fixed at the start take 1.4 MB less like this; older C libraries can't read the form.
+  if printf '%s\n' 'glibc 2.36' "$(getconf GNU_LIBC_VERSION 2>/dev/null)" | sort --version-sort --check=quiet; then
+    flags+=' -C link-arg=-Wl,-z,pack-relative-relocs'
+  fi
   before="$(sources_digest)"
   # A named target keeps the flags away from programs that run during the build.
-  RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile dist --target "$host" --locked "${features[@]}"
+  RUSTFLAGS="$flags" cargo build --profile dist --target "$host" --locked "${features[@]}"
   mkdir -p dist
   cp "target/$host/dist/importer" dist/importer.new
   smoke_test dist/importer.new

@@ -67,10 +67,20 @@ pub struct Permit {
 impl RateLimiter {
     /// Allows `connections` requests at once and `rate` per second, evenly spaced. A rate of 0 is no limit.
     pub fn new(connections: usize, rate: f64) -> Self {
+        RateLimiter::with_pace(connections, (rate > 0.0).then(|| Pace::new(rate)))
+    }
+
+    /// Like [`new`](Self::new), but with a rate of 0, finds the limit of the service when it first rejects a request.
+    pub fn searching(connections: usize, rate: f64) -> Self {
+        let pace = if rate > 0.0 { Pace::new(rate) } else { Pace::searching() };
+        RateLimiter::with_pace(connections, Some(pace))
+    }
+
+    fn with_pace(connections: usize, pace: Option<Pace>) -> Self {
         RateLimiter {
             places: Queue::new(connections),
             turn: Queue::new(1),
-            pace: (rate > 0.0).then(|| Mutex::new(Pace::new(rate))),
+            pace: pace.map(Mutex::new),
             last: Mutex::default(),
             rest: Mutex::default(),
             recovered: Notify::new(),

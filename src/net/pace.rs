@@ -1,6 +1,6 @@
 //! Adaptive request rate: evenly spaced, lowered when the service rejects requests, then slowly raised. Pure.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
@@ -14,14 +14,25 @@ const RAISE_AFTER: u32 = 20;
 const SHY_OF: f64 = 0.93;
 /// Time after which a rejection no longer bounds the rate.
 const FORGET: Duration = Duration::from_secs(900);
+const SECOND: Duration = Duration::from_secs(1);
 /// Lowest rate, in requests per second.
 const SLOWEST: f64 = 0.05;
+
+/// Rate at which the search for an unknown limit begins, in requests per second, and its factor after each success.
+/// All waits of the search together take less than 50 ms.
+const FIRST: f64 = 64.0;
+const FASTER: f64 = 1.5;
+/// Rate from which requests are not spaced anymore: a timer has no shorter waits.
+const UNSPACED: f64 = 1000.0;
 
 /// Request rate of one account.
 #[derive(Debug)]
 pub struct Pace {
-    /// Configured upper bound, in requests per second.
+    /// Configured upper bound, in requests per second; infinite if there is none.
     limit: f64,
+    /// While the limit of the service is unknown: the times of the successful requests of the last second. They are the
+    /// first estimate, once the service rejects a request.
+    search: Option<VecDeque<Instant>>,
     /// Current rate, in requests per second.
     rate: f64,
     /// The rate at which the last rejection came, and when.
@@ -37,19 +48,36 @@ pub struct Pace {
 impl Pace {
     /// Starts at `limit`, in requests per second, above 0.
     pub fn new(limit: f64) -> Self {
-        Pace { limit, rate: limit, refused: None, taken: 0, room: 1.0, next: None }
+        Pace { limit, search: None, rate: limit, refused: None, taken: 0, room: 1.0, next: None }
+    }
+
+    /// Starts without a limit, and finds that of the service when it first rejects a request. Until then, the rate grows
+    /// with each success, so that few requests are in flight at that moment.
+    pub fn searching() -> Self {
+        Pace { rate: FIRST, search: Some(VecDeque::new()), ..Pace::new(f64::INFINITY) }
     }
 
     /// Reserves the next slot and returns its time. A pause earns no burst afterwards.
     pub fn slot(&mut self, now: Instant) -> Instant {
         let slot = self.next.map_or(now, |next| next.max(now));
         let rate = (self.rate * self.room).max(SLOWEST);
+        if rate >= UNSPACED {
+            return now;
+        }
         self.next = Some(slot + Duration::from_secs_f64(1.0 / rate));
         slot
     }
 
     /// Records a successful request.
     pub fn taken(&mut self, now: Instant) {
+        if let Some(successes) = &mut self.search {
+            successes.push_back(now);
+            while successes.front().is_some_and(|first| now - *first >= SECOND) {
+                successes.pop_front();
+            }
+            self.rate = (self.rate * FASTER).min(UNSPACED);
+            return;
+        }
         self.taken += 1;
         if self.taken < RAISE_AFTER {
             return;
@@ -68,6 +96,9 @@ impl Pace {
         if self.refused.is_some_and(|(_, when)| sent <= when) {
             return;
         }
+        if let Some(successes) = self.search.take() {
+            self.rate = successes.iter().filter(|at| now - **at < SECOND).count().max(1) as f64;
+        }
         self.refused = Some((self.rate, now));
         self.taken = 0;
         self.rate = (self.rate * LOWER).max(SLOWEST);
@@ -85,9 +116,9 @@ mod tests {
 
     /// Runs against a service that allows `allowed` requests per second and as many in a burst. Returns the
     /// share of rejected requests, and the rate of the last quarter.
-    fn settle(allowed: f64, requests: u32) -> (f64, f64) {
+    fn settle(mut pace: Pace, allowed: f64, requests: u32) -> (f64, f64) {
         let start = Instant::now();
-        let (mut pace, mut now, mut tokens, mut refused) = (Pace::new(8.0), start, allowed, 0);
+        let (mut now, mut tokens, mut refused) = (start, allowed, 0);
         let mut then = start;
         for request in 0..requests {
             if request == requests / 4 * 3 {
@@ -111,11 +142,27 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_account_that_allows_less_than_configured_is_found_with_few_rejections() {
         for allowed in [1.0, 2.0, 4.0, 6.0] {
-            let (refused, rate) = settle(allowed, 4000);
+            let (refused, rate) = settle(Pace::new(8.0), allowed, 4000);
             assert!(refused < 0.005, "{allowed}/s: {:.2} % rejected", 100.0 * refused);
             assert!(rate > 0.85 * allowed, "{allowed}/s: settles at {rate:.2}/s");
         }
-        assert_eq!(settle(8.0, 4000), (0.0, 8.0));
+        assert_eq!(settle(Pace::new(8.0), 8.0, 4000), (0.0, 8.0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_limit_is_found_with_few_rejections_and_without_one_requests_are_not_spaced() {
+        for allowed in [2.0, 8.0, 40.0] {
+            let (refused, rate) = settle(Pace::searching(), allowed, 4000);
+            assert!(refused < 0.005, "{allowed}/s: {:.2} % rejected", 100.0 * refused);
+            assert!(rate > 0.7 * allowed, "{allowed}/s: settles at {rate:.2}/s");
+        }
+        let (mut pace, start) = (Pace::searching(), Instant::now());
+        let mut now = start;
+        for _ in 0..100 {
+            now = pace.slot(now);
+            pace.taken(now);
+        }
+        assert!(now - start < Duration::from_millis(50), "{:?} for 100 requests", now - start);
     }
 
     #[tokio::test(start_paused = true)]

@@ -93,7 +93,7 @@ pub fn account(environment: &Environment) -> Result<(Account, RateLimiter), Refu
         rules: Rules::new(&RULES),
         room: Some((HeaderName::from_static("x-queuesize-remaining"), PLENTY)),
     };
-    Ok((account, RateLimiter::new(CONNECTIONS, rate)))
+    Ok((account, RateLimiter::searching(CONNECTIONS, rate)))
 }
 
 /// The push endpoint of one account.

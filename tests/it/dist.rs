@@ -6,11 +6,17 @@ use std::{
     process::Output,
 };
 
-use crate::run_sh::{Place, text};
+use crate::{
+    house,
+    run_sh::{Place, text},
+};
 
 const SOURCE: &str = "src/main.rs";
 /// What the stand-in for the program prints after its arguments.
 const PROGRAM: &str = "importer 0.0.1";
+
+/// What makes the compiler read a file, before the file's name.
+const INCLUDES: [&str; 4] = ["#[path", "include!(", "include_str!(", "include_bytes!("];
 
 /// A place with sources, where `cargo build` makes a script from the text of `src/main.rs`.
 fn place() -> Place {
@@ -26,7 +32,7 @@ fn place() -> Place {
     place.stand_in("chroot", "root=$1; shift 2; exec $root/importer \"$@\"");
     place.stand_in("unshare", "shift; exec \"$@\"");
     let program = format!(
-        "#!{}\ncase $1 in --version) echo {PROGRAM};; *) echo \"$0 $*\";; esac\n",
+        "#!{}\ncase $1 in --version) echo {PROGRAM};; *) echo \"${{0#$PWD/}} $*\";; esac\n",
         place.bin().join("bash").display()
     );
     place.program(&file(&place, SOURCE), &program);
@@ -183,13 +189,17 @@ fn a_damaged_program_is_not_used() {
 
 #[test]
 fn the_digest_covers_every_file_from_which_the_program_is_built() {
-    let program = Path::new(env!("CARGO_BIN_EXE_importer"));
-    let listed = fs::read_to_string(program.with_extension("d")).unwrap();
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let files: Vec<&str> = listed.split_once(": ").unwrap().1.split_whitespace().collect();
-    assert!(files.len() > 100, "{listed}");
-    for name in files {
-        assert!(Path::new(name).starts_with(&sources), "{name} is not in the digest of run.sh");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["build.rs", ".cargo", "rust-toolchain", "rust-toolchain.toml"] {
+        assert!(!root.join(name).exists(), "{name} is not in the digest of run.sh");
+    }
+    let sources = root.join("src");
+    for (name, text) in house::sources() {
+        for (at, _) in INCLUDES.iter().flat_map(|include| text.match_indices(include)) {
+            let path = text[at..].split('"').nth(1).unwrap();
+            let path = sources.join(&name).parent().unwrap().join(path).canonicalize().unwrap();
+            assert!(path.starts_with(&sources), "{name}: {} is not in the digest of run.sh", path.display());
+        }
     }
 }
 
