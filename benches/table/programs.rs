@@ -31,9 +31,10 @@ pub fn helper(name: &str) -> anyhow::Result<PathBuf> {
     cargo(&["build", "--release", "--bench", name], name)
 }
 
-/// Builds importer with the profile that is quick to build.
+/// Builds importer with the profile that is quick to build. The service is built with it, because a build of importer
+/// alone has other features of its dependencies, and would build them once more.
 pub fn released() -> anyhow::Result<PathBuf> {
-    cargo(&["build", "--release", "--bin", "importer"], "importer")
+    cargo(&["build", "--release", "--bench", "service", "--bin", "importer"], "importer")
 }
 
 /// Builds importer with these features and returns a copy of the program, since builds replace each other; or returns the
