@@ -114,8 +114,9 @@ pub trait Mapping: Send + Sync {
 
     /// Returns the version of the mapping's rules.
     ///
-    /// Increase it when a change of the code makes a different payload of the same record with the same
-    /// settings. Payloads that were accepted under the former version then no longer count as unchanged.
+    /// A payload that differs from the accepted one is sent again in any case. Increase the version when a change of
+    /// the code has to send equal payloads again as well. Payloads that were accepted under the former version then
+    /// no longer count as unchanged.
     fn version(&self) -> u32 {
         1
     }
