@@ -8,6 +8,7 @@ no rules, so it loses members when the list changes meanwhile or a request fails
 """
 
 import asyncio
+import base64
 import sys
 
 import aiohttp
@@ -57,14 +58,14 @@ def contact(member, phones):
 
 async def main(base, count, fields, phones):
     connector = aiohttp.TCPConnector(limit=2 * AT_ONCE)
-    auth = aiohttp.BasicAuth("script", "key")
+    auth = {"authorization": "Basic " + base64.b64encode(b"script:key").decode()}
     batches = asyncio.Queue(maxsize=2 * AT_ONCE)
     async with aiohttp.ClientSession(connector=connector) as session:
 
         async def page(offset):
             query = f"sort_field=last_changed&sort_dir=ASC&offset={offset}&count={count}&fields={fields}"
             url = f"{base}/3.0/lists/bench/members?{query}"
-            async with session.get(url, auth=auth) as response:
+            async with session.get(url, headers=auth) as response:
                 response.raise_for_status()
                 read = orjson.loads(await response.read())
             contacts = [contact(member, phones) for member in read["members"]]
