@@ -550,6 +550,36 @@ fn runs_of_a_stream_that_fail_anywhere_leave_the_positions_and_in_the_end_every_
     assert!(failures > 40 && moved > 80, "{failures} failures, {moved} runs moved the positions");
 }
 
+/// An empty shard between two others is read before the records of its parent are accepted.
+#[test]
+fn wherever_a_run_is_cut_off_no_event_overtakes_one_from_before_an_empty_shard() {
+    let mut finished = 0;
+    for polls in 0.. {
+        let ended = runtime().block_on(async {
+            let (mut entry, stream) = (Entry::new(), Stream::new(polls as u64, 0.0));
+            for (id, parents, events) in
+                [("0", &[][..], 0..20), ("1", &["0"], 20..20), ("2", &["1"], 20..20), ("3", &["2"], 20..25)]
+            {
+                let parents = parents.iter().map(|id: &&str| (*id).to_owned()).collect();
+                let log = Log { parents, events: events.collect(), closed: true, ..Log::default() };
+                stream.shards.lock().unwrap().insert(id.into(), log);
+            }
+            let mut store = stream_store(&stream, polls as u64, 0.0);
+            let plan = entry.plan(4, 4);
+            let ended = entry.run(&stream_pipeline(&store), &plan, polls).await;
+            read_out(&mut entry, &mut store).await;
+            assert_in_order(&store, &format!("cut off after {polls} polls"));
+            assert_every_event(&store, &format!("cut off after {polls} polls"));
+            ended
+        });
+        finished += usize::from(ended.is_some());
+        if finished == 3 {
+            assert!(polls > 30, "a run takes only {polls} polls");
+            return;
+        }
+    }
+}
+
 #[test]
 fn a_run_of_a_stream_continues_after_the_last_one_and_a_load_starts_over() {
     runtime().block_on(async {

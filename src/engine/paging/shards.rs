@@ -50,21 +50,30 @@ pub fn parents(shards: &[ShardPosition], shard: &ShardPosition) -> Vec<usize> {
     shard.parents.iter().filter_map(index).collect()
 }
 
-/// Returns whether a listing may be read: all of its parents are closed.
+/// Returns whether a listing may be read: all of its ancestors are closed. Its parents alone are not enough in a run
+/// that resumes: an empty shard counts as read at once, although its own parents have to be read again.
 pub fn may_begin(listings: &[ListingProgress], index: usize) -> bool {
-    listings[index].parents().iter().all(|parent| listings[*parent].is_closed())
+    ancestors(listings, index).into_iter().all(|ancestor| listings[ancestor].is_closed())
 }
 
-/// Leaves to the next run the shards of which a parent does not reach its end in this run. Their records
-/// would overtake those that are still added to the parent.
-pub fn postpone(listings: &mut [ListingProgress]) {
-    loop {
-        let stays_open = |parent: &usize| listings[*parent].finished() && !listings[*parent].is_closed();
-        let is_next =
-            |listing: &&ListingProgress| !listing.finished() && listing.parents().iter().any(stays_open);
-        let Some(next) = listings.iter().position(|listing| is_next(&listing)) else { return };
-        listings[next].postpone();
+/// Returns the indices of the listed ancestors of a shard.
+fn ancestors(listings: &[ListingProgress], index: usize) -> HashSet<usize> {
+    let (mut found, mut next) = (HashSet::new(), vec![index]);
+    while let Some(index) = next.pop() {
+        next.extend(listings[index].parents().iter().filter(|parent| found.insert(**parent)));
     }
+    found
+}
+
+/// Leaves to the next run the shards of which an ancestor does not reach its end in this run. Their records
+/// would overtake those that are still added to the ancestor.
+pub fn postpone(listings: &mut [ListingProgress]) {
+    let stays_open = |ancestor: usize| listings[ancestor].finished() && !listings[ancestor].is_closed();
+    let is_left = |index: &usize| {
+        !listings[*index].finished() && ancestors(listings, *index).into_iter().any(stays_open)
+    };
+    let left: Vec<usize> = (0..listings.len()).filter(is_left).collect();
+    left.into_iter().for_each(|index| listings[index].postpone());
 }
 
 #[cfg(test)]
@@ -141,6 +150,20 @@ mod tests {
         let positions: Vec<_> = ends.into_iter().map(|shard| shard.position).collect();
         let after = Position::After(Cursor("5".into()));
         assert_eq!(positions, [None, Some(Position::Closed), Some(after), Some(Position::Closed)]);
+    }
+
+    /// The checkpoint of an interrupted run may have the end of an empty shard, but not yet the records of its parent.
+    #[test]
+    fn a_shard_waits_for_all_of_its_ancestors_even_if_its_parents_are_closed_already() {
+        let listed = vec![shard("c", &["b"]), shard("b", &["a"]), shard("a", &[])];
+        for (last, expected) in [(Next::Closed, [true, false, false]), (tip(), [false, false, false])] {
+            let mut listings = listings(&begin(listed.clone(), &BTreeMap::new()).unwrap());
+            answered(&mut listings, 1, Next::Closed);
+            assert!(!may_begin(&listings, 0), "its grandparent has not been read");
+            answered(&mut listings, 2, last);
+            let may_begin = [0, 1, 2].map(|index| may_begin(&listings, index) && !listings[index].finished());
+            assert_eq!(may_begin, expected);
+        }
     }
 
     #[test]

@@ -61,7 +61,9 @@ impl Row {
             | flag(status.rejected, REJECTED)
             | flag(self.cached.is_some(), CACHED);
         let head = [VERSION << 4 | flags, status.index];
-        let Some((generation, CachedDelivery { sent, seen, fate })) = &self.cached else { return head.into() };
+        let Some((generation, CachedDelivery { sent, seen, fate })) = &self.cached else {
+            return head.into();
+        };
         let mut bytes = Vec::with_capacity(USUAL);
         bytes.extend(head);
         let digest = sent.as_ref().and_then(|sent| sent.digest);
