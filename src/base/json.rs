@@ -37,10 +37,11 @@ pub struct Value<'a> {
 }
 
 impl Json {
-    /// Scans a text. Accepts what `serde_json` accepts as raw JSON: the escapes of its strings are valid, but may stand
-    /// for half a surrogate pair, which is no text. Returns `None` for any other text, and for one of more than 4 GB.
+    /// Scans a text. Accepts what `serde_json` accepts as raw JSON: the escapes of its strings are valid, but may encode
+    /// half a surrogate pair, for which [`Value::text`] returns `None`. Returns `None` for any other text, and for one of more than 4 GB.
     pub fn read(text: String) -> Option<Self> {
-        let nodes = scan(&text)?;
+        let mut nodes = scan(&text)?;
+        nodes.shrink_to_fit();
         Some(Json { scanned: Arc::new(Scanned { text, nodes }), index: 0 })
     }
 
@@ -160,7 +161,7 @@ impl<'a> Value<'a> {
         let is_object = self.is_object();
         std::iter::from_fn(move || {
             let name = children.next().filter(|_| is_object)?;
-            // A name that is no text has no other name that equals it.
+            // A name with half a surrogate pair is returned as its JSON text.
             Some((name.text().unwrap_or(Cow::Borrowed(name.raw())), children.next()?))
         })
     }

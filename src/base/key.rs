@@ -1,4 +1,4 @@
-//! The key of a record, its fingerprint, and tables by fingerprint.
+//! The key of a record, its digest, and tables by digest.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,17 +8,17 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-/// The key of a record, with its fingerprint. Cheap to clone.
+/// The key of a record, with its digest. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RecordKey {
     text: Arc<str>,
-    print: u128,
+    digest: u128,
 }
 
 impl RecordKey {
-    /// Returns the [`fingerprint`] of the key.
-    pub fn print(&self) -> u128 {
-        self.print
+    /// Returns the [`key_digest`] of the key.
+    pub fn digest(&self) -> u128 {
+        self.digest
     }
 
     pub fn as_str(&self) -> &str {
@@ -29,7 +29,7 @@ impl RecordKey {
 impl<T: Into<Arc<str>>> From<T> for RecordKey {
     fn from(text: T) -> Self {
         let text = text.into();
-        RecordKey { print: fingerprint(&text), text }
+        RecordKey { digest: key_digest(&text), text }
     }
 }
 
@@ -71,42 +71,41 @@ impl fmt::Display for RecordKey {
     }
 }
 
-/// Returns the fingerprint of a record's key. It takes 16 bytes instead of the key, and two keys with the same
-/// fingerprint are not to be expected. It is MD5, since it has to be the same in every process, and a collision
-/// benefits nobody.
-pub fn fingerprint(key: &str) -> u128 {
+/// Returns the digest of a record's key, which takes 16 bytes instead of the key. Collisions are not expected. It is
+/// MD5 because it has to be equal in every process; nobody gains from a collision.
+pub fn key_digest(key: &str) -> u128 {
     u128::from_be_bytes(md5::compute(key).0)
 }
 
-/// A table by fingerprint, or by a row with a fingerprint.
-pub type PrintMap<K, V> = HashMap<K, V, Spread>;
-/// A set of fingerprints, or of rows with a fingerprint.
-pub type PrintSet<K> = HashSet<K, Spread>;
+/// A table by digest, or by a row with a digest.
+pub type KeyMap<K, V> = HashMap<K, V, KeyHasher>;
+/// A set of digests, or of rows with a digest.
+pub type KeySet<K> = HashSet<K, KeyHasher>;
 
-/// Hashes fingerprints, whose bits are spread already: one multiplication a number. Its secret differs from process
-/// to process, so nobody can invent records whose fingerprints fall into one place of a table.
+/// Hashes digests with one multiplication per 64 bits, since their bits are random already. The secret differs from
+/// process to process, so nobody can choose records whose digests collide in a table.
 #[derive(Debug, Clone, Copy)]
-pub struct Spread(u64);
+pub struct KeyHasher(u64);
 
-impl Default for Spread {
+impl Default for KeyHasher {
     fn default() -> Self {
         static SECRET: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
-        Spread(*SECRET)
+        KeyHasher(*SECRET)
     }
 }
 
-impl BuildHasher for Spread {
-    type Hasher = Spreading;
+impl BuildHasher for KeyHasher {
+    type Hasher = KeyHash;
 
-    fn build_hasher(&self) -> Spreading {
-        Spreading(self.0)
+    fn build_hasher(&self) -> KeyHash {
+        KeyHash(self.0)
     }
 }
 
 /// A hash that is being computed.
-pub struct Spreading(u64);
+pub struct KeyHash(u64);
 
-impl Spreading {
+impl KeyHash {
     fn add(&mut self, number: u64) {
         // An odd constant without a pattern: 2^64 divided by the golden ratio.
         let product = u128::from(self.0 ^ number) * 0x9e37_79b9_7f4a_7c15;
@@ -114,7 +113,7 @@ impl Spreading {
     }
 }
 
-impl Hasher for Spreading {
+impl Hasher for KeyHash {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -142,21 +141,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_has_the_fingerprint_of_its_text_in_every_process() {
+    fn a_key_has_the_digest_of_its_text_in_every_process() {
         let key = RecordKey::from("ada@example.com");
-        assert_eq!((key.print(), key.as_str()), (fingerprint("ada@example.com"), "ada@example.com"));
-        assert_eq!(format!("{:x}", key.print()), "3e3417d7ef77d5932a6734b916515ed5");
+        assert_eq!((key.digest(), key.as_str()), (key_digest("ada@example.com"), "ada@example.com"));
+        assert_eq!(format!("{:x}", key.digest()), "3e3417d7ef77d5932a6734b916515ed5");
     }
 
     /// Numbers that differ in a few bits only, as tests use them, still fill a table evenly.
     #[test]
-    fn neighboring_fingerprints_are_spread_over_the_places_of_a_table() {
+    fn neighboring_digests_are_spread_over_a_table() {
         for shift in [0, 32, 64, 100] {
-            let mut places = vec![0; 1024];
-            let spread = Spread::default();
-            (0..10_240u128).for_each(|n| places[(spread.hash_one(n << shift) % 1024) as usize] += 1);
-            let fullest = places.iter().max().unwrap();
-            assert!(*fullest < 100, "{fullest} of 10,240 in one of 1,024 places, shifted by {shift}");
+            let mut slots = vec![0; 1024];
+            let hasher = KeyHasher::default();
+            (0..10_240u128).for_each(|n| slots[(hasher.hash_one(n << shift) % 1024) as usize] += 1);
+            let fullest = slots.iter().max().unwrap();
+            assert!(*fullest < 100, "{fullest} of 10,240 in one of 1,024 slots, shifted by {shift}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Questions about texts that are asked of every field of a record.
+//! Checks of texts that run for every field of a record.
 
 /// Returns whether a text contains a control character.
 pub fn has_controls(text: &str) -> bool {

@@ -26,7 +26,7 @@ pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     time.or_else(date).map(|time| time.and_utc())
 }
 
-/// Reads the forms that nearly all times have: `2019-10-21T09:50:54`, alone or with `Z` or `+00:00`. A run reads
+/// Reads the three most common forms: `2019-10-21T09:50:54`, alone or with `Z` or `+00:00`. A run reads
 /// several times of every record, and a state file may have thousands.
 fn plain(text: &[u8]) -> Option<DateTime<Utc>> {
     let (time, zone) = text.split_at_checked(19)?;

@@ -50,7 +50,7 @@ pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Option<Repaired>), s
     }
 }
 
-/// Like [`read()`], but leaves the values as they are.
+/// Scans a response without converting its values, and repairs it as [`read()`] does.
 ///
 /// # Errors
 ///

@@ -9,7 +9,7 @@ use super::plan::Pipeline;
 use crate::{
     base::{
         fault::Fault,
-        key::fingerprint,
+        key::key_digest,
         notice::{Distinction, Notice, NoticeKind},
         record::Payload,
     },
@@ -27,7 +27,7 @@ pub fn notice(
     pipeline.notify.as_ref()?;
     let notice = Notice::new(&pipeline.delivery, kind, key, distinction, pipeline.clock.now());
     // Events of a stream are unique, so nothing is stored about their records.
-    let record = (!pipeline.keeps_positions()).then(|| fingerprint(key));
+    let record = (!pipeline.keeps_positions()).then(|| key_digest(key));
     Some(NewNotice { notice, record })
 }
 

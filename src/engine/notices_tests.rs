@@ -17,7 +17,7 @@ use super::*;
 use crate::{
     base::{
         fate::Fate,
-        key::fingerprint,
+        key::key_digest,
         record::{Mapped, Outgoing, Record},
         secret::Secret,
         window::{Cursor, CursorPage, Window},
@@ -231,7 +231,7 @@ async fn settled(kept: &Kept) -> BTreeMap<u64, Fate> {
     for line in lines.iter().filter(|_| header.pass == 1) {
         assert!(seen.decode(&line.rows, &line.names).is_some());
     }
-    let fate = |row: u64| seen.get(fingerprint(&row.to_string())).map(|known| known.fate);
+    let fate = |row: u64| seen.get(key_digest(&row.to_string())).map(|known| known.fate);
     (0..ROWS).filter_map(|row| Some((row, fate(row)?))).collect()
 }
 
@@ -441,7 +441,7 @@ async fn a_record_that_the_sink_is_known_to_have_as_opted_out_causes_no_notice()
     let silent = Pipeline { notify: None, ..pipeline(&store) };
     support::cut_off(&silent, &plan(&kept, week), usize::MAX).await.unwrap().unwrap();
     assert_eq!(noticed(&kept).await, []);
-    plan(&kept, week).records.forget(vec![fingerprint("10")]).await.unwrap();
+    plan(&kept, week).records.forget(vec![key_digest("10")]).await.unwrap();
     load_again(&kept, &store, week).await;
     let opt_outs = noticed(&kept).await.into_iter().filter(|(_, kind)| *kind == NoticeKind::OptOut);
     assert_eq!(opt_outs.collect::<Vec<_>>(), [(10, NoticeKind::OptOut)]);

@@ -1,6 +1,6 @@
-//! One pass over one window of a list. It reads the pages of all listings concurrently, maps their records,
-//! batches them across pages and delivers them, all in one task. It ends when the fate of every record is
-//! known.
+//! One pass over one window of a list. It requests the pages of all listings concurrently, batches their records across
+//! pages and delivers them. Pages are read and mapped in tasks of their own; everything else is one task. The pass ends
+//! when the fate of every record is known.
 //!
 //! Four parts own the state of a pass. The reader owns the listings, the intake the records and their fates,
 //! the dispatch the records on their way to the sink, and the guard the limits that can stop the pass. The pass

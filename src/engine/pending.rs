@@ -142,7 +142,7 @@ impl PendingRecord {
                     let (id, body) = (payload.key, payload.body);
                     let deleted = body.is_none();
                     return Err(Box::new(RejectedRecord {
-                        key: key.print(),
+                        key: key.digest(),
                         id,
                         rejection,
                         deleted,
@@ -155,7 +155,7 @@ impl PendingRecord {
         let opts_out = payloads.iter().any(|payload| payload.prepared.opts_out);
         let opts_in = payloads.iter().any(|payload| payload.prepared.opts_in);
         Ok(PendingRecord {
-            key: key.print(),
+            key: key.digest(),
             id: key.clone(),
             payloads,
             opts_out,
@@ -225,7 +225,7 @@ impl RejectedRecord {
     /// Makes a rejected record of one that could not be mapped.
     fn unmapped(record: &Record, rejection: Rejection) -> Self {
         RejectedRecord {
-            key: record.key.print(),
+            key: record.key.digest(),
             id: record.key.clone(),
             rejection,
             deleted: record.deleted,

@@ -1,9 +1,8 @@
-//! Records as they come from the source. Reading and mapping take most of the time of a run, so they happen in a
-//! task of their own, which another core can run.
+//! Reads and maps pages in tasks of their own, so that another core can run them: this is most of the work of a run.
 
 use std::{panic::resume_unwind, sync::Arc};
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, coop::consume_budget};
 
 use super::plan::Pipeline;
 use crate::{
@@ -12,10 +11,10 @@ use crate::{
     source::Source,
 };
 
-/// A record of an answer, mapped if its page was read for the walk.
+/// A record of an answer.
 pub struct Received {
     pub record: Record,
-    /// What the mapping makes of it; `None`: it is mapped when it is needed.
+    /// Result of the mapping; `None` if the intake has to map the record.
     pub mapped: Option<Mapped>,
 }
 
@@ -38,17 +37,20 @@ impl Reading {
     }
 
     /// Maps the records of a page, except those that are never mapped.
-    pub fn map(&self, records: Vec<Record>) -> Vec<Received> {
-        let map = |record: Record| {
+    pub async fn map(&self, records: Vec<Record>) -> Vec<Received> {
+        let mut received = Vec::with_capacity(records.len());
+        for record in records {
+            // Lets other tasks of the thread run, and ends a task that was aborted.
+            consume_budget().await;
             let maps = record.unreadable.is_none() && !record.deleted;
-            Received { mapped: maps.then(|| self.mapping.map(&record)), record }
-        };
-        records.into_iter().map(map).collect()
+            received.push(Received { mapped: maps.then(|| self.mapping.map(&record)), record });
+        }
+        received
     }
 }
 
-/// Does this work in a task of its own, which ends if the caller is dropped.
-pub async fn apart<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+/// Runs a future in a task of its own, and aborts the task if the caller is dropped.
+pub async fn in_task<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     let mut task = JoinSet::new();
     task.spawn(work);
     match task.join_next().await {

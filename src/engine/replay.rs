@@ -22,7 +22,7 @@ use crate::{
         events::RunEvents,
         fate::{Effect, Fate},
         fault::Fault,
-        key::fingerprint,
+        key::key_digest,
         record::{Record, UNREADABLE, is_nameless},
     },
     sink::{Deletions, Settles},
@@ -274,7 +274,7 @@ impl Fates {
             if matches!(self.known[record.key.as_str()], Some(Fate::Sent(_) | Fate::Skipped(_))) {
                 let second = record.changed.map_or(UNTIMED, |changed| changed.timestamp());
                 seen.insert(
-                    Row { key: record.key.print(), second },
+                    Row { key: record.key.digest(), second },
                     &record.status,
                     Fate::Sent(Effect::None),
                 );
@@ -298,7 +298,7 @@ impl Fates {
     /// them are on disk before.
     async fn keep(self, store: &dyn RunStore, records: &dyn DeliveryCache) -> Result<(), Fault> {
         let settled = self.known.iter().filter(|(_, fate)| !fate.is_some_and(Fate::is_rejected));
-        let settled: HashSet<u128> = settled.map(|(key, _)| fingerprint(key)).collect();
+        let settled: HashSet<u128> = settled.map(|(key, _)| key_digest(key)).collect();
         store.append_dead_letters(self.letters).await?;
         if !self.notices.is_empty() {
             records.notice(self.notices).await?;

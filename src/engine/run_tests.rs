@@ -17,7 +17,7 @@ use crate::{
         clock::Clock,
         fate::{Effect, Fate},
         fault::Fault,
-        key::fingerprint,
+        key::key_digest,
         record::{Mapped, Outgoing, Record},
         window::{Page, Span, Window},
     },
@@ -92,7 +92,7 @@ async fn settled(store: &dyn RunStore) -> BTreeMap<u64, Fate> {
     if header.pass == 1 {
         lines.iter().for_each(|line| assert!(seen.decode(&line.rows, &line.names).is_some()));
     }
-    let fate = |row: u64| seen.get(fingerprint(&row.to_string())).map(|known| known.fate);
+    let fate = |row: u64| seen.get(key_digest(&row.to_string())).map(|known| known.fate);
     (0..ROWS).filter_map(|row| Some((row, fate(row)?))).collect()
 }
 

@@ -26,7 +26,7 @@ use crate::{
         events::{Events, RunEvents},
         fate::{Effect, Fate},
         fault::Fault,
-        key::fingerprint,
+        key::key_digest,
         record::{Mapped, Outgoing, Record},
         window::{Cursor, CursorPage, Window},
     },
@@ -88,7 +88,7 @@ async fn settled(folder: &Path) -> BTreeMap<u64, Fate> {
     for line in lines.iter().filter(|_| header.pass == 1) {
         assert!(seen.decode(&line.rows, &line.names).is_some());
     }
-    let fate = |row: u64| seen.get(fingerprint(&row.to_string())).map(|known| known.fate);
+    let fate = |row: u64| seen.get(key_digest(&row.to_string())).map(|known| known.fate);
     (0..ROWS).filter_map(|row| Some((row, fate(row)?))).collect()
 }
 

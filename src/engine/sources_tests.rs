@@ -24,7 +24,7 @@ use crate::{
         clock::Clock,
         events::Events,
         fault::Fault,
-        key::fingerprint,
+        key::key_digest,
         record::{Mapped, Outgoing, Record},
         window::{Cursor, Next, Shard, ShardPage, Window},
     },
@@ -118,7 +118,7 @@ async fn settled(entry: &Entry) -> BTreeSet<u64> {
     for line in lines.iter().filter(|_| header.pass == 1) {
         seen.decode(&line.rows, &line.names).unwrap();
     }
-    (0..ROWS).filter(|row| seen.get(fingerprint(&row.to_string())).is_some()).collect()
+    (0..ROWS).filter(|row| seen.get(key_digest(&row.to_string())).is_some()).collect()
 }
 
 fn assert_newest(store: &FeedStore, told: &str) {

@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    base::{key::fingerprint, time},
+    base::{key::key_digest, time},
     store::{
         dead_letter::DeadLetter,
         records::{Census, Tally},
@@ -17,7 +17,7 @@ const ARCHIVED: &str = "archived";
 
 /// Returns the keys of the records in these dead letters.
 pub fn keys(letters: &[DeadLetter]) -> HashSet<u128> {
-    letters.iter().map(|letter| fingerprint(&letter.key)).collect()
+    letters.iter().map(|letter| key_digest(&letter.key)).collect()
 }
 
 /// Both counts, for all records last changed up to `until`.

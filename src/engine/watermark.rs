@@ -15,13 +15,13 @@
 
 use std::collections::VecDeque;
 
-use crate::base::key::PrintMap;
+use crate::base::key::KeyMap;
 
 /// The pages of several walks, each in its order. `P` is the data of a page that is needed when it is
 /// settled.
 pub struct Watermark<P> {
     /// Pending records, each with the pages that wait for it, as walk and page number.
-    pending: PrintMap<u128, Waits>,
+    pending: KeyMap<u128, Waits>,
     walks: Vec<Walk<P>>,
 }
 
@@ -32,7 +32,7 @@ struct Walk<P> {
     first: u64,
 }
 
-/// The pages that wait for a record, as walk and page number. Nearly always it is one.
+/// The pages that wait for a record, as walk and page number. Usually it is one page.
 #[derive(Default)]
 struct Waits {
     first: Option<(usize, u64)>,
@@ -55,7 +55,7 @@ impl Waits {
 impl<P> Watermark<P> {
     pub fn new(walks: usize) -> Self {
         let walks = (0..walks).map(|_| Walk { pages: VecDeque::new(), first: 0 }).collect();
-        Watermark { pending: PrintMap::default(), walks }
+        Watermark { pending: KeyMap::default(), walks }
     }
 
     /// Marks a record as pending.

@@ -90,7 +90,7 @@ pub struct Fields {
     /// Records of the run so far.
     records: AtomicUsize,
     /// Bytes of the last payload, for which the next one reserves space.
-    usual: AtomicUsize,
+    last_size: AtomicUsize,
 }
 
 /// A field of the payload.
@@ -120,7 +120,7 @@ impl Fields {
             Ok(Field { name, label, origin, found: AtomicBool::new(false) })
         });
         let fields = fields.collect::<Result<_, String>>()?;
-        Ok(Fields { fields, records: AtomicUsize::new(0), usual: AtomicUsize::new(0) })
+        Ok(Fields { fields, records: AtomicUsize::new(0), last_size: AtomicUsize::new(0) })
     }
 }
 
@@ -164,7 +164,8 @@ impl Mapping for Fields {
 
     fn map(&self, record: &Record) -> Mapped {
         let body = record.body.value();
-        let (mut payload, mut left_out) = (String::with_capacity(self.usual.load(Ordering::Relaxed)), vec![]);
+        let (mut payload, mut left_out) =
+            (String::with_capacity(self.last_size.load(Ordering::Relaxed)), vec![]);
         self.records.fetch_add(1, Ordering::Relaxed);
         payload.push('{');
         for Field { name, label, origin, found } in &self.fields {
@@ -184,7 +185,7 @@ impl Mapping for Fields {
             payload.truncate(before);
         }
         payload.push('}');
-        self.usual.store(payload.len(), Ordering::Relaxed);
+        self.last_size.store(payload.len(), Ordering::Relaxed);
         match Json::read(payload) {
             Some(body) => Mapped::Send(Outgoing { left_out, ..Outgoing::plain(vec![body]) }),
             None => Mapped::Reject("unwritable"),

@@ -87,8 +87,8 @@ pub fn open(chosen: &Chosen, wanted: &MappingContext) -> Result<Arc<dyn Mapping>
 /// Converts records to payloads: none, one or several of each record.
 ///
 /// Each run opens a mapping of its own and calls [`choose`](Mapping::choose) before the first record. It then
-/// calls [`map`](Mapping::map) for each record that it reads, in any order and for some records several
-/// times. Equal records have to produce equal payloads, because an unchanged payload is not sent again. A
+/// calls [`map`](Mapping::map) for each record that it reads, in any order, for some records several times, and
+/// from several threads at once. Equal records have to produce equal payloads, because an unchanged payload is not sent again. A
 /// mapping raises no fault: it rejects a record that it can't map, and the run continues.
 ///
 /// An implementer has to write `map` only; the defaults of the other methods suit a mapping without state.

@@ -275,13 +275,13 @@ struct Contact<'a> {
     properties: Map<String, Value>,
 }
 
-/// Bytes and fields of a usual contact, for which space is reserved.
-const USUAL: (usize, usize) = (512, 16);
+/// Bytes and fields of a typical contact, for which space is reserved.
+const TYPICAL: (usize, usize) = (512, 16);
 
 impl Contact<'_> {
     /// Writes the contact; returns `None` if that is not possible.
     fn json(&self) -> Option<Json> {
-        let mut to = Writer::new(USUAL.0, USUAL.1);
+        let mut to = Writer::new(TYPICAL.0, TYPICAL.1);
         to.text("@type", "contact");
         to.text("@collection", self.collection);
         to.json("@merge", "true")?;

@@ -22,6 +22,8 @@ const SLOWEST: f64 = 0.05;
 /// All waits of the search together take less than 50 ms.
 const FIRST: f64 = 64.0;
 const FASTER: f64 = 1.5;
+/// Successes within a second from which their number is an estimate of the limit.
+const ENOUGH: usize = 4;
 /// Rate from which requests are not spaced anymore: a timer has no shorter waits.
 const UNSPACED: f64 = 1000.0;
 
@@ -52,7 +54,7 @@ impl Pace {
     }
 
     /// Starts without a limit, and finds that of the service when it first rejects a request. Until then, the rate grows
-    /// with each success, so that few requests are in flight at that moment.
+    /// with each success, so that few requests are in flight when the first rejection arrives.
     pub fn searching() -> Self {
         Pace { rate: FIRST, search: Some(VecDeque::new()), ..Pace::new(f64::INFINITY) }
     }
@@ -62,6 +64,7 @@ impl Pace {
         let slot = self.next.map_or(now, |next| next.max(now));
         let rate = (self.rate * self.room).max(SLOWEST);
         if rate >= UNSPACED {
+            self.next = None;
             return now;
         }
         self.next = Some(slot + Duration::from_secs_f64(1.0 / rate));
@@ -96,8 +99,15 @@ impl Pace {
         if self.refused.is_some_and(|(_, when)| sent <= when) {
             return;
         }
-        if let Some(successes) = self.search.take() {
-            self.rate = successes.iter().filter(|at| now - **at < SECOND).count().max(1) as f64;
+        if let Some(successes) = &self.search {
+            let recent = successes.iter().filter(|at| now - **at < SECOND).count();
+            if recent < ENOUGH && self.rate > ENOUGH as f64 {
+                // Another program may have used the account. The search goes on, more slowly.
+                self.refused = Some((self.rate, now));
+                self.rate = (self.rate / 2.0).min(FIRST);
+                return;
+            }
+            (self.rate, self.search) = (recent.max(1) as f64, None);
         }
         self.refused = Some((self.rate, now));
         self.taken = 0;
@@ -156,6 +166,10 @@ mod tests {
             assert!(refused < 0.005, "{allowed}/s: {:.2} % rejected", 100.0 * refused);
             assert!(rate > 0.7 * allowed, "{allowed}/s: settles at {rate:.2}/s");
         }
+        // Another program has used the account at first.
+        let mut pace = Pace::searching();
+        pace.refused(Instant::now(), Instant::now());
+        assert!(settle(pace, 8.0, 400).1 > 4.0);
         let (mut pace, start) = (Pace::searching(), Instant::now());
         let mut now = start;
         for _ in 0..100 {

@@ -61,8 +61,8 @@ pub const LIMITS: Limits =
 /// not be sent to another host.
 pub struct Web {
     limits: Limits,
-    /// For addresses without TLS; has no root certificates. Reading those of the system takes longer than
-    /// everything else at the start of the program.
+    /// For addresses without TLS; has no root certificates. Reading those of the system is the slowest part of a
+    /// start.
     plain: reqwest::Client,
     /// For all other addresses; made for the first of them.
     secure: OnceCell<reqwest::Client>,
@@ -84,7 +84,8 @@ impl Web {
     pub fn within(limits: Limits) -> anyhow::Result<Self> {
         let plain = builder(limits).tls_certs_only([]).build().context("could not set up the HTTP client")?;
         let proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
-        let has_proxy = proxies.iter().any(|name| std::env::var_os(name).is_some());
+        let has_proxy =
+            proxies.iter().any(|name| std::env::var_os(name).is_some_and(|proxy| !proxy.is_empty()));
         Ok(Web { limits, plain, secure: OnceCell::new(), has_proxy })
     }
 
@@ -138,7 +139,7 @@ impl Transport for Web {
 /// Reads the whole body. Returns an error if it exceeds [`LARGEST`].
 async fn body(mut answer: reqwest::Response) -> Result<Bytes, TransportError> {
     let announced = answer.content_length().and_then(|length| usize::try_from(length).ok());
-    let mut body = BytesMut::with_capacity(announced.unwrap_or_default().min(LARGEST));
+    let mut body = BytesMut::with_capacity(announced.unwrap_or_default().min(LARGEST / 16));
     while let Some(chunk) = answer.chunk().await.map_err(plain)? {
         if body.len() + chunk.len() > LARGEST {
             return Err(TransportError::Broken(format!("the response is larger than {} MB", LARGEST >> 20)));

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::base::{
     events::Events,
-    key::fingerprint,
+    key::key_digest,
     window::{Cursor, Listing, Window},
 };
 
@@ -221,7 +221,7 @@ async fn positions_are_replaced_as_a_whole_and_name_their_entry() {
 async fn dead_letters_stay_until_the_records_of_their_entry_are_settled() {
     for delivery in Delivery::of_each_kind() {
         assert_eq!(delivery.letters().await, told(&[]));
-        let (store, key) = (delivery.store("a"), |key| HashSet::from([fingerprint(key)]));
+        let (store, key) = (delivery.store("a"), |key| HashSet::from([key_digest(key)]));
         store.tidy_dead_letters("a", key("1")).await.unwrap();
         store.append_dead_letters(vec![letter("a", "1", "old"), letter("b", "1", "old")]).await.unwrap();
         let more = vec![letter("a", "2", "old"), letter("a", "1", "new")];

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::files;
-use crate::base::{fault::Fault, key::fingerprint};
+use crate::base::{fault::Fault, key::key_digest};
 
 /// One rejected record, as a line of JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ pub async fn tidy(path: &Path, entry: &str, settled: HashSet<u128>) -> Result<()
         // Lines that can't be understood stay: something else wrote them.
         let stays = |index: usize| match &keys[index] {
             Some((of, key)) => {
-                last[&keys[index]] == index && !(*of == entry && settled.contains(&fingerprint(key)))
+                last[&keys[index]] == index && !(*of == entry && settled.contains(&key_digest(key)))
             }
             None => true,
         };
@@ -111,7 +111,7 @@ pub async fn adopt(path: &Path, entries: &[String]) -> Result<(), Fault> {
     for orphan in letters.into_iter().filter(|letter| !entries.contains(&letter.entry)) {
         let of_each = entries.iter().map(|entry| DeadLetter { entry: entry.clone(), ..orphan.clone() });
         append(path, of_each.collect()).await?;
-        tidy(path, &orphan.entry, HashSet::from([fingerprint(&orphan.key)])).await?;
+        tidy(path, &orphan.entry, HashSet::from([key_digest(&orphan.key)])).await?;
     }
     Ok(())
 }
@@ -175,13 +175,13 @@ mod tests {
         append(&path, vec![letter("a", "no_id"), letter("b", "no_id")]).await.unwrap();
         append(&path, vec![letter("a", "refused"), letter("c", "refused")]).await.unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        tidy(&path, "e", HashSet::from([fingerprint("c"), fingerprint("d")])).await.unwrap();
-        tidy(&path, "another", HashSet::from([fingerprint("a"), fingerprint("b")])).await.unwrap();
+        tidy(&path, "e", HashSet::from([key_digest("c"), key_digest("d")])).await.unwrap();
+        tidy(&path, "another", HashSet::from([key_digest("a"), key_digest("b")])).await.unwrap();
         let left: Vec<_> =
             read(&path).await.unwrap().0.into_iter().map(|letter| (letter.key, letter.reason)).collect();
         assert_eq!(left, [("b".into(), "no_id".into()), ("a".into(), "refused".into())]);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        tidy(&path, "e", HashSet::from([fingerprint("a"), fingerprint("b")])).await.unwrap();
+        tidy(&path, "e", HashSet::from([key_digest("a"), key_digest("b")])).await.unwrap();
         assert!(!path.exists());
     }
 }

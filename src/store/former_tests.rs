@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
 use crate::{
-    base::{key::fingerprint, time},
+    base::{key::key_digest, time},
     store::{
         DeliveryCache, files,
         records::{Databases, Records, census, look, summary},
@@ -16,7 +16,7 @@ use crate::{
 const HEAD: &str = r#"{"version":1,"until":"2026-11-21T12:00:00Z","archived_until":"2026-11-20T12:00:00Z","whole":true,"left_out":4,"opt_outs":{"to:d [null]":7},"choice":"contact_id","totals_wrong":true,"most_rows":500,"names":["subscribed","rejected: cleaned","cleaned"],"rows":3}"#;
 
 fn key(name: &str) -> u128 {
-    fingerprint(name)
+    key_digest(name)
 }
 
 fn ledger() -> Vec<u8> {

@@ -117,7 +117,7 @@ pub trait RunStore: Debug + Send + Sync {
     fn dead_letters(&self) -> BoxFuture<'_, Result<(Vec<DeadLetter>, usize), Fault>>;
 
     /// Keeps only the latest dead letter of each record and entry, and removes those of `entry` whose records are
-    /// `settled`, by their keys ([`fingerprint`](crate::base::key::fingerprint)).
+    /// `settled`, by their keys ([`fingerprint`](crate::base::key::key_digest)).
     fn tidy_dead_letters<'a>(
         &'a self,
         entry: &'a str,

@@ -12,7 +12,7 @@ use crate::{
     base::{
         events::Events,
         fate::{Effect, Fate},
-        key::fingerprint,
+        key::key_digest,
         time,
     },
     store::{progress::Row, seen::Seen},
@@ -129,7 +129,7 @@ async fn the_last_status_of_every_member_is_stored_and_a_full_load_starts_over()
 async fn a_rejected_record_is_marked_until_it_is_delivered() {
     let process = Process::new();
     let records = process.records();
-    let (a, b, c) = (fingerprint("a"), fingerprint("b"), fingerprint("c"));
+    let (a, b, c) = (key_digest("a"), key_digest("b"), key_digest("c"));
     let mut listed = seen(&[(a, 5, "subscribed"), (b, 6, "subscribed"), (c, 7, "cleaned")]);
     listed.set_fate(b, Fate::rejected("no_id"));
     records.add(Delivered { seen: vec![&listed], whole: true, ..pass("2026-11-21") }).await.unwrap();
@@ -312,7 +312,7 @@ async fn a_run_sees_the_statuses_from_before_it_whatever_its_passes_change() {
 #[tokio::test]
 async fn an_accepted_payload_counts_until_another_version_is_sent_or_it_expires() {
     let process = Process::new();
-    let (records, key) = (process.records(), fingerprint("a"));
+    let (records, key) = (process.records(), key_digest("a"));
     let (old, new) = (digest(&records, &[Some("1")]), digest(&records, &[Some("2")]));
     records.accepted(vec![accepted(key, old, true)], noon()).await.unwrap();
     let kept = cached(&records, key).await.unwrap();
@@ -479,9 +479,9 @@ async fn many_callers_may_use_a_delivery_at_once_even_before_its_file_exists() {
 async fn other_processes_read_what_was_committed_while_one_writes() {
     let process = Process::new();
     let records = process.records();
-    records.accepted(vec![accepted(fingerprint("a"), 1, false)], noon()).await.unwrap();
+    records.accepted(vec![accepted(key_digest("a"), 1, false)], noon()).await.unwrap();
     for round in 0..20 {
-        records.accepted(vec![accepted(fingerprint("a"), round, false)], noon()).await.unwrap();
+        records.accepted(vec![accepted(key_digest("a"), round, false)], noon()).await.unwrap();
         records.sync().await.unwrap();
         let nobody = Events::default();
         let (read, written) =
@@ -494,7 +494,7 @@ async fn other_processes_read_what_was_committed_while_one_writes() {
 #[tokio::test]
 async fn the_same_fate_is_written_every_ten_minutes() {
     let process = Process::new();
-    let (records, key) = (process.records(), fingerprint("a"));
+    let (records, key) = (process.records(), key_digest("a"));
     let (pending, unchanged) = (Fate::skipped("pending"), Fate::Unchanged);
     records.note(vec![(key, pending)], noon()).await.unwrap();
     records.sync().await.unwrap();

@@ -11,7 +11,7 @@ use super::progress::Row;
 use crate::base::{
     counts::Counts,
     fate::Fate,
-    key::{PrintMap, Spread},
+    key::{KeyHasher, KeyMap},
 };
 
 /// What is known of a record.
@@ -24,13 +24,13 @@ pub struct Known {
     pub fate: Fate,
 }
 
-/// The records of one listing in one pass, by the fingerprint of their key. A record takes some 42 bytes.
+/// The records of one listing in one pass, by the digest of their key. A record takes some 42 bytes.
 #[derive(Debug, Default)]
 pub struct Seen {
     records: Vec<SeenRecord>,
     /// The index of each record.
     indices: HashTable<u32>,
-    hashing: Spread,
+    hashing: KeyHasher,
     /// Statuses that records have or had, such as `subscribed`.
     statuses: Vec<String>,
     /// Fates that records have or had. Where there is no space for one, its form with the reason `other` is
@@ -58,7 +58,7 @@ const ROW: usize = 16 + 8 + 1 + 1;
 
 /// Returns the keys that occur more than once in an answer, each with the number of rows beyond the first.
 pub fn repeats(keys: impl Iterator<Item = u128>) -> impl Iterator<Item = (u128, u64)> {
-    let mut rows: PrintMap<u128, u64> = PrintMap::default();
+    let mut rows: KeyMap<u128, u64> = KeyMap::default();
     keys.for_each(|key| *rows.entry(key).or_default() += 1);
     rows.into_iter().map(|(key, rows)| (key, rows - 1)).filter(|(_, more)| *more > 0)
 }
@@ -107,7 +107,7 @@ impl Seen {
 
     fn add(&mut self, record: SeenRecord) {
         let Seen { records, indices, hashing, .. } = self;
-        // A pass that reads more than 4 billion records would need a table of 170 GB.
+        // The index can't overflow: 4 billion records would need 170 GB.
         let (hash, index) = (hashing.hash_one(record.key), records.len() as u32);
         records.push(record);
         indices.insert_unique(hash, index, |index| hashing.hash_one(records[*index as usize].key));

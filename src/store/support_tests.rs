@@ -16,7 +16,7 @@ use super::{
     position::{Positions, StoredPositions},
     runs::{LastRuns, RunRecord},
 };
-use crate::base::{fault::Fault, key::fingerprint};
+use crate::base::{fault::Fault, key::key_digest};
 
 /// The store of one entry. Each write happens between two awaits, so that a test can drop it before and after.
 #[derive(Debug, Clone)]
@@ -68,8 +68,7 @@ impl Delivery {
         let last: BTreeMap<_, usize> =
             letters.iter().enumerate().map(|(at, letter)| (of(letter), at)).collect();
         let stays = |(at, letter): &(usize, DeadLetter)| {
-            last[&of(letter)] == *at
-                && !(letter.entry == entry && settled.contains(&fingerprint(&letter.key)))
+            last[&of(letter)] == *at && !(letter.entry == entry && settled.contains(&key_digest(&letter.key)))
         };
         self.dead_letters = letters.into_iter().enumerate().filter(stays).map(|(_, letter)| letter).collect();
     }
@@ -149,7 +148,7 @@ impl RunStore for InMemory {
                     let of_each =
                         entries.iter().map(|entry| DeadLetter { entry: entry.clone(), ..orphan.clone() });
                     delivery.dead_letters.extend(of_each);
-                    delivery.tidy(&orphan.entry, &HashSet::from([fingerprint(&orphan.key)]));
+                    delivery.tidy(&orphan.entry, &HashSet::from([key_digest(&orphan.key)]));
                 }
             }
         })

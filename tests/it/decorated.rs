@@ -33,8 +33,11 @@ async fn a_cursor_over_changes_and_a_stream_return_every_record_once_whatever_th
             (Box::new(ByShard { source: inner(), shards: 3 }), settled),
         ];
         for (source, held) in sources {
-            let mut keys: Vec<u128> =
-                read_all(source.as_ref(), count).await.into_iter().map(|record| record.key.print()).collect();
+            let mut keys: Vec<u128> = read_all(source.as_ref(), count)
+                .await
+                .into_iter()
+                .map(|record| record.key.digest())
+                .collect();
             let read = keys.len();
             keys.sort_unstable();
             keys.dedup();

@@ -1,4 +1,4 @@
-//! Writes a JSON object, and knows the places of its values while it does.
+//! Writes a JSON object, and records the range of each value.
 
 use std::sync::Arc;
 

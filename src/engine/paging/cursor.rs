@@ -2,7 +2,7 @@
 
 use crate::base::{
     fault::Fault,
-    key::{PrintSet, fingerprint},
+    key::{KeySet, key_digest},
     window::{Cursor, Next},
 };
 
@@ -26,7 +26,7 @@ pub struct CursorWalk {
     end: Option<End>,
     pages: u64,
     /// Fingerprints of the cursors returned so far: a source that returns one of them again would never end.
-    passed: PrintSet<u128>,
+    passed: KeySet<u128>,
 }
 
 impl CursorWalk {
@@ -71,7 +71,7 @@ impl CursorWalk {
             Next::Closed => (None, Some(End::Closed)),
         };
         (self.next, self.end) = (next, end);
-        let new = |cursor: &Cursor| self.passed.insert(fingerprint(&cursor.0));
+        let new = |cursor: &Cursor| self.passed.insert(key_digest(&cursor.0));
         if self.end.is_some() || self.next.as_ref().is_none_or(new) {
             return Ok(());
         }

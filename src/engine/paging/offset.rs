@@ -25,7 +25,7 @@ pub use crate::store::progress::{BoundarySecond, Server};
 
 use self::{seam::Read, shrink::HALVINGS, top::Search};
 use crate::{
-    base::{key::PrintSet, window::Span},
+    base::{key::KeySet, window::Span},
     store::progress::{MOST, Row},
 };
 
@@ -122,7 +122,7 @@ pub struct Walk {
     totals_wrong: bool,
     /// The keys of the last reading that could not be stitched, and the number of readings in a row that
     /// shared no key with the previous one.
-    unjoined: PrintSet<u128>,
+    unjoined: KeySet<u128>,
     strangers: u32,
     late_joins: u32,
     /// The reason why the walk can't continue, as a predicate to "the source".
@@ -182,7 +182,7 @@ impl Walk {
             total: 0,
             most: 0,
             totals_wrong: false,
-            unjoined: PrintSet::default(),
+            unjoined: KeySet::default(),
             strangers: 0,
             late_joins: 0,
             failed: None,
@@ -217,7 +217,7 @@ impl Walk {
             (last.offset, last.opened, last.total, last.opened);
         self.since = now;
         self.empty_answered = last.rows.is_empty().then_some(now);
-        let keys: PrintSet<Row> = upper.iter().copied().collect();
+        let keys: KeySet<Row> = upper.iter().copied().collect();
         // Whether there were rows above or below is no longer known. Assuming so costs at most one check of a
         // second.
         let wanted = upper.len();

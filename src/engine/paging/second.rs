@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::base::key::PrintMap;
+use crate::base::key::KeyMap;
 
 /// The rows of one second that answers have shown so far.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ impl SecondRows {
     /// Adds an answer: the keys of its rows, and its total of the second.
     pub fn answered(&mut self, keys: impl Iterator<Item = u128>, total: u64) {
         self.totals.entry(total).or_default();
-        let mut numbers: PrintMap<u128, u64> = PrintMap::default();
+        let mut numbers: KeyMap<u128, u64> = KeyMap::default();
         for key in keys {
             let number = numbers.entry(key).or_default();
             let before = self.rows.get(&(key, *number)).copied();

@@ -117,7 +117,7 @@ impl Pass<'_> {
 
     async fn late_records(&mut self, index: usize, records: Vec<Record>) -> Result<(), Fault> {
         self.intake.recalled(recall(self.context, records.iter()).await?);
-        self.intake.note_repeats(index, records.iter().map(|record| record.key.print()));
+        self.intake.note_repeats(index, records.iter().map(|record| record.key.digest()));
         let window = self.reader.listings[index].window;
         let records = records.into_iter().map(Received::from);
         self.intake.records(index, window, records, &mut self.dispatch);
@@ -187,7 +187,7 @@ impl Pass<'_> {
                 }
                 let (read, total, whole) =
                     (page.records.len() as u64, page.total, self.is_whole(&page, count));
-                rows.answered(page.records.iter().map(|record| record.key.print()), total);
+                rows.answered(page.records.iter().map(|record| record.key.digest()), total);
                 self.late_records(index, page.records).await?;
                 if counted && rows.is_complete() {
                     return Ok(Looked::Whole);
@@ -301,7 +301,7 @@ impl Pass<'_> {
                 };
                 for record in page.records.iter().filter(|record| record.changed.is_none()) {
                     self.intake.untimed(0, record, &mut self.dispatch);
-                    found.insert(record.key.print());
+                    found.insert(record.key.digest());
                 }
                 if page.records.is_empty() || page.records.iter().any(|record| record.changed.is_some()) {
                     break;

@@ -11,7 +11,7 @@ use super::Context;
 use crate::{
     base::{
         fault::Fault,
-        key::{PrintMap, fingerprint},
+        key::{KeyMap, key_digest},
         notice::NoticeKind,
     },
     engine::{
@@ -39,11 +39,11 @@ pub(super) struct Dispatch<'a> {
     context: Context<'a>,
     batcher: Batcher<PendingRecord>,
     /// Newer versions of records whose older version is queued or in flight.
-    newer: PrintMap<u128, PendingRecord>,
+    newer: KeyMap<u128, PendingRecord>,
     /// Records that were sent to a sink with [`Settles::AtClose`] since its last close, with what it has
     /// accepted of their last version. They are pending until the next close. `None`: that version is in
     /// flight or was rejected.
-    unclosed: PrintMap<u128, Option<AcceptedDelivery>>,
+    unclosed: KeyMap<u128, Option<AcceptedDelivery>>,
     /// Notices about accepted versions of which the sink got a newer one before its close.
     unclosed_older: Vec<NewNotice>,
     /// Number of deliveries that the sink has accepted since its last close, older versions included.
@@ -61,8 +61,8 @@ impl<'a> Dispatch<'a> {
         Dispatch {
             context,
             batcher: Batcher::new(context.pipeline.spec.limits),
-            newer: PrintMap::default(),
-            unclosed: PrintMap::default(),
+            newer: KeyMap::default(),
+            unclosed: KeyMap::default(),
             unclosed_older: Vec::new(),
             unclosed_deliveries: 0,
             rejects: Vec::new(),
@@ -149,7 +149,7 @@ impl<'a> Dispatch<'a> {
     /// Takes the dead letter of a record that is not sent. Its pages wait until the dead letter is on disk,
     /// unless an older version in flight settles them.
     pub fn reject(&mut self, (letter, notice): (DeadLetter, Option<NewNotice>)) {
-        let key = fingerprint(&letter.key);
+        let key = key_digest(&letter.key);
         let waits = !self.watermark.is_pending(key);
         if waits {
             self.watermark.sent(key);
@@ -247,7 +247,7 @@ impl<'a> Dispatch<'a> {
             return Ok(());
         }
         let (letters, waits): (Vec<DeadLetter>, Vec<bool>) = self.rejects.drain(..).unzip();
-        let keys: Vec<u128> = letters.iter().map(|letter| fingerprint(&letter.key)).collect();
+        let keys: Vec<u128> = letters.iter().map(|letter| key_digest(&letter.key)).collect();
         let Plan { store, records, .. } = self.context.plan;
         store.append_dead_letters(letters).await?;
         if !self.notices.is_empty() {

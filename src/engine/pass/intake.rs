@@ -1,5 +1,4 @@
-//! Receives the records of a page: drops those seen before, maps the others, and passes each version to the
-//! dispatch once.
+//! Receives the mapped records of a page: drops those seen before, and passes each version to the dispatch once.
 
 use super::{Context, dispatch::Dispatch};
 use crate::{
@@ -7,7 +6,7 @@ use crate::{
         counts::Counts,
         fate::{Effect, Fate},
         fault::Fault,
-        key::{PrintMap, PrintSet},
+        key::{KeyMap, KeySet},
         record::{LeftOut, Mapped, Record},
         window::{Listing, Window},
     },
@@ -36,9 +35,9 @@ pub(super) struct Intake<'a> {
     /// Counts of the whole run, without the rows of this pass.
     pub counts: Counts,
     /// Number of rows that repeat the key of another row of the same answer, by listing and key.
-    repeats: PrintMap<(usize, u128), u64>,
+    repeats: KeyMap<(usize, u128), u64>,
     /// Records without a time, which no window contains; they were read from the listing without bounds.
-    untimed: PrintSet<u128>,
+    untimed: KeySet<u128>,
     /// What is known of the records of the current page.
     memory: KnownRecords,
     /// Fates of records that were not sent, for the cache.
@@ -46,11 +45,11 @@ pub(super) struct Intake<'a> {
     /// Whether to skip payloads that the sink already has.
     holds_back: bool,
     /// Records that this pass has sent, if there is a cache.
-    sent: PrintSet<u128>,
+    sent: KeySet<u128>,
     /// Whether statuses are compared with those before the run; see [`super::Baseline`].
     compares: bool,
     pub noticed: Noticed,
-    /// The last field that was left out, with the reason: most records leave out the same ones.
+    /// Buffer for the name and the reason of a field that was left out, so that counting one allocates nothing.
     field: String,
 }
 
@@ -66,12 +65,12 @@ impl<'a> Intake<'a> {
             context,
             seen,
             counts,
-            repeats: PrintMap::default(),
-            untimed: PrintSet::default(),
+            repeats: KeyMap::default(),
+            untimed: KeySet::default(),
             memory: KnownRecords::default(),
             notes: Vec::new(),
             holds_back,
-            sent: PrintSet::default(),
+            sent: KeySet::default(),
             compares,
             noticed: Noticed::default(),
             field: String::new(),
@@ -120,7 +119,7 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Maps a record that was not seen before, or not in this version.
+    /// Processes a record that was not seen before, or not in this version.
     fn record(&mut self, index: usize, window: Window, received: Received, dispatch: &mut Dispatch<'_>) {
         let Received { record, mapped } = received;
         let row = row(&record);
@@ -318,7 +317,7 @@ impl<'a> Intake<'a> {
 
     /// Rejects and counts a record without a time, which no window contains, if it is new in this pass.
     pub fn untimed(&mut self, index: usize, record: &Record, dispatch: &mut Dispatch<'_>) {
-        let key = record.key.print();
+        let key = record.key.digest();
         if self.seen[index].get(key).is_none() && self.untimed.insert(key) {
             let fate = self.reject(unreadable(record, false), dispatch);
             self.note_fate(key, fate, None);
@@ -366,7 +365,7 @@ fn unreadable(record: &Record, archived: bool) -> RejectedRecord {
 /// Returns the row of a record.
 pub(super) fn row(record: &Record) -> Row {
     let second = record.changed.map_or(UNTIMED, |changed| changed.timestamp());
-    Row { key: record.key.print(), second }
+    Row { key: record.key.digest(), second }
 }
 
 /// Returns whether this row is another version than the known one, and not an older one.

@@ -8,7 +8,7 @@ use super::{
     requests::{self, Answer, Following, Reads},
 };
 use crate::{
-    base::{event::RunEvent, fault::Fault, key::PrintSet},
+    base::{event::RunEvent, fault::Fault, key::KeySet},
     engine::{deliver, in_flight::Delivered, paging::offset::Shrink, received::Received},
     store::checkpoint::Line,
 };
@@ -71,7 +71,7 @@ impl<'a> Pass<'a> {
         let PageOf { index, records, memory, .. } = page;
         self.reader.note_outside(index, &records);
         self.intake.recalled(memory);
-        self.intake.note_repeats(index, records.iter().map(|received| received.record.key.print()));
+        self.intake.note_repeats(index, records.iter().map(|received| received.record.key.digest()));
         self.take_records(index, records);
     }
 
@@ -89,7 +89,7 @@ impl<'a> Pass<'a> {
         self.context.plan.events.emit(RunEvent::PageRead { records, offset: None });
         let rows: Vec<_> = page.records.iter().map(|received| row(&received.record)).collect();
         self.take_records(index, page.records);
-        let keys: PrintSet<u128> = rows.iter().map(|row| row.key).collect();
+        let keys: KeySet<u128> = rows.iter().map(|row| row.key).collect();
         let (joined, progress) = self.reader.link(index, rows, page.next, page.total)?;
         if progress.window.is_some() {
             self.intake.note_repeats(index, joined.rows.iter().map(|row| row.key));

@@ -13,7 +13,7 @@ use crate::{
     engine::{
         paging::{listing::NextRead, offset::PageRequest},
         plan::Plan,
-        received::{Reading, Received, apart},
+        received::{Reading, Received, in_task},
     },
     source::Paging,
     store::records::KnownRecords,
@@ -54,7 +54,7 @@ pub(super) async fn read(context: Context<'_>, window: Window, want: NextRead) -
     match want {
         NextRead::Rows(ask) => {
             let read = async {
-                let page = apart(rows(reading, window, ask)).await?;
+                let page = in_task(rows(reading, window, ask)).await?;
                 let memory = recall(context, page.records.iter().map(|received| &received.record)).await?;
                 Ok((page, memory))
             };
@@ -62,7 +62,7 @@ pub(super) async fn read(context: Context<'_>, window: Window, want: NextRead) -
         }
         NextRead::CursorPage(_) | NextRead::ShardPage(..) => {
             let read = async {
-                let page = apart(following(reading, window, want, count)).await?;
+                let page = in_task(following(reading, window, want, count)).await?;
                 let memory = recall(context, page.records.iter().map(|received| &received.record)).await?;
                 Ok((page, memory))
             };
@@ -72,13 +72,13 @@ pub(super) async fn read(context: Context<'_>, window: Window, want: NextRead) -
 }
 
 /// Reads a page of offset paging. During the search for the highest page, records are not mapped yet: most of these
-/// pages are read again, and the first record that counts decides for the mapping.
+/// pages are read again, and the choice of a mapping has to be made by the first record of the walk.
 async fn rows(reading: Reading, window: Window, ask: PageRequest) -> Result<ReceivedPage, Fault> {
     let Paging::Offset(rows) = reading.source.paging() else { return Err(changed_paging()) };
     let Page { records, total, at } = rows.read(&window, ask.span).await?;
     let records = match ask.is_search() {
         true => records.into_iter().map(Received::from).collect(),
-        false => reading.map(records),
+        false => reading.map(records).await,
     };
     Ok(ReceivedPage { records, total, at })
 }
@@ -95,11 +95,11 @@ async fn following(
             let CursorPage { records, next, total, at } =
                 chain.follow(&window, cursor.as_ref(), count).await?;
             let next = next.map_or(Next::Closed, Next::More);
-            Ok(Following { records: reading.map(records), next, total, at })
+            Ok(Following { records: reading.map(records).await, next, total, at })
         }
         (NextRead::ShardPage(shard, after), Paging::Shards(shards)) => {
             let ShardPage { records, next, at } = shards.read(&shard, after.as_ref(), count).await?;
-            Ok(Following { records: reading.map(records), next, total: None, at })
+            Ok(Following { records: reading.map(records).await, next, total: None, at })
         }
         _ => Err(changed_paging()),
     }
@@ -119,7 +119,7 @@ pub(super) async fn recall(
     if known.cache().is_none() && *allow_mass_change {
         return Ok(KnownRecords::default());
     }
-    known.recall(records.map(|record| record.key.print()).collect()).await
+    known.recall(records.map(|record| record.key.digest()).collect()).await
 }
 
 /// Requests the size of the plain listing. It is one of the reads, since a separate request would wait for

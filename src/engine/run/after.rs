@@ -1,7 +1,7 @@
 //! The end of a pass: updates the ledger, and removes the dead letters of records that are delivered.
 
 use crate::{
-    base::{event::RunEvent, fault::Fault, key::fingerprint, record::UNREADABLE},
+    base::{event::RunEvent, fault::Fault, key::key_digest, record::UNREADABLE},
     engine::{
         pass::Pass,
         plan::{Pipeline, Plan},
@@ -44,11 +44,11 @@ pub(super) async fn record(
     let unreadable = format!("{UNREADABLE}: ");
     let everything = whole && done.counts.left_out == 0 && !pipeline.keeps_positions();
     let over = |letter: &DeadLetter| {
-        let print = fingerprint(&letter.key);
+        let print = key_digest(&letter.key);
         let unmet = everything && !letter.opts_out && letter.reason.starts_with(&unreadable);
         pass.settled_well(print) || (unmet && !pass.has_met(print))
     };
-    let over = letters.iter().filter(|letter| over(letter)).map(|letter| fingerprint(&letter.key)).collect();
+    let over = letters.iter().filter(|letter| over(letter)).map(|letter| key_digest(&letter.key)).collect();
     plan.store.tidy_dead_letters(&plan.entry, over).await?;
     plan.records.tidy(pipeline.source.now()).await?;
     Ok(unlisted)

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::base::json::Value;
 
-/// An object, whose fields are parsed only when they are read; `None`: there is no object.
+/// An object, whose fields are parsed only when they are read; `None` for an absent object.
 #[derive(Clone, Copy)]
 pub struct Member<'a>(Option<Value<'a>>);
 
@@ -37,10 +37,14 @@ impl<'a> Member<'a> {
         Member(self.field(name).filter(|value| value.is_object()))
     }
 
-    /// Returns the names of the fields that are set.
+    /// Returns the names of the fields that are set. If a name occurs twice, its last value counts.
     pub fn filled(&self) -> impl Iterator<Item = Cow<'a, str>> {
-        let fields = self.0.into_iter().flat_map(Value::fields);
-        fields.filter(|(_, value)| !is_unset(*value)).map(|(name, _)| name)
+        let mut fields: Vec<(Cow<'a, str>, Value<'a>)> = self.0.into_iter().flat_map(Value::fields).collect();
+        // The later one of two comes first then, and stays.
+        fields.reverse();
+        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+        fields.dedup_by(|(a, _), (b, _)| a == b);
+        fields.into_iter().filter(|(_, value)| !is_unset(*value)).map(|(name, _)| name)
     }
 
     /// Returns whether the field exists, even if it is not set.

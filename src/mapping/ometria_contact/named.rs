@@ -65,7 +65,10 @@ impl Names {
                 What::Interest(id) => member.inner("interests").has(id),
                 What::Permission(id) => has_permission(member, id),
             };
-            name.found.store(found, Ordering::Relaxed);
+            // Another thread may have found it meanwhile.
+            if found {
+                name.found.store(true, Ordering::Relaxed);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Phone numbers as people write them, to E.164. The rules are those of Google's libphonenumber, which
 //! `tests/phone/referee.py` asks for the expected results. Pure: the plans are a table in the program, and
-//! nothing is compiled or kept, so that the first number costs what every number costs.
+//! no pattern is
+//! compiled, so the first number costs no more than the others.
 
 mod plan;
 mod text;

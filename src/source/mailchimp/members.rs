@@ -36,11 +36,20 @@ pub(super) fn page(response: &Response, http: &Http) -> Result<Page, Fault> {
 
 /// Returns the total of a page, and whether the response reports an error; `None` if it is not a page.
 fn header(page: json::Value) -> Option<(u64, bool)> {
-    let is_list = page.field("members").is_some_and(json::Value::is_array);
-    let total = page.field("total_items").and_then(json::Value::parse).filter(|_| is_list)?;
-    let [error, errors, success]: [Value; 3] = ["error", "errors", "success"]
-        .map(|name| page.field(name).and_then(json::Value::parse).unwrap_or_default());
-    Some((total, reports_error(&error, &errors, &success)))
+    const NAMES: [&str; 5] = ["members", "total_items", "error", "errors", "success"];
+    let mut found: [Option<json::Value>; 5] = [None; 5];
+    for (name, value) in page.fields() {
+        if let Some(at) = NAMES.iter().position(|known| *known == name) {
+            // Which of two values counts is not certain.
+            if found[at].replace(value).is_some() {
+                return None;
+            }
+        }
+    }
+    let [members, total, error, errors, success] = found;
+    members.filter(|members| members.is_array())?;
+    let read = |value: Option<json::Value>| value.map_or(Some(Value::Null), json::Value::parse);
+    Some((total?.parse()?, reports_error(&read(error)?, &read(errors)?, &read(success)?)))
 }
 
 /// The fault of a response that is valid JSON, but no page.
@@ -72,22 +81,23 @@ struct Member<'a> {
 
 impl<'a> Member<'a> {
     fn read(body: json::Value<'a>) -> Self {
-        let mut member = Member::default();
+        let (mut member, mut found) = (Member::default(), 0u8);
         for (name, value) in body.fields() {
-            let field = match &*name {
-                "id" => &mut member.id,
-                "email_address" => &mut member.email_address,
-                "contact_id" => &mut member.contact_id,
-                "unique_email_id" => &mut member.unique_email_id,
-                "last_changed" => &mut member.last_changed,
-                "status" => &mut member.status,
+            let (flag, field) = match &*name {
+                "id" => (1, &mut member.id),
+                "email_address" => (1 << 1, &mut member.email_address),
+                "contact_id" => (1 << 2, &mut member.contact_id),
+                "unique_email_id" => (1 << 3, &mut member.unique_email_id),
+                "last_changed" => (1 << 4, &mut member.last_changed),
+                "status" => (1 << 5, &mut member.status),
                 _ => continue,
             };
             let text = value.text();
             // What identifies a member has to be unambiguous.
-            if field.is_some() || (text.is_none() && value.is_text()) {
+            if found & flag != 0 || (text.is_none() && value.is_text()) {
                 return Member::default();
             }
+            found |= flag;
             *field = text;
         }
         member

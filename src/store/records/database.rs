@@ -19,7 +19,7 @@ use super::{
     values::{damaged, json, opened, put},
     waiting::{Taken, Waiting},
 };
-use crate::base::{events::Events, key::PrintMap};
+use crate::base::{events::Events, key::KeyMap};
 
 /// The rows by the keys of their records, as [`Row::encode`] writes them.
 pub(in crate::store) const RECORDS: TableDefinition<u128, &[u8]> = TableDefinition::new("records");
@@ -111,8 +111,8 @@ impl Open {
     }
 
     /// Returns the rows of these records that are in the file.
-    fn rows(&mut self, keys: &[u128]) -> Result<PrintMap<u128, Row>, Failed> {
-        let mut rows = PrintMap::default();
+    fn rows(&mut self, keys: &[u128]) -> Result<KeyMap<u128, Row>, Failed> {
+        let mut rows = KeyMap::default();
         let empty = self.summary.as_ref().is_none_or(|summary| summary.rows == 0);
         if empty && !self.cache.live {
             return Ok(rows);

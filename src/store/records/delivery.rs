@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::mark::NewNotice;
 use crate::base::{
     fate::{Effect, Fate},
-    key::PrintMap,
+    key::KeyMap,
 };
 
 /// Minimum time before the same fate of the same record is written again: an unchanged record may be read
@@ -89,7 +89,7 @@ pub struct KnownRecord {
 }
 
 /// The known ones of the records of a page, by their keys.
-pub type KnownRecords = PrintMap<u128, KnownRecord>;
+pub type KnownRecords = KeyMap<u128, KnownRecord>;
 
 /// A change of a cached delivery that is not in the database yet.
 #[derive(Debug, Clone)]

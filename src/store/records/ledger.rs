@@ -16,12 +16,12 @@ use super::{
     summary::{Delivered, STATUSES, Statuses, Summary},
     values::opened,
 };
-use crate::base::key::PrintMap;
+use crate::base::key::KeyMap;
 
 type Failed = redb::Error;
 
 /// The statuses that records had before a run, of those that the run has changed since.
-pub(super) type Replaced = PrintMap<u128, Option<Settled>>;
+pub(super) type Replaced = KeyMap<u128, Option<Settled>>;
 
 /// Adds what a pass has delivered, and writes the rows that differ. Returns the number of records that were at
 /// the source before and that a pass over the whole list did not read. Adds the statuses that it replaces to

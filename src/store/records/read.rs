@@ -15,7 +15,7 @@ use super::{
     values::{json, opened},
 };
 use crate::{
-    base::{event::StoreEvent, events::Events, fault::Fault, key::fingerprint},
+    base::{event::StoreEvent, events::Events, fault::Fault, key::key_digest},
     store::files,
 };
 
@@ -60,7 +60,7 @@ pub async fn outbox(folder: &Path, events: &Events) -> Result<OutboxStatus, Faul
 ///
 /// The file could not be read.
 pub async fn look(folder: &Path, key: &str, events: &Events) -> Result<KnownRecord, Fault> {
-    let key = fingerprint(key);
+    let key = key_digest(key);
     let work = move |transaction: &ReadTransaction| {
         let Some(table) = opened(transaction.open_table(RECORDS))? else { return Ok(None) };
         let Some(row) = table.get(key)? else { return Ok(None) };

@@ -17,8 +17,8 @@ const CACHED: u8 = 4;
 const HAS_DIGEST: u8 = 1;
 const OPTED_OUT: u8 = 2;
 const WAS_SENT: u8 = 4;
-/// Bytes of a usual row, for which space is reserved.
-const USUAL: usize = 96;
+/// Bytes of a typical row, for which space is reserved.
+const TYPICAL: usize = 96;
 
 /// The last known version of a record, with the index of its status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Row {
         let Some((generation, CachedDelivery { sent, seen, fate })) = &self.cached else {
             return head.into();
         };
-        let mut bytes = Vec::with_capacity(USUAL);
+        let mut bytes = Vec::with_capacity(TYPICAL);
         bytes.extend(head);
         let digest = sent.as_ref().and_then(|sent| sent.digest);
         let opted_out = sent.as_ref().is_some_and(|sent| sent.opted_out);

@@ -185,7 +185,7 @@ impl Statuses {
     /// the same second that of the later listing.
     fn of(listings: &[&Seen]) -> Self {
         let mut names = vec![];
-        // The records stay where they are, since a list may have millions.
+        // Sorts indices instead of copies of the records, since a list may have millions.
         let mut found: Vec<(u32, u32)> = vec![];
         let mut statuses_of: Vec<Vec<u8>> = vec![];
         for (listing, seen) in listings.iter().enumerate() {

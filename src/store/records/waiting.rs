@@ -6,7 +6,7 @@ use super::{
     delivery::{AcceptedDelivery, CachedDelivery, Change},
     mark::NewNotice,
 };
-use crate::base::{fate::Fate, key::PrintMap};
+use crate::base::{fate::Fate, key::KeyMap};
 
 /// Maximum number of changes that wait in memory, some 4 MB.
 const WAITING: usize = 1 << 15;
@@ -15,7 +15,7 @@ const WAITING: usize = 1 << 15;
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// Changes of cached deliveries. They are lost if they can't be written.
-    changes: PrintMap<u128, Change>,
+    changes: KeyMap<u128, Change>,
     /// Digest of the destination to which the changes belong.
     destination: String,
     /// Whether one of them is an accepted delivery, and not just a fate.
@@ -26,7 +26,7 @@ pub(super) struct Waiting {
 
 /// What a commit writes.
 pub(super) struct Taken {
-    pub changes: PrintMap<u128, Change>,
+    pub changes: KeyMap<u128, Change>,
     pub destination: String,
     pub notices: Vec<NewNotice>,
 }

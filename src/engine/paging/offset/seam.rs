@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::key::PrintSet;
+use crate::base::key::KeySet;
 use crate::store::progress::{BoundarySecond, Row, UNTIMED};
 
 /// A page as the server returned it.
@@ -11,7 +11,7 @@ pub(super) struct Read {
     pub asked: Duration,
     pub answered: Duration,
     pub rows: Vec<Row>,
-    pub keys: PrintSet<Row>,
+    pub keys: KeySet<Row>,
     /// Number of rows requested.
     pub wanted: usize,
     /// Whether no row is above these. Usually such a page is shorter than requested and reaches the total of

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Joined, LAG, Page, State, Walk, seam::Read};
-use crate::base::key::PrintSet;
+use crate::base::key::KeySet;
 
 /// Readings in a row that share no record with the previous one after which the walk fails: every answer then
 /// has new ids.
@@ -54,7 +54,7 @@ impl Walk {
     }
 
     fn count_late_joins(&mut self, read: &Read) {
-        (self.strangers, self.unjoined) = (0, PrintSet::default());
+        (self.strangers, self.unjoined) = (0, KeySet::default());
         let shares = |upper: &Read| read.keys.is_empty() || read.shares(upper);
         let shared = self.upper.as_ref().is_none_or(shares);
         self.late_joins = if shared { 0 } else { self.late_joins + 1 };
@@ -71,7 +71,7 @@ impl Walk {
         let overlap = self.overlap;
         let Some(page) = self.pages.front_mut() else { return };
         let State::Read(read) = std::mem::replace(&mut page.state, State::Due) else { return };
-        let keys: PrintSet<u128> = read.rows.iter().map(|row| row.key).collect();
+        let keys: KeySet<u128> = read.rows.iter().map(|row| row.key).collect();
         let strange = !self.unjoined.is_empty() && self.unjoined.is_disjoint(&keys);
         self.strangers = if strange { self.strangers + 1 } else { 0 };
         self.unjoined = keys;

@@ -235,7 +235,7 @@ fn a_page_that_the_server_has_cut_off_is_read_again_in_pages_that_fit() {
 #[test]
 fn the_keys_of_the_last_reading_are_those_to_compare_with() {
     let walk = unjoined(110, 110, false);
-    assert_eq!(walk.unjoined, (900..1010).collect::<PrintSet<u128>>());
+    assert_eq!(walk.unjoined, (900..1010).collect::<KeySet<u128>>());
     assert_eq!(walk.strangers, 0);
 }
 

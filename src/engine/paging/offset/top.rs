@@ -8,7 +8,7 @@
 
 use super::seam::Read;
 use crate::{
-    base::{key::PrintSet, window::Span},
+    base::{key::KeySet, window::Span},
     store::progress::Row,
 };
 
@@ -41,7 +41,7 @@ pub(super) struct Search {
     /// The page that is the last one unless a probe finds more rows, with its offset.
     candidate: Option<(u64, Read)>,
     /// The first and the latest answer with rows, each with its offset.
-    earlier: Vec<(u64, PrintSet<Row>)>,
+    earlier: Vec<(u64, KeySet<Row>)>,
     no_progress: u32,
     answers: u32,
 }

@@ -172,13 +172,13 @@ impl AtClose {
             let larger = bytes + prepared.bytes.len();
             let full = batch.len() == self.limits.records
                 || self.limits.bytes.is_some_and(|most| larger > most)
-                || keys.contains(&prepared.key.print());
+                || keys.contains(&prepared.key.digest());
             if full && !batch.is_empty() {
                 batches.push(std::mem::take(&mut batch));
                 (bytes, keys) = (0, HashSet::new());
             }
             bytes += prepared.bytes.len();
-            keys.insert(prepared.key.print());
+            keys.insert(prepared.key.digest());
             batch.push(prepared);
         }
         batches.push(batch);
