@@ -67,7 +67,7 @@ const URL: Variable = Variable::new("OMETRIA_URL", "base URL").default("https://
 /// By default the push requests per second that Ometria allows:
 /// <https://docs.ometria.com/docs/ometria-data-api-introduction>.
 const RATE: Variable =
-    Variable::new("OMETRIA_RATE", "requests per second to Ometria, 0 for no limit").default("8");
+    Variable::new("OMETRIA_RATE", "requests per second to Ometria; with 0, importer finds the limit").default("8");
 /// Simultaneous requests of the account: twice the batches in flight of one list.
 const CONNECTIONS: usize = 16;
 /// Free places in Ometria's queue below which the rate falls.
@@ -80,7 +80,7 @@ pub fn account(environment: &Environment) -> Result<(Account, RateLimiter), Refu
     let rate = environment.number(
         &RATE,
         |rate: &f64| *rate == 0.0 || (0.001..=1000.0).contains(rate),
-        "a number of requests per second, such as 8 or 0.5, or 0 for no limit",
+        "a number of requests per second, such as 8 or 0.5, or 0 for a limit that importer finds",
     )?;
     let account = Account {
         service: SPEC.kind.into(),
