@@ -207,12 +207,6 @@ impl fmt::Debug for Json {
     }
 }
 
-impl fmt::Display for Json {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.get())
-    }
-}
-
 impl From<Box<RawValue>> for Json {
     /// Raw values are valid, and records are shorter than 4 GB; another one counts as null.
     fn from(raw: Box<RawValue>) -> Self {

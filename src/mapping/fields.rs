@@ -206,7 +206,7 @@ fn write(origin: &Origin, body: json::Value, payload: &mut String) -> Result<boo
         }
         Origin::Path(path, cast) => (path, cast),
     };
-    let Some(value) = path.iter().try_fold(body, step) else { return Ok(false) };
+    let Some(value) = path.iter().try_fold(body, |value, name| step(value, name)) else { return Ok(false) };
     match (value.plain_text(), cast) {
         // Nearly all values are texts, which stay as they are.
         (Some(_), None | Some(Cast::Text)) => payload.push_str(value.raw()),
@@ -221,7 +221,7 @@ fn write(origin: &Origin, body: json::Value, payload: &mut String) -> Result<boo
 }
 
 /// Returns a field of an object, or an item of an array by its index.
-fn step<'a>(value: json::Value<'a>, name: &String) -> Option<json::Value<'a>> {
+fn step<'a>(value: json::Value<'a>, name: &str) -> Option<json::Value<'a>> {
     match value.is_array() {
         true => value.items().nth(name.parse().ok()?),
         false => value.field(name),
