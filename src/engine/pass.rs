@@ -175,7 +175,7 @@ impl<'a> Pass<'a> {
                 self.report_progress(false);
             }
             if !stopping {
-                self.reader.request(&mut reads, &self.dispatch);
+                self.reader.request(&mut reads, &self.dispatch, stop);
             }
             self.begin_record().await?;
             if self.fault.is_some() {

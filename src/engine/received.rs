@@ -1,8 +1,9 @@
 //! Reads and maps pages in tasks of their own, so that another core can run them: this is most of the work of a run.
 
-use std::{panic::resume_unwind, sync::Arc};
+use std::{future::pending, panic::resume_unwind, sync::Arc};
 
 use tokio::task::{JoinSet, coop::consume_budget};
+use tokio_util::sync::CancellationToken;
 
 use super::plan::Pipeline;
 use crate::{
@@ -49,14 +50,18 @@ impl Reading {
     }
 }
 
-/// Runs a future in a task of its own, and aborts the task if the caller is dropped.
-pub async fn in_task<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+/// Runs a future in a task of its own, and aborts the task if the caller is dropped. A task that begins after `stop`
+/// requests nothing: its caller is about to be dropped.
+pub async fn in_task<T: Send + 'static>(
+    stop: CancellationToken,
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
     let mut task = JoinSet::new();
-    task.spawn(work);
+    task.spawn(async move { if stop.is_cancelled() { pending().await } else { work.await } });
     match task.join_next().await {
         Some(Ok(done)) => done,
         Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
         // Only a runtime that shuts down cancels the task, and then the caller is dropped, too.
-        _ => std::future::pending().await,
+        _ => pending().await,
     }
 }

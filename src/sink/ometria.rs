@@ -67,8 +67,7 @@ const URL: Variable = Variable::new("OMETRIA_URL", "base URL").default("https://
 /// By default the push requests per second that Ometria allows:
 /// <https://docs.ometria.com/docs/ometria-data-api-introduction>.
 const RATE: Variable =
-    Variable::new("OMETRIA_RATE", "requests per second to Ometria; with 0, importer finds the limit")
-        .default("8");
+    Variable::new("OMETRIA_RATE", "requests per second to Ometria; 0 finds the limit").default("8");
 /// Simultaneous requests of the account: twice the batches in flight of one list.
 const CONNECTIONS: usize = 16;
 /// Free places in Ometria's queue below which the rate falls.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Context,
@@ -96,7 +97,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Requests pages until all workers are busy, from each listing in turn, as long as the dispatch has room.
-    pub fn request(&mut self, reads: &mut Reads<'a>, dispatch: &Dispatch<'_>) {
+    pub fn request(&mut self, reads: &mut Reads<'a>, dispatch: &Dispatch<'_>, stop: &CancellationToken) {
         if self.resting.is_some_and(|until| until > Instant::now()) {
             return;
         }
@@ -117,7 +118,7 @@ impl<'a> Reader<'a> {
                 None => idle += 1,
                 Some(want) => {
                     idle = 0;
-                    let answer = read(self.context, window, want);
+                    let answer = read(self.context, window, want, stop.clone());
                     reads.push(Box::pin(async move { (index, generation, answer.await) }));
                 }
             }

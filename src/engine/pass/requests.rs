@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 use futures::{future::BoxFuture, stream::FuturesUnordered};
+use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use crate::{
@@ -49,12 +50,17 @@ pub(super) struct Following {
 }
 
 /// Reads the next page of a listing, and what is known of its records.
-pub(super) async fn read(context: Context<'_>, window: Window, want: NextRead) -> Answer {
+pub(super) async fn read(
+    context: Context<'_>,
+    window: Window,
+    want: NextRead,
+    stop: CancellationToken,
+) -> Answer {
     let (reading, count) = (Reading::of(context.pipeline), context.plan.items_per_request);
     match want {
         NextRead::Rows(ask) => {
             let read = async {
-                let page = in_task(rows(reading, window, ask)).await?;
+                let page = in_task(stop, rows(reading, window, ask)).await?;
                 let memory = recall(context, page.records.iter().map(|received| &received.record)).await?;
                 Ok((page, memory))
             };
@@ -62,7 +68,7 @@ pub(super) async fn read(context: Context<'_>, window: Window, want: NextRead) -
         }
         NextRead::CursorPage(_) | NextRead::ShardPage(..) => {
             let read = async {
-                let page = in_task(following(reading, window, want, count)).await?;
+                let page = in_task(stop, following(reading, window, want, count)).await?;
                 let memory = recall(context, page.records.iter().map(|received| &received.record)).await?;
                 Ok((page, memory))
             };
