@@ -135,12 +135,10 @@ impl<'a> Value<'a> {
         self.node().kind == Kind::Null
     }
 
-    /// Returns the values of an array, or those of an object with a name before each; none of any other value.
-    fn children(self) -> impl Iterator<Item = Value<'a>> {
-        let (mut at, end) = match self.node().kind {
-            Kind::Object | Kind::Array => (self.index + 1, self.node().next as usize),
-            _ => (0, 0),
-        };
+    /// Returns the values of an array; none of any other value.
+    pub fn items(self) -> impl Iterator<Item = Value<'a>> {
+        let (mut at, end) =
+            if self.is_array() { (self.index + 1, self.node().next as usize) } else { (0, 0) };
         std::iter::from_fn(move || {
             let index = at;
             (at < end).then(|| {
@@ -150,33 +148,33 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// Returns the values of an array; none of any other value.
-    pub fn items(self) -> impl Iterator<Item = Value<'a>> {
-        self.children().filter(move |_| self.is_array())
-    }
-
     /// Returns the fields of an object in their order, also those whose name occurs again; none of any other value.
-    pub fn fields(self) -> impl Iterator<Item = (Cow<'a, str>, Value<'a>)> {
-        let mut children = self.children();
-        let is_object = self.is_object();
+    pub fn fields(self) -> impl Iterator<Item = (Name<'a>, Value<'a>)> {
+        let (mut at, end) =
+            if self.is_object() { (self.index + 1, self.node().next as usize) } else { (0, 0) };
         std::iter::from_fn(move || {
-            let name = children.next().filter(|_| is_object)?;
-            // A name with half a surrogate pair is returned as its JSON text.
-            Some((name.text().unwrap_or(Cow::Borrowed(name.raw())), children.next()?))
+            (at < end).then(|| {
+                let (name, value) = (Name(Value { index: at, ..self }), Value { index: at + 1, ..self });
+                at = value.node().next as usize;
+                (name, value)
+            })
         })
     }
 
     /// Returns a field of an object. If its name occurs twice, the last value counts.
     pub fn field(self, name: &str) -> Option<Value<'a>> {
-        let mut found = None;
-        let (mut at, end) =
-            if self.is_object() { (self.index + 1, self.node().next as usize) } else { (0, 0) };
-        while at < end {
-            let (label, value) = (Value { index: at, ..self }, Value { index: at + 1, ..self });
-            if label.is(name) {
-                found = Some(value);
+        self.fields().filter(|(label, _)| label.is(name)).map(|(_, value)| value).last()
+    }
+
+    /// Returns the fields with these names, each as [`Value::field`] does. It is quickest if the names have the order of
+    /// the object.
+    pub fn pick<const N: usize>(self, names: &[&str; N]) -> [Option<Value<'a>>; N] {
+        let (mut found, mut next) = ([None; N], 0);
+        for (label, value) in self.fields() {
+            if let Some(at) = label.position(names, next) {
+                found[at] = Some(value);
+                next = at + 1;
             }
-            at = value.node().next as usize;
         }
         found
     }
@@ -192,6 +190,27 @@ impl<'a> Value<'a> {
             Kind::Escaped => self.text().is_some_and(|known| known == text),
             _ => false,
         }
+    }
+}
+
+/// The name of a field.
+#[derive(Clone, Copy)]
+pub struct Name<'a>(Value<'a>);
+
+impl<'a> Name<'a> {
+    /// Returns the name; one with half a surrogate pair as its JSON text.
+    pub fn text(self) -> Cow<'a, str> {
+        self.0.text().unwrap_or(Cow::Borrowed(self.0.raw()))
+    }
+
+    pub fn is(self, name: &str) -> bool {
+        self.0.is(name)
+    }
+
+    /// Returns the position of the name among these names. The search begins at `next`: the fields of records mostly
+    /// have the same order, so the name is found at once if the names have it too.
+    pub fn position(self, names: &[&str], next: usize) -> Option<usize> {
+        (next..names.len()).chain(0..next.min(names.len())).find(|at| self.is(names[*at]))
     }
 }
 
@@ -232,7 +251,8 @@ mod tests {
     fn tree(value: Value) -> Option<serde_json::Value> {
         Some(match value.node().kind {
             Kind::Object => {
-                let fields = value.fields().map(|(name, value)| Some((name.into_owned(), tree(value)?)));
+                let fields =
+                    value.fields().map(|(name, value)| Some((name.text().into_owned(), tree(value)?)));
                 serde_json::Value::Object(fields.collect::<Option<_>>()?)
             }
             Kind::Array => value.items().map(tree).collect::<Option<_>>()?,
@@ -246,10 +266,12 @@ mod tests {
         let json =
             json(r#" {"a": 1, "b": {"c": [], "a": 7}, "\u0061": "x", "d\"": null, "": [1, "z", {}]} "#);
         let value = json.value();
-        let names: Vec<_> = value.fields().map(|(name, _)| name.into_owned()).collect();
+        let names: Vec<_> = value.fields().map(|(name, _)| name.text().into_owned()).collect();
         assert_eq!(names, ["a", "b", "a", "d\"", ""]);
         let raw = |name: &str| value.field(name).map(Value::raw);
         assert_eq!((raw("a"), raw("b"), raw("c")), (Some("\"x\""), Some(r#"{"c": [], "a": 7}"#), None));
+        let picked = value.pick(&["b", "", "c", "a"]).map(|value| value.map(Value::raw));
+        assert_eq!(picked, [raw("b"), raw(""), None, raw("a")]);
         let items: Vec<_> = value.field("").unwrap().items().map(Value::raw).collect();
         assert_eq!(items, ["1", "\"z\"", "{}"]);
         let inner = json.clone().into_field("b").unwrap();

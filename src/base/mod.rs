@@ -6,6 +6,7 @@ pub mod adapter;
 pub mod backoff;
 pub mod clock;
 pub mod consent;
+pub mod country;
 pub mod counts;
 pub mod declared;
 pub mod event;

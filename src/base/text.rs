@@ -3,12 +3,22 @@
 /// Returns whether a text contains a control character.
 pub fn has_controls(text: &str) -> bool {
     // Nearly all texts have printable ASCII only, which needs no decoding.
-    !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && text.contains(char::is_control)
+    !all(text, |byte| matches!(byte, b' '..=b'~')) && text.contains(char::is_control)
+}
+
+/// Returns whether a text has only characters of ASCII that are neither white space nor controls.
+pub fn is_graphic(text: &str) -> bool {
+    all(text, |byte| matches!(byte, b'!'..=b'~'))
+}
+
+/// Returns whether all bytes are like this. It looks at each of them, because that can be done for many at once.
+fn all(text: &str, like: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(true, |all, byte| all & like(byte))
 }
 
 /// Returns a text in lower case, copied only if it has other letters.
 pub fn lowercase(text: &str) -> std::borrow::Cow<'_, str> {
-    let lower = text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    let lower = all(text, |byte| byte.is_ascii() & !byte.is_ascii_uppercase());
     if lower { text.into() } else { text.to_lowercase().into() }
 }
 

@@ -1,7 +1,7 @@
 //! Times and durations as text: several formats are read, one is written for each use. Always UTC.
 
 use chrono::{
-    DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeDelta, Utc,
+    DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeDelta, Timelike, Utc,
     format::{Item, Numeric, Pad},
 };
 
@@ -71,7 +71,23 @@ pub fn log_format(time: DateTime<Utc>) -> String {
 /// Formats a time for requests, as RFC 3339: `2019-10-21T09:50:54Z`, whole seconds. The offset is `Z`,
 /// because the `+` of `+00:00` in a query string would arrive as a space.
 pub fn rfc3339(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+    written(time).unwrap_or_else(|| time.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+/// Formats an ordinary time as the library would: a mapping formats several times of every record. A year has four
+/// digits in it, and a second is no leap second.
+fn written(time: DateTime<Utc>) -> Option<String> {
+    let year = u32::try_from(time.year()).ok().filter(|year| *year < 10_000)?;
+    if time.nanosecond() >= 1_000_000_000 {
+        return None;
+    }
+    let mut text = *b"0000-00-00T00:00:00Z";
+    let parts = [year / 100, year % 100, time.month(), time.day(), time.hour(), time.minute(), time.second()];
+    for (at, part) in [0, 2, 5, 8, 11, 14, 17].into_iter().zip(parts) {
+        text[at] += (part / 10) as u8;
+        text[at + 1] += (part % 10) as u8;
+    }
+    Some(std::str::from_utf8(&text).ok()?.to_owned())
 }
 
 /// Units of a duration with their length in seconds, largest first.
@@ -181,6 +197,17 @@ mod tests {
         }
         assert_eq!(parse("2019-10-21").map(rfc3339).as_deref(), Some("2019-10-21T00:00:00Z"));
         assert_eq!(parse("2019-10-21T09:50Z").map(log_format).as_deref(), Some("2019-10-21 09:50:00"));
+    }
+
+    #[test]
+    fn a_time_is_formatted_as_the_library_does() {
+        let leap = DateTime::from_timestamp(1_483_228_799, 1_500_000_000).unwrap();
+        let last = [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC, leap];
+        let seconds = (-70_000_000_000..260_000_000_000).step_by(86_399 * 5_003);
+        let times = seconds.map(|seconds| DateTime::from_timestamp(seconds, 999_999_999).unwrap());
+        for time in times.chain(last) {
+            assert_eq!(rfc3339(time), time.to_rfc3339_opts(SecondsFormat::Secs, true));
+        }
     }
 
     #[test]

@@ -6,8 +6,11 @@
 //! Fields of a contact: <https://support.ometria.com/hc/en-gb/articles/360011617238-Push-API>.
 
 mod consent;
+mod contact;
+mod field;
 mod fields;
 mod member;
+mod merge;
 mod named;
 mod phone;
 mod properties;
@@ -15,21 +18,21 @@ pub mod settings;
 
 use std::{borrow::Cow, sync::OnceLock};
 
-use serde_json::{Map, Value};
-
 use self::{
     consent::Said,
+    contact::{Contact, Template},
+    field::Field,
     member::Member,
+    merge::Tags,
     named::Names,
-    settings::{ContactSettings, PropertySource, TAGS, default_collection},
+    settings::{ContactSettings, PropertySource, default_collection},
 };
 use super::{Mapping, MappingContext};
 use crate::base::{
     adapter::{Chosen, NoSettings},
-    json::{Json, Writer},
     record::{LeftOut, Mapped, Outgoing, Reason, Record},
     spec::{Makes, Spec},
-    text::{has_controls, lowercase},
+    text::{has_controls, is_graphic, lowercase},
 };
 
 pub const SPEC: Spec = Spec {
@@ -41,7 +44,8 @@ pub const SPEC: Spec = Spec {
 
 /// Mapping of the members of one list.
 pub struct OmetriaContact {
-    collection: String,
+    template: Template,
+    tags: Tags,
     settings: ContactSettings,
     identity: OnceLock<Identity>,
     names: Names,
@@ -61,8 +65,14 @@ impl OmetriaContact {
     /// Returns the mapping of a list. Contact ids are unique within a collection, so each list has its own by
     /// default: `mailchimp_<list_id>`.
     pub fn new(list_id: &str, settings: ContactSettings) -> Self {
-        let collection = settings.collection.clone().unwrap_or_else(|| default_collection(list_id));
-        OmetriaContact { collection, names: Names::new(&settings), settings, identity: OnceLock::new() }
+        let usual = || default_collection(list_id);
+        OmetriaContact {
+            template: Template::new(&settings.collection.clone().unwrap_or_else(usual)),
+            tags: Tags::new(&settings),
+            identity: OnceLock::new(),
+            names: Names::new(&settings),
+            settings,
+        }
     }
 
     /// Returns the contact's id. The first member of the list decides which field contains the id: a decision
@@ -78,7 +88,7 @@ impl OmetriaContact {
         let (said, silent) = Said::of(member)?.permitted(member, permission);
         let said = said.within(self.settings.policy)?;
         let id = self.id(member).ok_or(Refusal::Reject("no_id"))?;
-        let address = member.text("email_address").unwrap_or_default();
+        let address = member.email_address.text().unwrap_or_default();
         let email = lowercase(address.trim());
         if !is_address(&email) {
             return Err(Refusal::Reject("invalid_email"));
@@ -87,62 +97,48 @@ impl OmetriaContact {
         let mut left_out = LeftOuts(vec![]);
         left_out.note("marketing_optin", silent.map_or(Ok(None::<()>), Err));
         let contact = self.contact((&id, &email), said, member, record, &mut left_out);
-        let body = contact.json().ok_or(Refusal::Reject("unwritable"))?;
+        let body = contact.json(&self.template).ok_or(Refusal::Reject("unwritable"))?;
         Ok(Outgoing { bodies: vec![body], opts_out, opts_in, left_out: left_out.0 })
     }
 
     fn contact<'m>(
-        &'m self,
+        &self,
         (id, email): (&'m str, &'m str),
         said: Said,
         member: &Member<'m>,
         record: &Record,
         left_out: &mut LeftOuts,
     ) -> Contact<'m> {
-        let (location, merge_fields) = (member.inner("location"), member.inner("merge_fields"));
-        let merge = &merge_fields;
-        let tag = |field| self.settings.tag(field);
-        let country = self.settings.default_country.as_deref();
+        let merge = self.tags.read(member.merge_fields);
+        let [firstname, lastname, country, phone, birth, gender, customer_id] = merge.found;
+        let usual_country = self.settings.default_country.as_deref();
+        let location = |name| member.location.field(name);
         let contact = Contact {
-            collection: &self.collection,
             id,
             email,
-            customer_id: left_out.take("customer_id", tag("customer_id"), |tag| fields::text(merge, tag)),
-            firstname: left_out.take("firstname", tag("firstname"), |tag| fields::name(merge, tag)),
-            lastname: left_out.take("lastname", tag("lastname"), |tag| fields::name(merge, tag)),
-            gender: left_out.take("gender", tag("gender"), |tag| fields::gender(merge, tag)),
-            date_of_birth: left_out.take("date_of_birth", tag("date_of_birth"), |tag| {
-                fields::birth_date(merge, tag, record.changed)
-            }),
+            customer_id: left_out.take("customer_id", customer_id, fields::text),
+            firstname: left_out.take("firstname", firstname, fields::name),
+            lastname: left_out.take("lastname", lastname, fields::name),
+            gender: left_out.take("gender", gender, fields::gender),
+            date_of_birth: left_out
+                .take("date_of_birth", birth, |birth| fields::birth_date(birth, record.changed)),
             country_id: left_out
-                .take("country_id", tag("country_id"), |tag| fields::country(&location, merge, tag)),
-            phone_number: left_out
-                .take("phone_number", tag("phone_number"), |tag| fields::phone(merge, tag, country)),
-            timezone: left_out.note("timezone", fields::timezone(&location)),
+                .take("country_id", country, |country| fields::country(country, location("country_code"))),
+            phone_number: left_out.take("phone_number", phone, |phone| fields::phone(phone, usual_country)),
+            timezone: left_out.note("timezone", fields::timezone(location("timezone"))),
             marketing_optin: said.marketing_optin,
             timestamp_acquired: left_out.note(
                 "timestamp_acquired",
-                fields::first_time(member, &["timestamp_signup", "timestamp_opt"]),
+                fields::first_time(&[member.timestamp_signup, member.timestamp_opt]),
             ),
             timestamp_subscribed: said.subscribed,
             timestamp_unsubscribed: said.unsubscribed,
-            properties: properties::properties(&self.settings.properties, (member, merge), &mut left_out.0),
+            properties: properties::properties(&self.settings.properties, member, &mut left_out.0),
         };
-        for tag in merge.filled().filter(|tag| !self.is_mapped(tag)) {
+        for tag in merge.not_mapped {
             left_out.0.push(LeftOut { field: format!("merge_fields.{tag}").into(), reason: "not_mapped" });
         }
         contact
-    }
-
-    fn is_mapped(&self, tag: &str) -> bool {
-        let source = |from: &PropertySource| match from {
-            PropertySource::Merge { tag: from } | PropertySource::Part { tag: from, .. } => from == tag,
-            _ => false,
-        };
-        let turned_off = |field: &str| self.settings.fields.get(field) == Some(&None);
-        TAGS.iter().any(|(field, usual)| {
-            self.settings.tag(field) == Some(tag) || (turned_off(field) && *usual == Some(tag))
-        }) || self.settings.properties.iter().any(|property| source(&property.from))
     }
 }
 
@@ -209,15 +205,14 @@ enum Refusal {
 struct LeftOuts(Vec<LeftOut>);
 
 impl LeftOuts {
-    /// Reads a field from the merge field `tag`. Returns `None` without a tag or without a value that can be
-    /// sent.
-    fn take<T>(
+    /// Reads a field of a contact from a merge field; there is none if the entry does not send the field.
+    fn take<'m, T>(
         &mut self,
         field: &'static str,
-        tag: Option<&str>,
-        read: impl Fn(&str) -> fields::Value<T>,
+        merge_field: Option<Field<'m>>,
+        read: impl Fn(Field<'m>) -> fields::Value<T>,
     ) -> Option<T> {
-        self.note(field, tag.map_or(Ok(None), read))
+        self.note(field, merge_field.map_or(Ok(None), read))
     }
 
     /// Returns the value, or notes why the field is left out.
@@ -251,62 +246,12 @@ impl Identity {
     }
 
     fn of<'m>(self, member: &Member<'m>) -> Option<Cow<'m, str>> {
-        member.text(self.field())
-    }
-}
-
-/// A contact as Ometria's Push API accepts it.
-struct Contact<'a> {
-    collection: &'a str,
-    id: &'a str,
-    email: &'a str,
-    customer_id: Option<Cow<'a, str>>,
-    firstname: Option<Cow<'a, str>>,
-    lastname: Option<Cow<'a, str>>,
-    gender: Option<&'static str>,
-    date_of_birth: Option<String>,
-    country_id: Option<&'static str>,
-    phone_number: Option<String>,
-    timezone: Option<&'static str>,
-    marketing_optin: Option<&'static str>,
-    timestamp_acquired: Option<String>,
-    timestamp_subscribed: Option<String>,
-    timestamp_unsubscribed: Option<String>,
-    properties: Map<String, Value>,
-}
-
-/// Bytes and fields of a typical contact, for which space is reserved.
-const TYPICAL: (usize, usize) = (512, 16);
-
-impl Contact<'_> {
-    /// Writes the contact; returns `None` if that is not possible.
-    fn json(&self) -> Option<Json> {
-        let mut to = Writer::new(TYPICAL.0, TYPICAL.1);
-        to.text("@type", "contact");
-        to.text("@collection", self.collection);
-        to.json("@merge", "true")?;
-        to.text("id", self.id);
-        to.text("email", self.email);
-        for (name, value) in [
-            ("customer_id", self.customer_id.as_deref()),
-            ("firstname", self.firstname.as_deref()),
-            ("lastname", self.lastname.as_deref()),
-            ("gender", self.gender),
-            ("date_of_birth", self.date_of_birth.as_deref()),
-            ("country_id", self.country_id),
-            ("phone_number", self.phone_number.as_deref()),
-            ("timezone", self.timezone),
-            ("marketing_optin", self.marketing_optin),
-            ("timestamp_acquired", self.timestamp_acquired.as_deref()),
-            ("timestamp_subscribed", self.timestamp_subscribed.as_deref()),
-            ("timestamp_unsubscribed", self.timestamp_unsubscribed.as_deref()),
-        ] {
-            to.some_text(name, value);
-        }
-        if !self.properties.is_empty() {
-            to.json("properties", &serde_json::to_string(&self.properties).ok()?)?;
-        }
-        Some(to.end())
+        let field = match self {
+            Identity::ContactId => member.contact_id,
+            Identity::UniqueEmailId => member.unique_email_id,
+            Identity::Id => member.id,
+        };
+        field.text()
     }
 }
 
@@ -315,8 +260,7 @@ impl Contact<'_> {
 fn is_address(text: &str) -> bool {
     let halves = text.split_once('@').filter(|(user, host)| !user.is_empty() && !host.is_empty());
     halves.is_some_and(|(_, host)| !host.contains('@'))
-        && !text.contains(char::is_whitespace)
-        && !has_controls(text)
+        && (is_graphic(text) || !(text.contains(char::is_whitespace) || has_controls(text)))
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ const BYTES_PER_NODE: usize = 12;
 pub fn scan(text: &str) -> Option<Vec<Node>> {
     u32::try_from(text.len()).ok()?;
     let nodes = Vec::with_capacity(text.len() / BYTES_PER_NODE + 1);
-    let mut scan = Scan { bytes: text.as_bytes(), at: 0, nodes, open: vec![] };
+    let mut scan = Scan { bytes: text.as_bytes(), at: 0, nodes, open: vec![], within: Kind::Array };
     scan.whole()?;
     Some(scan.nodes)
 }
@@ -42,38 +42,35 @@ struct Scan<'a> {
     nodes: Vec<Node>,
     /// Indices of the containers that are not closed yet.
     open: Vec<u32>,
+    /// Kind of the innermost open container.
+    within: Kind,
 }
 
+/// The steps of the scan are part of its loop, so that its state stays in registers: a page has some forty values per
+/// record.
 impl Scan<'_> {
     fn whole(&mut self) -> Option<()> {
         loop {
-            let opened = self.value()?;
-            if opened || self.after_value()? {
-                continue;
+            let opened = match self.space()? {
+                b'"' => self.text()?,
+                b'{' => self.container(Kind::Object, b'}')?,
+                b'[' => self.container(Kind::Array, b']')?,
+                b't' => self.word("true", Kind::Flag)?,
+                b'f' => self.word("false", Kind::Flag)?,
+                b'n' => self.word("null", Kind::Null)?,
+                _ => self.number()?,
+            };
+            if !opened && !self.after_value()? {
+                return (self.at == self.bytes.len()).then_some(());
             }
-            return (self.at == self.bytes.len()).then_some(());
         }
     }
 
-    /// Scans one value; of a container that is not empty, only the part before its first value. Returns whether it
-    /// is such a container.
-    fn value(&mut self) -> Option<bool> {
-        match self.space()? {
-            b'"' => self.text().map(|()| false),
-            b'{' => self.container(Kind::Object),
-            b'[' => self.container(Kind::Array),
-            b't' => self.word("true", Kind::Flag),
-            b'f' => self.word("false", Kind::Flag),
-            b'n' => self.word("null", Kind::Null),
-            _ => self.number().map(|()| false),
-        }
-    }
-
-    /// Scans what follows a value. Returns whether another value follows, or `false` at the end of the whole.
+    /// Scans what follows a value, up to the next value. Returns `false` at the end of the whole.
+    #[inline(always)]
     fn after_value(&mut self) -> Option<bool> {
-        while let Some(container) = self.open.last() {
-            let kind = self.nodes[*container as usize].kind;
-            match (self.space()?, kind) {
+        while !self.open.is_empty() {
+            match (self.space()?, self.within) {
                 (b',', Kind::Object) => {
                     self.at += 1;
                     self.name()?;
@@ -92,18 +89,21 @@ impl Scan<'_> {
         Some(false)
     }
 
-    fn container(&mut self, kind: Kind) -> Option<bool> {
+    /// Scans the part of a container before its first value. Returns `false` if it has none.
+    #[inline(always)]
+    fn container(&mut self, kind: Kind, end: u8) -> Option<bool> {
         self.open.push(self.nodes.len() as u32);
-        self.push(kind, self.at);
+        self.push(kind, self.at, self.at);
+        self.within = kind;
         self.at += 1;
-        match (self.space()?, kind) {
-            (b'}', Kind::Object) | (b']', Kind::Array) => {
-                self.close();
-                Some(false)
-            }
-            (_, Kind::Object) => self.name().map(|()| true),
-            _ => Some(true),
+        if self.space()? == end {
+            self.close();
+            return Some(false);
         }
+        if kind == Kind::Object {
+            self.name()?;
+        }
+        Some(true)
     }
 
     /// Closes the innermost container at the current byte.
@@ -114,21 +114,27 @@ impl Scan<'_> {
             let container = &mut self.nodes[container as usize];
             (container.end, container.next) = (self.at as u32, next);
         }
+        if let Some(outer) = self.open.last() {
+            self.within = self.nodes[*outer as usize].kind;
+        }
     }
 
     /// Scans the name of a field and the colon after it.
+    #[inline(always)]
     fn name(&mut self) -> Option<()> {
         (self.space()? == b'"').then_some(())?;
         self.text()?;
         (self.space()? == b':').then(|| self.at += 1)
     }
 
-    fn push(&mut self, kind: Kind, start: usize) {
+    #[inline(always)]
+    fn push(&mut self, kind: Kind, start: usize, end: usize) {
         let next = self.nodes.len() as u32 + 1;
-        self.nodes.push(Node { start: start as u32, end: self.at as u32, next, kind });
+        self.nodes.push(Node { start: start as u32, end: end as u32, next, kind });
     }
 
     /// Skips white space. Returns the byte after it.
+    #[inline(always)]
     fn space(&mut self) -> Option<u8> {
         loop {
             match *self.bytes.get(self.at)? {
@@ -142,19 +148,20 @@ impl Scan<'_> {
         let start = self.at;
         self.bytes[start..].starts_with(word.as_bytes()).then_some(())?;
         self.at += word.len();
-        self.push(kind, start);
+        self.push(kind, start, self.at);
         Some(false)
     }
 
-    fn text(&mut self) -> Option<()> {
+    #[inline(always)]
+    fn text(&mut self) -> Option<bool> {
         let start = self.at;
         let (end, kind) = end_of_text(self.bytes, start + 1)?;
         self.at = end;
-        self.push(kind, start);
-        Some(())
+        self.push(kind, start, end);
+        Some(false)
     }
 
-    fn number(&mut self) -> Option<()> {
+    fn number(&mut self) -> Option<bool> {
         let start = self.at;
         self.at += usize::from(self.bytes[start] == b'-');
         if let (b'0', 2..) = self.digits()? {
@@ -169,8 +176,8 @@ impl Scan<'_> {
             self.at += usize::from(matches!(self.bytes.get(self.at), Some(b'+' | b'-')));
             self.digits()?;
         }
-        self.push(Kind::Number, start);
-        Some(())
+        self.push(Kind::Number, start, self.at);
+        Some(false)
     }
 
     /// Scans at least one digit. Returns the first one, and their number.
@@ -183,39 +190,49 @@ impl Scan<'_> {
 }
 
 /// Returns the end of the text that begins at this byte, after its closing quote.
-fn end_of_text(bytes: &[u8], mut at: usize) -> Option<(usize, Kind)> {
-    let mut kind = Kind::Text;
-    loop {
-        at += plain(&bytes[at..]);
-        match *bytes.get(at)? {
-            b'"' => return Some((at + 1, kind)),
-            b'\\' => {
-                kind = Kind::Escaped;
-                at = end_of_escape(bytes, at + 1)?;
-            }
-            0..b' ' => return None,
-            _ => at += 1,
-        }
+#[inline(always)]
+fn end_of_text(bytes: &[u8], at: usize) -> Option<(usize, Kind)> {
+    let at = at + plain(bytes.get(at..)?);
+    match *bytes.get(at)? {
+        b'"' => Some((at + 1, Kind::Text)),
+        b'\\' => end_of_escaped(bytes, at).map(|end| (end, Kind::Escaped)),
+        _ => None,
     }
 }
 
-/// Returns the number of bytes in front that mean themselves, as far as they can be seen eight at a time.
-fn plain(bytes: &[u8]) -> usize {
+/// Returns the end of the text whose next escape is at this byte.
+fn end_of_escaped(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match *bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at = end_of_escape(bytes, at + 1)?,
+            _ => return None,
+        }
+        at += plain(&bytes[at..]);
+    }
+}
+
+/// Returns the number of bytes in front that mean themselves within a text: up to a quote, a backslash, a control
+/// character or the end.
+#[inline(always)]
+pub fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES << 7;
-    // The highest bit of a byte is set if the byte is less than `least`. A byte after the first such one may be marked
-    // wrongly.
-    let less = |bytes: u64, least: u8| bytes.wrapping_sub(ONES * u64::from(least)) & !bytes & HIGH;
-    let (eights, _) = bytes.as_chunks::<8>();
+    let (eights, rest) = bytes.as_chunks::<8>();
     for (number, eight) in eights.iter().enumerate() {
         let eight = u64::from_le_bytes(*eight);
-        let is = |byte: u8| less(eight ^ (ONES * u64::from(byte)), 1);
-        let special = is(b'"') | is(b'\\') | less(eight, b' ');
+        // The highest bit of a byte is set if it is less than 1 after the first two changes, or less than a space. A
+        // byte after the first such one may be marked wrongly.
+        let quote = (eight ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
+        let backslash = (eight ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
+        let control = eight.wrapping_sub(ONES * u64::from(b' '));
+        let special = (quote | backslash | control) & !eight & HIGH;
         if special != 0 {
             return 8 * number + special.trailing_zeros() as usize / 8;
         }
     }
-    8 * eights.len()
+    let more = rest.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..b' '));
+    8 * eights.len() + more.count()
 }
 
 /// Returns the end of the escape whose backslash is before this byte.

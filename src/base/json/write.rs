@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Json, Scanned,
-    scan::{Kind, Node, scan},
+    scan::{Kind, Node, plain, scan},
 };
 
 /// An object that is being written, field by field. Its names have no escapes.
@@ -23,11 +23,20 @@ impl Writer {
         writer
     }
 
+    /// Begins an object with the fields of this one, and room for about this many bytes and fields.
+    pub fn continued(&self, bytes: usize, fields: usize) -> Self {
+        let mut writer =
+            Writer { text: String::with_capacity(bytes), nodes: Vec::with_capacity(2 * fields + 1) };
+        writer.text.push_str(&self.text);
+        writer.nodes.extend_from_slice(&self.nodes);
+        writer
+    }
+
     /// Adds a field with a text.
     pub fn text(&mut self, name: &str, value: &str) {
         self.name(name);
         let start = self.text.len();
-        let kind = match value.bytes().any(|byte| matches!(byte, 0..b' ' | b'"' | b'\\')) {
+        let kind = match plain(value.as_bytes()) < value.len() {
             true => {
                 // A text can always be written.
                 self.text += &serde_json::to_string(value).unwrap_or_default();
@@ -105,7 +114,10 @@ mod tests {
             fields in prop::collection::btree_map("[a-z@_]{1,6}", (".{0,12}", 0u8..3), 0..8),
         ) {
             let (mut writer, mut expected) = (Writer::new(0, 0), Map::new());
-            for (name, (text, kind)) in &fields {
+            for (number, (name, (text, kind))) in fields.iter().enumerate() {
+                if number == 3 {
+                    writer = writer.continued(0, 0);
+                }
                 let value = match kind {
                     0 => json!({"a": [text], "b": {}}),
                     1 => json!(true),

@@ -26,14 +26,14 @@ impl Said {
     /// rejected.
     pub fn of(member: &Member) -> Result<Self, Refusal> {
         let says = |optin| Said { marketing_optin: Some(optin), ..Said::default() };
-        Ok(match member.text("status").as_deref().unwrap_or("") {
+        Ok(match member.status.text().as_deref().unwrap_or("") {
             "subscribed" => Said {
-                subscribed: first_time(member, &["timestamp_opt", "timestamp_signup"]).unwrap_or_default(),
+                subscribed: first_time(&[member.timestamp_opt, member.timestamp_signup]).unwrap_or_default(),
                 ..says(OPTED_IN)
             },
             // Mailchimp does not report when. The last change is the latest possible time.
             "unsubscribed" => Said {
-                unsubscribed: first_time(member, &["last_changed"]).unwrap_or_default(),
+                unsubscribed: first_time(&[member.last_changed]).unwrap_or_default(),
                 ..says(OPTED_OUT)
             },
             // The address bounces. The person did not unsubscribe, so there is no time of unsubscribing.
@@ -76,7 +76,7 @@ impl Said {
         let Some(wanted) = permission.filter(|_| self.marketing_optin == Some(OPTED_IN)) else {
             return (self, None);
         };
-        let all: Vec<Permission> = member.get("marketing_permissions").unwrap_or_default();
+        let all: Vec<Permission> = member.whole.field("marketing_permissions").get().unwrap_or_default();
         match all.iter().find(|permission| permission.marketing_permission_id == wanted) {
             Some(Permission { enabled: true, .. }) => (self, None),
             Some(_) => (Said { marketing_optin: Some(OPTED_OUT), ..Said::default() }, None),

@@ -61,8 +61,8 @@ impl Names {
         self.asked.store(true, Ordering::Relaxed);
         for name in self.names.iter().filter(|name| !name.found.load(Ordering::Relaxed)) {
             let found = match &name.what {
-                What::Merge(tag) => member.inner("merge_fields").has(tag),
-                What::Interest(id) => member.inner("interests").has(id),
+                What::Merge(tag) => member.merge_fields.field(tag).exists(),
+                What::Interest(id) => member.whole.field("interests").field(id).exists(),
                 What::Permission(id) => has_permission(member, id),
             };
             // Another thread may have found it meanwhile.
@@ -85,6 +85,6 @@ fn has_permission(member: &Member, id: &str) -> bool {
     struct Permission {
         marketing_permission_id: String,
     }
-    let all: Vec<Permission> = member.get("marketing_permissions").unwrap_or_default();
+    let all: Vec<Permission> = member.whole.field("marketing_permissions").get().unwrap_or_default();
     all.iter().any(|permission| permission.marketing_permission_id == id)
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Number, Value, json};
 
 use super::{
+    field::Field,
     fields,
     member::Member,
     settings::{Property, PropertyKind, PropertySource},
@@ -20,17 +21,13 @@ const ROOM: usize = 1000;
 const BETWEEN_TAGS: &str = "|";
 
 /// Returns the properties that are set. Adds those that can't be sent to `left_out`, with their reasons.
-pub fn properties(
-    wanted: &[Property],
-    (member, merge_fields): (&Member, &Member),
-    left_out: &mut Vec<LeftOut>,
-) -> Map<String, Value> {
+pub fn properties(wanted: &[Property], member: &Member, left_out: &mut Vec<LeftOut>) -> Map<String, Value> {
     let mut found = Map::new();
     let mut leave = |property: &Property, reason| {
         left_out.push(LeftOut { field: format!("properties.{}", property.id).into(), reason });
     };
     for property in wanted {
-        match value(property, member, merge_fields) {
+        match value(property, member) {
             Ok(Some(value)) => _ = found.insert(property.id.clone(), value),
             Ok(None) => {}
             Err(reason) => leave(property, reason),
@@ -73,14 +70,15 @@ fn shorten(properties: &mut Map<String, Value>, id: &str) -> bool {
 }
 
 /// Reads the value of a property, or returns why it is left out.
-fn value(property: &Property, member: &Member, merge_fields: &Member) -> Result<Option<Value>, Reason> {
-    match &property.from {
-        PropertySource::Plain("tags") => Ok(tags(member)),
-        PropertySource::Plain(name) => read(member, name, property.kind),
-        PropertySource::Interest(id) => read(&member.inner("interests"), id, property.kind),
-        PropertySource::Merge { tag } => read(merge_fields, tag, property.kind),
-        PropertySource::Part { tag, part } => read(&merge_fields.inner(tag), part, property.kind),
-    }
+fn value(property: &Property, member: &Member) -> Result<Option<Value>, Reason> {
+    let field = match &property.from {
+        PropertySource::Plain("tags") => return Ok(tags(member)),
+        PropertySource::Plain(name) => member.whole.field(name),
+        PropertySource::Interest(id) => member.whole.field("interests").field(id),
+        PropertySource::Merge { tag } => member.merge_fields.field(tag),
+        PropertySource::Part { tag, part } => member.merge_fields.field(tag).field(part),
+    };
+    read(field, property.kind)
 }
 
 /// Returns the sorted names of the tags, as one text.
@@ -89,7 +87,7 @@ fn tags(member: &Member) -> Option<Value> {
     struct Tag {
         name: String,
     }
-    let tags: Vec<Tag> = member.get("tags").unwrap_or_default();
+    let tags: Vec<Tag> = member.whole.field("tags").get().unwrap_or_default();
     let mut names: Vec<String> = tags.into_iter().map(|tag| tag.name.trim().to_owned()).collect();
     names.retain(|name| !name.is_empty());
     names.sort();
@@ -99,15 +97,16 @@ fn tags(member: &Member) -> Option<Value> {
 /// Returns whether the member has more tags than the response contains: Mailchimp sends 50 at most.
 /// <https://mailchimp.com/developer/marketing/api/list-members/list-members-info/>
 fn tags_missing(member: &Member) -> bool {
-    let contained: usize = member.get::<Vec<BTreeMap<String, Value>>>("tags").map_or(0, |tags| tags.len());
-    member.get("tags_count").is_some_and(|count: usize| count > contained)
+    let contained: usize =
+        member.whole.field("tags").get::<Vec<BTreeMap<String, Value>>>().map_or(0, |tags| tags.len());
+    member.whole.field("tags_count").get().is_some_and(|count: usize| count > contained)
 }
 
-fn read(holder: &Member, name: &str, kind: PropertyKind) -> Result<Option<Value>, Reason> {
-    if !holder.is_filled(name) {
+fn read(field: Field, kind: PropertyKind) -> Result<Option<Value>, Reason> {
+    if !field.is_filled() {
         return Ok(None);
     }
-    let value: Value = holder.get(name).ok_or("not_a_value")?;
+    let value: Value = field.get().ok_or("not_a_value")?;
     let text = match &value {
         Value::String(text) => text.trim().to_owned(),
         Value::Number(number) => number.to_string(),

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use serde_json::Map;
 
-use crate::base::{json::Value, record::Reason, text::has_controls, time};
+use crate::base::{country, json::Value, record::Reason, text::has_controls, time};
 
 /// Upper bound of a record, in bytes: <https://docs.ometria.com/docs/ometria-data-api-introduction>.
 const MAX_BYTES: usize = 60_000;
@@ -16,49 +16,47 @@ const MAX_BYTES: usize = 60_000;
 /// <https://docs.ometria.com/docs/ometria-data-architecture>.
 const MAX_PROPERTIES: usize = 1000;
 
-/// The reason for rejecting a record that breaks a rule, and the rule.
-type Rule = (Reason, fn(Value) -> bool);
+/// A field, the reason for rejecting a record in which it breaks its rule, and the rule.
+type Rule = (&'static str, Reason, fn(Value) -> bool);
 
-/// Returns the rule of a field; `None` for an unknown field.
-fn rule(field: &str) -> Option<Rule> {
-    Some(match field {
-        "@type" => ("invalid_type", |value| is(value, &["contact"])),
-        "@collection" => ("invalid_collection", is_text),
-        "@merge" => ("invalid_merge", |value| matches!(value.raw(), "true" | "false")),
-        "id" => ("invalid_id", is_text),
-        "email" => ("invalid_email", |value| {
-            is_text(value) && value.text().is_some_and(|text| text.matches('@').count() == 1)
-        }),
-        "customer_id" => ("invalid_customer_id", is_text),
-        "prefix" => ("invalid_prefix", is_text),
-        "firstname" => ("invalid_firstname", is_text),
-        "middlename" => ("invalid_middlename", is_text),
-        "lastname" => ("invalid_lastname", is_text),
-        "gender" => ("invalid_gender", |value| is(value, &["m", "f"])),
-        "date_of_birth" => ("invalid_date_of_birth", is_date),
-        "country_id" => ("invalid_country_id", is_country),
-        "phone_number" => ("invalid_phone_number", is_phone),
-        "timezone" => ("invalid_timezone", is_text),
-        "marketing_optin" => {
-            ("invalid_marketing_optin", |value| is(value, &[OPTED_IN, OPTED_OUT, "NOT_SPECIFIED"]))
-        }
-        "timestamp_acquired" => ("invalid_timestamp_acquired", is_time),
-        "timestamp_subscribed" => ("invalid_timestamp_subscribed", is_time),
-        "timestamp_unsubscribed" => ("invalid_timestamp_unsubscribed", is_time),
-        "properties" => ("invalid_properties", are_properties),
-        _ => return None,
-    })
-}
-
-/// Required fields, each with the reason for rejecting a record without it. Ometria could not identify such a
-/// contact, or would merge it into another one.
-const REQUIRED: [(&str, Reason); 5] = [
-    ("@type", "invalid_type"),
-    ("@collection", "invalid_collection"),
-    ("@merge", "invalid_merge"),
-    ("id", "invalid_id"),
-    ("email", "invalid_email"),
+/// The known fields. The first ones are required, because Ometria could not identify a contact without them, or would
+/// merge it into another one. The mapping `ometria_contact` writes its fields in this order, so that each is found at
+/// once.
+const RULES: [Rule; 20] = [
+    ("@type", "invalid_type", |value| is(value, &["contact"])),
+    ("@collection", "invalid_collection", is_text),
+    ("@merge", "invalid_merge", |value| matches!(value.raw(), "true" | "false")),
+    ("id", "invalid_id", is_text),
+    ("email", "invalid_email", |value| {
+        is_text(value) && value.text().is_some_and(|text| text.matches('@').count() == 1)
+    }),
+    ("customer_id", "invalid_customer_id", is_text),
+    ("firstname", "invalid_firstname", is_text),
+    ("lastname", "invalid_lastname", is_text),
+    ("gender", "invalid_gender", |value| is(value, &["m", "f"])),
+    ("date_of_birth", "invalid_date_of_birth", is_date),
+    ("country_id", "invalid_country_id", is_country),
+    ("phone_number", "invalid_phone_number", is_phone),
+    ("timezone", "invalid_timezone", is_text),
+    (OPTIN, "invalid_marketing_optin", |value| is(value, &[OPTED_IN, OPTED_OUT, "NOT_SPECIFIED"])),
+    ("timestamp_acquired", "invalid_timestamp_acquired", is_time),
+    ("timestamp_subscribed", "invalid_timestamp_subscribed", is_time),
+    ("timestamp_unsubscribed", "invalid_timestamp_unsubscribed", is_time),
+    ("properties", "invalid_properties", are_properties),
+    ("prefix", "invalid_prefix", is_text),
+    ("middlename", "invalid_middlename", is_text),
 ];
+/// Their number.
+const REQUIRED: usize = 5;
+const NAMES: [&str; RULES.len()] = {
+    let (mut names, mut at) = ([""; RULES.len()], 0);
+    while at < names.len() {
+        names[at] = RULES[at].0;
+        at += 1;
+    }
+    names
+};
+const OPTIN: &str = "marketing_optin";
 const OPTED_IN: &str = "EXPLICITLY_OPTEDIN";
 const OPTED_OUT: &str = "EXPLICITLY_OPTEDOUT";
 
@@ -75,33 +73,45 @@ pub struct Examined {
 
 /// Examines a record.
 pub fn examine(record: Value) -> Examined {
-    let optin = record.field("marketing_optin");
+    let mut optin = None;
+    let refusal = refusal(record, &mut optin);
     let says = |what| optin.is_some_and(|optin| is(optin, &[what]));
+    let (opts_out, opts_in) = (says(OPTED_OUT), says(OPTED_IN));
     let refusal = match record.is_object() {
         _ if record.raw().len() > MAX_BYTES => Some("too_large"),
         false => Some("not_an_object"),
-        true => refusal(record),
+        true => refusal,
     };
-    Examined { refusal, opts_out: says(OPTED_OUT), opts_in: says(OPTED_IN) }
+    Examined { refusal, opts_out, opts_in }
 }
 
 /// Returns the reason for which Ometria would refuse these fields; of several, that of the field whose name comes
-/// first. Every value of a name that occurs twice has to follow its rule. Unknown fields are refused too, above all `@force_optin`.
-fn refusal(record: Value) -> Option<Reason> {
+/// first. Every value of a name that occurs twice has to follow its rule. Unknown fields are refused too, above all
+/// `@force_optin`. Sets `optin` to the field that says what the record does to a person's consent.
+fn refusal<'a>(record: Value<'a>, optin: &mut Option<Value<'a>>) -> Option<Reason> {
     let mut broken: Option<(Cow<str>, Reason)> = None;
-    let mut found = [false; REQUIRED.len()];
+    let (mut found, mut next) = ([false; RULES.len()], 0);
     for (name, value) in record.fields() {
-        REQUIRED.iter().zip(&mut found).for_each(|((required, _), found)| *found |= name == *required);
-        let reason = match rule(&name) {
+        let reason = match name.position(&NAMES, next) {
             None => "unknown_field",
-            Some((reason, holds)) if !holds(value) => reason,
-            Some(_) => continue,
+            Some(at) => {
+                let (field, reason, holds) = RULES[at];
+                (found[at], next) = (true, at + 1);
+                if field == OPTIN {
+                    *optin = Some(value);
+                }
+                if holds(value) {
+                    continue;
+                }
+                reason
+            }
         };
+        let name = name.text();
         if broken.as_ref().is_none_or(|(first, _)| name < *first) {
             broken = Some((name, reason));
         }
     }
-    let missing = REQUIRED.iter().zip(found).find(|(_, found)| !found).map(|((_, reason), _)| *reason);
+    let missing = (0..REQUIRED).find(|at| !found[*at]).map(|at| RULES[at].1);
     broken.map(|(_, reason)| reason).or(missing)
 }
 
@@ -123,8 +133,7 @@ fn is_date(value: Value) -> bool {
 }
 
 fn is_country(value: Value) -> bool {
-    let known = |code: &str| rust_iso3166::from_alpha2(code).is_some_and(|country| country.alpha2 == code);
-    value.text().is_some_and(|code| known(&code))
+    value.text().is_some_and(|code| country::known(&code).is_some())
 }
 
 /// Whether a value is a phone number in E.164: up to 15 digits, beginning with a country code.

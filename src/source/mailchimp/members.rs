@@ -39,7 +39,7 @@ fn header(page: json::Value) -> Option<(u64, bool)> {
     const NAMES: [&str; 5] = ["members", "total_items", "error", "errors", "success"];
     let mut found: [Option<json::Value>; 5] = [None; 5];
     for (name, value) in page.fields() {
-        if let Some(at) = NAMES.iter().position(|known| *known == name) {
+        if let Some(at) = name.position(&NAMES, 0) {
             // Which of two values counts is not certain.
             if found[at].replace(value).is_some() {
                 return None;
@@ -73,34 +73,32 @@ fn misshaped(page: &Json) -> Fault {
 struct Member<'a> {
     id: Option<Cow<'a, str>>,
     email_address: Option<Cow<'a, str>>,
-    contact_id: Option<Cow<'a, str>>,
     unique_email_id: Option<Cow<'a, str>>,
-    last_changed: Option<Cow<'a, str>>,
+    contact_id: Option<Cow<'a, str>>,
     status: Option<Cow<'a, str>>,
+    last_changed: Option<Cow<'a, str>>,
 }
 
 impl<'a> Member<'a> {
+    /// The fields, in the order in which Mailchimp sends them.
+    const NAMES: [&'static str; 6] =
+        ["id", "email_address", "unique_email_id", "contact_id", "status", "last_changed"];
+
     fn read(body: json::Value<'a>) -> Self {
-        let (mut member, mut found) = (Member::default(), 0u8);
+        let (mut found, mut next) = ([const { None }; 6], 0);
         for (name, value) in body.fields() {
-            let (flag, field) = match &*name {
-                "id" => (1, &mut member.id),
-                "email_address" => (1 << 1, &mut member.email_address),
-                "contact_id" => (1 << 2, &mut member.contact_id),
-                "unique_email_id" => (1 << 3, &mut member.unique_email_id),
-                "last_changed" => (1 << 4, &mut member.last_changed),
-                "status" => (1 << 5, &mut member.status),
-                _ => continue,
-            };
+            let Some(at) = name.position(&Self::NAMES, next) else { continue };
             let text = value.text();
             // What identifies a member has to be unambiguous.
-            if found & flag != 0 || (text.is_none() && value.is_text()) {
+            if found[at].is_some() || (text.is_none() && value.is_text()) {
                 return Member::default();
             }
-            found |= flag;
-            *field = text;
+            found[at] = Some(text);
+            next = at + 1;
         }
-        member
+        let [id, email_address, unique_email_id, contact_id, status, last_changed] =
+            found.map(Option::flatten);
+        Member { id, email_address, unique_email_id, contact_id, status, last_changed }
     }
 
     /// Returns the member's id if that is the MD5 of its address. Several members may share any other id; the
@@ -120,12 +118,16 @@ impl<'a> Member<'a> {
 
 /// Returns whether an id is the MD5 of this address in lower case.
 fn is_digest(id: &str, address: &str) -> bool {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let is_of = |text: &str| {
-        let bytes = id.as_bytes().chunks_exact(2).map(|pair| Some(16 * digit(pair[0])? + digit(pair[1])?));
-        id.len() == 32 && bytes.eq(md5::compute(text).0.map(|byte| Some(u32::from(byte))))
-    };
+    let is_of = |text: &str| hexadecimal(md5::compute(text).0).eq_ignore_ascii_case(id.as_bytes());
     is_of(&lowercase(address)) || (!address.is_ascii() && is_of(&address.to_ascii_lowercase()))
+}
+
+fn hexadecimal(digest: [u8; 16]) -> [u8; 32] {
+    let mut text = [0; 32];
+    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(digest) {
+        *pair = [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]);
+    }
+    text
 }
 
 /// Reads a member. One that can't be read says why.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{ContactSettings, Property, PropertyKind, PropertySource, TAGS, names};
 use crate::base::{
     consent::Policy,
+    country,
     declared::{Check, Declared, EntryField, NAME, Values, Wrong, is_name},
 };
 
@@ -70,7 +71,7 @@ fn check_name(value: &Value) -> Result<(), String> {
 }
 
 fn check_country(value: &Value) -> Result<(), String> {
-    let known = |code: &str| rust_iso3166::from_alpha2(code).is_some_and(|country| country.alpha2 == code);
+    let known = |code: &str| country::known(code).is_some();
     let fits = value.as_str().is_some_and(known);
     if fits { Ok(()) } else { Err("a country's ISO 3166-1 alpha-2 code, such as \"GB\"".to_owned()) }
 }
