@@ -103,8 +103,7 @@ impl RateLimiter {
         self.probe()?;
         loop {
             self.rested().await?;
-            let slot = self.distant(caller);
-            sleep_until(slot).await;
+            reached(self.distant(caller)).await;
             // A cool-down may have begun during the wait.
             if self.resting()?.is_none() {
                 break;
@@ -112,7 +111,7 @@ impl RateLimiter {
         }
         let slot = self.pace.as_ref().map(|pace| lock(pace).slot(Instant::now()));
         if let Some(slot) = slot {
-            sleep_until(slot).await;
+            reached(slot).await;
         }
         let sent = Instant::now();
         let mut last = lock(&self.last);
@@ -242,6 +241,14 @@ impl RateLimiter {
     }
 }
 
+/// Waits until this time. A timer rounds up to its next tick, so it would delay a request that may be sent at once: by up
+/// to 2 ms, one request after the other.
+async fn reached(time: Instant) {
+    if time > Instant::now() {
+        sleep_until(time).await;
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -251,12 +258,27 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
-    use tokio::time::{sleep, timeout};
+    use tokio::time::{advance, sleep, timeout};
 
     use super::*;
 
     fn anybody() -> Caller {
         Caller::new("a", false)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_may_be_sent_at_once_waits_for_no_timer() {
+        // Between two ticks of the timer, where a wait of no length would end at the next one.
+        advance(Duration::from_micros(500)).await;
+        let start = Instant::now();
+        for limiter in [RateLimiter::new(8, 0.0), RateLimiter::new(8, 1e6), RateLimiter::searching(8, 0.0)] {
+            // The search begins slowly.
+            (0..20).for_each(|_| limiter.succeeded());
+            for _ in 0..10 {
+                limiter.enter(&anybody()).await.unwrap();
+            }
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
