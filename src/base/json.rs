@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 pub use self::write::Writer;
 
 use self::scan::{Kind, Node, scan};
+use super::text::is_blank;
 
 /// A JSON value with its text. Cheap to clone: the values of one text share it.
 #[derive(Clone)]
@@ -105,7 +106,7 @@ impl<'a> Value<'a> {
 
     /// Returns the text, unless it is blank.
     pub fn filled(self) -> Option<Cow<'a, str>> {
-        self.text().filter(|text| !text.trim().is_empty())
+        self.text().filter(|text| !is_blank(text))
     }
 
     /// Returns the value as this type; `None` if it is of another type.
@@ -154,7 +155,7 @@ impl<'a> Value<'a> {
             if self.is_object() { (self.index + 1, self.node().next as usize) } else { (0, 0) };
         std::iter::from_fn(move || {
             (at < end).then(|| {
-                let (name, value) = (Name(Value { index: at, ..self }), Value { index: at + 1, ..self });
+                let (name, value) = (Name::new(Value { index: at, ..self }), Value { index: at + 1, ..self });
                 at = value.node().next as usize;
                 (name, value)
             })
@@ -178,39 +179,43 @@ impl<'a> Value<'a> {
         }
         found
     }
-
-    /// Returns whether the value is this text. Looking for fields takes much of the time of a mapping, so most texts are
-    /// told apart by their length.
-    fn is(self, text: &str) -> bool {
-        let Node { start, end, kind, .. } = *self.node();
-        match kind {
-            Kind::Text if (end - start) as usize == text.len() + 2 => {
-                self.text.as_bytes()[start as usize + 1..end as usize - 1] == *text.as_bytes()
-            }
-            Kind::Escaped => self.text().is_some_and(|known| known == text),
-            _ => false,
-        }
-    }
 }
 
 /// The name of a field.
 #[derive(Clone, Copy)]
-pub struct Name<'a>(Value<'a>);
+pub struct Name<'a> {
+    /// The text between the quotes.
+    inner: &'a str,
+    is_escaped: bool,
+    value: Value<'a>,
+}
 
 impl<'a> Name<'a> {
-    /// Returns the name; one with half a surrogate pair as its JSON text.
-    pub fn text(self) -> Cow<'a, str> {
-        self.0.text().unwrap_or(Cow::Borrowed(self.0.raw()))
+    #[inline]
+    fn new(value: Value<'a>) -> Self {
+        Name { inner: value.inner(), is_escaped: value.node().kind == Kind::Escaped, value }
     }
 
+    /// Returns the name; one with half a surrogate pair as its JSON text.
+    pub fn text(self) -> Cow<'a, str> {
+        self.value.text().unwrap_or(Cow::Borrowed(self.value.raw()))
+    }
+
+    #[inline]
     pub fn is(self, name: &str) -> bool {
-        self.0.is(name)
+        match self.is_escaped {
+            false => self.inner == name,
+            true => self.text() == name,
+        }
     }
 
     /// Returns the position of the name among these names. The search begins at `next`: the fields of records mostly
     /// have the same order, so the name is found at once if the names have it too.
+    #[inline]
     pub fn position(self, names: &[&str], next: usize) -> Option<usize> {
-        (next..names.len()).chain(0..next.min(names.len())).find(|at| self.is(names[*at]))
+        let (before, from) = names.split_at_checked(next)?;
+        let later = from.iter().position(|name| self.is(name)).map(|at| next + at);
+        later.or_else(|| before.iter().position(|name| self.is(name)))
     }
 }
 

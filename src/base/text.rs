@@ -6,6 +6,12 @@ pub fn has_controls(text: &str) -> bool {
     !all(text, |byte| matches!(byte, b' '..=b'~')) && text.contains(char::is_control)
 }
 
+/// Returns whether a text is empty or has only white space.
+pub fn is_blank(text: &str) -> bool {
+    // Nearly every text begins with a letter or a digit.
+    !text.as_bytes().first().is_some_and(u8::is_ascii_graphic) && text.trim().is_empty()
+}
+
 /// Returns whether a text has only characters of ASCII that are neither white space nor controls.
 pub fn is_graphic(text: &str) -> bool {
     all(text, |byte| matches!(byte, b'!'..=b'~'))
@@ -30,9 +36,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_short_ways_find_what_the_long_ones_do(text in "\\PC*|[a-zA-Z ]*|.*\\p{Cc}?.*") {
+        fn the_short_ways_find_what_the_long_ones_do(text in "\\PC*|[a-zA-Z ]*|\\s*|.*\\p{Cc}?.*") {
             prop_assert_eq!(has_controls(&text), text.chars().any(char::is_control));
             prop_assert_eq!(lowercase(&text), text.to_lowercase());
+            prop_assert_eq!(is_blank(&text), text.chars().all(char::is_whitespace));
+            let graphic = text.chars().all(|c| c.is_ascii_graphic());
+            prop_assert_eq!(is_graphic(&text), graphic);
         }
     }
 }

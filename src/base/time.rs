@@ -77,6 +77,7 @@ pub fn rfc3339(time: DateTime<Utc>) -> String {
 /// Formats an ordinary time as the library would: a mapping formats several times of every record. A year has four
 /// digits in it, and a second is no leap second.
 fn written(time: DateTime<Utc>) -> Option<String> {
+    let time = time.naive_utc();
     let year = u32::try_from(time.year()).ok().filter(|year| *year < 10_000)?;
     if time.nanosecond() >= 1_000_000_000 {
         return None;

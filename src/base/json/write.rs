@@ -34,6 +34,8 @@ impl Writer {
 
     /// Adds a field with a text.
     pub fn text(&mut self, name: &str, value: &str) {
+        // With the comma, the colon and the quotes.
+        self.text.reserve(name.len() + value.len() + 6);
         self.name(name);
         let start = self.text.len();
         let kind = match plain(value.as_bytes()) < value.len() {
@@ -79,6 +81,7 @@ impl Writer {
         Json { scanned: Arc::new(Scanned { text: self.text, nodes: self.nodes }), index: 0 }
     }
 
+    #[inline]
     fn name(&mut self, name: &str) {
         if self.nodes.len() > 1 {
             self.text.push(',');
@@ -95,6 +98,7 @@ impl Writer {
         self.text.push('"');
     }
 
+    #[inline]
     fn push(&mut self, kind: Kind, start: usize) {
         let next = self.nodes.len() as u32 + 1;
         self.nodes.push(Node { start: start as u32, end: self.text.len() as u32, next, kind });

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::base::json::Value;
+use crate::base::{json::Value, text::is_blank};
 
 /// A field that may be absent. Its value is parsed only when it is read.
 #[derive(Clone, Copy)]
@@ -47,7 +47,7 @@ impl<'a> Field<'a> {
 /// Returns whether a value counts as not set: null, a blank text, an empty object or an empty list.
 pub fn is_unset(value: Value) -> bool {
     match value.text() {
-        Some(text) => text.trim().is_empty(),
+        Some(text) => is_blank(&text),
         None => matches!(value.raw(), "null" | "{}" | "[]"),
     }
 }

@@ -29,9 +29,11 @@ const E164_DIGITS: RangeInclusive<usize> = 7..=15;
 /// * `no_country_code`: the country is needed to read the number.
 /// * `has_an_extension`: such a number belongs to a company and not to one person.
 pub fn parse(text: &str, country: Option<&str>) -> Result<String, Reason> {
-    if text.chars().filter(|c| text::digit(*c).is_some()).count() < FEWEST_DIGITS
-        || text.chars().count() > LONGEST_TEXT
-    {
+    let (characters, digits) = match text.is_ascii() {
+        true => (text.len(), text.bytes().filter(u8::is_ascii_digit).count()),
+        false => (text.chars().count(), text.chars().filter(|c| text::digit(*c).is_some()).count()),
+    };
+    if digits < FEWEST_DIGITS || characters > LONGEST_TEXT {
         return Err("not_a_number");
     }
     let region = country.and_then(Plan::of_region);

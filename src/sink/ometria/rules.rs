@@ -28,7 +28,7 @@ const RULES: [Rule; 20] = [
     ("@merge", "invalid_merge", |value| matches!(value.raw(), "true" | "false")),
     ("id", "invalid_id", is_text),
     ("email", "invalid_email", |value| {
-        is_text(value) && value.text().is_some_and(|text| text.matches('@').count() == 1)
+        is_text(value) && value.text().is_some_and(|text| text.bytes().filter(|byte| *byte == b'@').count() == 1)
     }),
     ("customer_id", "invalid_customer_id", is_text),
     ("firstname", "invalid_firstname", is_text),
@@ -120,7 +120,7 @@ fn is(value: Value, texts: &[&str]) -> bool {
 }
 
 fn is_text(value: Value) -> bool {
-    value.text().is_some_and(|text| !text.trim().is_empty() && !has_controls(&text))
+    value.filled().is_some_and(|text| !has_controls(&text))
 }
 
 fn is_time(value: Value) -> bool {

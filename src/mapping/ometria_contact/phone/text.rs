@@ -47,6 +47,31 @@ pub struct Found {
 
 /// Returns the number in a text, or `None` if there is none.
 pub fn find(text: &str) -> Option<Found> {
+    match is_plain(text) {
+        true => plain(text),
+        false => find_any(text),
+    }
+}
+
+/// Returns whether a text has only digits and such punctuation as cannot begin an extension or a second number; most
+/// texts are like this.
+fn is_plain(text: &str) -> bool {
+    let like = |byte| matches!(byte, b'0'..=b'9' | b' ' | b'+' | b'-' | b'.' | b'(' | b')');
+    text.bytes().all(like)
+}
+
+/// Does for a plain text what [`find_any`] does for all.
+fn plain(text: &str) -> Option<Found> {
+    let text = text.trim_start_matches(|c: char| c != '+' && !c.is_ascii_digit());
+    let written = text.trim_start_matches('+');
+    let mut digits = Vec::with_capacity(written.len());
+    digits.extend(written.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0'));
+    // At the end, a plus is punctuation.
+    let viable = digits.len() >= 3 && !written.trim_end_matches(|c: char| !c.is_ascii_digit()).contains('+');
+    viable.then(|| Found { has_plus: written.len() < text.len(), digits, has_extension: false })
+}
+
+fn find_any(text: &str) -> Option<Found> {
     let whole;
     let text = if text.contains(';') {
         whole = without_parameters(text);
@@ -178,4 +203,22 @@ fn on_keypad(letter: char) -> Option<u8> {
         'W'..='Z' => 9,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_short_way_finds_what_the_long_one_does(text in "[0-9 +.()-]{0,20}|[+ (]{0,3}[0-9 ().-]{0,20}") {
+            let parts = |found: Option<Found>| {
+                found.map(|Found { has_plus, digits, has_extension }| (has_plus, digits, has_extension))
+            };
+            prop_assert!(is_plain(&text));
+            prop_assert_eq!(parts(plain(&text)), parts(find_any(&text)), "{}", text);
+        }
+    }
 }
