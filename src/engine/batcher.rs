@@ -58,11 +58,12 @@ impl<T> Batcher<T> {
         self.waiting.push_back(Item { record, size, arrived: now });
     }
 
-    /// Returns whether the records that wait fill no more than one batch for each of the sink's slots.
-    pub fn has_room(&self) -> bool {
+    /// Returns whether the records that wait fill no more than one batch for each of the sink's slots, and are no more
+    /// than `further` payloads beyond that.
+    pub fn has_room(&self, further: usize) -> bool {
         let slots = self.limits.in_flight;
         let bytes = self.limits.bytes.map_or(usize::MAX, |most| most.saturating_mul(slots));
-        self.size.payloads <= self.payloads_per_batch() * slots && self.size.bytes <= bytes
+        self.size.payloads <= self.payloads_per_batch() * slots + further && self.size.bytes <= bytes
     }
 
     /// Returns the number of payloads in a full batch.
@@ -186,9 +187,13 @@ mod tests {
     #[test]
     fn pages_are_read_while_the_waiting_records_fill_no_more_than_a_round_of_batches() {
         let now = Instant::now();
-        for (limits, room) in [(limits(3, None, None), 4), (limits(100, Some(30), None), 4)] {
+        for (limits, further, room) in [
+            (limits(3, None, None), 0, 4),
+            (limits(3, None, None), 5, 9),
+            (limits(100, Some(30), None), 5, 4),
+        ] {
             let mut batcher = Batcher::new(limits);
-            let pushed = std::iter::from_fn(|| batcher.has_room().then(|| batcher.push((), ONE, now)));
+            let pushed = std::iter::from_fn(|| batcher.has_room(further).then(|| batcher.push((), ONE, now)));
             assert_eq!(pushed.count(), room, "{limits:?}");
         }
     }

@@ -72,21 +72,26 @@ impl<'a> Dispatch<'a> {
         }
     }
 
-    /// Returns whether more pages may be read: not while the sink is so slow that their records would pile up.
-    pub fn has_room(&self) -> bool {
-        self.batcher.has_room()
+    /// Returns whether another page may be requested while `reading` pages are in flight: not while the sink is so slow
+    /// that their records would pile up. A round of pages may wait or be in flight, so that reading goes on during
+    /// the deliveries.
+    pub fn has_room(&self, reading: usize) -> bool {
+        let Plan { items_per_request, worker_count, .. } = self.context.plan;
+        self.batcher.has_room(worker_count.saturating_sub(reading) * items_per_request)
     }
 
-    /// Returns whether another page of this listing may be read. One delivery that hangs stops the watermark,
-    /// and all pages beyond it would be sent again after a crash. Therefore only two rounds of deliveries may
-    /// wait. With a sink that settles at its close, all pages wait for that.
-    pub fn has_room_for(&self, listing: usize) -> bool {
+    /// Returns whether another page of this listing may be requested while `reading` pages are in flight. One delivery
+    /// that hangs stops the watermark, and all pages beyond it would be sent again after a crash. Therefore only two
+    /// rounds of deliveries may wait, beside a round of pages. With a sink that settles at its close, all pages wait
+    /// for that.
+    pub fn has_room_for(&self, listing: usize, reading: usize) -> bool {
         if self.settles_at_close() {
             return true;
         }
+        let Plan { items_per_request, worker_count, .. } = self.context.plan;
         let rows = 2 * self.batcher.payloads_per_batch() * self.context.pipeline.spec.limits.in_flight;
-        let most = (rows / self.context.plan.items_per_request).max(2);
-        self.watermark.waiting(listing) < most
+        let most = (rows / items_per_request).max(2);
+        self.watermark.waiting(listing) + reading < most + worker_count - 1
     }
 
     /// Returns whether no record waits for a batch.

@@ -105,10 +105,10 @@ impl<'a> Reader<'a> {
         let mut index = reads.len();
         while idle < self.listings.len()
             && reads.len() < self.context.plan.worker_count
-            && dispatch.has_room()
+            && dispatch.has_room(reads.len())
         {
             index = (index + 1) % self.listings.len();
-            if !dispatch.has_room_for(index) || !shards::may_begin(&self.listings, index) {
+            if !dispatch.has_room_for(index, reads.len()) || !shards::may_begin(&self.listings, index) {
                 idle += 1;
                 continue;
             }

@@ -28,7 +28,8 @@ const RULES: [Rule; 20] = [
     ("@merge", "invalid_merge", |value| matches!(value.raw(), "true" | "false")),
     ("id", "invalid_id", is_text),
     ("email", "invalid_email", |value| {
-        is_text(value) && value.text().is_some_and(|text| text.bytes().filter(|byte| *byte == b'@').count() == 1)
+        is_text(value)
+            && value.text().is_some_and(|text| text.bytes().filter(|byte| *byte == b'@').count() == 1)
     }),
     ("customer_id", "invalid_customer_id", is_text),
     ("firstname", "invalid_firstname", is_text),
