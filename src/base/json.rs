@@ -5,7 +5,11 @@
 mod scan;
 mod write;
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -20,13 +24,18 @@ use super::text::is_blank;
 #[derive(Clone)]
 pub struct Json {
     scanned: Arc<Scanned>,
-    index: usize,
+    /// Index of its node.
+    index: u32,
+    /// Its range in the text, in bytes.
+    start: u32,
+    end: u32,
 }
 
 /// A JSON text, with the places of its values.
 struct Scanned {
     text: String,
-    nodes: Vec<Node>,
+    /// Not set before the first use if the text was known to be valid.
+    nodes: OnceLock<Vec<Node>>,
 }
 
 /// A value within a JSON text.
@@ -43,16 +52,38 @@ impl Json {
     pub fn read(text: String) -> Option<Self> {
         let mut nodes = scan(&text)?;
         nodes.shrink_to_fit();
-        Some(Json { scanned: Arc::new(Scanned { text, nodes }), index: 0 })
+        Some(Json::whole(text, nodes))
+    }
+
+    /// Makes the value that a text consists of.
+    fn whole(text: String, nodes: Vec<Node>) -> Self {
+        let (start, end) = nodes.first().map_or((0, 0), |node| (node.start, node.end));
+        Json { scanned: Arc::new(Scanned { text, nodes: nodes.into() }), index: 0, start, end }
+    }
+
+    /// Returns a value of the same text.
+    fn part(&self, value: Value) -> Self {
+        let Node { start, end, .. } = *value.node();
+        Json { scanned: Arc::clone(&self.scanned), index: value.index as u32, start, end }
     }
 
     pub fn value(&self) -> Value<'_> {
-        Value { text: &self.scanned.text, nodes: &self.scanned.nodes, index: self.index }
+        let Scanned { text, nodes } = &*self.scanned;
+        // What was found to be valid once is valid again.
+        let nodes = nodes.get_or_init(|| scan(text).unwrap_or_default());
+        Value { text, nodes, index: self.index as usize }
     }
 
     /// Returns the JSON text of the value.
     pub fn get(&self) -> &str {
-        self.value().raw()
+        &self.scanned.text[self.start as usize..self.end as usize]
+    }
+
+    /// Returns the value with a text of its own, so that it does not keep a larger one in memory.
+    pub fn detached(&self) -> Self {
+        let text = self.get().to_owned();
+        let end = self.end - self.start;
+        Json { scanned: Arc::new(Scanned { text, nodes: OnceLock::new() }), index: 0, start: 0, end }
     }
 
     /// Returns the JSON text, copied, for a struct that is written to a file.
@@ -68,14 +99,13 @@ impl Json {
 
     /// Returns the values of an array, each on its own; it keeps the whole text in memory.
     pub fn into_items(self) -> Vec<Json> {
-        let items = self.value().items().map(|item| item.index);
-        items.map(|index| Json { scanned: Arc::clone(&self.scanned), index }).collect()
+        self.value().items().map(|item| self.part(item)).collect()
     }
 
     /// Returns a field of an object on its own, as [`Value::field`] does.
     pub fn into_field(self, name: &str) -> Option<Json> {
-        let index = self.value().field(name)?.index;
-        Some(Json { index, ..self })
+        let field = self.value().field(name)?;
+        Some(self.part(field))
     }
 }
 
@@ -234,10 +264,7 @@ impl fmt::Debug for Json {
 impl From<Box<RawValue>> for Json {
     /// Raw values are valid, and records are shorter than 4 GB; another one counts as null.
     fn from(raw: Box<RawValue>) -> Self {
-        let null = || Json {
-            scanned: Arc::new(Scanned { text: "null".to_owned(), nodes: scan("null").unwrap_or_default() }),
-            index: 0,
-        };
+        let null = || Json::whole("null".to_owned(), scan("null").unwrap_or_default());
         Json::read(Box::<str>::from(raw).into_string()).unwrap_or_else(null)
     }
 }
@@ -283,6 +310,9 @@ mod tests {
         assert_eq!((inner.get(), inner.value().field("a").unwrap().raw()), (r#"{"c": [], "a": 7}"#, "7"));
         let own: Vec<_> = json.clone().into_field("").unwrap().into_items();
         assert_eq!(own.iter().map(Json::get).collect::<Vec<_>>(), items);
+        let detached = inner.detached();
+        assert_eq!((detached.get(), detached.value().field("a").unwrap().raw()), (inner.get(), "7"));
+        assert!(detached.scanned.text == inner.get() && json.get() == json.detached().get());
         assert!(value.is_object() && !value.is_array() && value.field("d\"").unwrap().is_null());
         assert!(value.field("a").unwrap().fields().next().is_none() && value.items().next().is_none());
     }

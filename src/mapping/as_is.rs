@@ -26,6 +26,7 @@ impl AsIs {
 
 impl Mapping for AsIs {
     fn map(&self, record: &Record) -> Mapped {
-        Mapped::Send(Outgoing::plain(vec![record.body.clone()]))
+        // The page is dropped once its records are mapped; payloads wait until the sink has taken them.
+        Mapped::Send(Outgoing::plain(vec![record.body.detached()]))
     }
 }

@@ -1,9 +1,7 @@
 //! Writes a JSON object, and records the range of each value.
 
-use std::sync::Arc;
-
 use super::{
-    Json, Scanned,
+    Json,
     scan::{Kind, Node, plain, scan},
 };
 
@@ -78,7 +76,7 @@ impl Writer {
     pub fn end(mut self) -> Json {
         self.text.push('}');
         (self.nodes[0].end, self.nodes[0].next) = (self.text.len() as u32, self.nodes.len() as u32);
-        Json { scanned: Arc::new(Scanned { text: self.text, nodes: self.nodes }), index: 0 }
+        Json::whole(self.text, self.nodes)
     }
 
     #[inline]
@@ -137,7 +135,7 @@ mod tests {
             let written = writer.end();
             prop_assert_eq!(written.get(), json!(expected).to_string());
             let scanned = scan(written.get()).unwrap();
-            prop_assert_eq!(format!("{:?}", written.scanned.nodes), format!("{scanned:?}"));
+            prop_assert_eq!(format!("{:?}", written.value().nodes), format!("{scanned:?}"));
         }
     }
 
