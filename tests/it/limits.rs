@@ -161,3 +161,24 @@ async fn a_batch_has_the_size_of_its_sink_whatever_the_size_of_a_page() {
         world.assert_delivered("size1");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn pages_are_read_while_others_are_delivered() {
+    let world = World::new().set("OMETRIA_RATE", "0").list("busy1", 30_000);
+    let world = world.with_state(r#"[{"list_id": "busy1", "items_per_request": 1000, "worker_count": 8}]"#);
+    world.sandbox.ometria().set_rate(1e6);
+    let contacts = async |count| {
+        while world.contacts() < count {
+            sleep(Duration::from_millis(1)).await;
+        }
+        Instant::now()
+    };
+    let (_, took) = tokio::join!(world.once(), async {
+        let from = contacts(4_000).await;
+        contacts(28_000).await - from
+    });
+    // Eight at once, each of which takes 200 ms.
+    let pushes = 240.0 / took.as_secs_f64();
+    assert!(pushes > 39.0, "{pushes:.0} pushes a second, where 40 are possible");
+    world.assert_delivered("busy1");
+}
