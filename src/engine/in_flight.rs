@@ -139,7 +139,7 @@ impl<'a> InFlight<'a> {
         }
         rejected.into_iter().for_each(|(at, rejection)| self.reject(part.payloads[at], rejection));
         let request_id: Option<Arc<str>> = receipt.request_id.map(Into::into);
-        let mut settled = Vec::new();
+        let mut settled = Vec::with_capacity(part.payloads.len());
         for ((record, _), _) in part.payloads.iter().zip(accepted).filter(|(_, accepted)| *accepted) {
             let record = &mut self.records[*record];
             record.open -= 1;
@@ -161,7 +161,7 @@ impl<'a> InFlight<'a> {
     /// Returns the outcome of the batch, once every payload has one. A record is accepted if all of its
     /// payloads are.
     pub fn delivered(self) -> Delivered {
-        let mut delivered = Delivered { accepted: vec![], rejected: vec![] };
+        let mut delivered = Delivered { accepted: Vec::with_capacity(self.records.len()), rejected: vec![] };
         for mut record in self.records {
             match record.rejected {
                 None => delivered.accepted.push(record.accepted(self.cache)),

@@ -25,8 +25,9 @@ pub struct PendingRecord {
     pub key: u128,
     /// Key of the record.
     pub id: RecordKey,
-    /// The payloads of the record, at least one. Its fate is known when theirs are.
-    payloads: Vec<PendingPayload>,
+    /// The first payload of the record, and the others, if there are any. Its fate is known when theirs are.
+    first: PendingPayload,
+    more: Vec<PendingPayload>,
     pub opts_out: bool,
     /// Whether the payloads opt in a record that was known with another status, or as opted out, before the
     /// run. [`prepare`] sets what the mapping and the sink find in the payloads.
@@ -42,6 +43,32 @@ struct PendingPayload {
     /// JSON text; `None` for a deletion.
     body: Option<Json>,
     prepared: Prepared,
+}
+
+impl PendingPayload {
+    /// Encodes a payload of a record.
+    fn encode(
+        pipeline: &Pipeline,
+        key: &RecordKey,
+        changed: Option<DateTime<Utc>>,
+        body: Option<Json>,
+    ) -> Result<Self, Box<RejectedRecord>> {
+        let payload = Payload { key: key.clone(), body };
+        let rejection = match pipeline.sink.prepare(&payload) {
+            Ok(prepared) if pipeline.spec.limits.bytes.is_some_and(|most| prepared.bytes.len() > most) => {
+                Rejection { opts_out: prepared.opts_out, ..Rejection::new(TOO_LARGE) }
+            }
+            Ok(prepared) => return Ok(PendingPayload { body: payload.body, prepared }),
+            Err(rejection) => rejection,
+        };
+        let Payload { key: id, body } = payload;
+        let (key, deleted) = (id.digest(), body.is_none());
+        Err(Box::new(RejectedRecord { key, id, rejection, deleted, changed, body }))
+    }
+
+    fn size(&self) -> Size {
+        Size { payloads: 1, bytes: self.prepared.bytes.len() }
+    }
 }
 
 /// A record that can't be delivered, with the contents of its dead letter.
@@ -84,11 +111,9 @@ pub fn prepare_mapped(pipeline: &Pipeline, record: &Record, mapped: Mapped) -> P
             return Preparation::Reject(RejectedRecord::unmapped(record, Rejection::new(reason)));
         }
     };
-    if bodies.is_empty() {
-        return Preparation::Skip(NO_PAYLOAD);
-    }
-    let bodies = bodies.into_iter().map(Some).collect();
-    match PendingRecord::encode(pipeline, &record.key, record.changed, bodies) {
+    let mut bodies = bodies.into_iter();
+    let Some(first) = bodies.next() else { return Preparation::Skip(NO_PAYLOAD) };
+    match PendingRecord::encode(pipeline, &record.key, record.changed, Some(first), bodies) {
         Ok(mut pending) => {
             pending.opts_out |= opts_out;
             pending.opts_in |= opts_in;
@@ -114,7 +139,7 @@ pub fn prepare_deletion(
     key: &RecordKey,
     changed: Option<DateTime<Utc>>,
 ) -> Result<PendingRecord, Box<RejectedRecord>> {
-    let mut pending = PendingRecord::encode(pipeline, key, changed, vec![None])?;
+    let mut pending = PendingRecord::encode(pipeline, key, changed, None, std::iter::empty())?;
     pending.notice = pending.notice_of(pipeline, NoticeKind::Deletion);
     Ok(pending)
 }
@@ -124,40 +149,23 @@ impl PendingRecord {
         pipeline: &Pipeline,
         key: &RecordKey,
         changed: Option<DateTime<Utc>>,
-        bodies: Vec<Option<Json>>,
+        first: Option<Json>,
+        others: impl Iterator<Item = Json>,
     ) -> Result<Self, Box<RejectedRecord>> {
-        let most = pipeline.spec.limits.bytes.unwrap_or(usize::MAX);
-        let mut payloads = Vec::with_capacity(bodies.len());
-        for body in bodies {
-            let payload = Payload { key: key.clone(), body };
-            let encoded = match pipeline.sink.prepare(&payload) {
-                Ok(prepared) if prepared.bytes.len() > most => {
-                    Err(Rejection { opts_out: prepared.opts_out, ..Rejection::new(TOO_LARGE) })
-                }
-                encoded => encoded,
-            };
-            match encoded {
-                Ok(prepared) => payloads.push(PendingPayload { body: payload.body, prepared }),
-                Err(rejection) => {
-                    let (id, body) = (payload.key, payload.body);
-                    let deleted = body.is_none();
-                    return Err(Box::new(RejectedRecord {
-                        key: key.digest(),
-                        id,
-                        rejection,
-                        deleted,
-                        changed,
-                        body,
-                    }));
-                }
-            }
+        let encoded = |body| PendingPayload::encode(pipeline, key, changed, body);
+        let (first, mut more) = (encoded(first)?, vec![]);
+        for body in others {
+            more.push(encoded(Some(body))?);
         }
-        let opts_out = payloads.iter().any(|payload| payload.prepared.opts_out);
-        let opts_in = payloads.iter().any(|payload| payload.prepared.opts_in);
+        let any = |is: fn(&Prepared) -> bool| {
+            std::iter::once(&first).chain(&more).any(|payload| is(&payload.prepared))
+        };
+        let (opts_out, opts_in) = (any(|prepared| prepared.opts_out), any(|prepared| prepared.opts_in));
         Ok(PendingRecord {
             key: key.digest(),
             id: key.clone(),
-            payloads,
+            first,
+            more,
             opts_out,
             opts_in,
             changed,
@@ -165,24 +173,32 @@ impl PendingRecord {
         })
     }
 
+    fn payloads(&self) -> impl Iterator<Item = &PendingPayload> {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+
+    fn payload(&self, index: usize) -> &PendingPayload {
+        index.checked_sub(1).map_or(&self.first, |index| &self.more[index])
+    }
+
     /// Returns the size of the record's payloads.
     pub fn size(&self) -> Size {
-        (0..self.payloads.len()).fold(Size::default(), |size, payload| size.plus(self.size_of(payload)))
+        self.more.iter().fold(self.first.size(), |size, payload| size.plus(payload.size()))
     }
 
     /// Returns the size of one payload.
     pub(super) fn size_of(&self, payload: usize) -> Size {
-        Size { payloads: 1, bytes: self.payloads[payload].prepared.bytes.len() }
+        self.payload(payload).size()
     }
 
     pub(super) fn prepared(&self, payload: usize) -> &Prepared {
-        &self.payloads[payload].prepared
+        &self.payload(payload).prepared
     }
 
     /// Returns the notice about the record's payloads; `None` if the entry has no receiver of notices.
     fn notice_of(&self, pipeline: &Pipeline, kind: NoticeKind) -> Option<Box<NewNotice>> {
         pipeline.notify.as_ref()?;
-        let bodies = self.payloads.iter().map(|payload| payload.body.as_ref().map_or("", |body| body.get()));
+        let bodies = self.payloads().map(|payload| payload.body.as_ref().map_or("", |body| body.get()));
         let digest = format!("{:x}", md5::compute(bodies.collect::<Vec<_>>().join(" ")));
         let distinction = Distinction { changed: self.changed, what: &digest };
         notices::notice(pipeline, kind, &self.id, distinction).map(Box::new)
@@ -190,7 +206,7 @@ impl PendingRecord {
 
     /// Returns what the payloads do, as far as it can be noticed.
     pub fn effect(&self) -> Option<NoticeKind> {
-        match self.payloads.iter().all(|payload| payload.body.is_none()) {
+        match self.payloads().all(|payload| payload.body.is_none()) {
             true => Some(NoticeKind::Deletion),
             false => self.opts_out.then_some(NoticeKind::OptOut),
         }
@@ -198,12 +214,13 @@ impl PendingRecord {
 
     /// Returns the digest of the record's payloads.
     pub fn digest(&self, rules: &CacheRules) -> u128 {
-        rules.digest(self.payloads.iter().map(|payload| payload.body.as_ref().map(|body| body.get())))
+        rules.digest(self.payloads().map(|payload| payload.body.as_ref().map(|body| body.get())))
     }
 
     /// Makes the record a rejected one, because of one of its payloads.
     pub(super) fn rejected(mut self, payload: usize, rejection: Rejection) -> RejectedRecord {
-        let PendingPayload { body, .. } = self.payloads.swap_remove(payload);
+        let PendingPayload { body, .. } =
+            if payload == 0 { self.first } else { self.more.swap_remove(payload - 1) };
         let rejection = Rejection { opts_out: self.opts_out, ..rejection };
         let deleted = body.is_none();
         RejectedRecord { key: self.key, id: self.id, rejection, deleted, changed: self.changed, body }

@@ -13,7 +13,7 @@
 //! page below the one that is stitched now. A page therefore waits for all of its records, no matter which
 //! page they were read from.
 
-use std::collections::VecDeque;
+use std::collections::{VecDeque, hash_map::Entry};
 
 use crate::base::key::KeyMap;
 
@@ -46,10 +46,6 @@ impl Waits {
             Some(_) => self.more.push(page),
         }
     }
-
-    fn pages(self) -> impl Iterator<Item = (usize, u64)> {
-        self.first.into_iter().chain(self.more)
-    }
 }
 
 impl<P> Watermark<P> {
@@ -58,13 +54,12 @@ impl<P> Watermark<P> {
         Watermark { pending: KeyMap::default(), walks }
     }
 
-    /// Marks a record as pending.
-    pub fn sent(&mut self, key: u128) {
-        self.pending.entry(key).or_default();
-    }
-
-    pub fn is_pending(&self, key: u128) -> bool {
-        self.pending.contains_key(&key)
+    /// Marks a record as pending. Returns whether it was not pending before.
+    pub fn sent(&mut self, key: u128) -> bool {
+        let entry = self.pending.entry(key);
+        let is_new = matches!(entry, Entry::Vacant(_));
+        entry.or_default();
+        is_new
     }
 
     /// Returns the number of pending records.
@@ -93,7 +88,8 @@ impl<P> Watermark<P> {
 
     /// Marks the fate of a record as known.
     pub fn settled(&mut self, key: u128) {
-        for (walk, number) in self.pending.remove(&key).into_iter().flat_map(Waits::pages) {
+        let Some(Waits { first, more }) = self.pending.remove(&key) else { return };
+        for (walk, number) in first.into_iter().chain(more) {
             let Walk { pages, first } = &mut self.walks[walk];
             // The watermark can't have passed a page that waits.
             pages[(number - *first) as usize].1 -= 1;
@@ -142,12 +138,11 @@ mod tests {
     #[test]
     fn a_record_is_pending_from_its_sending_until_its_fate_is_known() {
         let mut watermark: Watermark<()> = Watermark::new(1);
-        assert!(!watermark.is_pending(1));
-        watermark.sent(1);
-        assert!(watermark.is_pending(1) && !watermark.is_pending(2));
-        watermark.sent(1);
+        assert!(watermark.sent(1) && watermark.sent(2));
+        assert!(!watermark.sent(1) && watermark.pending() == 2);
         watermark.settled(1);
-        assert!(!watermark.is_pending(1), "one result settles a record that was sent twice");
+        assert!(watermark.pending() == 1, "one result settles a record that was sent twice");
+        assert!(watermark.sent(1));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! What goes to a sink, and what comes back: encoded payloads, and the outcome of a batch.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Deref};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::base::{
     fault::{Fault, Problem},
+    json::Json,
     key::RecordKey,
     record::Reason,
 };
@@ -17,7 +18,7 @@ pub struct Prepared {
     /// Key of the record.
     pub key: RecordKey,
     /// The encoded payload. Its length counts against [`BatchLimits::bytes`](super::BatchLimits::bytes).
-    pub bytes: Bytes,
+    pub bytes: Encoded,
     /// Whether the payload withdraws a person's consent.
     pub opts_out: bool,
     /// Whether the payload passes on a person's consent.
@@ -26,9 +27,55 @@ pub struct Prepared {
 
 impl Prepared {
     /// Returns a payload that neither withdraws nor passes on a consent.
-    pub fn new(key: &RecordKey, bytes: impl Into<Bytes>) -> Self {
+    pub fn new(key: &RecordKey, bytes: impl Into<Encoded>) -> Self {
         Prepared { key: key.clone(), bytes: bytes.into(), opts_out: false, opts_in: false }
     }
+}
+
+/// The bytes of a payload.
+#[derive(Debug, Clone)]
+pub enum Encoded {
+    /// The text that the mapping has made, unchanged.
+    Json(Json),
+    Text(Bytes),
+}
+
+impl Deref for Encoded {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Encoded::Json(json) => json.as_ref(),
+            Encoded::Text(text) => text,
+        }
+    }
+}
+
+impl From<Json> for Encoded {
+    fn from(json: Json) -> Self {
+        Encoded::Json(json)
+    }
+}
+
+impl From<String> for Encoded {
+    fn from(text: String) -> Self {
+        Encoded::Text(text.into())
+    }
+}
+
+/// Formats a batch of JSON payloads as an array, even for a single one.
+pub fn array(batch: &[Prepared]) -> Vec<u8> {
+    let mut array =
+        Vec::with_capacity(1 + batch.iter().map(|prepared| prepared.bytes.len() + 1).sum::<usize>());
+    array.push(b'[');
+    for (index, prepared) in batch.iter().enumerate() {
+        if index > 0 {
+            array.push(b',');
+        }
+        array.extend_from_slice(&prepared.bytes);
+    }
+    array.push(b']');
+    array
 }
 
 /// Rejection of a payload that a service refused, or would refuse.

@@ -17,7 +17,7 @@ use self::{
     answer::{Expected, counted},
     settings::{Body, Endpoint, SETTINGS},
 };
-use super::{Deletions, Delivery, Prepared, Rejection, Sink, SinkContext, SinkSpec};
+use super::{Deletions, Delivery, Prepared, Rejection, Sink, SinkContext, SinkSpec, array};
 use crate::{
     base::{adapter::Chosen, fault::Fault, record::Payload, secret::Secret, spec::Spec},
     net::{
@@ -120,11 +120,10 @@ impl Sink for HttpSink {
     }
 
     fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
-        let bytes = match &payload.body {
-            Some(body) => body.to_bytes(),
-            None => json!({"key": &*payload.key, "deleted": true}).to_string().into(),
-        };
-        Ok(Prepared::new(&payload.key, bytes))
+        Ok(match &payload.body {
+            Some(body) => Prepared::new(&payload.key, body.clone()),
+            None => Prepared::new(&payload.key, json!({"key": &*payload.key, "deleted": true}).to_string()),
+        })
     }
 
     fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {
@@ -155,10 +154,9 @@ impl Sink for HttpSink {
 
 /// Formats the body of a request.
 fn encoded(body: Body, batch: &[Prepared]) -> Bytes {
-    let payloads: Vec<&[u8]> = batch.iter().map(|prepared| prepared.bytes.as_ref()).collect();
-    let payloads = payloads.join(&b',');
     match body {
-        Body::Array => [b"[", payloads.as_slice(), b"]"].concat().into(),
-        Body::Object => payloads.into(),
+        Body::Array => array(batch).into(),
+        // A batch has one record then.
+        Body::Object => batch.first().map_or_else(Bytes::new, |one| Bytes::copy_from_slice(&one.bytes)),
     }
 }

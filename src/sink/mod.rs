@@ -12,7 +12,7 @@ use std::{path::Path, sync::Arc};
 use futures::future::BoxFuture;
 
 pub use self::{
-    delivery::{DeferredErrors, Delivery, LatestErrors, Prepared, Receipt, Rejection},
+    delivery::{DeferredErrors, Delivery, Encoded, LatestErrors, Prepared, Receipt, Rejection, array},
     spec::{BatchLimits, Deletions, Settles, SinkSpec},
 };
 use self::{http::HttpSink, ndjson::Ndjson, ometria::Ometria, spec::CommonSettings, stdout::Stdout};

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::task::spawn_blocking;
 
-use super::{Deletions, Delivery, Prepared, Receipt, Rejection, Sink, SinkContext, SinkSpec};
+use super::{Deletions, Delivery, Encoded, Prepared, Receipt, Rejection, Sink, SinkContext, SinkSpec};
 use crate::{
     base::{
         adapter::Chosen,
@@ -168,12 +168,12 @@ fn is_writable(path: &Path) -> io::Result<()> {
 
 /// Encodes a payload as one line of JSON, without its end.
 pub fn prepared(Payload { key, body }: &Payload) -> Prepared {
-    let line = match body {
+    let line: Encoded = match body {
         // A raw value may span several lines.
         Some(body) if body.get().contains('\n') => {
             serde_json::from_str::<Value>(body.get()).unwrap_or_default().to_string().into()
         }
-        Some(body) => body.to_bytes(),
+        Some(body) => body.clone().into(),
         None => json!({"key": &**key, "deleted": true}).to_string().into(),
     };
     Prepared::new(key, line)

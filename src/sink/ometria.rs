@@ -3,7 +3,6 @@
 
 pub mod rules;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::HeaderName;
 use serde::Deserialize;
@@ -11,7 +10,7 @@ use serde_json::{Map, Value};
 
 use self::rules::Examined;
 use super::{
-    DeferredErrors, Delivery, LatestErrors, Prepared, Receipt, Rejection, Sink, SinkContext, SinkSpec,
+    DeferredErrors, Delivery, LatestErrors, Prepared, Receipt, Rejection, Sink, SinkContext, SinkSpec, array,
 };
 use crate::{
     base::{
@@ -128,7 +127,7 @@ impl Sink for Ometria {
         let Examined { refusal, opts_out, opts_in } = rules::examine(body.value());
         match refusal {
             Some(reason) => Err(Rejection { opts_out, ..Rejection::new(reason) }),
-            None => Ok(Prepared { opts_out, opts_in, ..Prepared::new(&payload.key, body.to_bytes()) }),
+            None => Ok(Prepared { opts_out, opts_in, ..Prepared::new(&payload.key, body.clone()) }),
         }
     }
 
@@ -143,7 +142,7 @@ impl Sink for Ometria {
     /// Ometria merges an accepted record into the stored one by its id, so a repetition changes nothing.
     fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {
         Box::pin(async move {
-            let request = self.http.post(&["push"], body(batch));
+            let request = self.http.post(&["push"], array(batch).into());
             let list = self.list_id.escape_debug();
             let (count, service) = (batch.len(), self.http.service());
             let doing = format!("could not push {count} contacts of list `{list}` to {service}");
@@ -163,12 +162,6 @@ impl DeferredErrors for Ometria {
             self.http.call_aside(&doing, request, read).await
         })
     }
-}
-
-/// Formats a batch as a JSON array, even for a single record.
-fn body(batch: &[Prepared]) -> Bytes {
-    let records: Vec<&[u8]> = batch.iter().map(|prepared| prepared.bytes.as_ref()).collect();
-    [b"[", records.join(&b',').as_slice(), b"]"].concat().into()
 }
 
 /// Reads the list of deferred errors.

@@ -6,7 +6,8 @@ mod file;
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 pub use self::file::{
@@ -99,6 +100,7 @@ pub struct Line {
     /// The page's records and their fates, as [`Seen::encode`](super::seen::Seen::encode) returns them, with
     /// the names that they use.
     pub names: Vec<String>,
+    #[serde(serialize_with = "unescaped")]
     pub rows: String,
     /// Rows read twice over the whole run, up to this page.
     pub read_twice: u64,
@@ -107,6 +109,15 @@ pub struct Line {
     pub fields: BTreeMap<String, u64>,
     pub seconds: f64,
     pub choice: Option<String>,
+}
+
+/// Writes a text without escapes as it is. A string would be searched for characters to escape one by one, and nearly
+/// all of a line is this text.
+fn unescaped<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    match RawValue::from_string(format!("\"{text}\"")) {
+        Ok(raw) => raw.serialize(serializer),
+        Err(_) => serializer.serialize_str(text),
+    }
 }
 
 /// The checkpoint of one entry, as a run writes it.

@@ -125,6 +125,28 @@ async fn the_last_status_of_every_member_is_stored_and_a_full_load_starts_over()
     assert_eq!(process.summary().await.len(), 1);
 }
 
+/// The records are sorted in several parts, and the database is filled in several steps.
+#[tokio::test]
+async fn a_first_load_of_many_records_stores_the_last_status_of_each() {
+    let process = Process::new();
+    let records = process.records();
+    records.begin_ledger(time::parse("2026-11-20").unwrap()).await.unwrap();
+    let keys: Vec<u128> = (0..25_000).map(|n| key_digest(&n.to_string())).collect();
+    let listed: Vec<_> = keys.iter().map(|key| (*key, 5, "subscribed")).collect();
+    let later = keys.iter().step_by(3).map(|key| (*key, 6, "archived"));
+    let earlier = keys.iter().skip(1).step_by(3).map(|key| (*key, 4, "archived"));
+    let (listed, archived) = (seen(&listed), seen(&later.chain(earlier).collect::<Vec<_>>()));
+    let full = Delivered { seen: vec![&listed, &archived], whole: true, ..pass("2026-11-21") };
+    records.add(full).await.unwrap();
+    assert_eq!(process.delivered().await, [("archived".into(), 8334), ("subscribed".into(), 16_666)]);
+    assert_eq!((process.summary().await.len(), process.written().await.1), (25_000, 25_000));
+    let known = records.recall(keys.clone()).await.unwrap();
+    for (n, key) in keys.iter().enumerate() {
+        let status = if n % 3 == 0 { "archived" } else { "subscribed" };
+        assert_eq!(known[key].settled.as_ref().map(|settled| &*settled.status), Some(status), "{n}");
+    }
+}
+
 #[tokio::test]
 async fn a_rejected_record_is_marked_until_it_is_delivered() {
     let process = Process::new();

@@ -11,7 +11,7 @@ use super::progress::Row;
 use crate::base::{
     counts::Counts,
     fate::Fate,
-    key::{KeyHasher, KeyMap},
+    key::{KeyHasher, KeyMap, KeySet},
 };
 
 /// What is known of a record.
@@ -58,9 +58,10 @@ const ROW: usize = 16 + 8 + 1 + 1;
 
 /// Returns the keys that occur more than once in an answer, each with the number of rows beyond the first.
 pub fn repeats(keys: impl Iterator<Item = u128>) -> impl Iterator<Item = (u128, u64)> {
-    let mut rows: KeyMap<u128, u64> = KeyMap::default();
-    keys.for_each(|key| *rows.entry(key).or_default() += 1);
-    rows.into_iter().map(|(key, rows)| (key, rows - 1)).filter(|(_, more)| *more > 0)
+    let mut known = KeySet::with_capacity_and_hasher(keys.size_hint().0, KeyHasher::default());
+    let mut repeated: KeyMap<u128, u64> = KeyMap::default();
+    keys.filter(|key| !known.insert(*key)).for_each(|key| *repeated.entry(key).or_default() += 1);
+    repeated.into_iter()
 }
 
 impl Seen {

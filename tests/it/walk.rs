@@ -184,7 +184,7 @@ impl Sink for Anywhere {
     }
 
     fn prepare(&self, payload: &Payload) -> Result<Prepared, Rejection> {
-        Ok(Prepared::new(&payload.key, "{}"))
+        Ok(Prepared::new(&payload.key, "{}".to_owned()))
     }
 
     fn deliver<'a>(&'a self, _: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>> {

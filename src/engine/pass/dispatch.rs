@@ -125,11 +125,11 @@ impl<'a> Dispatch<'a> {
     pub fn queue(&mut self, pending: PendingRecord) -> bool {
         // The sink has accepted the older version, and keeps the order in which versions are delivered.
         let older = self.unclosed.get_mut(&pending.key).and_then(Option::take);
-        if older.is_none() && self.watermark.is_pending(pending.key) {
+        let is_new = self.watermark.sent(pending.key);
+        if older.is_none() && !is_new {
             return self.newer.insert(pending.key, pending).is_some();
         }
         older.into_iter().for_each(|older| self.followed(older, pending.effect()));
-        self.watermark.sent(pending.key);
         self.push(pending);
         false
     }
@@ -155,10 +155,7 @@ impl<'a> Dispatch<'a> {
     /// unless an older version in flight settles them.
     pub fn reject(&mut self, (letter, notice): (DeadLetter, Option<NewNotice>)) {
         let key = key_digest(&letter.key);
-        let waits = !self.watermark.is_pending(key);
-        if waits {
-            self.watermark.sent(key);
-        }
+        let waits = self.watermark.sent(key);
         self.rejects.push((letter, waits));
         self.notices.extend(notice);
     }

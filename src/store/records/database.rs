@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -23,6 +24,8 @@ use crate::base::{events::Events, key::KeyMap};
 
 /// The rows by the keys of their records, as [`Row::encode`] writes them.
 pub(in crate::store) const RECORDS: TableDefinition<u128, &[u8]> = TableDefinition::new("records");
+/// Number of rows that are added to an empty table together: they wait in memory, some 1 MB.
+const TOGETHER: usize = 10_000;
 /// Names of what is known of all rows together.
 pub(in crate::store) const SUMMARY: &str = "summary";
 pub(in crate::store) const CACHE: &str = "cache";
@@ -231,6 +234,26 @@ impl Tables<'_, '_> {
         #[cfg(test)]
         (self.work.read += 1);
         self.records.get(key)?.map(|row| decoded(row.value())).transpose()
+    }
+
+    /// Writes rows to an empty table; their keys ascend. Returns their number. The database fills its pages one
+    /// after the other, which takes a tenth of the time of single writes.
+    pub fn fill(&mut self, rows: impl Iterator<Item = (u128, Row)>) -> Result<usize, Failed> {
+        let (mut written, mut bytes) = (0, Vec::new());
+        let mut rows = rows.peekable();
+        while rows.peek().is_some() {
+            let mut end = self.records.upper_bound_mut(Bound::<u128>::Unbounded)?;
+            for (key, row) in rows.by_ref().take(TOGETHER) {
+                bytes.clear();
+                row.write_to(&mut bytes);
+                end.insert_before(key, bytes.as_slice())?;
+                written += 1;
+            }
+            end.close()?;
+        }
+        #[cfg(test)]
+        (self.work.written += written as u64);
+        Ok(written)
     }
 
     /// Writes the row of a record; removes it if nothing is known of the record.

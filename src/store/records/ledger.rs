@@ -89,17 +89,26 @@ impl Changes<'_, '_, '_> {
         Ok(unlisted)
     }
 
-    /// Writes the statuses that differ from those in the database. Returns the number of new records.
+    /// Writes the statuses that differ from those in the database; their keys ascend. Returns the number of new
+    /// records.
     fn settle(
         &mut self,
         added: impl Iterator<Item = (u128, Status)>,
         renamed: bool,
     ) -> Result<usize, Failed> {
-        let mut new = 0;
         // The first load of a list fills an empty table.
-        let is_empty = self.tables.records.is_empty()?;
+        if self.tables.records.is_empty()? {
+            let replaced = &mut self.replaced;
+            return self.tables.fill(added.map(|(key, status)| {
+                if let Some(replaced) = replaced {
+                    replaced.entry(key).or_default();
+                }
+                (key, Row { status: Some(status), cached: None })
+            }));
+        }
+        let mut new = 0;
         for (key, status) in added {
-            let row = if is_empty { Row::default() } else { self.tables.row(key)?.unwrap_or_default() };
+            let row = self.tables.row(key)?.unwrap_or_default();
             if renamed || row.status != Some(status) {
                 new += usize::from(row.status.is_none());
                 self.put(key, row, Some(status))?;

@@ -17,7 +17,9 @@ const CACHED: u8 = 4;
 const HAS_DIGEST: u8 = 1;
 const OPTED_OUT: u8 = 2;
 const WAS_SENT: u8 = 4;
-/// Bytes of a typical row, for which space is reserved.
+/// Bytes of a row without a cached delivery.
+const HEAD: usize = 2;
+/// Bytes of a typical row with one, for which space is reserved.
 const TYPICAL: usize = 96;
 
 /// The last known version of a record, with the index of its status.
@@ -53,19 +55,23 @@ impl Row {
         self.status.is_none() && self.cached.is_none()
     }
 
-    /// Returns the bytes of the row. A row without a cached delivery has two.
+    /// Returns the bytes of the row.
     pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(if self.cached.is_some() { TYPICAL } else { HEAD });
+        self.write_to(&mut bytes);
+        bytes
+    }
+
+    /// Adds the bytes of the row to others. A row without a cached delivery has two.
+    pub fn write_to(&self, bytes: &mut Vec<u8>) {
         let status = self.status.unwrap_or(Status { index: 0, rejected: false });
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let flags = flag(self.status.is_some(), SETTLED)
             | flag(status.rejected, REJECTED)
             | flag(self.cached.is_some(), CACHED);
-        let head = [VERSION << 4 | flags, status.index];
-        let Some((generation, CachedDelivery { sent, seen, fate })) = &self.cached else {
-            return head.into();
-        };
-        let mut bytes = Vec::with_capacity(TYPICAL);
+        let head: [u8; HEAD] = [VERSION << 4 | flags, status.index];
         bytes.extend(head);
+        let Some((generation, CachedDelivery { sent, seen, fate })) = &self.cached else { return };
         let digest = sent.as_ref().and_then(|sent| sent.digest);
         let opted_out = sent.as_ref().is_some_and(|sent| sent.opted_out);
         bytes.extend(generation.to_le_bytes());
@@ -82,7 +88,6 @@ impl Row {
         }
         // Writing to memory can't fail.
         let _ = write!(bytes, "{fate}");
-        bytes
     }
 
     /// Returns the row with these bytes; `None` if they are of another version or incomplete.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{delivery::Settled, row::Status};
-use crate::store::seen::Seen;
+use crate::store::seen::{Known, Seen};
 
 pub(in crate::store) const VERSION: u32 = 1;
 /// Status of records that are gone at the source.
@@ -170,6 +170,28 @@ impl Delivered<'_> {
     }
 }
 
+/// Number of parts in which the records of a pass are sorted, by the first two bits of their keys.
+const PARTS: u128 = 4;
+
+/// The place of a record in the listings of a pass.
+struct Place {
+    /// The first half of the key, which tells nearly all keys apart.
+    prefix: u64,
+    listing: u32,
+    index: u32,
+}
+
+/// Returns the keys of all records, with their places.
+fn places<'a>(listings: &'a [&Seen]) -> impl Iterator<Item = (u128, Place)> + 'a {
+    let places = |(listing, seen): (usize, &'a &Seen)| {
+        let place = move |(index, (key, _)): (usize, (u128, Known))| {
+            (key, Place { prefix: (key >> 64) as u64, listing: listing as u32, index: index as u32 })
+        };
+        seen.iter().enumerate().map(place)
+    };
+    listings.iter().enumerate().flat_map(places)
+}
+
 /// The statuses of the records of a pass.
 #[derive(Debug, Default)]
 pub(super) struct Statuses {
@@ -185,25 +207,35 @@ impl Statuses {
     /// the same second that of the later listing.
     fn of(listings: &[&Seen]) -> Self {
         let mut names = vec![];
-        // Sorts indices instead of copies of the records, since a list may have millions.
-        let mut found: Vec<(u32, u32)> = vec![];
         let mut statuses_of: Vec<Vec<u8>> = vec![];
-        for (listing, seen) in listings.iter().enumerate() {
-            found.extend((0..seen.records() as u32).map(|index| (listing as u32, index)));
+        for seen in listings {
             statuses_of.push(seen.statuses().iter().map(|name| index_of(&mut names, name)).collect());
         }
-        let record = |(listing, index): &(u32, u32)| listings[*listing as usize].record(*index as usize);
-        found.sort_unstable_by_key(|at| {
-            let (key, known) = record(at);
-            (key, known.second, at.0)
-        });
-        let is_last = |at: usize| found.get(at + 1).is_none_or(|next| record(next).0 != record(&found[at]).0);
-        let (mut keys, mut statuses) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
-        for at in (0..found.len()).filter(|at| is_last(*at)) {
-            let (key, known) = record(&found[at]);
-            let index = statuses_of[found[at].0 as usize][usize::from(known.status)];
-            keys.push(key);
-            statuses.push(Status { index, rejected: known.fate.is_rejected() });
+        let all = listings.iter().map(|seen| seen.records()).sum();
+        let (mut keys, mut statuses) = (Vec::with_capacity(all), Vec::with_capacity(all));
+        let record = |at: &Place| listings[at.listing as usize].record(at.index as usize);
+        // Sorts places instead of copies of the records, and one part of them after the other, since a list may have
+        // millions.
+        let mut part: Vec<Place> = vec![];
+        for first in 0..PARTS {
+            part.clear();
+            part.extend(places(listings).filter(|(key, _)| key >> 126 == first).map(|(_, place)| place));
+            part.sort_unstable_by(|a, b| {
+                let order = |at: &Place| {
+                    let (key, known) = record(at);
+                    (key, known.second, at.listing)
+                };
+                a.prefix.cmp(&b.prefix).then_with(|| order(a).cmp(&order(b)))
+            });
+            for (at, place) in part.iter().enumerate() {
+                let (key, known) = record(place);
+                if part.get(at + 1).is_some_and(|next| record(next).0 == key) {
+                    continue;
+                }
+                let index = statuses_of[place.listing as usize][usize::from(known.status)];
+                keys.push(key);
+                statuses.push(Status { index, rejected: known.fate.is_rejected() });
+            }
         }
         Statuses { names, keys, statuses }
     }

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use fastrand::Rng;
 use futures::future::BoxFuture;
 use importer::{
@@ -25,7 +24,7 @@ pub const AT_FIRST: &str = "not_at_first";
 pub struct Chance {
     random: Mutex<Rng>,
     /// Payloads that a rejecting sink has seen.
-    seen: Mutex<HashSet<Bytes>>,
+    seen: Mutex<HashSet<Vec<u8>>>,
 }
 
 impl Chance {
@@ -35,7 +34,7 @@ impl Chance {
 
     /// Returns whether a payload is rejected: a share of those that come for the first time.
     fn rejects(&self, prepared: &Prepared, share: f64) -> bool {
-        self.seen.lock().unwrap().insert(prepared.bytes.clone()) && self.random.lock().unwrap().f64() < share
+        self.seen.lock().unwrap().insert(prepared.bytes.to_vec()) && self.random.lock().unwrap().f64() < share
     }
 }
 
