@@ -170,8 +170,8 @@ impl Delivered<'_> {
     }
 }
 
-/// Number of parts in which the records of a pass are sorted, by the first two bits of their keys.
-const PARTS: u128 = 4;
+/// Number of parts in which the records of a pass are sorted, by the first three bits of their keys.
+const PARTS: u128 = 8;
 
 /// The place of a record in the listings of a pass.
 struct Place {
@@ -219,7 +219,7 @@ impl Statuses {
         let mut part: Vec<Place> = vec![];
         for first in 0..PARTS {
             part.clear();
-            part.extend(places(listings).filter(|(key, _)| key >> 126 == first).map(|(_, place)| place));
+            part.extend(places(listings).filter(|(key, _)| key >> 125 == first).map(|(_, place)| place));
             part.sort_unstable_by(|a, b| {
                 let order = |at: &Place| {
                     let (key, known) = record(at);
