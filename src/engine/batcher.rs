@@ -7,6 +7,10 @@ use tokio::time::Instant;
 
 use crate::sink::BatchLimits;
 
+/// Batches for each of the sink's slots that may wait while more pages are requested. The sink works on them until the
+/// next page is there, so one round would leave it idle.
+const ROUNDS: usize = 2;
+
 /// A queue that returns full batches, and a smaller one when its oldest record has waited long enough or no
 /// more records will arrive.
 pub struct Batcher<T> {
@@ -58,9 +62,9 @@ impl<T> Batcher<T> {
         self.waiting.push_back(Item { record, size, arrived: now });
     }
 
-    /// Returns whether the records that wait fill no more than one batch for each of the sink's slots.
+    /// Returns whether the records that wait fill no more than [`ROUNDS`] batches for each of the sink's slots.
     pub fn has_room(&self) -> bool {
-        let slots = self.limits.in_flight;
+        let slots = ROUNDS * self.limits.in_flight;
         let bytes = self.limits.bytes.map_or(usize::MAX, |most| most.saturating_mul(slots));
         self.size.payloads <= self.payloads_per_batch() * slots && self.size.bytes <= bytes
     }
@@ -184,9 +188,9 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_read_while_the_waiting_records_fill_no_more_than_a_round_of_batches() {
+    fn pages_are_read_while_the_waiting_records_fill_no_more_than_two_rounds_of_batches() {
         let now = Instant::now();
-        for (limits, room) in [(limits(3, None, None), 4), (limits(100, Some(30), None), 4)] {
+        for (limits, room) in [(limits(3, None, None), 7), (limits(100, Some(30), None), 7)] {
             let mut batcher = Batcher::new(limits);
             let pushed = std::iter::from_fn(|| batcher.has_room().then(|| batcher.push((), ONE, now)));
             assert_eq!(pushed.count(), room, "{limits:?}");

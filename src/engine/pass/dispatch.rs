@@ -77,16 +77,19 @@ impl<'a> Dispatch<'a> {
         self.batcher.has_room()
     }
 
-    /// Returns whether another page of this listing may be read. One delivery that hangs stops the watermark,
-    /// and all pages beyond it would be sent again after a crash. Therefore only two rounds of deliveries may
-    /// wait. With a sink that settles at its close, all pages wait for that.
-    pub fn has_room_for(&self, listing: usize) -> bool {
+    /// Returns whether another page of this listing may be read while `requested` pages are in flight. One delivery
+    /// that hangs stops the watermark, and all pages beyond it would be sent again after a crash. Therefore only two
+    /// rounds of deliveries may wait, and a page for each worker. The pages in flight count, too: otherwise all
+    /// workers would read at once when room becomes free, and then none until the sink has nothing left to do. With
+    /// a sink that settles at its close, all pages wait for that.
+    pub fn has_room_for(&self, listing: usize, requested: usize) -> bool {
         if self.settles_at_close() {
             return true;
         }
-        let rows = 2 * self.batcher.payloads_per_batch() * self.context.pipeline.spec.limits.in_flight;
-        let most = (rows / self.context.plan.items_per_request).max(2);
-        self.watermark.waiting(listing) < most
+        let Context { pipeline, plan } = self.context;
+        let rows = 2 * self.batcher.payloads_per_batch() * pipeline.spec.limits.in_flight;
+        let rounds = (rows / plan.items_per_request).max(2);
+        self.watermark.waiting(listing) + requested < rounds - 1 + plan.worker_count.max(1)
     }
 
     /// Returns whether no record waits for a batch.
