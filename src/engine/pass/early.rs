@@ -5,10 +5,13 @@ use std::collections::VecDeque;
 
 use super::{
     Pass,
-    check::{Seconds, groups},
     requests::{self, Answer, Reads},
 };
-use crate::{base::window::Page, store::records::KnownRecords};
+use crate::{
+    base::window::Page,
+    engine::paging::second::{Seconds, groups},
+    store::records::KnownRecords,
+};
 
 /// A request of the check that does not depend on an earlier one.
 pub(super) enum Early {

@@ -5,7 +5,7 @@ use futures::{future::BoxFuture, stream::FuturesUnordered};
 use tokio::try_join;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, check::Seconds};
+use super::Context;
 use crate::{
     base::{
         fault::Fault,
@@ -13,7 +13,7 @@ use crate::{
         window::{CursorPage, Listing, Next, Page, ShardPage, Span, Window},
     },
     engine::{
-        paging::{listing::NextRead, offset::PageRequest},
+        paging::{listing::NextRead, offset::PageRequest, second::Seconds},
         plan::Plan,
         received::{Reading, Received, in_task},
     },
