@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::{
+    join,
     task::{self, AbortHandle, JoinError, JoinSet},
     time::{Instant, Interval, MissedTickBehavior, interval, interval_at, sleep, sleep_until, timeout_at},
 };
@@ -170,13 +171,21 @@ impl Driver {
             _ = self.tick.tick() => Input::Tick { quit: self.quit.found().await },
             _ = self.poll.tick(), if may_read => Input::Poll,
             Some(()) = reached(wake) => Input::WakeUp,
-            () = self.watch.changed(), if may_read => {
-                // What happens meanwhile is handled by the edited file.
-                sleep(SETTLE).await;
-                Input::FileChanged(self.file.changed().await)
-            }
+            () = self.watch.changed(), if may_read => Input::FileChanged(self.is_edited().await),
             Some(command) = self.commands.recv() => Input::Command(command),
         }
+    }
+
+    /// Returns whether a person has edited the state file, after an event in its folder. importer's own writes and
+    /// other files cause events too: without a change there is no save that could be unfinished. A later change causes
+    /// another event.
+    async fn is_edited(&self) -> bool {
+        if !self.file.changed().await {
+            return false;
+        }
+        // What happens meanwhile is handled by the edited file.
+        sleep(SETTLE).await;
+        self.file.changed().await
     }
 
     /// Waits for the next input after a stop: no later than `deadline`.
@@ -305,17 +314,24 @@ impl Driver {
         }
         // A run that never yields can't be aborted; the end of the process ends it.
         let _ = timeout_at(deadline + LAST, self.jobs.shutdown()).await;
-        self.notices.stop().await;
-        self.history.close().await;
-        self.databases.close().await;
+        let has_last_poll = self.mode == Mode::Once && !self.stop.is_cancelled();
+        let Driver { notices, databases, history, late, writer, .. } = self;
+        // The look for a late save waits for an editor, and the last poll for a service: the disk works meanwhile.
+        let stores = async {
+            notices.stop().await;
+            databases.close().await;
+        };
+        let last_poll = async {
+            if has_last_poll {
+                late.last_poll().await;
+            }
+        };
+        join!(stores, history.close(), last_poll, writer.close());
         self.publisher.close().await;
         self.is_changed = true;
         self.publish();
         self.publisher.close().await;
         self.file.look_back().await;
-        if self.mode == Mode::Once && !self.stop.is_cancelled() {
-            self.late.last_poll().await;
-        }
     }
 
     fn now(&self) -> Now {

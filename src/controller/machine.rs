@@ -184,7 +184,7 @@ impl Machine {
     /// Returns what the controller waits for. Runs start only in [`Phase::Running`].
     pub fn phase(&self) -> Phase {
         match &self.ending {
-            None if self.mode == Mode::Loop || !self.capacity.is_idle() || self.saver.is_busy() => {
+            None if self.mode == Mode::Loop || !self.capacity.is_idle() || self.saver.has_results() => {
                 Phase::Running
             }
             Some(ending) if !self.capacity.is_idle() && !ending.is_over => Phase::Ending(ending.deadline),

@@ -100,6 +100,12 @@ impl Saver {
         !self.writing.is_empty()
     }
 
+    /// Returns whether results are being written or wait for a write. A look for late saves may be in progress after
+    /// that.
+    pub fn has_results(&self) -> bool {
+        self.is_writing() || !self.waiting.is_empty()
+    }
+
     /// Returns whether a step is in progress or results wait for one.
     pub fn is_busy(&self) -> bool {
         self.in_step || !self.waiting.is_empty()

@@ -80,6 +80,11 @@ impl Writer {
         }
         Some(done)
     }
+
+    /// Waits for the look for late saves that follows the last write.
+    pub async fn close(&mut self) {
+        while self.next().await.is_some() {}
+    }
 }
 
 /// Writes results: first into the journal, then into the state file. In between, removes the checkpoints.

@@ -14,10 +14,11 @@ use std::{
 
 use super::{
     super::{
-        Mode, OpenRequest, Verdict, quit, run,
+        Mode, OpenRequest, Tools, Verdict, quit, run,
         saver::{Finished, Saver},
         schedule::RunId,
         support_tests::tools,
+        watch::Watch,
     },
     *,
 };
@@ -207,4 +208,58 @@ async fn the_loop_goes_on_while_a_result_is_being_written() {
     assert_eq!(*noticed.lock().unwrap(), Some(true), "the quit file was found during the write");
     let text = fs::read_to_string(folder.path().join(NAME)).unwrap();
     assert!(text.contains("latest_timestamp"), "the program ends when its results are written: {text}");
+}
+
+/// An event in the folder, such as that of importer's own write, must not delay the loop by the time in which an editor
+/// finishes a save.
+#[tokio::test(start_paused = true)]
+async fn an_event_without_an_edit_delays_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(NAME), r#"[{"list_id": "l0", "latest_timestamp": "2019-10-21T09:00:00"}]"#)
+        .unwrap();
+    let state = StateFile::open(folder.path(), Arc::new(SystemClock), &SAMPLE, Events::default()).unwrap();
+    let open = |_: OpenRequest| {
+        let mut feed = Feed::new(&[], false);
+        feed.list.tick = Duration::ZERO;
+        let clock = feed.list;
+        Ok(pipeline(feed, AsItIs, Store::new(1, 0.0), clock))
+    };
+    let (event, changes) = tokio::sync::mpsc::channel(1);
+    event.try_send(()).unwrap();
+    let tools = Tools { watch: Watch::manual(changes), ..tools(state, Box::new(open)) };
+    let start = tokio::time::Instant::now();
+    assert_eq!(run(tools, Mode::Once).await.unwrap(), Verdict::Done);
+    assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_save_through_a_replaced_file_is_taken_over_before_a_single_pass_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(NAME);
+    let old = Arc::new(Mutex::new(None));
+    let (late, at) = (Arc::clone(&old), path.clone());
+    let hook = move |moment| {
+        match moment {
+            Moment::Pending => *late.lock().unwrap() = Some(fs::OpenOptions::new().write(true).open(&at)?),
+            Moment::Done => {
+                let file = late.lock().unwrap().take();
+                let mut file = file.ok_or(io::ErrorKind::NotFound)?;
+                file.set_len(0)?;
+                io::Write::write_all(&mut file, br#"[{"list_id": "l0", "worker_count": 2}]"#)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    };
+    let state = opened(folder.path(), 1, hook);
+    let open = |_: OpenRequest| {
+        let mut feed = Feed::new(&[], false);
+        feed.list.tick = Duration::ZERO;
+        let clock = feed.list;
+        Ok(pipeline(feed, AsItIs, Store::new(1, 0.0), clock))
+    };
+    let tools = tools(Arc::into_inner(state).unwrap(), Box::new(open));
+    assert_eq!(run(tools, Mode::Once).await.unwrap(), Verdict::Done);
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains("\"worker_count\": 2") && text.contains("latest_timestamp"), "{text}");
 }

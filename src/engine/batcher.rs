@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_read_while_the_waiting_records_fill_no_more_than_a_round_of_batches() {
+    fn pages_are_read_while_the_waiting_records_fill_no_more_than_a_round_of_batches_and_some_pages() {
         let now = Instant::now();
         for (limits, further, room) in [
             (limits(3, None, None), 0, 4),

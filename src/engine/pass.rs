@@ -8,6 +8,7 @@
 
 mod check;
 mod dispatch;
+mod early;
 mod guard;
 mod intake;
 mod moves;
@@ -16,7 +17,7 @@ mod requests;
 mod results;
 mod window;
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use futures::StreamExt;
 use tokio::time::{Instant, interval_at, sleep_until};
@@ -26,10 +27,11 @@ pub use self::guard::Baseline;
 use self::{
     check::Explained,
     dispatch::{Deliveries, Dispatch},
+    early::Early,
     guard::Guard,
     intake::Intake,
     reader::Reader,
-    requests::Reads,
+    requests::{Reads, Sizes},
 };
 use super::{
     clocks::Noticed,
@@ -86,6 +88,11 @@ pub struct Pass<'a> {
     /// Whether this is the first pass of a full load.
     first_of_full: bool,
     unrecorded: bool,
+    /// The requests of the check that begin while the last records are delivered; `None` before the listings are
+    /// finished.
+    early: Option<VecDeque<Early>>,
+    /// The sizes of the list, if they were requested before the check.
+    sizes: Option<Sizes>,
     /// The reason why the pass can't finish. The records read so far are delivered nevertheless.
     fault: Option<Fault>,
 }
@@ -130,6 +137,8 @@ impl<'a> Pass<'a> {
             seconds,
             first_of_full: plan.since.is_none() && header.pass == 1,
             unrecorded,
+            early: None,
+            sizes: None,
             fault: None,
         })
     }
@@ -176,6 +185,7 @@ impl<'a> Pass<'a> {
             }
             if !stopping {
                 self.reader.request(&mut reads, &self.dispatch, stop);
+                self.check_early(&mut reads);
             }
             self.begin_record().await?;
             if self.fault.is_some() {
@@ -190,7 +200,7 @@ impl<'a> Pass<'a> {
                 reads.push(requests::size_of_list(self.context));
             }
             let finished = self.reader.finished();
-            let read_out = reads.is_empty() && (stopping || finished);
+            let read_out = reads.is_empty() && (stopping || (finished && self.has_checked_early()));
             // Pages may be waiting for records in a batch that is not full.
             let stuck = reads.is_empty() && deliveries.is_empty() && !finished;
             // Records that were read but not sent at a stop are read again by the next run.

@@ -9,6 +9,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
@@ -104,15 +105,30 @@ impl Disk {
         (self.hook)(step)
     }
 
-    /// Writes a file in importer's folder. The file gets its name only when its content is complete and on
-    /// disk.
+    /// Writes a file in importer's folder, and does `first` beside it. The file gets its name only when its content
+    /// is complete and on disk, and `first` has succeeded.
     #[expect(clippy::disallowed_methods, reason = "one of the two places that may replace a file")]
-    pub fn write_own(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    pub fn write_own(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        first: impl FnOnce() -> io::Result<()> + Send,
+    ) -> io::Result<()> {
         let new = self.own(&format!("{name}.new"));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
+        // Two syncs at the same time take as long as one.
+        thread::scope(|scope| {
+            let first = scope.spawn(first);
+            file.sync_all()?;
+            first.join().unwrap_or_else(|_| Err(io::Error::other("the work beside a write panicked")))
+        })?;
         fs::rename(&new, self.own(name))?;
+        sync_folder(&self.ours)
+    }
+
+    /// Syncs importer's folder, so that the names of its files survive a power failure.
+    pub fn sync_own(&self) -> io::Result<()> {
         sync_folder(&self.ours)
     }
 
@@ -183,7 +199,7 @@ impl Disk {
     /// failure.
     pub fn sync(&self) -> io::Result<()> {
         sync_folder(self.target()?.parent().unwrap_or(Path::new(".")))?;
-        sync_folder(&self.ours)
+        self.sync_own()
     }
 }
 
@@ -244,7 +260,7 @@ fn read_until(
 /// Blocks the thread. Work on files runs on threads where that is allowed.
 pub fn pause(time: Duration) {
     #[expect(clippy::disallowed_methods, reason = "never on a thread that runs tasks")]
-    std::thread::sleep(time);
+    thread::sleep(time);
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use super::{
     disk::{self, Disk, Step},
     document::{self, Edit, Outcome, Stamped},
@@ -31,7 +33,7 @@ use crate::base::{clock::Clock, event::FileEvent, events::Events, fault::Fault};
 pub(super) const SLOT: &str = "slot";
 /// Attempts of one write. Each attempt fails if another program saves the file at the same time.
 const TRIES: usize = 100;
-/// Time after a write in which an editor that had the old file open finishes its save.
+/// Time after an exchange in which an editor that had the old file open finishes its save.
 const SOON: Duration = Duration::from_millis(50);
 
 /// The state file of one folder.
@@ -48,9 +50,13 @@ pub(super) struct Held {
     /// Folders that a changed link has led to since the start, with their locks.
     followed: Vec<(PathBuf, File)>,
     pub journal: Journal,
+    /// The text of the journal that this process wrote and synced last; empty if there is none.
+    pub durable: Vec<u8>,
     /// The pending edits of an earlier process. Those of this process are repeated by the caller.
     pub inherited: Vec<Edit>,
     pub displaced: Displaced,
+    /// Time of the last exchange.
+    exchanged: Option<Instant>,
 }
 
 /// The result of a write.
@@ -165,7 +171,7 @@ impl StateFile {
     /// A [`Fault::Process`] if the journal can't be written.
     pub fn keep_pending(&self, edits: &[Edit]) -> Result<(), Fault> {
         let mut held = self.held();
-        if held.journal.add(edits) { self.save(&held.journal, Step::Pending) } else { Ok(()) }
+        if held.journal.add(edits) { self.save(&mut held, Step::Pending) } else { Ok(()) }
     }
 
     /// Writes run stamps into the current text of the file, with one exchange. An edit stays in the journal
@@ -181,14 +187,15 @@ impl StateFile {
         let mut held = self.held();
         let applied = self.write(&mut held, edits)?;
         held.journal.remove(pending_no_more(edits, &applied.outcomes));
-        self.save(&held.journal, Step::Done)?;
+        self.save(&mut held, Step::Done)?;
         Ok(applied)
     }
 
-    /// Waits until an editor that had the file open at the last write has saved it, and takes such a save
+    /// Waits until an editor that had the file open at the last exchange has saved it, and takes such a save
     /// over. Reports a failure.
     pub fn look_back_soon(&self) {
-        disk::pause(SOON);
+        let since = self.held().exchanged.map_or(SOON, |exchanged| exchanged.elapsed());
+        disk::pause(SOON.saturating_sub(since));
         if let Err(fault) = self.look_back() {
             self.disk.events.emit(FileEvent::LookBackFailed { problem: fault.to_string() });
         }
@@ -207,8 +214,9 @@ impl StateFile {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn save(&self, journal: &Journal, step: Step) -> Result<(), Fault> {
-        journal.save(&self.disk).and_then(|()| self.disk.step(step)).map_err(|error| self.unwritable(&error))
+    fn save(&self, held: &mut Held, step: Step) -> Result<(), Fault> {
+        let saved = held.journal.save(&self.disk, &mut held.durable);
+        saved.and_then(|()| self.disk.step(step)).map_err(|error| self.unwritable(&error))
     }
 
     /// Applies edits and starts over if another program saves the file meanwhile.
@@ -250,17 +258,12 @@ impl StateFile {
     ) -> io::Result<bool> {
         let slot = self.disk.own(SLOT);
         self.settle_slot(held.journal.exchange.take())?;
-        held.journal.save(&self.disk)?;
-        match self.disk.write_slot(&slot, ours) {
-            // An editor has moved the file away and will write a new one.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            written => written?,
+        held.journal.save(&self.disk, &mut held.durable)?;
+        if !self.prepare(held, &slot, before, ours, edits)? {
+            return Ok(false);
         }
-        self.disk.step(Step::Written)?;
-        let (was, will) = (digest(before.as_bytes()), digest(ours.as_bytes()));
-        held.journal.exchange = Exchange::new(was, will, edits);
-        held.journal.save(&self.disk)?;
         self.disk.step(Step::Prepared)?;
+        let exchanged = Instant::now();
         let replaced = match self.disk.swap(&slot) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             swapped => {
@@ -285,9 +288,37 @@ impl StateFile {
         held.journal.exchange = None;
         if replaced {
             held.journal.remove(edits);
+            held.exchanged = Some(exchanged);
         }
-        held.journal.save(&self.disk)?;
+        held.journal.save(&self.disk, &mut held.durable)?;
         Ok(replaced)
+    }
+
+    /// Writes `ours` into the swap file, and the digests of both texts into the journal. Both are synced at the same
+    /// time, but in any crash, a journal that names the exchange proves that the swap file has all of `ours`: the
+    /// journal gets its new text only after the swap file has its name. Returns false if there is no state file.
+    fn prepare(
+        &self,
+        held: &mut Held,
+        slot: &Path,
+        before: &str,
+        ours: &str,
+        edits: &[Edit],
+    ) -> io::Result<bool> {
+        let (was, will) = (digest(before.as_bytes()), digest(ours.as_bytes()));
+        held.journal.exchange = Exchange::new(was, will, edits);
+        let mut is_gone = false;
+        let saved = held.journal.save_after(&self.disk, &mut held.durable, || {
+            let written = self.disk.write_slot(slot, ours);
+            is_gone = written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            written.and_then(|()| self.disk.step(Step::Written))
+        });
+        if is_gone {
+            // An editor has moved the file away and will write a new one.
+            held.journal.exchange = None;
+            return Ok(false);
+        }
+        saved.map(|()| true)
     }
 
     /// Exchanges the user's save in the swap file for the state file, so that the save is in force again.

@@ -509,3 +509,25 @@ fn edits_of_one_write_are_one_exchange_and_one_version_in_the_history() {
     let texts: Vec<String> = versions.iter().map(|version| version.text().unwrap()).collect();
     assert_eq!(texts, [Batch::Three.text(), read(folder.path())]);
 }
+
+#[test]
+fn the_journal_is_written_only_when_it_changes() {
+    let folder = folder(TEXT);
+    let journal = folder.path().join(OURS).join("journal.json");
+    let (at, seen) = (journal.clone(), Arc::new(Mutex::new(vec![])));
+    let noted = Arc::clone(&seen);
+    let hook = move |_| {
+        noted.lock().unwrap().push(fs::metadata(&at)?.modified()?);
+        Ok(())
+    };
+    let file = open(folder.path());
+    let begun = fs::metadata(&journal).unwrap().modified().unwrap();
+    drop(file);
+    let file = open(folder.path()).with(Means::Exchange, Box::new(hook));
+    assert_eq!(fs::metadata(&journal).unwrap().modified().unwrap(), begun, "nothing has changed since");
+    apply(&file, &[edit(&file)]).unwrap();
+    let mut written = seen.lock().unwrap().clone();
+    assert_eq!(written.len(), STEPS.len());
+    written.dedup();
+    assert_eq!(written.len(), 3, "the edit, the exchange, and their end");
+}

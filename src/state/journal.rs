@@ -61,16 +61,36 @@ impl Journal {
         self.pending.retain(|edit| !has(&gone, edit));
     }
 
-    /// Reads the journal of the last process. A missing or unreadable journal counts as empty and does not
-    /// prevent a start.
-    pub fn load(disk: &Disk) -> Self {
-        let bytes = fs::read(disk.own(NAME)).unwrap_or_default();
-        serde_json::from_slice(&bytes).unwrap_or_default()
+    /// Reads the journal of the last process, with its text on disk. A missing or unreadable journal counts as empty and
+    /// does not prevent a start.
+    pub fn load(disk: &Disk) -> (Self, Vec<u8>) {
+        let text = fs::read(disk.own(NAME)).unwrap_or_default();
+        (serde_json::from_slice(&text).unwrap_or_default(), text)
     }
 
-    /// Writes the journal to disk.
-    pub fn save(&self, disk: &Disk) -> io::Result<()> {
-        disk.write_own(NAME, &serde_json::to_vec(self)?)
+    /// Writes the journal to disk. Does nothing if `durable`, the text that this process wrote and synced last, is
+    /// the same.
+    pub fn save(&self, disk: &Disk, durable: &mut Vec<u8>) -> io::Result<()> {
+        self.save_after(disk, durable, || Ok(()))
+    }
+
+    /// Does the work of [`save`](Self::save), and `first` beside it. The journal gets its new text only when that
+    /// text is synced and `first` has succeeded.
+    pub fn save_after(
+        &self,
+        disk: &Disk,
+        durable: &mut Vec<u8>,
+        first: impl FnOnce() -> io::Result<()> + Send,
+    ) -> io::Result<()> {
+        let text = serde_json::to_vec(self)?;
+        if text == *durable {
+            return first();
+        }
+        // After a failure, either text may be on disk.
+        durable.clear();
+        disk.write_own(NAME, &text, first)?;
+        *durable = text;
+        Ok(())
     }
 }
 

@@ -113,7 +113,7 @@ impl StateFile {
 
     /// Finishes or undoes the exchange that a crash interrupted, then applies the pending edits.
     pub(super) fn recover(&self) -> io::Result<()> {
-        let mut journal = Journal::load(&self.disk);
+        let (mut journal, found) = Journal::load(&self.disk);
         self.recover_aside(&self.disk.own(SLOT))?;
         if let Some(exchange) = journal.exchange.take() {
             // If the replaced text was the expected one, the exchange was made: its edits are in the file,
@@ -128,9 +128,13 @@ impl StateFile {
         for (path, changed) in linger::left(&self.disk)? {
             if changed { self.set_aside(&path)? } else { fs::remove_file(path)? }
         }
-        journal.save(&self.disk)?;
         let mut held = self.held();
         (held.inherited, held.journal) = (journal.pending.clone(), journal);
+        let Held { journal, durable, .. } = &mut *held;
+        *durable = found;
+        journal.save(&self.disk, durable)?;
+        // Its file is synced before it gets its name; only the name may be lost.
+        self.disk.sync_own()?;
         drop(held);
         self.redo();
         Ok(())

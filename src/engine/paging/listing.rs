@@ -260,6 +260,11 @@ impl ListingProgress {
         self.cut.keys().copied().collect()
     }
 
+    /// Removes the boundary seconds of this range, whose rows were all read.
+    pub fn note_whole(&mut self, first: i64, last: i64) {
+        self.cut.retain(|second, _| !(first..=last).contains(second));
+    }
+
     /// Returns whether the source has proven to keep an order within this second: enough rows came in the
     /// same order to rule out chance.
     pub fn keeps_order(&self, second: i64) -> bool {

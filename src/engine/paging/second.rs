@@ -12,7 +12,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::base::key::KeyMap;
+use chrono::DateTime;
+
+use crate::base::{key::KeyMap, window::Window};
 
 /// The rows of one second that answers have shown so far.
 #[derive(Debug, Default)]
@@ -56,6 +58,42 @@ impl SecondRows {
             shown += rows;
             shown >= *total
         })
+    }
+}
+
+/// A range of seconds, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seconds {
+    pub first: i64,
+    pub last: i64,
+}
+
+/// Largest distance between two boundary seconds that are read together, in seconds.
+const TOGETHER: i64 = 60;
+
+pub fn groups(mut seconds: Vec<i64>) -> Vec<Seconds> {
+    seconds.sort_unstable();
+    let mut groups: Vec<Seconds> = Vec::new();
+    for second in seconds {
+        match groups.last_mut() {
+            Some(group) if second.saturating_sub(group.last) <= TOGETHER => group.last = second,
+            _ => groups.push(Seconds { first: second, last: second }),
+        }
+    }
+    groups
+}
+
+impl Seconds {
+    pub fn halves(self) -> [Seconds; 2] {
+        let middle = self.first + (self.last - self.first) / 2;
+        [Seconds { last: middle, ..self }, Seconds { first: middle + 1, ..self }]
+    }
+
+    /// Returns the part of a listing's window with these seconds; `None` if they are out of the range of
+    /// times.
+    pub fn window(self, window: Window) -> Option<Window> {
+        let since = DateTime::from_timestamp(self.first.checked_sub(1)?, 0)?;
+        Some(Window { since: Some(since), until: Some(DateTime::from_timestamp(self.last, 0)?), ..window })
     }
 }
 

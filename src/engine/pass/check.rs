@@ -3,10 +3,13 @@
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, TimeDelta};
+use chrono::TimeDelta;
 use tokio::time::sleep;
 
-use super::{Pass, requests::recall};
+use super::{
+    Pass,
+    requests::{self, recall},
+};
 use crate::{
     base::{
         event::RunEvent,
@@ -17,7 +20,10 @@ use crate::{
     },
     engine::{
         coverage::Rows,
-        paging::{offset::LAG, second::SecondRows},
+        paging::{
+            offset::LAG,
+            second::{SecondRows, Seconds, groups},
+        },
         received::Received,
     },
     store::progress::MOST,
@@ -41,42 +47,6 @@ enum Looked {
     /// One answer can't contain all of its rows.
     TooBig,
     Unexplained(String),
-}
-
-/// A range of seconds, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seconds {
-    first: i64,
-    last: i64,
-}
-
-/// Largest distance between two boundary seconds that are read together, in seconds.
-const TOGETHER: i64 = 60;
-
-fn groups(mut seconds: Vec<i64>) -> Vec<Seconds> {
-    seconds.sort_unstable();
-    let mut groups: Vec<Seconds> = Vec::new();
-    for second in seconds {
-        match groups.last_mut() {
-            Some(group) if second.saturating_sub(group.last) <= TOGETHER => group.last = second,
-            _ => groups.push(Seconds { first: second, last: second }),
-        }
-    }
-    groups
-}
-
-impl Seconds {
-    fn halves(self) -> [Seconds; 2] {
-        let middle = self.first + (self.last - self.first) / 2;
-        [Seconds { last: middle, ..self }, Seconds { first: middle + 1, ..self }]
-    }
-
-    /// Returns the part of a listing's window with these seconds; `None` if they are out of the range of
-    /// times.
-    fn window(self, window: Window) -> Option<Window> {
-        let since = DateTime::from_timestamp(self.first.checked_sub(1)?, 0)?;
-        Some(Window { since: Some(since), until: Some(DateTime::from_timestamp(self.last, 0)?), ..window })
-    }
 }
 
 impl Pass<'_> {
@@ -117,11 +87,15 @@ impl Pass<'_> {
 
     async fn late_records(&mut self, index: usize, records: Vec<Record>) -> Result<(), Fault> {
         self.intake.recalled(recall(self.context, records.iter()).await?);
+        self.take_late(index, records);
+        Ok(())
+    }
+
+    pub(super) fn take_late(&mut self, index: usize, records: Vec<Record>) {
         self.intake.note_repeats(index, records.iter().map(|record| record.key.digest()));
         let window = self.reader.listings[index].window;
         let records = records.into_iter().map(Received::from);
         self.intake.records(index, window, records, &mut self.dispatch);
-        Ok(())
     }
 
     async fn read(&self, window: Window, span: Span) -> Result<Page, Fault> {
@@ -161,7 +135,7 @@ impl Pass<'_> {
     }
 
     /// Returns whether an answer to a request for `count` rows contains all rows of its window.
-    fn is_whole(&self, page: &Page, count: usize) -> bool {
+    pub(super) fn is_whole(&self, page: &Page, count: usize) -> bool {
         let rows = page.records.len();
         let counted = !self.totals_wrong() && rows as u64 >= page.total;
         rows == 0 || counted || (rows < count && rows < self.server().proven)
@@ -262,10 +236,13 @@ impl Pass<'_> {
             return Ok(Ok(()));
         }
         let all = Window { listing: Listing::Listed, since: None, until: None };
-        let timed = Window { since: Some(DateTime::UNIX_EPOCH), ..all };
         let (mut fewest, mut most) = (u64::MAX, 0);
         for _ in 0..COUNTS {
-            (fewest, most) = (fewest.min(self.total(all).await?), most.max(self.total(timed).await?));
+            let sizes = match self.sizes.take() {
+                Some(early) => early,
+                None => requests::sizes(self.context).await?,
+            };
+            (fewest, most) = (fewest.min(sizes.all), most.max(sizes.timed));
             if fewest <= most {
                 return Ok(Ok(()));
             }

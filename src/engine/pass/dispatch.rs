@@ -80,18 +80,19 @@ impl<'a> Dispatch<'a> {
         self.batcher.has_room(worker_count.saturating_sub(reading) * items_per_request)
     }
 
-    /// Returns whether another page of this listing may be requested while `reading` pages are in flight. One delivery
+    /// Returns whether another page of this listing may be read while `requested` pages are in flight. One delivery
     /// that hangs stops the watermark, and all pages beyond it would be sent again after a crash. Therefore only two
-    /// rounds of deliveries may wait, beside a round of pages. With a sink that settles at its close, all pages wait
-    /// for that.
-    pub fn has_room_for(&self, listing: usize, reading: usize) -> bool {
+    /// rounds of deliveries may wait, and a page for each worker. The pages in flight count, too: otherwise all
+    /// workers would read at once when room becomes free, and then none until the sink has nothing left to do. With
+    /// a sink that settles at its close, all pages wait for that.
+    pub fn has_room_for(&self, listing: usize, requested: usize) -> bool {
         if self.settles_at_close() {
             return true;
         }
-        let Plan { items_per_request, worker_count, .. } = self.context.plan;
-        let rows = 2 * self.batcher.payloads_per_batch() * self.context.pipeline.spec.limits.in_flight;
-        let most = (rows / items_per_request).max(2);
-        self.watermark.waiting(listing) + reading < most + worker_count - 1
+        let Context { pipeline, plan } = self.context;
+        let rows = 2 * self.batcher.payloads_per_batch() * pipeline.spec.limits.in_flight;
+        let rounds = (rows / plan.items_per_request).max(2);
+        self.watermark.waiting(listing) + requested < rounds - 1 + plan.worker_count.max(1)
     }
 
     /// Returns whether no record waits for a batch.

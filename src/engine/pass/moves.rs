@@ -22,9 +22,20 @@ impl<'a> Pass<'a> {
         answer: Answer,
         reads: &mut Reads<'a>,
     ) -> Result<(), Fault> {
-        if let Answer::Count(count) = answer {
-            self.guard.listed(count?);
-            return Ok(());
+        match &answer {
+            Answer::Page(..) | Answer::Following(_) => self.reader.arrived(index),
+            Answer::Cut(_) | Answer::Count(_) | Answer::Second(..) | Answer::Sizes(_) => {}
+        }
+        match answer {
+            Answer::Count(count) => {
+                self.guard.listed(count?);
+                return Ok(());
+            }
+            Answer::Sizes(sizes) => {
+                self.sizes = Some(sizes?);
+                return Ok(());
+            }
+            _ => {}
         }
         if !self.reader.is_current(index, generation) {
             return Ok(());
@@ -60,8 +71,9 @@ impl<'a> Pass<'a> {
                     "the source is too slow even for small pages, and the window can't be split further",
                 ));
             }
+            Answer::Second(seconds, page) => self.take_seconds(index, seconds, page?),
             Answer::Page(_, Err(fault)) | Answer::Cut(Err(fault)) => return Err(fault),
-            Answer::Count(_) => {}
+            Answer::Count(_) | Answer::Sizes(_) => {}
         }
         Ok(())
     }

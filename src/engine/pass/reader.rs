@@ -50,6 +50,8 @@ pub(super) struct PageOf {
 pub(super) struct Reader<'a> {
     context: Context<'a>,
     pub listings: Vec<ListingProgress>,
+    /// Pages in flight of each listing.
+    requested: Vec<usize>,
     start: Instant,
     /// Pages that were read during the search for the ends of their listings.
     kept: Vec<PageOf>,
@@ -82,6 +84,7 @@ impl<'a> Reader<'a> {
         shards::postpone(&mut listings);
         Reader {
             context,
+            requested: vec![0; listings.len()],
             listings,
             start,
             kept: Vec::new(),
@@ -108,7 +111,9 @@ impl<'a> Reader<'a> {
             && dispatch.has_room(reads.len())
         {
             index = (index + 1) % self.listings.len();
-            if !dispatch.has_room_for(index, reads.len()) || !shards::may_begin(&self.listings, index) {
+            if !dispatch.has_room_for(index, self.requested[index])
+                || !shards::may_begin(&self.listings, index)
+            {
                 idle += 1;
                 continue;
             }
@@ -118,6 +123,7 @@ impl<'a> Reader<'a> {
                 None => idle += 1,
                 Some(want) => {
                     idle = 0;
+                    self.requested[index] += 1;
                     let answer = read(self.context, window, want, stop.clone());
                     reads.push(Box::pin(async move { (index, generation, answer.await) }));
                 }
@@ -128,6 +134,11 @@ impl<'a> Reader<'a> {
     /// Returns whether an answer belongs to the window that its listing currently reads.
     pub fn is_current(&self, index: usize, generation: u32) -> bool {
         self.listings[index].generation == generation
+    }
+
+    /// Notes that a page of a listing is no longer in flight.
+    pub fn arrived(&mut self, index: usize) {
+        self.requested[index] = self.requested[index].saturating_sub(1);
     }
 
     /// Notes that the source returned a page in time.

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 use futures::{future::BoxFuture, stream::FuturesUnordered};
+use tokio::try_join;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
@@ -12,7 +13,7 @@ use crate::{
         window::{CursorPage, Listing, Next, Page, ShardPage, Span, Window},
     },
     engine::{
-        paging::{listing::NextRead, offset::PageRequest},
+        paging::{listing::NextRead, offset::PageRequest, second::Seconds},
         plan::Plan,
         received::{Reading, Received, in_task},
     },
@@ -32,6 +33,17 @@ pub(super) enum Answer {
     Cut(Result<Option<(DateTime<Utc>, u64)>, Fault>),
     /// Number of records in the plain listing.
     Count(Result<u64, Fault>),
+    /// All rows of a group of boundary seconds; `None` if they don't fit into one answer.
+    Second(Seconds, Result<Option<(Page, KnownRecords)>, Fault>),
+    Sizes(Result<Sizes, Fault>),
+}
+
+/// The numbers of records in the plain listing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    pub all: u64,
+    /// Those that have a time of their last change.
+    pub timed: u64,
 }
 
 /// A page of offset paging.
@@ -137,6 +149,34 @@ pub(super) fn size_of_list(context: Context<'_>) -> BoxFuture<'_, (usize, u32, A
         let count = async { Ok(context.pipeline.rows()?.read(&all, one).await?.total) };
         (0, 0, Answer::Count(count.await))
     })
+}
+
+/// Requests both sizes of the plain listing.
+pub(super) fn sizes(context: Context<'_>) -> BoxFuture<'_, Result<Sizes, Fault>> {
+    Box::pin(async move {
+        let all = Window { listing: Listing::Listed, since: None, until: None };
+        let timed = Window { since: Some(DateTime::UNIX_EPOCH), ..all };
+        let one = Span { offset: 0, count: 1 };
+        let rows = context.pipeline.rows()?;
+        let (all, timed) = try_join!(rows.read(&all, one), rows.read(&timed, one))?;
+        Ok(Sizes { all: all.total, timed: timed.total })
+    })
+}
+
+/// Reads the rows of boundary seconds in one answer, and what is known of them.
+pub(super) async fn seconds(
+    context: Context<'_>,
+    window: Window,
+    count: usize,
+) -> Result<Option<(Page, KnownRecords)>, Fault> {
+    match context.pipeline.rows()?.read(&window, Span { offset: 0, count }).await {
+        Err(Fault::TooLarge(_)) => Ok(None),
+        page => {
+            let page = page?;
+            let known = recall(context, page.records.iter()).await?;
+            Ok(Some((page, known)))
+        }
+    }
 }
 
 /// Finds the time at which to split a window, halfway between its oldest row and its end, and the number of
