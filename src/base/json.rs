@@ -11,7 +11,6 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -90,11 +89,6 @@ impl Json {
     pub fn to_raw_value(&self) -> Box<RawValue> {
         // The text was found to be valid when it was scanned.
         RawValue::from_string(self.get().to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned())
-    }
-
-    /// Returns the JSON text as bytes, without a copy.
-    pub fn to_bytes(&self) -> Bytes {
-        Bytes::from_owner(self.clone())
     }
 
     /// Returns the values of an array, each on its own; it keeps the whole text in memory.
@@ -246,12 +240,6 @@ impl<'a> Name<'a> {
         let (before, from) = names.split_at_checked(next)?;
         let later = from.iter().position(|name| self.is(name)).map(|at| next + at);
         later.or_else(|| before.iter().position(|name| self.is(name)))
-    }
-}
-
-impl AsRef<[u8]> for Json {
-    fn as_ref(&self) -> &[u8] {
-        self.get().as_bytes()
     }
 }
 

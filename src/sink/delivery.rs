@@ -45,7 +45,7 @@ impl Deref for Encoded {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Encoded::Json(json) => json.as_ref(),
+            Encoded::Json(json) => json.get().as_bytes(),
             Encoded::Text(text) => text,
         }
     }
