@@ -60,6 +60,8 @@ pub struct Driver {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) open: Arc<Open>,
     watch: Watch,
+    /// Time of the last look at the state file after an event.
+    looked: Option<Instant>,
     pub(super) events: Events,
     commands: Commands,
     pub(super) confirm: Option<Confirm>,
@@ -116,6 +118,7 @@ impl Driver {
             clock,
             open,
             watch,
+            looked: None,
             commands,
             confirm,
             stop,
@@ -177,10 +180,13 @@ impl Driver {
     }
 
     /// Returns whether a person has edited the state file, after an event in its folder. importer's own writes and
-    /// other files cause events too: without a change there is no save that could be unfinished. A later change causes
-    /// another event.
-    async fn is_edited(&self) -> bool {
-        if !self.file.changed().await {
+    /// other files cause events too: without another text there is no save that could be unfinished, and a later one
+    /// causes another event.
+    async fn is_edited(&mut self) -> bool {
+        // A log in the folder may cause an event for each of its lines.
+        reached(self.looked.map(|looked| looked + SETTLE)).await;
+        self.looked = Some(Instant::now());
+        if !self.file.differs().await {
             return false;
         }
         // What happens meanwhile is handled by the edited file.

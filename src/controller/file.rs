@@ -140,6 +140,12 @@ impl File {
         self.lists = Some(lists);
     }
 
+    /// Returns whether the file may have changed since its last report. Takes nothing over: a save may be unfinished.
+    pub async fn differs(&self) -> bool {
+        let Some(known) = self.reported.clone().filter(|_| self.broken.is_none()) else { return true };
+        blocking(&self.state, move |state| Ok(state.differs(&known.text))).await.unwrap_or(true)
+    }
+
     /// Returns whether the text, or the error of reading it, differs from the last read. importer's own
     /// writes do not count as changes.
     pub async fn changed(&self) -> bool {

@@ -25,7 +25,7 @@ const SLICE: Duration = Duration::from_millis(20);
 
 /// A record of an answer.
 pub struct Received {
-    /// The record; its body is null once it was mapped.
+    /// The record. A task that maps its page sets its body to null.
     pub record: Record,
     /// Result of the mapping; `None` if the intake has to map the record.
     pub mapped: Option<Mapped>,

@@ -7,7 +7,10 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::settings::{Property, PropertyKind};
 use super::*;
-use crate::base::consent::{Archived, Consent, Policy};
+use crate::base::{
+    consent::{Archived, Consent, Policy},
+    json::Json,
+};
 
 fn member(changes: Value) -> Value {
     let mut member = json!({
@@ -251,6 +254,11 @@ fn the_country_comes_from_a_whole_address_or_else_the_location() {
     ] {
         assert_eq!(country(address.clone(), located).as_deref(), expected, "{address} {located}");
     }
+    // If a name occurs twice, its last value counts: here, the country is alone.
+    let twice = r#"{"merge_fields": {"ADDRESS": {"city": "Paris", "city": "", "country": "US"}}}"#;
+    let member = Json::read(twice.to_owned()).unwrap();
+    let address = Member::read(member.value()).unwrap().merge_fields.field("ADDRESS");
+    assert_eq!(fields::country(address, Field(None)), Err("country_alone"));
 }
 
 #[test]

@@ -105,24 +105,33 @@ impl Disk {
         (self.hook)(step)
     }
 
-    /// Writes a file in importer's folder, and does `first` beside it. The file gets its name only when its content
-    /// is complete and on disk, and `first` has succeeded.
+    /// Writes a file in importer's folder, and does `beside` meanwhile. The file gets its name only when its content is
+    /// complete and on disk, and `beside` has succeeded.
     #[expect(clippy::disallowed_methods, reason = "one of the two places that may replace a file")]
     pub fn write_own(
         &self,
         name: &str,
         bytes: &[u8],
-        first: impl FnOnce() -> io::Result<()> + Send,
+        beside: Option<impl FnOnce() -> io::Result<()>>,
     ) -> io::Result<()> {
         let new = self.own(&format!("{name}.new"));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(bytes)?;
-        // Two syncs at the same time take as long as one.
-        thread::scope(|scope| {
-            let first = scope.spawn(first);
-            file.sync_all()?;
-            first.join().unwrap_or_else(|_| Err(io::Error::other("the work beside a write panicked")))
-        })?;
+        match beside {
+            None => file.sync_all()?,
+            // Two syncs at the same time take as long as one.
+            Some(beside) => thread::scope(|scope| {
+                let synced = thread::Builder::new().spawn_scoped(scope, || file.sync_all());
+                let done = beside();
+                match synced {
+                    Ok(thread) => {
+                        thread.join().unwrap_or_else(|_| Err(io::Error::other("a sync panicked")))?
+                    }
+                    Err(_) => file.sync_all()?,
+                }
+                done
+            })?,
+        }
         fs::rename(&new, self.own(name))?;
         sync_folder(&self.ours)
     }

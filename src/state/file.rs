@@ -163,6 +163,11 @@ impl StateFile {
         Ok(Some(snapshot))
     }
 
+    /// Returns whether the file has another text, or none that can be read.
+    pub fn differs(&self, known: &str) -> bool {
+        !matches!(read::text_unless(self.path(), Some(known)), Ok(None))
+    }
+
     /// Saves edits in the journal, with one write. From here on they survive a crash: [`Self::apply`] or the
     /// next start applies them.
     ///
@@ -171,7 +176,13 @@ impl StateFile {
     /// A [`Fault::Process`] if the journal can't be written.
     pub fn keep_pending(&self, edits: &[Edit]) -> Result<(), Fault> {
         let mut held = self.held();
-        if held.journal.add(edits) { self.save(&mut held, Step::Pending) } else { Ok(()) }
+        let held = &mut *held;
+        let is_new = held.journal.add(edits);
+        // Those that are not new may not be on disk: an earlier write may have failed.
+        let saved = held.journal.save(&self.disk, &mut held.durable);
+        saved
+            .and_then(|()| if is_new { self.disk.step(Step::Pending) } else { Ok(()) })
+            .map_err(|error| self.unwritable(&error))
     }
 
     /// Writes run stamps into the current text of the file, with one exchange. An edit stays in the journal
@@ -308,7 +319,7 @@ impl StateFile {
         let (was, will) = (digest(before.as_bytes()), digest(ours.as_bytes()));
         held.journal.exchange = Exchange::new(was, will, edits);
         let mut is_gone = false;
-        let saved = held.journal.save_after(&self.disk, &mut held.durable, || {
+        let saved = held.journal.save_beside(&self.disk, &mut held.durable, || {
             let written = self.disk.write_slot(slot, ours);
             is_gone = written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
             written.and_then(|()| self.disk.step(Step::Written))

@@ -517,17 +517,35 @@ fn the_journal_is_written_only_when_it_changes() {
     let (at, seen) = (journal.clone(), Arc::new(Mutex::new(vec![])));
     let noted = Arc::clone(&seen);
     let hook = move |_| {
-        noted.lock().unwrap().push(fs::metadata(&at)?.modified()?);
+        noted.lock().unwrap().push(fs::metadata(&at)?.ino());
         Ok(())
     };
     let file = open(folder.path());
-    let begun = fs::metadata(&journal).unwrap().modified().unwrap();
+    // Each text is a new file, made while the one before has its name.
+    let begun = fs::metadata(&journal).unwrap().ino();
     drop(file);
     let file = open(folder.path()).with(Means::Exchange, Box::new(hook));
-    assert_eq!(fs::metadata(&journal).unwrap().modified().unwrap(), begun, "nothing has changed since");
+    assert_eq!(fs::metadata(&journal).unwrap().ino(), begun, "nothing has changed since");
     apply(&file, &[edit(&file)]).unwrap();
     let mut written = seen.lock().unwrap().clone();
     assert_eq!(written.len(), STEPS.len());
     written.dedup();
     assert_eq!(written.len(), 3, "the edit, the exchange, and their end");
+}
+
+#[test]
+fn an_edit_is_pending_only_once_it_is_on_disk() {
+    let folder = folder(TEXT);
+    let journal = folder.path().join(OURS).join("journal.json");
+    let file = open(folder.path());
+    let edits = [edit(&file)];
+    let new = journal.with_extension("json.new");
+    fs::create_dir(&new).unwrap();
+    assert!(file.keep_pending(&edits).is_err());
+    fs::remove_dir(&new).unwrap();
+    file.keep_pending(&edits).unwrap();
+    assert!(
+        fs::read_to_string(&journal).unwrap().contains("\"list_id\":\"a\""),
+        "the second write made up for it"
+    );
 }

@@ -1,7 +1,11 @@
 //! The journal: what importer will do to the state file. It is on disk before importer acts, so that a crash
 //! loses neither an edit of importer nor one of the user.
 
-use std::{collections::HashMap, fs, io};
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,27 +72,42 @@ impl Journal {
         (serde_json::from_slice(&text).unwrap_or_default(), text)
     }
 
+    /// Syncs the file of the journal and its name, so that they survive a power failure.
+    pub fn sync(disk: &Disk) -> io::Result<()> {
+        File::open(disk.own(NAME))?.sync_all()?;
+        disk.sync_own()
+    }
+
     /// Writes the journal to disk. Does nothing if `durable`, the text that this process wrote and synced last, is
     /// the same.
     pub fn save(&self, disk: &Disk, durable: &mut Vec<u8>) -> io::Result<()> {
-        self.save_after(disk, durable, || Ok(()))
+        self.write(disk, durable, None::<fn() -> io::Result<()>>)
     }
 
-    /// Does the work of [`save`](Self::save), and `first` beside it. The journal gets its new text only when that
-    /// text is synced and `first` has succeeded.
-    pub fn save_after(
+    /// Does the work of [`save`](Self::save), and `beside` meanwhile. The journal gets its new text only when that text
+    /// is synced and `beside` has succeeded.
+    pub fn save_beside(
         &self,
         disk: &Disk,
         durable: &mut Vec<u8>,
-        first: impl FnOnce() -> io::Result<()> + Send,
+        beside: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.write(disk, durable, Some(beside))
+    }
+
+    fn write(
+        &self,
+        disk: &Disk,
+        durable: &mut Vec<u8>,
+        beside: Option<impl FnOnce() -> io::Result<()>>,
     ) -> io::Result<()> {
         let text = serde_json::to_vec(self)?;
         if text == *durable {
-            return first();
+            return beside.map_or(Ok(()), |beside| beside());
         }
         // After a failure, either text may be on disk.
         durable.clear();
-        disk.write_own(NAME, &text, first)?;
+        disk.write_own(NAME, &text, beside)?;
         *durable = text;
         Ok(())
     }

@@ -133,8 +133,8 @@ impl StateFile {
         let Held { journal, durable, .. } = &mut *held;
         *durable = found;
         journal.save(&self.disk, durable)?;
-        // Its file is synced before it gets its name; only the name may be lost.
-        self.disk.sync_own()?;
+        // The text that was found may not be on disk: the folder may have been copied just now.
+        Journal::sync(&self.disk)?;
         drop(held);
         self.redo();
         Ok(())

@@ -24,9 +24,6 @@ use crate::base::{counts::Counts, fault::Fault, window::Window};
 const VERSION: u32 = 1;
 /// Maximum part of a run that a loss of power may undo. A crash of the program alone undoes nothing.
 const SYNC: Duration = Duration::from_secs(2);
-/// Maximum number of pages without records at the beginning of a pass that are not written: with cursor paging, a source
-/// may have thousands of them.
-const EMPTY: usize = 8;
 
 /// The first line of a checkpoint: identifies the pass and its run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -118,8 +115,8 @@ pub struct Line {
 /// all of a line is this text.
 fn unescaped<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     match RawValue::from_string(format!("\"{text}\"")) {
-        Ok(raw) => raw.serialize(serializer),
-        Err(_) => serializer.serialize_str(text),
+        Ok(raw) if !text.contains('\\') => raw.serialize(serializer),
+        _ => serializer.serialize_str(text),
     }
 }
 
@@ -128,8 +125,6 @@ pub struct Checkpoint {
     log: Box<dyn CheckpointLog>,
     /// Header of the current pass; `None` while the log has it already.
     header: Option<Header>,
-    /// Pages of the current pass without records, before its first page with one.
-    empty: Vec<Line>,
     synced: Instant,
 }
 
@@ -137,13 +132,12 @@ impl Checkpoint {
     /// Creates the checkpoint that a run writes to `log`. Until [`begin`](Self::begin), it continues the pass that
     /// is in the log.
     pub fn new(log: impl CheckpointLog + 'static) -> Self {
-        Checkpoint { log: Box::new(log), header: None, empty: vec![], synced: Instant::now() }
+        Checkpoint { log: Box::new(log), header: None, synced: Instant::now() }
     }
 
     /// Starts a new pass. Writes nothing before its first page is settled, since most passes are finished by
     /// then.
     pub fn begin(&mut self, header: Header) {
-        self.empty.clear();
         self.header = Some(header);
     }
 
@@ -157,20 +151,10 @@ impl Checkpoint {
     /// Adds the lines of settled pages. A crash of the program loses none of them; a loss of power may lose
     /// those of the last two seconds. Returns whether all lines so far are safe from a loss of power.
     ///
-    /// A new pass is written from its first page with records on, or after a few pages without: until then it has
-    /// delivered nothing, and two syncs would save only these requests.
-    ///
     /// # Errors
     ///
     /// The log could not be written.
-    pub async fn append(&mut self, mut lines: Vec<Line>) -> Result<bool, Fault> {
-        if self.header.is_some() {
-            lines.splice(0..0, self.empty.drain(..));
-            if lines.len() <= EMPTY && lines.iter().all(|line| line.rows.is_empty()) {
-                self.empty = lines;
-                return Ok(false);
-            }
-        }
+    pub async fn append(&mut self, lines: Vec<Line>) -> Result<bool, Fault> {
         let sync = self.synced.elapsed() >= SYNC;
         match &self.header {
             Some(header) => {

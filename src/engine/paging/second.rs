@@ -71,6 +71,7 @@ pub struct Seconds {
 /// Largest distance between two boundary seconds that are read together, in seconds.
 const TOGETHER: i64 = 60;
 
+/// Returns the ranges in which boundary seconds are read: those near each other together, in ascending order.
 pub fn groups(mut seconds: Vec<i64>) -> Vec<Seconds> {
     seconds.sort_unstable();
     let mut groups: Vec<Seconds> = Vec::new();
@@ -84,6 +85,7 @@ pub fn groups(mut seconds: Vec<i64>) -> Vec<Seconds> {
 }
 
 impl Seconds {
+    /// Returns the two halves of at least two seconds.
     pub fn halves(self) -> [Seconds; 2] {
         let middle = self.first + (self.last - self.first) / 2;
         [Seconds { last: middle, ..self }, Seconds { first: middle + 1, ..self }]

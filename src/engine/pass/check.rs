@@ -91,6 +91,7 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Processes records of boundary seconds. What is known of them was recalled before.
     pub(super) fn take_late(&mut self, index: usize, records: Vec<Record>) {
         self.intake.note_repeats(index, records.iter().map(|record| record.key.digest()));
         let window = self.reader.listings[index].window;
@@ -236,12 +237,13 @@ impl Pass<'_> {
             return Ok(Ok(()));
         }
         let all = Window { listing: Listing::Listed, since: None, until: None };
+        // The list may have changed since the early counts, so they are not compared with later ones.
+        if self.sizes.take().is_some_and(|early| early.all <= early.timed) {
+            return Ok(Ok(()));
+        }
         let (mut fewest, mut most) = (u64::MAX, 0);
         for _ in 0..COUNTS {
-            let sizes = match self.sizes.take() {
-                Some(early) => early,
-                None => requests::sizes(self.context).await?,
-            };
+            let sizes = requests::sizes(self.context).await?;
             (fewest, most) = (fewest.min(sizes.all), most.max(sizes.timed));
             if fewest <= most {
                 return Ok(Ok(()));

@@ -76,15 +76,16 @@ impl<'a> Dispatch<'a> {
     /// that their records would pile up. A round of pages may wait or be in flight, so that reading goes on during
     /// the deliveries.
     pub fn has_room(&self, reading: usize) -> bool {
-        let Plan { items_per_request, worker_count, .. } = self.context.plan;
-        self.batcher.has_room(worker_count.saturating_sub(reading) * items_per_request)
+        let further =
+            (self.pages_at_once().saturating_sub(reading + 1)) * self.context.plan.items_per_request;
+        self.batcher.has_room(further)
     }
 
     /// Returns whether another page of this listing may be read while `requested` pages are in flight. One delivery
     /// that hangs stops the watermark, and all pages beyond it would be sent again after a crash. Therefore only two
-    /// rounds of deliveries may wait, and a page for each worker. The pages in flight count, too: otherwise all
-    /// workers would read at once when room becomes free, and then none until the sink has nothing left to do. With
-    /// a sink that settles at its close, all pages wait for that.
+    /// rounds of deliveries may wait, and a round of pages. The pages in flight count, too: otherwise all workers
+    /// would read at once when room becomes free, and then none until the sink has nothing left to do. With a sink
+    /// that settles at its close, all pages wait for that.
     pub fn has_room_for(&self, listing: usize, requested: usize) -> bool {
         if self.settles_at_close() {
             return true;
@@ -92,7 +93,14 @@ impl<'a> Dispatch<'a> {
         let Context { pipeline, plan } = self.context;
         let rows = 2 * self.batcher.payloads_per_batch() * pipeline.spec.limits.in_flight;
         let rounds = (rows / plan.items_per_request).max(2);
-        self.watermark.waiting(listing) + requested < rounds - 1 + plan.worker_count.max(1)
+        self.watermark.waiting(listing) + requested < rounds - 1 + self.pages_at_once()
+    }
+
+    /// Returns the number of pages of a listing that are in flight at once: without offsets, each page names the next
+    /// one.
+    fn pages_at_once(&self) -> usize {
+        let Context { pipeline, plan } = self.context;
+        if pipeline.counts_rows() { plan.worker_count.max(1) } else { 1 }
     }
 
     /// Returns whether no record waits for a batch.

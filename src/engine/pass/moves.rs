@@ -22,20 +22,18 @@ impl<'a> Pass<'a> {
         answer: Answer,
         reads: &mut Reads<'a>,
     ) -> Result<(), Fault> {
-        match &answer {
-            Answer::Page(..) | Answer::Following(_) => self.reader.arrived(index),
-            Answer::Cut(_) | Answer::Count(_) | Answer::Second(..) | Answer::Sizes(_) => {}
-        }
         match answer {
             Answer::Count(count) => {
                 self.guard.listed(count?);
                 return Ok(());
             }
+            // The check repeats the request if it failed.
             Answer::Sizes(sizes) => {
-                self.sizes = Some(sizes?);
+                self.sizes = sizes.ok();
                 return Ok(());
             }
-            _ => {}
+            Answer::Page(..) | Answer::Following(_) => self.reader.arrived(index),
+            Answer::Cut(_) | Answer::Second(..) => {}
         }
         if !self.reader.is_current(index, generation) {
             return Ok(());
@@ -71,9 +69,10 @@ impl<'a> Pass<'a> {
                     "the source is too slow even for small pages, and the window can't be split further",
                 ));
             }
-            Answer::Second(seconds, page) => self.take_seconds(index, seconds, page?),
+            // The check repeats the request if it failed.
+            Answer::Second(_, Err(_)) | Answer::Count(_) | Answer::Sizes(_) => {}
+            Answer::Second(seconds, Ok(page)) => self.take_seconds(index, seconds, page),
             Answer::Page(_, Err(fault)) | Answer::Cut(Err(fault)) => return Err(fault),
-            Answer::Count(_) | Answer::Sizes(_) => {}
         }
         Ok(())
     }

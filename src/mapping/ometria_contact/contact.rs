@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::base::json::{Json, Writer};
 
+/// The fields of a contact; those that are `None` are not sent.
 pub struct Contact<'a> {
     pub id: &'a str,
     pub email: &'a str,

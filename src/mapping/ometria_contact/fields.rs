@@ -5,10 +5,7 @@ use std::borrow::Cow;
 
 use chrono::{NaiveDate, Utc};
 
-use super::{
-    field::{Field, is_unset},
-    phone,
-};
+use super::{field::Field, phone};
 use crate::base::{country, record::Reason, text::has_controls, time};
 
 /// Value of a field, `None` if the field is not set, or why its value is left out.
@@ -48,8 +45,9 @@ pub fn name(field: Field<'_>) -> Value<Cow<'_, str>> {
 /// An address without other parts does not count, since its country is mostly the list's default. Otherwise
 /// the country is the one where Mailchimp located the member.
 pub fn country(field: Field, located: Field) -> Value<&'static str> {
-    let parts = field.0.into_iter().flat_map(|address| address.fields());
-    let lone = parts.filter(|(_, part)| !is_unset(*part)).all(|(name, _)| name.is("country"));
+    let mut parts = field.0.into_iter().flat_map(|address| address.fields());
+    // If a name occurs twice, its last value counts.
+    let lone = parts.all(|(name, _)| name.is("country") || !field.field(&name.text()).is_filled());
     let of_address = field.field("country");
     let stated = field.text().or(of_address.text().filter(|_| !lone));
     if let Some(code) = stated.as_deref().and_then(country_code) {

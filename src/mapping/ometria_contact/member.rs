@@ -18,7 +18,7 @@ const NAMES: [&str; 10] = [
     "location",
 ];
 
-/// The fields are found in one walk, since a search for each of them would take longer than everything else.
+/// The fields are found in one walk, since a search for each of them would take longer.
 #[derive(Clone, Copy)]
 pub struct Member<'a> {
     /// The member itself, for fields that few entries need.

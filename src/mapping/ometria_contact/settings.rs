@@ -26,7 +26,7 @@ pub struct ContactSettings {
     pub properties: Vec<Property>,
 }
 
-/// Contact fields that are read from merge fields, each with its default merge tag.
+/// Contact fields that are read from merge fields, each with its default merge tag. The mapping takes them in this order.
 /// <https://mailchimp.com/developer/marketing/docs/merge-fields/>
 pub const TAGS: [(&str, Option<&str>); 7] = [
     ("firstname", Some("FNAME")),

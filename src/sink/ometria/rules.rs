@@ -47,7 +47,7 @@ const RULES: [Rule; 20] = [
     ("prefix", "invalid_prefix", is_text),
     ("middlename", "invalid_middlename", is_text),
 ];
-/// Their number.
+/// Number of the required ones.
 const REQUIRED: usize = 5;
 const NAMES: [&str; RULES.len()] = {
     let (mut names, mut at) = ([""; RULES.len()], 0);

@@ -232,7 +232,7 @@ mod tests {
             time,
             window::{Listing, Window},
         },
-        store::{checkpoint::EMPTY, progress::Progress},
+        store::progress::Progress,
     };
 
     fn line(offset: u64) -> Line {
@@ -246,7 +246,7 @@ mod tests {
             total: 9,
             cut: vec![],
             names: vec![],
-            rows: "rows".into(),
+            rows: String::new(),
             read_twice: 0,
             fields: BTreeMap::new(),
             seconds: 1.5,
@@ -313,25 +313,5 @@ mod tests {
         assert_eq!(left(folder.path(), "null").await.unwrap().0.pass, 1, "until the new pass has a page");
         checkpoint.append(vec![line(7)]).await.unwrap();
         assert_eq!(left(folder.path(), "null").await, Some((Header { pass: 2, ..header() }, vec![line(7)])));
-    }
-
-    #[tokio::test]
-    async fn pages_without_records_are_written_with_the_first_one_that_has_some() {
-        let folder = tempfile::tempdir().unwrap();
-        let empty = |offset| Line { rows: String::new(), ..line(offset) };
-        let (mut checkpoint, _) = open(folder.path(), "null", &Events::default()).await.unwrap();
-        checkpoint.begin(header());
-        assert!(!checkpoint.append(vec![empty(9)]).await.unwrap());
-        checkpoint.append(vec![empty(8)]).await.unwrap();
-        assert!(!path(folder.path()).exists());
-        checkpoint.append(vec![line(7)]).await.unwrap();
-        let (_, lines) = left(folder.path(), "null").await.unwrap();
-        assert_eq!(lines, [empty(9), empty(8), line(7)]);
-        // A source may have thousands of empty pages.
-        checkpoint.begin(header());
-        for offset in 0..=EMPTY as u64 {
-            checkpoint.append(vec![empty(offset)]).await.unwrap();
-        }
-        assert_eq!(left(folder.path(), "null").await.unwrap().1.len(), EMPTY + 1);
     }
 }
