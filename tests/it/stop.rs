@@ -12,7 +12,8 @@ async fn a_stop_delivers_what_was_read_asks_for_no_more_and_saves_what_is_finish
     let text = r#"[{"list_id": "short1"}, {"list_id": "long1"}]"#;
     let world = World::new().list("short1", 50).list("long1", 20_000).with_state(text);
     let (verdict, asked) = tokio::join!(world.once(), async {
-        sleep(Duration::from_secs(10)).await;
+        // Between two rounds of responses, at which requests begin.
+        sleep(Duration::from_millis(10_100)).await;
         world.stop();
         (world.reads().len(), Instant::now())
     });
