@@ -23,7 +23,7 @@ use super::text::is_blank;
 #[derive(Clone)]
 pub struct Json {
     scanned: Arc<Scanned>,
-    /// Index of its node.
+    /// Index of the value's node.
     index: u32,
     /// Its range in the text, in bytes.
     start: u32,
@@ -33,7 +33,7 @@ pub struct Json {
 /// A JSON text, with the places of its values.
 struct Scanned {
     text: String,
-    /// Not set before the first use if the text was known to be valid.
+    /// The nodes; for a detached value, whose text is known to be valid, they are made at the first use.
     nodes: OnceLock<Vec<Node>>,
 }
 
@@ -68,7 +68,7 @@ impl Json {
 
     pub fn value(&self) -> Value<'_> {
         let Scanned { text, nodes } = &*self.scanned;
-        // What was found to be valid once is valid again.
+        // The scan can't fail: the text was part of a valid text.
         let nodes = nodes.get_or_init(|| scan(text).unwrap_or_default());
         Value { text, nodes, index: self.index as usize }
     }

@@ -8,7 +8,7 @@ pub fn has_controls(text: &str) -> bool {
 
 /// Returns whether a text is empty or has only white space.
 pub fn is_blank(text: &str) -> bool {
-    // Nearly every text begins with a letter or a digit.
+    // Nearly every text begins with a visible ASCII character.
     !text.as_bytes().first().is_some_and(u8::is_ascii_graphic) && text.trim().is_empty()
 }
 
@@ -17,7 +17,8 @@ pub fn is_graphic(text: &str) -> bool {
     all(text, |byte| matches!(byte, b'!'..=b'~'))
 }
 
-/// Returns whether all bytes are like this. It looks at each of them, because that can be done for many at once.
+/// Returns whether every byte satisfies `like`. Checks all bytes without stopping early, so that the compiler can
+/// vectorize the loop.
 fn all(text: &str, like: impl Fn(u8) -> bool) -> bool {
     text.bytes().fold(true, |all, byte| all & like(byte))
 }

@@ -74,8 +74,8 @@ pub fn rfc3339(time: DateTime<Utc>) -> String {
     written(time).unwrap_or_else(|| time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
-/// Formats an ordinary time as the library would: a mapping formats several times of every record. A year has four
-/// digits in it, and a second is no leap second.
+/// Formats a time as chrono does, but faster, since a mapping formats several timestamps per record. Returns `None` for a
+/// leap second and for a year outside 0 to 9999.
 fn written(time: DateTime<Utc>) -> Option<String> {
     let time = time.naive_utc();
     let year = u32::try_from(time.year()).ok().filter(|year| *year < 10_000)?;

@@ -58,8 +58,8 @@ impl<T> Batcher<T> {
         self.waiting.push_back(Item { record, size, arrived: now });
     }
 
-    /// Returns whether the records that wait fill no more than one batch for each of the sink's slots, and are no more
-    /// than `further` payloads beyond that.
+    /// Returns whether more records may be queued: the queue has at most one batch of payloads per slot of the sink plus
+    /// `further`, and at most one batch of bytes per slot.
     pub fn has_room(&self, further: usize) -> bool {
         let slots = self.limits.in_flight;
         let bytes = self.limits.bytes.map_or(usize::MAX, |most| most.saturating_mul(slots));

@@ -88,8 +88,7 @@ pub struct Pass<'a> {
     /// Whether this is the first pass of a full load.
     first_of_full: bool,
     unrecorded: bool,
-    /// The requests of the check that begin while the last records are delivered; `None` before the listings are
-    /// finished.
+    /// Early requests of the check that are not sent yet; `None` until the listings are finished.
     early: Option<VecDeque<Early>>,
     /// The sizes of the list, if they were requested before the check.
     sizes: Option<Sizes>,

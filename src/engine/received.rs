@@ -49,8 +49,8 @@ impl Reading {
         Reading { source: Arc::clone(&pipeline.source), mapping: Arc::clone(&pipeline.mapping) }
     }
 
-    /// Maps the records of a page, except those that are never mapped. Drops the text of the page: nobody reads it
-    /// anymore, and several pages may wait for a slow sink.
+    /// Maps the records of a page, except those that are never mapped. Drops the page's text, which is not needed
+    /// after the mapping, because several pages may wait for a slow sink.
     pub async fn map(&self, records: Vec<Record>) -> Vec<Received> {
         let null = Json::from(RawValue::NULL.to_owned());
         let (mut received, mut resumed) = (Vec::with_capacity(records.len()), Instant::now());

@@ -241,8 +241,8 @@ impl RateLimiter {
     }
 }
 
-/// Waits until this time. A timer rounds up to its next tick, so it would delay a request that may be sent at once: by up
-/// to 2 ms, one request after the other.
+/// Waits until `time`; returns at once if it has passed. A timer rounds up to its next tick, and would delay every request
+/// by up to 2 ms.
 async fn reached(time: Instant) {
     if time > Instant::now() {
         sleep_until(time).await;

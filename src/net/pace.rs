@@ -19,9 +19,9 @@ const SECOND: Duration = Duration::from_secs(1);
 const SLOWEST: f64 = 0.05;
 
 /// Rate at which the search for an unknown limit begins, in requests per second, and its factor after each success.
-/// All waits of the search together take less than 50 ms.
+/// All waits of the search together take less than 70 ms.
 const FIRST: f64 = 64.0;
-const FASTER: f64 = 1.5;
+const FASTER: f64 = 1.3;
 /// Successes within a second from which their number is an estimate of the limit.
 const ENOUGH: usize = 4;
 /// Rate from which requests are not spaced anymore: a timer has no shorter waits.
@@ -176,7 +176,7 @@ mod tests {
             now = pace.slot(now);
             pace.taken(now);
         }
-        assert!(now - start < Duration::from_millis(50), "{:?} for 100 requests", now - start);
+        assert!(now - start < Duration::from_millis(70), "{:?} for 100 requests", now - start);
     }
 
     #[tokio::test(start_paused = true)]

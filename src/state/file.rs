@@ -202,8 +202,8 @@ impl StateFile {
         Ok(applied)
     }
 
-    /// Waits until an editor that had the file open at the last exchange has saved it, and takes such a save
-    /// over. Reports a failure.
+    /// Waits until [`SOON`] after the last exchange, then moves a save that went to the replaced file into the state
+    /// file. Reports a failure.
     pub fn look_back_soon(&self) {
         let since = self.held().exchanged.map_or(SOON, |exchanged| exchanged.elapsed());
         disk::pause(SOON.saturating_sub(since));

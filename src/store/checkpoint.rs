@@ -111,8 +111,8 @@ pub struct Line {
     pub choice: Option<String>,
 }
 
-/// Writes a text without escapes as it is. A string would be searched for characters to escape one by one, and nearly
-/// all of a line is this text.
+/// Serializes a text that needs no escapes without serde_json's byte-by-byte search for them; nearly all of a line is
+/// this text.
 fn unescaped<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     match RawValue::from_string(format!("\"{text}\"")) {
         Ok(raw) if !text.contains('\\') => raw.serialize(serializer),

@@ -46,8 +46,7 @@ struct Scan<'a> {
     within: Kind,
 }
 
-/// The steps of the scan are part of its loop, so that its state stays in registers: a page has some forty values per
-/// record.
+/// The steps are inlined into the loop, so that the state stays in registers: a page has some forty values per record.
 impl Scan<'_> {
     fn whole(&mut self) -> Option<()> {
         loop {
@@ -212,7 +211,7 @@ fn end_of_escaped(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// Returns the number of bytes in front that mean themselves within a text: up to a quote, a backslash, a control
+/// Returns the number of leading bytes that need no escape in a JSON text: up to a quote, a backslash, a control
 /// character or the end.
 #[inline(always)]
 pub fn plain(bytes: &[u8]) -> usize {
@@ -221,8 +220,8 @@ pub fn plain(bytes: &[u8]) -> usize {
     let (eights, rest) = bytes.as_chunks::<8>();
     for (number, eight) in eights.iter().enumerate() {
         let eight = u64::from_le_bytes(*eight);
-        // The highest bit of a byte is set if it is less than 1 after the first two changes, or less than a space. A
-        // byte after the first such one may be marked wrongly.
+        // XOR turns a quote or a backslash into 0, so the subtraction sets the highest bit of that byte; a control
+        // character is less than a space. Bytes after the first match may be marked wrongly.
         let quote = (eight ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
         let backslash = (eight ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
         let control = eight.wrapping_sub(ONES * u64::from(b' '));

@@ -73,8 +73,8 @@ impl<'a> Dispatch<'a> {
     }
 
     /// Returns whether another page may be requested while `reading` pages are in flight: not while the sink is so slow
-    /// that their records would pile up. A round of pages may wait or be in flight, so that reading goes on during
-    /// the deliveries.
+    /// that their records would pile up. Beyond one batch per slot of the sink, one page per worker may be queued or in
+    /// flight, so that reading continues during the deliveries.
     pub fn has_room(&self, reading: usize) -> bool {
         let further =
             (self.pages_at_once().saturating_sub(reading + 1)) * self.context.plan.items_per_request;
@@ -96,8 +96,8 @@ impl<'a> Dispatch<'a> {
         self.watermark.waiting(listing) + requested < rounds - 1 + self.pages_at_once()
     }
 
-    /// Returns the number of pages of a listing that are in flight at once: without offsets, each page names the next
-    /// one.
+    /// Returns the maximum number of pages of a listing in flight: without offsets one, since each page names the next;
+    /// otherwise one per worker.
     fn pages_at_once(&self) -> usize {
         let Context { pipeline, plan } = self.context;
         if pipeline.counts_rows() { plan.worker_count.max(1) } else { 1 }

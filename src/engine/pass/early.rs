@@ -1,5 +1,5 @@
-//! The requests of the check at the end of a pass that depend on no earlier answer. They begin as soon as the listings are
-//! finished, while the sink works on the last records.
+//! The requests that the check at the end of a pass always needs. They begin as soon as the listings are finished, while
+//! the sink works on the last records.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use crate::{
     store::records::KnownRecords,
 };
 
-/// A request of the check that does not depend on an earlier one.
+/// A request of the check that is made before the check.
 pub(super) enum Early {
     Seconds(usize, Seconds),
     Sizes,
@@ -21,7 +21,7 @@ pub(super) enum Early {
 
 impl<'a> Pass<'a> {
     /// Requests what the check always needs, as soon as the listings are finished: the sink still works on the last
-    /// records then. The check itself makes only the requests that follow from these answers.
+    /// records then. The check makes the requests that are still necessary after these answers.
     ///
     /// An answer with all rows of a second is a consistent snapshot, whenever it is requested, so a row that stays is in
     /// it, or in a page. The sizes of the list are compared with each other only.
@@ -58,7 +58,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Returns whether no request of the check is due before it.
+    /// Returns whether every early request of the check was sent, or none is planned.
     pub(super) fn has_checked_early(&self) -> bool {
         self.early.as_ref().is_none_or(VecDeque::is_empty)
     }

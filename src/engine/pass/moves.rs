@@ -69,8 +69,10 @@ impl<'a> Pass<'a> {
                     "the source is too slow even for small pages, and the window can't be split further",
                 ));
             }
-            // The check repeats the request if it failed.
-            Answer::Second(_, Err(_)) | Answer::Count(_) | Answer::Sizes(_) => {}
+            // The check repeats a failed request.
+            Answer::Second(_, Err(_)) => {}
+            // Processed above.
+            Answer::Count(_) | Answer::Sizes(_) => {}
             Answer::Second(seconds, Ok(page)) => self.take_seconds(index, seconds, page),
             Answer::Page(_, Err(fault)) | Answer::Cut(Err(fault)) => return Err(fault),
         }

@@ -32,16 +32,17 @@ pub(super) enum Answer {
     Cut(Result<Option<(DateTime<Utc>, u64)>, Fault>),
     /// Number of records in the plain listing.
     Count(Result<u64, Fault>),
-    /// All rows of a group of boundary seconds; `None` if they don't fit into one answer.
+    /// Rows of a group of boundary seconds, perhaps not all; `None` if the answer would be too large.
     Second(Seconds, Result<Option<(Page, KnownRecords)>, Fault>),
     Sizes(Result<Sizes, Fault>),
 }
 
-/// The numbers of records in the plain listing.
+/// Two counts of the plain listing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
+    /// All records.
     pub all: u64,
-    /// Those that have a time of their last change.
+    /// Records with a time of their last change.
     pub timed: u64,
 }
 
@@ -150,8 +151,8 @@ pub(super) fn size_of_list(context: Context<'_>) -> BoxFuture<'_, (usize, u32, A
     })
 }
 
-/// Requests both sizes of the plain listing. A member who joins between the two requests is in the second one only, and
-/// makes no difference that has to be explained.
+/// Requests both counts of the plain listing, `timed` last: a record that is added in between raises only `timed`, and
+/// the check looks only for an `all` above `timed`.
 pub(super) fn sizes(context: Context<'_>) -> BoxFuture<'_, Result<Sizes, Fault>> {
     Box::pin(async move {
         let all = Window { listing: Listing::Listed, since: None, until: None };
@@ -163,7 +164,8 @@ pub(super) fn sizes(context: Context<'_>) -> BoxFuture<'_, Result<Sizes, Fault>>
     })
 }
 
-/// Reads the rows of boundary seconds in one answer, and what is known of them.
+/// Requests up to `count` rows of boundary seconds, and recalls what is known of them. Returns `None` if the answer
+/// would be too large.
 pub(super) async fn seconds(
     context: Context<'_>,
     window: Window,

@@ -18,7 +18,7 @@ const NAMES: [&str; 10] = [
     "location",
 ];
 
-/// The fields are found in one walk, since a search for each of them would take longer.
+/// The fields of a member that most contacts need, found in one walk.
 #[derive(Clone, Copy)]
 pub struct Member<'a> {
     /// The member itself, for fields that few entries need.

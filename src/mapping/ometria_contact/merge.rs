@@ -18,7 +18,7 @@ pub struct Tags {
 
 /// The merge fields of one member.
 pub struct MergeFields<'a> {
-    /// The field of each contact field, in the order of [`TAGS`]; `None` if the contact field is not sent.
+    /// The merge field of each contact field, in the order of [`TAGS`]; `None` if the contact field is not sent.
     pub found: [Option<Field<'a>>; TAGS.len()],
     /// Names of the fields that are set and that the entry does not map, sorted.
     pub not_mapped: Vec<Cow<'a, str>>,

@@ -16,7 +16,7 @@ const MAX_BYTES: usize = 60_000;
 /// <https://docs.ometria.com/docs/ometria-data-architecture>.
 const MAX_PROPERTIES: usize = 1000;
 
-/// A field, the reason for rejecting a record in which it breaks its rule, and the rule.
+/// Name of a field, the reason for a rejection if its value is invalid, and the check of the value.
 type Rule = (&'static str, Reason, fn(Value) -> bool);
 
 /// The known fields. The first ones are required, because Ometria could not identify a contact without them, or would

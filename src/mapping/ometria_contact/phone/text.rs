@@ -53,14 +53,14 @@ pub fn find(text: &str) -> Option<Found> {
     }
 }
 
-/// Returns whether a text has only digits and such punctuation as cannot begin an extension or a second number; most
-/// texts are like this.
+/// Returns whether a text has only digits and punctuation that begins neither an extension nor a second number, as most
+/// texts do.
 fn is_plain(text: &str) -> bool {
     let like = |byte| matches!(byte, b'0'..=b'9' | b' ' | b'+' | b'-' | b'.' | b'(' | b')');
     text.bytes().all(like)
 }
 
-/// Does for a plain text what [`find_any`] does for all.
+/// Returns the same as [`find_any`], faster; for plain texts only.
 fn plain(text: &str) -> Option<Found> {
     let text = text.trim_start_matches(|c: char| c != '+' && !c.is_ascii_digit());
     let written = text.trim_start_matches('+');
