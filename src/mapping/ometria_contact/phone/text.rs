@@ -68,7 +68,7 @@ fn plain(text: &str) -> Option<Found> {
     digits.extend(written.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0'));
     // At the end, a plus is punctuation.
     let viable = digits.len() >= 3 && !written.trim_end_matches(|c: char| !c.is_ascii_digit()).contains('+');
-    viable.then(|| Found { has_plus: written.len() < text.len(), digits, has_extension: false })
+    viable.then_some(Found { has_plus: written.len() < text.len(), digits, has_extension: false })
 }
 
 fn find_any(text: &str) -> Option<Found> {
