@@ -24,9 +24,12 @@ use super::{
 };
 use crate::{
     base::{clock::SystemClock, events::Events, time},
-    engine::support_tests::{AsItIs, Feed, Store, pipeline},
+    engine::{
+        plan::Pipeline,
+        support_tests::{AsItIs, Feed, Store, pipeline},
+    },
     state::{
-        Edit, RunStamp,
+        Edit, RunStamp, Unfit,
         disk::{Means, Step as Moment},
         document::{Outcome, Overruled},
         history,
@@ -46,6 +49,14 @@ fn opened(
     fs::write(folder.join(NAME), format!("[\n{}\n]\n", entries.join(",\n"))).unwrap();
     let state = StateFile::open(folder, Arc::new(SystemClock), &SAMPLE, Events::default()).unwrap();
     Arc::new(state.with(Means::Exchange, Box::new(hook)))
+}
+
+/// Opens a list whose source and sink take no time.
+fn open(_: OpenRequest) -> Result<Pipeline, Unfit> {
+    let mut feed = Feed::new(&[], false);
+    feed.list.tick = Duration::ZERO;
+    let clock = feed.list;
+    Ok(pipeline(feed, AsItIs, Store::new(1, 0.0), clock))
 }
 
 /// Returns the results of all lists, each with a checkpoint.
@@ -197,12 +208,6 @@ async fn the_loop_goes_on_while_a_result_is_being_written() {
         Ok(())
     };
     let state = opened(folder.path(), 1, hook);
-    let open = |_: OpenRequest| {
-        let mut feed = Feed::new(&[], false);
-        feed.list.tick = Duration::ZERO;
-        let clock = feed.list;
-        Ok(pipeline(feed, AsItIs, Store::new(1, 0.0), clock))
-    };
     let tools = tools(Arc::into_inner(state).unwrap(), Box::new(open));
     assert_eq!(run(tools, Mode::Loop).await.unwrap(), Verdict::Done);
     assert_eq!(*noticed.lock().unwrap(), Some(true), "the quit file was found during the write");
@@ -218,12 +223,6 @@ async fn an_event_without_an_edit_delays_nothing() {
     fs::write(folder.path().join(NAME), r#"[{"list_id": "l0", "latest_timestamp": "2019-10-21T09:00:00"}]"#)
         .unwrap();
     let state = StateFile::open(folder.path(), Arc::new(SystemClock), &SAMPLE, Events::default()).unwrap();
-    let open = |_: OpenRequest| {
-        let mut feed = Feed::new(&[], false);
-        feed.list.tick = Duration::ZERO;
-        let clock = feed.list;
-        Ok(pipeline(feed, AsItIs, Store::new(1, 0.0), clock))
-    };
     let (event, changes) = tokio::sync::mpsc::channel(1);
     event.try_send(()).unwrap();
     let tools = Tools { watch: Watch::manual(changes), ..tools(state, Box::new(open)) };
@@ -252,12 +251,6 @@ async fn a_save_through_a_replaced_file_is_taken_over_before_a_single_pass_ends(
         Ok(())
     };
     let state = opened(folder.path(), 1, hook);
-    let open = |_: OpenRequest| {
-        let mut feed = Feed::new(&[], false);
-        feed.list.tick = Duration::ZERO;
-        let clock = feed.list;
-        Ok(pipeline(feed, AsItIs, Store::new(1, 0.0), clock))
-    };
     let tools = tools(Arc::into_inner(state).unwrap(), Box::new(open));
     assert_eq!(run(tools, Mode::Once).await.unwrap(), Verdict::Done);
     let text = fs::read_to_string(path).unwrap();

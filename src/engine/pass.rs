@@ -27,7 +27,7 @@ pub use self::guard::Baseline;
 use self::{
     check::Explained,
     dispatch::{Deliveries, Dispatch},
-    early::Early,
+    early::EarlyRequest,
     guard::Guard,
     intake::Intake,
     reader::Reader,
@@ -89,7 +89,7 @@ pub struct Pass<'a> {
     first_of_full: bool,
     unrecorded: bool,
     /// Early requests of the check that are not sent yet; `None` until the listings are finished.
-    early: Option<VecDeque<Early>>,
+    early: Option<VecDeque<EarlyRequest>>,
     /// The sizes of the list, if they were requested before the check.
     sizes: Option<Sizes>,
     /// The reason why the pass can't finish. The records read so far are delivered nevertheless.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A request of the check that is made before the check.
-pub(super) enum Early {
+pub(super) enum EarlyRequest {
     Seconds(usize, Seconds),
     Sizes,
 }
@@ -31,19 +31,21 @@ impl<'a> Pass<'a> {
         }
         let due = self.early.get_or_insert_with(|| {
             let seconds = self.reader.listings.iter().enumerate().flat_map(|(index, listing)| {
-                groups(listing.cut_seconds()).into_iter().map(move |group| Early::Seconds(index, group))
+                groups(listing.cut_seconds())
+                    .into_iter()
+                    .map(move |group| EarlyRequest::Seconds(index, group))
             });
             let sizes = self.first_of_full && !self.reader.totals_wrong();
-            seconds.chain(sizes.then_some(Early::Sizes)).collect()
+            seconds.chain(sizes.then_some(EarlyRequest::Sizes)).collect()
         });
         let (context, cap) = (self.context, self.reader.server.cap);
         while reads.len() < context.plan.worker_count {
             match due.pop_front() {
                 None => return,
-                Some(Early::Sizes) => {
+                Some(EarlyRequest::Sizes) => {
                     reads.push(Box::pin(async move { (0, 0, Answer::Sizes(requests::sizes(context).await)) }))
                 }
-                Some(Early::Seconds(index, group)) => {
+                Some(EarlyRequest::Seconds(index, group)) => {
                     let listing = &self.reader.listings[index];
                     let (generation, Some(window)) = (listing.generation, group.window(listing.window))
                     else {
@@ -74,7 +76,7 @@ impl<'a> Pass<'a> {
                 self.take_late(index, page.records);
             }
             None if group.first < group.last => {
-                let halves = group.halves().map(|half| Early::Seconds(index, half));
+                let halves = group.halves().map(|half| EarlyRequest::Seconds(index, half));
                 self.early.get_or_insert_default().extend(halves);
             }
             None => {}

@@ -4,7 +4,7 @@ use crate::base::json::Value;
 
 use super::field::Field;
 
-/// The fields, in the order in which Mailchimp sends them.
+/// The fields, in the order in which Mailchimp sends them and in which [`Member::read`] takes them.
 const NAMES: [&str; 10] = [
     "id",
     "email_address",
@@ -38,31 +38,20 @@ pub struct Member<'a> {
 impl<'a> Member<'a> {
     /// Reads a member; returns `None` if the JSON is not an object.
     pub fn read(body: Value<'a>) -> Option<Self> {
-        let [
-            id,
-            email_address,
-            unique_email_id,
-            contact_id,
-            status,
-            merge_fields,
-            timestamp_signup,
-            timestamp_opt,
-            last_changed,
-            location,
-        ] = body.is_object().then(|| body.pick(&NAMES).map(Field))?;
-        let whole = Field(Some(body));
+        let mut found = body.is_object().then(|| body.pick(&NAMES))?.into_iter();
+        let mut next = || Field(found.next().flatten());
         Some(Member {
-            whole,
-            id,
-            email_address,
-            unique_email_id,
-            contact_id,
-            status,
-            merge_fields,
-            timestamp_signup,
-            timestamp_opt,
-            last_changed,
-            location,
+            whole: Field(Some(body)),
+            id: next(),
+            email_address: next(),
+            unique_email_id: next(),
+            contact_id: next(),
+            status: next(),
+            merge_fields: next(),
+            timestamp_signup: next(),
+            timestamp_opt: next(),
+            last_changed: next(),
+            location: next(),
         })
     }
 }
