@@ -361,8 +361,8 @@ async fn a_run_keeps_the_field_that_gives_the_ids_of_the_list() {
     assert_eq!(world.contacts(), 2 * known, "everybody once more, under the id that the ledger says");
 }
 
-/// The check at the end reads boundary seconds and counts the list. It waits for none of these answers before it sends
-/// the next request.
+/// The check at the end reads boundary seconds and counts the list. These requests begin together, while the last records
+/// are delivered; only the second count waits for the first.
 #[tokio::test(start_paused = true)]
 async fn the_requests_of_the_check_are_in_flight_together() {
     let text = r#"[{"list_id": "bulk01", "items_per_request": 50, "worker_count": 8}]"#;
@@ -371,7 +371,7 @@ async fn the_requests_of_the_check_are_in_flight_together() {
     let reads: Vec<String> = world.sandbox.seen().reads.into();
     let counts = reads.iter().filter(|read| read.contains("count=1&")).count();
     assert_eq!((reads.len(), counts), (39, 2));
-    // Without pauses between them, 200 ms more for each of the requests of the check.
+    // One after the other, they would take a second more.
     assert_eq!(world.field("elapsed_seconds").as_f64().unwrap(), 4.8);
     world.assert_delivered("bulk01");
 }
