@@ -183,10 +183,19 @@ docker_command() {
 
 # ---- cargo ----
 
+# Builds target/release/importer, or target/debug/importer if the profile is `dev`.
 cargo_build() {
-  local features=()
-  if [ -n "${IMPORTER_FEATURES:-}" ]; then features=(--features "$IMPORTER_FEATURES"); fi
-  cargo build --release --locked "${features[@]}"
+  local options=(--locked)
+  if [ "${1:-release}" = release ]; then options=(--release --locked); fi
+  if [ -n "${IMPORTER_FEATURES:-}" ]; then options+=(--features "$IMPORTER_FEATURES"); fi
+  cargo build "${options[@]}"
+}
+
+# Without a build of `release`, runs one of `dev`, which takes half the time: the demo is what a newcomer waits for.
+cargo_demo() {
+  local profile=dev folder=debug
+  if [ -f target/release/importer ]; then profile=release folder=release; fi
+  cargo_build "$profile" && exec "target/$folder/importer" demo "$@"
 }
 
 # Prints a key of the sandbox, which no output may contain.
@@ -262,6 +271,6 @@ case "$where-$command" in
   cargo-test) cargo_test ;;
   cargo-soak) cargo_soak "$@" ;;
   cargo-bench) cargo_bench "$@" ;;
-  cargo-demo) cargo_build && exec target/release/importer demo "$@" ;;
+  cargo-demo) cargo_demo "$@" ;;
   cargo-*) cargo_build && exec target/release/importer "$command" "$@" ;;
 esac

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tokio::{fs, time::sleep};
+use tokio::{fs, task::spawn_blocking, time::sleep};
 
 use super::TICK;
 use crate::base::{event::ProgramEvent, events::Events};
@@ -41,18 +41,19 @@ impl QuitFile {
 
     /// Returns whether a quit file exists, and removes it.
     pub async fn found(&self) -> bool {
-        let mut found = false;
-        for path in &self.paths {
-            if !fs::try_exists(path).await.unwrap_or(false) {
-                continue;
-            }
-            found = true;
+        let paths = self.paths.clone();
+        let existing = move || -> Vec<PathBuf> {
+            paths.into_iter().filter(|path| path.try_exists().unwrap_or(false)).collect()
+        };
+        // One call for both paths: handing a call to another thread is most of what an idle controller costs.
+        let existing = spawn_blocking(existing).await.unwrap_or_default();
+        for path in &existing {
             self.events.emit(ProgramEvent::QuitFound { path: path.clone() });
             if let Err(error) = fs::remove_file(path).await {
                 let (path, error) = (path.clone(), error.to_string());
                 self.events.emit(ProgramEvent::QuitStays { path, error });
             }
         }
-        found
+        !existing.is_empty()
     }
 }

@@ -104,7 +104,9 @@ async fn a_cap_is_logged_once_and_costs_neither_waiting_nor_requests() {
         world.assert_delivered("cap2");
         assert_eq!(world.logged(&format!("the source returns at most {cap} records per answer")), 1);
         let (least, reads) = (3000 / cap, world.reads().len());
-        assert!(reads <= least * 3 / 2 + 30, "{reads} requests where {least} could do");
+        // Two pages per worker may be requested before an answer shows the cap; each is read again in two parts.
+        let unaware = 2 * 8;
+        assert!(reads <= least * 3 / 2 + 2 * unaware + 10, "{reads} requests where {least} could do");
         let seconds = world.field("elapsed_seconds").as_f64().unwrap();
         assert!(seconds < 40.0, "{seconds} s");
     }

@@ -240,6 +240,23 @@ fn the_image_is_run_by_an_ordinary_user_and_no_key_or_list_is_sent_to_it() {
     }
 }
 
+/// A build of `dev` is ready in half the time.
+#[test]
+fn the_demo_does_not_wait_for_an_optimized_build_and_uses_one_that_exists() {
+    let place = Place::new(&["cargo"]);
+    for (folder, build) in [
+        ("debug", "cargo build --locked --features jq"),
+        ("release", "cargo build --release --locked --features jq"),
+    ] {
+        let program = place.folder.path().join("target").join(folder).join("importer");
+        place.program(&program, &format!("#!/usr/bin/env bash\necho \"{folder} $*\"\n"));
+        let variables = [("IMPORTER_RUNTIME", "cargo"), ("IMPORTER_FEATURES", "jq")];
+        let output = place.run(&["demo", "shifts"], &variables);
+        assert_eq!(text(&output.stdout), format!("{folder} demo shifts\n"));
+        assert_eq!(place.calls().last().unwrap(), build);
+    }
+}
+
 #[test]
 fn the_other_commands_of_the_program_are_handed_through() {
     let place = Place::new(&["cargo"]);
