@@ -1,7 +1,10 @@
 //! Emulator of the Marketing API 3.0, as far as an importer needs it: `GET /3.0/ping`,
 //! `GET /3.0/lists/{list_id}/members` and `…/members/{id}`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
@@ -184,4 +187,24 @@ fn problem(status: u16, title: &str, detail: &str) -> Response {
         &json!({"type": "https://mailchimp.com/developer/marketing/docs/errors/", "title": title,
             "status": status, "detail": detail, "instance": "995c5cb0-3280-4a6e-808b-3b096d0bb219"}),
     )
+}
+
+/// One of the open connections.
+pub(super) struct Connection<'a> {
+    all: &'a AtomicUsize,
+    /// Number of open connections, with this one.
+    pub open: usize,
+}
+
+impl<'a> Connection<'a> {
+    pub fn open(all: &'a AtomicUsize) -> Self {
+        let open = all.fetch_add(1, Ordering::Relaxed) + 1;
+        Connection { all, open }
+    }
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
 }

@@ -12,33 +12,33 @@ pub mod people;
 mod query;
 pub mod quirks;
 pub mod receiver;
+pub mod rest;
+mod seen;
 pub mod serve;
 mod trouble;
 pub mod when_i_work;
 
-pub use self::{faults::Faults, trouble::Trouble};
+pub use self::{faults::Faults, seen::Seen, trouble::Trouble};
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 use tokio::time::sleep;
 
 use self::{
     clocks::{OurClock, Skew},
     faults::{Luck, View},
-    mailchimp::Mailchimp,
+    mailchimp::{Connection, Mailchimp},
     ometria::Ometria,
     receiver::Receiver,
+    rest::Rest,
     trouble::Outcome,
     when_i_work::WhenIWork,
 };
@@ -66,6 +66,8 @@ pub enum Service {
     WhenIWork,
     /// Any endpoint that receives batches of JSON.
     Receiver,
+    /// REST APIs of several kinds.
+    Rest,
 }
 
 impl Service {
@@ -76,38 +78,8 @@ impl Service {
             Service::Ometria => "Ometria",
             Service::WhenIWork => "When I Work",
             Service::Receiver => "Receiver",
+            Service::Rest => "REST",
         }
-    }
-}
-
-/// What the services observed.
-#[derive(Debug, Default, Clone)]
-pub struct Seen {
-    /// Path and query of the latest requests to Mailchimp.
-    pub reads: VecDeque<String>,
-    /// Path and query of the latest requests to When I Work.
-    pub shifts: VecDeque<String>,
-    /// Number of records in each of the latest pushes to Ometria.
-    pub pushes: VecDeque<usize>,
-    /// Number of records in each of the latest batches at the receiver.
-    pub batches: VecDeque<usize>,
-    /// Number of requests for Ometria's deferred errors.
-    pub looks: usize,
-    /// Highest number of simultaneous requests to Mailchimp.
-    pub peak: usize,
-    /// Number of responses with status 429.
-    pub throttled: usize,
-    /// The latest troubles that affected a request.
-    pub troubles: VecDeque<(Service, Trouble)>,
-}
-
-/// Number of requests that [`Seen`] keeps.
-const REMEMBERED: usize = 10_000;
-
-fn remember<T>(latest: &mut VecDeque<T>, item: T) {
-    latest.push_back(item);
-    if latest.len() > REMEMBERED {
-        latest.pop_front();
     }
 }
 
@@ -122,6 +94,7 @@ pub struct Sandbox {
     ometria: [Mutex<Ometria>; ACCOUNTS],
     when_i_work: Mutex<WhenIWork>,
     receiver: Mutex<Receiver>,
+    rest: Mutex<Rest>,
     troubles: Mutex<VecDeque<(Service, Trouble)>>,
     luck: Mutex<Option<Luck>>,
     seen: Mutex<Seen>,
@@ -139,6 +112,7 @@ impl Sandbox {
             ometria: [OMETRIA_KEY, SECOND_OMETRIA_KEY].map(|key| Mutex::new(Ometria::new(key))),
             when_i_work: Mutex::default(),
             receiver: Mutex::default(),
+            rest: Mutex::default(),
             troubles: Mutex::default(),
             luck: Mutex::default(),
             seen: Mutex::default(),
@@ -169,6 +143,10 @@ impl Sandbox {
 
     pub fn receiver(&self) -> MutexGuard<'_, Receiver> {
         lock(&self.receiver)
+    }
+
+    pub fn rest(&self) -> MutexGuard<'_, Rest> {
+        lock(&self.rest)
     }
 
     pub fn seen(&self) -> Seen {
@@ -229,6 +207,7 @@ impl Sandbox {
         let service = match request.uri().path() {
             path if path.starts_with("/v2") => Service::Ometria,
             path if path.starts_with("/hooks/") => Service::Receiver,
+            path if path.starts_with("/rest/") => Service::Rest,
             path if path == "/login" || path.starts_with("/2/") => Service::WhenIWork,
             _ => Service::Mailchimp,
         };
@@ -249,8 +228,9 @@ impl Sandbox {
             (_, Service::Ometria) => lock(&self.ometria[account]).respond(&request, now),
             (_, Service::WhenIWork) => self.when_i_work().respond(&request, now),
             (_, Service::Receiver) => self.receiver().respond(&request),
+            (_, Service::Rest) => self.rest().respond(&request, now),
         };
-        self.note(service, &request, open, &response, trouble.as_ref());
+        lock(&self.seen).note(service, &request, open, &response, trouble.as_ref());
         let date = now + lock(&self.skew).date(self.clock.now());
         let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
         if let Ok(date) = HeaderValue::try_from(date) {
@@ -269,7 +249,7 @@ impl Sandbox {
         let is_of = |account: &usize| match service {
             Service::Mailchimp => lock(&self.mailchimp[*account]).is_authorized(request),
             Service::Ometria => lock(&self.ometria[*account]).is_authorized(request),
-            Service::WhenIWork | Service::Receiver => true,
+            Service::WhenIWork | Service::Receiver | Service::Rest => true,
         };
         (0..ACCOUNTS).find(is_of).unwrap_or(0)
     }
@@ -284,60 +264,11 @@ impl Sandbox {
         let waiting = waiting.and_then(|index| troubles.remove(index)).map(|(_, trouble)| trouble);
         (waiting.or(by_chance), view)
     }
-
-    /// Records a request in [`Seen`].
-    fn note(
-        &self,
-        service: Service,
-        request: &Request,
-        open: usize,
-        response: &Response,
-        trouble: Option<&Trouble>,
-    ) {
-        let mut seen = lock(&self.seen);
-        seen.peak = seen.peak.max(open);
-        seen.throttled += usize::from(response.status() == StatusCode::TOO_MANY_REQUESTS);
-        match service {
-            Service::Mailchimp => remember(&mut seen.reads, request.uri().to_string()),
-            Service::WhenIWork => remember(&mut seen.shifts, request.uri().to_string()),
-            Service::Ometria if request.method() == Method::GET => seen.looks += 1,
-            Service::Ometria => {
-                let batch = serde_json::from_slice::<Vec<Value>>(request.body());
-                remember(&mut seen.pushes, batch.map_or(0, |batch| batch.len()));
-            }
-            Service::Receiver => {
-                let batch = serde_json::from_slice::<Vec<Value>>(request.body());
-                remember(&mut seen.batches, batch.map_or(1, |batch| batch.len()));
-            }
-        }
-        if let Some(trouble) = trouble {
-            remember(&mut seen.troubles, (service, trouble.clone()));
-        }
-    }
 }
 
 impl Transport for Sandbox {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
         Box::pin(self.handle(request))
-    }
-}
-
-/// One of the open connections.
-struct Connection<'a> {
-    all: &'a AtomicUsize,
-    open: usize,
-}
-
-impl<'a> Connection<'a> {
-    fn open(all: &'a AtomicUsize) -> Self {
-        let open = all.fetch_add(1, Ordering::Relaxed) + 1;
-        Connection { all, open }
-    }
-}
-
-impl Drop for Connection<'_> {
-    fn drop(&mut self) {
-        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -45,6 +45,7 @@ async fn send(sandbox: &Sandbox, service: Service) -> Result<Response, Transport
             Service::Ometria => request(Method::POST, "/v2/push", contact),
             Service::WhenIWork => request(Method::POST, "/login", String::new()),
             Service::Receiver => request(Method::POST, "/hooks/a", contact),
+            Service::Rest => request(Method::GET, "/rest/items/page", String::new()),
         })
         .await
 }
