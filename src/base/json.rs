@@ -220,6 +220,11 @@ impl<'a> Name<'a> {
         Name { inner: value.inner(), is_escaped: value.node().kind == Kind::Escaped, value }
     }
 
+    /// Returns the JSON text of the name, with its quotes.
+    pub fn raw(self) -> &'a str {
+        self.value.raw()
+    }
+
     /// Returns the name; one with half a surrogate pair as its JSON text.
     pub fn text(self) -> Cow<'a, str> {
         self.value.text().unwrap_or(Cow::Borrowed(self.value.raw()))

@@ -4,7 +4,9 @@
 //!
 //! Manual of the language: <https://gedenkt.at/jaq/manual/>.
 
-use std::{fs, path::PathBuf};
+mod reads;
+
+use std::{borrow::Cow, collections::BTreeSet, fs, path::PathBuf};
 
 use jaq_core::{
     Compiler, Ctx, Vars, data,
@@ -32,7 +34,11 @@ struct Settings {
 }
 
 /// Mapping with a compiled expression.
-pub struct Jq(jaq_core::compile::Filter<jaq_core::Native<Data>>);
+pub struct Jq {
+    filter: jaq_core::compile::Filter<jaq_core::Native<Data>>,
+    /// The top-level fields that the expression reads; `None`: it may read all of them.
+    reads: Option<BTreeSet<String>>,
+}
 
 impl Jq {
     /// Reads and compiles the expression of an entry.
@@ -51,17 +57,44 @@ impl Jq {
             }
             _ => return Err("jq: set exactly one of `expression` and `file`, such as {\"type\": \"jq\", \"expression\": \"{id, email}\"}".into()),
         };
-        compile(&code).map(Jq)
+        Jq::of(&code)
+    }
+
+    /// Compiles an expression.
+    fn of(code: &str) -> Result<Self, String> {
+        Ok(Jq { filter: compile(code)?, reads: reads::fields(code) })
+    }
+
+    /// Returns the text of a record without the fields that the expression does not read: parsing is most of the
+    /// work.
+    fn input<'a>(&self, record: &'a Record) -> Cow<'a, str> {
+        let body = record.body.value();
+        let Some(reads) = self.reads.as_ref().filter(|_| body.is_object()) else {
+            return Cow::Borrowed(record.body.get());
+        };
+        let read = body.fields().filter(|(name, _)| reads.contains(&*name.text()));
+        let mut input = String::with_capacity(256);
+        for (name, value) in read {
+            input.push(if input.is_empty() { '{' } else { ',' });
+            input += name.raw();
+            input.push(':');
+            input += value.raw();
+        }
+        if input.is_empty() { Cow::Borrowed("{}") } else { Cow::Owned(input + "}") }
     }
 }
 
 impl Mapping for Jq {
+    fn fields(&self) -> Option<Vec<String>> {
+        self.reads.as_ref().map(|reads| reads.iter().cloned().collect())
+    }
+
     fn map(&self, record: &Record) -> Mapped {
-        let Ok(input) = read::parse_single(record.body.get().as_bytes()) else {
+        let Ok(input) = read::parse_single(self.input(record).as_bytes()) else {
             return Mapped::Reject("unreadable");
         };
-        let context = Ctx::<Data>::new(&self.0.lut, Vars::new([]));
-        let results = self.0.id.run((context, input));
+        let context = Ctx::<Data>::new(&self.filter.lut, Vars::new([]));
+        let results = self.filter.id.run((context, input));
         let mut bodies = Vec::new();
         for result in results {
             let Ok(result) = result else { return Mapped::Reject("jq_failed") };
@@ -149,6 +182,10 @@ mod tests {
     }
 
     fn mapped(code: &str, body: &Value) -> String {
+        outcome(&expression(code).unwrap(), body)
+    }
+
+    pub fn outcome(jq: &Jq, body: &Value) -> String {
         let body = serde_json::value::RawValue::from_string(body.to_string()).unwrap();
         let record = Record {
             key: "1".into(),
@@ -158,7 +195,7 @@ mod tests {
             unreadable: None,
             body: body.into(),
         };
-        match expression(code).unwrap().map(&record) {
+        match jq.map(&record) {
             Mapped::Send(Outgoing { bodies, .. }) => {
                 bodies.iter().map(|body| body.get()).collect::<Vec<_>>().join(" ")
             }
