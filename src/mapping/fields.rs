@@ -5,19 +5,23 @@
 //! {"type": "fields", "fields": {"id": "id", "start": {"from": "start_time", "as": "time"}, "kind": {"value": "shift"}}}
 //! ```
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+mod cast;
 
-use chrono::DateTime;
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
 use serde::Deserialize;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
+use self::cast::Cast;
 use super::Mapping;
 use crate::base::{
     adapter::Chosen,
     json::{self, Json},
     record::{LeftOut, Mapped, Outgoing, Reason, Record, UNREADABLE},
     spec::{Makes, Setting, Spec, ValueKind},
-    time,
 };
 
 pub const SPEC: Spec = Spec {
@@ -57,25 +61,10 @@ struct Declared {
     value: Option<Value>,
 }
 
-/// Type to which a value is converted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Cast {
-    Text,
-    /// A number, or a text that contains one.
-    Number,
-    /// `true` or `false`. Accepts 1 and 0, and each of these as text.
-    Flag,
-    /// A time in ISO 8601, in UTC. Accepts ISO 8601, RFC 2822, and seconds since 1970.
-    Time,
-    /// The date of such a time, in the time zone that the value states.
-    Date,
-}
-
 /// Where the value of a field comes from.
 enum Origin {
-    /// The keys that lead to the value, and its type if one is declared.
-    Path(Vec<String>, Option<Cast>),
+    /// The keys that lead to the value, the index of the first one, and the value's type if one is declared.
+    Path(Vec<String>, usize, Option<Cast>),
     /// JSON text.
     Constant(String),
 }
@@ -87,6 +76,8 @@ const ENOUGH: usize = 10;
 /// Mapping with the fields of one entry.
 pub struct Fields {
     fields: Vec<Field>,
+    /// The top-level fields of a record that the paths begin with, each with its index.
+    first: HashMap<String, usize>,
     /// Records of the run so far.
     records: AtomicUsize,
     /// Bytes of the last payload, for which the next one reserves space.
@@ -114,24 +105,43 @@ impl Fields {
         if fields.is_empty() {
             return Err("fields: `fields` is empty; declare at least one field".into());
         }
+        let mut first = HashMap::new();
         let fields = fields.into_iter().map(|(name, said)| {
-            let origin = origin(said).map_err(|why| format!("fields: `fields.{name}`: {why}"))?;
+            let origin = origin(said, &mut first).map_err(|why| format!("fields: `fields.{name}`: {why}"))?;
             let label = format!("{}:", Value::from(name.as_str()));
             Ok(Field { name, label, origin, found: AtomicBool::new(false) })
         });
         let fields = fields.collect::<Result<_, String>>()?;
-        Ok(Fields { fields, records: AtomicUsize::new(0), last_size: AtomicUsize::new(0) })
+        Ok(Fields { fields, first, records: AtomicUsize::new(0), last_size: AtomicUsize::new(0) })
+    }
+
+    /// Returns the top-level fields that the paths begin with, by index. Each path looking for its own would take
+    /// most of the time of the mapping.
+    fn tops<'a>(&self, body: json::Value<'a>) -> Vec<Option<json::Value<'a>>> {
+        let mut tops = vec![None; self.first.len()];
+        if body.is_array() {
+            self.first.iter().for_each(|(name, index)| tops[*index] = step(body, name));
+        }
+        for (name, value) in body.fields() {
+            if let Some(index) = self.first.get(&*name.text()) {
+                tops[*index] = Some(value);
+            }
+        }
+        tops
     }
 }
 
-fn origin(said: Value) -> Result<Origin, String> {
+fn origin(said: Value, first: &mut HashMap<String, usize>) -> Result<Origin, String> {
     let declared = match said {
         Value::String(from) => Declared { from: Some(from), cast: None, value: None },
         said => serde_json::from_value(said).map_err(|error| error.to_string())?,
     };
     match declared {
         Declared { from: Some(from), cast, value: None } if !from.split('.').any(str::is_empty) => {
-            Ok(Origin::Path(from.split('.').map(str::to_owned).collect(), cast))
+            let path: Vec<String> = from.split('.').map(str::to_owned).collect();
+            let next = first.len();
+            let index = *first.entry(path[0].clone()).or_insert(next);
+            Ok(Origin::Path(path, index, cast))
         }
         Declared { from: None, cast: None, value: Some(value) } => Ok(Origin::Constant(value.to_string())),
         _ => {
@@ -143,11 +153,9 @@ fn origin(said: Value) -> Result<Origin, String> {
 
 impl Mapping for Fields {
     fn fields(&self) -> Option<Vec<String>> {
-        let first = |origin: &Origin| match origin {
-            Origin::Path(path, _) => path.first().cloned(),
-            Origin::Constant(_) => None,
-        };
-        Some(self.fields.iter().filter_map(|field| first(&field.origin)).collect())
+        let mut fields: Vec<_> = self.first.iter().collect();
+        fields.sort_by_key(|(_, index)| **index);
+        Some(fields.into_iter().map(|(name, _)| name.clone()).collect())
     }
 
     fn unknown(&self) -> Vec<String> {
@@ -156,14 +164,14 @@ impl Mapping for Fields {
         }
         let missing = self.fields.iter().filter(|field| !field.found.load(Ordering::Relaxed));
         let name = |field: &Field| match &field.origin {
-            Origin::Path(path, _) => Some(format!("the field `{}`", path.join("."))),
+            Origin::Path(path, ..) => Some(format!("the field `{}`", path.join("."))),
             Origin::Constant(_) => None,
         };
         missing.filter_map(name).collect()
     }
 
     fn map(&self, record: &Record) -> Mapped {
-        let body = record.body.value();
+        let tops = self.tops(record.body.value());
         let (mut payload, mut left_out) =
             (String::with_capacity(self.last_size.load(Ordering::Relaxed)), vec![]);
         self.records.fetch_add(1, Ordering::Relaxed);
@@ -172,7 +180,7 @@ impl Mapping for Fields {
             let before = payload.len();
             payload.push_str(if before > 1 { "," } else { "" });
             payload.push_str(label);
-            let written = write(origin, body, &mut payload);
+            let written = write(origin, &tops, &mut payload);
             if written != Ok(false) && !found.load(Ordering::Relaxed) {
                 found.store(true, Ordering::Relaxed);
             }
@@ -198,15 +206,16 @@ impl Mapping for Fields {
 /// # Errors
 ///
 /// The reason why the value can't be converted, or [`UNREADABLE`].
-fn write(origin: &Origin, body: json::Value, payload: &mut String) -> Result<bool, Reason> {
-    let (path, cast) = match origin {
+fn write(origin: &Origin, tops: &[Option<json::Value>], payload: &mut String) -> Result<bool, Reason> {
+    let (rest, top, cast) = match origin {
         Origin::Constant(value) => {
             payload.push_str(value);
             return Ok(true);
         }
-        Origin::Path(path, cast) => (path, cast),
+        Origin::Path(path, index, cast) => (&path[1..], tops[*index], cast),
     };
-    let Some(value) = path.iter().try_fold(body, |value, name| step(value, name)) else { return Ok(false) };
+    let found = top.and_then(|top| rest.iter().try_fold(top, |value, name| step(value, name)));
+    let Some(value) = found else { return Ok(false) };
     match (value.plain_text(), cast) {
         // Nearly all values are texts, which stay as they are.
         (Some(_), None | Some(Cast::Text)) => payload.push_str(value.raw()),
@@ -225,62 +234,6 @@ fn step<'a>(value: json::Value<'a>, name: &str) -> Option<json::Value<'a>> {
     match value.is_array() {
         true => value.items().nth(name.parse().ok()?),
         false => value.field(name),
-    }
-}
-
-impl Cast {
-    fn apply(self, value: &Value) -> Result<Value, Reason> {
-        match self {
-            Cast::Text => text(value).map(Value::String).ok_or("not_a_text"),
-            Cast::Number => number(value).map(Value::Number).ok_or("not_a_number"),
-            Cast::Flag => flag(value).map(Value::Bool).ok_or("not_a_flag"),
-            Cast::Time => {
-                let time = instant(value).ok_or("not_a_time")?;
-                Ok(time::rfc3339(time.to_utc()).into())
-            }
-            Cast::Date => {
-                let time = instant(value).ok_or("not_a_date")?;
-                Ok(time.format("%Y-%m-%d").to_string().into())
-            }
-        }
-    }
-}
-
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        _ => None,
-    }
-}
-
-fn number(value: &Value) -> Option<Number> {
-    match value {
-        Value::Number(number) => Some(number.clone()),
-        Value::String(text) => serde_json::from_str(text.trim()).ok(),
-        _ => None,
-    }
-}
-
-fn flag(value: &Value) -> Option<bool> {
-    match text(value)?.trim().to_ascii_lowercase().as_str() {
-        "true" | "1" => Some(true),
-        "false" | "0" => Some(false),
-        _ => None,
-    }
-}
-
-fn instant(value: &Value) -> Option<DateTime<chrono::FixedOffset>> {
-    match value {
-        Value::Number(seconds) => {
-            DateTime::from_timestamp(seconds.as_i64()?, 0).map(|time| time.fixed_offset())
-        }
-        Value::String(text) => DateTime::parse_from_rfc3339(text.trim())
-            .or_else(|_| DateTime::parse_from_rfc2822(text.trim()))
-            .ok()
-            .or_else(|| time::parse(text).map(|time| time.fixed_offset())),
-        _ => None,
     }
 }
 
