@@ -17,6 +17,7 @@ pub mod identity;
 pub mod json;
 pub mod key;
 pub mod notice;
+pub mod path;
 pub mod record;
 pub mod redact;
 pub mod reference;
