@@ -47,6 +47,7 @@ pub struct Opening<'a> {
 }
 
 /// A credential, and the name of the setting or of the variable that it is from.
+#[derive(Clone)]
 pub struct Credential {
     pub secret: Secret,
     pub from: String,
