@@ -4,6 +4,7 @@
 mod answer;
 mod auth;
 mod context;
+mod item;
 mod pages;
 mod records;
 mod requests;
@@ -22,7 +23,7 @@ use self::{
     requests::{Filled, Made},
     settings::{Api, SETTINGS},
 };
-use super::{CursorPaging, Paging, Scope, Source, SourceContext};
+use super::{CursorPaging, Lookup, Paging, Scope, Source, SourceContext};
 use crate::{
     base::{
         adapter::Chosen,
@@ -100,10 +101,9 @@ impl Rest {
         count: usize,
     ) -> Result<(Made, Option<usize>), Fault> {
         let (mut parameters, asked) = self.api.paging.parameters(position, count)?;
-        if let Some(Position::Link(_)) = position {
-            // The address of a next page has its parameters.
-            parameters.clear();
-        } else if let (Some(since), Some(time)) = (&self.api.since, window.since) {
+        // The address of a next page has all of its parameters.
+        let is_link = matches!(position, Some(Position::Link(_)));
+        if let (Some(since), Some(time), false) = (&self.api.since, window.since, is_link) {
             parameters.push((since.parameter.clone(), since.value(time)));
         }
         Ok((filled.page(position, parameters)?, asked))
@@ -171,6 +171,10 @@ impl Source for Rest {
 
     fn scope(&self) -> Scope {
         if self.api.since.is_some() { Scope::Changes } else { Scope::Full }
+    }
+
+    fn lookup(&self) -> Option<&dyn Lookup> {
+        self.api.item.as_ref().map(|_| self as &dyn Lookup)
     }
 }
 

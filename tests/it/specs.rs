@@ -59,6 +59,7 @@ fn entry(part: &str, spec: &Spec, settings: &Value) -> Value {
         object[setting.name] = match setting.name {
             "url" => json!("https://receiver.example.org/hooks"),
             "fields" => json!({"a": "b"}),
+            "key" => json!("id"),
             name => panic!("a sample for {name}"),
         };
     }

@@ -65,6 +65,8 @@ impl Context {
 
 /// Name of the list in placeholders.
 pub const LIST_ID: &str = "list_id";
+/// Name of the key of a record in the placeholders of `item`.
+pub const KEY: &str = "key";
 
 impl ContextRequest {
     /// Returns the values in a response.

@@ -183,6 +183,7 @@ impl Paging {
                 (Some((parameter.clone(), followed.value.clone())), count)
             }
             (Pages::One | Pages::Cursor { .. } | Pages::Next(_) | Pages::Link, None) => (None, count),
+            (Pages::Next(_) | Pages::Link, Some(Position::Link(_))) => return Ok((vec![], None)),
             _ => return Err(misfit()),
         };
         let limit = self.limit.iter().map(|limit| (limit.clone(), count.into()));

@@ -13,7 +13,7 @@ pub use self::declared::SETTINGS;
 
 use super::{
     auth::{AuthSetting, Described},
-    context::{ContextRequest, LIST_ID},
+    context::{ContextRequest, KEY, LIST_ID},
     pages::{Pages, Paging},
     records::Fields,
     requests::{Body, Place, Requests},
@@ -44,6 +44,7 @@ struct Settings {
     context: Vec<ContextSetting>,
     context_field: Option<String>,
     records: Path,
+    item: Option<String>,
     key: Key,
     changed: Option<Path>,
     deleted: Option<Path>,
@@ -128,6 +129,8 @@ pub struct Api {
     pub context: Vec<ContextRequest>,
     /// Path of the array of records.
     pub records: Path,
+    /// Address of a single record.
+    pub item: Option<Template>,
     pub fields: Fields,
     pub since: Option<Since>,
     pub paging: Paging,
@@ -173,6 +176,10 @@ impl Api {
             body: settings.body.map(|body| Body::read(&Value::Object(body), &known)).transpose()?,
             parameters: settings.parameters,
         };
+        let item = settings.item.map(|item| item_address(&item, &known, &endpoint.url)).transpose()?;
+        if item.is_some() && settings.key.0.len() > 1 {
+            return Err("`item` needs a `key` of one path".to_owned());
+        }
         if settings.since.is_some() && settings.changed.is_none() {
             return Err(
                 "`since` needs `changed`, the path of the time by which the service filters".to_owned()
@@ -202,6 +209,7 @@ impl Api {
             requests,
             context,
             records: settings.records,
+            item,
             since: settings.since,
             total: settings.total,
             empty: settings.empty,
@@ -229,6 +237,19 @@ fn origin_of(name: &str, template: &Template) -> Result<Url, String> {
     }
 }
 
+/// Reads the address of a single record.
+fn item_address(item: &str, known: &[String], origin: &Url) -> Result<Template, String> {
+    let known = [known, &[KEY.to_owned()]].concat();
+    let template = Template::read(item, &known).map_err(|why| format!("`item`: {why}"))?;
+    if !template.has(KEY) {
+        return Err(format!("`item` needs the placeholder {{{KEY}}}"));
+    }
+    match origin_of("item", &template)?.origin() == origin.origin() {
+        true => Ok(template),
+        false => Err("`item` must be on the host of `url`, which alone gets the credentials".to_owned()),
+    }
+}
+
 /// Reads the context requests. Each may use the values of those before, whose names are added to `known`.
 fn context(
     settings: Vec<ContextSetting>,
@@ -250,7 +271,7 @@ fn context(
                     "`context[{index}].values`: {name:?} is no name; use letters, digits and `_`"
                 ));
             }
-            if known.contains(name) {
+            if known.contains(name) || name == KEY {
                 return Err(format!("`context[{index}].values`: duplicate name `{name}`; choose another"));
             }
         }
@@ -292,6 +313,12 @@ fn parameter(name: String, value: &Value, known: &[String]) -> Result<(String, T
 
 fn paging(setting: Option<PagingSetting>, short_page: ShortPage) -> Result<Paging, String> {
     let short_page_ends = short_page == ShortPage::End;
+    let counts = |setting: &PagingSetting| {
+        matches!(setting.r#type, PagingType::Offset | PagingType::Page) && setting.limit.is_some()
+    };
+    if short_page_ends && !setting.as_ref().is_some_and(counts) {
+        return Err("`short_page` \"end\" needs `paging` of the type offset or page, with `limit`".to_owned());
+    }
     let Some(PagingSetting { r#type, parameter, limit, first, next }) = setting else {
         return Ok(Paging { pages: Pages::One, limit: None, short_page_ends, reads_all: true });
     };
@@ -314,10 +341,6 @@ fn paging(setting: Option<PagingSetting>, short_page: ShortPage) -> Result<Pagin
         PagingType::Next => Pages::Next(next()?),
         PagingType::Link => Pages::Link,
     };
-    let counts = matches!(r#type, PagingType::Offset | PagingType::Page);
-    if short_page_ends && !(counts && limit.is_some()) {
-        return Err("`short_page` \"end\" needs `paging` of the type offset or page, with `limit`".to_owned());
-    }
     Ok(Paging { pages, limit, short_page_ends, reads_all: true })
 }
 

@@ -53,6 +53,11 @@ impl Template {
         Ok(Template(parts))
     }
 
+    /// Returns whether the text has this placeholder.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Name(known) if known == name))
+    }
+
     /// Returns the text with this text in the place of each placeholder.
     pub fn with(&self, text: &str) -> String {
         self.0.iter().map(|part| if let Part::Text(text) = part { text.as_str() } else { text }).collect()

@@ -62,6 +62,12 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("records", ValueKind::Text, "Path of the array of records; empty if the response is the array.")
         .default("\"\""),
     Setting::new(
+        "item",
+        ValueKind::Text,
+        "Address of a single record, on the host of `url`; {key} is replaced by the key of the record.",
+    )
+    .private(),
+    Setting::new(
         "key",
         ValueKind::Either(&[ValueKind::Text, ValueKind::List(&ValueKind::Text)]),
         "Path of the key in a record, or paths that are the key together.",
