@@ -7,6 +7,7 @@ use importer::{
     base::adapter::Chosen,
     controller::Verdict,
     net::{Caller, Unopened},
+    sandbox::rest,
     source,
 };
 use serde_json::{Value, json};
@@ -14,8 +15,9 @@ use tokio::time::sleep;
 
 use crate::{
     contract::{Always, doors},
+    documents::{self, blocks},
     places::dead_letter,
-    support::{World, minutes},
+    support::{World, entries, minutes},
 };
 
 const HOST: &str = "https://rest.example.org/rest";
@@ -168,6 +170,28 @@ async fn records_keep_their_text_and_the_context_is_added_only_where_the_entry_s
         let requests: Vec<String> = world.requests().into_keys().collect();
         assert_eq!(requests, ["GET /rest/iam/users/17/warehouses", "GET /rest/iam/users/me"]);
         assert_eq!(world.requests()["GET /rest/iam/users/me"], 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_example_of_the_guide_reads_all_records() {
+    let guide = std::fs::read_to_string(documents::root().join("docs/rest.md")).unwrap();
+    let examples = blocks(&guide, "jsonc");
+    assert_eq!(examples.len(), 4);
+    for example in examples {
+        let world = World::new()
+            .set("REST_HOSTS", "api.example.com")
+            .set("REST_HOSTS_WMS", "api.example.com")
+            .set("REST_USER_WMS", rest::USER)
+            .set("REST_PASSWORD_WMS", rest::PASSWORD)
+            .with_state(&example);
+        world.sandbox.rest().invent(250, 1, world.clock.now());
+        assert_eq!(world.once().await.unwrap(), Verdict::Done, "{example}: {:?}", world.log());
+        let entry = &entries(&example)[0];
+        let file = entry.sink.value["path"].as_str().unwrap().trim_start_matches("out/").to_owned();
+        let ids: Vec<u64> = world.out(&file).iter().map(|line| line["id"].as_u64().unwrap()).collect();
+        assert_eq!(ids.len(), 250, "{example}");
+        assert!(wanted(&world).iter().all(|id| ids.contains(id)), "{example}");
     }
 }
 
@@ -501,8 +525,11 @@ fn an_invalid_setting_is_named_with_what_is_valid() {
             "rest: `url` must not have a placeholder in its host; write the host out",
         ),
         (json!({"method": "PUT"}), "rest: `method`: unknown variant `PUT`, expected `GET` or `POST`"),
-        (json!({"body": {"a": 1}}), "rest: `body` and `parameters` \"body\" need `method` \"POST\""),
-        (json!({"parameters": "body"}), "rest: `body` and `parameters` \"body\" need `method` \"POST\""),
+        (json!({"body": {"a": 1}}), "rest: `body` and `paging.in` \"body\" need `method` \"POST\""),
+        (
+            paging(json!({"type": "link", "in": "body"})),
+            "rest: `body` and `paging.in` \"body\" need `method` \"POST\"",
+        ),
         (json!({"query": {"a": []}}), "rest: `query.a` must be a text, a number, true or false"),
         (json!({"query": {"a": "{me}"}}), "rest: `query.a`: unknown placeholder {me}; use one of {list_id}"),
         (
@@ -529,8 +556,8 @@ fn an_invalid_setting_is_named_with_what_is_valid() {
             "rest: `paging.first` has no effect with the type offset; remove it",
         ),
         (
-            json!({"short_page": "end"}),
-            "rest: `short_page` \"end\" needs `paging` of the type offset or page, with `limit`",
+            paging(json!({"type": "link", "short_page": "end"})),
+            "rest: `paging.short_page` \"end\" needs the type offset or page, and `limit`",
         ),
         (
             json!({"context": [{"url": "https://h/me", "values": {"me": "id"}}]}),

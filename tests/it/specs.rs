@@ -480,7 +480,7 @@ fn a_problem_has_the_place_of_its_setting_and_no_credential_in_its_line() {
         "state.json:2:86: `sink`: http: unknown setting `batchsize`; did you mean `batch_size`?",
         "state.json:3:104: `sink`: http: `token` must not be in the state file; write \"token\": {\"env\": \"HTTP_SINK_TOKEN\"} and set that variable",
         "state.json:4:49: `every` must be a duration",
-        "state.json:5:31: `source`: unknown type \"mailchmp\", expected one of mailchimp, when_i_work; did you mean \"mailchimp\"?",
+        "state.json:5:31: `source`: unknown type \"mailchmp\", expected one of mailchimp, when_i_work, rest; did you mean \"mailchimp\"?",
         "state.json:6:48: `sink`: `deletions`: unknown value \"drop\"",
     ] {
         assert!(told.contains(problem), "{problem}\n{told}");

@@ -1,3 +1,5 @@
+//! Tests of the pages: lists on servers that cap their pages, and that change while they are read.
+
 use std::ops::Range;
 
 use serde_json::json;

@@ -39,7 +39,6 @@ struct Settings {
     headers: BTreeMap<String, String>,
     query: BTreeMap<String, Value>,
     body: Option<Map<String, Value>>,
-    parameters: Place,
     auth: AuthSetting,
     context: Vec<ContextSetting>,
     context_field: Option<String>,
@@ -52,7 +51,6 @@ struct Settings {
     since: Option<Since>,
     paging: Option<PagingSetting>,
     total: Option<Path>,
-    short_page: ShortPage,
     accept: Option<Vec<Statuses>>,
     empty: Vec<Statuses>,
     #[serde(default)]
@@ -101,6 +99,9 @@ struct PagingSetting {
     limit: Option<String>,
     first: Option<u64>,
     next: Option<Path>,
+    r#in: Option<Place>,
+    #[serde(default)]
+    short_page: ShortPage,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -113,9 +114,10 @@ enum PagingType {
     Link,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum ShortPage {
+    #[default]
     More,
     End,
 }
@@ -160,13 +162,14 @@ impl Api {
         let endpoint =
             Endpoint::checked(plain.as_str(), settings.headers, settings.auth.kind(), settings.rate)?;
         let context = context(settings.context, &mut known, &endpoint.url)?;
-        let has_body = settings.body.is_some() || settings.parameters == Place::Body;
-        if has_body && settings.method == Verb::Get {
-            return Err("`body` and `parameters` \"body\" need `method` \"POST\"".to_owned());
+        let is_post = settings.method == Verb::Post;
+        let place = settings.paging.as_ref().and_then(|paging| paging.r#in);
+        if !is_post && (settings.body.is_some() || place == Some(Place::Body)) {
+            return Err("`body` and `paging.in` \"body\" need `method` \"POST\"".to_owned());
         }
         let requests = Requests {
             url,
-            method: if settings.method == Verb::Post { Method::POST } else { Method::GET },
+            method: if is_post { Method::POST } else { Method::GET },
             headers: headers(&endpoint.headers, settings.method),
             query: settings
                 .query
@@ -174,7 +177,7 @@ impl Api {
                 .map(|(name, value)| parameter(name, &value, &known))
                 .collect::<Result<_, _>>()?,
             body: settings.body.map(|body| Body::read(&Value::Object(body), &known)).transpose()?,
-            parameters: settings.parameters,
+            parameters: place.unwrap_or(if is_post { Place::Body } else { Place::Query }),
         };
         let item = settings.item.map(|item| item_address(&item, &known, &endpoint.url)).transpose()?;
         if item.is_some() && settings.key.0.len() > 1 {
@@ -200,10 +203,7 @@ impl Api {
                 status: settings.status,
                 context_field: context_field(settings.context_field, &context)?,
             },
-            paging: Paging {
-                reads_all: settings.since.is_none(),
-                ..paging(settings.paging, settings.short_page)?
-            },
+            paging: Paging { reads_all: settings.since.is_none(), ..paging(settings.paging)? },
             endpoint,
             login: settings.auth.login()?,
             requests,
@@ -311,17 +311,11 @@ fn parameter(name: String, value: &Value, known: &[String]) -> Result<(String, T
     Ok((name, template))
 }
 
-fn paging(setting: Option<PagingSetting>, short_page: ShortPage) -> Result<Paging, String> {
-    let short_page_ends = short_page == ShortPage::End;
-    let counts = |setting: &PagingSetting| {
-        matches!(setting.r#type, PagingType::Offset | PagingType::Page) && setting.limit.is_some()
+fn paging(setting: Option<PagingSetting>) -> Result<Paging, String> {
+    let Some(setting) = setting else {
+        return Ok(Paging { pages: Pages::One, limit: None, short_page_ends: false, reads_all: true });
     };
-    if short_page_ends && !setting.as_ref().is_some_and(counts) {
-        return Err("`short_page` \"end\" needs `paging` of the type offset or page, with `limit`".to_owned());
-    }
-    let Some(PagingSetting { r#type, parameter, limit, first, next }) = setting else {
-        return Ok(Paging { pages: Pages::One, limit: None, short_page_ends, reads_all: true });
-    };
+    let PagingSetting { r#type, parameter, limit, first, next, short_page, .. } = setting;
     let kind = format!("{:?}", r#type).to_lowercase();
     let unused = [
         ("parameter", parameter.is_some() && matches!(r#type, PagingType::Next | PagingType::Link)),
@@ -341,6 +335,10 @@ fn paging(setting: Option<PagingSetting>, short_page: ShortPage) -> Result<Pagin
         PagingType::Next => Pages::Next(next()?),
         PagingType::Link => Pages::Link,
     };
+    let short_page_ends = short_page == ShortPage::End;
+    if short_page_ends && !(limit.is_some() && matches!(r#type, PagingType::Offset | PagingType::Page)) {
+        return Err("`paging.short_page` \"end\" needs the type offset or page, and `limit`".to_owned());
+    }
     Ok(Paging { pages, limit, short_page_ends, reads_all: true })
 }
 

@@ -30,12 +30,6 @@ pub const SETTINGS: &[Setting] = &[
     .identifies()
     .private(),
     Setting::new(
-        "parameters",
-        ValueKind::Word(&["query", "body"]),
-        "Where the parameters of `paging` and `since` are sent.",
-    )
-    .default("\"query\""),
-    Setting::new(
         "auth",
         ValueKind::Either(&[
             ValueKind::Word(&["none", "basic", "bearer"]),
@@ -87,12 +81,6 @@ pub const SETTINGS: &[Setting] = &[
     ),
     Setting::new("paging", ValueKind::Object(PAGING), "How the records are divided into pages; one page if absent."),
     Setting::new("total", ValueKind::Text, "Path of the number of records in a response."),
-    Setting::new(
-        "short_page",
-        ValueKind::Word(&["more", "end"]),
-        "Whether more pages can follow one with fewer records than requested.",
-    )
-    .default("\"more\""),
     // How answers are judged, and when requests are sent.
     Setting::new("accept", STATUSES, "Statuses of a response with records; 200 to 299 if absent.").pace(),
     Setting::new("empty", STATUSES, "Statuses that mean that there are no records.").default("[204]").pace(),
@@ -148,4 +136,15 @@ const PAGING: &[Setting] = &[
     Setting::new("first", ValueKind::Whole { least: 0, most: None }, "Number of the first page.")
         .default("1"),
     Setting::new("next", ValueKind::Text, "Path of the next cursor, or of the address of the next page."),
+    Setting::new(
+        "in",
+        ValueKind::Word(&["query", "body"]),
+        "Where the parameters of `paging` and `since` are sent; in the body of POST, else in the query if absent.",
+    ),
+    Setting::new(
+        "short_page",
+        ValueKind::Word(&["more", "end"]),
+        "Whether more pages can follow one with fewer records than requested.",
+    )
+    .default("\"more\""),
 ];
