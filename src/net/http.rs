@@ -243,7 +243,7 @@ impl Http {
                 let (slow, effect) = match &error {
                     TransportError::TimedOut => (true, Effect::Neutral),
                     TransportError::Unreachable(_) => (false, Effect::Unreachable),
-                    TransportError::Broken(_) => (false, Effect::Neutral),
+                    TransportError::TooLarge | TransportError::Broken(_) => (false, Effect::Neutral),
                 };
                 let fault = options.divide(slow, account.unanswered(&error));
                 return Judged { result: Err(fault), effect, headroom: None };

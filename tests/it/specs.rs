@@ -323,9 +323,12 @@ fn the_reference_has_a_row_for_every_setting_and_variable_and_no_other() {
     let defaults = |settings: &'static [Setting]| {
         settings.iter().filter_map(|setting| Some((setting.name, setting.default?)))
     };
-    for (name, default) in adapters().flat_map(|(_, _, spec)| defaults(spec.settings)) {
+    let defaults =
+        adapters().flat_map(|(_, _, spec)| defaults(spec.settings).map(move |setting| (spec, setting)));
+    for (spec, (name, default)) in defaults {
         let default = default.trim_matches('"');
-        let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+        let text = section(&page, &format!("### {}", spec.kind));
+        let row = text.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
         assert!(row.contains(default) || default == "{}", "{name} is {default}: {row}");
     }
 }

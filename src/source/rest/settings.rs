@@ -40,6 +40,7 @@ struct Settings {
     query: BTreeMap<String, Value>,
     body: Option<Map<String, Value>>,
     auth: AuthSetting,
+    #[serde(default)]
     context: Vec<ContextSetting>,
     context_field: Option<String>,
     records: Path,

@@ -46,8 +46,7 @@ pub const SETTINGS: &[Setting] = &[
         "context",
         ValueKind::List(&ValueKind::Object(CONTEXT)),
         "Requests before the first page, and the values that later requests and records use.",
-    )
-    .default("[]"),
+    ),
     Setting::new(
         "context_field",
         ValueKind::Text,
