@@ -14,6 +14,8 @@ pub mod events;
 pub mod fate;
 pub mod fault;
 pub mod identity;
+#[cfg(feature = "jq")]
+pub mod jq;
 pub mod json;
 pub mod key;
 pub mod notice;

@@ -8,6 +8,7 @@ mod item;
 mod pages;
 mod records;
 mod requests;
+mod rows;
 mod settings;
 mod since;
 mod template;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::records::Fields;
+use super::{records::Fields, rows::Rows};
 use crate::{
     base::{
         fault::Fault,
@@ -54,41 +54,19 @@ fn errs(value: json::Value) -> bool {
     reports_error(&error, &errors, &success)
 }
 
-/// Returns the records at `path`.
+/// Reads the records of a response.
 ///
 /// # Errors
 ///
-/// [`Fault::Retryable`]: there is no array at the path.
-pub fn array(answer: &Json, path: &Path, service: &str) -> Result<Vec<Json>, Fault> {
-    let found = path.find(answer.value());
-    if let Some(array) = found.filter(|value| value.is_array()) {
-        return Ok(answer.part(array).into_items());
-    }
-    let whole = kind(answer.get());
-    let what = match (path.shown(), found) {
-        ("", _) => format!("{service}'s response is {whole}, not an array of records"),
-        (path, None) if answer.value().is_object() => format!("{service}'s response has nothing at `{path}`"),
-        (path, None) => format!("{service}'s response is {whole}, so it has nothing at `{path}`"),
-        (path, Some(value)) => {
-            format!("{service}'s response has {} at `{path}`, not an array of records", kind(value.raw()))
-        }
-    };
-    Err(Fault::retry(what).hint("if this persists, check `records`"))
-}
-
-/// Reads the records at `path`.
-///
-/// # Errors
-///
-/// As those of [`array`].
+/// As those of [`Rows::find`].
 pub fn records(
     (answer, repaired): (&Json, Option<&Repaired>),
-    path: &Path,
+    rows: &Rows,
     fields: &Fields,
     context: &str,
     service: &str,
 ) -> Result<Vec<Record>, Fault> {
-    let items = array(answer, path, service)?.into_iter().enumerate();
+    let items = rows.find(answer, service)?.into_iter().enumerate();
     Ok(items.map(|(index, body)| fields.record(body, index + 1, repaired, context)).collect())
 }
 

@@ -17,6 +17,7 @@ use super::{
     pages::{Pages, Paging},
     records::Fields,
     requests::{Body, Place, Requests},
+    rows::Rows,
     since::Since,
     template::{Template, is_name},
 };
@@ -43,7 +44,7 @@ struct Settings {
     #[serde(default)]
     context: Vec<ContextSetting>,
     context_field: Option<String>,
-    records: Path,
+    records: Rows,
     item: Option<String>,
     key: Key,
     changed: Option<Path>,
@@ -130,8 +131,8 @@ pub struct Api {
     pub login: Option<Described>,
     pub requests: Requests,
     pub context: Vec<ContextRequest>,
-    /// Path of the array of records.
-    pub records: Path,
+    /// Where the records are in a response.
+    pub records: Rows,
     /// Address of a single record.
     pub item: Option<Template>,
     pub fields: Fields,

@@ -52,7 +52,7 @@ pub const SETTINGS: &[Setting] = &[
         ValueKind::Text,
         "Field of each record that gets an object of the values of `context`.",
     ),
-    Setting::new("records", ValueKind::Text, "Path of the array of records; empty if the response is the array.")
+    Setting::new("records", ValueKind::Either(&[ValueKind::Text, ValueKind::Object(JQ)]), "Path of the array of records, empty if the response is the array; or a jq expression whose results are the records.")
         .default("\"\""),
     Setting::new(
         "item",
@@ -118,6 +118,8 @@ const CONTEXT: &[Setting] = &[
     )
     .required(),
 ];
+const JQ: &[Setting] =
+    &[Setting::new("jq", ValueKind::Text, "The jq expression; needs the feature jq.").required()];
 const SINCE: &[Setting] = &[
     Setting::new("parameter", ValueKind::Text, "Name of the parameter.").required(),
     Setting::new(
