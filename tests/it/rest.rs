@@ -207,7 +207,7 @@ fn login(more: Value) -> Value {
 
 /// Returns a world that logs in: the token of the other tests is not set.
 fn with_login(more: Value) -> World {
-    let world = World::new().set("REST_TOKEN", "").with_state(&state(login(more), json!({})));
+    let world = World::new().set("REST_TOKEN", "").with_state(&state(login(more), json!({"every": "5m"})));
     world.sandbox.rest().invent(95, 1, world.clock.now());
     world
 }
@@ -223,7 +223,7 @@ async fn a_token_is_fetched_once_renewed_before_it_ends_and_once_after_it_was_re
             sleep(minutes(35)).await;
             assert_eq!(world.sandbox.rest().logins(), 2, "it is valid for an hour");
             world.sandbox.rest().revoke();
-            sleep(minutes(5)).await;
+            sleep(minutes(6)).await;
             assert_eq!(world.sandbox.rest().logins(), 3);
             world.stop();
         };
@@ -313,7 +313,7 @@ async fn a_token_without_a_time_is_used_until_it_is_rejected() {
     let world = with_login(json!({"expires_in": "absent"}));
     world.sandbox.rest().set_life(TimeDelta::minutes(30));
     let story = async {
-        sleep(minutes(100)).await;
+        sleep(minutes(95)).await;
         world.stop();
     };
     let (ended, ()) = tokio::join!(world.go(), story);

@@ -99,9 +99,9 @@ pub fn next(answer: &Json, path: &Path, service: &str) -> Result<Option<Value>, 
     match found.parse::<Value>() {
         Some(Value::Null | Value::Bool(false)) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.trim().is_empty()).map(Value::from)),
-        // A larger number would lose digits.
-        Some(number @ Value::Number(_)) if number.to_string() == found.raw() => Ok(Some(number)),
-        Some(Value::Number(_)) => Ok(Some(found.raw().into())),
+        // As a text it keeps its digits; it is sent as a text in a query anyway.
+        Some(Value::Number(number)) if number.is_f64() => Ok(Some(found.raw().into())),
+        Some(number @ Value::Number(_)) => Ok(Some(number)),
         _ => {
             let (path, kind) = (path.shown(), kind(found.raw()));
             Err(Fault::retry(format!(

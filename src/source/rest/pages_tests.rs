@@ -22,13 +22,16 @@ fn cursor() -> Paging {
     paging(Pages::Cursor { parameter: "cursor".to_owned(), next: Path::new("next".to_owned()) })
 }
 
+/// Changes the rows of a list.
+type Edit = fn(&mut Vec<u32>);
+
 /// A list on a server that returns at most `cap` rows.
 struct Server {
     rows: Vec<u32>,
     cap: usize,
     totals: bool,
     /// Edits of the list after the response with this number.
-    edits: Vec<(usize, fn(&mut Vec<u32>))>,
+    edits: Vec<(usize, Edit)>,
 }
 
 impl Server {
@@ -123,7 +126,7 @@ fn a_short_page_ends_a_listing_only_if_a_total_confirms_it_or_the_entry_says_so(
 #[test]
 fn rows_that_move_while_they_are_read_by_offset_are_never_skipped() {
     // The edit, which is made twice, and the first and the last row that it may remove before they are read.
-    let edits: [(&str, fn(&mut Vec<u32>), Range<u32>); 7] = [
+    let edits: [(&str, Edit, Range<u32>); 7] = [
         ("a row is removed", |rows| _ = rows.remove(3), 0..0),
         ("several rows are removed", |rows| _ = rows.drain(..12), 0..24),
         ("the row of the seam is removed", |rows| rows.retain(|row| *row != 9), 9..10),
@@ -148,7 +151,7 @@ fn rows_that_move_while_they_are_read_by_offset_are_never_skipped() {
 
 #[test]
 fn a_listing_goes_back_a_page_before_it_begins_again() {
-    let read = |edit: fn(&mut Vec<u32>)| {
+    let read = |edit: Edit| {
         let found = read(&offset(), Server { edits: vec![(4, edit)], ..Server::of(60) }, 10);
         (found.requests, found.restarts)
     };
@@ -161,7 +164,7 @@ fn a_listing_goes_back_a_page_before_it_begins_again() {
 
 #[test]
 fn a_total_that_shrinks_begins_a_listing_by_number_again() {
-    let edits: Vec<(usize, fn(&mut Vec<u32>))> = vec![(1, |rows| _ = rows.remove(3))];
+    let edits: Vec<(usize, Edit)> = vec![(1, |rows| _ = rows.remove(3))];
     let found = read(&number(), Server { totals: true, edits: edits.clone(), ..Server::of(30) }, 10);
     assert_eq!(found.restarts, 1);
     assert!((10..30).all(|row| found.rows.contains(&row)), "{found:?}");
