@@ -84,7 +84,26 @@ impl Login {
             Fault::retry(format!("{service}'s answer to the login has {what} at `{path}`, not a number of seconds"))
                 .hint("if this persists, check `auth.token.expires_in`, or report this to the operator of the service")
         })?;
-        let life = TimeDelta::milliseconds((seconds.min(LONGEST) * 1000.0) as i64);
-        Ok(Token { secret, renew: now + life - MARGIN.min(life / 10) })
+        Ok(Token { secret, renew: renewal(seconds, now) })
+    }
+}
+
+/// Returns the time at which a token is renewed that is valid for so many seconds from `now` on.
+fn renewal(seconds: f64, now: DateTime<Utc>) -> DateTime<Utc> {
+    let life = TimeDelta::milliseconds((seconds.min(LONGEST) * 1000.0) as i64);
+    now + life - MARGIN.min(life / 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_renewed_before_it_ends() {
+        let now = DateTime::UNIX_EPOCH;
+        for (seconds, renewed) in [(3600.0, 3540), (600.0, 540), (100.0, 90), (5.0, 4), (1e300, 315_359_940)]
+        {
+            assert_eq!((renewal(seconds, now) - now).num_seconds(), renewed, "{seconds}");
+        }
     }
 }
