@@ -77,12 +77,16 @@ impl Chosen {
 
     /// Returns the message for a type that this build does not contain.
     pub fn not_built(&self) -> String {
-        let kind = &self.kind;
-        format!(
-            "this build has no `{kind}`; run IMPORTER_FEATURES={kind} ./run.sh go, rebuild with cargo build --release \
-             --features {kind}, or build the Docker image with --build-arg FEATURES={kind}"
-        )
+        not_built(&self.kind)
     }
+}
+
+/// Returns the message for a feature that this build does not contain.
+pub fn not_built(kind: &str) -> String {
+    format!(
+        "this build has no `{kind}`; run IMPORTER_FEATURES={kind} ./run.sh go, rebuild with cargo build --release \
+             --features {kind}, or build the Docker image with --build-arg FEATURES={kind}"
+    )
 }
 
 /// Settings of an adapter without any.

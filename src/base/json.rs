@@ -60,8 +60,8 @@ impl Json {
         Json { scanned: Arc::new(Scanned { text, nodes: nodes.into() }), index: 0, start, end }
     }
 
-    /// Returns a value of the same text.
-    fn part(&self, value: Value) -> Self {
+    /// Returns a value that was found in this text, on its own; it keeps the whole text in memory.
+    pub fn part(&self, value: Value) -> Self {
         let Node { start, end, .. } = *value.node();
         Json { scanned: Arc::clone(&self.scanned), index: value.index as u32, start, end }
     }

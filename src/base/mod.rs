@@ -14,9 +14,12 @@ pub mod events;
 pub mod fate;
 pub mod fault;
 pub mod identity;
+#[cfg(feature = "jq")]
+pub mod jq;
 pub mod json;
 pub mod key;
 pub mod notice;
+pub mod path;
 pub mod record;
 pub mod redact;
 pub mod reference;

@@ -15,7 +15,7 @@ pub struct Record {
     pub changed: Option<DateTime<Utc>>,
     /// Current status in the source's words, such as `subscribed`. Records are counted by it.
     pub status: Cow<'static, str>,
-    /// Whether the source reports the record as deleted. The body then contains only its key.
+    /// Whether the source reports the record as deleted. Its body is not read then, and may have only the key.
     pub deleted: bool,
     /// Why the record can't be read, and its position in the response; contains no value of the record. The
     /// engine rejects such a record as [`UNREADABLE`].

@@ -140,8 +140,8 @@ pub fn shape(body: &str, field: &str) -> String {
     }
 }
 
-/// Names the kind of a JSON text.
-fn kind(text: &str) -> &'static str {
+/// Names the kind of a JSON text, such as "an array".
+pub fn kind(text: &str) -> &'static str {
     match text.as_bytes().first() {
         Some(b'n') => "null",
         Some(b't' | b'f') => "a boolean",

@@ -8,22 +8,14 @@ mod reads;
 
 use std::{borrow::Cow, collections::BTreeSet, fs, path::PathBuf};
 
-use jaq_core::{
-    Compiler, Ctx, Vars, data,
-    load::{self, Arena, File, Loader},
-    native::{Fun, bome, run, v},
-};
-use jaq_json::{Val, read};
 use serde::Deserialize;
 
 use super::{Mapping, MappingContext};
 use crate::base::{
     adapter::Chosen,
-    json::Json,
+    jq::{Expression, Failure},
     record::{Mapped, Outgoing, Record},
 };
-
-type Data = data::JustLut<Val>;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -35,7 +27,7 @@ struct Settings {
 
 /// Mapping with a compiled expression.
 pub struct Jq {
-    filter: jaq_core::compile::Filter<jaq_core::Native<Data>>,
+    expression: Expression,
     /// The top-level fields that the expression reads; `None`: it may read all of them.
     reads: Option<BTreeSet<String>>,
 }
@@ -62,7 +54,7 @@ impl Jq {
 
     /// Compiles an expression.
     fn of(code: &str) -> Result<Self, String> {
-        Ok(Jq { filter: compile(code)?, reads: reads::fields(code) })
+        Ok(Jq { expression: Expression::compile(code)?, reads: reads::fields(code) })
     }
 
     /// Returns the text of a record without the fields that the expression does not read: parsing is most of the
@@ -90,78 +82,19 @@ impl Mapping for Jq {
     }
 
     fn map(&self, record: &Record) -> Mapped {
-        let Ok(input) = read::parse_single(self.input(record).as_bytes()) else {
-            return Mapped::Reject("unreadable");
-        };
-        let context = Ctx::<Data>::new(&self.filter.lut, Vars::new([]));
-        let results = self.filter.id.run((context, input));
-        let mut bodies = Vec::new();
-        for result in results {
-            let Ok(result) = result else { return Mapped::Reject("jq_failed") };
-            if bodies.len() == MOST {
-                return Mapped::Reject("jq_too_many_results");
-            }
-            match Json::read(result.to_string()) {
-                Some(body) => bodies.push(body),
-                None => return Mapped::Reject("unwritable"),
-            }
+        match self.expression.results(&self.input(record), MOST) {
+            Ok(bodies) if bodies.is_empty() => Mapped::Skip("jq_empty"),
+            Ok(bodies) => Mapped::Send(Outgoing::plain(bodies)),
+            Err(Failure::Unreadable) => Mapped::Reject("unreadable"),
+            Err(Failure::Failed) => Mapped::Reject("jq_failed"),
+            Err(Failure::TooMany) => Mapped::Reject("jq_too_many_results"),
+            Err(Failure::Unwritable) => Mapped::Reject("unwritable"),
         }
-        if bodies.is_empty() { Mapped::Skip("jq_empty") } else { Mapped::Send(Outgoing::plain(bodies)) }
     }
 }
 
 /// Upper bound of the results of a record. An expression with more is taken for one that never ends.
 const MOST: usize = 1000;
-
-/// Functions that would let a payload depend on more than the record, print the record, or end the program. A
-/// mapping that calls one of them fails.
-const BARRED: [&str; 5] = ["env", "now", "halt", "debug_empty", "stderr_empty"];
-
-fn functions() -> impl Iterator<Item = Fun<Data>> {
-    let all = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
-    let barred = BARRED.map(|name| {
-        let arguments = if name == "halt" { v(1) } else { v(0) };
-        run::<Data>((name, arguments, |_| bome(Err(jaq_core::Error::str("not available in a mapping")))))
-    });
-    all.filter(|(name, ..)| !BARRED.contains(name)).chain(barred)
-}
-
-/// Compiles an expression, or returns the first error with its position.
-fn compile(code: &str) -> Result<jaq_core::compile::Filter<jaq_core::Native<Data>>, String> {
-    let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
-    let arena = Arena::default();
-    let modules = Loader::new(definitions).load(&arena, File { code, path: () }).map_err(|errors| {
-        errors.first().map_or_else(String::new, |(file, error)| first_error(file.code, error))
-    })?;
-    Compiler::default().with_funs(functions()).compile(modules).map_err(|errors| {
-        let first = errors.first().and_then(|(file, errors)| Some((file, errors.first()?)));
-        first.map_or_else(String::new, |(file, (name, kind))| {
-            at(file.code, name, &format!("unknown {} `{name}`", kind.as_str()))
-        })
-    })
-}
-
-/// Formats the first of the parser's errors.
-fn first_error(code: &str, error: &load::Error<&str>) -> String {
-    match error {
-        load::Error::Io(_) => "jq: modules can't be loaded; put the definitions into the expression".into(),
-        load::Error::Lex(errors) => errors.first().map_or_else(String::new, |(expected, found)| {
-            at(code, found, &format!("expected {}", expected.as_str()))
-        }),
-        load::Error::Parse(errors) => errors.first().map_or_else(String::new, |(expected, found)| {
-            at(code, found, &format!("expected {}", expected.as_str()))
-        }),
-    }
-}
-
-/// Formats an error with its position. `found` is a slice of `code`; an empty one means the end of `code`.
-fn at(code: &str, found: &str, what: &str) -> String {
-    let offset = if found.is_empty() { code.len() } else { load::span(code, found).start.min(code.len()) };
-    let before = code.get(..offset).unwrap_or(code);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    format!("jq: line {line} column {column} of the expression: {what}")
-}
 
 #[cfg(test)]
 mod tests {

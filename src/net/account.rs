@@ -65,9 +65,13 @@ impl Account {
     /// Makes the fault of a missing or incomplete response.
     pub fn unanswered(&self, error: &TransportError) -> Fault {
         let host = self.base.origin().ascii_serialization();
+        let hint = match error {
+            TransportError::TooLarge => "if this persists, lower `items_per_request`".to_owned(),
+            _ => format!("if this persists, check the network and `{}`", self.url_name),
+        };
         Fault::retry(format!("no complete response from {} at {host}", self.service))
             .because(error)
-            .hint(format!("if this persists, check the network and `{}`", self.url_name))
+            .hint(hint)
     }
 
     /// Makes the fault of a response that was not accepted. `now` is our time; `secrets` are those of the client.

@@ -62,7 +62,13 @@ impl Auth {
                 (AUTHORIZATION, Cow::Owned(format!("Basic {pair}")))
             }
             (Auth::Bearer(key), _) => (AUTHORIZATION, Cow::Owned(format!("Bearer {}", key.reveal()))),
-            (Auth::Token(session), Some(token)) => (session.header.clone(), Cow::Borrowed(token.reveal())),
+            (Auth::Token(session), Some(token)) => {
+                let text = match session.prefix.as_str() {
+                    "" => Cow::Borrowed(token.reveal()),
+                    prefix => Cow::Owned(format!("{prefix}{}", token.reveal())),
+                };
+                (session.header.clone(), text)
+            }
             (Auth::None, _) | (Auth::Token(_), None) => return Ok(()),
         };
         let mut value = HeaderValue::from_str(&text)?;
@@ -76,7 +82,7 @@ impl Auth {
 #[derive(Debug, Clone)]
 pub struct Token {
     pub secret: Secret,
-    /// Time from which a new token is fetched.
+    /// Time by our clock from which a new token is fetched.
     pub renew: DateTime<Utc>,
 }
 
@@ -94,6 +100,8 @@ pub trait FetchToken: Send + Sync {
 pub struct Session {
     /// Header in which requests send the token.
     header: HeaderName,
+    /// Text before the token in the header.
+    prefix: String,
     login: Box<dyn FetchToken>,
     token: Mutex<Option<Token>>,
     fetching: tokio::sync::Mutex<()>,
@@ -102,7 +110,13 @@ pub struct Session {
 impl Session {
     /// Makes a session without a token. The first request fetches one.
     pub fn new(header: HeaderName, login: impl FetchToken + 'static) -> Self {
-        Session { header, login: Box::new(login), token: Mutex::default(), fetching: Default::default() }
+        let (prefix, login) = (String::new(), Box::new(login));
+        Session { header, prefix, login, token: Mutex::default(), fetching: Default::default() }
+    }
+
+    /// Puts this text before the token in the header.
+    pub fn with_prefix(self, prefix: &str) -> Self {
+        Session { prefix: prefix.to_owned(), ..self }
     }
 
     /// Returns the token; fetches one if there is none or if `now` is past its renewal. Other callers wait
@@ -227,6 +241,10 @@ mod tests {
             ),
             (Auth::Bearer(secret()), Some(("authorization", "Bearer s3cr3t"))),
             (Auth::Token(session(Login::default())), Some(("x-token", "s3cr3t"))),
+            (
+                Auth::Token(session(Login::default()).with_prefix("Bearer ")),
+                Some(("x-token", "Bearer s3cr3t")),
+            ),
         ] {
             let mut request = Request::default();
             auth.sign(&mut request, Some(&token)).unwrap();

@@ -174,7 +174,11 @@ impl Calls {
     fn count(&self, call: &mut Call, failure: &Failure) -> (Tries, Duration) {
         let after = if let Fault::Retryable { after, .. } = &failure.fault { *after } else { None };
         let (jitter, after) = (fastrand::f64(), after.map(|after| after.min(LONGEST_WAIT)));
-        let wait = |made: u32| backoff::delay(made, jitter, after);
+        let every = call.caller.retry_every;
+        let wait = |made: u32| match every {
+            Some(every) => every.max(after.unwrap_or_default()),
+            None => backoff::delay(made, jitter, after),
+        };
         let now = Instant::now();
         let known = call.tries.unwrap_or(Tries { made: 0, since: now });
         let tries = Tries { made: known.made + 1, ..known };

@@ -91,6 +91,11 @@ impl Http {
         self.client.clock.now() + TimeDelta::milliseconds(self.client.ahead.load(Ordering::Relaxed))
     }
 
+    /// Returns our own time, by which tokens expire.
+    pub fn local_now(&self) -> DateTime<Utc> {
+        self.client.clock.now()
+    }
+
     /// Returns the address and the keys, which identify the account. Contains secrets.
     pub fn account(&self) -> String {
         self.client.account.identity()
@@ -198,7 +203,7 @@ impl Http {
         let Auth::Token(session) = &self.client.account.auth else {
             return self.attempts(doing, request, None, judge(options)).await;
         };
-        let token = session.token(self.now(), &self.caller).await?;
+        let token = session.token(self.local_now(), &self.caller).await?;
         // The token may have been revoked. The key is rejected only if a new token is, too.
         let first = judge(Options { aside: true, ..options });
         let result = self.attempts(doing, request.clone(), Some(&token), first).await;
@@ -206,7 +211,7 @@ impl Http {
             return result;
         }
         session.refused(&token);
-        let token = session.token(self.now(), &self.caller).await?;
+        let token = session.token(self.local_now(), &self.caller).await?;
         self.attempts(doing, request, Some(&token), judge(options)).await
     }
 
@@ -238,7 +243,7 @@ impl Http {
                 let (slow, effect) = match &error {
                     TransportError::TimedOut => (true, Effect::Neutral),
                     TransportError::Unreachable(_) => (false, Effect::Unreachable),
-                    TransportError::Broken(_) => (false, Effect::Neutral),
+                    TransportError::TooLarge | TransportError::Broken(_) => (false, Effect::Neutral),
                 };
                 let fault = options.divide(slow, account.unanswered(&error));
                 return Judged { result: Err(fault), effect, headroom: None };

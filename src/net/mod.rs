@@ -7,6 +7,7 @@ pub mod answer;
 pub mod auth;
 pub mod call;
 pub mod classify;
+pub mod endpoint;
 pub mod environment;
 pub mod files;
 pub mod http;

@@ -22,6 +22,8 @@ pub struct Caller {
     pub distance: Duration,
     /// Whether a failed request is not repeated.
     pub no_retry: bool,
+    /// Wait between two attempts; `None` for waits that grow.
+    pub retry_every: Option<Duration>,
     /// Counts the attempts of the caller.
     pub requests: Arc<RequestCounter>,
 }
@@ -34,6 +36,7 @@ impl Caller {
             urgent,
             distance: Duration::ZERO,
             no_retry: false,
+            retry_every: None,
             requests: Arc::default(),
         }
     }

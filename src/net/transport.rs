@@ -21,6 +21,9 @@ pub enum TransportError {
     /// valid certificate. The service has not received the request.
     #[error("{0}")]
     Unreachable(String),
+    /// The response is larger than [`LARGEST`].
+    #[error("the response is larger than {} MB", LARGEST >> 20)]
+    TooLarge,
     /// The connection broke, or the response is invalid.
     #[error("{0}")]
     Broken(String),
@@ -142,7 +145,7 @@ async fn body(mut answer: reqwest::Response) -> Result<Bytes, TransportError> {
     let mut body = BytesMut::with_capacity(announced.unwrap_or_default().min(LARGEST / 16));
     while let Some(chunk) = answer.chunk().await.map_err(plain)? {
         if body.len() + chunk.len() > LARGEST {
-            return Err(TransportError::Broken(format!("the response is larger than {} MB", LARGEST >> 20)));
+            return Err(TransportError::TooLarge);
         }
         body.extend_from_slice(&chunk);
     }

@@ -3,9 +3,7 @@
 //!
 //! The receiver gets a record at least once. It has to store each record once, by a key in the payload.
 
-mod account;
 mod answer;
-mod secrets;
 mod settings;
 
 use bytes::Bytes;
@@ -15,14 +13,24 @@ use serde_json::json;
 
 use self::{
     answer::{Expected, counted},
-    settings::{Body, Endpoint, SETTINGS},
+    settings::{Body, Requests, SETTINGS},
 };
 use super::{Deletions, Delivery, Prepared, Rejection, Sink, SinkContext, SinkSpec, array};
 use crate::{
-    base::{adapter::Chosen, fault::Fault, record::Payload, secret::Secret, spec::Spec},
+    base::{
+        adapter::Chosen,
+        fault::Fault,
+        record::Payload,
+        secret::Secret,
+        spec::{Spec, Variable},
+    },
     net::{
         AccountClients, Http, Request, Response, Unopened,
         classify::{Body::Any, Rule, Rules, Verdict},
+        endpoint::{
+            account::{Adapter, Opening},
+            secrets,
+        },
     },
 };
 
@@ -33,10 +41,30 @@ const MAX_RECORDS: usize = 1000;
 const MAX_BYTES: usize = 5_000_000;
 /// Upper bound of the batches in flight per list.
 const IN_FLIGHT: usize = 4;
+/// Upper bound of the simultaneous requests of the account.
+const CONNECTIONS: usize = 2 * IN_FLIGHT;
+
 pub const SPEC: Spec = Spec {
     settings: SETTINGS,
-    variables: account::VARIABLES,
+    variables: &[HOSTS, TOKEN, USER, PASSWORD],
     ..Spec::new("http", "Batches of JSON, sent to any address.")
+};
+
+const HOSTS: Variable = Variable::new("HTTP_SINK_HOSTS", "hosts to which the sink http may send credentials");
+const TOKEN: Variable =
+    Variable::new("HTTP_SINK_TOKEN", "token of the sink http, if its `auth` is bearer or {\"header\": …}")
+        .credential();
+const USER: Variable =
+    Variable::new("HTTP_SINK_USER", "user of the sink http, if its `auth` is basic").credential();
+const PASSWORD: Variable = Variable::new("HTTP_SINK_PASSWORD", "password of that user").credential();
+const ADAPTER: Adapter = Adapter {
+    kind: SPEC.kind,
+    peer: "receiver",
+    connections: CONNECTIONS,
+    hosts: HOSTS,
+    token: TOKEN,
+    user: USER,
+    password: PASSWORD,
 };
 
 /// Rules of a request that only checks whether the address can be reached. A receiver does not have to support
@@ -69,26 +97,25 @@ pub struct HttpSink {
 
 impl HttpSink {
     pub fn open(chosen: &Chosen, context: SinkContext, accounts: &AccountClients) -> Result<Self, Unopened> {
-        let endpoint = Endpoint::read(chosen)?;
-        let host = account::host(&endpoint);
-        let origin = endpoint.url.origin().ascii_serialization();
-        let client = account::open(accounts, context.part, &endpoint, chosen)?;
+        let Requests { endpoint, uri, method, body, expected } = Requests::read(chosen)?;
+        let opening = Opening { adapter: &ADAPTER, part: context.part, endpoint: &endpoint, chosen };
+        let client = opening.client(accounts)?;
         let secrets = [secrets::of(&endpoint), chosen.secrets.clone()].concat();
-        let http = client.open(context.caller).with_rules(endpoint.rules).with_secrets(secrets);
+        let http = client.open(context.caller).with_rules(expected.rules.clone()).with_secrets(secrets);
         // A header may select a tenant or a collection of the receiver.
         let headers: Vec<_> =
             endpoint.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let destination = format!("{} {:?} {headers:?}", endpoint.url, http.account());
         // The query may be a key, which people renew.
-        let address = format!("{origin}{}", endpoint.url.path());
+        let address = format!("{}{}", endpoint.url.origin().ascii_serialization(), endpoint.url.path());
         Ok(HttpSink {
             http,
-            uri: endpoint.uri,
-            method: endpoint.method,
+            uri,
+            method,
+            host: endpoint.host(),
             headers: endpoint.headers,
-            body: endpoint.body,
-            expected: endpoint.expected,
-            host,
+            body,
+            expected,
             list_id: context.list_id.to_owned(),
             contents: if context.part == "notify" { "notice" } else { "record" },
             destination: Secret::new(destination),

@@ -2,6 +2,7 @@
 //! retries nor sleeps.
 
 pub mod mailchimp;
+pub mod rest;
 pub mod when_i_work;
 
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 
-use self::{mailchimp::Mailchimp, when_i_work::WhenIWork};
+use self::{mailchimp::Mailchimp, rest::Rest, when_i_work::WhenIWork};
 use crate::{
     base::{
         adapter::{self, Chosen},
@@ -45,7 +46,7 @@ pub const CATALOG: Catalog = Catalog {
         .default("true")
         .pace(),
     ],
-    specs: &[&mailchimp::SPEC, &when_i_work::SPEC],
+    specs: &[&mailchimp::SPEC, &when_i_work::SPEC, &rest::SPEC],
 };
 
 const MIN_INTERVAL: &str = "min_interval";
@@ -85,6 +86,7 @@ pub fn open(
     let source: Arc<dyn Source> = match chosen.kind.as_str() {
         kind if kind == mailchimp::SPEC.kind => Arc::new(Mailchimp::open(&chosen, wanted, accounts)?),
         kind if kind == when_i_work::SPEC.kind => Arc::new(WhenIWork::open(&chosen, wanted, accounts)?),
+        kind if kind == rest::SPEC.kind => Arc::new(Rest::open(&chosen, wanted, accounts)?),
         kind => return Err(CATALOG.unknown(kind).into()),
     };
     Ok(Opened { source, retry })

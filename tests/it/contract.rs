@@ -68,7 +68,7 @@ pub fn doors(transport: Arc<dyn Transport>, variables: &'static [(&str, &str)]) 
         let set =
             variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned());
         let fast = (name == "OMETRIA_RATE").then(|| "0".to_owned());
-        let hosts = (name == "HTTP_SINK_HOSTS").then(|| "receiver.example.org".to_owned());
+        let hosts = name.ends_with("_HOSTS").then(|| "receiver.example.org, rest.example.org".to_owned());
         let secret = ["KEY", "TOKEN"].iter().any(|end| name.ends_with(end)).then(|| SECRET.to_owned());
         set.or(fast).or(hosts).or(secret)
     });
@@ -90,6 +90,7 @@ pub fn sandbox(latency: Duration) -> Arc<Sandbox> {
     sandbox.ometria().set_rate(0.0);
     sandbox.mailchimp().add_list("a", 250, 1, at(NOON));
     sandbox.when_i_work().invent(250, 1, at(NOON));
+    sandbox.rest().invent(250, 1, at(NOON));
     sandbox
 }
 
@@ -99,18 +100,32 @@ pub fn sandbox(latency: Duration) -> Arc<Sandbox> {
 type Held = fn(&Sandbox) -> usize;
 
 /// Each type of source, the list that it reads, and the count of its records in the sandbox.
-const SOURCES: [(&str, &str, Held); 2] = [
+const SOURCES: [(&str, &str, Held); 3] = [
     ("mailchimp", "a", |sandbox| sandbox.mailchimp().members("a").filter(|m| m.status != "archived").count()),
     ("when_i_work", "shifts", |sandbox| {
         let (from, to) = (at("2026-11-21"), at("2026-11-23"));
         let account = sandbox.when_i_work();
         account.shifts().filter(|s| s.published && s.user_id != 0 && s.start >= from && s.start < to).count()
     }),
+    ("rest", "cursor", |sandbox| sandbox.rest().warehouses().count()),
 ];
+
+/// Returns the settings with which an entry chooses a type of source: all that it requires.
+pub fn source_settings(kind: &str) -> Value {
+    match kind {
+        "rest" => json!({
+            "type": kind, "url": "https://rest.example.org/rest/items/{list_id}", "auth": "bearer",
+            "records": "data", "key": "id", "changed": "updated_at", "since": {"parameter": "updated_since"},
+            "paging": {"type": "cursor", "parameter": "cursor", "limit": "limit", "next": "meta.next"},
+            "item": "https://rest.example.org/rest/items/one/{key}",
+        }),
+        _ => json!(kind),
+    }
+}
 
 pub fn source(kind: &str, list_id: &str, doors: &AccountClients) -> Arc<dyn Source> {
     let wanted = source::SourceContext { list_id, fields: None, caller: Caller::new(list_id, false) };
-    source::open(Chosen::of(&json!(kind), ""), wanted, doors).unwrap().source
+    source::open(Chosen::of(&source_settings(kind), ""), wanted, doors).unwrap().source
 }
 
 const SPAN: Span = Span { offset: 200, count: 100 };
@@ -205,7 +220,7 @@ async fn a_source_finds_a_record_by_its_key_and_says_when_there_is_none() {
             (record.key, record.changed, record.status),
             "{kind}"
         );
-        assert!(source.lookup().unwrap().find("1").await.unwrap().is_none(), "{kind}");
+        assert!(source.lookup().unwrap().find("1000001").await.unwrap().is_none(), "{kind}");
         assert!(source.now() >= at(NOON), "{kind}");
     }
 }

@@ -215,8 +215,8 @@ fn variables_in(text: &str) -> BTreeSet<&str> {
 }
 
 /// Beginnings of variables; other words in capitals are constants of the code or of another program.
-const PREFIXES: [&str; 7] =
-    ["MAILCHIMP_", "OMETRIA_", "WHEN_I_WORK_", "HTTP_SINK_", "IMPORTER_", "RUST_", "SOAK_"];
+const PREFIXES: [&str; 8] =
+    ["MAILCHIMP_", "OMETRIA_", "WHEN_I_WORK_", "HTTP_SINK_", "REST_", "IMPORTER_", "RUST_", "SOAK_"];
 
 #[test]
 fn every_variable_in_the_documents_exists() {

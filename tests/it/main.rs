@@ -50,6 +50,7 @@ mod references;
 mod reject;
 mod rejected;
 mod replay;
+mod rest;
 mod resume;
 mod retry;
 mod run_sh;

@@ -59,6 +59,7 @@ fn entry(part: &str, spec: &Spec, settings: &Value) -> Value {
         object[setting.name] = match setting.name {
             "url" => json!("https://receiver.example.org/hooks"),
             "fields" => json!({"a": "b"}),
+            "key" => json!("id"),
             name => panic!("a sample for {name}"),
         };
     }
@@ -322,9 +323,12 @@ fn the_reference_has_a_row_for_every_setting_and_variable_and_no_other() {
     let defaults = |settings: &'static [Setting]| {
         settings.iter().filter_map(|setting| Some((setting.name, setting.default?)))
     };
-    for (name, default) in adapters().flat_map(|(_, _, spec)| defaults(spec.settings)) {
+    let defaults =
+        adapters().flat_map(|(_, _, spec)| defaults(spec.settings).map(move |setting| (spec, setting)));
+    for (spec, (name, default)) in defaults {
         let default = default.trim_matches('"');
-        let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+        let text = section(&page, &format!("### {}", spec.kind));
+        let row = text.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
         assert!(row.contains(default) || default == "{}", "{name} is {default}: {row}");
     }
 }
@@ -479,7 +483,7 @@ fn a_problem_has_the_place_of_its_setting_and_no_credential_in_its_line() {
         "state.json:2:86: `sink`: http: unknown setting `batchsize`; did you mean `batch_size`?",
         "state.json:3:104: `sink`: http: `token` must not be in the state file; write \"token\": {\"env\": \"HTTP_SINK_TOKEN\"} and set that variable",
         "state.json:4:49: `every` must be a duration",
-        "state.json:5:31: `source`: unknown type \"mailchmp\", expected one of mailchimp, when_i_work; did you mean \"mailchimp\"?",
+        "state.json:5:31: `source`: unknown type \"mailchmp\", expected one of mailchimp, when_i_work, rest; did you mean \"mailchimp\"?",
         "state.json:6:48: `sink`: `deletions`: unknown value \"drop\"",
     ] {
         assert!(told.contains(problem), "{problem}\n{told}");

@@ -28,7 +28,9 @@ use importer::{
         replay::{self, Letters, Replayed},
     },
     net::{Environment, Transport},
-    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member, receiver, when_i_work},
+    sandbox::{
+        MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, edits::Edit, people::Member, receiver, rest, when_i_work,
+    },
     state::{
         Snapshot, StateFile,
         folders::Folders,
@@ -74,7 +76,7 @@ impl Clock for TokioClock {
 }
 
 /// Credentials that the sandbox accepts.
-pub const KEYS: [(&str, &str); 7] = [
+pub const KEYS: [(&str, &str); 11] = [
     ("MAILCHIMP_APIKEY", MAILCHIMP_KEY),
     ("OMETRIA_APIKEY", OMETRIA_KEY),
     ("WHEN_I_WORK_KEY", when_i_work::KEY),
@@ -82,6 +84,10 @@ pub const KEYS: [(&str, &str); 7] = [
     ("WHEN_I_WORK_PASSWORD", when_i_work::PASSWORD),
     ("HTTP_SINK_HOSTS", "receiver.example.org"),
     ("HTTP_SINK_TOKEN", receiver::TOKEN),
+    ("REST_HOSTS", "rest.example.org"),
+    ("REST_TOKEN", rest::KEY),
+    ("REST_USER", rest::USER),
+    ("REST_PASSWORD", rest::PASSWORD),
 ];
 
 /// Changes the pipelines that a world opens.

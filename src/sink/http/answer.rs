@@ -8,40 +8,13 @@ use serde_json::Value;
 
 use super::super::{Delivery, Rejection};
 use crate::{
-    base::fault::Fault,
+    base::{fault::Fault, path::Path},
     net::{
         Response,
         answer::{self, ProblemDocument},
         classify::{Rules, Verdict},
     },
 };
-
-/// Path of a value in an answer: names and positions, separated by dots. Empty for the answer itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path {
-    shown: String,
-    /// The same path as a JSON pointer (RFC 6901).
-    pointer: String,
-}
-
-impl Path {
-    fn of(shown: String) -> Self {
-        let part = |name: &str| format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-        let pointer = if shown.is_empty() { String::new() } else { shown.split('.').map(part).collect() };
-        Path { shown, pointer }
-    }
-
-    /// Returns the value at the path, or null if there is none.
-    fn get<'a>(&self, value: &'a Value) -> &'a Value {
-        value.pointer(&self.pointer).unwrap_or(&Value::Null)
-    }
-}
-
-impl<'de> Deserialize<'de> for Path {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Path::of)
-    }
-}
 
 /// An outcome of a record, as a word: a text in lowercase, true, false, or null for none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,7 +130,7 @@ impl Expected {
                 let what = format!(
                     "{host}'s response does not confirm {} at `{}`",
                     counted(sent, "record"),
-                    count.shown
+                    count.shown()
                 );
                 Err(Fault::retry(what).hint("if this persists, check `count`"))
             }
@@ -172,7 +145,7 @@ impl Expected {
         (sent, host): (usize, &str),
         redact: impl Fn(&str) -> String,
     ) -> Result<Delivery, Fault> {
-        let path = &results.path.shown;
+        let path = results.path.shown();
         let unsure = |what: String| Fault::retry(what).hint("if this persists, check `results`");
         let items = results.path.get(answer).as_array();
         let items = items.ok_or_else(|| unsure(format!("{host}'s response has no array at `{path}`")))?;
@@ -184,7 +157,7 @@ impl Expected {
         for (position, item) in items.iter().enumerate() {
             let status = results.status.get(item);
             if !results.is_outcome(status) {
-                let status = &results.status.shown;
+                let status = results.status.shown();
                 return Err(unsure(format!(
                     "{host}'s response has an item without an outcome at `{status}`"
                 )));

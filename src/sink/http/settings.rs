@@ -1,38 +1,29 @@
 //! Settings of an address: reads and checks them.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::collections::BTreeMap;
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
-    header::{
-        ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, PROXY_AUTHORIZATION,
-        TRANSFER_ENCODING,
-    },
-};
-use serde::{Deserialize, Deserializer, de::Error};
-use serde_json::Value;
-use url::Url;
+use http::{Method, StatusCode, Uri};
+use serde::Deserialize;
 
-use super::answer::{Expected, Path, Results, Word};
+use super::answer::{Expected, Results, Word};
 use crate::{
     base::{
         adapter::Chosen,
+        path::Path,
         spec::{Setting, ValueKind},
     },
-    net::classify::{Rule, Rules, Verdict},
+    net::{
+        classify::Verdict,
+        endpoint::{
+            self, AUTH_HEADER, AuthKind, HEADERS_SETTING, RATE_SETTING, account,
+            statuses::{Listed, STATUSES, Statuses, again, contains, rules},
+        },
+    },
 };
 
-/// Statuses that end a request (RFC 9110, section 15): all but the informational ones.
-const FINAL: RangeInclusive<u16> = 200..=599;
 /// Statuses that refuse the content of a batch, unless the entry has its own: bad request, conflict, content
 /// too large, unprocessable content (RFC 9110, section 15.5), unavailable for legal reasons (RFC 7725).
 const REJECT: [u16; 5] = [400, 409, 413, 422, 451];
-/// Bounds of `rate`, in requests per second.
-const RATES: RangeInclusive<f64> = 0.001..=1000.0;
-/// Headers that carry credentials.
-const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
-/// Headers that frame a request. The client sets them.
-const FRAMING: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
 /// Outcomes in an item of `results` that mean success, unless the entry has its own.
 const ACCEPTED: [&str; 4] = ["ok", "created", "updated", "success"];
 
@@ -48,14 +39,7 @@ pub const SETTINGS: &[Setting] = &[
     .private(),
     Setting::new("method", ValueKind::Word(&["POST", "PUT", "PATCH"]), "Method of the requests.")
         .default("\"POST\""),
-    Setting::new(
-        "headers",
-        ValueKind::Map(&ValueKind::Text),
-        "Headers of every request, without credentials.",
-    )
-    .default("{}")
-    .identifies()
-    .private(),
+    HEADERS_SETTING,
     Setting::new(
         "auth",
         ValueKind::Either(&[
@@ -96,26 +80,16 @@ pub const SETTINGS: &[Setting] = &[
         "Path of the number of records in an answer; it has to be the number sent.",
     )
     .pace(),
-    Setting::new(
-        "rate",
-        ValueKind::Number { least: *RATES.start(), most: *RATES.end() },
-        "Maximum requests per second, over all entries with the same host, `auth` and `rate`.",
-    )
-    .pace(),
+    RATE_SETTING,
 ];
-pub const TOKEN_SETTING: Setting =
-    Setting::new("token", ValueKind::Text, "Reference to the token of bearer and header.")
+const TOKEN_SETTING: Setting =
+    Setting::new(account::TOKEN, ValueKind::Text, "Reference to the token of bearer and header.")
         .credential("HTTP_SINK_TOKEN");
-pub const USER_SETTING: Setting =
-    Setting::new("user", ValueKind::Text, "Reference to the user of basic.").credential("HTTP_SINK_USER");
-pub const PASSWORD_SETTING: Setting =
-    Setting::new("password", ValueKind::Text, "Reference to the password of basic.")
+const USER_SETTING: Setting = Setting::new(account::USER, ValueKind::Text, "Reference to the user of basic.")
+    .credential("HTTP_SINK_USER");
+const PASSWORD_SETTING: Setting =
+    Setting::new(account::PASSWORD, ValueKind::Text, "Reference to the password of basic.")
         .credential("HTTP_SINK_PASSWORD");
-const AUTH_HEADER: Setting = Setting::new("header", ValueKind::Text, "Header of the token.").required();
-const STATUSES: ValueKind = ValueKind::List(&ValueKind::Either(&[
-    ValueKind::Whole { least: *FINAL.start() as u64, most: Some(*FINAL.end() as u64) },
-    ValueKind::Pattern("^[2-5][0-9]{2}-[2-5][0-9]{2}$"),
-]));
 const OUTCOMES: ValueKind =
     ValueKind::List(&ValueKind::Either(&[ValueKind::Flag, ValueKind::Null, ValueKind::Text]));
 const RESULTS: &[Setting] = &[
@@ -160,17 +134,6 @@ enum Verb {
     Patch,
 }
 
-/// The credentials of the requests.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AuthKind {
-    None,
-    Basic,
-    Bearer,
-    /// A token in a header of this name.
-    Header(String),
-}
-
 /// The body of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -193,51 +156,16 @@ struct ResultSettings {
     reason: Option<Path>,
 }
 
-/// An HTTP status, or a range of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Statuses(RangeInclusive<u16>);
-
-impl<'de> Deserialize<'de> for Statuses {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        let range = match &value {
-            Value::Number(number) => number.as_u64().map(|status| (status, status)),
-            Value::String(text) => {
-                let bounds = text.split_once('-');
-                bounds.and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)))
-            }
-            _ => None,
-        };
-        let range = range.and_then(|(first, last): (u64, u64)| {
-            let (first, last) = (u16::try_from(first).ok()?, u16::try_from(last).ok()?);
-            let valid = FINAL.contains(&first) && FINAL.contains(&last) && first <= last;
-            valid.then_some(Statuses(first..=last))
-        });
-        range.ok_or_else(|| {
-            D::Error::custom(format!(
-                "invalid status {value}; use a number from 200 to 599, or a range such as \"500-599\""
-            ))
-        })
-    }
-}
-
 /// The requests of an entry, and the meaning of their answers.
-pub struct Endpoint {
-    pub url: Url,
+pub struct Requests {
+    pub endpoint: endpoint::Endpoint,
     pub uri: Uri,
     pub method: Method,
-    pub headers: HeaderMap,
-    pub auth: AuthKind,
-    /// Header of the token, if `auth` is [`AuthKind::Header`].
-    pub token_header: Option<HeaderName>,
     pub body: Body,
-    /// Requests per second; 0 is no limit.
-    pub rate: f64,
-    pub rules: Rules,
     pub expected: Expected,
 }
 
-impl Endpoint {
+impl Requests {
     /// Reads the settings.
     ///
     /// # Errors
@@ -250,125 +178,32 @@ impl Endpoint {
     }
 
     fn checked(settings: Settings) -> Result<Self, String> {
-        let (url, uri) = address(&settings.url)?;
-        let token_header = token_header(&settings.auth)?;
-        let headers = headers(settings.headers, token_header.as_ref())?;
-        let rate = settings.rate.unwrap_or(0.0);
-        if settings.rate.is_some_and(|rate| !RATES.contains(&rate)) {
-            let (least, most) = (RATES.start(), RATES.end());
-            return Err(format!("`rate` must be from {least} to {most} requests per second; found {rate}"));
-        }
+        let Settings { url, headers, auth, rate, .. } = settings;
+        let endpoint = endpoint::Endpoint::checked(&url, headers, auth, rate)?;
+        let uri = endpoint.url.as_str().parse().map_err(|_| "`url` is invalid".to_owned())?;
         let multi_status =
             settings.accept.as_deref().is_some_and(|list| contains(list, StatusCode::MULTI_STATUS.as_u16()));
-        let rules = rules(settings.accept, settings.reject, &settings.retry)?;
+        let rejects = settings.reject.as_deref();
+        let lists = [
+            Listed {
+                name: "reject",
+                statuses: rejects.unwrap_or_default(),
+                verdict: |_| Verdict::ContentRefused,
+            },
+            Listed { name: "retry", statuses: &settings.retry, verdict: again },
+        ];
+        let refused = |status| rejects.is_none() && REJECT.contains(&status);
+        let rules = rules(settings.accept.as_deref(), &lists, |status| {
+            refused(status).then_some(Verdict::ContentRefused)
+        })?;
         let results = settings.results.map(results).transpose()?;
         let method = match settings.method {
             Verb::Post => Method::POST,
             Verb::Put => Method::PUT,
             Verb::Patch => Method::PATCH,
         };
-        let expected = Expected { results, count: settings.count, multi_status, rules: rules.clone() };
-        let (auth, body) = (settings.auth, settings.body);
-        Ok(Endpoint { url, uri, method, headers, auth, token_header, body, rate, rules, expected })
-    }
-}
-
-/// Reads the address. Drops a fragment, which no request contains.
-fn address(text: &str) -> Result<(Url, Uri), String> {
-    let invalid = || "`url` must be an http(s) address, such as \"https://host/path\"".to_owned();
-    let mut url = Url::parse(text).map_err(|_| invalid())?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("`url` must not contain a user or a password; use `auth`".to_owned());
-    }
-    url.set_fragment(None);
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(invalid());
-    }
-    let uri = url.as_str().parse().map_err(|_| invalid())?;
-    Ok((url, uri))
-}
-
-fn token_header(auth: &AuthKind) -> Result<Option<HeaderName>, String> {
-    let AuthKind::Header(name) = auth else { return Ok(None) };
-    let name = HeaderName::try_from(name).map_err(|_| format!("`auth`: invalid header name {name:?}"))?;
-    match FRAMING.contains(&name) {
-        false => Ok(Some(name)),
-        true => Err(format!("`auth`: importer sets the header `{name}`; choose another")),
-    }
-}
-
-/// Reads the headers of every request. Marks them as sensitive, so that no log shows them.
-fn headers(listed: BTreeMap<String, String>, token: Option<&HeaderName>) -> Result<HeaderMap, String> {
-    let json = HeaderValue::from_static("application/json");
-    let mut headers = HeaderMap::new();
-    for (name, value) in listed {
-        let name = HeaderName::try_from(&name).map_err(|_| format!("`headers`: invalid name {name:?}"))?;
-        if CREDENTIALS.contains(&name) || token == Some(&name) {
-            return Err(format!(
-                "`headers`: `{name}` carries credentials, which must not be in the state file; remove it and use `auth`"
-            ));
-        }
-        if FRAMING.contains(&name) {
-            return Err(format!("`headers`: importer sets `{name}`; remove it"));
-        }
-        let invalid = || format!("`headers`: the value of `{name}` contains an invalid character");
-        let mut value = HeaderValue::from_str(&value).map_err(|_| invalid())?;
-        value.set_sensitive(true);
-        if headers.insert(&name, value).is_some() {
-            return Err(format!("`headers`: duplicate header `{name}`; remove one"));
-        }
-    }
-    for name in [CONTENT_TYPE, ACCEPT] {
-        headers.entry(name).or_insert_with(|| json.clone());
-    }
-    Ok(headers)
-}
-
-/// Makes the rules of the statuses that the entry lists. The lists of the entry precede the defaults, and the
-/// defaults precede the rules of every account. If the entry has `accept`, no other status of success counts.
-///
-/// # Errors
-///
-/// A status is in two lists.
-fn rules(
-    accept: Option<Vec<Statuses>>,
-    reject: Option<Vec<Statuses>>,
-    retry: &[Statuses],
-) -> Result<Rules, String> {
-    let (accepts, rejects) = (accept.as_deref().unwrap_or(&[]), reject.as_deref().unwrap_or(&[]));
-    let mut rules = Vec::new();
-    for status in FINAL {
-        let lists = [("accept", accepts), ("reject", rejects), ("retry", retry)];
-        let named: Vec<&str> =
-            lists.iter().filter(|(_, list)| contains(list, status)).map(|(name, _)| *name).collect();
-        let verdict = match named[..] {
-            ["accept"] => Verdict::Accepted,
-            ["reject"] => Verdict::ContentRefused,
-            ["retry"] => again(status),
-            [one, other, ..] => {
-                return Err(format!(
-                    "status {status} is in `{one}` and in `{other}`; remove it from one of them"
-                ));
-            }
-            _ if accept.is_some() && (200..=299).contains(&status) => Verdict::Refused,
-            _ if reject.is_none() && REJECT.contains(&status) => Verdict::ContentRefused,
-            _ => continue,
-        };
-        rules.push(Rule::status(status, verdict));
-    }
-    Ok(Rules::new(rules))
-}
-
-fn contains(list: &[Statuses], status: u16) -> bool {
-    list.iter().any(|Statuses(range)| range.contains(&status))
-}
-
-/// Returns the verdict on a status in `retry`. A verdict of every account that leads to a retry stays, so that a
-/// status for throttling still pauses the account.
-fn again(status: u16) -> Verdict {
-    match Rules::default().verdict(status, || true) {
-        verdict @ (Verdict::Throttled | Verdict::Overloaded | Verdict::TooSlow) => verdict,
-        _ => Verdict::Temporary,
+        let expected = Expected { results, count: settings.count, multi_status, rules };
+        Ok(Requests { endpoint, uri, method, body: settings.body, expected })
     }
 }
 

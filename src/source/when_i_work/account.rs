@@ -78,7 +78,7 @@ impl FetchToken for Login {
             let http = self.client.open(caller.clone());
             let body = json!({"email": self.email.reveal(), "password": self.password.reveal()});
             let request = http.post(&["login"], body.to_string().into());
-            let read = |response: &Response| token(response, http.now(), &self.hint);
+            let read = |response: &Response| token(response, http.local_now(), &self.hint);
             let doing = format!("could not log in to {}", http.service());
             let fetched = http.call(&doing, request, read).await;
             fetched.map_err(|fault| match fault.problem().status {

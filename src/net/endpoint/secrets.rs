@@ -1,9 +1,9 @@
 //! Texts of an entry that may be secrets, and the addresses that may get the credentials. Pure.
 
-use url::{Host, Position, Url, form_urlencoded};
+use url::{Position, Url, form_urlencoded};
 
-use super::settings::Endpoint;
-use crate::base::secret::Secret;
+use super::Endpoint;
+use crate::{base::secret::Secret, net::environment::is_loopback};
 
 /// Least number of characters of a path segment that may be a secret. Shorter ones, such as `hooks`, are words.
 const SEGMENT: usize = 8;
@@ -55,14 +55,4 @@ pub fn permits(named: &str, url: &Url) -> bool {
         let anonymous = address.username().is_empty() && address.password().is_none();
         plain && anonymous && address.origin() == url.origin()
     })
-}
-
-/// Returns whether an address is on this machine, so that no network sees the requests.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
