@@ -83,11 +83,11 @@ impl Rest {
         self.warehouses.values()
     }
 
-    /// Changes a warehouse at this time.
+    /// Changes a warehouse in this second.
     pub fn edit(&mut self, id: u64, now: DateTime<Utc>, change: impl FnOnce(&mut Warehouse)) {
         if let Some(warehouse) = self.warehouses.get_mut(&id) {
             change(warehouse);
-            warehouse.updated = now;
+            warehouse.updated = DateTime::from_timestamp(now.timestamp(), 0).unwrap_or(now);
         }
     }
 

@@ -4,6 +4,7 @@
 pub mod decorators;
 pub mod life;
 mod neighbors;
+mod rest;
 
 use std::{env, ops::Range};
 
@@ -105,4 +106,12 @@ async fn soak_of_odd_seeds() {
 #[tokio::test(start_paused = true)]
 async fn soak_of_even_seeds() {
     soak(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn soak_of_rest_apis() {
+    let from = number("SOAK_FROM", 1);
+    for seed in from..from + number("SOAK_SEEDS", 24) {
+        rest::live(seed).await;
+    }
 }
