@@ -162,3 +162,52 @@ pub fn request(method: Method, url: &Url, headers: &HeaderMap, body: Bytes) -> R
     request.headers_mut().clone_from(headers);
     request
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::base::json::Json;
+
+    #[test]
+    fn a_request_has_the_values_of_the_run_and_the_parameters_of_the_page() {
+        let known = ["list_id".to_owned(), "me".to_owned()];
+        let template = |text: &str| Template::read(text, &known).unwrap();
+        let values: Values = [("list_id", "\"a b\""), ("me", "17")]
+            .map(|(name, text)| (name.to_owned(), Json::read(text.to_owned()).unwrap()))
+            .into();
+        let body = json!({"of": "{me}", "texts": ["{list_id}!", 5], "page": {"size": 1}});
+        for (method, body, parameters, address, sent) in [
+            (Method::GET, None, Place::Query, "https://h/a%20b?x=1&who=17&offset=20&limit=10", String::new()),
+            (
+                Method::POST,
+                Some(body),
+                Place::Body,
+                "https://h/a%20b?x=1&who=17",
+                json!({"of": 17, "texts": ["a b!", 5], "page": {"size": 1}, "offset": 20, "limit": 10})
+                    .to_string(),
+            ),
+            (
+                Method::POST,
+                None,
+                Place::Query,
+                "https://h/a%20b?x=1&who=17&offset=20&limit=10",
+                "{}".to_owned(),
+            ),
+        ] {
+            let requests = Requests {
+                url: template("https://h/{list_id}?x=1"),
+                method: method.clone(),
+                headers: HeaderMap::new(),
+                query: vec![("who".to_owned(), template("{me}"))],
+                body: body.map(|body| Body::read(&body, &known).unwrap()),
+                parameters,
+            };
+            let page = vec![("offset".to_owned(), json!(20)), ("limit".to_owned(), json!(10))];
+            let made = requests.filled(&values).unwrap().page(None, page).unwrap();
+            assert_eq!((made.request.method(), made.request.uri().to_string().as_str()), (&method, address));
+            assert_eq!(String::from_utf8_lossy(made.request.body()), sent);
+        }
+    }
+}

@@ -88,7 +88,7 @@ impl Login {
     }
 }
 
-/// Returns the time at which a token is renewed that is valid for so many seconds from `now` on.
+/// Returns the time at which a token is renewed. It is valid for `seconds` from `now` on.
 fn renewal(seconds: f64, now: DateTime<Utc>) -> DateTime<Utc> {
     let life = TimeDelta::milliseconds((seconds.min(LONGEST) * 1000.0) as i64);
     now + life - MARGIN.min(life / 10)
