@@ -134,7 +134,8 @@ pub fn remembers(entry: &Entry, pipeline: &Pipeline) -> bool {
 
 /// Returns the time after which a cached delivery expires, or `None` if the cache is off.
 fn expire(entry: &Entry, pipeline: &Pipeline) -> Option<TimeDelta> {
-    let usual = || if pipeline.reads_all() { Remember::by_default() } else { Remember::Off };
+    let caches = pipeline.reads_all() && pipeline.spec.caches;
+    let usual = || if caches { Remember::by_default() } else { Remember::Off };
     match entry.unchanged.unwrap_or_else(usual) {
         Remember::Off => None,
         Remember::For(expire) => Some(expire),

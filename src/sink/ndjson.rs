@@ -122,12 +122,13 @@ impl Sink for Ndjson {
     }
 
     /// Opens the file for writing if it exists, and otherwise checks that its folder can be created.
-    fn check(&self) -> BoxFuture<'_, Result<(), Fault>> {
+    fn check(&self) -> BoxFuture<'_, Result<Vec<String>, Fault>> {
         let path = self.path.clone();
         Box::pin(async move {
             let checked = spawn_blocking(move || is_writable(&path)).await;
             checked
                 .unwrap_or_else(|error| Err(io::Error::other(error)))
+                .map(|()| vec![])
                 .map_err(|error| self.unwritable(error))
         })
     }

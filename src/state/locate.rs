@@ -45,9 +45,12 @@ pub fn credentials(text: &str, array: &Array, vocabulary: &Vocabulary) -> Vec<St
             let spec = kind.and_then(|kind| catalog.spec(&kind.value));
             let secret =
                 catalog.settings(spec).filter(|setting| matches!(setting.secrecy, Secrecy::Credential(_)));
-            let values = secret.filter_map(|setting| Some(&object.get(setting.name)?.value));
-            let literals = values.filter(|value| !is_reference(value));
-            found.extend(literals.map(|value| value.text(text).to_owned()));
+            let values = secret.filter_map(|setting| Some((setting, &object.get(setting.name)?.value)));
+            let literals = values.filter(|(setting, value)| {
+                let plain = value.as_string_lit().is_some_and(|text| setting.is_literal(&text.value));
+                !plain && !is_reference(value)
+            });
+            found.extend(literals.map(|(_, value)| value.text(text).to_owned()));
         }
     }
     found
