@@ -4,6 +4,7 @@ mod delivery;
 pub mod http;
 pub mod ndjson;
 pub mod ometria;
+mod paths;
 mod spec;
 pub mod sql;
 pub mod stdout;

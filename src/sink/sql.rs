@@ -56,8 +56,7 @@ const NAMES: ValueKind = ValueKind::Either(&[NAME, ValueKind::List(&NAME)]);
 const TABLE_NAME: ValueKind = ValueKind::Pattern(r"^[^.]+(\.[^.]+)?$");
 /// A type of the database: words, a length or a precision, and `[]`.
 const COLUMN_TYPE: ValueKind = ValueKind::Pattern(TYPE);
-const TYPE: &str =
-    r"^[A-Za-z][A-Za-z0-9_]*( [A-Za-z]+)*( ?\([0-9]+(, ?[0-9]+)?\))?( with(out)? time zone)?(\[\])?$";
+const TYPE: &str = r"^[A-Za-z][A-Za-z0-9_]*( [A-Za-z][A-Za-z0-9_]*)*( ?\([0-9]+(, ?[0-9]+)?\)( [A-Za-z][A-Za-z0-9_]*)*)?(\[\])?$";
 
 const TABLE: Setting =
     Setting::new("table", TABLE_NAME, "Table of the rows, such as people or public.people.").identifies();
@@ -85,12 +84,17 @@ pub const SETTINGS: &[Setting] = &[
     .credential(URL.name)
     .or_literal(SQLITE),
     Setting::new("host", ValueKind::Text, "Host of PostgreSQL, if there is no `url`.").identifies(),
-    Setting::new("port", ValueKind::Whole { least: 1, most: Some(65535) }, "Port of PostgreSQL; 5432 if absent.")
-        .identifies(),
+    Setting::new(
+        "port",
+        ValueKind::Whole { least: 1, most: Some(65535) },
+        "Port of PostgreSQL; 5432 if absent.",
+    )
+    .identifies(),
     Setting::new("database", ValueKind::Text, "Database on the host; that named like the user if absent.")
         .identifies(),
     Setting::new("user", ValueKind::Text, "User of the database.").identifies(),
-    Setting::new("password", ValueKind::Text, "Reference to the password of the user.").credential(PASSWORD.name),
+    Setting::new("password", ValueKind::Text, "Reference to the password of the user.")
+        .credential(PASSWORD.name),
     TABLE,
     KEY,
     COLUMNS,

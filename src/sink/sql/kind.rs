@@ -49,7 +49,8 @@ impl Kind {
         let name = name.trim().to_lowercase();
         let (before, rest) = name.split_once('(').unwrap_or((&name, ""));
         let (numbers, after) = rest.split_once(')').unwrap_or(("", rest));
-        let numbers: Vec<usize> = numbers.split(',').filter_map(|number| number.trim().parse().ok()).collect();
+        let numbers: Vec<usize> =
+            numbers.split(',').filter_map(|number| number.trim().parse().ok()).collect();
         let zone = before.contains("with time zone") || after.contains("with time zone");
         let first = numbers.first().copied();
         let whole = match dialect {
@@ -92,7 +93,7 @@ impl Kind {
     }
 
     /// Returns whether two kinds differ in their bounds only.
-    fn is_like(self, other: Kind) -> bool {
+    pub fn is_like(self, other: Kind) -> bool {
         let family = |kind: Kind| match kind {
             Kind::Text(_) => 0,
             Kind::Integer(..) | Kind::Decimal(_) | Kind::Float(_) => 1,
@@ -186,8 +187,11 @@ fn whole(text: &str, least: i64, most: i64) -> Result<(), Reason> {
 
 fn is_uuid(text: &str) -> bool {
     let hex: Vec<u8> = text.bytes().filter(|byte| *byte != b'-').collect();
-    let dashes: Vec<usize> = text.bytes().enumerate().filter(|(_, byte)| *byte == b'-').map(|(at, _)| at).collect();
-    hex.len() == 32 && hex.iter().all(u8::is_ascii_hexdigit) && (dashes.is_empty() || dashes == [8, 13, 18, 23])
+    let dashes: Vec<usize> =
+        text.bytes().enumerate().filter(|(_, byte)| *byte == b'-').map(|(at, _)| at).collect();
+    hex.len() == 32
+        && hex.iter().all(u8::is_ascii_hexdigit)
+        && (dashes.is_empty() || dashes == [8, 13, 18, 23])
 }
 
 #[cfg(test)]

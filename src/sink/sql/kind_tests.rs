@@ -79,13 +79,21 @@ fn a_column_takes_values_of_its_kind_and_names_the_reason_for_others() {
         (Kind::Timestamp(false), "1764324000", Err(WRONG_KIND)),
         (Kind::Date, r#""2026-11-28""#, Ok(r#""2026-11-28""#)),
         (Kind::Date, r#""2026-11-31""#, Err(WRONG_KIND)),
-        (Kind::Uuid, r#""2b1f4bde-0d1c-4e0e-9f0a-9b5a0c1d2e3f""#, Ok(r#""2b1f4bde-0d1c-4e0e-9f0a-9b5a0c1d2e3f""#)),
+        (
+            Kind::Uuid,
+            r#""2b1f4bde-0d1c-4e0e-9f0a-9b5a0c1d2e3f""#,
+            Ok(r#""2b1f4bde-0d1c-4e0e-9f0a-9b5a0c1d2e3f""#),
+        ),
         (Kind::Uuid, r#""2b1f4bde0d1c-4e0e-9f0a-9b5a0c1d2e3f""#, Err(WRONG_KIND)),
         (Kind::Json, r#"{"a": [1]}"#, Ok(r#"{"a": [1]}"#)),
         (Kind::Other, "[1, 2]", Ok("[1, 2]")),
     ] {
         let json = Json::read(value.to_owned()).unwrap();
-        assert_eq!(kind.take(json.value(), false).as_deref(), expected.as_ref().map(|text| *text), "{kind:?} {value}");
+        assert_eq!(
+            kind.take(json.value(), false).as_deref(),
+            expected.as_ref().map(|text| *text),
+            "{kind:?} {value}"
+        );
     }
 }
 
@@ -104,7 +112,11 @@ fn a_declared_type_converts_values_that_lose_nothing() {
         (Kind::Boolean, r#""yes""#, Err(WRONG_KIND)),
     ] {
         let json = Json::read(value.to_owned()).unwrap();
-        assert_eq!(kind.take(json.value(), true).as_deref(), expected.as_ref().map(|text| *text), "{kind:?} {value}");
+        assert_eq!(
+            kind.take(json.value(), true).as_deref(),
+            expected.as_ref().map(|text| *text),
+            "{kind:?} {value}"
+        );
     }
 }
 

@@ -78,7 +78,9 @@ fn object(known: &[&Setting], spec: &Spec, outer: Secrecy) -> Value {
             let mut schema = match (secrecy, setting.name) {
                 (Secrecy::Credential(_), _) => {
                     let mut kinds = vec![reference(&credential(spec)), reference(FILE)];
-                    let plain = setting.literal.map(|literal| json!({"type": "string", "pattern": format!("^{literal}")}));
+                    let plain = setting
+                        .literal
+                        .map(|literal| json!({"type": "string", "pattern": format!("^{literal}")}));
                     kinds.extend(plain);
                     json!({ "anyOf": kinds })
                 }
