@@ -189,4 +189,4 @@ pub fn parameter<'a>(rows: impl Iterator<Item = &'a Cells<'a>>) -> String {
 
 #[cfg(test)]
 #[path = "rows_tests.rs"]
-mod tests;
+pub mod tests;
