@@ -60,6 +60,8 @@ mod settings;
 mod shifts;
 mod soak;
 mod specs;
+#[cfg(feature = "sql")]
+mod sql;
 mod state;
 mod status;
 mod statuses;

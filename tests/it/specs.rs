@@ -44,7 +44,8 @@ fn adapters() -> impl Iterator<Item = (&'static str, Catalog, &'static Spec)> {
     let all = PARTS.into_iter().flat_map(|(part, catalog)| {
         catalog.specs.iter().map(move |spec| (part, Catalog { ..catalog }, *spec)).collect::<Vec<_>>()
     });
-    all.filter(|(_, _, spec)| spec.kind != "jq" || cfg!(feature = "jq"))
+    let built = |kind| (kind != "jq" || cfg!(feature = "jq")) && (kind != "sql" || cfg!(feature = "sql"));
+    all.filter(move |(_, _, spec)| built(spec.kind))
 }
 
 /// Returns an entry in which this adapter has these settings, with others that fit it.
@@ -62,9 +63,12 @@ fn entry(part: &str, spec: &Spec, settings: &Value) -> Value {
             name => panic!("a sample for {name}"),
         };
     }
-    if spec.kind == "jq" {
-        object["expression"] = json!(".");
-    }
+    let needs = match spec.kind {
+        "jq" => json!({"expression": "."}),
+        "sql" => json!({"host": "db", "table": "t", "key": "id", "columns": {"id": "bigint"}}),
+        _ => json!({}),
+    };
+    object.as_object_mut().unwrap().extend(needs.as_object().unwrap().clone());
     object.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
     entry[part] = object;
     entry

@@ -1,6 +1,9 @@
 //! Settings of an entry: reads and checks them. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU16,
+};
 
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value;
@@ -13,7 +16,7 @@ use crate::base::adapter::Chosen;
 struct Settings {
     url: Option<String>,
     host: Option<String>,
-    port: Option<u16>,
+    port: Option<NonZeroU16>,
     database: Option<String>,
     user: Option<String>,
     table: Option<TableName>,
@@ -194,7 +197,7 @@ impl Plan {
     fn checked(settings: Settings) -> Result<Self, String> {
         let Settings { url, host, port, database, user, on_delete, atomic, create, .. } = settings;
         let Settings { table, key, columns, touch, created, tables, .. } = settings;
-        let place = Place { url, host, port, database, user };
+        let place = Place { url, host, port: port.map(NonZeroU16::get), database, user };
         let named = match (table, tables) {
             (Some(table), None) => {
                 let key = key.ok_or("set `key`, the column or the columns that identify a row")?;
