@@ -112,7 +112,8 @@ impl Target {
     /// Describes what was found, for `check --online`.
     pub fn describe(&self) -> String {
         let columns = self.columns.iter().chain(&self.touch).chain(&self.created).chain(&self.mark);
-        let columns: Vec<String> = columns.map(|column| format!("{} {}", column.name, column.of.to_lowercase())).collect();
+        let columns: Vec<String> =
+            columns.map(|column| format!("{} {}", column.name, column.of.to_lowercase())).collect();
         format!("table {}: {}", self.name.text(), columns.join(", "))
     }
 }

@@ -43,11 +43,15 @@ fn postgresql_gets_typed_rows_and_compares_each_type_by_what_it_stores() {
 #[test]
 fn sqlite_gets_the_same_statements_in_its_own_words() {
     let settings = json!({"table": "people", "key": ["id", "na\"me"], "columns": {"id": null, "na\"me": null, "tags": null}, "created": "updated_at"});
-    check(Dialect::Sqlite, settings, expect![[r#"
+    check(
+        Dialect::Sqlite,
+        settings,
+        expect![[r#"
         SELECT x.n FROM (SELECT json_extract(r.value, '$.c0') AS c0, json_extract(r.value, '$.c1') AS c1, nullif(r.value -> '$.c2', 'null') AS c2, r.key + 1 AS n FROM json_each(?1) AS r) AS x JOIN "people" AS t ON t."id" = x.c0 AND t."na""me" = x.c1 AND t."tags" IS x.c2
         INSERT INTO "people" AS t ("id", "na""me", "tags", "updated_at") SELECT x.c0, x.c1, x.c2, strftime('%Y-%m-%dT%H:%M:%SZ', 'now') FROM (SELECT json_extract(r.value, '$.c0') AS c0, json_extract(r.value, '$.c1') AS c1, nullif(r.value -> '$.c2', 'null') AS c2, r.key + 1 AS n FROM json_each(?1) AS r) AS x WHERE true ON CONFLICT ("id", "na""me") DO UPDATE SET "tags" = excluded."tags" WHERE t."tags" IS NOT excluded."tags"
         DELETE FROM "people" AS t WHERE (t."id", t."na""me") IN (SELECT x.c0, x.c1 FROM (SELECT json_extract(r.value, '$.c0') AS c0, json_extract(r.value, '$.c1') AS c1, r.key + 1 AS n FROM json_each(?1) AS r) AS x)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

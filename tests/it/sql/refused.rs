@@ -71,7 +71,7 @@ async fn a_value_that_a_column_can_not_store_rejects_its_record_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_constraint_rejects_the_record_that_breaks_it_and_is_named_without_the_value() {
     for database in databases(THINGS).await {
-        database.run("INSERT INTO parents VALUES (7); INSERT INTO things (id, mail) VALUES (2000, 'ada@example.org')").await;
+        database.run("INSERT INTO parents VALUES (7); INSERT INTO things (id, mail) VALUES (1000, 'ada@example.org')").await;
         let cases = [
             (json!({"id": 1, "mail": "ada@example.org"}), "not_unique"),
             (json!({"id": 2, "parent": 8}), "no_such_parent"),
