@@ -82,11 +82,21 @@ impl AccountClients {
     }
 
     /// Returns the calls of the account at `name`, for a protocol other than HTTP. The first call makes them, with the
-    /// name of the `service` for messages and its limits. The name of an account is added to that of its service.
-    pub fn calls(&self, name: &str, service: &str, limiter: impl FnOnce() -> RateLimiter) -> Arc<Calls> {
+    /// name of the `service` for messages, to which the name of an account is added, and warns if its address, in the
+    /// setting `unverified`, lets a server be used without being verified.
+    pub fn calls(
+        &self,
+        name: &str,
+        service: &str,
+        unverified: Option<&str>,
+        limiter: impl FnOnce() -> RateLimiter,
+    ) -> Arc<Calls> {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         let account = self.environment.account();
         let make = || {
+            if let Some(setting) = unverified {
+                self.events.emit(ServiceEvent::Unverified { setting: setting.to_owned() });
+            }
             let service = account.map_or(service.to_owned(), |account| format!("{service} {account}"));
             Arc::new(Calls::new(service.into(), limiter(), self.events.clone()))
         };

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{HOSTS, PASSWORD, SPEC, SQLITE, URL, kind::Dialect, settings::Place};
 use crate::{
-    base::{adapter::Chosen, event::ServiceEvent, secret::Secret},
+    base::{adapter::Chosen, secret::Secret},
     net::{
         AccountClients, Environment, RateLimiter, Refused, Unopened,
         call::Calls,
@@ -229,12 +229,8 @@ impl Database {
     /// not verified.
     pub fn calls(&self, accounts: &AccountClients) -> Arc<Calls> {
         let name = format!("{} {:x}", SPEC.kind, md5::compute(self.identity.reveal()));
-        accounts.calls(&name, &self.service, || {
-            if self.is_exposed() {
-                accounts.events().emit(ServiceEvent::Unverified { setting: self.url_name.clone() });
-            }
-            RateLimiter::new(CONNECTIONS, 0.0)
-        })
+        let unverified = Some(self.url_name.as_str()).filter(|_| self.is_exposed());
+        accounts.calls(&name, &self.service, unverified, || RateLimiter::new(CONNECTIONS, 0.0))
     }
 
     /// Returns whether the records go over a network to a server that is not verified.

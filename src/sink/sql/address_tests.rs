@@ -1,3 +1,5 @@
+//! Tests of the addresses: which are valid, and what they stand for.
+
 use std::{collections::BTreeMap, path::Path};
 
 use serde_json::{Value, json};

@@ -16,7 +16,7 @@ enum Action<'a> {
     Delete(Vec<(usize, Cells<'a>)>),
 }
 
-/// The payloads of a batch, and what became of them.
+/// The payloads of a batch, and their outcomes.
 struct Batch<'a> {
     targets: &'a [Target],
     /// `None`: the payload was rejected.

@@ -91,7 +91,9 @@ impl Connection {
                 let listed = query(SQLITE_COLUMNS).bind(table.table.clone()).bind(schema);
                 let rows = listed.persistent(false).fetch_all(&mut **connection).await?;
                 let found = |row: &sqlx::sqlite::SqliteRow| {
-                    Ok(Found { name: row.try_get(0)?, of: row.try_get(1)?, generated: row.try_get(2)? })
+                    // SQLite spells some types in capital letters, whatever the statement had.
+                    let of = row.try_get::<String, _>(1)?.to_lowercase();
+                    Ok(Found { name: row.try_get(0)?, of, generated: row.try_get(2)? })
                 };
                 rows.iter().map(found).collect()
             }

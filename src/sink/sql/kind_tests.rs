@@ -1,3 +1,5 @@
+//! Tests of the types of columns, as tables.
+
 use super::{Dialect::*, *};
 use crate::base::json::Json;
 

@@ -1,3 +1,5 @@
+//! Tests of the rows of payloads.
+
 use serde_json::json;
 
 use super::{

@@ -112,8 +112,7 @@ impl Target {
     /// Describes what was found, for `check --online`.
     pub fn describe(&self) -> String {
         let columns = self.columns.iter().chain(&self.touch).chain(&self.created).chain(&self.mark);
-        let columns: Vec<String> =
-            columns.map(|column| format!("{} {}", column.name, column.of.to_lowercase())).collect();
+        let columns: Vec<String> = columns.map(|column| format!("{} {}", column.name, column.of)).collect();
         format!("table {}: {}", self.name.text(), columns.join(", "))
     }
 }

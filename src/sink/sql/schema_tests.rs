@@ -1,3 +1,5 @@
+//! Tests of tables that fit an entry, and of those that do not.
+
 use serde_json::{Value, json};
 
 use super::{super::settings::Plan, *};

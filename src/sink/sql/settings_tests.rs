@@ -1,3 +1,5 @@
+//! Tests of the settings of an entry.
+
 use serde_json::json;
 
 use super::*;

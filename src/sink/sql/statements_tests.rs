@@ -1,3 +1,5 @@
+//! Tests of the texts of statements.
+
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use serde_json::{Value, json};
