@@ -217,7 +217,7 @@ fn an_unknown_setting_at_any_depth_is_named_with_the_nearest_or_all() {
     }
     let Err(Failure::Invalid(why)) = resolved(json!({"something": 1})).0 else { panic!() };
     assert!(why.starts_with("unknown setting `something`, expected one of `days`, `drafts`, "), "{why}");
-    assert!(why.ends_with("`token`"), "{why}");
+    assert!(why.ends_with("`token`, `store`"), "{why}");
 }
 
 #[test]

@@ -163,10 +163,12 @@ mod tests {
         for (scope, on) in [(Scope::Full, true), (Scope::Changes, false), (Scope::Positions, false)] {
             let feed = Feed::new(&[], false);
             let clock = feed.list;
-            let pipeline = pipeline(Scoped(feed, scope), AsItIs, Store::new(1, 0.0), clock);
+            let mut pipeline = pipeline(Scoped(feed, scope), AsItIs, Store::new(1, 0.0), clock);
             assert_eq!(remembers(&entry, &pipeline), on, "{scope:?}");
             let opened = Opened::of(&pipeline);
             assert_eq!((opened.reads_all, opened.counts_rows), (on, false), "{scope:?}");
+            pipeline.spec.caches = false;
+            assert!(!remembers(&entry, &pipeline), "{scope:?}");
         }
     }
 

@@ -68,6 +68,11 @@ async fn a_server_that_is_down_is_named_and_a_transaction_that_is_lost_ends_the_
         let fault = run.sink.deliver(&prepared(&run, &[("2", json!({"id": 2}))])).await.unwrap_err();
         assert!(matches!(fault, Fault::List(_)), "{fault}");
     }
+    let fault = run.sink.deliver(&prepared(&run, &[("2", json!({"id": 2}))])).await.unwrap_err().to_string();
+    assert!(
+        fault.contains("the connection broke in the middle of the transaction, which is undone"),
+        "{fault}"
+    );
     let fault = run.sink.close().await.unwrap_err().to_string();
     assert!(fault.contains("nothing of this run is stored; the next run delivers it again"), "{fault}");
     assert!(database.texts(ROWS).await.is_empty());
