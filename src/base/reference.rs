@@ -115,6 +115,7 @@ impl<L: Lookup> Resolver<'_, L> {
             let secrecy = if setting.secrecy == Secrecy::Open { outer.secrecy } else { setting.secrecy };
             let place = Place { path, secrecy, pace: outer.pace || setting.pace, text: false };
             match (secrecy, object.get_mut(&name)) {
+                (_, Some(Value::String(text))) if setting.is_literal(text) => {}
                 (Secrecy::Credential(variable), Some(value)) => {
                     self.credential(value, place, variable)?;
                     object.remove(&name);

@@ -36,6 +36,7 @@ static KNOWN: &[Setting] = &[
         "",
     ),
     Setting::new("token", ValueKind::Text, "").credential("ACME_TOKEN"),
+    Setting::new("store", ValueKind::Text, "").credential("ACME_STORE").or_literal("file:"),
 ];
 
 /// Knows some variables and files, and keeps what it is told.
@@ -167,6 +168,18 @@ fn a_reference_that_can_t_be_used_is_refused() {
 }
 
 #[test]
+fn a_credential_setting_may_have_literals_that_are_no_credential() {
+    let (result, texts) = resolved(json!({"store": "file:a"}));
+    assert_eq!((result, texts.credentials.len()), (Ok(json!({"store": "file:a"})), 0));
+    let (result, texts) = resolved(json!({"store": {"env": "PUT"}}));
+    assert_eq!((result, texts.credentials), (Ok(json!({})), vec![("store".into(), "PUT".into())]));
+    let why = "`store` must not be in the state file; write \"store\": {\"env\": \"ACME_STORE\"} and set that variable";
+    for value in [json!("acme:a"), json!(["file:a"]), json!({"env": "PUT", "default": "file:a"})] {
+        assert_eq!(resolved(json!({"store": value})).0, Err(Failure::Invalid(why.to_owned())));
+    }
+}
+
+#[test]
 fn a_credential_is_a_reference_and_leaves_the_settings() {
     let (result, texts) = resolved(json!({"token": {"env": "PUT"}, "url": "a"}));
     assert_eq!((result, texts.credentials), (Ok(json!({"url": "a"})), vec![("token".into(), "PUT".into())]));
@@ -204,7 +217,7 @@ fn an_unknown_setting_at_any_depth_is_named_with_the_nearest_or_all() {
     }
     let Err(Failure::Invalid(why)) = resolved(json!({"something": 1})).0 else { panic!() };
     assert!(why.starts_with("unknown setting `something`, expected one of `days`, `drafts`, "), "{why}");
-    assert!(why.ends_with("`token`"), "{why}");
+    assert!(why.ends_with("`token`, `store`"), "{why}");
 }
 
 #[test]

@@ -57,6 +57,9 @@ pub struct Setting {
     /// Whether another value can select another list or another destination. True for credentials.
     pub identifies: bool,
     pub secrecy: Secrecy,
+    /// Beginning of the values of a credential setting that are no credential, so that the state file may contain
+    /// them; `None`: the setting is always a reference.
+    pub literal: Option<&'static str>,
 }
 
 /// Who may see the value of a setting.
@@ -76,7 +79,8 @@ impl Setting {
     /// Declares an optional setting without default.
     pub const fn new(name: &'static str, kind: ValueKind, about: &'static str) -> Self {
         let (default, required, pace, identifies) = (None, false, false, false);
-        Setting { name, about, kind, default, required, pace, identifies, secrecy: Secrecy::Open }
+        let (secrecy, literal) = (Secrecy::Open, None);
+        Setting { name, about, kind, default, required, pace, identifies, secrecy, literal }
     }
 
     pub const fn default(self, json: &'static str) -> Self {
@@ -101,6 +105,16 @@ impl Setting {
 
     pub const fn credential(self, variable: &'static str) -> Self {
         Setting { secrecy: Secrecy::Credential(variable), identifies: true, ..self }
+    }
+
+    /// Lets the state file contain values of a credential setting that begin like this.
+    pub const fn or_literal(self, beginning: &'static str) -> Self {
+        Setting { literal: Some(beginning), ..self }
+    }
+
+    /// Returns whether a text is no credential, although the setting is one.
+    pub fn is_literal(&self, text: &str) -> bool {
+        self.literal.is_some_and(|beginning| text.starts_with(beginning))
     }
 
     /// Returns the default as a JSON value; `None` if there is none.

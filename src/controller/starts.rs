@@ -134,7 +134,8 @@ pub fn remembers(entry: &Entry, pipeline: &Pipeline) -> bool {
 
 /// Returns the time after which a cached delivery expires, or `None` if the cache is off.
 fn expire(entry: &Entry, pipeline: &Pipeline) -> Option<TimeDelta> {
-    let usual = || if pipeline.reads_all() { Remember::by_default() } else { Remember::Off };
+    let caches = pipeline.reads_all() && pipeline.spec.caches;
+    let usual = || if caches { Remember::by_default() } else { Remember::Off };
     match entry.unchanged.unwrap_or_else(usual) {
         Remember::Off => None,
         Remember::For(expire) => Some(expire),
@@ -162,10 +163,12 @@ mod tests {
         for (scope, on) in [(Scope::Full, true), (Scope::Changes, false), (Scope::Positions, false)] {
             let feed = Feed::new(&[], false);
             let clock = feed.list;
-            let pipeline = pipeline(Scoped(feed, scope), AsItIs, Store::new(1, 0.0), clock);
+            let mut pipeline = pipeline(Scoped(feed, scope), AsItIs, Store::new(1, 0.0), clock);
             assert_eq!(remembers(&entry, &pipeline), on, "{scope:?}");
             let opened = Opened::of(&pipeline);
             assert_eq!((opened.reads_all, opened.counts_rows), (on, false), "{scope:?}");
+            pipeline.spec.caches = false;
+            assert!(!remembers(&entry, &pipeline), "{scope:?}");
         }
     }
 

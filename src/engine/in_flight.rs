@@ -19,6 +19,8 @@ use crate::{
 /// Outcome of a batch.
 pub struct Delivered {
     pub accepted: Vec<AcceptedDelivery>,
+    /// Accepted records that the sink had already, and that have no effect on a consent and cause no notice.
+    pub unchanged: Vec<u128>,
     pub rejected: Vec<RejectedRecord>,
 }
 
@@ -37,6 +39,8 @@ struct Record {
     pending: PendingRecord,
     /// Number of payloads without an outcome.
     open: usize,
+    /// Number of payloads that the sink had already.
+    unchanged: usize,
     /// The first payload that was rejected, by its index.
     rejected: Option<(usize, Rejection)>,
     request_id: Option<Arc<str>>,
@@ -77,7 +81,7 @@ impl<'a> InFlight<'a> {
     pub fn new(batch: Vec<PendingRecord>, cache: Option<&'a CacheRules>, retries: bool) -> Self {
         let records = batch.into_iter().map(|pending| {
             let open = pending.size().payloads;
-            Record { pending, open, rejected: None, request_id: None, digest: None }
+            Record { pending, open, unchanged: 0, rejected: None, request_id: None, digest: None }
         });
         InFlight { records: records.collect(), cache, retries }
     }
@@ -122,20 +126,28 @@ impl<'a> InFlight<'a> {
     /// # Errors
     ///
     /// The outcome names a position that the part does not have, or one twice, or asks for a retry that the sink
-    /// has not declared: a bug of the sink.
+    /// has not declared, or names a payload that was not accepted as unchanged: a bug of the sink.
     pub fn settle(
         &mut self,
         part: &Part,
         delivery: Delivery,
     ) -> Result<(Vec<AcceptedDelivery>, Vec<Position>), Fault> {
-        let Delivery { receipt, rejected, retry } = delivery;
+        let Delivery { receipt, rejected, retry, unchanged } = delivery;
         let mut accepted = vec![true; part.payloads.len()];
+        let contradicts = || {
+            Fault::list("the sink's report about a batch contradicts itself")
+                .hint("this is a bug in importer, please report it; the next run continues from here")
+        };
         for at in rejected.iter().map(|(at, _)| at).chain(&retry) {
             let known = accepted.get_mut(*at).is_some_and(|accepted| std::mem::replace(accepted, false));
             if !known || !(self.retries || retry.is_empty()) {
-                return Err(Fault::list("the sink's report about a batch contradicts itself")
-                    .hint("this is a bug in importer, please report it; the next run continues from here"));
+                return Err(contradicts());
             }
+        }
+        for at in unchanged {
+            let accepted = accepted.get(at).is_some_and(|accepted| *accepted);
+            let (record, _) = *part.payloads.get(at).filter(|_| accepted).ok_or_else(contradicts)?;
+            self.records[record].unchanged += 1;
         }
         rejected.into_iter().for_each(|(at, rejection)| self.reject(part.payloads[at], rejection));
         let request_id: Option<Arc<str>> = receipt.request_id.map(Into::into);
@@ -161,10 +173,16 @@ impl<'a> InFlight<'a> {
     /// Returns the outcome of the batch, once every payload has one. A record is accepted if all of its
     /// payloads are.
     pub fn delivered(self) -> Delivered {
-        let mut delivered = Delivered { accepted: Vec::with_capacity(self.records.len()), rejected: vec![] };
+        let accepted = Vec::with_capacity(self.records.len());
+        let mut delivered = Delivered { accepted, unchanged: vec![], rejected: vec![] };
         for mut record in self.records {
             match record.rejected {
-                None => delivered.accepted.push(record.accepted(self.cache)),
+                None => {
+                    if record.is_unchanged() {
+                        delivered.unchanged.push(record.pending.key);
+                    }
+                    delivered.accepted.push(record.accepted(self.cache));
+                }
                 Some((payload, rejection)) => {
                     delivered.rejected.push(record.pending.rejected(payload, rejection));
                 }
@@ -175,6 +193,13 @@ impl<'a> InFlight<'a> {
 }
 
 impl Record {
+    /// Returns whether the sink had all payloads already, and nothing else depends on their delivery.
+    fn is_unchanged(&self) -> bool {
+        let pending = &self.pending;
+        let effect = pending.opts_out || pending.opts_in || pending.effect().is_some();
+        self.unchanged >= pending.size().payloads && !effect
+    }
+
     fn accepted(&mut self, cache: Option<&CacheRules>) -> AcceptedDelivery {
         let Record { pending, digest, .. } = self;
         let digest = cache.map_or(0, |rules| *digest.get_or_insert_with(|| pending.digest(rules)));

@@ -231,7 +231,7 @@ impl Fates {
         }
         let records = letters.records.as_ref();
         let keys = batch.iter().map(|pending| pending.key).collect();
-        let Delivered { accepted, rejected } = deliver(pipeline, records, batch, &letters.events).await?;
+        let Delivered { accepted, rejected, .. } = deliver(pipeline, records, batch, &letters.events).await?;
         let at_close = pipeline.spec.settles == Settles::AtClose;
         let unclosed = Unclosed { keys, accepted, older: vec![] };
         close(pipeline, records, if at_close { unclosed } else { Unclosed::default() }).await?;

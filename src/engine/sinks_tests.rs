@@ -278,6 +278,42 @@ fn a_pass_that_is_unexplained_ends_the_run_if_the_sink_settles_at_its_close() {
     });
 }
 
+#[test]
+fn a_record_that_the_sink_had_already_counts_as_unchanged_whenever_the_sink_settles() {
+    for settles in [Settles::EachBatch, Settles::AtClose] {
+        runtime().block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store { settles, held: &[3, 8, 50], rejected: REJECTED, ..Store::new(1, 0.0) };
+            let counts = finish(&store, 2, &plan(folder.path(), 10, 3)).await.counts;
+            let rejected = REJECTED.len() as u64;
+            assert_eq!((counts.unchanged, counts.sent), (3, ROWS - 3 - rejected), "{settles:?}");
+            assert!(store.has(3), "it is delivered all the same");
+        });
+    }
+}
+
+#[test]
+fn a_checkpoint_keeps_which_records_the_sink_had_already() {
+    let mut found = 0;
+    for polls in 0..400 {
+        runtime().block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store { held: &[3, 139], ..Store::new(1, 0.0) };
+            let plan = plan(folder.path(), 10, 3);
+            if cut_off(&store, 1, &plan, polls).await.is_some() {
+                return;
+            }
+            for (row, fate) in settled(folder.path()).await {
+                let expected =
+                    if store.held.contains(&row) { Fate::Unchanged } else { Fate::Sent(Effect::None) };
+                assert_eq!(fate, expected, "{polls} polls, row {row}");
+                found += usize::from(fate == Fate::Unchanged);
+            }
+        });
+    }
+    assert!(found > 0);
+}
+
 /// Makes numbered payloads of each record.
 struct Numbered(u64);
 

@@ -253,6 +253,8 @@ pub struct Store<L> {
     pub unfit: &'static [u64],
     /// Rows that the sink rejects by themselves.
     pub rejected: &'static [u64],
+    /// Rows that the sink has already.
+    pub held: &'static [u64],
     /// Share of the records that the sink asks to send again, each time.
     pub throttled: f64,
     pub settles: Settles,
@@ -284,6 +286,7 @@ impl<L> Store<L> {
             refused: &[],
             unfit: &[],
             rejected: &[],
+            held: &[],
             throttled: 0.0,
             settles: Settles::EachBatch,
             linger: None,
@@ -390,6 +393,8 @@ impl<L> Store<L> {
                 delivery.retry.push(at);
             } else if self.rejected.contains(&version(prepared).0) {
                 delivery.rejected.push((at, Rejection::new("not_this_one")));
+            } else if self.held.contains(&version(prepared).0) {
+                delivery.unchanged.push(at);
             }
         }
         delivery

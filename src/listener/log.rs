@@ -99,6 +99,13 @@ fn service(event: &ServiceEvent) -> Message {
                 "`{variable}` is not https: the key and the records are sent unencrypted; use an https address."
             ),
         ),
+        ServiceEvent::Unverified { setting } => Message::new(
+            Level::Warn,
+            format!(
+                "`{setting}` does not verify the server: somebody in the network could read the password and the \
+                 records; set its `sslmode` to verify-full."
+            ),
+        ),
         ServiceEvent::ShiftsCutOff { shifts, from } => Message::new(
             Level::Warn,
             format!(

@@ -23,6 +23,8 @@ pub struct AccountClients {
     events: Events,
     /// The clients by the account and the name of the service.
     open: Arc<Mutex<HashMap<Key, Arc<AccountClient>>>>,
+    /// The calls of accounts that are not reached over HTTP, by the same key.
+    calls: Arc<Mutex<HashMap<Key, Arc<Calls>>>>,
 }
 
 type Key = (Option<String>, String);
@@ -30,7 +32,8 @@ type Key = (Option<String>, String);
 impl AccountClients {
     /// Starts without any client. Sends no request.
     pub fn new(environment: Environment, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
-        AccountClients { environment, transport, clock, events: Events::default(), open: Arc::default() }
+        let (open, calls) = Default::default();
+        AccountClients { environment, transport, clock, events: Events::default(), open, calls }
     }
 
     /// Makes all clients report to these listeners.
@@ -76,6 +79,29 @@ impl AccountClients {
         let client = AccountClient::new(account, calls, Arc::clone(&self.transport), Arc::clone(&self.clock));
         open.insert(key, Arc::clone(&client));
         Ok(client)
+    }
+
+    /// Returns the calls of the account at `name`, for a protocol other than HTTP. The first call makes them, with the
+    /// name of the `service` for messages, to which the name of an account is added, and warns if its address, in the
+    /// setting `unverified`, lets a server be used without being verified.
+    pub fn calls(
+        &self,
+        name: &str,
+        service: &str,
+        unverified: Option<&str>,
+        limiter: impl FnOnce() -> RateLimiter,
+    ) -> Arc<Calls> {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = self.environment.account();
+        let make = || {
+            if let Some(setting) = unverified {
+                self.events.emit(ServiceEvent::Unverified { setting: setting.to_owned() });
+            }
+            let service = account.map_or(service.to_owned(), |account| format!("{service} {account}"));
+            Arc::new(Calls::new(service.into(), limiter(), self.events.clone()))
+        };
+        let key = (account.map(str::to_owned), name.to_owned());
+        Arc::clone(calls.entry(key).or_insert_with(make))
     }
 
     /// Returns the settings of the account.

@@ -113,6 +113,9 @@ pub struct Delivery {
     /// Positions in the batch that the service did not accept now, and may accept later; each at most once.
     /// Only for a sink that declares [`SinkSpec::retries`](super::SinkSpec::retries).
     pub retry: Vec<usize>,
+    /// Positions in the batch of accepted payloads that changed nothing, because the service had them already. A
+    /// record counts as unchanged if all of its payloads are.
+    pub unchanged: Vec<usize>,
 }
 
 impl Delivery {

@@ -169,12 +169,12 @@ impl Sink for HttpSink {
     }
 
     /// Sends a `HEAD` request with the credentials.
-    fn check(&self) -> BoxFuture<'_, Result<(), Fault>> {
+    fn check(&self) -> BoxFuture<'_, Result<Vec<String>, Fault>> {
         Box::pin(async move {
             let request = self.request(Method::HEAD, Bytes::new());
             let doing = format!("could not reach {}", self.host);
             let http = self.http.clone().with_rules(Rules::new(&CHECK));
-            http.call_aside(&doing, request, |_| Ok(())).await
+            http.call_aside(&doing, request, |_| Ok(vec![])).await
         })
     }
 }

@@ -4,7 +4,9 @@ mod delivery;
 pub mod http;
 pub mod ndjson;
 pub mod ometria;
+mod paths;
 mod spec;
+pub mod sql;
 pub mod stdout;
 
 use std::{path::Path, sync::Arc};
@@ -29,7 +31,7 @@ pub const CATALOG: Catalog = Catalog {
     default: Some(DEFAULT),
     about: "",
     common: &spec::COMMON,
-    specs: &[&ometria::SPEC, &ndjson::SPEC, &stdout::SPEC, &http::SPEC],
+    specs: &[&ometria::SPEC, &ndjson::SPEC, &stdout::SPEC, &http::SPEC, &sql::SPEC],
 };
 
 /// The types of sinks that can receive notices: they deliver any JSON object, at once, and report what was not accepted.
@@ -67,6 +69,10 @@ pub fn open(mut chosen: Chosen, context: SinkContext, accounts: &AccountClients)
         kind if kind == ndjson::SPEC.kind => Arc::new(Ndjson::open(&chosen, &context)?),
         kind if kind == stdout::SPEC.kind => Arc::new(Stdout::open(&chosen)?),
         kind if kind == http::SPEC.kind => Arc::new(HttpSink::open(&chosen, context, accounts)?),
+        #[cfg(feature = "sql")]
+        kind if kind == sql::SPEC.kind => Arc::new(sql::Sql::open(&chosen, context, accounts)?),
+        #[cfg(not(feature = "sql"))]
+        kind if kind == sql::SPEC.kind => return Err(chosen.not_built().into()),
         kind => return Err(CATALOG.unknown(kind).into()),
     };
     let spec = common.apply(&chosen.kind, items_per_request, sink.spec())?;
@@ -131,15 +137,22 @@ pub trait Sink: Send + Sync {
     ///   because the key was revoked. The run ends, and the next one delivers these records again.
     fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>>;
 
-    /// Checks whether the service can be reached and accepts the credentials. Changes nothing there.
+    /// Checks whether the service can be reached and accepts the credentials. Changes nothing there. Returns what it has
+    /// found, a line for each thing, such as a table and its columns.
     ///
     /// Called by `importer check --online`, never by a run.
     ///
     /// # Errors
     ///
     /// The fault with which a delivery would fail, as far as that can be known without one.
-    fn check(&self) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(async { Ok(()) })
+    fn check(&self) -> BoxFuture<'_, Result<Vec<String>, Fault>> {
+        Box::pin(async { Ok(vec![]) })
+    }
+
+    /// Returns the statements by which the sink would create what its settings tell it to create; `importer preview`
+    /// shows them. Sends no request.
+    fn statements(&self) -> Vec<String> {
+        vec![]
     }
 
     /// Makes the batches since the last close final, for a sink with [`Settles::AtClose`].

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use chrono::{DateTime, Utc};
@@ -15,7 +15,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::task::spawn_blocking;
 
-use super::{Deletions, Delivery, Encoded, Prepared, Receipt, Rejection, Sink, SinkContext, SinkSpec};
+use super::{
+    Deletions, Delivery, Encoded, Prepared, Receipt, Rejection, Sink, SinkContext, SinkSpec,
+    paths::{identity, is_ours, plain},
+};
 use crate::{
     base::{
         adapter::Chosen,
@@ -78,7 +81,7 @@ impl Ndjson {
         if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
             return Err(format!("ndjson: `path` {} does not name a file", path.display()).into());
         }
-        if ours(path.strip_prefix(wanted.folder).unwrap_or(&path)) {
+        if is_ours(path.strip_prefix(wanted.folder).unwrap_or(&path)) {
             return Err(format!(
                 "ndjson: `path` {} is reserved for importer; choose another, such as out/…",
                 path.display()
@@ -96,11 +99,7 @@ impl Ndjson {
 impl Sink for Ndjson {
     /// One batch at a time, so that an older version of a record precedes a newer one.
     fn spec(&self) -> SinkSpec {
-        let path = plain(&self.path);
-        // A state folder that is moved, or mounted at another place, takes the file along.
-        let named = Path::new(&path)
-            .strip_prefix(&self.folder)
-            .map_or(path.clone(), |below| below.display().to_string());
+        let (path, named) = (plain(&self.path), identity(&self.path, &self.folder));
         let spec = SinkSpec::new(Secret::new(named.clone()), named, MAX_RECORDS, 1);
         SinkSpec { deletions: Deletions::Sent, former_destination: Some(path), ..spec }
     }
@@ -122,12 +121,13 @@ impl Sink for Ndjson {
     }
 
     /// Opens the file for writing if it exists, and otherwise checks that its folder can be created.
-    fn check(&self) -> BoxFuture<'_, Result<(), Fault>> {
+    fn check(&self) -> BoxFuture<'_, Result<Vec<String>, Fault>> {
         let path = self.path.clone();
         Box::pin(async move {
             let checked = spawn_blocking(move || is_writable(&path)).await;
             checked
                 .unwrap_or_else(|error| Err(io::Error::other(error)))
+                .map(|()| vec![])
                 .map_err(|error| self.unwritable(error))
         })
     }
@@ -139,19 +139,6 @@ impl Ndjson {
             .because(error)
             .hint("check the folder's permissions and the free disk space")
     }
-}
-
-/// Removes `.` and `..` from a path, since `out/./a` and `out/b/../a` are the same file.
-fn plain(path: &Path) -> String {
-    let mut plain = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => _ = plain.pop(),
-            Component::CurDir => {}
-            component => plain.push(component),
-        }
-    }
-    plain.display().to_string()
 }
 
 /// Fails if the file can't be written, or if it does not exist and the nearest folder above it that exists is
@@ -194,7 +181,7 @@ pub fn lines(batch: &[Prepared]) -> Vec<u8> {
 fn append(path: &Path, folder: &Path, lines: &[u8], rotate: u64) -> io::Result<()> {
     // Rotation renames the file itself, not a link to it.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if fs::canonicalize(folder).is_ok_and(|folder| path.strip_prefix(folder).is_ok_and(ours)) {
+    if fs::canonicalize(folder).is_ok_and(|folder| path.strip_prefix(folder).is_ok_and(is_ours)) {
         return Err(io::Error::other("it is a link to a path that is reserved for importer"));
     }
     let mut file = locked(path)?;
@@ -281,24 +268,6 @@ fn set_aside(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether a path, relative to the state file's folder, is reserved for the state file and importer's data.
-fn ours(path: &Path) -> bool {
-    let mut depth = 0;
-    path.components().any(|component| match component {
-        Component::Normal(name) => {
-            depth += 1;
-            let name = name.to_string_lossy();
-            let place = [".importer", "dead-letter", "controller.quit"].contains(&name.as_ref());
-            name.starts_with("state.json") || (depth == 1 && (place || name.starts_with("state.")))
-        }
-        Component::ParentDir => {
-            depth -= 1;
-            false
-        }
-        _ => false,
-    })
 }
 
 /// Makes a file name of a list's id.
@@ -428,23 +397,6 @@ mod tests {
         let fault = sink(folder.path(), MEGABYTE).deliver(&[line(1)]).await.unwrap_err().to_string();
         assert!(fault.contains("it is a link to a path that is reserved for importer"), "{fault}");
         assert_eq!(text(folder.path()), "[]");
-    }
-
-    #[test]
-    fn the_paths_of_our_own_files_are_reserved() {
-        for (path, expected) in [
-            ("state.json", true),
-            ("./state.json", true),
-            ("controller.quit", true),
-            ("state.example.json", true),
-            ("../state/state.json", true),
-            (".importer/a.ndjson", true),
-            ("out/../dead-letter/a.ndjson", true),
-            ("out/a.ndjson", false),
-            ("/var/spool/dead-letter/a.ndjson", false),
-        ] {
-            assert_eq!(ours(Path::new(path)), expected, "{path}");
-        }
     }
 
     #[tokio::test]

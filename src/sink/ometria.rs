@@ -131,8 +131,8 @@ impl Sink for Ometria {
         }
     }
 
-    fn check(&self) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(async move { self.latest().await.map(|_| ()) })
+    fn check(&self) -> BoxFuture<'_, Result<Vec<String>, Fault>> {
+        Box::pin(async move { self.latest().await.map(|_| vec![]) })
     }
 
     fn deferred_errors(&self) -> Option<&dyn DeferredErrors> {

@@ -56,6 +56,9 @@ pub struct SinkSpec {
     /// record, or one event of a stream, so that no later payload overtakes a retried one.
     pub retries: bool,
     pub deletions: Deletions,
+    /// Whether the delivery cache may be on by default. Not if others change what the sink stores, which a cache can't
+    /// see.
+    pub caches: bool,
     /// Warning for the person who starts a first delivery, as a lowercase fragment. A first load reports it,
     /// and on a terminal waits for a confirmation. The safety brake adds it to the message about a stopped
     /// opt-in.
@@ -98,7 +101,7 @@ pub enum Deletions {
 
 impl SinkSpec {
     /// Declares a sink of this type and identity with the most common properties: no limit of bytes, no
-    /// linger, each batch settles, no retry of single payloads, deletions are ignored.
+    /// linger, each batch settles, no retry of single payloads, deletions are ignored, the cache may be on.
     pub fn new(destination: Secret, address: String, records: usize, in_flight: usize) -> Self {
         SinkSpec {
             destination,
@@ -108,6 +111,7 @@ impl SinkSpec {
             settles: Settles::EachBatch,
             retries: false,
             deletions: Deletions::Ignored,
+            caches: true,
             caution: None,
         }
     }

@@ -45,9 +45,12 @@ pub fn credentials(text: &str, array: &Array, vocabulary: &Vocabulary) -> Vec<St
             let spec = kind.and_then(|kind| catalog.spec(&kind.value));
             let secret =
                 catalog.settings(spec).filter(|setting| matches!(setting.secrecy, Secrecy::Credential(_)));
-            let values = secret.filter_map(|setting| Some(&object.get(setting.name)?.value));
-            let literals = values.filter(|value| !is_reference(value));
-            found.extend(literals.map(|value| value.text(text).to_owned()));
+            let values = secret.filter_map(|setting| Some((setting, &object.get(setting.name)?.value)));
+            let literals = values.filter(|(setting, value)| {
+                let plain = value.as_string_lit().is_some_and(|text| setting.is_literal(&text.value));
+                !plain && !is_reference(value)
+            });
+            found.extend(literals.map(|(_, value)| value.text(text).to_owned()));
         }
     }
     found
@@ -109,6 +112,25 @@ fn within(object: &Object, path: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        base::spec::{Catalog, Setting, Spec, ValueKind},
+        state::vocabulary::SAMPLE,
+    };
+
+    const URL: Setting = Setting::new("url", ValueKind::Text, "").credential("ACME_URL").or_literal("file:");
+    const STORE: Spec = Spec { settings: &[URL], ..Spec::new("store", "") };
+    const SINKS: Catalog = Catalog { default: None, about: "", common: &[], specs: &[&STORE] };
+
+    #[test]
+    fn a_text_in_the_place_of_a_credential_is_one_unless_it_is_a_literal() {
+        for (url, is_credential) in
+            [(r#""s3cr3t""#, true), (r#""file:out/a""#, false), (r#"{"env": "ACME_URL"}"#, false)]
+        {
+            let text = format!(r#"[{{"list_id": "a", "sink": {{"type": "store", "url": {url}}}}}]"#);
+            let vocabulary = Vocabulary { sink: &SINKS, ..SAMPLE };
+            assert_eq!(has_credentials(&text, &vocabulary), is_credential, "{url}");
+        }
+    }
 
     const TEXT: &str = "[\n  {\"list_id\": \"ä\", \"sink\": {\"type\": \"http\", \"count\": 5,\n    \"results\": {\"path\": \"a\", \"a.b\": {\"c\": 1}}, \"accept\": [200, {\"x\": 1}]}}\n]";
     const SINK: Place = Place { line: 2, column: 28 };

@@ -228,7 +228,14 @@ async fn a_source_finds_a_record_by_its_key_and_says_when_there_is_none() {
 // ---- Sinks ----
 
 /// Each type of sink, and whether it sends data off the machine.
-const SINKS: [(&str, bool); 4] = [("ometria", true), ("ndjson", false), ("stdout", false), ("http", true)];
+const SINKS: &[(&str, bool)] = &[
+    ("ometria", true),
+    ("ndjson", false),
+    ("stdout", false),
+    ("http", true),
+    #[cfg(feature = "sql")]
+    ("sql", false),
+];
 
 /// Address of the receiver. Its path is a secret, as that of a webhook is.
 pub const HOOK: &str = "https://receiver.example.org/hooks/s3cr3t-path?s3cr3t=query";
@@ -237,6 +244,10 @@ pub const HOOK: &str = "https://receiver.example.org/hooks/s3cr3t-path?s3cr3t=qu
 pub fn settings(kind: &str) -> Value {
     match kind {
         "http" => json!({"type": kind, "url": HOOK, "auth": "bearer"}),
+        "sql" => json!({
+            "type": kind, "url": "sqlite:out/data.db", "table": "contacts", "key": "id", "create": true,
+            "columns": {"id": "text", "email": "text"},
+        }),
         _ => json!(kind),
     }
 }
@@ -256,7 +267,7 @@ pub fn prepared(sink: &dyn Sink, count: usize) -> Vec<Prepared> {
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_accepts_batches_up_to_its_limit_and_the_same_batch_again() {
-    for (kind, _) in SINKS {
+    for &(kind, _) in SINKS {
         let (sandbox, folder) = (sandbox(Duration::ZERO), tempfile::tempdir().unwrap());
         let sink::Opened { sink, spec } = sink(settings(kind), folder.path(), &sandbox_doors(&sandbox));
         assert!(spec.limits.records >= 1 && spec.limits.in_flight >= 1, "{kind}");
@@ -397,7 +408,10 @@ fn a_mapping_survives_any_record_and_gives_a_one_word_reason() {
 #[test]
 fn every_type_has_its_contract() {
     assert_eq!(SOURCES.map(|(kind, ..)| kind), source::CATALOG.kinds()[..]);
-    assert_eq!(SINKS.map(|(kind, _)| kind), sink::CATALOG.kinds()[..]);
+    let sinks: Vec<&str> = SINKS.iter().map(|(kind, _)| *kind).collect();
+    let built: Vec<&str> =
+        sink::CATALOG.kinds().into_iter().filter(|kind| *kind != "sql" || cfg!(feature = "sql")).collect();
+    assert_eq!(sinks, built);
     let known: Vec<&str> = mappings().into_iter().map(|(kind, _)| kind).collect();
     let built: Vec<&str> =
         mapping::CATALOG.kinds().into_iter().filter(|kind| *kind != "jq" || cfg!(feature = "jq")).collect();
@@ -617,7 +631,7 @@ async fn a_dropped_call_leaks_no_permit() {
         }
         timeout(Duration::from_secs(60), read(source.as_ref())).await.expect(kind).unwrap();
     }
-    for (kind, _) in SINKS.into_iter().filter(|(_, leaves)| *leaves) {
+    for &(kind, _) in SINKS.iter().filter(|(_, leaves)| *leaves) {
         let sink = sink(settings(kind), folder.path(), &doors).sink;
         let batch = prepared(sink.as_ref(), 1);
         for call in 0..CALLS {

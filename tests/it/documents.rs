@@ -215,15 +215,16 @@ fn variables_in(text: &str) -> BTreeSet<&str> {
 }
 
 /// Beginnings of variables; other words in capitals are constants of the code or of another program.
-const PREFIXES: [&str; 8] =
-    ["MAILCHIMP_", "OMETRIA_", "WHEN_I_WORK_", "HTTP_SINK_", "REST_", "IMPORTER_", "RUST_", "SOAK_"];
+const PREFIXES: [&str; 9] =
+    ["MAILCHIMP_", "OMETRIA_", "WHEN_I_WORK_", "HTTP_SINK_", "REST_", "SQL_", "IMPORTER_", "RUST_", "SOAK_"];
 
 #[test]
 fn every_variable_in_the_documents_exists() {
     let specs =
         [source::CATALOG, mapping::CATALOG, sink::CATALOG].into_iter().flat_map(|catalog| catalog.specs);
     let declared: Vec<&Variable> = specs.flat_map(|spec| spec.variables).chain(&GENERAL).collect();
-    let scripts = ["run.sh", "tests/it/soak.rs"].map(|name| fs::read_to_string(root().join(name)).unwrap());
+    let scripts = ["run.sh", "tests/it/soak.rs", "tests/it/sql/server.rs"]
+        .map(|name| fs::read_to_string(root().join(name)).unwrap());
     let known = |name: &str| {
         let value = name.strip_suffix("_FILE").unwrap_or(name);
         declared.iter().any(|variable| variable.name == value || variable.is(value))

@@ -61,6 +61,8 @@ mod settings;
 mod shifts;
 mod soak;
 mod specs;
+#[cfg(feature = "sql")]
+mod sql;
 mod state;
 mod status;
 mod statuses;

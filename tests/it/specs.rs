@@ -44,7 +44,8 @@ fn adapters() -> impl Iterator<Item = (&'static str, Catalog, &'static Spec)> {
     let all = PARTS.into_iter().flat_map(|(part, catalog)| {
         catalog.specs.iter().map(move |spec| (part, Catalog { ..catalog }, *spec)).collect::<Vec<_>>()
     });
-    all.filter(|(_, _, spec)| spec.kind != "jq" || cfg!(feature = "jq"))
+    let built = |kind| (kind != "jq" || cfg!(feature = "jq")) && (kind != "sql" || cfg!(feature = "sql"));
+    all.filter(move |(_, _, spec)| built(spec.kind))
 }
 
 /// Returns an entry in which this adapter has these settings, with others that fit it.
@@ -63,9 +64,12 @@ fn entry(part: &str, spec: &Spec, settings: &Value) -> Value {
             name => panic!("a sample for {name}"),
         };
     }
-    if spec.kind == "jq" {
-        object["expression"] = json!(".");
-    }
+    let needs = match spec.kind {
+        "jq" => json!({"expression": "."}),
+        "sql" => json!({"host": "db", "table": "t", "key": "id", "columns": {"id": "bigint"}}),
+        _ => json!({}),
+    };
+    object.as_object_mut().unwrap().extend(needs.as_object().unwrap().clone());
     object.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
     entry[part] = object;
     entry
@@ -186,7 +190,17 @@ fn an_editor_refuses_a_typo_a_literal_credential_and_a_reference_to_what_must_no
             r#"[{{"list_id": "a", "mapping": "as_is", "sink": {{"type": "http", "url": "https://h/", "auth": "bearer", {more}}}}}]"#
         )
     };
-    for (text, valid) in [
+    let sql = |url: &str| {
+        let sink = format!(r#"{{"type": "sql", "url": {url}, "table": "t", "key": "id"}}"#);
+        format!(r#"[{{"list_id": "a", "mapping": "as_is", "sink": {sink}}}]"#)
+    };
+    let files = [
+        (sql(r#""sqlite:out/a.db""#), true),
+        (sql(r#"{"env": "SQL_URL"}"#), true),
+        (sql(r#""postgres://ada:s3cr3t@db/a""#), false),
+        (sql(r#"{"env": "HTTP_SINK_TOKEN"}"#), false),
+    ];
+    let requests = [
         (http(r#""token": {"env": "HTTP_SINK_TOKEN"}"#), true),
         (http(r#""account": "acme", "token": {"env": "HTTP_SINK_TOKEN_ACME"}"#), true),
         (http(r#""token": {"env": "IMPORTER_VAR_T"}"#), true),
@@ -218,7 +232,8 @@ fn an_editor_refuses_a_typo_a_literal_credential_and_a_reference_to_what_must_no
         (http(r#""linger": "5s""#).replace("sink", "notify").replace("\"mapping\": \"as_is\", ", ""), false),
         (r#"[{"list_id": "a", "notify": "ometria"}]"#.to_owned(), false),
         (r#"[{"list_id": "a", "notify": {"type": "ometria"}}]"#.to_owned(), false),
-    ] {
+    ];
+    for (text, valid) in requests.into_iter().chain(files.into_iter().filter(|_| cfg!(feature = "sql"))) {
         assert_eq!(validator.is_valid(&serde_json::from_str(&text).unwrap()), valid, "{text}");
         let entry = &serde_json::from_str::<Value>(&text).unwrap()[0];
         // What is absent from the environment is no problem of the file.

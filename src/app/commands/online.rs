@@ -21,21 +21,24 @@ pub struct OnlineCheck {
     part: &'static str,
     /// Type of the adapter, or the place of the entry.
     kind: String,
+    /// What was found there, a line for each thing.
+    found: Vec<String>,
     /// Reason for which it can't be used; `None` if it can.
     pub error: Option<String>,
 }
 
 impl OnlineCheck {
     pub fn json(&self) -> Value {
-        let OnlineCheck { list_id, part, kind, error } = self;
-        json!({"list_id": list_id, "part": part, "type": kind, "error": error})
+        let OnlineCheck { list_id, part, kind, found, error } = self;
+        json!({"list_id": list_id, "part": part, "type": kind, "found": found, "error": error})
     }
 }
 
 impl fmt::Display for OnlineCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let OnlineCheck { list_id, part, kind, error } = self;
-        write!(f, "list {list_id:?}: {part} {kind}: {}", error.as_deref().unwrap_or("ok"))
+        let OnlineCheck { list_id, part, kind, found, error } = self;
+        write!(f, "list {list_id:?}: {part} {kind}: {}", error.as_deref().unwrap_or("ok"))?;
+        found.iter().try_for_each(|line| write!(f, "\n  {line}"))
     }
 }
 
@@ -54,6 +57,7 @@ pub async fn check_all(folder: &Path, events: &Events) -> anyhow::Result<Vec<Onl
                 list_id: entry.id.list_id.clone(),
                 part: "entry",
                 kind: format!("at {}", entry.place),
+                found: vec![],
                 error: Some(error.to_string()),
             }),
         }
@@ -62,21 +66,23 @@ pub async fn check_all(folder: &Path, events: &Events) -> anyhow::Result<Vec<Onl
 }
 
 async fn check(entry: &Entry, pipeline: &Pipeline) -> Vec<OnlineCheck> {
-    let result = |part, setting: &RawSetting, default, error| OnlineCheck {
-        list_id: entry.id.list_id.clone(),
-        part,
-        kind: Chosen::of(&setting.value, default).kind,
-        error,
+    let result = |part, setting: &RawSetting, default, checked: Result<Vec<String>, String>| {
+        let (found, error) = match checked {
+            Ok(found) => (found, None),
+            Err(error) => (vec![], Some(error)),
+        };
+        let kind = Chosen::of(&setting.value, default).kind;
+        OnlineCheck { list_id: entry.id.list_id.clone(), part, kind, found, error }
     };
     let read = preview::latest(pipeline, 1).await;
-    let source = read.err().map(|error| format!("{error:#}"));
-    let sink = pipeline.sink.check().await.err().map(|fault| fault.to_string());
+    let source = read.map(|_| vec![]).map_err(|error| format!("{error:#}"));
+    let sink = pipeline.sink.check().await.map_err(|fault| fault.to_string());
     let mut checks = vec![
         result("source", &entry.source, source::DEFAULT, source),
         result("sink", &entry.sink, sink::DEFAULT, sink),
     ];
     if let Some(receiver) = &pipeline.notify {
-        let receiver = receiver.sink.check().await.err().map(|fault| fault.to_string());
+        let receiver = receiver.sink.check().await.map_err(|fault| fault.to_string());
         checks.push(result("notify", &entry.notify, "", receiver));
     }
     checks

@@ -44,7 +44,9 @@ pub async fn run(options: &cli::Preview, events: &Events) -> anyhow::Result<u8> 
         let texts: Vec<String> = records.iter().map(|record| text(&pipeline, record)).collect();
         let text =
             if texts.is_empty() { "The list has no record to show.\n".to_owned() } else { texts.join("\n") };
-        write!(stdout(), "{}{text}", head(entry))?;
+        let statements: String =
+            pipeline.sink.statements().iter().map(|statement| format!("{statement}\n\n")).collect();
+        write!(stdout(), "{}{statements}{text}", head(entry))?;
     }
     Ok(exit::DONE)
 }

@@ -22,6 +22,8 @@ pub enum ServiceEvent {
     },
     /// The address in this variable is not https.
     Unencrypted { variable: String },
+    /// The address in this setting or variable lets a server of a network be used without being verified.
+    Unverified { setting: String },
     /// The shifts that begin within a minute may be more than the service returns.
     ShiftsCutOff { shifts: usize, from: String },
 }

@@ -35,6 +35,15 @@ use crate::{
 /// Batches in flight.
 pub(super) type Deliveries<'a> = FuturesUnordered<BoxFuture<'a, Result<Delivered, Fault>>>;
 
+/// Numbers of deliveries that count from now on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Settled {
+    /// Records that the sink has accepted, the unchanged ones included.
+    pub accepted: u64,
+    /// Records that the sink had already.
+    pub unchanged: u64,
+}
+
 pub(super) struct Dispatch<'a> {
     context: Context<'a>,
     batcher: Batcher<PendingRecord>,
@@ -47,7 +56,7 @@ pub(super) struct Dispatch<'a> {
     /// Notices about accepted versions of which the sink got a newer one before its close.
     unclosed_older: Vec<NewNotice>,
     /// Number of deliveries that the sink has accepted since its last close, older versions included.
-    unclosed_deliveries: u64,
+    unclosed_deliveries: Settled,
     /// Dead letters that are not on disk yet, each with whether a page waits for it.
     rejects: Vec<(DeadLetter, bool)>,
     /// Notices about them.
@@ -64,7 +73,7 @@ impl<'a> Dispatch<'a> {
             newer: KeyMap::default(),
             unclosed: KeyMap::default(),
             unclosed_older: Vec::new(),
-            unclosed_deliveries: 0,
+            unclosed_deliveries: Settled::default(),
             rejects: Vec::new(),
             notices: Vec::new(),
             watermark: Watermark::new(listings),
@@ -143,6 +152,11 @@ impl<'a> Dispatch<'a> {
         false
     }
 
+    /// Returns whether a newer version of a record waits until this one is settled.
+    pub fn has_newer(&self, key: u128) -> bool {
+        self.newer.contains_key(&key)
+    }
+
     /// Keeps the notice about an accepted version if a newer version, with the effect `newer`, was sent before the
     /// close of the sink.
     fn followed(&mut self, older: AcceptedDelivery, newer: Option<NoticeKind>) {
@@ -200,13 +214,15 @@ impl<'a> Dispatch<'a> {
         }
     }
 
-    /// Records that the sink has accepted these records. Returns the number of those that count as accepted now:
-    /// 0 if the sink settles at its close.
-    pub fn accepted(&mut self, accepted: Vec<AcceptedDelivery>) -> u64 {
+    /// Records that the sink has accepted these records, of which it had some already. Returns the numbers of those
+    /// that count as accepted now: none if the sink settles at its close.
+    pub fn accepted(&mut self, accepted: Vec<AcceptedDelivery>, unchanged: u64) -> Settled {
         if !self.settles_at_close() {
-            return self.settle(accepted.into_iter().map(|accepted| accepted.key));
+            let accepted = self.settle(accepted.into_iter().map(|accepted| accepted.key));
+            return Settled { accepted, unchanged };
         }
-        self.unclosed_deliveries += accepted.len() as u64;
+        self.unclosed_deliveries.accepted += accepted.len() as u64;
+        self.unclosed_deliveries.unchanged += unchanged;
         for accepted in accepted {
             let key = accepted.key;
             let Some(newer) = self.newer.remove(&key) else {
@@ -217,7 +233,7 @@ impl<'a> Dispatch<'a> {
             self.unclosed.insert(key, None);
             self.push(newer);
         }
-        0
+        Settled::default()
     }
 
     /// Returns what was sent to the sink since its last close.
@@ -229,8 +245,8 @@ impl<'a> Dispatch<'a> {
         }
     }
 
-    /// Records that the sink was closed. Returns the number of deliveries that count as accepted now.
-    pub fn closed(&mut self) -> u64 {
+    /// Records that the sink was closed. Returns the numbers of deliveries that count as accepted now.
+    pub fn closed(&mut self) -> Settled {
         let keys: Vec<u128> = self.unclosed.drain().map(|(key, _)| key).collect();
         self.settle(keys.into_iter());
         self.unclosed_older.clear();

@@ -1,6 +1,9 @@
 //! Receives the mapped records of a page: drops those seen before, and passes each version to the dispatch once.
 
-use super::{Context, dispatch::Dispatch};
+use super::{
+    Context,
+    dispatch::{Dispatch, Settled},
+};
 use crate::{
     base::{
         counts::Counts,
@@ -293,6 +296,21 @@ impl<'a> Intake<'a> {
             self.sent.insert(pending.key);
         }
         self.counts.superseded += u64::from(dispatch.queue(pending));
+    }
+
+    /// Changes the fate of a record that the sink had already, unless a newer version has another effect.
+    pub fn unchanged(&mut self, key: u128) {
+        for seen in &mut self.seen {
+            if seen.get(key).is_some_and(|known| known.fate == Fate::Sent(Effect::None)) {
+                seen.set_fate(key, Fate::Unchanged);
+            }
+        }
+    }
+
+    /// Counts deliveries that the sink has accepted.
+    pub fn count(&mut self, Settled { accepted, unchanged }: Settled) {
+        self.counts.sent += accepted - unchanged;
+        self.counts.unchanged += unchanged;
     }
 
     /// Counts a record that the sink has refused, and passes its dead letter to the dispatch.

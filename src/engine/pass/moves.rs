@@ -127,8 +127,13 @@ impl<'a> Pass<'a> {
 
     /// Processes the outcome of a batch.
     pub(super) fn delivered(&mut self, delivered: Delivered) -> Result<(), Fault> {
-        self.intake.counts.sent += self.dispatch.accepted(delivered.accepted);
-        for rejected in delivered.rejected {
+        let Delivered { accepted, unchanged, rejected } = delivered;
+        // The fate of a record is that of its newest version.
+        let newest = unchanged.iter().filter(|key| !self.dispatch.has_newer(**key));
+        newest.for_each(|key| self.intake.unchanged(*key));
+        let settled = self.dispatch.accepted(accepted, unchanged.len() as u64);
+        self.intake.count(settled);
+        for rejected in rejected {
             self.intake.refused(rejected, &mut self.dispatch);
         }
         self.check_rejects()
@@ -138,7 +143,8 @@ impl<'a> Pass<'a> {
     pub(super) async fn close(&mut self) -> Result<(), Fault> {
         let Context { pipeline, plan } = self.context;
         deliver::close(pipeline, plan.records.as_ref(), self.dispatch.unclosed()).await?;
-        self.intake.counts.sent += self.dispatch.closed();
+        let settled = self.dispatch.closed();
+        self.intake.count(settled);
         self.settle().await
     }
 

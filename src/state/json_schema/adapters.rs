@@ -77,7 +77,12 @@ fn object(known: &[&Setting], spec: &Spec, outer: Secrecy) -> Value {
             let secrecy = if setting.secrecy == Secrecy::Open { outer } else { setting.secrecy };
             let mut schema = match (secrecy, setting.name) {
                 (Secrecy::Credential(_), _) => {
-                    json!({"anyOf": [reference(&credential(spec)), reference(FILE)]})
+                    let mut kinds = vec![reference(&credential(spec)), reference(FILE)];
+                    let plain = setting
+                        .literal
+                        .map(|literal| json!({"type": "string", "pattern": format!("^{literal}")}));
+                    kinds.extend(plain);
+                    json!({ "anyOf": kinds })
                 }
                 (_, ACCOUNT) => plain(&setting.kind, spec, secrecy),
                 _ => value(&setting.kind, spec, secrecy),

@@ -1,0 +1,207 @@
+//! The connection of a run: opened at its first batch, and used by one batch at a time.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{runtime::Handle, sync::Mutex, task::spawn_blocking, time::timeout};
+
+use super::{
+    address::{Database, Location},
+    batch,
+    connection::Connection,
+    errors::{Trouble, is_locked},
+    kind::Dialect,
+    schema::Target,
+    settings::Table,
+    statements,
+};
+use crate::sink::{Delivery, Prepared};
+
+/// Upper bound of the time for a connection.
+const CONNECT: Duration = Duration::from_secs(30);
+/// Upper bound of the time for a batch. The server ends a wait for a lock earlier.
+const BATCH: Duration = Duration::from_secs(300);
+
+/// The connection of a run, and what it is for.
+pub struct Session {
+    pub database: Database,
+    pub tables: Vec<Table>,
+    /// Whether all batches since the last close are one transaction.
+    pub atomic: bool,
+    pub create: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: Option<Open>,
+    /// Whether the transaction contains batches.
+    unfinished: bool,
+}
+
+struct Open {
+    connection: Connection,
+    /// The tables, once they were read.
+    targets: Option<Vec<Target>>,
+}
+
+impl Session {
+    pub fn new(database: Database, tables: Vec<Table>, atomic: bool, create: bool) -> Self {
+        Session { database, tables, atomic, create, state: Mutex::default() }
+    }
+
+    /// Writes a batch. Commits it, unless all batches are one transaction.
+    pub async fn deliver(self: Arc<Self>, batch: Arc<[Prepared]>) -> Result<Delivery, Trouble> {
+        let limit = BATCH;
+        self.limited(limit, |session| async move { session.write(&batch).await }).await
+    }
+
+    /// Commits the transaction that contains the batches since the last close.
+    pub async fn close(self: Arc<Self>) -> Result<(), Trouble> {
+        self.limited(BATCH, |session| async move { session.commit().await }).await
+    }
+
+    /// Reads the tables on a connection of its own. Returns a line for each.
+    pub async fn check(self: Arc<Self>) -> Result<Vec<String>, Trouble> {
+        self.limited(BATCH, |session| async move { session.describe().await }).await
+    }
+
+    /// Runs an attempt, with an upper bound of its time. SQLite has its own: it waits for the disk and a few seconds for
+    /// other writers, on a thread that may block.
+    async fn limited<T, F>(
+        self: Arc<Self>,
+        limit: Duration,
+        attempt: impl FnOnce(Arc<Session>) -> F,
+    ) -> Result<T, Trouble>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Trouble>> + Send + 'static,
+    {
+        match self.database.dialect() {
+            Dialect::Postgres => match timeout(limit, attempt(self)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Trouble::TimedOut(limit)),
+            },
+            Dialect::Sqlite => {
+                let (attempt, runtime) = (attempt(self), Handle::current());
+                let outcome = spawn_blocking(move || runtime.block_on(attempt)).await;
+                outcome.unwrap_or(Err(Trouble::Failed(sqlx::Error::WorkerCrashed)))
+            }
+        }
+    }
+
+    async fn write(&self, batch: &[Prepared]) -> Result<Delivery, Trouble> {
+        let mut state = self.state.lock().await;
+        // If this attempt is dropped or fails, so is the connection, which undoes the transaction.
+        let mut open = match state.open.take() {
+            Some(open) => open,
+            None if state.unfinished => return Err(Trouble::Lost),
+            None => Open { connection: self.connect(self.create).await?, targets: None },
+        };
+        match self.write_to(&mut open, state.unfinished, batch).await {
+            Ok(delivery) => {
+                state.unfinished = self.atomic;
+                state.open = Some(open);
+                Ok(delivery)
+            }
+            Err(trouble) => {
+                // The earlier batches of the transaction are still there.
+                let keeps = state.unfinished && is_locked(&trouble);
+                if keeps && open.connection.run("ROLLBACK TO SAVEPOINT importer").await.is_ok() {
+                    state.open = Some(open);
+                }
+                Err(trouble)
+            }
+        }
+    }
+
+    async fn write_to(&self, open: &mut Open, begun: bool, batch: &[Prepared]) -> Result<Delivery, Trouble> {
+        let Open { connection, targets } = open;
+        if !begun {
+            connection.run(self.begin()).await?;
+        }
+        let known = match targets.take() {
+            Some(known) => known,
+            None => self.prepare(connection).await?,
+        };
+        let delivery = batch::store(connection, targets.insert(known), batch).await?;
+        if !self.atomic {
+            connection.run("COMMIT").await?;
+        }
+        Ok(delivery)
+    }
+
+    async fn connect(&self, create: bool) -> Result<Connection, Trouble> {
+        let connecting = Connection::open(&self.database.location, create);
+        let connected = match self.database.dialect() {
+            Dialect::Sqlite => connecting.await,
+            Dialect::Postgres => {
+                timeout(CONNECT, connecting).await.map_err(|_| Trouble::TimedOut(CONNECT))?
+            }
+        };
+        connected.map_err(Trouble::Unconnected)
+    }
+
+    /// Returns the statements that begin a transaction.
+    fn begin(&self) -> &'static str {
+        match self.database.dialect() {
+            Dialect::Sqlite => "BEGIN IMMEDIATE",
+            // A constraint that is checked at the end would name no record.
+            Dialect::Postgres => {
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '30s'; \
+                 SET LOCAL idle_in_transaction_session_timeout = 0; SET CONSTRAINTS ALL IMMEDIATE"
+            }
+        }
+    }
+
+    /// Reads the tables, and creates those that are missing if the entry wants that.
+    async fn prepare(&self, connection: &mut Connection) -> Result<Vec<Target>, Trouble> {
+        let (dialect, mut targets) = (self.database.dialect(), vec![]);
+        for table in &self.tables {
+            let mut found = connection.columns(&table.name).await?;
+            if found.is_empty() && self.create {
+                connection.run(&statements::create(table, dialect)).await?;
+                found = connection.columns(&table.name).await?;
+            }
+            targets.push(Target::resolve(table, &found, dialect).map_err(Trouble::Unfit)?);
+        }
+        Ok(targets)
+    }
+
+    async fn commit(&self) -> Result<(), Trouble> {
+        let mut state = self.state.lock().await;
+        if !std::mem::take(&mut state.unfinished) {
+            return Ok(());
+        }
+        let mut open = state.open.take().ok_or(Trouble::Lost)?;
+        open.connection.run("COMMIT").await?;
+        state.open = Some(open);
+        Ok(())
+    }
+
+    async fn describe(&self) -> Result<Vec<String>, Trouble> {
+        if let Location::Sqlite(path) = &self.database.location
+            && self.create
+            && !path.exists()
+        {
+            return Ok(vec![format!(
+                "{} does not exist; the first delivery creates it",
+                self.database.service
+            )]);
+        }
+        let mut connection = self.connect(false).await?;
+        let (dialect, mut lines) = (self.database.dialect(), vec![]);
+        for table in &self.tables {
+            let found = connection.columns(&table.name).await?;
+            if found.is_empty() && self.create {
+                lines.push(format!("table {}: missing; the first delivery creates it", table.name.text()));
+                continue;
+            }
+            let target = Target::resolve(table, &found, dialect).map_err(Trouble::Unfit)?;
+            // Finds a missing unique index, missing rights, and types that can't be converted.
+            let columns: Vec<usize> = (0..target.columns.len()).collect();
+            connection.execute(format!("EXPLAIN {}", target.upsert(&columns)), "[]".to_owned()).await?;
+            lines.push(target.describe());
+        }
+        Ok(lines)
+    }
+}

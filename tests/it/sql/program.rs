@@ -1,0 +1,100 @@
+//! The program with this sink: its counts, its check, its preview, and the examples of docs/sql.md.
+
+use std::{fs, time::Duration};
+
+use sqlx::{Connection, Row, SqliteConnection};
+
+use super::databases;
+use crate::{
+    documents::{blocks, documents},
+    loopback::{Loopback, finish, output},
+};
+
+const STATE: &str = r#"[{
+  "list_id": "sql1",
+  "mapping": {"type": "fields", "fields": {"id": "id", "email": "email_address", "changed": "last_changed"}},
+  "sink": {
+    "type": "sql", "url": "sqlite:out/data.db", "table": "people", "key": "id", "create": true,
+    "columns": {"id": "text", "email": "varchar(255)", "changed": "timestamptz"}
+  }
+}]"#;
+
+async fn count(loopback: &Loopback) -> i64 {
+    let url = format!("sqlite://{}", loopback.folder.path().join("out/data.db").display());
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query("SELECT count(*) FROM people").fetch_one(&mut connection).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_load_counts_the_rows_that_are_there_already_as_unchanged() {
+    for atomic in [false, true] {
+        let state = STATE.replace("\"create\": true", &format!("\"create\": true, \"atomic\": {atomic}"));
+        let loopback = Loopback::start(Duration::ZERO, &state).await.list("sql1", 250);
+        let (code, told, log) = finish(loopback.command(&["go", "--once"])).await;
+        let sent = count(&loopback).await;
+        assert!(code == 0 && sent > 200, "{told}{log}");
+        assert!(log.contains(&format!(": {sent} sent")) && !log.contains(" unchanged"), "{log}");
+        fs::write(loopback.folder.path().join("state.json"), &state).unwrap();
+        let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
+        assert!(code == 0 && log.contains(": 0 sent") && log.contains(&format!("{sent} unchanged")), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_shows_the_tables_and_a_preview_the_statements() {
+    let loopback = Loopback::start(Duration::ZERO, STATE).await.list("sql1", 5);
+    let (code, told, _) = finish(loopback.command(&["check", "--online"])).await;
+    let shown = "list \"sql1\": sink sql: ok\n  the SQLite file `out/data.db` does not exist; the first delivery creates it\n";
+    assert!(code == 0 && told.contains(shown), "{told}");
+    assert!(!loopback.folder.path().join("out").exists(), "a check creates no file");
+    let (code, told, _) = output(loopback.command(&["preview", "sql1"])).await;
+    assert!(
+        code == 0 && told.starts_with("CREATE TABLE IF NOT EXISTS \"people\" (\n  \"id\" text NOT NULL,"),
+        "{told}"
+    );
+    finish(loopback.command(&["go", "--once"])).await;
+    let (code, told, _) = finish(loopback.command(&["check", "--online", "--json"])).await;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let found = &told["online"][1]["found"];
+    assert_eq!(
+        (code, found),
+        (0, &serde_json::json!(["table people: id text, changed timestamptz, email varchar(255)"]))
+    );
+}
+
+/// Returns the blocks of docs/sql.md in this language.
+fn examples(language: &str) -> Vec<String> {
+    let (_, page) = documents().into_iter().find(|(name, _)| name == "docs/sql.md").unwrap();
+    blocks(&page, language)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_example_of_the_guide_fills_a_file() {
+    let loopback = Loopback::start(Duration::ZERO, &examples("jsonc")[0]).await.list("1a2d7ebf82", 50);
+    let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
+    assert_eq!(code, 0, "{log}");
+    let url = format!("sqlite://{}", loopback.folder.path().join("out/members.db").display());
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    let count = sqlx::query("SELECT count(*) FROM members WHERE email LIKE '%@%' AND updated_at > '2026'");
+    let count: i64 = count.fetch_one(&mut connection).await.unwrap().get(0);
+    assert!(count > 30 && log.contains(&format!(": {count} sent")), "{count}\n{log}");
+}
+
+#[cfg(feature = "jq")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_example_of_the_guide_fills_several_tables_of_a_server() {
+    let tables = examples("sql").remove(0);
+    let Some(database) = databases(&tables).await.into_iter().find(|database| database.url.is_some()) else {
+        return;
+    };
+    let loopback = Loopback::start(Duration::ZERO, &examples("jsonc")[1]).await.list("1a2d7ebf82", 50);
+    let mut command = loopback.command(&["go", "--once"]);
+    command.env("SQL_URL", database.url.as_ref().unwrap());
+    let (code, _, log) = finish(command).await;
+    assert_eq!(code, 0, "{log}");
+    let counts =
+        "SELECT cast(count(*) as text) FROM members UNION ALL SELECT cast(count(*) as text) FROM members_tags
+        UNION ALL SELECT cast(count(*) as text) FROM members_tags WHERE tag_id NOT IN (SELECT id FROM tags)";
+    let counts: Vec<u64> = database.texts(counts).await.iter().map(|count| count.parse().unwrap()).collect();
+    assert!(counts[0] > 30 && counts[1] > 10 && counts[2] == 0, "{counts:?}\n{log}");
+}
