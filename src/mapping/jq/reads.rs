@@ -78,7 +78,7 @@ fn member(name: &Term<&str>, value: Option<&Term<&str>>, found: &mut BTreeSet<St
         Some(value) => reads(name, found) && reads(value, found),
         None => match name {
             Term::Var(_) => true,
-            name => constant(name).is_some_and(|name| found.insert(name) || true),
+            name => add(name, found),
         },
     }
 }
@@ -89,7 +89,7 @@ fn along(from: &Term<&str>, Path(parts): &Path<Term<&str>>, found: &mut BTreeSet
     let begins = match (from, parts.split_first()) {
         (Term::Id, Some(((Part::Index(name), Opt::Optional | Opt::Essential), after))) => {
             rest = after;
-            constant(name).is_some_and(|name| found.insert(name) || true)
+            add(name, found)
         }
         (from, _) => reads(from, found),
     };
@@ -98,6 +98,14 @@ fn along(from: &Term<&str>, Path(parts): &Path<Term<&str>>, found: &mut BTreeSet
             Part::Index(term) => reads(term, found),
             Part::Range(first, last) => [first, last].into_iter().flatten().all(|bound| reads(bound, found)),
         })
+}
+
+/// Adds the field of this name. Returns false if the name is computed.
+fn add(name: &Term<&str>, found: &mut BTreeSet<String>) -> bool {
+    let name = constant(name);
+    let is_constant = name.is_some();
+    found.extend(name);
+    is_constant
 }
 
 /// Returns the text of a string without interpolation.
