@@ -11,7 +11,7 @@ usage() {
   cat <<'TEXT'
 Usage: ./run.sh COMMAND
 
-  demo      show a whole import; needs no account; ./run.sh demo shifts shows another one
+  demo      show a whole import; needs no account; demo shifts and demo warehouses show others
   go        import the lists of state/state.json; options go to the program: ./run.sh go --once
   status, history, check, preview, replay, release, verify, why, settings, schema, state, sandbox
             run the program's command of that name: ./run.sh verify 1a2d7ebf82

@@ -134,6 +134,8 @@ pub enum Story {
     Members,
     /// Shifts from When I Work become lines of a file, without the unchanged ones
     Shifts,
+    /// Warehouses of a REST API with a login become rows of an SQLite file; needs the feature `sql`
+    Warehouses,
 }
 
 #[derive(Debug, Args)]

@@ -208,6 +208,17 @@ async fn the_second_demo_shows_the_second_pipeline() {
     assert!(log.contains(": 2 sent (1 deleted), ") && log.contains(" unchanged, "), "{log}");
 }
 
+#[cfg(not(feature = "sql"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_that_this_build_does_not_have_is_reported_with_the_command_that_shows_it() {
+    let (code, story, log) = output(importer(&["demo", "warehouses"])).await;
+    assert_eq!((code, story.as_str()), (2, ""));
+    assert!(
+        log.contains("this build has no `sql`; run IMPORTER_FEATURES=sql ./run.sh demo warehouses"),
+        "{log}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mapping_can_be_tried_to_the_standard_output() {
     let state = r#"[{"list_id": "try1", "sink": "stdout", "items_per_request": 1000}]"#;

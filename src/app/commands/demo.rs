@@ -3,6 +3,8 @@
 
 mod members;
 mod shifts;
+#[cfg(feature = "sql")]
+mod warehouses;
 
 use std::{
     io::Write,
@@ -27,7 +29,7 @@ use crate::{
     cli::{self, exit},
     controller::{self, Mode, Tools, Verdict, handle, watch::Watch},
     net::Environment,
-    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, when_i_work},
+    sandbox::{MAILCHIMP_KEY, OMETRIA_KEY, Sandbox, rest, when_i_work},
     state::{StateFile, layout},
 };
 
@@ -40,6 +42,13 @@ pub async fn run(story: cli::Story, listeners: &Listeners) -> anyhow::Result<u8>
     let done = match story {
         cli::Story::Members => members::tell(listeners).await?,
         cli::Story::Shifts => shifts::tell(listeners).await?,
+        #[cfg(feature = "sql")]
+        cli::Story::Warehouses => warehouses::tell(listeners).await?,
+        #[cfg(not(feature = "sql"))]
+        cli::Story::Warehouses => anyhow::bail!(
+            "this build has no `sql`; run IMPORTER_FEATURES=sql ./run.sh demo warehouses, or rebuild with cargo build \
+             --release --features sql"
+        ),
     };
     Ok(if done { exit::DONE } else { exit::FAILED })
 }
@@ -103,6 +112,9 @@ impl Stage {
                 "WHEN_I_WORK_KEY" => when_i_work::KEY,
                 "WHEN_I_WORK_EMAIL" => when_i_work::EMAIL,
                 "WHEN_I_WORK_PASSWORD" => when_i_work::PASSWORD,
+                "REST_HOSTS" => "wms.example.com",
+                "REST_USER" => rest::USER,
+                "REST_PASSWORD" => rest::PASSWORD,
                 _ => return None,
             };
             Some(value.to_owned())

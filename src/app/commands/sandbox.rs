@@ -15,11 +15,14 @@ use tokio::{
 use crate::{
     base::clock::{Clock, SystemClock},
     cli::{self, exit},
-    sandbox::{self, Faults, MAILCHIMP_KEY, OMETRIA_KEY, receiver, serve::serve, when_i_work},
+    sandbox::{self, Faults, MAILCHIMP_KEY, OMETRIA_KEY, receiver, rest, serve::serve, when_i_work},
 };
 
 /// Number of shifts that the sandbox serves.
 const SHIFTS: u64 = 300;
+
+/// Number of warehouses that the sandbox serves.
+const WAREHOUSES: u64 = 250;
 
 /// `importer sandbox`: serves the emulators until it is stopped.
 pub async fn run(options: cli::Sandbox) -> anyhow::Result<u8> {
@@ -29,6 +32,7 @@ pub async fn run(options: cli::Sandbox) -> anyhow::Result<u8> {
         sandbox.mailchimp().add_list(list_id, options.members, seed, clock.now());
     }
     sandbox.when_i_work().invent(SHIFTS, options.seed, clock.now());
+    sandbox.rest().invent(WAREHOUSES, options.seed, clock.now());
     sandbox.ometria().set_rate(options.ometria_rate);
     let faults = options.faults.then(|| Faults::by_default(options.seed));
     if let Some(faults) = &faults {
@@ -53,11 +57,19 @@ pub async fn run(options: cli::Sandbox) -> anyhow::Result<u8> {
          # The sink http can send batches to http://{address}/hooks/…, with `auth` bearer and these variables:\n\
          export HTTP_SINK_HOSTS={address}\n\
          export HTTP_SINK_TOKEN={}\n\
-         # Lists of {} members each: {}; {SHIFTS} shifts. Stop with ctrl-c.",
+         # The source rest can read http://{address}/rest/items/offset, page, cursor or link (docs/rest.md):\n\
+         export REST_HOSTS=http://{address}\n\
+         export REST_TOKEN={}\n\
+         export REST_USER={}\n\
+         export REST_PASSWORD={}\n\
+         # Lists of {} members each: {}; {SHIFTS} shifts; {WAREHOUSES} warehouses. Stop with ctrl-c.",
         when_i_work::KEY,
         when_i_work::EMAIL,
         when_i_work::PASSWORD,
         receiver::TOKEN,
+        rest::KEY,
+        rest::USER,
+        rest::PASSWORD,
         options.members,
         options.list.join(", ")
     )?;

@@ -4,10 +4,11 @@ use std::{fs, time::Duration};
 
 use sqlx::{Connection, Row, SqliteConnection};
 
+#[cfg(feature = "jq")]
 use super::databases;
 use crate::{
     documents::{blocks, documents},
-    loopback::{Loopback, finish, output},
+    loopback::{Loopback, finish, importer, output},
 };
 
 const STATE: &str = r#"[{
@@ -97,4 +98,18 @@ async fn the_second_example_of_the_guide_fills_several_tables_of_a_server() {
         UNION ALL SELECT cast(count(*) as text) FROM members_tags WHERE tag_id NOT IN (SELECT id FROM tags)";
     let counts: Vec<u64> = database.texts(counts).await.iter().map(|count| count.parse().unwrap()).collect();
     assert!(counts[0] > 30 && counts[1] > 10 && counts[2] == 0, "{counts:?}\n{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_of_warehouses_fills_and_changes_a_table() {
+    let (code, story, log) = output(importer(&["demo", "warehouses"])).await;
+    assert_eq!(code, 0, "{log}");
+    let (_, first) = story.split_once("The table in warehouses.db:").unwrap();
+    let (first, then) = first.split_once("The table afterwards:").unwrap();
+    assert!(
+        first.contains(" South ") && !first.contains(" North Gate ") && first.contains("\n       2   "),
+        "{story}"
+    );
+    assert!(then.contains(" North Gate ") && !then.contains("\n       2   "), "{story}");
+    assert!(log.contains(" 2 records in the window, 2 seen: 2 sent (1 deleted), "), "{log}");
 }
