@@ -59,6 +59,7 @@ pub async fn run(options: cli::Sandbox) -> anyhow::Result<u8> {
          export HTTP_SINK_TOKEN={}\n\
          # The source rest can read http://{address}/rest/items/offset, page, cursor or link (docs/rest.md):\n\
          export REST_HOSTS=http://{address}\n\
+         # With this token, importer does not log in; leave it out to try a login.\n\
          export REST_TOKEN={}\n\
          export REST_USER={}\n\
          export REST_PASSWORD={}\n\
