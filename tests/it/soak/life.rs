@@ -16,7 +16,7 @@ use importer::{
 use tokio::time::sleep;
 
 use super::{
-    decorators::{AT_FIRST, Batches, Decorators, Reading},
+    decorators::{AT_FIRST, Batches, Decorators, Reading, Settling},
     neighbors,
 };
 use crate::support::{World, entries, hours};
@@ -75,6 +75,10 @@ impl Life {
         }
         if decorators.streams() {
             (life.faults.date_ahead, life.faults.date_jump) = (TimeDelta::zero(), None);
+        }
+        if let Settling::AtClose { .. } = decorators.settling {
+            // A close that fails loses a pass, and a pass in pages of seven rows takes hours, in which the list changes.
+            life.odds.entry = life.odds.entry.replace("\"items_per_request\": 7,", "\"items_per_request\": 20,");
         }
         life.odds.decorators = Some(decorators);
         life
