@@ -78,7 +78,8 @@ impl Life {
         }
         if let Settling::AtClose { .. } = decorators.settling {
             // A close that fails loses a pass, and a pass in pages of seven rows takes hours, in which the list changes.
-            life.odds.entry = life.odds.entry.replace("\"items_per_request\": 7,", "\"items_per_request\": 20,");
+            life.odds.entry =
+                life.odds.entry.replace("\"items_per_request\": 7,", "\"items_per_request\": 20,");
         }
         life.odds.decorators = Some(decorators);
         life
