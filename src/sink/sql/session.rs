@@ -145,10 +145,11 @@ impl Session {
     fn begin(&self) -> &'static str {
         match self.database.dialect() {
             Dialect::Sqlite => "BEGIN IMMEDIATE",
-            // A constraint that is checked at the end would name no record.
+            // A constraint that is checked at the end would name no record, and what triggers say may contain values.
             Dialect::Postgres => {
                 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '30s'; \
-                 SET LOCAL idle_in_transaction_session_timeout = 0; SET CONSTRAINTS ALL IMMEDIATE"
+                 SET LOCAL idle_in_transaction_session_timeout = 0; \
+                 SET LOCAL client_min_messages = error; SET CONSTRAINTS ALL IMMEDIATE"
             }
         }
     }
