@@ -66,10 +66,11 @@ fn postgres(code: &str) -> Meaning {
             "08" => Meaning::Unreachable,
             "53" => Meaning::Overloaded,
             "28" => Meaning::KeyRejected,
-            // Values, constraints, a row twice in a statement, limits of a row, and errors that triggers raise.
-            "21" | "22" | "23" | "54" | "P0" => Meaning::Record("refused"),
             "42" => Meaning::List("check the table and the settings of the sink"),
-            _ => Meaning::List("see the log of the database"),
+            "25" => Meaning::List("connect to a server that accepts writes"),
+            "0A" | "3F" | "55" | "57" | "58" | "F0" | "XX" => Meaning::List("see the log of the database"),
+            // Values, constraints, limits of a row, and errors that triggers raise, which choose their code.
+            _ => Meaning::Record("refused"),
         },
     }
 }
@@ -195,26 +196,29 @@ fn reported(database: &Database, error: &dyn DatabaseError) -> (Fault, Effect) {
     let Database { service, key_name, .. } = database;
     let code = error.code().unwrap_or_default();
     let what = format!("{service} reported the error {code}");
-    // The message names tables, columns and types, but values of records as well if it is about one.
-    let text = || {
-        redact::printable(error.message())
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .take(200)
-            .collect::<String>()
+    let quoting = |fault: Fault| match is_quotable(error, &code) {
+        true => fault.because(redact::line(error.message())),
+        false => fault,
     };
     match meaning(error) {
-        Meaning::Locked => (Fault::retry(what).because(text()), Effect::Neutral),
-        Meaning::Unreachable => (Fault::retry(what).because(text()), Effect::Unreachable),
-        Meaning::Overloaded => (Fault::retry(what).because(text()), Effect::Overloaded),
+        Meaning::Locked => (quoting(Fault::retry(what)), Effect::Neutral),
+        Meaning::Unreachable => (quoting(Fault::retry(what)), Effect::Unreachable),
+        Meaning::Overloaded => (quoting(Fault::retry(what)), Effect::Overloaded),
         Meaning::KeyRejected => {
-            let fault = Fault::list(what).because(redact::line(error.message()));
-            (fault.hint(format!("check the user and the password in `{key_name}`")), Effect::KeyRejected)
+            let hint = format!("check the user and the password in `{key_name}`");
+            (quoting(Fault::list(what)).hint(hint), Effect::KeyRejected)
         }
         Meaning::Record(reason) => (Fault::list(what).because(reason), Effect::Neutral),
-        Meaning::List(hint) => (Fault::list(what).because(text()).hint(hint), Effect::Neutral),
+        Meaning::List(hint) => (quoting(Fault::list(what)).hint(hint), Effect::Neutral),
+    }
+}
+
+/// Returns whether the message of an error comes from the database itself. A trigger may raise an error of any other class
+/// with a text of its own, which may contain values of records. In SQLite, its errors are those of a constraint.
+fn is_quotable(error: &dyn DatabaseError, code: &str) -> bool {
+    match error.try_downcast_ref::<PgDatabaseError>() {
+        Some(_) => ["08", "28", "3D", "42", "53", "57"].contains(&code.get(..2).unwrap_or_default()),
+        None => !matches!(meaning(error), Meaning::Record(_)),
     }
 }
 
@@ -240,6 +244,8 @@ mod tests {
             ("P0001", Meaning::Record("refused")),
             ("42P01", Meaning::List("check the table and the settings of the sink")),
             ("42P10", Meaning::List("add a unique index on the columns of `key`")),
+            ("ZZ001", Meaning::Record("refused")),
+            ("25006", Meaning::List("connect to a server that accepts writes")),
             ("XX000", Meaning::List("see the log of the database")),
         ] {
             assert_eq!(postgres(code), expected, "{code}");

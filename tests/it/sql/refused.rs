@@ -138,3 +138,51 @@ async fn tables_that_are_not_as_the_entry_says_end_the_run_and_nothing_is_writte
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_sends_no_notices_of_triggers() {
+    for database in databases("CREATE TABLE a (id bigint PRIMARY KEY, level text)").await {
+        if database.url.is_none() {
+            continue;
+        }
+        let trigger = "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            NEW.level = current_setting('client_min_messages'); RETURN NEW; END $$;
+            CREATE TRIGGER note BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION note()";
+        database.run(trigger).await;
+        let sink = database.open(json!({"table": "a", "key": "id", "columns": {"id": null}}));
+        deliver(&sink, &[("1", json!({"id": 1}))]).await;
+        assert_eq!(database.texts("SELECT level FROM a").await, ["error"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_of_a_trigger_refuses_the_record_and_its_text_is_not_repeated() {
+    for (code, refuses) in [("ZZ001", true), ("XX000", false)] {
+        for database in databases("CREATE TABLE a (id bigint PRIMARY KEY, mail text)").await {
+            if database.url.is_none() {
+                continue;
+            }
+            let trigger = format!(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    IF NEW.mail IS NOT NULL THEN RAISE EXCEPTION 'about %', NEW.mail USING ERRCODE = '{code}'; END IF;
+                    RETURN NEW; END $$;
+                CREATE TRIGGER refuse BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION refuse()"
+            );
+            database.run(&trigger).await;
+            let sink = database.open(json!({"table": "a", "key": "id"}));
+            let batch = [("1", json!({"id": 1, "mail": "ada lovelace"})), ("2", json!({"id": 2}))];
+            let outcome = sink.sink.deliver(&prepared(&sink, &batch)).await;
+            match outcome {
+                Ok(delivery) => {
+                    let detail = format!("row of `a`: refused, code {code}");
+                    assert_eq!(rejected(&delivery), [(0, "refused", detail.as_str())]);
+                    assert!(refuses);
+                }
+                Err(fault) => {
+                    let fault = fault.to_string();
+                    assert!(!refuses && fault.contains(code) && !fault.contains("ada"), "{fault}");
+                }
+            }
+        }
+    }
+}
