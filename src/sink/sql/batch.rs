@@ -21,7 +21,7 @@ struct Batch<'a> {
     targets: &'a [Target],
     /// `None`: the payload was rejected.
     actions: Vec<Option<Action<'a>>>,
-    /// Whether a row of the payload was written to a table that counts.
+    /// Whether a row of the payload was written, marked or deleted in a table that counts.
     written: Vec<bool>,
     rejected: Vec<(usize, Rejection)>,
 }
@@ -119,7 +119,7 @@ impl<'a> Batch<'a> {
         segments
     }
 
-    /// Writes payloads. Returns those of which a row was written to a table that counts.
+    /// Writes payloads. Returns those of which a row was written, marked or deleted in a table that counts.
     ///
     /// # Errors
     ///
@@ -130,19 +130,19 @@ impl<'a> Batch<'a> {
         part: &[usize],
     ) -> Result<Vec<usize>, (usize, sqlx::Error)> {
         let actions = || part.iter().filter_map(|at| Some((*at, self.actions[*at].as_ref()?)));
+        let mut written = vec![];
         // Children before parents.
         for (table, target) in self.targets.iter().enumerate().rev() {
             let keys = actions().flat_map(|(at, action)| match action {
                 Action::Delete(keys) => of(at, keys, table),
                 Action::Write(_) => of(at, &[], table),
             });
-            let keys = rows::fold(target, keys);
-            if !keys.is_empty() {
-                let json = rows::parameter(keys.iter().map(|row| &row.cells));
-                connection.execute(target.delete(), json).await.map_err(|error| (table, error))?;
+            let changed = delete(connection, target, rows::fold(target, keys)).await;
+            let changed = changed.map_err(|error| (table, error))?;
+            if target.counts {
+                written.extend(changed.into_iter().flat_map(|row| row.payloads));
             }
         }
-        let mut written = vec![];
         for (table, target) in self.targets.iter().enumerate() {
             let rows = actions().flat_map(|(at, action)| match action {
                 Action::Write(rows) => of(at, rows, table),
@@ -163,8 +163,7 @@ impl<'a> Batch<'a> {
         let Batch { actions, written, mut rejected, .. } = self;
         rejected.sort_by_key(|(at, _)| *at);
         let refused: HashSet<usize> = rejected.iter().map(|(at, _)| *at).collect();
-        let writes = |at: &usize| matches!(actions[*at], Some(Action::Write(_)));
-        let unchanged = (0..actions.len()).filter(|at| writes(at) && !written[*at] && !refused.contains(at));
+        let unchanged = (0..actions.len()).filter(|at| !written[*at] && !refused.contains(at));
         Delivery { unchanged: unchanged.collect(), rejected, ..Delivery::default() }
     }
 }
@@ -173,6 +172,24 @@ impl<'a> Batch<'a> {
 fn of<'b>(at: usize, rows: &'b [(usize, Cells<'b>)], table: usize) -> impl Iterator<Item = Row<'b>> {
     let rows = rows.iter().filter(move |(of, _)| *of == table);
     rows.map(move |(_, cells)| Row { cells: cells.clone(), payloads: vec![at] })
+}
+
+/// Deletes or marks the rows with these keys. Returns the keys that had such a row.
+async fn delete<'b>(
+    connection: &mut Connection,
+    target: &Target,
+    keys: Vec<Row<'b>>,
+) -> Result<Vec<Row<'b>>, sqlx::Error> {
+    if keys.is_empty() {
+        return Ok(keys);
+    }
+    let json = rows::parameter(keys.iter().map(|row| &row.cells));
+    let present: HashSet<i64> =
+        connection.numbers(target.present(), json.clone()).await?.into_iter().collect();
+    if !present.is_empty() {
+        connection.execute(target.delete(), json).await?;
+    }
+    Ok((1..).zip(keys).filter(|(number, _)| present.contains(number)).map(|(_, row)| row).collect())
 }
 
 /// Writes rows that differ from those of the table. Returns them.

@@ -33,6 +33,32 @@ pub enum Kind {
     Other,
 }
 
+/// How SQLite converts the values of a column (<https://www.sqlite.org/datatype3.html#determination_of_column_affinity>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Affinity {
+    Integer,
+    Text,
+    /// Values stay as they are.
+    Blob,
+    Real,
+    Numeric,
+}
+
+impl Affinity {
+    /// Reads the name of a type.
+    pub fn of(name: &str) -> Self {
+        let name = name.to_lowercase();
+        let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+        match () {
+            () if has(&["int"]) => Affinity::Integer,
+            () if has(&["char", "clob", "text"]) => Affinity::Text,
+            () if name.trim().is_empty() || has(&["blob"]) => Affinity::Blob,
+            () if has(&["real", "floa", "doub"]) => Affinity::Real,
+            () => Affinity::Numeric,
+        }
+    }
+}
+
 pub const NUL: Reason = "nul_in_text";
 pub const NOT_UNICODE: Reason = "not_unicode";
 pub const TOO_LONG: Reason = "text_too_long";

@@ -105,6 +105,8 @@ pub fn key(target: &Target, key: &str) -> Result<Cells<'static>, Rejection> {
         Rejection { detail: Some(detail), ..Rejection::new(WRONG_KEY) }
     };
     let texts = match target.keys {
+        // The key of a record of several fields.
+        1 if Json::read(key.to_owned()).is_some_and(|json| json.value().is_array()) => return Err(wrong()),
         1 => serde_json::Value::from(vec![key]).to_string(),
         _ => key.to_owned(),
     };

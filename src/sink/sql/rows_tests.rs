@@ -93,6 +93,10 @@ fn the_key_of_a_deleted_record_is_the_text_of_its_column_or_an_array() {
     {
         assert_eq!(key(&people(), text), expected, "{text}");
     }
+    let texts = target(json!({"table": "a", "key": "id"}), &[("id", "text")], Dialect::Sqlite);
+    for (text, expected) in [(r#"["7","x"]"#, "wrong_key"), ("[7", r#"[{"c0":"[7"}]"#)] {
+        assert_eq!(key(&texts, text), expected, "{text}");
+    }
     for (text, expected) in [
         (r#"[1, "x"]"#, r#"[{"c0":1,"c1":"x"}]"#),
         (r#"["1","x"]"#, r#"[{"c0":"1","c1":"x"}]"#),

@@ -2,7 +2,7 @@
 //! array of objects whose fields are `c0`, `c1` …, by the index of the column. Pure.
 
 use super::{
-    kind::{Dialect, Kind},
+    kind::{Affinity, Dialect, Kind},
     schema::{Column, Target},
     settings::{Table, TableName},
 };
@@ -106,31 +106,25 @@ impl Target {
         format!("DO UPDATE SET {} WHERE {}", sets.join(", "), differs.join(" OR "))
     }
 
+    /// Returns the query for the keys of a batch of deletions that have a row to delete or to mark, as numbers from 1.
+    pub fn present(&self) -> String {
+        let keys: Vec<usize> = (0..self.keys).collect();
+        let input = self.input(&keys);
+        let differs = self.marking().map(|(_, differs)| differs);
+        let on: Vec<String> = self.on_text_key().into_iter().chain(differs).collect();
+        format!("SELECT x.n FROM ({input}) AS x JOIN {} AS t ON {}", self.name.quoted(), on.join(" AND "))
+    }
+
     /// Returns the statement that deletes the rows with the keys of a batch, or marks them.
     pub fn delete(&self) -> String {
         let keys: Vec<usize> = (0..self.keys).collect();
         let (table, input) = (self.name.quoted(), self.input(&keys));
-        let set = self.mark.as_ref().map(|mark| {
-            let name = quoted(&mark.name);
-            let (value, differs) = match (mark.kind, self.dialect) {
-                (Kind::Boolean, Dialect::Sqlite) => ("1".to_owned(), format!("t.{name} IS NOT 1")),
-                (Kind::Boolean, Dialect::Postgres) => {
-                    ("true".to_owned(), format!("t.{name} IS DISTINCT FROM true"))
-                }
-                _ => (self.now(mark), format!("t.{name} IS NULL")),
-            };
-            let touch =
-                self.touch.iter().map(|column| format!("{} = {}", quoted(&column.name), self.now(column)));
-            let sets: Vec<String> = [format!("{name} = {value}")].into_iter().chain(touch).collect();
-            (sets.join(", "), differs)
-        });
+        let set = self.marking();
         let on_key = match self.dialect {
             Dialect::Postgres => self.on_key().join(" AND "),
             Dialect::Sqlite => {
                 let list = |names: Vec<String>| names.join(", ");
-                let names = list(
-                    self.columns[..self.keys].iter().map(|of| format!("t.{}", quoted(&of.name))).collect(),
-                );
+                let names = list(self.columns[..self.keys].iter().map(Column::key_text).collect());
                 let cells = list(keys.iter().map(|index| format!("x.c{index}")).collect());
                 let names = if self.keys == 1 { names } else { format!("({names})") };
                 format!("{names} IN (SELECT {cells} FROM ({input}) AS x)")
@@ -146,6 +140,34 @@ impl Target {
             (Dialect::Sqlite, None) => format!("DELETE FROM {table} AS t WHERE {on_key}"),
             (Dialect::Sqlite, Some((set, differs))) => {
                 format!("UPDATE {table} AS t SET {set} WHERE {on_key} AND {differs}")
+            }
+        }
+    }
+
+    /// Returns what an update sets in a row that is marked as deleted, and the condition that it is not marked yet.
+    fn marking(&self) -> Option<(String, String)> {
+        let mark = self.mark.as_ref()?;
+        let name = quoted(&mark.name);
+        let (value, differs) = match (mark.kind, self.dialect) {
+            (Kind::Boolean, Dialect::Sqlite) => ("1".to_owned(), format!("t.{name} IS NOT 1")),
+            (Kind::Boolean, Dialect::Postgres) => {
+                ("true".to_owned(), format!("t.{name} IS DISTINCT FROM true"))
+            }
+            _ => (self.now(mark), format!("t.{name} IS NULL")),
+        };
+        let touch =
+            self.touch.iter().map(|column| format!("{} = {}", quoted(&column.name), self.now(column)));
+        let sets: Vec<String> = [format!("{name} = {value}")].into_iter().chain(touch).collect();
+        Some((sets.join(", "), differs))
+    }
+
+    /// Returns the comparisons of a key that is the text of a deletion.
+    fn on_text_key(&self) -> Vec<String> {
+        match self.dialect {
+            Dialect::Postgres => self.on_key(),
+            Dialect::Sqlite => {
+                let keys = self.columns[..self.keys].iter().enumerate();
+                keys.map(|(index, column)| format!("{} = x.c{index}", column.key_text())).collect()
             }
         }
     }
@@ -215,6 +237,16 @@ impl Column {
     /// Returns the kind of the values in payloads.
     pub fn value_kind(&self) -> Kind {
         self.cast.as_ref().map_or(self.kind, |(_, kind)| *kind)
+    }
+
+    /// Returns the column as SQLite compares it with the text of a key. A column without a type converts no value, so its
+    /// numbers are compared as texts.
+    fn key_text(&self) -> String {
+        let name = format!("t.{}", quoted(&self.name));
+        match Affinity::of(&self.of) {
+            Affinity::Blob => format!("CAST({name} AS TEXT)"),
+            _ => name,
+        }
     }
 
     /// Returns the type as which PostgreSQL reads the JSON value of a cell.
