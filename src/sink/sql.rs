@@ -8,6 +8,8 @@ mod batch;
 #[cfg(feature = "sql")]
 mod connection;
 #[cfg(feature = "sql")]
+mod decimal;
+#[cfg(feature = "sql")]
 mod errors;
 #[cfg(feature = "sql")]
 mod kind;

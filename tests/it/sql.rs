@@ -1,6 +1,7 @@
 //! The sink `sql`, on SQLite and on a real PostgreSQL: what a batch does to the rows, record by record.
 
 mod atomic;
+mod exact;
 mod outages;
 mod program;
 mod refused;
@@ -43,6 +44,13 @@ async fn databases(statements: &str) -> Vec<Database> {
 }
 
 impl Database {
+    /// Returns a SQLite file with the tables that these statements create.
+    async fn sqlite(statements: &str) -> Self {
+        let database = Database { folder: tempfile::tempdir().unwrap(), url: None, _server: None };
+        database.run(statements).await;
+        database
+    }
+
     fn kind(&self) -> &'static str {
         if self.url.is_some() { "postgresql" } else { "sqlite" }
     }
@@ -224,8 +232,7 @@ async fn a_deletion_deletes_marks_or_does_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_without_a_type_is_deleted_by_its_text() {
-    let database = Database { folder: tempfile::tempdir().unwrap(), url: None, _server: None };
-    database.run("CREATE TABLE a (id PRIMARY KEY)").await;
+    let database = Database::sqlite("CREATE TABLE a (id PRIMARY KEY)").await;
     let sink = database.open(json!({"table": "a", "key": "id"}));
     deliver(&sink, &[("7", json!({"id": 7})), ("x", json!({"id": "x"}))]).await;
     let gone = [("7", json!(null)), ("x", json!(null)), ("8", json!(null))];

@@ -1,6 +1,8 @@
 //! The statements of a table, and the only place that quotes a name. A statement gets a batch as one parameter: a JSON
 //! array of objects whose fields are `c0`, `c1` …, by the index of the column. Pure.
 
+use std::borrow::Cow;
+
 use super::{
     kind::{Affinity, Dialect, Kind},
     schema::{Column, Target},
@@ -48,7 +50,7 @@ impl Target {
     /// columns. Unlike an upsert that changes nothing, it locks no row.
     pub fn compare(&self, columns: &[usize]) -> String {
         let is = |column: &Column, other: &str| match (self.dialect, column.kind) {
-            (Dialect::Sqlite, _) => format!("t.{} IS {other}", quoted(&column.name)),
+            (Dialect::Sqlite, _) => format!("t.{} IS {other} COLLATE BINARY", quoted(&column.name)),
             (_, kind) => {
                 let of = comparable(kind);
                 format!("t.{}{of} IS NOT DISTINCT FROM {other}{of}", quoted(&column.name))
@@ -95,7 +97,7 @@ impl Target {
         let differs = |column: &&Column| {
             let name = quoted(&column.name);
             match self.dialect {
-                Dialect::Sqlite => format!("t.{name} IS NOT excluded.{name}"),
+                Dialect::Sqlite => format!("t.{name} IS NOT excluded.{name} COLLATE BINARY"),
                 Dialect::Postgres => {
                     let of = comparable(column.kind);
                     format!("t.{name}{of} IS DISTINCT FROM excluded.{name}{of}")
@@ -228,7 +230,8 @@ impl Target {
 fn comparable(kind: Kind) -> &'static str {
     match kind {
         Kind::Json => "::jsonb",
-        Kind::Other => "::text",
+        Kind::Text(_) => " COLLATE \"C\"",
+        Kind::Other => "::text COLLATE \"C\"",
         _ => "",
     }
 }
@@ -270,8 +273,24 @@ impl Column {
             }
             _ => format!("r.c{index}"),
         };
-        format!("{cell}::{}", self.of)
+        format!("{cell}::{}", without_length(&self.of))
     }
+}
+
+/// Returns a type of PostgreSQL without its length: a conversion that a statement names cuts what is longer, while the
+/// database refuses it when a row is stored.
+fn without_length(of: &str) -> Cow<'_, str> {
+    let unlimited = [
+        ("character varying(", "character varying"),
+        ("character(", "bpchar"),
+        ("bit varying(", "bit varying"),
+        ("bit(", "bit varying"),
+    ];
+    let found = unlimited.iter().find_map(|(begin, name)| {
+        let (_, after) = of.strip_prefix(begin)?.split_once(')')?;
+        Some(format!("{name}{after}").into())
+    });
+    found.unwrap_or(of.into())
 }
 
 #[cfg(test)]
