@@ -4,6 +4,8 @@
 #[cfg(feature = "sql")]
 mod address;
 #[cfg(feature = "sql")]
+mod ambient;
+#[cfg(feature = "sql")]
 mod batch;
 #[cfg(feature = "sql")]
 mod connection;
