@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{
     connection::Connection,
-    errors::{Trouble, rejection},
+    errors::{Trouble, orphaned, rejection},
     rows::{self, Cells, Row},
     schema::Target,
 };
@@ -26,7 +26,8 @@ struct Batch<'a> {
     rejected: Vec<(usize, Rejection)>,
 }
 
-/// Writes a batch. The caller has begun a transaction, and commits it.
+/// Writes a batch. The caller has begun a transaction, and commits it. With `checks_parents`, a row whose parent is missing
+/// is found even if the database would check that at the commit.
 ///
 /// # Errors
 ///
@@ -35,21 +36,24 @@ pub async fn store(
     connection: &mut Connection,
     targets: &[Target],
     payloads: &[Prepared],
+    checks_parents: bool,
 ) -> Result<Delivery, Trouble> {
     let mut batch = Batch::read(targets, payloads);
+    let mut orphans = if checks_parents { Some(connection.orphans().await?) } else { None };
     for segment in batch.segments() {
         let mut parts = vec![segment];
         while let Some(mut part) = parts.pop() {
             connection.run("SAVEPOINT importer").await?;
-            match batch.write(connection, &part).await {
+            let outcome = match batch.write(connection, &part).await {
+                Ok(written) => adopted(connection, &mut orphans).await?.map(|()| written),
+                Err((table, error)) => Err(rejection(&error, &targets[table]).ok_or(error)?),
+            };
+            match outcome {
                 Ok(written) => {
                     connection.run("RELEASE SAVEPOINT importer").await?;
                     written.into_iter().for_each(|payload| batch.written[payload] = true);
                 }
-                Err((table, error)) => {
-                    let Some(rejection) = rejection(&error, &targets[table]) else {
-                        return Err(error.into());
-                    };
+                Err(rejection) => {
                     connection.run("ROLLBACK TO SAVEPOINT importer; RELEASE SAVEPOINT importer").await?;
                     match part[..] {
                         [payload] => batch.rejected.push((payload, rejection)),
@@ -64,6 +68,22 @@ pub async fn store(
         }
     }
     Ok(batch.delivery())
+}
+
+/// Checks that no more rows lack their parent than before, if their number is known.
+async fn adopted(
+    connection: &mut Connection,
+    orphans: &mut Option<Vec<String>>,
+) -> Result<Result<(), Rejection>, sqlx::Error> {
+    let Some(before) = orphans else { return Ok(Ok(())) };
+    let after = connection.orphans().await?;
+    if after.len() > before.len() {
+        let count = |tables: &[String], of: &String| tables.iter().filter(|table| *table == of).count();
+        let table = after.iter().find(|table| count(&after, table) > count(before, table));
+        return Ok(Err(orphaned(table.map_or("", String::as_str))));
+    }
+    *before = after;
+    Ok(Ok(()))
 }
 
 impl<'a> Batch<'a> {

@@ -11,6 +11,8 @@ use crate::{
     sink::Rejection,
 };
 
+const NO_PARENT: Reason = "no_such_parent";
+
 /// Why an attempt failed.
 pub enum Trouble {
     /// No connection could be made.
@@ -50,13 +52,13 @@ enum Meaning {
 /// Reads the code of an error of PostgreSQL (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 fn postgres(code: &str) -> Meaning {
     match code {
-        "40001" | "40P01" | "55P03" | "57014" => Meaning::Locked,
+        "55P03" | "57014" => Meaning::Locked,
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Meaning::Unreachable,
         "22001" => Meaning::Record(kind::TOO_LONG),
         "22003" | "22008" => Meaning::Record(kind::OUT_OF_RANGE),
         "22021" | "22P05" => Meaning::Record(kind::NUL),
         "23502" => Meaning::Record("null_not_allowed"),
-        "23503" => Meaning::Record("no_such_parent"),
+        "23503" => Meaning::Record(NO_PARENT),
         "23505" => Meaning::Record("not_unique"),
         "23514" | "44000" => Meaning::Record("check_failed"),
         "42P10" => Meaning::List("add a unique index on the columns of `key`"),
@@ -68,7 +70,11 @@ fn postgres(code: &str) -> Meaning {
             "28" => Meaning::KeyRejected,
             "42" => Meaning::List("check the table and the settings of the sink"),
             "25" => Meaning::List("connect to a server that accepts writes"),
-            "0A" | "3F" | "55" | "57" | "58" | "F0" | "XX" => Meaning::List("see the log of the database"),
+            "40" => Meaning::Locked,
+            // What the server lacks or does not allow, and states of the connection, such as a missing prepared statement.
+            "0A" | "24" | "26" | "2D" | "34" | "3B" | "3F" | "55" | "57" | "58" | "F0" | "HV" | "XX" => {
+                Meaning::List("see the log of the database")
+            }
             // Values, constraints, limits of a row, and errors that triggers raise, which choose their code.
             _ => Meaning::Record("refused"),
         },
@@ -79,7 +85,7 @@ fn postgres(code: &str) -> Meaning {
 fn sqlite(code: i32) -> Meaning {
     match code {
         1299 => return Meaning::Record("null_not_allowed"),
-        787 => return Meaning::Record("no_such_parent"),
+        787 => return Meaning::Record(NO_PARENT),
         2067 | 1555 => return Meaning::Record("not_unique"),
         275 => return Meaning::Record("check_failed"),
         _ => {}
@@ -133,6 +139,16 @@ pub fn rejection(error: &sqlx::Error, target: &Target) -> Option<Rejection> {
     };
     let detail = format!("row of `{table}`: {reason}{place}");
     Some(Rejection { detail: Some(detail), ..Rejection::new(reason) })
+}
+
+/// Returns whether a row without its parent made a commit fail.
+pub fn lacks_parent(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| meaning(error) == Meaning::Record(NO_PARENT))
+}
+
+/// Returns the rejection of a record because of which a row of this table lacks its parent.
+pub fn orphaned(table: &str) -> Rejection {
+    Rejection { detail: Some(format!("row of `{table}`: {NO_PARENT}")), ..Rejection::new(NO_PARENT) }
 }
 
 /// Judges the outcome of an attempt.
@@ -244,6 +260,7 @@ mod tests {
             ("P0001", Meaning::Record("refused")),
             ("42P01", Meaning::List("check the table and the settings of the sink")),
             ("42P10", Meaning::List("add a unique index on the columns of `key`")),
+            ("26000", Meaning::List("see the log of the database")),
             ("ZZ001", Meaning::Record("refused")),
             ("25006", Meaning::List("connect to a server that accepts writes")),
             ("XX000", Meaning::List("see the log of the database")),

@@ -186,3 +186,40 @@ async fn a_code_of_a_trigger_refuses_the_record_and_its_text_is_not_repeated() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_checked_at_the_commit_refuses_its_record_alone() {
+    for create in [false, true] {
+        for database in databases("CREATE TABLE parents (id bigint PRIMARY KEY)").await {
+            let kind = database.kind();
+            let child = "CREATE TABLE a (id bigint PRIMARY KEY, parent bigint REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)";
+            database.run(child).await;
+            let mut settings = json!({"tables": [{"table": "a", "key": "id"}]});
+            if create {
+                // The other table is created in the same transaction.
+                settings["create"] = true.into();
+                settings["tables"][0]["columns"] = json!({"id": "bigint", "parent": "bigint"});
+                let other = json!({"table": "b", "key": "id", "rows": "b", "columns": {"id": "bigint"}});
+                settings["tables"].as_array_mut().unwrap().push(other);
+            }
+            let sink = database.open(settings);
+            let batch = [
+                ("1", json!({"id": 1})),
+                ("2", json!({"id": 2, "parent": 9})),
+                ("3", json!({"id": 3, "b": {"id": 3}})),
+            ];
+            let delivery = deliver(&sink, &batch).await;
+            let found = rejected(&delivery);
+            assert_eq!((found.len(), found[0].0, found[0].1), (1, 1, "no_such_parent"), "{kind}: {found:?}");
+            assert!(found[0].2.starts_with("row of `a`: no_such_parent"), "{kind}: {found:?}");
+            assert_eq!(
+                database.texts("SELECT cast(id as text) FROM a ORDER BY id").await,
+                ["1", "3"],
+                "{kind}"
+            );
+            if create {
+                assert_eq!(database.texts("SELECT cast(id as text) FROM b").await, ["3"], "{kind}");
+            }
+        }
+    }
+}
