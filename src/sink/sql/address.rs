@@ -8,7 +8,12 @@ use sqlx::{
 };
 use url::Url;
 
-use super::{HOSTS, PASSWORD, SPEC, SQLITE, URL, ambient, kind::Dialect, settings::Place};
+use super::{
+    HOSTS, PASSWORD, SPEC, SQLITE, URL,
+    ambient::{self, PORT},
+    kind::Dialect,
+    settings::Place,
+};
 use crate::{
     base::{adapter::Chosen, secret::Secret},
     net::{
@@ -24,7 +29,6 @@ use crate::{
 
 /// Upper bound of the simultaneous calls of a database, over all lists.
 const CONNECTIONS: usize = 8;
-pub const PORT: u16 = 5432;
 /// Parameters of an address that the driver knows. Others, such as `pool_size`, are for other programs.
 const PARAMETERS: [&str; 14] = [
     "sslmode",

@@ -3,9 +3,9 @@
 
 use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 
-use super::address::PORT;
 use crate::net::Refused;
 
+pub const PORT: u16 = 5432;
 /// Variables whose effect the driver offers no way to undo, with the parameters that replace them.
 const LASTING: [(&str, [&str; 2]); 2] =
     [("PGSSLCERT", ["sslcert", "ssl-cert"]), ("PGSSLKEY", ["sslkey", "ssl-key"])];
