@@ -17,6 +17,12 @@ pub fn is_exact(text: &str) -> bool {
     number.is_finite() && significant(text) == significant(&format!("{number:e}"))
 }
 
+/// Returns whether a text is the only way to write its number.
+pub fn is_plain(text: &str) -> bool {
+    let whole = text.parse::<i64>().is_ok_and(|number| number.to_string() == text);
+    whole || text.parse::<f64>().is_ok_and(|number| number.fract() != 0.0 && number.to_string() == text)
+}
+
 /// Returns the number of digits after the point, trailing zeros aside.
 pub fn scale(text: &str) -> i64 {
     significant(text).map_or(0, |(_, exponent)| (-exponent).max(0))

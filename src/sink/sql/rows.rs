@@ -151,10 +151,28 @@ pub fn key(target: &Target, key: &str) -> Result<Cells<'static>, Rejection> {
         return Err(wrong());
     }
     let cell = |(at, value): (usize, &Value)| {
+        if !is_exact_key(target, at, *value) {
+            return Err(wrong());
+        }
         let cell = cell(target, at, *value, true).map_err(|_| wrong())?;
         Ok(Some(Cow::Owned(cell.into_owned())))
     };
     values.iter().enumerate().map(cell).collect()
+}
+
+/// Returns whether a key means one row only. SQLite compares a text that is a number with the numbers of a column, so that
+/// 007 would mean the row of 7.
+fn is_exact_key(target: &Target, at: usize, value: Value<'_>) -> bool {
+    let column = &target.columns[at];
+    if target.dialect != Dialect::Sqlite || !Affinity::of(&column.of).converts() {
+        return true;
+    }
+    let text = value.text().unwrap_or(value.raw().into());
+    match column.kind {
+        Kind::Other | Kind::Uuid => !decimal::is_number(&text) || decimal::is_plain(&text),
+        Kind::Decimal(_) => !decimal::is_number(&text) || decimal::is_exact(text.trim()),
+        _ => true,
+    }
 }
 
 /// Returns a text that is equal for rows with the same key.
