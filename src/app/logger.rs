@@ -30,6 +30,9 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const OURS: &str = concat!(env!("CARGO_PKG_NAME"), "::");
 /// The path of this module below the crate.
 const MODULE: &str = "app::logger";
+/// Beginning of the targets whose messages are never logged, whatever `RUST_LOG` says: the database driver repeats what
+/// the triggers of a database say, which may contain values of records.
+const WITHHELD: &str = "sqlx";
 /// Maximum number of events that are written at once.
 const BATCH: usize = 1024;
 
@@ -59,16 +62,22 @@ pub fn start() -> Log {
     let has_unknown_level = filter.is_none();
     let filter = filter.as_deref().unwrap_or("info").to_owned();
     let texts = writer(io::stderr());
-    env_logger::Builder::new()
-        .parse_filters(&filter)
-        .target(Target::Pipe(Box::new(Libraries(texts.clone()))))
-        .format(|out, record| {
-            let (now, module) = (time::log_format(SystemClock.now()), record.module_path().unwrap_or(""));
-            let (line, text) = (record.line().unwrap_or(0), record.args().to_string());
-            out.write_all(listener::log::line(&now, record.level(), module, line, &text).as_bytes())
-        })
-        .init();
+    libraries(&filter, Libraries(texts.clone())).init();
     Log { filter: env_filter::Builder::new().parse(&filter).build(), texts, has_unknown_level }
+}
+
+/// Returns the logger for libraries, which writes to `out`.
+fn libraries(filter: &str, out: impl Write + Send + 'static) -> env_logger::Builder {
+    let mut logger = env_logger::Builder::new();
+    logger.parse_filters(filter).target(Target::Pipe(Box::new(out))).format(|out, record| {
+        if record.target().starts_with(WITHHELD) {
+            return Ok(());
+        }
+        let (now, module) = (time::log_format(SystemClock.now()), record.module_path().unwrap_or(""));
+        let (line, text) = (record.line().unwrap_or(0), record.args().to_string());
+        out.write_all(listener::log::line(&now, record.level(), module, line, &text).as_bytes())
+    });
+    logger
 }
 
 /// The messages of libraries. They log from any thread, which must not wait for the reader of the log: a message for which
@@ -226,6 +235,22 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(written.lock().unwrap().starts_with("message 0\nmessage 1\n"));
+    }
+
+    #[test]
+    fn messages_of_the_database_driver_are_never_logged() {
+        let written = Arc::<Mutex<String>>::default();
+        for filter in ["info", "trace", "sqlx=trace", "sqlx::postgres::notice=info"] {
+            let (permit, permissions) = mpsc::channel();
+            (0..10).for_each(|_| permit.send(()).unwrap());
+            let logger = libraries(filter, Slow { permissions, written: Arc::clone(&written) }).build();
+            for target in ["sqlx::postgres::notice", "sqlx_core::logger"] {
+                let mut record = log::Record::builder();
+                let record = record.level(Level::Error).target(target);
+                log::Log::log(&logger, &record.args(format_args!("about ada@example.org")).build());
+            }
+        }
+        assert_eq!(*written.lock().unwrap(), "");
     }
 
     #[tokio::test]

@@ -4,9 +4,13 @@
 #[cfg(feature = "sql")]
 mod address;
 #[cfg(feature = "sql")]
+mod ambient;
+#[cfg(feature = "sql")]
 mod batch;
 #[cfg(feature = "sql")]
 mod connection;
+#[cfg(feature = "sql")]
+mod decimal;
 #[cfg(feature = "sql")]
 mod errors;
 #[cfg(feature = "sql")]

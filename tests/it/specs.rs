@@ -66,7 +66,7 @@ fn entry(part: &str, spec: &Spec, settings: &Value) -> Value {
     }
     let needs = match spec.kind {
         "jq" => json!({"expression": "."}),
-        "sql" => json!({"host": "db", "table": "t", "key": "id", "columns": {"id": "bigint"}}),
+        "sql" => json!({"host": "db", "user": "ada", "table": "t", "key": "id", "columns": {"id": "bigint"}}),
         _ => json!({}),
     };
     object.as_object_mut().unwrap().extend(needs.as_object().unwrap().clone());

@@ -1,6 +1,7 @@
 //! The sink `sql`, on SQLite and on a real PostgreSQL: what a batch does to the rows, record by record.
 
 mod atomic;
+mod exact;
 mod outages;
 mod program;
 mod refused;
@@ -43,6 +44,13 @@ async fn databases(statements: &str) -> Vec<Database> {
 }
 
 impl Database {
+    /// Returns a SQLite file with the tables that these statements create.
+    async fn sqlite(statements: &str) -> Self {
+        let database = Database { folder: tempfile::tempdir().unwrap(), url: None, _server: None };
+        database.run(statements).await;
+        database
+    }
+
     fn kind(&self) -> &'static str {
         if self.url.is_some() { "postgresql" } else { "sqlite" }
     }
@@ -202,7 +210,10 @@ async fn a_deletion_deletes_marks_or_does_nothing() {
             let delivery = deliver(&sink, &gone).await;
             let why = "the key of the record is not that of a row of `pairs`: wrong_key";
             assert_eq!(rejected(&delivery), [(2, "wrong_key", why)], "{what}");
-            assert!(delivery.unchanged.is_empty(), "{what}");
+            // The second one has no row.
+            assert_eq!(delivery.unchanged, [1], "{what}");
+            let again_gone = [(r#"["1", "x"]"#, json!(null))];
+            assert_eq!(deliver(&sink, &again_gone).await.unchanged, [0], "{what}");
             let texts = |texts: Vec<String>| -> Vec<String> {
                 // SQLite has no type for it.
                 texts.into_iter().map(|text| text.replace("x1", "xtrue").replace("x0", "xfalse")).collect()
@@ -217,6 +228,16 @@ async fn a_deletion_deletes_marks_or_does_nothing() {
         let sink = database.open(json!({"table": "pairs", "key": ["a", "b"], "on_delete": "ignore"}));
         assert_eq!(sink.spec.deletions, sink::Deletions::Ignored);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_without_a_type_is_deleted_by_its_text() {
+    let database = Database::sqlite("CREATE TABLE a (id PRIMARY KEY)").await;
+    let sink = database.open(json!({"table": "a", "key": "id"}));
+    deliver(&sink, &[("7", json!({"id": 7})), ("x", json!({"id": "x"}))]).await;
+    let gone = [("7", json!(null)), ("x", json!(null)), ("8", json!(null))];
+    assert_eq!(deliver(&sink, &gone).await.unchanged, [2]);
+    assert!(database.texts("SELECT cast(id as text) FROM a").await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,12 @@ use sqlx::{
 };
 use url::Url;
 
-use super::{HOSTS, PASSWORD, SPEC, SQLITE, URL, kind::Dialect, settings::Place};
+use super::{
+    HOSTS, PASSWORD, SPEC, SQLITE, URL,
+    ambient::{self, PORT},
+    kind::Dialect,
+    settings::Place,
+};
 use crate::{
     base::{adapter::Chosen, secret::Secret},
     net::{
@@ -24,7 +29,6 @@ use crate::{
 
 /// Upper bound of the simultaneous calls of a database, over all lists.
 const CONNECTIONS: usize = 8;
-const PORT: u16 = 5432;
 /// Parameters of an address that the driver knows. Others, such as `pool_size`, are for other programs.
 const PARAMETERS: [&str; 14] = [
     "sslmode",
@@ -153,24 +157,25 @@ impl Database {
         let password = password.map(|password| checked_secret(&key_name, password)).transpose()?;
         // Without a password, the driver would take one from the environment that belongs to another program.
         let password = password.as_ref().map_or("", Secret::reveal);
-        let mut options = PgConnectOptions::new_without_pgpass()
+        let Some(user) = &place.user else {
+            let why = "is not set; name the user of the database".to_owned();
+            return Err(Refused::Value { name: format!("{}.user", context.part), why });
+        };
+        let options = PgConnectOptions::new_without_pgpass()
             .host(host)
             .port(port)
+            .username(user)
             .password(password)
+            .database(place.database.as_ref().unwrap_or(user))
             .ssl_mode(tls(host));
-        if let Some(user) = &place.user {
-            options = options.username(user);
-        }
-        if let Some(database) = &place.database {
-            options = options.database(database);
-        }
+        let options = ambient::without(options, &["port", "password", "dbname"])?;
         Ok(Self::postgres(options, password, key_name, format!("{}.host", context.part)))
     }
 
     fn by_url(url: &Secret, name: String) -> Result<Self, Refused> {
         let refused = |why: &str| Refused::Value { name: name.clone(), why: why.to_owned() };
         if url.reveal() == PLACEHOLDER {
-            let options = PgConnectOptions::new_without_pgpass().host(PLACEHOLDER);
+            let options = PgConnectOptions::new_without_pgpass().host(PLACEHOLDER).username(PLACEHOLDER);
             return Ok(Self::postgres(options, "", name.clone(), name));
         }
         let text = match url.reveal().strip_prefix("ecto://") {
@@ -195,8 +200,21 @@ impl Database {
         if !known.is_empty() {
             parsed.query_pairs_mut().extend_pairs(&known);
         }
-        let mut options = PgConnectOptions::from_str(parsed.as_str()).map_err(|_| invalid())?;
-        if !known.iter().any(|(name, _)| matches!(&**name, "sslmode" | "ssl-mode")) {
+        let mut given: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+        let parts = [
+            ("host", parsed.host_str().is_some_and(|host| !host.is_empty())),
+            ("user", !parsed.username().is_empty()),
+            ("password", parsed.password().is_some()),
+            ("port", parsed.port().is_some()),
+            ("dbname", parsed.path().len() > 1),
+        ];
+        given.extend(parts.into_iter().filter(|(_, set)| *set).map(|(name, _)| name));
+        if !given.contains(&"host") || !given.contains(&"user") {
+            return Err(invalid());
+        }
+        let options = PgConnectOptions::from_str(parsed.as_str()).map_err(|_| invalid())?;
+        let mut options = ambient::without(options, &given)?;
+        if !given.contains(&"sslmode") && !given.contains(&"ssl-mode") {
             let mode =
                 if options.get_socket().is_some() { PgSslMode::Prefer } else { tls(options.get_host()) };
             options = options.ssl_mode(mode);
@@ -280,4 +298,4 @@ fn permit(environment: &Environment, host: &str, port: u16) -> Result<(), Refuse
 
 #[cfg(test)]
 #[path = "address_tests.rs"]
-mod tests;
+pub mod tests;

@@ -11,7 +11,7 @@ const URL_NAME: &str = "SQL_URL";
 
 /// Returns the database of an entry. Settings in capital letters are variables; `url` that is no SQLite file and `password`
 /// are credentials.
-fn read(settings: Value) -> Result<Database, String> {
+pub fn read(settings: Value) -> Result<Database, String> {
     let mut chosen = Chosen::of(&settings, "sql");
     chosen.settings.insert("table".into(), json!("people"));
     chosen.settings.insert("key".into(), json!("id"));
@@ -79,12 +79,12 @@ fn a_database_is_identified_without_user_and_password() {
 #[test]
 fn a_server_of_a_network_is_verified_unless_the_address_says_otherwise() {
     for (url, expected, exposed) in [
-        ("postgres://db.example.org/a", PgSslMode::VerifyFull, false),
-        ("postgres://db.example.org/a?sslmode=verify-ca", PgSslMode::VerifyCa, false),
-        ("postgres://db.example.org/a?sslmode=require", PgSslMode::Require, true),
-        ("postgres://db.example.org/a?sslmode=disable", PgSslMode::Disable, true),
-        ("postgres://127.0.0.1/a", PgSslMode::Prefer, false),
-        ("postgres://localhost/a?sslmode=disable", PgSslMode::Disable, false),
+        ("postgres://ada@db.example.org/a", PgSslMode::VerifyFull, false),
+        ("postgres://ada@db.example.org/a?sslmode=verify-ca", PgSslMode::VerifyCa, false),
+        ("postgres://ada@db.example.org/a?sslmode=require", PgSslMode::Require, true),
+        ("postgres://ada@db.example.org/a?sslmode=disable", PgSslMode::Disable, true),
+        ("postgres://ada@127.0.0.1/a", PgSslMode::Prefer, false),
+        ("postgres://ada@localhost/a?sslmode=disable", PgSslMode::Disable, false),
         ("postgres://a@a/a?host=/run/postgresql", PgSslMode::Prefer, false),
     ] {
         let database = read(json!({URL_NAME: url})).unwrap();
@@ -108,6 +108,15 @@ fn what_can_not_be_an_address_is_named_and_never_repeated() {
             json!({"url": "postgres://s3cr3t:x:y@:/"}),
             "`sink.url` is not the address of a database; use one such as",
         ),
+        (
+            json!({"SQL_URL": "postgres://db/a"}),
+            "`SQL_URL` is not the address of a database; use one such as",
+        ),
+        (
+            json!({"SQL_URL": "postgres:///a?user=ada"}),
+            "`SQL_URL` is not the address of a database; use one such as",
+        ),
+        (json!({"host": "db", "SQL_HOSTS": "db"}), "`sink.user` is not set; name the user of the database"),
         (json!({"url": "sqlite:"}), "sql: `url` must name a file, such as \"sqlite:out/data.db\""),
         (json!({"url": "sqlite::memory:"}), "sql: `url` must name a file, such as \"sqlite:out/data.db\""),
         (

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{
     connection::Connection,
-    errors::{Trouble, rejection},
+    errors::{Trouble, orphaned, rejection},
     rows::{self, Cells, Row},
     schema::Target,
 };
@@ -21,12 +21,13 @@ struct Batch<'a> {
     targets: &'a [Target],
     /// `None`: the payload was rejected.
     actions: Vec<Option<Action<'a>>>,
-    /// Whether a row of the payload was written to a table that counts.
+    /// Whether a row of the payload was written, marked or deleted in a table that counts.
     written: Vec<bool>,
     rejected: Vec<(usize, Rejection)>,
 }
 
-/// Writes a batch. The caller has begun a transaction, and commits it.
+/// Writes a batch. The caller has begun a transaction, and commits it. With `checks_parents`, a row whose parent is missing
+/// is found even if the database would check that at the commit.
 ///
 /// # Errors
 ///
@@ -35,21 +36,24 @@ pub async fn store(
     connection: &mut Connection,
     targets: &[Target],
     payloads: &[Prepared],
+    checks_parents: bool,
 ) -> Result<Delivery, Trouble> {
     let mut batch = Batch::read(targets, payloads);
+    let mut orphans = if checks_parents { Some(connection.orphans().await?) } else { None };
     for segment in batch.segments() {
         let mut parts = vec![segment];
         while let Some(mut part) = parts.pop() {
             connection.run("SAVEPOINT importer").await?;
-            match batch.write(connection, &part).await {
+            let outcome = match batch.write(connection, &part).await {
+                Ok(written) => adopted(connection, &mut orphans).await?.map(|()| written),
+                Err((table, error)) => Err(rejection(&error, &targets[table]).ok_or(error)?),
+            };
+            match outcome {
                 Ok(written) => {
                     connection.run("RELEASE SAVEPOINT importer").await?;
                     written.into_iter().for_each(|payload| batch.written[payload] = true);
                 }
-                Err((table, error)) => {
-                    let Some(rejection) = rejection(&error, &targets[table]) else {
-                        return Err(error.into());
-                    };
+                Err(rejection) => {
                     connection.run("ROLLBACK TO SAVEPOINT importer; RELEASE SAVEPOINT importer").await?;
                     match part[..] {
                         [payload] => batch.rejected.push((payload, rejection)),
@@ -64,6 +68,22 @@ pub async fn store(
         }
     }
     Ok(batch.delivery())
+}
+
+/// Checks that no more rows lack their parent than before, if their number is known.
+async fn adopted(
+    connection: &mut Connection,
+    orphans: &mut Option<Vec<String>>,
+) -> Result<Result<(), Rejection>, sqlx::Error> {
+    let Some(before) = orphans else { return Ok(Ok(())) };
+    let after = connection.orphans().await?;
+    if after.len() > before.len() {
+        let count = |tables: &[String], of: &String| tables.iter().filter(|table| *table == of).count();
+        let table = after.iter().find(|table| count(&after, table) > count(before, table));
+        return Ok(Err(orphaned(table.map_or("", String::as_str))));
+    }
+    *before = after;
+    Ok(Ok(()))
 }
 
 impl<'a> Batch<'a> {
@@ -119,7 +139,7 @@ impl<'a> Batch<'a> {
         segments
     }
 
-    /// Writes payloads. Returns those of which a row was written to a table that counts.
+    /// Writes payloads. Returns those of which a row was written, marked or deleted in a table that counts.
     ///
     /// # Errors
     ///
@@ -130,19 +150,19 @@ impl<'a> Batch<'a> {
         part: &[usize],
     ) -> Result<Vec<usize>, (usize, sqlx::Error)> {
         let actions = || part.iter().filter_map(|at| Some((*at, self.actions[*at].as_ref()?)));
+        let mut written = vec![];
         // Children before parents.
         for (table, target) in self.targets.iter().enumerate().rev() {
             let keys = actions().flat_map(|(at, action)| match action {
                 Action::Delete(keys) => of(at, keys, table),
                 Action::Write(_) => of(at, &[], table),
             });
-            let keys = rows::fold(target, keys);
-            if !keys.is_empty() {
-                let json = rows::parameter(keys.iter().map(|row| &row.cells));
-                connection.execute(target.delete(), json).await.map_err(|error| (table, error))?;
+            let changed = delete(connection, target, rows::fold(target, keys)).await;
+            let changed = changed.map_err(|error| (table, error))?;
+            if target.counts {
+                written.extend(changed.into_iter().flat_map(|row| row.payloads));
             }
         }
-        let mut written = vec![];
         for (table, target) in self.targets.iter().enumerate() {
             let rows = actions().flat_map(|(at, action)| match action {
                 Action::Write(rows) => of(at, rows, table),
@@ -163,8 +183,7 @@ impl<'a> Batch<'a> {
         let Batch { actions, written, mut rejected, .. } = self;
         rejected.sort_by_key(|(at, _)| *at);
         let refused: HashSet<usize> = rejected.iter().map(|(at, _)| *at).collect();
-        let writes = |at: &usize| matches!(actions[*at], Some(Action::Write(_)));
-        let unchanged = (0..actions.len()).filter(|at| writes(at) && !written[*at] && !refused.contains(at));
+        let unchanged = (0..actions.len()).filter(|at| !written[*at] && !refused.contains(at));
         Delivery { unchanged: unchanged.collect(), rejected, ..Delivery::default() }
     }
 }
@@ -173,6 +192,24 @@ impl<'a> Batch<'a> {
 fn of<'b>(at: usize, rows: &'b [(usize, Cells<'b>)], table: usize) -> impl Iterator<Item = Row<'b>> {
     let rows = rows.iter().filter(move |(of, _)| *of == table);
     rows.map(move |(_, cells)| Row { cells: cells.clone(), payloads: vec![at] })
+}
+
+/// Deletes or marks the rows with these keys. Returns the keys that had such a row.
+async fn delete<'b>(
+    connection: &mut Connection,
+    target: &Target,
+    keys: Vec<Row<'b>>,
+) -> Result<Vec<Row<'b>>, sqlx::Error> {
+    if keys.is_empty() {
+        return Ok(keys);
+    }
+    let json = rows::parameter(keys.iter().map(|row| &row.cells));
+    let present: HashSet<i64> =
+        connection.numbers(target.present(), json.clone()).await?.into_iter().collect();
+    if !present.is_empty() {
+        connection.execute(target.delete(), json).await?;
+    }
+    Ok((1..).zip(keys).filter(|(number, _)| present.contains(number)).map(|(_, row)| row).collect())
 }
 
 /// Writes rows that differ from those of the table. Returns them.

@@ -17,6 +17,7 @@ use super::{address::Location, schema::Found, settings::TableName};
 /// Lists the columns of a table of SQLite. `hidden` is 2 or 3 for a computed column
 /// (<https://www.sqlite.org/pragma.html#pragma_table_xinfo>).
 const SQLITE_COLUMNS: &str = "SELECT name, type, hidden <> 0 FROM pragma_table_xinfo(?1, ?2) ORDER BY cid";
+const ORPHANS: &str = "SELECT \"table\" FROM pragma_foreign_key_check";
 /// Lists the columns of a table of PostgreSQL.
 const POSTGRES_COLUMNS: &str = "SELECT attname::text, format_type(atttypid, atttypmod), attgenerated <> '' \
      FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
@@ -80,6 +81,17 @@ impl Connection {
                 let rows = query(sql).bind(json).persistent(false).fetch_all(&mut **connection).await?;
                 rows.iter().map(|row| row.try_get(0)).collect()
             }
+        }
+    }
+
+    /// Lists the tables of the rows whose parent is missing, in SQLite. PostgreSQL checks that at each statement.
+    pub async fn orphans(&mut self) -> Result<Vec<String>, sqlx::Error> {
+        match self {
+            Connection::Sqlite(connection) => {
+                let rows = query(ORPHANS).persistent(false).fetch_all(&mut **connection).await?;
+                rows.iter().map(|row| row.try_get(0)).collect()
+            }
+            Connection::Postgres(_) => Ok(vec![]),
         }
     }
 

@@ -11,6 +11,8 @@ use crate::{
     sink::Rejection,
 };
 
+const NO_PARENT: Reason = "no_such_parent";
+
 /// Why an attempt failed.
 pub enum Trouble {
     /// No connection could be made.
@@ -50,13 +52,13 @@ enum Meaning {
 /// Reads the code of an error of PostgreSQL (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 fn postgres(code: &str) -> Meaning {
     match code {
-        "40001" | "40P01" | "55P03" | "57014" => Meaning::Locked,
+        "55P03" | "57014" => Meaning::Locked,
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Meaning::Unreachable,
         "22001" => Meaning::Record(kind::TOO_LONG),
         "22003" | "22008" => Meaning::Record(kind::OUT_OF_RANGE),
         "22021" | "22P05" => Meaning::Record(kind::NUL),
         "23502" => Meaning::Record("null_not_allowed"),
-        "23503" => Meaning::Record("no_such_parent"),
+        "23503" => Meaning::Record(NO_PARENT),
         "23505" => Meaning::Record("not_unique"),
         "23514" | "44000" => Meaning::Record("check_failed"),
         "42P10" => Meaning::List("add a unique index on the columns of `key`"),
@@ -66,10 +68,15 @@ fn postgres(code: &str) -> Meaning {
             "08" => Meaning::Unreachable,
             "53" => Meaning::Overloaded,
             "28" => Meaning::KeyRejected,
-            // Values, constraints, a row twice in a statement, limits of a row, and errors that triggers raise.
-            "21" | "22" | "23" | "54" | "P0" => Meaning::Record("refused"),
             "42" => Meaning::List("check the table and the settings of the sink"),
-            _ => Meaning::List("see the log of the database"),
+            "25" => Meaning::List("connect to a server that accepts writes"),
+            "40" => Meaning::Locked,
+            // What the server lacks or does not allow, and states of the connection, such as a missing prepared statement.
+            "0A" | "24" | "26" | "2D" | "34" | "3B" | "3F" | "55" | "57" | "58" | "F0" | "HV" | "XX" => {
+                Meaning::List("see the log of the database")
+            }
+            // Values, constraints, limits of a row, and errors that triggers raise, which choose their code.
+            _ => Meaning::Record("refused"),
         },
     }
 }
@@ -78,7 +85,7 @@ fn postgres(code: &str) -> Meaning {
 fn sqlite(code: i32) -> Meaning {
     match code {
         1299 => return Meaning::Record("null_not_allowed"),
-        787 => return Meaning::Record("no_such_parent"),
+        787 => return Meaning::Record(NO_PARENT),
         2067 | 1555 => return Meaning::Record("not_unique"),
         275 => return Meaning::Record("check_failed"),
         _ => {}
@@ -132,6 +139,16 @@ pub fn rejection(error: &sqlx::Error, target: &Target) -> Option<Rejection> {
     };
     let detail = format!("row of `{table}`: {reason}{place}");
     Some(Rejection { detail: Some(detail), ..Rejection::new(reason) })
+}
+
+/// Returns whether a row without its parent made a commit fail.
+pub fn lacks_parent(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| meaning(error) == Meaning::Record(NO_PARENT))
+}
+
+/// Returns the rejection of a record because of which a row of this table lacks its parent.
+pub fn orphaned(table: &str) -> Rejection {
+    Rejection { detail: Some(format!("row of `{table}`: {NO_PARENT}")), ..Rejection::new(NO_PARENT) }
 }
 
 /// Judges the outcome of an attempt.
@@ -195,26 +212,29 @@ fn reported(database: &Database, error: &dyn DatabaseError) -> (Fault, Effect) {
     let Database { service, key_name, .. } = database;
     let code = error.code().unwrap_or_default();
     let what = format!("{service} reported the error {code}");
-    // The message names tables, columns and types, but values of records as well if it is about one.
-    let text = || {
-        redact::printable(error.message())
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .take(200)
-            .collect::<String>()
+    let quoting = |fault: Fault| match is_quotable(error, &code) {
+        true => fault.because(redact::line(error.message())),
+        false => fault,
     };
     match meaning(error) {
-        Meaning::Locked => (Fault::retry(what).because(text()), Effect::Neutral),
-        Meaning::Unreachable => (Fault::retry(what).because(text()), Effect::Unreachable),
-        Meaning::Overloaded => (Fault::retry(what).because(text()), Effect::Overloaded),
+        Meaning::Locked => (quoting(Fault::retry(what)), Effect::Neutral),
+        Meaning::Unreachable => (quoting(Fault::retry(what)), Effect::Unreachable),
+        Meaning::Overloaded => (quoting(Fault::retry(what)), Effect::Overloaded),
         Meaning::KeyRejected => {
-            let fault = Fault::list(what).because(redact::line(error.message()));
-            (fault.hint(format!("check the user and the password in `{key_name}`")), Effect::KeyRejected)
+            let hint = format!("check the user and the password in `{key_name}`");
+            (quoting(Fault::list(what)).hint(hint), Effect::KeyRejected)
         }
         Meaning::Record(reason) => (Fault::list(what).because(reason), Effect::Neutral),
-        Meaning::List(hint) => (Fault::list(what).because(text()).hint(hint), Effect::Neutral),
+        Meaning::List(hint) => (quoting(Fault::list(what)).hint(hint), Effect::Neutral),
+    }
+}
+
+/// Returns whether the message of an error comes from the database itself. A trigger may raise an error of any other class
+/// with a text of its own, which may contain values of records. In SQLite, its errors are those of a constraint.
+fn is_quotable(error: &dyn DatabaseError, code: &str) -> bool {
+    match error.try_downcast_ref::<PgDatabaseError>() {
+        Some(_) => ["08", "28", "3D", "42", "53", "57"].contains(&code.get(..2).unwrap_or_default()),
+        None => !matches!(meaning(error), Meaning::Record(_)),
     }
 }
 
@@ -240,6 +260,9 @@ mod tests {
             ("P0001", Meaning::Record("refused")),
             ("42P01", Meaning::List("check the table and the settings of the sink")),
             ("42P10", Meaning::List("add a unique index on the columns of `key`")),
+            ("26000", Meaning::List("see the log of the database")),
+            ("ZZ001", Meaning::Record("refused")),
+            ("25006", Meaning::List("connect to a server that accepts writes")),
             ("XX000", Meaning::List("see the log of the database")),
         ] {
             assert_eq!(postgres(code), expected, "{code}");

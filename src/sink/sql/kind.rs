@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::times::{self, Zone};
+use super::{
+    decimal,
+    times::{self, Zone},
+};
 use crate::base::{json::Value, record::Reason};
 
 /// The database management systems.
@@ -19,8 +22,8 @@ pub enum Kind {
     Text(Option<usize>),
     /// A whole number within these bounds.
     Integer(i64, i64),
-    /// A decimal number with at most this number of digits before the point.
-    Decimal(Option<i32>),
+    /// A decimal number with at most these numbers of digits before and after the point.
+    Decimal(Option<(i32, i32)>),
     /// A binary number of at most this size.
     Float(f64),
     Boolean,
@@ -31,6 +34,37 @@ pub enum Kind {
     Json,
     /// Any other type: the database decides.
     Other,
+}
+
+/// How SQLite converts the values of a column (<https://www.sqlite.org/datatype3.html#determination_of_column_affinity>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Affinity {
+    Integer,
+    Text,
+    /// Values stay as they are.
+    Blob,
+    Real,
+    Numeric,
+}
+
+impl Affinity {
+    /// Reads the name of a type.
+    pub fn of(name: &str) -> Self {
+        let name = name.to_lowercase();
+        let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+        match () {
+            () if has(&["int"]) => Affinity::Integer,
+            () if has(&["char", "clob", "text"]) => Affinity::Text,
+            () if name.trim().is_empty() || has(&["blob"]) => Affinity::Blob,
+            () if has(&["real", "floa", "doub"]) => Affinity::Real,
+            () => Affinity::Numeric,
+        }
+    }
+
+    /// Returns whether a text that is a number becomes one.
+    pub fn converts(self) -> bool {
+        !matches!(self, Affinity::Text | Affinity::Blob)
+    }
 }
 
 pub const NUL: Reason = "nul_in_text";
@@ -72,8 +106,8 @@ impl Kind {
             "bigint" | "int8" | "bigserial" => Kind::Integer(i64::MIN, i64::MAX),
             other if dialect == Dialect::Sqlite && other.ends_with("int") => whole,
             "numeric" | "decimal" => {
-                let scale = numbers.get(1).copied().unwrap_or(0);
-                Kind::Decimal(first.map(|digits| digits as i32 - scale as i32))
+                let scale = numbers.get(1).copied().unwrap_or(0) as i32;
+                Kind::Decimal(first.map(|digits| (digits as i32 - scale, scale)))
             }
             "real" | "float4" if dialect == Dialect::Postgres => Kind::Float(f32::MAX.into()),
             "real" | "double precision" | "double" | "float" | "float8" => Kind::Float(f64::MAX),
@@ -158,7 +192,10 @@ impl Kind {
         let number: f64 = text.parse().ok().filter(|_| plain).ok_or(WRONG_KIND)?;
         let most = match self {
             Kind::Float(most) => most,
-            Kind::Decimal(Some(digits)) => 10f64.powi(digits),
+            Kind::Decimal(Some((_, scale))) if decimal::scale(text) > scale.into() => {
+                return Err(OUT_OF_RANGE);
+            }
+            Kind::Decimal(Some((digits, _))) => 10f64.powi(digits),
             _ => return Ok(()),
         };
         let exceeds = if matches!(self, Kind::Float(_)) { number.abs() > most } else { number.abs() >= most };

@@ -19,8 +19,8 @@ fn a_type_is_read_from_its_name_as_people_and_databases_write_it() {
         ("INTEGER", Sqlite, BIG),
         ("tinyint", Sqlite, BIG),
         ("bigserial", Postgres, BIG),
-        ("numeric(10,2)", Postgres, Kind::Decimal(Some(8))),
-        ("decimal(4, 0)", Sqlite, Kind::Decimal(Some(4))),
+        ("numeric(10,2)", Postgres, Kind::Decimal(Some((8, 2)))),
+        ("decimal(4, 0)", Sqlite, Kind::Decimal(Some((4, 0)))),
         ("numeric", Postgres, Kind::Decimal(None)),
         ("real", Postgres, Kind::Float(f32::MAX as f64)),
         ("REAL", Sqlite, Kind::Float(f64::MAX)),
@@ -65,8 +65,9 @@ fn a_column_takes_values_of_its_kind_and_names_the_reason_for_others() {
         (BIG, "1e3", Err(WRONG_KIND)),
         (BIG, r#""7""#, Err(WRONG_KIND)),
         (BIG, "true", Err(WRONG_KIND)),
-        (Kind::Decimal(Some(2)), "99.999", Ok("99.999")),
-        (Kind::Decimal(Some(2)), "100", Err(OUT_OF_RANGE)),
+        (Kind::Decimal(Some((2, 2))), "99.990", Ok("99.990")),
+        (Kind::Decimal(Some((2, 2))), "1.005", Err(OUT_OF_RANGE)),
+        (Kind::Decimal(Some((2, 2))), "100", Err(OUT_OF_RANGE)),
         (Kind::Decimal(None), "12345678901234567890.5", Ok("12345678901234567890.5")),
         (Kind::Float(f32::MAX as f64), "1e39", Err(OUT_OF_RANGE)),
         (Kind::Float(f64::MAX), "1e39", Ok("1e39")),
@@ -135,5 +136,21 @@ fn a_column_can_store_a_declared_type_of_its_own_family_or_as_a_text() {
         (Kind::Json, Kind::Text(None), false),
     ] {
         assert_eq!(column.holds(declared), holds, "{column:?} {declared:?}");
+    }
+}
+
+#[test]
+fn sqlite_converts_the_texts_of_columns_whose_type_it_does_not_know() {
+    for (of, affinity) in [
+        ("", Affinity::Blob),
+        ("VARCHAR(5)", Affinity::Text),
+        ("bigint", Affinity::Integer),
+        ("point", Affinity::Integer),
+        ("double precision", Affinity::Real),
+        ("string", Affinity::Numeric),
+        ("uuid", Affinity::Numeric),
+        ("blob", Affinity::Blob),
+    ] {
+        assert_eq!(Affinity::of(of), affinity, "{of}");
     }
 }

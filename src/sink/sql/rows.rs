@@ -5,7 +5,11 @@ use std::{
     collections::{HashMap, hash_map::Entry},
 };
 
-use super::schema::Target;
+use super::{
+    decimal,
+    kind::{Affinity, Dialect, Kind, OUT_OF_RANGE, WRONG_KIND},
+    schema::Target,
+};
 use crate::{
     base::{
         json::{Json, Value},
@@ -59,6 +63,7 @@ fn cells<'a>(target: &Target, names: &[&str], row: Value<'a>) -> Result<Cells<'a
     let (mut cells, mut next): (Cells, usize) = (vec![None; names.len()], 0);
     for (name, value) in row.fields() {
         if let Some(at) = name.position(names, next) {
+            check_sqlite(target, at, value)?;
             cells[at] = Some(cell(target, at, value, false)?);
             next = at + 1;
         }
@@ -77,10 +82,40 @@ fn cell<'a>(target: &Target, at: usize, value: Value<'a>, cast: bool) -> Result<
     let cast = cast || column.cast.is_some();
     let wrong = |reason| rejected(target, Some(at), reason);
     let cell = declared.take(value, cast).map_err(wrong)?;
-    if declared.is_like(column.kind) {
+    // The text of a time or of JSON is that of the database, which checks its length.
+    let as_text =
+        matches!(column.kind, Kind::Text(_)) && !matches!(declared, Kind::Timestamp(_) | Kind::Json);
+    if declared.is_like(column.kind) || as_text {
         column.kind.take(value, cast).map_err(wrong)?;
     }
     Ok(cell)
+}
+
+/// Checks that SQLite stores a value as it is.
+///
+/// # Errors
+///
+/// SQLite would take a text for a number, or round a number.
+fn check_sqlite(target: &Target, at: usize, value: Value<'_>) -> Result<(), Rejection> {
+    let column = &target.columns[at];
+    if target.dialect != Dialect::Sqlite {
+        return Ok(());
+    }
+    let text = value.text();
+    let is_other = matches!(column.kind, Kind::Other | Kind::Uuid);
+    if is_other && Affinity::of(&column.of).converts() && text.as_deref().is_some_and(decimal::is_number) {
+        return Err(rejected(target, Some(at), WRONG_KIND));
+    }
+    let kind = column.value_kind();
+    let number = match (kind, &text) {
+        (Kind::Decimal(_), Some(text)) => text.trim(),
+        (Kind::Decimal(_) | Kind::Other, None) => value.raw(),
+        _ => return Ok(()),
+    };
+    match decimal::is_number(number) && !decimal::is_exact(number) {
+        true => Err(rejected(target, Some(at), OUT_OF_RANGE)),
+        false => Ok(()),
+    }
 }
 
 fn rejected(target: &Target, at: Option<usize>, reason: Reason) -> Rejection {
@@ -105,6 +140,8 @@ pub fn key(target: &Target, key: &str) -> Result<Cells<'static>, Rejection> {
         Rejection { detail: Some(detail), ..Rejection::new(WRONG_KEY) }
     };
     let texts = match target.keys {
+        // The key of a record of several fields.
+        1 if Json::read(key.to_owned()).is_some_and(|json| json.value().is_array()) => return Err(wrong()),
         1 => serde_json::Value::from(vec![key]).to_string(),
         _ => key.to_owned(),
     };
@@ -114,10 +151,28 @@ pub fn key(target: &Target, key: &str) -> Result<Cells<'static>, Rejection> {
         return Err(wrong());
     }
     let cell = |(at, value): (usize, &Value)| {
+        if !is_exact_key(target, at, *value) {
+            return Err(wrong());
+        }
         let cell = cell(target, at, *value, true).map_err(|_| wrong())?;
         Ok(Some(Cow::Owned(cell.into_owned())))
     };
     values.iter().enumerate().map(cell).collect()
+}
+
+/// Returns whether a key means one row only. SQLite compares a text that is a number with the numbers of a column, so that
+/// 007 would mean the row of 7.
+fn is_exact_key(target: &Target, at: usize, value: Value<'_>) -> bool {
+    let column = &target.columns[at];
+    if target.dialect != Dialect::Sqlite || !Affinity::of(&column.of).converts() {
+        return true;
+    }
+    let text = value.text().unwrap_or(value.raw().into());
+    match column.kind {
+        Kind::Other | Kind::Uuid => !decimal::is_number(&text) || decimal::is_plain(&text),
+        Kind::Decimal(_) => !decimal::is_number(&text) || decimal::is_exact(text.trim()),
+        _ => true,
+    }
 }
 
 /// Returns a text that is equal for rows with the same key.

@@ -93,6 +93,10 @@ fn the_key_of_a_deleted_record_is_the_text_of_its_column_or_an_array() {
     {
         assert_eq!(key(&people(), text), expected, "{text}");
     }
+    let texts = target(json!({"table": "a", "key": "id"}), &[("id", "text")], Dialect::Sqlite);
+    for (text, expected) in [(r#"["7","x"]"#, "wrong_key"), ("[7", r#"[{"c0":"[7"}]"#)] {
+        assert_eq!(key(&texts, text), expected, "{text}");
+    }
     for (text, expected) in [
         (r#"[1, "x"]"#, r#"[{"c0":1,"c1":"x"}]"#),
         (r#"["1","x"]"#, r#"[{"c0":"1","c1":"x"}]"#),
@@ -102,6 +106,25 @@ fn the_key_of_a_deleted_record_is_the_text_of_its_column_or_an_array() {
         ("x", "wrong_key"),
     ] {
         assert_eq!(key(&pairs(), text), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_key_that_sqlite_would_take_for_that_of_another_row_is_wrong() {
+    for (of, text, expected) in [
+        ("string", "7", r#"[{"c0":"7"}]"#),
+        ("string", "x7", r#"[{"c0":"x7"}]"#),
+        ("string", "1.5", r#"[{"c0":"1.5"}]"#),
+        ("string", "007", "wrong_key"),
+        ("string", "7.0", "wrong_key"),
+        ("numeric", "7.0", r#"[{"c0":"7.0"}]"#),
+        ("numeric", "12345678901234567891", "wrong_key"),
+        ("text", "007", r#"[{"c0":"007"}]"#),
+    ] {
+        let target = target(json!({"table": "a", "key": "id"}), &[("id", of)], Dialect::Sqlite);
+        let found = super::key(&target, text);
+        let found = found.map_or_else(|why| why.reason.to_owned(), |cells| parameter([cells].iter()));
+        assert_eq!(found, expected, "{of} {text}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The connection of a run: opened at its first batch, and used by one batch at a time.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, sync::Mutex, task::spawn_blocking, time::timeout};
 
@@ -8,7 +8,7 @@ use super::{
     address::{Database, Location},
     batch,
     connection::Connection,
-    errors::{Trouble, is_locked},
+    errors::{Trouble, is_locked, lacks_parent},
     kind::Dialect,
     schema::Target,
     settings::Table,
@@ -106,7 +106,8 @@ impl Session {
             Err(trouble) => {
                 // The earlier batches of the transaction are still there.
                 let keeps = state.unfinished && is_locked(&trouble);
-                if keeps && open.connection.run("ROLLBACK TO SAVEPOINT importer").await.is_ok() {
+                let undo = "ROLLBACK TO SAVEPOINT importer_batch; RELEASE SAVEPOINT importer_batch";
+                if keeps && open.connection.run(undo).await.is_ok() {
                     state.open = Some(open);
                 }
                 Err(trouble)
@@ -123,20 +124,37 @@ impl Session {
             Some(known) => known,
             None => self.prepare(connection).await?,
         };
-        let delivery = batch::store(connection, targets.insert(known), batch).await?;
-        if !self.atomic {
-            connection.run("COMMIT").await?;
+        let (targets, is_file) = (&*targets.insert(known), self.database.dialect() == Dialect::Sqlite);
+        if begun || is_file {
+            connection.run("SAVEPOINT importer_batch").await?;
         }
-        Ok(delivery)
+        let delivery = batch::store(connection, targets, batch, false).await?;
+        if self.atomic {
+            if begun || is_file {
+                connection.run("RELEASE SAVEPOINT importer_batch").await?;
+            }
+            return Ok(delivery);
+        }
+        match connection.run("COMMIT").await {
+            // SQLite checks deferred keys here, and does not say whose row it is.
+            Err(error) if is_file && lacks_parent(&error) => {
+                connection.run("ROLLBACK TO SAVEPOINT importer_batch").await?;
+                let delivery = batch::store(connection, targets, batch, true).await?;
+                connection.run("COMMIT").await?;
+                Ok(delivery)
+            }
+            outcome => Ok(outcome.map(|()| delivery)?),
+        }
     }
 
     async fn connect(&self, create: bool) -> Result<Connection, Trouble> {
         let connecting = Connection::open(&self.database.location, create);
         let connected = match self.database.dialect() {
             Dialect::Sqlite => connecting.await,
-            Dialect::Postgres => {
-                timeout(CONNECT, connecting).await.map_err(|_| Trouble::TimedOut(CONNECT))?
-            }
+            Dialect::Postgres => timeout(CONNECT, connecting).await.unwrap_or_else(|_| {
+                let why = format!("no answer in {} s", CONNECT.as_secs());
+                Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, why)))
+            }),
         };
         connected.map_err(Trouble::Unconnected)
     }
@@ -145,10 +163,11 @@ impl Session {
     fn begin(&self) -> &'static str {
         match self.database.dialect() {
             Dialect::Sqlite => "BEGIN IMMEDIATE",
-            // A constraint that is checked at the end would name no record.
+            // A constraint that is checked at the end would name no record, and what triggers say may contain values.
             Dialect::Postgres => {
                 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '30s'; \
-                 SET LOCAL idle_in_transaction_session_timeout = 0; SET CONSTRAINTS ALL IMMEDIATE"
+                 SET LOCAL idle_in_transaction_session_timeout = 0; \
+                 SET LOCAL client_min_messages = error; SET CONSTRAINTS ALL IMMEDIATE"
             }
         }
     }
@@ -203,5 +222,29 @@ impl Session {
             lines.push(target.describe());
         }
         Ok(lines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        super::{address::tests::read, errors::judge},
+        *,
+    };
+    use crate::net::call::Effect;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_does_not_answer_can_not_be_reached() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let url = format!("postgres://ada@127.0.0.1:{port}/a");
+        let session = Session::new(read(json!({"SQL_URL": url})).unwrap(), vec![], false, false);
+        let judged = judge(&session.database, session.connect(false).await);
+        assert!(matches!(judged.effect, Effect::Unreachable));
+        let fault = judged.result.map(|_| ()).unwrap_err().to_string();
+        let begin = format!("could not connect to postgresql at 127.0.0.1:{port}: no answer in 30 s");
+        assert!(fault.starts_with(&begin), "{fault}");
     }
 }

@@ -8,7 +8,10 @@ use std::{
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value;
 
-use super::SETTINGS;
+use super::{
+    SETTINGS,
+    kind::{Affinity, Dialect, Kind},
+};
 use crate::base::adapter::Chosen;
 
 #[derive(Deserialize)]
@@ -259,6 +262,26 @@ impl Table {
     /// Returns the columns that importer sets by itself.
     pub fn own(&self) -> impl Iterator<Item = &String> {
         self.touch.iter().chain(&self.created).chain(&self.mark)
+    }
+
+    /// Checks that SQLite stores values of the declared types as they are, for a table that it creates.
+    ///
+    /// # Errors
+    ///
+    /// SQLite does not know a type, and would take texts for numbers.
+    pub fn check_sqlite(&self) -> Result<(), String> {
+        let declared = self.columns.iter().flatten().filter_map(|(name, of)| Some((name, of.as_ref()?)));
+        let unknown = |of: &str| {
+            matches!(Kind::of(of, Dialect::Sqlite), Kind::Other | Kind::Uuid) && Affinity::of(of).converts()
+        };
+        match declared.into_iter().find(|(_, of)| unknown(of)) {
+            Some((column, of)) => Err(format!(
+                "`create`: SQLite does not know the type {of} of the column `{column}` of `{}`, and would store some \
+                 texts as numbers; use text",
+                self.name.text()
+            )),
+            None => Ok(()),
+        }
     }
 
     fn check(&self, create: bool) -> Result<(), String> {

@@ -86,6 +86,33 @@ fn settings_that_contradict_each_other_are_named_with_the_next_step() {
 }
 
 #[test]
+fn sqlite_creates_no_column_of_a_type_that_it_does_not_know() {
+    for (of, why) in [
+        ("text", None),
+        ("timestamptz", None),
+        ("json", None),
+        ("varchar(5)", None),
+        ("blob", None),
+        (
+            "string",
+            Some(
+                "`create`: SQLite does not know the type string of the column `b` of `a`, and would store some texts as numbers; use text",
+            ),
+        ),
+        (
+            "uuid",
+            Some(
+                "`create`: SQLite does not know the type uuid of the column `b` of `a`, and would store some texts as numbers; use text",
+            ),
+        ),
+    ] {
+        let plan =
+            read(json!({"table": "a", "key": "id", "create": true, "columns": {"id": "bigint", "b": of}}));
+        assert_eq!(plan.unwrap().tables[0].check_sqlite().err().as_deref(), why, "{of}");
+    }
+}
+
+#[test]
 fn a_type_is_words_and_numbers() {
     for (text, valid) in [
         ("bigint", true),

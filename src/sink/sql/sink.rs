@@ -7,9 +7,10 @@ use futures::future::BoxFuture;
 use super::{
     address::Database,
     errors::judge,
+    kind::Dialect,
     rows::NOT_AN_OBJECT,
     session::Session,
-    settings::{OnDelete, Plan},
+    settings::{OnDelete, Plan, Table},
     statements,
 };
 use crate::{
@@ -41,6 +42,10 @@ impl Sql {
     pub fn open(chosen: &Chosen, context: SinkContext, accounts: &AccountClients) -> Result<Self, Unopened> {
         let plan = Plan::read(chosen)?;
         let database = Database::read(&plan.place, chosen, &context, accounts.environment())?;
+        if plan.create && database.dialect() == Dialect::Sqlite {
+            let known = plan.tables.iter().try_for_each(Table::check_sqlite);
+            known.map_err(|why| format!("{}: {why}", chosen.kind))?;
+        }
         let calls = database.calls(accounts);
         let tables: Vec<String> = plan.tables.iter().map(|table| table.name.text()).collect();
         let address = format!("{} {}", database.address, tables.join(" "));

@@ -1,8 +1,10 @@
 //! The statements of a table, and the only place that quotes a name. A statement gets a batch as one parameter: a JSON
 //! array of objects whose fields are `c0`, `c1` …, by the index of the column. Pure.
 
+use std::borrow::Cow;
+
 use super::{
-    kind::{Dialect, Kind},
+    kind::{Affinity, Dialect, Kind},
     schema::{Column, Target},
     settings::{Table, TableName},
 };
@@ -48,7 +50,7 @@ impl Target {
     /// columns. Unlike an upsert that changes nothing, it locks no row.
     pub fn compare(&self, columns: &[usize]) -> String {
         let is = |column: &Column, other: &str| match (self.dialect, column.kind) {
-            (Dialect::Sqlite, _) => format!("t.{} IS {other}", quoted(&column.name)),
+            (Dialect::Sqlite, _) => format!("t.{} IS {other} COLLATE BINARY", quoted(&column.name)),
             (_, kind) => {
                 let of = comparable(kind);
                 format!("t.{}{of} IS NOT DISTINCT FROM {other}{of}", quoted(&column.name))
@@ -95,7 +97,7 @@ impl Target {
         let differs = |column: &&Column| {
             let name = quoted(&column.name);
             match self.dialect {
-                Dialect::Sqlite => format!("t.{name} IS NOT excluded.{name}"),
+                Dialect::Sqlite => format!("t.{name} IS NOT excluded.{name} COLLATE BINARY"),
                 Dialect::Postgres => {
                     let of = comparable(column.kind);
                     format!("t.{name}{of} IS DISTINCT FROM excluded.{name}{of}")
@@ -106,31 +108,25 @@ impl Target {
         format!("DO UPDATE SET {} WHERE {}", sets.join(", "), differs.join(" OR "))
     }
 
+    /// Returns the query for the keys of a batch of deletions that have a row to delete or to mark, as numbers from 1.
+    pub fn present(&self) -> String {
+        let keys: Vec<usize> = (0..self.keys).collect();
+        let input = self.input(&keys);
+        let differs = self.marking().map(|(_, differs)| differs);
+        let on: Vec<String> = self.on_text_key().into_iter().chain(differs).collect();
+        format!("SELECT x.n FROM ({input}) AS x JOIN {} AS t ON {}", self.name.quoted(), on.join(" AND "))
+    }
+
     /// Returns the statement that deletes the rows with the keys of a batch, or marks them.
     pub fn delete(&self) -> String {
         let keys: Vec<usize> = (0..self.keys).collect();
         let (table, input) = (self.name.quoted(), self.input(&keys));
-        let set = self.mark.as_ref().map(|mark| {
-            let name = quoted(&mark.name);
-            let (value, differs) = match (mark.kind, self.dialect) {
-                (Kind::Boolean, Dialect::Sqlite) => ("1".to_owned(), format!("t.{name} IS NOT 1")),
-                (Kind::Boolean, Dialect::Postgres) => {
-                    ("true".to_owned(), format!("t.{name} IS DISTINCT FROM true"))
-                }
-                _ => (self.now(mark), format!("t.{name} IS NULL")),
-            };
-            let touch =
-                self.touch.iter().map(|column| format!("{} = {}", quoted(&column.name), self.now(column)));
-            let sets: Vec<String> = [format!("{name} = {value}")].into_iter().chain(touch).collect();
-            (sets.join(", "), differs)
-        });
+        let set = self.marking();
         let on_key = match self.dialect {
             Dialect::Postgres => self.on_key().join(" AND "),
             Dialect::Sqlite => {
                 let list = |names: Vec<String>| names.join(", ");
-                let names = list(
-                    self.columns[..self.keys].iter().map(|of| format!("t.{}", quoted(&of.name))).collect(),
-                );
+                let names = list(self.columns[..self.keys].iter().map(Column::key_text).collect());
                 let cells = list(keys.iter().map(|index| format!("x.c{index}")).collect());
                 let names = if self.keys == 1 { names } else { format!("({names})") };
                 format!("{names} IN (SELECT {cells} FROM ({input}) AS x)")
@@ -146,6 +142,34 @@ impl Target {
             (Dialect::Sqlite, None) => format!("DELETE FROM {table} AS t WHERE {on_key}"),
             (Dialect::Sqlite, Some((set, differs))) => {
                 format!("UPDATE {table} AS t SET {set} WHERE {on_key} AND {differs}")
+            }
+        }
+    }
+
+    /// Returns what an update sets in a row that is marked as deleted, and the condition that it is not marked yet.
+    fn marking(&self) -> Option<(String, String)> {
+        let mark = self.mark.as_ref()?;
+        let name = quoted(&mark.name);
+        let (value, differs) = match (mark.kind, self.dialect) {
+            (Kind::Boolean, Dialect::Sqlite) => ("1".to_owned(), format!("t.{name} IS NOT 1")),
+            (Kind::Boolean, Dialect::Postgres) => {
+                ("true".to_owned(), format!("t.{name} IS DISTINCT FROM true"))
+            }
+            _ => (self.now(mark), format!("t.{name} IS NULL")),
+        };
+        let touch =
+            self.touch.iter().map(|column| format!("{} = {}", quoted(&column.name), self.now(column)));
+        let sets: Vec<String> = [format!("{name} = {value}")].into_iter().chain(touch).collect();
+        Some((sets.join(", "), differs))
+    }
+
+    /// Returns the comparisons of a key that is the text of a deletion.
+    fn on_text_key(&self) -> Vec<String> {
+        match self.dialect {
+            Dialect::Postgres => self.on_key(),
+            Dialect::Sqlite => {
+                let keys = self.columns[..self.keys].iter().enumerate();
+                keys.map(|(index, column)| format!("{} = x.c{index}", column.key_text())).collect()
             }
         }
     }
@@ -206,7 +230,8 @@ impl Target {
 fn comparable(kind: Kind) -> &'static str {
     match kind {
         Kind::Json => "::jsonb",
-        Kind::Other => "::text",
+        Kind::Text(_) => " COLLATE \"C\"",
+        Kind::Other => "::text COLLATE \"C\"",
         _ => "",
     }
 }
@@ -215,6 +240,16 @@ impl Column {
     /// Returns the kind of the values in payloads.
     pub fn value_kind(&self) -> Kind {
         self.cast.as_ref().map_or(self.kind, |(_, kind)| *kind)
+    }
+
+    /// Returns the column as SQLite compares it with the text of a key. A column without a type converts no value, so its
+    /// numbers are compared as texts.
+    fn key_text(&self) -> String {
+        let name = format!("t.{}", quoted(&self.name));
+        match Affinity::of(&self.of) {
+            Affinity::Blob => format!("CAST({name} AS TEXT)"),
+            _ => name,
+        }
     }
 
     /// Returns the type as which PostgreSQL reads the JSON value of a cell.
@@ -238,8 +273,24 @@ impl Column {
             }
             _ => format!("r.c{index}"),
         };
-        format!("{cell}::{}", self.of)
+        format!("{cell}::{}", without_length(&self.of))
     }
+}
+
+/// Returns a type of PostgreSQL without its length: a conversion that a statement names cuts what is longer, while the
+/// database refuses it when a row is stored.
+fn without_length(of: &str) -> Cow<'_, str> {
+    let unlimited = [
+        ("character varying(", "character varying"),
+        ("character(", "bpchar"),
+        ("bit varying(", "bit varying"),
+        ("bit(", "bit varying"),
+    ];
+    let found = unlimited.iter().find_map(|(begin, name)| {
+        let (_, after) = of.strip_prefix(begin)?.split_once(')')?;
+        Some(format!("{name}{after}").into())
+    });
+    found.unwrap_or(of.into())
 }
 
 #[cfg(test)]

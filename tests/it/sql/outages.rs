@@ -124,6 +124,39 @@ async fn a_deadlock_with_another_writer_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_a_transaction_that_is_tried_again_starts_from_its_beginning() {
+    let Some(database) = databases(PEOPLE).await.into_iter().find(|database| database.url.is_some()) else {
+        return;
+    };
+    database.run("INSERT INTO people (id) VALUES (1), (2)").await;
+    let mut settings = settings();
+    settings["atomic"] = true.into();
+    let sink = database.open(settings);
+    deliver(&sink, &[("3", json!({"id": 3}))]).await;
+    let mut other = PgConnection::connect(database.url.as_ref().unwrap()).await.unwrap();
+    let mut run =
+        async |sql: &str| _ = raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut other).await.unwrap();
+    run("SET deadlock_timeout = '20s'; BEGIN; UPDATE people SET n = 2 WHERE id = 2").await;
+    // The deletion begins another part of the batch, in which the other transaction is in the way.
+    let batch = [
+        ("3", json!({"id": 3, "name": "c"})),
+        ("3", json!(null)),
+        ("1", json!({"id": 1, "name": "a"})),
+        ("2", json!({"id": 2, "name": "b"})),
+    ];
+    let others = async {
+        sleep(Duration::from_millis(300)).await;
+        run("UPDATE people SET n = 1 WHERE id = 1").await;
+        run("COMMIT").await;
+    };
+    let both = async { tokio::join!(deliver(&sink, &batch), others) };
+    let (delivery, ()) = timeout(Duration::from_secs(30), both).await.unwrap();
+    assert!(delivery.unchanged.is_empty(), "{delivery:?}");
+    sink.sink.close().await.unwrap();
+    assert_eq!(database.texts(ROWS).await, ["1 a 1", "2 b 2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_another_program_locks_is_tried_again() {
     let database = databases(PEOPLE).await.into_iter().next().unwrap();
     let mut other = SqliteConnection::connect(&database.file()).await.unwrap();

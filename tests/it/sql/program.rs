@@ -2,10 +2,11 @@
 
 use std::{fs, time::Duration};
 
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
 
 #[cfg(feature = "jq")]
 use super::databases;
+use super::{PEOPLE, server::Server};
 use crate::{
     documents::{blocks, documents},
     loopback::{Loopback, finish, importer, output},
@@ -61,6 +62,40 @@ async fn a_check_shows_the_tables_and_a_preview_the_statements() {
         (code, found),
         (0, &serde_json::json!(["table people: id text, changed timestamptz, email varchar(255)"]))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn variables_of_other_programs_do_not_count() {
+    let Some(server) = Server::start() else { return };
+    let run = async |database: &str, statements: &str| {
+        let mut admin = PgConnection::connect(&server.url(database)).await.unwrap();
+        _ = sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut admin).await.unwrap();
+    };
+    run("postgres", "CREATE ROLE ada LOGIN; CREATE ROLE locked LOGIN PASSWORD 'right'").await;
+    run("postgres", "CREATE DATABASE ada").await;
+    run("ada", &format!("{PEOPLE}; ALTER TABLE people OWNER TO ada")).await;
+    let state = r#"[{"list_id": "sql1", "mapping": {"type": "fields", "fields": {"id": "id"}},
+        "sink": {"type": "sql", "url": {"env": "SQL_URL"}, "table": "people", "key": "id", "columns": {"id": null}}}]"#;
+    let loopback = Loopback::start(Duration::ZERO, state).await.list("sql1", 5);
+    let check = async |user: &str, variable: (&str, &str)| {
+        let mut command = loopback.command(&["check", "--online"]);
+        let url = server.url("").replace("postgres@", &format!("{user}@"));
+        command.env("SQL_URL", url.trim_end_matches('/')).env(variable.0, variable.1);
+        finish(command).await
+    };
+    // The database is that named like the user.
+    for variable in [("PGDATABASE", "none"), ("PGUSER", "none"), ("PGPORT", "1"), ("PGSSLROOTCERT", "/none")]
+    {
+        let (code, told, log) = check("ada", variable).await;
+        assert!(code == 0 && told.contains("table people: id bigint"), "{variable:?}: {told}{log}");
+    }
+    for variable in [("PGOPTIONS", "-c search_path=x"), ("PGSSLCERT", "/none"), ("PGSSLKEY", "/none")] {
+        let (code, told, log) = check("ada", variable).await;
+        let why = format!("`{}` would change the connection of the sink sql; unset it", variable.0);
+        assert!(code != 0 && format!("{told}{log}").contains(&why), "{told}{log}");
+    }
+    let (code, told, log) = check("locked", ("PGPASSWORD", "right")).await;
+    assert!(code != 0 && format!("{told}{log}").contains("28P01"), "{told}{log}");
 }
 
 /// Returns the blocks of docs/sql.md in this language.

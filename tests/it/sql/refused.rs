@@ -138,3 +138,88 @@ async fn tables_that_are_not_as_the_entry_says_end_the_run_and_nothing_is_writte
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_sends_no_notices_of_triggers() {
+    for database in databases("CREATE TABLE a (id bigint PRIMARY KEY, level text)").await {
+        if database.url.is_none() {
+            continue;
+        }
+        let trigger = "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            NEW.level = current_setting('client_min_messages'); RETURN NEW; END $$;
+            CREATE TRIGGER note BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION note()";
+        database.run(trigger).await;
+        let sink = database.open(json!({"table": "a", "key": "id", "columns": {"id": null}}));
+        deliver(&sink, &[("1", json!({"id": 1}))]).await;
+        assert_eq!(database.texts("SELECT level FROM a").await, ["error"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_of_a_trigger_refuses_the_record_and_its_text_is_not_repeated() {
+    for (code, refuses) in [("ZZ001", true), ("XX000", false)] {
+        for database in databases("CREATE TABLE a (id bigint PRIMARY KEY, mail text)").await {
+            if database.url.is_none() {
+                continue;
+            }
+            let trigger = format!(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    IF NEW.mail IS NOT NULL THEN RAISE EXCEPTION 'about %', NEW.mail USING ERRCODE = '{code}'; END IF;
+                    RETURN NEW; END $$;
+                CREATE TRIGGER refuse BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION refuse()"
+            );
+            database.run(&trigger).await;
+            let sink = database.open(json!({"table": "a", "key": "id"}));
+            let batch = [("1", json!({"id": 1, "mail": "ada lovelace"})), ("2", json!({"id": 2}))];
+            let outcome = sink.sink.deliver(&prepared(&sink, &batch)).await;
+            match outcome {
+                Ok(delivery) => {
+                    let detail = format!("row of `a`: refused, code {code}");
+                    assert_eq!(rejected(&delivery), [(0, "refused", detail.as_str())]);
+                    assert!(refuses);
+                }
+                Err(fault) => {
+                    let fault = fault.to_string();
+                    assert!(!refuses && fault.contains(code) && !fault.contains("ada"), "{fault}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_checked_at_the_commit_refuses_its_record_alone() {
+    for create in [false, true] {
+        for database in databases("CREATE TABLE parents (id bigint PRIMARY KEY)").await {
+            let kind = database.kind();
+            let child = "CREATE TABLE a (id bigint PRIMARY KEY, parent bigint REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)";
+            database.run(child).await;
+            let mut settings = json!({"tables": [{"table": "a", "key": "id"}]});
+            if create {
+                // The other table is created in the same transaction.
+                settings["create"] = true.into();
+                settings["tables"][0]["columns"] = json!({"id": "bigint", "parent": "bigint"});
+                let other = json!({"table": "b", "key": "id", "rows": "b", "columns": {"id": "bigint"}});
+                settings["tables"].as_array_mut().unwrap().push(other);
+            }
+            let sink = database.open(settings);
+            let batch = [
+                ("1", json!({"id": 1})),
+                ("2", json!({"id": 2, "parent": 9})),
+                ("3", json!({"id": 3, "b": {"id": 3}})),
+            ];
+            let delivery = deliver(&sink, &batch).await;
+            let found = rejected(&delivery);
+            assert_eq!((found.len(), found[0].0, found[0].1), (1, 1, "no_such_parent"), "{kind}: {found:?}");
+            assert!(found[0].2.starts_with("row of `a`: no_such_parent"), "{kind}: {found:?}");
+            assert_eq!(
+                database.texts("SELECT cast(id as text) FROM a ORDER BY id").await,
+                ["1", "3"],
+                "{kind}"
+            );
+            if create {
+                assert_eq!(database.texts("SELECT cast(id as text) FROM b").await, ["3"], "{kind}");
+            }
+        }
+    }
+}
