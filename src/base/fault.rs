@@ -78,6 +78,12 @@ impl Fault {
         self
     }
 
+    /// Removes the HTTP status.
+    pub fn without_status(mut self) -> Self {
+        self.problem_mut().status = None;
+        self
+    }
+
     /// Sets the service's identifier of the request.
     pub fn request_id(mut self, request_id: Option<String>) -> Self {
         self.problem_mut().request_id = request_id.map(Into::into);

@@ -109,10 +109,11 @@ impl Account {
         }
     }
 
-    /// Adds the service's own text to the fault of an accepted response, whose body may report an error. `secrets`
-    /// are those of the client.
+    /// Adds the service's own text to the fault of an accepted response if the body reports an error. In any other
+    /// body, a field such as `title` belongs to a record. `secrets` are those of the client.
     pub fn explained(&self, fault: Fault, response: &Response, secrets: &[Secret]) -> Fault {
-        let Some(problem) = ProblemDocument::read(response.body()) else { return fault };
+        let problem = ProblemDocument::read(response.body()).filter(ProblemDocument::reports_error);
+        let Some(problem) = problem else { return fault };
         match problem.text().map(|text| self.redacted(&text, secrets)).or_else(|| problem.sign()) {
             Some(text) => fault.because(text),
             None => fault,

@@ -43,6 +43,11 @@ impl ProblemDocument {
         }
     }
 
+    /// Returns whether the body reports an error, whatever its status is.
+    pub fn reports_error(&self) -> bool {
+        reports_error(&self.error, &self.errors, &self.success) || self.sign().is_some()
+    }
+
     /// Describes the field that reports an error without a text, such as "`success` is false".
     pub fn sign(&self) -> Option<String> {
         let named = [("status", &self.status), ("response", &self.response)];

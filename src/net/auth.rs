@@ -136,7 +136,8 @@ impl Session {
             return Ok(token);
         }
         let caller = Caller { distance: Duration::ZERO, ..caller.clone() };
-        let token = self.login.fetch(&caller).await?;
+        // A caller would take the status for the one of its own request, such as 404 for a record that is gone.
+        let token = self.login.fetch(&caller).await.map_err(Fault::without_status)?;
         let secret = token.secret.clone();
         *self.lock() = Some(token);
         Ok(secret)

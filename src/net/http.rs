@@ -48,6 +48,8 @@ struct Options {
     divisible: bool,
     /// A rejection of the key suspends no other request.
     aside: bool,
+    /// No message quotes a field of an accepted response.
+    unquoted: bool,
 }
 
 impl AccountClient {
@@ -187,6 +189,16 @@ impl Http {
         self.send(doing, request, Options { aside: true, ..Options::default() }, read).await
     }
 
+    /// Like [`Self::call`], for a login: any field of an accepted response may be the token, so no message quotes one.
+    pub async fn call_unquoted<T>(
+        &self,
+        doing: &str,
+        request: Request,
+        read: impl Fn(&Response) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.send(doing, request, Options { unquoted: true, ..Options::default() }, read).await
+    }
+
     /// Sends a request. If the service rejects a token that was fetched, sends it once more with another one.
     async fn send<T>(
         &self,
@@ -254,7 +266,10 @@ impl Http {
         let is_problem = || ProblemDocument::read(response.body()).is_some();
         let verdict = rules.verdict(response.status().as_u16(), is_problem);
         if verdict == Verdict::Accepted {
-            let result = read(&response).map_err(|fault| account.explained(fault, &response, &self.secrets));
+            let result = read(&response).map_err(|fault| match options.unquoted {
+                true => fault,
+                false => account.explained(fault, &response, &self.secrets),
+            });
             if result.is_ok() {
                 self.client.note_time(&response);
             }

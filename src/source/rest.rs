@@ -76,6 +76,8 @@ const ADAPTER: Adapter = Adapter {
 /// The records at an address.
 pub struct Rest {
     http: Http,
+    /// The client of requests that no list of records answers.
+    single: Http,
     api: Api,
     context: Context,
     /// Number of times that a listing has begun again.
@@ -88,9 +90,10 @@ impl Rest {
         let client = auth::client(accounts, &api.endpoint, api.login.as_ref(), chosen)?;
         let secrets = [secrets::of(&api.endpoint), chosen.secrets.clone()].concat();
         let http = client.open(wanted.caller).with_rules(api.rules.clone()).with_secrets(secrets);
+        let single = http.clone().with_rules(api.single_rules.clone());
         let context = std::mem::take(&mut api.context);
         let context = Context::new(context, api.requests.headers.clone(), wanted.list_id);
-        Ok(Rest { http, api, context, begun_again: AtomicU32::default() })
+        Ok(Rest { http, single, api, context, begun_again: AtomicU32::default() })
     }
 
     /// Makes the request for a page. Returns it with the number of records that it asks for.
@@ -123,7 +126,7 @@ impl Rest {
             return Ok(Answer { records: vec![], total: None, next: None, at });
         }
         let service = self.http.service();
-        let (answer, repaired) = answer::object(response, service)?;
+        let (answer, repaired) = answer::listing(response, service)?;
         let of = (&answer, repaired.as_ref());
         let records = answer::records(of, &self.api.records, &self.api.fields, context, service)?;
         let total = self.api.total.as_ref().map(|path| answer::total(&answer, path, service)).transpose()?;
@@ -134,7 +137,10 @@ impl Rest {
                 let next = answer::next(&answer, next, service)?;
                 next.map(|next| stored(next.as_str().unwrap_or_default())).transpose()?
             }
-            Pages::Link => pages::linked(response.headers()).map(|named| stored(&named)).transpose()?,
+            Pages::Link => {
+                let next = pages::linked(response.headers(), service)?;
+                next.map(|named| stored(&named)).transpose()?
+            }
             Pages::One | Pages::Offset(_) | Pages::Number { .. } => None,
         };
         Ok(Answer { records, total, next, at })
@@ -193,7 +199,7 @@ impl CursorPaging for Rest {
                 None => self.api.paging.first(count),
             };
             let position = position.as_ref();
-            let values = self.context.values(&self.http).await?;
+            let values = self.context.values(&self.single).await?;
             let (filled, context) = (self.api.requests.filled(values)?, context::object(values));
             let (made, asked) = self.request(&filled, window, position, count)?;
             let read = |response: &Response| self.read(response, &made, &filled, &context);

@@ -51,6 +51,7 @@ mod reject;
 mod rejected;
 mod replay;
 mod rest;
+mod rest_single;
 mod resume;
 mod retry;
 mod run_sh;

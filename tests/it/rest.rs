@@ -461,6 +461,22 @@ async fn a_record_without_its_key_or_its_time_is_rejected_and_the_others_are_sen
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deletion_without_a_time_is_passed_on_even_after_the_record_was_listed() {
+    let world = world(cursor());
+    for (row, next) in [
+        (json!({"id": 1, "updated_at": "2026-11-20T12:00:00Z"}), json!("x")),
+        (json!({"id": 1, "deleted": true}), json!(null)),
+    ] {
+        let body =
+            json!({"data": [row, {"id": 2, "updated_at": "2026-11-20T12:00:00Z"}], "meta": {"next": next}});
+        world.sandbox.rest().respond_instead("/rest/items", 200, body.to_string());
+    }
+    assert_eq!(world.once().await.unwrap(), Verdict::Done, "{:?}", world.log());
+    assert_eq!(world.out(FILE).last().unwrap(), &json!({"key": "1", "deleted": true}));
+    assert_eq!(held(&world).into_keys().collect::<Vec<_>>(), [2]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn statuses_that_mean_no_records_end_a_listing() {
     for (status, more, verdict) in [
         (204, json!({}), Verdict::Done),

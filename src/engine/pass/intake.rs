@@ -127,7 +127,7 @@ impl<'a> Intake<'a> {
         let Received { record, mapped } = received;
         let row = row(&record);
         let known = self.seen[index].get(row.key);
-        if known.is_some_and(|known| !is_newer(&self.seen[index], known, row, &record.status)) {
+        if known.is_some_and(|known| !is_newer(&self.seen[index], known, row, &record)) {
             self.counts.read_twice += 1;
             return;
         }
@@ -386,7 +386,9 @@ pub(super) fn row(record: &Record) -> Row {
     Row { key: record.key.digest(), second }
 }
 
-/// Returns whether this row is another version than the known one, and not an older one.
-fn is_newer(seen: &Seen, known: Known, row: Row, status: &str) -> bool {
-    row.second > known.second || (row.second == known.second && seen.status(known.status) != status)
+/// Returns whether this row is another version than the known one, and not an older one. A deletion without a time is
+/// newer than any version of the record that was not deleted.
+fn is_newer(seen: &Seen, known: Known, row: Row, record: &Record) -> bool {
+    let may_be_newer = row.second == known.second || (record.deleted && row.second == UNTIMED);
+    row.second > known.second || (may_be_newer && seen.status(known.status) != record.status)
 }

@@ -14,44 +14,59 @@ use crate::{
     net::{Response, answer::reports_error},
 };
 
-/// Reads a response as JSON. `service` is the name of the service in messages.
+/// Reads the response of a listing. `service` is the name of the service in messages.
 ///
 /// # Errors
 ///
 /// [`Fault::Retryable`]: the response is not JSON, or reports an error although its status is good.
-pub fn object(response: &Response, service: &str) -> Result<(Json, Option<Repaired>), Fault> {
+pub fn listing(response: &Response, service: &str) -> Result<(Json, Option<Repaired>), Fault> {
+    let (answer, repaired) = json(response, service).map_err(|fault| match is_empty(response) {
+        true => fault.hint("if that means that there are no records, add its status to `empty`"),
+        false => fault,
+    })?;
+    match reported(&answer, service) {
+        Some(fault) => Err(fault),
+        None => Ok((answer, repaired)),
+    }
+}
+
+fn is_empty(response: &Response) -> bool {
+    response.body().trim_ascii().is_empty()
+}
+
+/// Reads a response as JSON.
+///
+/// # Errors
+///
+/// [`Fault::Retryable`]: the response is not JSON.
+pub fn json(response: &Response, service: &str) -> Result<(Json, Option<Repaired>), Fault> {
     let body = response.body().trim_ascii();
     match body.first() {
-        None => {
-            return Err(Fault::retry(format!("{service}'s response has no content"))
-                .hint("if that means that there are no records, add its status to `empty`"));
-        }
+        None => return Err(Fault::retry(format!("{service}'s response has no content"))),
         Some(b'<') => {
             return Err(Fault::retry(format!("{service}'s response is a page, not JSON"))
                 .hint("check the address; a proxy or a login page may have sent it"));
         }
         Some(_) => {}
     }
-    let (json, repaired) = unreadable::json(body).map_err(|error| {
+    unreadable::json(body).map_err(|error| {
         // The error's own text may quote a value.
         Fault::retry(format!("{service}'s response can't be read")).because(format!(
             "unexpected JSON at line {} column {}",
             error.line(),
             error.column()
         ))
-    })?;
-    if errs(json.value()) {
-        return Err(Fault::retry(format!("{service}'s response reports an error")));
-    }
-    Ok((json, repaired))
+    })
 }
 
-/// Returns whether an object reports an error.
-fn errs(value: json::Value) -> bool {
-    let [error, errors, success] = value
+/// Returns the fault of a response that reports an error.
+pub fn reported(answer: &Json, service: &str) -> Option<Fault> {
+    let [error, errors, success] = answer
+        .value()
         .pick(&["error", "errors", "success"])
         .map(|value| value.and_then(json::Value::parse::<Value>).unwrap_or_default());
     reports_error(&error, &errors, &success)
+        .then(|| Fault::retry(format!("{service}'s response reports an error")))
 }
 
 /// Reads the records of a response.

@@ -41,7 +41,8 @@ impl Context {
         Context { requests, headers, constant, values: OnceCell::new() }
     }
 
-    /// Returns the values; the first call sends the requests, one after the other.
+    /// Returns the values; the first call sends the requests, one after the other, with `http`, whose rules are those of
+    /// a single answer.
     ///
     /// # Errors
     ///
@@ -71,13 +72,15 @@ pub const KEY: &str = "key";
 impl ContextRequest {
     /// Returns the values in a response.
     fn found(&self, response: &Response, http: &Http) -> Result<Values, Fault> {
-        let (answer, _) = answer::object(response, http.service())?;
+        let (answer, _) = answer::json(response, http.service())?;
         let value = |(name, path): (&String, &Path)| {
             let found = path.find(answer.value()).filter(|value| !value.is_null());
             let found = found.ok_or_else(|| {
                 let (path, service) = (path.shown(), http.service());
-                Fault::retry(format!("{service}'s response has no value at `{path}`"))
-                    .hint(format!("check `context[{}].values.{name}`", self.index))
+                answer::reported(&answer, service).unwrap_or_else(|| {
+                    Fault::retry(format!("{service}'s response has no value at `{path}`"))
+                        .hint(format!("check `context[{}].values.{name}`", self.index))
+                })
             })?;
             Ok((name.clone(), answer.part(found).detached()))
         };

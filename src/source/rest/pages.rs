@@ -1,5 +1,6 @@
 //! Pages: the parameters of each request, and what follows a page, by the kind of paging. Pure.
 
+mod before;
 mod links;
 mod offset;
 
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 pub use self::links::{linked, restored, stored};
 
-use self::offset::OffsetPosition;
+use self::{before::Before, offset::OffsetPosition};
 use crate::base::{fault::Fault, path::Path, window::Cursor};
 
 /// Upper bound of the pages without a record in a row that a cursor or a link may lead to.
@@ -39,7 +40,7 @@ pub struct Paging {
     pub pages: Pages,
     /// Name of the parameter for the number of records of a page; `None` if the service has none.
     pub limit: Option<String>,
-    /// Whether a page with fewer records than requested is the last one.
+    /// Whether a page with fewer records than requested is the last one, once a page had all of them.
     pub short_page_ends: bool,
     /// Whether each run reads all records. If not, the next window has a record that changes and moves meanwhile.
     pub reads_all: bool,
@@ -68,6 +69,8 @@ pub struct NumberPosition {
     total: Option<u64>,
     /// Number of times that the listing was begun again.
     round: u32,
+    #[serde(default)]
+    before: Before,
 }
 
 /// Position that the page before named.
@@ -110,6 +113,11 @@ pub enum Kept {
 impl Following {
     fn all(next: Option<Position>) -> Self {
         Following { records: Kept::All, next, begins_again: false }
+    }
+
+    /// The listing ended with the page before.
+    fn ended() -> Self {
+        Following { records: Kept::None, next: None, begins_again: false }
     }
 }
 
@@ -160,6 +168,7 @@ impl Paging {
                 rows: 0,
                 total: None,
                 round: 0,
+                before: Before::default(),
             })),
             Pages::One | Pages::Cursor { .. } | Pages::Next(_) | Pages::Link => None,
         }
@@ -194,7 +203,7 @@ impl Paging {
     ///
     /// # Errors
     ///
-    /// [`Fault::List`]: the position is one of another kind of paging, or the listing does not end.
+    /// [`Fault::List`]: the position is one of another kind of paging, or the listing would not end.
     pub fn follow(
         &self,
         position: Option<&Position>,
@@ -203,9 +212,11 @@ impl Paging {
     ) -> Result<Following, Fault> {
         match (&self.pages, position) {
             (Pages::One, None) => Ok(Following::all(None)),
-            (Pages::Offset(_), Some(Position::Offset(position))) => Ok(position.follow(self, asked, &shown)),
-            (Pages::Number { first, .. }, Some(Position::Number(position))) => {
-                Ok(self.number(position, *first, asked, &shown))
+            (Pages::Offset(parameter), Some(Position::Offset(position))) => {
+                position.follow(self, parameter, asked, &shown)
+            }
+            (Pages::Number { parameter, first }, Some(Position::Number(position))) => {
+                self.number(position, (parameter, *first), asked, &shown)
             }
             (Pages::Cursor { .. }, None | Some(Position::Cursor(_))) => {
                 followed(position, shown).map(|next| Following::all(next.map(Position::Cursor)))
@@ -220,28 +231,31 @@ impl Paging {
     fn number(
         &self,
         position: &NumberPosition,
-        first: u64,
+        (parameter, first): (&str, u64),
         asked: Option<usize>,
         shown: &Shown,
-    ) -> Following {
+    ) -> Result<Following, Fault> {
         // Rows were removed, so others may have moved to the pages before.
         if let (Some(before), Some(total)) = (position.total, shown.total)
             && total < before
         {
             let round = position.round + 1;
-            let again = NumberPosition { number: first, rows: 0, total: None, round, ..*position };
-            return Following {
-                records: Kept::None,
-                next: Some(Position::Number(again)),
-                begins_again: true,
-            };
+            let before = Before::default();
+            let again = NumberPosition { number: first, rows: 0, total: None, round, before, ..*position };
+            let next = Some(Position::Number(again));
+            return Ok(Following { records: Kept::None, next, begins_again: true });
+        }
+        if position.before.repeats(parameter, position.rows, shown)? {
+            return Ok(Following::ended());
         }
         let found = shown.keys.len();
         let rows = position.rows + found as u64;
         let short = asked.is_none_or(|asked| found < asked);
-        let ends = found == 0 || (short && (self.short_page_ends || shown.total == Some(rows)));
-        let next = NumberPosition { number: position.number + 1, rows, total: shown.total, ..*position };
-        Following::all((!ends).then_some(Position::Number(next)))
+        let by_entry = self.short_page_ends && position.before.full;
+        let ends = found == 0 || (short && (by_entry || shown.total == Some(rows)));
+        let (number, before) = (position.number + 1, position.before.and(asked, shown.keys));
+        let next = NumberPosition { number, rows, total: shown.total, before, ..*position };
+        Ok(Following::all((!ends).then_some(Position::Number(next))))
     }
 }
 

@@ -115,11 +115,48 @@ fn a_short_page_ends_a_listing_only_if_a_total_confirms_it_or_the_entry_says_so(
         (number(), 20, false, 3),
         (ends(number()), 20, false, 3),
         (ends(number()), 0, false, 1),
+        // No page was full, so the server may have a smaller limit.
+        (ends(number()), 7, false, 2),
+        (ends(offset()), 7, false, 2),
         (Paging { limit: None, ..number() }, 25, false, 3),
         (Paging { limit: None, ..number() }, 25, true, 2),
     ] {
         let read = read(&paging, Server { totals, ..Server::of(rows) }, 10);
         assert_eq!((read.rows.len(), read.requests), (rows as usize, requests), "{paging:?} {rows} {totals}");
+    }
+}
+
+#[test]
+fn a_server_with_small_pages_is_read_to_its_end() {
+    for (paging, cap) in [(offset(), 5), (number(), 5), (offset(), 9), (number(), 1)] {
+        let paging = Paging { short_page_ends: true, ..paging };
+        let read = read(&paging, Server { cap, ..Server::of(35) }, 10);
+        assert_eq!(read.rows, (0..35).collect::<Vec<u32>>(), "{paging:?} {cap}");
+    }
+}
+
+#[test]
+fn a_server_that_repeats_a_page_is_an_error_that_names_the_parameter() {
+    let keys = |rows: Range<u32>| rows.map(|row| row.to_string()).collect::<Vec<_>>();
+    for (paging, name) in
+        [(Paging { reads_all: false, ..offset() }, "offset"), (offset(), "offset"), (number(), "page")]
+    {
+        let mut position = paging.first(10);
+        let mut follow = |keys: &[String]| {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let following =
+                paging.follow(position.as_ref(), Some(10), Shown { keys: &keys, total: None, next: None });
+            following.map(|following| position = following.next)
+        };
+        follow(&keys(0..10)).unwrap();
+        let fault = follow(&keys(0..10)).unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            format!(
+                "the page has the same records as the one before (check `paging.parameter`, \
+                 since the service may ignore `{name}`; if it repeats its last page, set `total`)"
+            )
+        );
     }
 }
 

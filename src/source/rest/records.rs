@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use serde_json::Value;
 
 use crate::base::{
@@ -18,6 +18,9 @@ use crate::base::{
 const LISTED: &str = "listed";
 /// Status of a record that the service reports as deleted.
 const DELETED: &str = "deleted";
+/// Texts, in lower case, that mark a record as deleted, and those that do not.
+const DELETES: [&str; 7] = ["true", "t", "yes", "y", "on", "1", "deleted"];
+const KEEPS: [&str; 5] = ["false", "f", "no", "n", "off"];
 /// Upper bound of a status, in characters. A longer text is none, since records are counted by their status.
 const STATUS: usize = 32;
 /// Numbers from here on are milliseconds: as seconds, they would be in the year 5138, and as milliseconds, this is
@@ -43,12 +46,14 @@ impl Fields {
     /// for [`Self::context_field`].
     pub fn record(&self, body: Json, position: usize, repaired: Option<&Repaired>, context: &str) -> Record {
         let value = body.value();
-        let deleted = self.deleted.as_ref().and_then(|path| path.find(value)).is_some_and(is_set);
-        let (key, changed) = (self.key(value), self.changed(value));
+        let (key, changed, mark) = (self.key(value), self.changed(value), self.mark(value));
+        let deleted = mark == Ok(true);
         let fault = repaired.and_then(|repaired| repaired.fault(body.get())).map(str::to_owned);
         let unreadable = fault
             .or_else(|| key.clone().err())
-            .or_else(|| changed.clone().err().filter(|_| self.needs_time))
+            .or_else(|| mark.err())
+            // Nothing else reports a deletion again, and it can be sent without its time.
+            .or_else(|| changed.clone().err().filter(|_| self.needs_time && !deleted))
             .or_else(|| self.taken(value).filter(|_| !deleted));
         let unreadable = unreadable.map(|why| format!("{why}; record {position} of the page"));
         let key = key.unwrap_or_else(|_| nameless(body.get()));
@@ -97,6 +102,20 @@ impl Fields {
         moment(found).ok_or_else(|| format!("`{}` is {}", path.shown(), what()))
     }
 
+    /// Returns whether the record has a deletion mark, or why that is unclear.
+    fn mark(&self, value: json::Value) -> Result<bool, String> {
+        let Some((path, found)) = self.deleted.as_ref().and_then(|path| Some((path, path.find(value)?)))
+        else {
+            return Ok(false);
+        };
+        deletes(found).ok_or_else(|| match unreadable::kind(found.raw()) {
+            "a string" => {
+                format!("`{}` is a string that is neither a deletion mark nor a time", path.shown())
+            }
+            kind => format!("`{}` is {kind}, not a deletion mark", path.shown()),
+        })
+    }
+
     fn status(&self, value: json::Value) -> Cow<'static, str> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
         let word = |text: &str| !text.is_empty() && text.len() <= STATUS && text.chars().all(plain);
@@ -136,13 +155,30 @@ fn unix(text: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(seconds as i64, 0)
 }
 
-/// Returns whether a value is set: not null, false, 0, or a blank text, "false" or "0".
-fn is_set(value: json::Value) -> bool {
-    match value.text() {
-        Some(text) => !is_blank(&text) && !["false", "0"].contains(&text.trim()),
-        None if value.is_text() => true,
-        None => value.parse::<f64>().map_or(!matches!(value.raw(), "null" | "false"), |number| number != 0.0),
+/// Returns whether a value marks a record as deleted; `None` if that is unclear, since a wrong guess deletes a live
+/// record or keeps a deleted one.
+fn deletes(value: json::Value) -> Option<bool> {
+    if let Some(text) = value.text() {
+        let word = text.trim().to_ascii_lowercase();
+        return match is_blank(&text) || KEEPS.contains(&&*word) || is_zero(&word) {
+            true => Some(false),
+            false if DELETES.contains(&&*word) => Some(true),
+            // The least times of .NET and of Unix stand for none.
+            false => moment(value).map(|time| time.timestamp() != 0 && time.year() > 1),
+        };
     }
+    match value.raw() {
+        "true" => Some(true),
+        "false" | "null" => Some(false),
+        _ if value.is_array() => value.items().next().is_none().then_some(false),
+        _ if value.is_object() => value.fields().next().is_none().then_some(false),
+        _ => value.parse::<f64>().map(|number| number != 0.0),
+    }
+}
+
+/// Returns whether a text in lower case is a zero, or a date and time of zeros only.
+fn is_zero(text: &str) -> bool {
+    text.contains('0') && text.chars().all(|c| "0-/:. tz+".contains(c))
 }
 
 /// Returns the record with a further field; the rest of its text is unchanged.
@@ -235,28 +271,94 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_mark_is_any_value_that_is_set() {
-        for (mark, deleted) in [
-            ("true", true),
-            ("1", true),
-            (r#""2026-11-20T08:00:00Z""#, true),
-            (r#""yes""#, true),
-            ("{}", true),
-            ("false", false),
-            ("null", false),
-            ("0", false),
-            ("0.0", false),
-            (r#""""#, false),
-            (r#""false""#, false),
-            (r#""0""#, false),
-        ] {
+    fn only_a_clear_mark_deletes_a_record_and_an_unclear_one_rejects_it() {
+        let yes = [
+            "true",
+            "1",
+            "-1",
+            "0.5",
+            "1795262405",
+            r#""2026-11-20T08:00:00Z""#,
+            r#""2026-11-20 08:00:00""#,
+            r#""2026-11-20""#,
+            r#""Fri, 20 Nov 2026 08:00:00 GMT""#,
+            r#""1795262405000""#,
+            r#""yes""#,
+            r#""TRUE""#,
+            r#"" True ""#,
+            r#""Y""#,
+            r#""1""#,
+            r#""Deleted""#,
+            r#""t""#,
+            r#""on""#,
+        ];
+        let no = [
+            "false",
+            "null",
+            "0",
+            "0.0",
+            "-0",
+            "[]",
+            "{ }",
+            "[ ]",
+            r#""""#,
+            r#"" ""#,
+            r#""false""#,
+            r#""False""#,
+            r#""FALSE""#,
+            r#""0""#,
+            r#""0.0""#,
+            r#""no""#,
+            r#""N""#,
+            r#""f""#,
+            r#""Off""#,
+            r#""0000-00-00 00:00:00""#,
+            r#""0000-00-00""#,
+            r#""0000-00-00T00:00:00.000Z""#,
+            r#""0001-01-01T00:00:00""#,
+            r#""1970-01-01T00:00:00+00:00""#,
+        ];
+        let unclear = [
+            (
+                r#""soon""#,
+                "`gone` is a string that is neither a deletion mark nor a time; record 3 of the page",
+            ),
+            (
+                r#""active""#,
+                "`gone` is a string that is neither a deletion mark nor a time; record 3 of the page",
+            ),
+            (r#"{"by": "ada"}"#, "`gone` is an object, not a deletion mark; record 3 of the page"),
+            ("[false]", "`gone` is an array, not a deletion mark; record 3 of the page"),
+        ];
+        let marked = |mark: &str| {
             let body = format!(r#"{{"id": 7, "at": "{AT}", "gone": {mark}, "state": "open"}}"#);
-            let record = record(&fields(&["id"]), &body);
-            let status = if deleted { DELETED } else { "open" };
-            assert_eq!((record.deleted, &*record.status), (deleted, status), "{mark}");
+            record(&fields(&["id"]), &body)
+        };
+        for (marks, deleted, status) in [(&yes[..], true, DELETED), (&no[..], false, "open")] {
+            for mark in marks {
+                let found = marked(mark);
+                assert_eq!(
+                    (found.deleted, &*found.status, found.unreadable),
+                    (deleted, status, None),
+                    "{mark}"
+                );
+            }
+        }
+        for (mark, why) in unclear {
+            let found = marked(mark);
+            assert_eq!((found.deleted, found.unreadable.as_deref()), (false, Some(why)), "{mark}");
         }
         let nameless = record(&fields(&["id"]), &format!(r#"{{"at": "{AT}", "gone": true}}"#));
         assert!(!nameless.deleted && nameless.unreadable.is_some());
+    }
+
+    /// Nothing else reports the deletion again.
+    #[test]
+    fn a_deletion_needs_no_time() {
+        for body in [r#"{"id": 7, "gone": true}"#, r#"{"id": 7, "gone": true, "at": null}"#] {
+            let found = record(&fields(&["id"]), body);
+            assert_eq!((found.deleted, found.changed, found.unreadable), (true, None, None), "{body}");
+        }
     }
 
     #[test]

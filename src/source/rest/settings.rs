@@ -17,6 +17,7 @@ use self::paging::{PagingSetting, paging};
 use super::{
     auth::{AuthSetting, Described},
     context::{ContextRequest, KEY, LIST_ID},
+    item::GONE,
     pages::Paging,
     records::Fields,
     requests::{Body, Place, Requests},
@@ -113,7 +114,10 @@ pub struct Api {
     pub total: Option<Path>,
     /// Statuses that mean that there are no records.
     pub empty: Vec<Statuses>,
+    /// Rules of listings, of `context`, and of `item`.
     pub rules: Rules,
+    pub single_rules: Rules,
+    pub item_rules: Rules,
 }
 
 impl Api {
@@ -169,6 +173,10 @@ impl Api {
         ];
         Ok(Api {
             rules: rules(accept, &lists, |_| None)?,
+            single_rules: rules(accept, &lists[1..], |_| None)?,
+            item_rules: rules(accept, &lists[1..], |status| {
+                GONE.contains(&status).then_some(Verdict::Accepted)
+            })?,
             fields: Fields {
                 key: settings.key.0,
                 changed: settings.changed,

@@ -27,6 +27,16 @@ const ENDLESS: TimeDelta = TimeDelta::days(3650);
 /// Longest life of a token, in seconds. A longer one is taken for this.
 const LONGEST: f64 = 3650.0 * 86_400.0;
 
+/// Codes of errors, which contain no token (RFC 6749, section 5.2).
+const CODES: [&str; 6] = [
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+];
+
 /// The request that returns a token.
 #[derive(Clone)]
 pub struct Login {
@@ -54,7 +64,7 @@ impl FetchToken for Login {
             let request = request(Method::POST, &self.url, &headers, self.body.clone());
             let read = |response: &Response| self.read(response, http.service(), http.local_now());
             let doing = format!("could not log in to {}", http.service());
-            let fetched = http.call(&doing, request, read).await;
+            let fetched = http.call_unquoted(&doing, request, read).await;
             fetched.map_err(|fault| match fault.problem().status {
                 // RFC 6749, section 5.2: a wrong password is a bad request.
                 Some(400 | 401 | 403) => fault.hint(&self.hint),
@@ -67,7 +77,15 @@ impl FetchToken for Login {
 impl Login {
     /// Reads the answer to a login. A message has no value of it, since any value may be the token.
     fn read(&self, response: &Response, service: &str, now: DateTime<Utc>) -> Result<Token, Fault> {
-        let (answer, _) = answer::object(response, service)?;
+        let (answer, _) = answer::json(response, service)?;
+        if let Some(fault) = answer::reported(&answer, service) {
+            let code = answer.value().field("error").and_then(|error| error.text());
+            let code = CODES.iter().find(|known| code.as_deref() == Some(*known));
+            return Err(match code {
+                Some(code) => fault.because(code),
+                None => fault,
+            });
+        }
         let (token, life) = (self.token.find(answer.value()), self.expires_in.find(answer.value()));
         let text = token.and_then(|token| token.filled()).ok_or_else(|| {
             let (path, what) = (self.token.shown(), token.map_or("nothing", |token| kind(token.raw())));

@@ -7,20 +7,48 @@ use url::Url;
 use crate::base::fault::Fault;
 
 /// Returns the target of the first link with the relation `next` in the headers `Link` (RFC 8288, section 3).
-pub fn linked(headers: &HeaderMap) -> Option<String> {
-    let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(links).find(|(_, relation)| is_next(relation)).map(|(target, _)| target)
+/// `service` is the name of the service in messages.
+///
+/// # Errors
+///
+/// [`Fault::Retryable`]: no such link was found, and a part of the headers can't be read. It may name a next page.
+pub fn linked(headers: &HeaderMap, service: &str) -> Result<Option<String>, Fault> {
+    let mut is_whole = true;
+    for value in headers.get_all(LINK) {
+        let (links, whole) = links(&String::from_utf8_lossy(value.as_bytes()));
+        is_whole &= whole;
+        match links.into_iter().find(|(_, relation)| is_next(relation)) {
+            Some((target, _)) if !target.contains(char::REPLACEMENT_CHARACTER) => return Ok(Some(target)),
+            Some(_) => is_whole = false,
+            None => {}
+        }
+    }
+    match is_whole {
+        true => Ok(None),
+        false => {
+            Err(Fault::retry(format!("{service}'s header `Link` can't be read, and may name a next page"))
+                .hint("if this persists, report this to the operator of the source"))
+        }
+    }
 }
 
 fn is_next(relation: &str) -> bool {
     relation.split_ascii_whitespace().any(|relation| relation.eq_ignore_ascii_case("next"))
 }
 
-/// Returns the target and the relation of each link in a header.
-fn links(mut text: &str) -> Vec<(String, String)> {
+/// Returns the target and the relation of each link in a header, up to the first one that can't be read, and whether
+/// all of the header was read.
+fn links(mut text: &str) -> (Vec<(String, String)>, bool) {
     let mut found = vec![];
-    while let Some((target, rest)) = text.split_once('<').and_then(|(_, rest)| rest.split_once('>')) {
-        let (mut relation, mut rest) = (None, rest);
+    loop {
+        text = text.trim_start_matches([',', ' ', '\t']);
+        if text.is_empty() {
+            return (found, true);
+        }
+        let Some((target, mut rest)) = text.strip_prefix('<').and_then(|rest| rest.split_once('>')) else {
+            return (found, false);
+        };
+        let mut relation = None;
         while let Some((name, value, after)) = parameter(rest) {
             // Of several relations, the first counts.
             if name.eq_ignore_ascii_case("rel") {
@@ -29,12 +57,15 @@ fn links(mut text: &str) -> Vec<(String, String)> {
             rest = after;
         }
         found.push((target.to_owned(), relation.unwrap_or_default()));
-        text = rest;
+        text = rest.trim_start();
+        if !text.is_empty() && !text.starts_with(',') {
+            return (found, false);
+        }
     }
-    found
 }
 
-/// Reads `; name=value`, or `; name="value"`. Returns the rest of the text, too.
+/// Reads `; name=value`, or `; name="value"`. Returns the rest of the text, too; it begins with the quotation mark of a
+/// value if that has no end.
 fn parameter(text: &str) -> Option<(&str, String, &str)> {
     let text = text.trim_start().strip_prefix(';')?.trim_start();
     let end = text.find(['=', ';', ',']).unwrap_or(text.len());
@@ -58,7 +89,7 @@ fn parameter(text: &str) -> Option<(&str, String, &str)> {
                     }
                 }
             }
-            Some((name, value, ""))
+            Some((name, value, rest))
         }
     }
 }
@@ -99,8 +130,15 @@ pub fn stored(named: &str, request: &Url, own: &Own) -> Result<String, Fault> {
 ///
 /// [`Fault::List`]: the position in the checkpoint is damaged.
 pub fn restored(stored: &str, request: &Url, own: &Own) -> Result<Url, Fault> {
-    let mut url =
-        request.join(stored).ok().filter(|url| url.origin() == request.origin()).ok_or_else(super::misfit)?;
+    let (path, query) = stored.split_once('?').map_or((stored, None), |(path, query)| (path, Some(query)));
+    if !path.starts_with('/') {
+        return Err(super::misfit());
+    }
+    // Joined, a path that begins with two slashes would be another host.
+    let mut url = request.clone();
+    url.set_path(path);
+    url.set_query(query);
+    url.set_fragment(None);
     let names: Vec<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
     let missing: Vec<_> = own.iter().filter(|(name, _)| !names.contains(name)).collect();
     if !missing.is_empty() {
@@ -132,15 +170,38 @@ mod tests {
             (&[r#"</a>; rel="prev"; rel="next""#], None),
             (&[r#"</a>; rel="nextish""#], None),
             (&[r#"</a>; rel="first""#], None),
-            (&["</a"], None),
-            (&["rel=next"], None),
             (&[r#"</a>; rel="next"#], Some("/a")),
+            (&[r#"</a>; title="Übersicht"; rel="prev", </b>; rel="next""#], Some("/b")),
+            (&[r#"</Übersicht?page=2>; rel="next""#], Some("/Übersicht?page=2")),
+            (&[r#", </a>; rel="prev" , , </b>; rel=next ,"#], Some("/b")),
+            (&["</a", r#"</b>; rel="next""#], Some("/b")),
             (&[""], None),
             (&[], None),
         ] {
             let mut map = HeaderMap::new();
-            headers.iter().for_each(|text| _ = map.append(LINK, HeaderValue::from_str(text).unwrap()));
-            assert_eq!(linked(&map).as_deref(), expected, "{headers:?}");
+            headers
+                .iter()
+                .for_each(|text| _ = map.append(LINK, HeaderValue::from_bytes(text.as_bytes()).unwrap()));
+            assert_eq!(linked(&map, "h").unwrap().as_deref(), expected, "{headers:?}");
+        }
+    }
+
+    /// The header may name a next page.
+    #[test]
+    fn a_link_header_that_cannot_be_read_does_not_end_a_listing() {
+        for text in [
+            &b"</a"[..],
+            b"rel=next",
+            b"/a; rel=next",
+            b"</a> rel=\"next\"",
+            b"</a\xff>; rel=\"next\"",
+            b"</a>; rel=prev, /b; rel=next",
+        ] {
+            let mut map = HeaderMap::new();
+            map.append(LINK, HeaderValue::from_bytes(text).unwrap());
+            let fault = linked(&map, "h").unwrap_err();
+            assert!(matches!(fault, Fault::Retryable { .. }));
+            assert!(fault.to_string().starts_with("h's header `Link` can't be read"), "{text:?}: {fault}");
         }
     }
 
@@ -154,6 +215,7 @@ mod tests {
             ("https://h.example:443/x?key=other", "/x?key=other", "/x?key=other"),
             ("https://H.example/x?after=a%2Fb#c", "/x?after=a%2Fb", "/x?after=a%2Fb&key=s3cr3t"),
             ("next?key=s3cr3t", "/api/next", "/api/next?key=s3cr3t"),
+            ("https://h.example//x/y?page=2", "//x/y?page=2", "//x/y?page=2&key=s3cr3t"),
         ] {
             let found = stored(named, &request, &own).unwrap();
             assert_eq!(found, expected, "{named}");
@@ -176,6 +238,8 @@ mod tests {
             assert!(fault.to_string().contains("on another host"), "{named}: {fault}");
         }
         assert!(stored("https://", &request, &[]).is_err());
-        assert!(restored("//evil.example/", &request, &[]).is_err());
+        let url = restored("//evil.example/", &request, &[]).unwrap();
+        assert_eq!(url.as_str(), "https://h.example//evil.example/", "the origin stays");
+        assert!(restored("https://evil.example/", &request, &[]).is_err());
     }
 }

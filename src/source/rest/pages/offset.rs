@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Following, Kept, Paging, Position, Shown};
+use super::{Before, Following, Kept, Paging, Position, Shown};
+use crate::base::fault::Fault;
 
 /// Number of pages by which a listing goes back before it begins again. Few rows move between two requests, so the
 /// record is near, unless it was removed itself.
@@ -22,6 +23,8 @@ pub struct OffsetPosition {
     back: u32,
     /// Number of times that the listing has gone back at all, so that no position is returned twice.
     moves: u32,
+    #[serde(default)]
+    before: Before,
 }
 
 impl OffsetPosition {
@@ -33,15 +36,29 @@ impl OffsetPosition {
         }
     }
 
-    /// Returns what follows the page.
-    pub fn follow(&self, paging: &Paging, asked: Option<usize>, shown: &Shown) -> Following {
+    /// Returns what follows the page. `parameter` is the name of the offset.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::List`]: the service returns the same page again.
+    pub fn follow(
+        &self,
+        paging: &Paging,
+        parameter: &str,
+        asked: Option<usize>,
+        shown: &Shown,
+    ) -> Result<Following, Fault> {
         let Shown { keys, total, .. } = *shown;
+        // After rows have moved, the page before may be read again.
+        if self.back == 0 && self.before.repeats(parameter, self.offset, shown)? {
+            return Ok(Following::ended());
+        }
         let at = match &self.seam {
             None => None,
             Some(seam) => match keys.iter().position(|key| key == seam) {
-                None => return self.go_back(),
+                None => return Ok(self.go_back()),
                 // Rows have come in before the seam. One of them may be a row that would have followed.
-                Some(1..) if self.back == 0 && paging.reads_all => return self.begin_again(),
+                Some(1..) if self.back == 0 && paging.reads_all => return Ok(self.begin_again()),
                 found => found,
             },
         };
@@ -49,16 +66,17 @@ impl OffsetPosition {
         let short = asked.is_none_or(|asked| keys.len() < asked);
         // Only the row of the seam, or none, is an empty page.
         let ends = keys.len() == usize::from(at.is_some())
-            || (short && (paging.short_page_ends || total == Some(rows)));
+            || (short && ((paging.short_page_ends && self.before.full) || total == Some(rows)));
         // Of a server that returns one row at a time, each page would be the seam only.
         let seam = keys.last().filter(|_| keys.len() > 1).map(|key| (*key).to_owned());
         let (page, moves) = (keys.len() as u64, self.moves);
-        let next = OffsetPosition { offset: rows, seam, page, back: 0, moves };
-        Following {
+        let before = self.before.and(asked, keys);
+        let next = OffsetPosition { offset: rows, seam, page, back: 0, moves, before };
+        Ok(Following {
             records: at.map_or(Kept::All, Kept::Without),
             next: (!ends).then_some(Position::Offset(next)),
             begins_again: false,
-        }
+        })
     }
 
     /// Goes back by a page, or begins again.
