@@ -4,7 +4,7 @@
 pub mod decorators;
 pub mod life;
 mod neighbors;
-mod rest;
+pub mod rest;
 
 use std::{env, ops::Range};
 

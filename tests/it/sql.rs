@@ -4,7 +4,7 @@ mod atomic;
 mod outages;
 mod program;
 mod refused;
-mod server;
+pub mod server;
 
 use std::{path::Path, sync::Arc};
 

@@ -3,11 +3,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use importer::{
     controller::Verdict,
-    sandbox::{Faults, rest::Warehouse},
+    sandbox::{
+        Faults,
+        rest::{Rest, Warehouse},
+    },
 };
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -123,7 +126,7 @@ async fn import(world: &World, kind: Kind, random: &mut Rng, busy: bool) {
             loop {
                 sleep(Duration::from_millis(editor.u64(200..4000))).await;
                 if busy {
-                    edit(world, &mut editor);
+                    edit(&mut world.sandbox.rest(), world.clock.now(), &mut editor);
                 }
             }
         };
@@ -148,9 +151,7 @@ async fn import(world: &World, kind: Kind, random: &mut Rng, busy: bool) {
 }
 
 /// Changes, adds or removes a record.
-fn edit(world: &World, random: &mut Rng) {
-    let now = world.clock.now();
-    let mut rest = world.sandbox.rest();
+pub fn edit(rest: &mut Rest, now: DateTime<Utc>, random: &mut Rng) {
     let ids: Vec<u64> = rest.warehouses().filter(|one| !one.deleted).map(|one| one.id).collect();
     let id = random.choice(ids);
     match (id, random.u8(..4)) {

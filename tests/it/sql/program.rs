@@ -4,6 +4,7 @@ use std::{fs, time::Duration};
 
 use sqlx::{Connection, Row, SqliteConnection};
 
+#[cfg(feature = "jq")]
 use super::databases;
 use crate::{
     documents::{blocks, documents},
