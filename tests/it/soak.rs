@@ -4,7 +4,7 @@
 pub mod decorators;
 pub mod life;
 mod neighbors;
-mod rest;
+pub mod rest;
 
 use std::{env, ops::Range};
 
@@ -112,6 +112,16 @@ async fn soak_of_even_seeds() {
 async fn soak_of_rest_apis() {
     let from = number("SOAK_FROM", 1);
     for seed in from..from + number("SOAK_SEEDS", 24) {
-        rest::live(seed).await;
+        rest::live(seed, rest::Output::Lines).await;
+    }
+}
+
+/// The same worlds, with a table of SQLite; every other one has one transaction for each pass.
+#[cfg(feature = "sql")]
+#[tokio::test(start_paused = true)]
+async fn soak_of_rest_apis_into_sql() {
+    let from = number("SOAK_FROM", 1);
+    for seed in from..from + number("SOAK_SEEDS", 24) {
+        rest::live(seed, rest::Output::Table { atomic: seed % 2 == 0 }).await;
     }
 }

@@ -5,7 +5,7 @@ mod exact;
 mod outages;
 mod program;
 mod refused;
-mod server;
+pub mod server;
 
 use std::{path::Path, sync::Arc};
 
