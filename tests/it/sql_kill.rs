@@ -1,6 +1,6 @@
 //! `kill -9` at random moments of runs from a REST API into PostgreSQL, many times.
 
-use std::{cell::RefCell, collections::BTreeSet, fs, process::Stdio, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, fs, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use importer::{
@@ -136,11 +136,10 @@ async fn watch(url: &str, mut random: Rng, seen: &RefCell<BTreeSet<u32>>) {
             rows.await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
         let [(city, count)] = &rows[..] else { panic!("half of a run is visible: {rows:?}") };
         let generation = city.strip_prefix(GENERATION).unwrap().parse().unwrap();
-        let mut seen = seen.borrow_mut();
         assert_eq!(*count as u64, WAREHOUSES, "{rows:?}");
-        assert!(seen.last().is_none_or(|last| *last <= generation), "{rows:?} after {seen:?}");
-        seen.insert(generation);
-        drop(seen);
+        let last = seen.borrow().last().copied();
+        assert!(last.is_none_or(|last| last <= generation), "{rows:?} after generation {last:?}");
+        seen.borrow_mut().insert(generation);
         sleep(Duration::from_millis(random.u64(..20))).await;
     }
 }

@@ -41,12 +41,12 @@ const FILE: &str = "warehouses.db";
 pub async fn tell(listeners: &Listeners) -> anyhow::Result<bool> {
     let stage = Stage::new(STATE, listeners)?;
     stage.sandbox.rest().invent(WAREHOUSES, 1, stage.clock.now());
-    say(&format!(
+    say(
         "importer reads the warehouses of an emulated REST API, which gives a token for a user and a password, and writes \
          them\ninto a table of an SQLite file. The demo needs no account, and nothing leaves this machine.\n\n\
          1. The state file says how the API is asked, and which columns the table has. The user, the password and the \
-         host that\n   may get them are in the variables REST_USER, REST_PASSWORD and REST_HOSTS:\n"
-    ));
+         host that\n   may get them are in the variables REST_USER, REST_PASSWORD and REST_HOSTS:\n",
+    );
     say(&indented(STATE));
     let loaded = stage.import().await?;
     say(&format!("\n   The table in {FILE}:\n\n{}", indented(&table(&stage).await?)));
@@ -94,6 +94,6 @@ async fn table(stage: &Stage) -> anyhow::Result<String> {
         rows.iter().map(line).collect::<Result<Vec<_>, _>>()
     };
     let rows = read.await.with_context(|| format!("could not read the demo's {FILE}"))?;
-    let head = format!("{:<4}{:<12}{:<8}{:<16}{}", "id", "name", "city", "phone", "synced_at");
+    let head = format!("{:<4}{:<12}{:<8}{:<16}synced_at", "id", "name", "city", "phone");
     Ok([vec![head], rows].concat().join("\n"))
 }
