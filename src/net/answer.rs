@@ -43,9 +43,11 @@ impl ProblemDocument {
         }
     }
 
-    /// Returns whether the body reports an error, whatever its status is.
+    /// Returns whether the body reports an error, whatever the status of the response is.
     pub fn reports_error(&self) -> bool {
-        reports_error(&self.error, &self.errors, &self.success) || self.sign().is_some()
+        // The status of a problem (RFC 9457, section 3.1.2).
+        let is_problem = self.status.as_u64().is_some_and(|status| (400..=599).contains(&status));
+        is_problem || reports_error(&self.error, &self.errors, &self.success) || self.sign().is_some()
     }
 
     /// Describes the field that reports an error without a text, such as "`success` is false".

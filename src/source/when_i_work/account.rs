@@ -80,7 +80,7 @@ impl FetchToken for Login {
             let request = http.post(&["login"], body.to_string().into());
             let read = |response: &Response| token(response, http.local_now(), &self.hint);
             let doing = format!("could not log in to {}", http.service());
-            let fetched = http.call_unquoted(&doing, request, read).await;
+            let fetched = http.call(&doing, request, read).await;
             fetched.map_err(|fault| match fault.problem().status {
                 Some(400 | 401 | 403) => fault.hint(&self.hint),
                 _ => fault,
