@@ -42,18 +42,26 @@ impl QuitFile {
     /// Returns whether a quit file exists, and removes it.
     pub async fn found(&self) -> bool {
         let paths = self.paths.clone();
-        let existing = move || -> Vec<PathBuf> {
-            paths.into_iter().filter(|path| path.try_exists().unwrap_or(false)).collect()
-        };
+        let exists = move || paths.iter().any(|path| path.try_exists().unwrap_or(false));
         // One call for both paths: handing a call to another thread is most of what an idle controller costs.
-        let existing = spawn_blocking(existing).await.unwrap_or_default();
-        for path in &existing {
+        spawn_blocking(exists).await.unwrap_or(false) && self.taken().await
+    }
+
+    /// Removes the quit files. Returns whether there was one. Both paths may lead to one file, so each is looked for
+    /// again.
+    async fn taken(&self) -> bool {
+        let mut taken = false;
+        for path in &self.paths {
+            if !fs::try_exists(path).await.unwrap_or(false) {
+                continue;
+            }
+            taken = true;
             self.events.emit(ProgramEvent::QuitFound { path: path.clone() });
             if let Err(error) = fs::remove_file(path).await {
                 let (path, error) = (path.clone(), error.to_string());
                 self.events.emit(ProgramEvent::QuitStays { path, error });
             }
         }
-        !existing.is_empty()
+        taken
     }
 }
