@@ -63,6 +63,8 @@ mod soak;
 mod specs;
 #[cfg(feature = "sql")]
 mod sql;
+#[cfg(feature = "sql")]
+mod sql_kill;
 mod state;
 mod status;
 mod statuses;
