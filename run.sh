@@ -227,7 +227,7 @@ cargo_soak() {
   export SOAK_SEEDS="${1:-1000}" SOAK_FROM="${SOAK_FROM:-$((RANDOM * 32768 + RANDOM))}"
   [[ "$SOAK_SEEDS" =~ ^[0-9]+$ ]] || fail "soak needs a number of worlds; found '$SOAK_SEEDS'"
   echo "run.sh: $SOAK_SEEDS worlds, seeds from $SOAK_FROM"
-  cargo test --locked --release --test it -- soak_of
+  cargo test --locked --release --features sql --test it -- soak_of
 }
 
 # Measures the rows of docs/performance.md with these numbers, by default all, with a build that is slow to make.

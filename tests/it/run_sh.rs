@@ -295,7 +295,7 @@ fn a_soak_runs_the_requested_number_of_worlds() {
     place.stand_in("cargo", "echo \"$SOAK_SEEDS from $SOAK_FROM\"");
     let output = place.run(&["soak", "30"], &[("IMPORTER_RUNTIME", "cargo"), ("SOAK_FROM", "7")]);
     assert!(text(&output.stdout).ends_with("30 from 7\n"), "{}", text(&output.stdout));
-    assert_eq!(place.calls(), ["cargo test --locked --release --test it -- soak_of"]);
+    assert_eq!(place.calls(), ["cargo test --locked --release --features sql --test it -- soak_of"]);
     let output = place.run(&["soak", "many"], &[("IMPORTER_RUNTIME", "cargo")]);
     assert!(!output.status.success() && text(&output.stderr).contains("found 'many'"));
 }

@@ -112,6 +112,6 @@ async fn soak_of_even_seeds() {
 async fn soak_of_rest_apis() {
     let from = number("SOAK_FROM", 1);
     for seed in from..from + number("SOAK_SEEDS", 24) {
-        rest::live(seed).await;
+        rest::live(seed, rest::Output::Lines).await;
     }
 }
