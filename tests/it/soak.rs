@@ -115,13 +115,3 @@ async fn soak_of_rest_apis() {
         rest::live(seed, rest::Output::Lines).await;
     }
 }
-
-/// The same worlds, with a table of SQLite; every other one has one transaction for each pass.
-#[cfg(feature = "sql")]
-#[tokio::test(start_paused = true)]
-async fn soak_of_rest_apis_into_sql() {
-    let from = number("SOAK_FROM", 1);
-    for seed in from..from + number("SOAK_SEEDS", 24) {
-        rest::live(seed, rest::Output::Table { atomic: seed % 2 == 0 }).await;
-    }
-}

@@ -254,3 +254,13 @@ fn assert_equal(world: &World, kind: Kind, output: Output) {
     let now: BTreeMap<u64, String> = now.into_iter().map(|(id, warehouse)| (id, warehouse.name)).collect();
     assert_eq!(held, now);
 }
+
+/// The worlds of `soak_of_rest_apis`, with a table of SQLite; every other one has one transaction for each pass.
+#[cfg(feature = "sql")]
+#[tokio::test(start_paused = true)]
+async fn soak_of_rest_apis_into_sql() {
+    let from = super::number("SOAK_FROM", 1);
+    for seed in from..from + super::number("SOAK_SEEDS", 24) {
+        live(seed, Output::Table { atomic: seed % 2 == 0 }).await;
+    }
+}
