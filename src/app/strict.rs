@@ -19,16 +19,17 @@ pub async fn exit_code(folder: &Path, events: &Events) -> anyhow::Result<u8> {
     let mut files = BTreeMap::new();
     for entry in lists.entries() {
         let pipeline = lists.pipeline(entry)?;
-        files.insert(lists.folders.dead_letter(&pipeline.delivery), entry.id.list_id.as_str());
+        let found = (entry.id.list_id.as_str(), pipeline.remedy());
+        files.insert(lists.folders.dead_letter(&pipeline.delivery), found);
     }
     let mut waiting = false;
-    for (file, list) in files {
+    for (file, (list, remedy)) in files {
         let (letters, unreadable) = dead_letter::read(&file).await?;
         let count = letters.len() + unreadable;
         if count > 0 {
             waiting = true;
             let (list_id, location) = (list.to_owned(), file);
-            events.emit(ProgramEvent::RejectedWait { list_id, records: count, location });
+            events.emit(ProgramEvent::RejectedWait { list_id, records: count, location, remedy });
         }
     }
     if !waiting {

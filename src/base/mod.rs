@@ -23,6 +23,7 @@ pub mod path;
 pub mod record;
 pub mod redact;
 pub mod reference;
+pub mod remedy;
 pub mod requests;
 pub mod secret;
 pub mod spec;

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
-    base::{counts::Counts, time},
+    base::{counts::Counts, remedy::Remedy, time},
     controller::{
         handle::Command,
         input::{Begun, FileRead, Ran, Reply, RunEnd, Written},
@@ -233,7 +233,7 @@ fn finished() -> Result<Ended, Fault> {
         counts: Counts { sent: 7, ..Counts::default() },
         unknown: vec![],
         noticed: Noticed::default(),
-        replayable: true,
+        remedy: Remedy::Replay,
     }))
 }
 

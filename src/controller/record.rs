@@ -57,7 +57,7 @@ pub fn findings(entry: &Entry, outcome: &plan::Outcome, store: &dyn RunStore) ->
         clocks: apart.map(|clocks| (clocks.source, clocks.ours)),
         after_end: last_after.map(|(changed, until)| (*after_end, changed, until)),
         rejected_at: store.dead_letter_location(),
-        replayable: outcome.replayable,
+        remedy: outcome.remedy,
         start_offset: entry.start_offset,
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    base::counts::Counts,
+    base::{counts::Counts, remedy::Remedy},
     store::runs::{RunKind, RunRecord},
 };
 
@@ -67,8 +67,11 @@ pub struct Stored {
     pub is_interrupted: bool,
     /// Why these files can't be read, if they can't.
     pub unreadable: Option<String>,
-    /// Rejected records of the delivery that wait for a replay.
+    /// Rejected records of the delivery that wait to be delivered again.
     pub rejected: u64,
+    /// How they are delivered again.
+    #[serde(default)]
+    pub remedy: Remedy,
     /// Notices that wait for their receiver.
     pub notices_waiting: u64,
     pub oldest_notice: Option<DateTime<Utc>>,
@@ -175,7 +178,7 @@ pub enum RunOutcome {
         /// Why the state file does not have the result, if it does not.
         not_written: Option<String>,
     },
-    /// The run failed; the next one continues after the delivered records.
+    /// The run failed; the next one delivers what this one has not delivered.
     Failed { error: String },
     /// The run was stopped before its end. Without counts, it was cut short.
     Stopped { reason: String, counts: Option<Counts> },

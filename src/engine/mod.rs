@@ -18,6 +18,8 @@ pub mod plan;
 mod received;
 #[cfg(test)]
 mod records_tests;
+#[cfg(test)]
+mod rejects_tests;
 pub mod replay;
 pub mod run;
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod moves;
 mod reader;
 mod requests;
 mod results;
+mod unclosed;
 mod window;
 
 use std::{collections::VecDeque, time::Duration};
@@ -92,6 +93,8 @@ pub struct Pass<'a> {
     early: Option<VecDeque<EarlyRequest>>,
     /// The sizes of the list, if they were requested before the check.
     sizes: Option<Sizes>,
+    /// Whether the guard has stopped the pass, since most records were rejected.
+    rejects_most: bool,
     /// The reason why the pass can't finish. The records read so far are delivered nevertheless.
     fault: Option<Fault>,
 }
@@ -138,6 +141,7 @@ impl<'a> Pass<'a> {
             unrecorded,
             early: None,
             sizes: None,
+            rejects_most: false,
             fault: None,
         })
     }
@@ -162,6 +166,7 @@ impl<'a> Pass<'a> {
         // After a stop, the dispatch keeps what the guard could not judge anymore.
         let explained = explained.filter(|_| self.dispatch.is_empty());
         if matches!(explained, Some(Ok(()))) {
+            self.check_rejects(true)?;
             self.close().await?;
         }
         Ok(explained)
@@ -176,6 +181,7 @@ impl<'a> Pass<'a> {
         let slots = self.context.pipeline.in_flight();
         loop {
             self.dispatch.write_dead_letters().await?;
+            self.check_rejects(false)?;
             self.intake.write_notes(false).await?;
             self.settle().await?;
             if reported.elapsed() >= OFTEN {
@@ -223,7 +229,7 @@ impl<'a> Pass<'a> {
                     stopping = true;
                     reads.clear();
                 }
-                Some(delivered) = deliveries.next() => self.delivered(delivered?)?,
+                Some(delivered) = deliveries.next() => self.delivered(delivered?),
                 Some((index, generation, answer)) = reads.next() => {
                     self.take(index, generation, answer, &mut reads)?;
                 }

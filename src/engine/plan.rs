@@ -13,12 +13,12 @@ use super::{
 };
 use crate::{
     base::{
-        clock::Clock, counts::Counts, events::RunEvents, fault::Fault, identity::DeliveryId,
+        clock::Clock, counts::Counts, events::RunEvents, fault::Fault, identity::DeliveryId, remedy::Remedy,
         requests::RequestCounter,
     },
     mapping::Mapping,
     sink::{Opened, Sink, SinkSpec},
-    source::{Lookup, OffsetPaging, Paging, Scope, Source},
+    source::{Lookup, OffsetPaging, Paging, Scope, ShardPaging, Source},
     store::{DeliveryCache, RunStore, migrate::FormerDigests},
 };
 
@@ -59,6 +59,14 @@ impl Pipeline {
             Paging::Cursor(_) | Paging::Shards(_) => {
                 Err(Fault::list("this source does not support reading by offset"))
             }
+        }
+    }
+
+    /// Returns the shards of a source that is a stream.
+    pub fn shards(&self) -> Option<&dyn ShardPaging> {
+        match self.source.paging() {
+            Paging::Shards(shards) => Some(shards),
+            Paging::Offset(_) | Paging::Cursor(_) => None,
         }
     }
 
@@ -105,6 +113,15 @@ impl Pipeline {
     /// [`Fault::List`]: the source lacks it.
     pub fn lookup(&self) -> Result<&dyn Lookup, Fault> {
         self.source.lookup().ok_or_else(|| Fault::list("the source can't read single records"))
+    }
+
+    /// Returns how rejected records are delivered again.
+    pub fn remedy(&self) -> Remedy {
+        match self.source.lookup() {
+            Some(_) => Remedy::Replay,
+            None if self.reads_all() => Remedy::NextRun,
+            None => Remedy::FullLoad,
+        }
     }
 
     /// Checks that the engine can read the source.
@@ -194,6 +211,6 @@ pub struct Outcome {
     /// Names in the settings that no record has.
     pub unknown: Vec<String>,
     pub noticed: Noticed,
-    /// Whether rejected records can be replayed.
-    pub replayable: bool,
+    /// How rejected records are delivered again.
+    pub remedy: Remedy,
 }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     base::{event::RunEvent, fault::Fault},
     sink::Settles,
-    source::{Paging, Scope},
+    source::Scope,
     store::{
         checkpoint::{Checkpoint, Header, Line},
         hold,
@@ -117,10 +117,12 @@ impl Run<'_> {
         if !lines.is_empty() {
             return Ok(Step::Pass(NextPass { kind: PassKind::Resumed(lines), header }));
         }
-        if plan.since.is_none() && plan.start_offset > 0 && pipeline.counts_rows() {
+        // A later pass that starts over has its windows already.
+        let opens = header.pass == 1;
+        if opens && plan.since.is_none() && plan.start_offset > 0 && pipeline.counts_rows() {
             leave_out(pipeline, plan, &mut header).await?;
         }
-        if let Paging::Shards(shards) = pipeline.source.paging() {
+        if let Some(shards) = pipeline.shards().filter(|_| opens) {
             positions::begin(shards, plan, &mut header).await?;
         }
         Ok(Step::Pass(NextPass { kind: PassKind::First, header }))
@@ -149,8 +151,15 @@ impl Run<'_> {
         if !lines.is_empty() {
             report_resumed(plan, &pass);
         }
-        let Some(explained) = pass.read_all(stop).await? else {
-            return Ok(Step::End(Ended::Stopped(pass.counts())));
+        let explained = match pass.read_all(stop).await {
+            Ok(Some(explained)) => explained,
+            Ok(None) => return Ok(Step::End(Ended::Stopped(pass.counts()))),
+            Err(fault) if pass.rejects_most() => {
+                drop(pass);
+                self.start_over(header).await?;
+                return Err(fault);
+            }
+            Err(fault) => return Err(fault),
         };
         self.noticed = pass.noticed().clone();
         let mut done = pass.done();
@@ -177,6 +186,15 @@ impl Run<'_> {
         Ok(Step::Pass(NextPass { kind: PassKind::CatchUp, header: catch_up(pipeline, plan, header, done) }))
     }
 
+    /// Makes the next run repeat a pass from its start: once a person has corrected why most records were rejected,
+    /// they have to be read again.
+    async fn start_over(&mut self, header: Header) -> Result<(), Fault> {
+        match header.pass {
+            1 => self.plan.store.discard_checkpoint().await,
+            _ => self.checkpoint.start_over(header).await,
+        }
+    }
+
     fn finished(&mut self, done: Done) -> Ended {
         let Done { until, counts, seconds, .. } = done;
         after::warn_of_repeats(self.plan, counts.repeated);
@@ -186,7 +204,7 @@ impl Run<'_> {
             counts,
             unknown: self.pipeline.mapping.unknown(),
             noticed: std::mem::take(&mut self.noticed),
-            replayable: self.pipeline.source.lookup().is_some(),
+            remedy: self.pipeline.remedy(),
         })
     }
 }

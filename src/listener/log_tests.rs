@@ -6,6 +6,7 @@ use super::*;
 use crate::base::{
     counts::Counts,
     event::{EntryEvent, EntryName, FileEvent, Findings, Place, ProgramEvent, RunEvent, RunName},
+    remedy::Remedy,
 };
 
 #[test]
@@ -50,11 +51,15 @@ fn finished(counts: Counts, findings: Findings, repeated: bool) -> Vec<Message> 
 }
 
 #[test]
-fn rejected_records_are_replayed_or_loaded_again() {
+fn a_warning_of_rejected_records_says_how_they_are_delivered_again() {
     let mut counts = Counts::default();
     counts.rejected.insert("unfit".into(), 1);
-    for (replayable, then) in [(true, "run `importer replay`"), (false, "load the list again")] {
-        let findings = Findings { replayable, rejected_at: "letters".into(), ..Findings::default() };
+    for (remedy, then) in [
+        (Remedy::Replay, "then run `importer replay a`."),
+        (Remedy::NextRun, "the next run reads them again."),
+        (Remedy::FullLoad, "so that a full load reads them again"),
+    ] {
+        let findings = Findings { remedy, rejected_at: "letters".into(), ..Findings::default() };
         let messages = finished(counts.clone(), findings, false);
         let [done, warning] = &messages[..] else { panic!("{messages:?}") };
         assert_eq!((done.level, warning.level), (Level::Info, Level::Warn));

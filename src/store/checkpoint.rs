@@ -141,6 +141,17 @@ impl Checkpoint {
         self.header = Some(header);
     }
 
+    /// Removes the pages of the current pass, so that the next run begins the pass again.
+    ///
+    /// # Errors
+    ///
+    /// The log could not be written.
+    pub async fn start_over(&mut self, header: Header) -> Result<(), Fault> {
+        self.log.begin(&header, &[]).await?;
+        self.header = None;
+        Ok(())
+    }
+
     /// Changes the end of the current pass, before its first page.
     pub fn until(&mut self, until: DateTime<Utc>) {
         if let Some(header) = &mut self.header {

@@ -85,6 +85,11 @@ impl Seen {
         (*key, *known)
     }
 
+    /// Returns the fates of the records, in the order in which they were read.
+    pub fn fates(&self) -> impl Iterator<Item = Fate> {
+        self.records.iter().map(|record| record.known.fate)
+    }
+
     /// Returns the statuses, by their indices.
     pub fn statuses(&self) -> &[String] {
         &self.statuses

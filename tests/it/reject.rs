@@ -136,14 +136,46 @@ async fn rejects_are_compared_with_the_records_of_the_same_pass_also_after_an_in
     assert!(world.field("latest_timestamp").is_string());
 }
 
+/// Makes the service refuse all members, or accept them again.
+fn refuse(world: &World, list_id: &str, refuses: bool) -> usize {
+    let members: Vec<Member> = world.sandbox.mailchimp().members(list_id).cloned().collect();
+    members.iter().for_each(|member| world.sandbox.ometria().refuse(&member.contact_id(list_id), refuses));
+    members.len()
+}
+
 #[tokio::test(start_paused = true)]
-async fn when_most_are_refused_the_list_stops_and_says_what_looks_wrong() {
+async fn when_most_are_refused_the_list_stops_says_what_looks_wrong_and_reads_all_again() {
     let world = World::new().list("ref4", 1000).with_state(r#"[{"list_id": "ref4"}]"#);
-    for member in subscribed(&world, "ref4") {
-        world.sandbox.ometria().refuse(&member.contact_id("ref4"), true);
-    }
+    refuse(&world, "ref4", true);
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
+    let left = letters(&world, "ref4").len();
+    assert_eq!(world.logged(&format!(" records were rejected ({left} refused)")), 1);
     assert_eq!(world.logged("the mapping or the sink is probably wrong; check the dead letters"), 1);
-    assert!(letters(&world, "ref4").len() < 800, "nothing more is kept then");
+    assert!(left < 800, "nothing more is kept then");
     assert_eq!(world.field("latest_timestamp"), Value::Null);
+    refuse(&world, "ref4", false);
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(world.contacts(), world.expected("ref4").len());
+    assert_eq!(letters(&world, "ref4").len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_of_which_every_record_is_refused_is_no_success_however_small() {
+    let world = World::new().list("ref7", 5).with_state(r#"[{"list_id": "ref7"}]"#);
+    refuse(&world, "ref7", true);
+    assert_eq!(world.once().await.unwrap(), Verdict::Failed);
+    let left = letters(&world, "ref7").len();
+    assert_eq!(world.logged(&format!("{left} of 5 records were rejected")), 1);
+    assert_eq!(world.field("latest_timestamp"), Value::Null);
+    refuse(&world, "ref7", false);
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(world.contacts(), world.expected("ref7").len());
+    assert_eq!(letters(&world, "ref7").len(), 0);
+    // A sync that finds nothing but one record at fault goes on: the record is kept as a dead letter.
+    sleep(hours(3)).await;
+    let member = subscribed(&world, "ref7")[0].clone();
+    let changed = world.clock.now() - chrono::TimeDelta::minutes(5);
+    world.sandbox.mailchimp().edit("ref7", member.number, changed, |member| member.email = "broken".into());
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(letters(&world, "ref7").len(), 1);
 }

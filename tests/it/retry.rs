@@ -74,7 +74,7 @@ async fn a_server_that_does_not_recover_ends_the_list_with_the_tries_and_the_oth
         world.logged(
             "ERROR list \"gone1\" failed: could not read the members of list `gone1` from row 0 on: mailchimp returned 404 not \
              found: resource not found: the requested resource could not be found (check that `list_id` is a list of \
-             this account). Its entry is unchanged; the next run continues after the delivered records."
+             this account). Its entry is unchanged; the next run delivers what this one has not delivered."
         ),
         1
     );

@@ -16,6 +16,7 @@ use crate::{
         clock::{Clock, SystemClock},
         events::Events,
         identity::ListId,
+        remedy::Remedy,
     },
     cli::{self, exit},
     controller::{records, run_name, run_store},
@@ -156,13 +157,9 @@ async fn obstacle(lists: &Lists, entry: &Entry, pipeline: &Pipeline) -> anyhow::
 
 /// Returns the reason for which a replay is not possible, and what to do instead; `None` if it is possible.
 fn impossible(pipeline: &Pipeline) -> Option<String> {
-    let run = if pipeline.reads_all() { "the next run" } else { "a full load (`latest_timestamp`: null)" };
-    pipeline.source.lookup().is_none().then(|| {
-        format!(
-            "replay is not possible, since the source can't read single records; correct the cause, and {run} reads the \
-             rejected records again"
-        )
-    })
+    let remedy = pipeline.remedy();
+    (remedy != Remedy::Replay)
+        .then(|| format!("replay is not possible; to deliver the rejected records, {}", remedy.advice("")))
 }
 
 #[cfg(test)]

@@ -176,6 +176,7 @@ async fn stored(lists: &Lists, status: &EntryStatus) -> anyhow::Result<Option<St
         last_run_with_changes: with_changes,
         is_interrupted: lists.is_unfinished(entry, &pipeline),
         rejected,
+        remedy: pipeline.remedy(),
         unreadable: None,
         notices_waiting: waiting,
         oldest_notice: oldest,

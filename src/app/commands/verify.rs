@@ -88,16 +88,12 @@ async fn one(lists: &Lists, pipeline: &Pipeline, entries: &[&Entry], name: &str)
     let (missing, rejected) = (compared.missing(), compared.rejected());
     if rejected > 0 {
         let list = &entries[0].id.list_id;
-        let then = match pipeline.source.lookup() {
-            Some(_) => format!("Correct the cause, then run `importer replay {list}`."),
-            None => "Correct the cause, then load the list again (`latest_timestamp`: null), since this source can't be \
-                     replayed."
-                .to_owned(),
-        };
+        let then = pipeline.remedy().advice(list);
         let nothing = if missing == 0 { "Nothing is missing, but " } else { "" };
         writeln!(
             stdout(),
-            "{nothing}{rejected} records are rejected: {} lists them with the reasons. {then}",
+            "{nothing}{rejected} records are rejected: {} lists them with the reasons. To deliver \
+             them, {then}.",
             file.display()
         )?;
     }

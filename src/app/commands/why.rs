@@ -11,6 +11,7 @@ use crate::{
     base::{
         clock::{Clock, SystemClock},
         events::Events,
+        remedy::Remedy,
         time::{humanize, log_format},
     },
     cli::{self, exit},
@@ -48,7 +49,7 @@ pub async fn run(options: &cli::Why, events: &Events) -> anyhow::Result<u8> {
             letter: letter(&lists, entry, &pipeline, &key).await?,
             held: lists.hold(&pipeline).await?.map(|hold| hold.fault(&options.list_id).to_string()),
             ledger: records::summary(&folder, &lists.events).await?,
-            replayable: pipeline.source.lookup().is_some(),
+            remedy: pipeline.remedy(),
         };
         known |= found.is_something();
         let head = match entry.alone {
@@ -81,8 +82,8 @@ struct Found {
     /// The reason for which the entry is on hold.
     held: Option<String>,
     ledger: Option<Summary>,
-    /// Whether the source can read single records, as a replay does.
-    replayable: bool,
+    /// How rejected records are delivered again.
+    remedy: Remedy,
 }
 
 impl Found {
@@ -158,7 +159,7 @@ impl Found {
             }
         };
         match self.letter {
-            Some(_) if self.replayable => format!(
+            Some(_) if self.remedy == Remedy::Replay => format!(
                 "{run}, if the record has changed by then; or `importer replay {:?}`",
                 entry.id.list_id
             ),

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use chrono::{DateTime, Utc};
 
+use crate::base::remedy::Remedy;
+
 /// What the program does, and how it ends.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ProgramEvent {
@@ -60,6 +62,7 @@ pub enum ProgramEvent {
         list_id: String,
         records: usize,
         location: PathBuf,
+        remedy: Remedy,
     },
     /// Some list has rejected records, with `go --once --strict`.
     DoneWithRejected,

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use crate::base::counts::Counts;
+use crate::base::{counts::Counts, remedy::Remedy};
 
 /// Reason for which a run ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +41,8 @@ pub struct Findings {
     pub after_end: Option<(u64, DateTime<Utc>, DateTime<Utc>)>,
     /// Where the rejected records are.
     pub rejected_at: String,
-    /// Whether rejected records can be replayed.
-    pub replayable: bool,
+    /// How rejected records are delivered again.
+    pub remedy: Remedy,
     /// Rows that the entry's `start_offset` leaves out.
     pub start_offset: u64,
 }

@@ -7,12 +7,14 @@ use chrono::{DateTime, Utc};
 use futures::{future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::Instant;
 
-use super::Context;
+use super::{
+    Context,
+    unclosed::{OpenDeliveries, Settled},
+};
 use crate::{
     base::{
         fault::Fault,
         key::{KeyMap, key_digest},
-        notice::NoticeKind,
     },
     engine::{
         batcher::Batcher,
@@ -35,28 +37,14 @@ use crate::{
 /// Batches in flight.
 pub(super) type Deliveries<'a> = FuturesUnordered<BoxFuture<'a, Result<Delivered, Fault>>>;
 
-/// Numbers of deliveries that count from now on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Settled {
-    /// Records that the sink has accepted, the unchanged ones included.
-    pub accepted: u64,
-    /// Records that the sink had already.
-    pub unchanged: u64,
-}
-
 pub(super) struct Dispatch<'a> {
     context: Context<'a>,
     batcher: Batcher<PendingRecord>,
     /// Newer versions of records whose older version is queued or in flight.
     newer: KeyMap<u128, PendingRecord>,
-    /// Records that were sent to a sink with [`Settles::AtClose`] since its last close, with what it has
-    /// accepted of their last version. They are pending until the next close. `None`: that version is in
-    /// flight or was rejected.
-    unclosed: KeyMap<u128, Option<AcceptedDelivery>>,
-    /// Notices about accepted versions of which the sink got a newer one before its close.
-    unclosed_older: Vec<NewNotice>,
-    /// Number of deliveries that the sink has accepted since its last close, older versions included.
-    unclosed_deliveries: Settled,
+    /// What a sink with [`Settles::AtClose`] has got so far; `None` once it is closed, and for other sinks. While there
+    /// is one, no page is settled.
+    unclosed: Option<OpenDeliveries>,
     /// Dead letters that are not on disk yet, each with whether a page waits for it.
     rejects: Vec<(DeadLetter, bool)>,
     /// Notices about them.
@@ -67,13 +55,14 @@ pub(super) struct Dispatch<'a> {
 
 impl<'a> Dispatch<'a> {
     pub fn new(context: Context<'a>, listings: usize, checkpoint: &'a mut Checkpoint) -> Self {
+        let Context { pipeline, plan } = context;
+        let keeps_records = plan.records.cache().is_some() || pipeline.notify.is_some();
+        let at_close = pipeline.spec.settles == Settles::AtClose;
         Dispatch {
             context,
             batcher: Batcher::new(context.pipeline.spec.limits),
             newer: KeyMap::default(),
-            unclosed: KeyMap::default(),
-            unclosed_older: Vec::new(),
-            unclosed_deliveries: Settled::default(),
+            unclosed: at_close.then(|| OpenDeliveries::new(keeps_records)),
             rejects: Vec::new(),
             notices: Vec::new(),
             watermark: Watermark::new(listings),
@@ -119,8 +108,7 @@ impl<'a> Dispatch<'a> {
 
     /// Returns the number of records that the sink has not accepted yet.
     pub fn pending(&self) -> usize {
-        let accepted = self.unclosed.values().flatten().count();
-        self.watermark.pending().saturating_sub(accepted)
+        self.watermark.pending()
     }
 
     /// Returns whether nothing counts as accepted before the sink is closed.
@@ -141,13 +129,9 @@ impl<'a> Dispatch<'a> {
     /// Queues a record. A newer version never overtakes an older one: it waits until the older one is
     /// settled. Returns whether it replaces a version that was waiting.
     pub fn queue(&mut self, pending: PendingRecord) -> bool {
-        // The sink has accepted the older version, and keeps the order in which versions are delivered.
-        let older = self.unclosed.get_mut(&pending.key).and_then(Option::take);
-        let is_new = self.watermark.sent(pending.key);
-        if older.is_none() && !is_new {
+        if !self.watermark.sent(pending.key) {
             return self.newer.insert(pending.key, pending).is_some();
         }
-        older.into_iter().for_each(|older| self.followed(older, pending.effect()));
         self.push(pending);
         false
     }
@@ -157,19 +141,11 @@ impl<'a> Dispatch<'a> {
         self.newer.contains_key(&key)
     }
 
-    /// Keeps the notice about an accepted version if a newer version, with the effect `newer`, was sent before the
-    /// close of the sink.
-    fn followed(&mut self, older: AcceptedDelivery, newer: Option<NoticeKind>) {
-        let Some(mut new) = older.notice else { return };
-        if newer != Some(new.notice.kind) {
-            // The notice is added after the newer version has ended the effect. If it were noted for the record, the
-            // next notice with this effect would count as a repeat.
-            new.record = None;
-        }
-        self.unclosed_older.push(*new);
-    }
-
     fn push(&mut self, pending: PendingRecord) {
+        if let Some(unclosed) = &mut self.unclosed {
+            // A sink keeps the order in which versions are delivered.
+            unclosed.followed(pending.key, pending.effect());
+        }
         let size = pending.size();
         self.batcher.push(pending, size, Instant::now());
     }
@@ -207,8 +183,8 @@ impl<'a> Dispatch<'a> {
         let Context { pipeline, plan } = self.context;
         while deliveries.len() < pipeline.in_flight() {
             let Some(batch) = self.batcher.next(Instant::now(), rest) else { break };
-            if self.settles_at_close() {
-                self.unclosed.extend(batch.iter().map(|pending| (pending.key, None)));
+            if let Some(unclosed) = &mut self.unclosed {
+                unclosed.sent(batch.iter().map(|pending| pending.key));
             }
             deliveries.push(Box::pin(deliver(pipeline, plan.records.as_ref(), batch, &plan.events)));
         }
@@ -217,47 +193,33 @@ impl<'a> Dispatch<'a> {
     /// Records that the sink has accepted these records, of which it had some already. Returns the numbers of those
     /// that count as accepted now: none if the sink settles at its close.
     pub fn accepted(&mut self, accepted: Vec<AcceptedDelivery>, unchanged: u64) -> Settled {
-        if !self.settles_at_close() {
-            let accepted = self.settle(accepted.into_iter().map(|accepted| accepted.key));
-            return Settled { accepted, unchanged };
-        }
-        self.unclosed_deliveries.accepted += accepted.len() as u64;
-        self.unclosed_deliveries.unchanged += unchanged;
-        for accepted in accepted {
-            let key = accepted.key;
-            let Some(newer) = self.newer.remove(&key) else {
-                self.unclosed.insert(key, Some(accepted));
-                continue;
-            };
-            self.followed(accepted, newer.effect());
-            self.unclosed.insert(key, None);
-            self.push(newer);
-        }
-        Settled::default()
+        let keys: Vec<u128> = accepted.iter().map(|accepted| accepted.key).collect();
+        let settled = match &mut self.unclosed {
+            None => self.taken(Settled { accepted: keys.len() as u64, unchanged }),
+            Some(unclosed) => {
+                unclosed.accepted(accepted, unchanged);
+                Settled::default()
+            }
+        };
+        keys.into_iter().for_each(|key| self.settled(key));
+        settled
     }
 
-    /// Returns what was sent to the sink since its last close.
-    pub fn unclosed(&self) -> Unclosed {
-        Unclosed {
-            keys: self.unclosed.keys().copied().collect(),
-            accepted: self.unclosed.values().flatten().cloned().collect(),
-            older: self.unclosed_older.clone(),
-        }
+    /// Returns what was sent to a sink that settles at its close. To be called once, before the close.
+    pub fn take_unclosed(&mut self) -> Unclosed {
+        self.unclosed.as_mut().map(OpenDeliveries::take).unwrap_or_default()
     }
 
     /// Records that the sink was closed. Returns the numbers of deliveries that count as accepted now.
     pub fn closed(&mut self) -> Settled {
-        let keys: Vec<u128> = self.unclosed.drain().map(|(key, _)| key).collect();
-        self.settle(keys.into_iter());
-        self.unclosed_older.clear();
-        std::mem::take(&mut self.unclosed_deliveries)
+        let settled = self.unclosed.take().map(OpenDeliveries::closed).unwrap_or_default();
+        self.taken(settled)
     }
 
-    fn settle(&mut self, keys: impl ExactSizeIterator<Item = u128>) -> u64 {
-        let count = keys.len() as u64;
-        self.context.plan.taken.fetch_or(count > 0, Ordering::Relaxed);
-        keys.for_each(|key| self.settled(key));
-        count
+    /// Notes for the poll of deferred errors that the sink has accepted something.
+    fn taken(&self, settled: Settled) -> Settled {
+        self.context.plan.taken.fetch_or(settled.accepted > 0, Ordering::Relaxed);
+        settled
     }
 
     /// Settles a version of a record; a newer version that waited for it is queued.
@@ -286,7 +248,7 @@ impl<'a> Dispatch<'a> {
 
     /// Returns the pages settled since the last call, each with its listing and the progress after it.
     pub fn settled_pages(&mut self) -> Vec<(usize, (Joined, Progress))> {
-        self.watermark.advance()
+        if self.unclosed.is_some() { vec![] } else { self.watermark.advance() }
     }
 
     /// Adds settled pages to the checkpoint, after the notices about their records are on disk. A sync of the pages

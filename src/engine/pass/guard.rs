@@ -135,13 +135,13 @@ impl<'a> Guard<'a> {
         Err(held.fault(&plan.list_id))
     }
 
-    /// Checks the number of rejected records.
+    /// Checks the number of rejected records. `none`: the list was read to its end, and the sink takes no record of it.
     ///
     /// # Errors
     ///
-    /// This pass rejected more than 100 records, and more than half of those that it has to read: the records
-    /// are then unlikely to be the cause.
-    pub fn check_rejects(&self, counts: &Counts, size: Size) -> Result<(), Fault> {
+    /// This pass rejected records and delivers none; or it rejected more than 100, and more than half of those that it
+    /// has to read. The records are then unlikely to be the cause.
+    pub fn check_rejects(&self, counts: &Counts, size: Size, none: bool) -> Result<(), Fault> {
         let before = |reason: &String| self.before.rejected.get(reason).copied().unwrap_or(0);
         let mut reasons: BTreeMap<String, u64> = counts.rejected.clone();
         reasons.iter_mut().for_each(|(reason, count)| *count -= before(reason));
@@ -149,11 +149,15 @@ impl<'a> Guard<'a> {
         let rejected: u64 = reasons.values().sum();
         let plan = self.context.plan;
         let records = size.rows.max(self.baseline.expected);
-        if rejected <= MANY || 2 * rejected <= records {
+        let many = rejected > MANY && 2 * rejected > records;
+        if !many && (rejected == 0 || !none) {
             return Ok(());
         }
         let letters = plan.store.dead_letter_location();
-        let hint = format!("the mapping or the sink is probably wrong; check the dead letters in {letters}");
+        let hint = format!(
+            "the mapping or the sink is probably wrong; check the dead letters in {letters}; the next run reads the same \
+             records again"
+        );
         let what = format!("{rejected} of {records} records were rejected ({})", counted(&reasons));
         Err(Fault::list(what).hint(hint))
     }

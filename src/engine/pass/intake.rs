@@ -1,9 +1,6 @@
 //! Receives the mapped records of a page: drops those seen before, and passes each version to the dispatch once.
 
-use super::{
-    Context,
-    dispatch::{Dispatch, Settled},
-};
+use super::{Context, dispatch::Dispatch, unclosed::Settled};
 use crate::{
     base::{
         counts::Counts,
@@ -353,6 +350,12 @@ impl<'a> Intake<'a> {
             return Ok(());
         }
         cache.note(std::mem::take(&mut self.notes), pipeline.source.now()).await
+    }
+
+    /// Returns whether the sink takes none of the records that this pass has read.
+    pub fn is_nothing_taken(&self) -> bool {
+        let taken = |fate: Fate| fate.is_sent() || fate == Fate::Unchanged;
+        !self.seen.iter().any(|seen| seen.fates().any(taken))
     }
 
     /// Returns whether a record was read, and accepted or skipped in its last version.

@@ -9,9 +9,17 @@ use super::{
 };
 use crate::{
     base::{event::RunEvent, fault::Fault, key::KeySet},
-    engine::{deliver, in_flight::Delivered, paging::offset::Shrink, received::Received},
-    store::checkpoint::Line,
+    engine::{
+        deliver,
+        in_flight::Delivered,
+        paging::offset::{Joined, Shrink},
+        received::Received,
+    },
+    store::{checkpoint::Line, progress::Progress},
 };
+
+/// Number of lines of the checkpoint that are written together.
+const LINES: usize = 50;
 
 impl<'a> Pass<'a> {
     /// Processes an answer of the source.
@@ -46,7 +54,6 @@ impl<'a> Pass<'a> {
                     self.look_at_the_source(index);
                     page.into_iter().for_each(|page| self.take_page(page));
                     self.join(index);
-                    self.check_rejects()?;
                 }
             }
             Answer::Following(page) => {
@@ -54,7 +61,6 @@ impl<'a> Pass<'a> {
                 if self.confirm(page.at)? {
                     self.intake.recalled(memory);
                     self.take_following(index, page)?;
-                    self.check_rejects()?;
                 }
             }
             Answer::Page(ask, Err(Fault::TooLarge(problem))) => {
@@ -126,7 +132,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Processes the outcome of a batch.
-    pub(super) fn delivered(&mut self, delivered: Delivered) -> Result<(), Fault> {
+    pub(super) fn delivered(&mut self, delivered: Delivered) {
         let Delivered { accepted, unchanged, rejected } = delivered;
         // The fate of a record is that of its newest version.
         let newest = unchanged.iter().filter(|key| !self.dispatch.has_newer(**key));
@@ -136,44 +142,59 @@ impl<'a> Pass<'a> {
         for rejected in rejected {
             self.intake.refused(rejected, &mut self.dispatch);
         }
-        self.check_rejects()
     }
 
     /// Closes the sink at the end of the pass. If it settles then, its records count as accepted from now on.
     pub(super) async fn close(&mut self) -> Result<(), Fault> {
         let Context { pipeline, plan } = self.context;
-        deliver::close(pipeline, plan.records.as_ref(), self.dispatch.unclosed()).await?;
+        deliver::close(pipeline, plan.records.as_ref(), self.dispatch.take_unclosed()).await?;
         let settled = self.dispatch.closed();
         self.intake.count(settled);
         self.settle().await
     }
 
-    fn check_rejects(&self) -> Result<(), Fault> {
-        self.guard.check_rejects(&self.intake.counts, self.size())
+    /// Fails if so many records were rejected that the mapping or the sink is probably wrong. Their dead letters have to
+    /// be on disk. `end`: the pass has read all of its records.
+    pub(super) fn check_rejects(&mut self, end: bool) -> Result<(), Fault> {
+        let size = self.size();
+        let Pass { guard, intake, .. } = self;
+        let reads_list = self.first_of_full || self.context.pipeline.reads_all();
+        let none = end && reads_list && intake.is_nothing_taken();
+        let checked = guard.check_rejects(&intake.counts, size, none);
+        self.rejects_most = checked.is_err();
+        checked
     }
 
     /// Adds the newly settled pages to the checkpoint. Listings that fit into one answer each need no
     /// checkpoint.
     pub(super) async fn settle(&mut self) -> Result<(), Fault> {
-        let seconds = self.seconds();
-        let mut lines = Vec::new();
-        for (walk, (page, progress)) in self.dispatch.settled_pages() {
-            let (names, rows) = self.intake.seen[walk].encode(&page.rows);
-            lines.push(Line {
-                walk,
-                progress,
-                offset: page.offset,
-                opened: page.opened,
-                total: page.total,
-                cut: page.cut,
-                rows,
-                names,
-                read_twice: self.intake.counts.read_twice,
-                fields: self.intake.counts.fields.clone(),
-                seconds,
-                choice: self.context.pipeline.mapping.choice(),
-            });
+        let mut pages = self.dispatch.settled_pages().into_iter();
+        if self.reader.held_all_at_once() {
+            return Ok(());
         }
-        if self.reader.held_all_at_once() { Ok(()) } else { self.dispatch.checkpoint(lines).await }
+        // After a close all pages of the pass are settled, and their lines would take much memory.
+        while !pages.as_slice().is_empty() {
+            let lines = pages.by_ref().take(LINES).map(|(walk, page)| self.line(walk, page)).collect();
+            self.dispatch.checkpoint(lines).await?;
+        }
+        Ok(())
+    }
+
+    fn line(&self, walk: usize, (page, progress): (Joined, Progress)) -> Line {
+        let (names, rows) = self.intake.seen[walk].encode(&page.rows);
+        Line {
+            walk,
+            progress,
+            offset: page.offset,
+            opened: page.opened,
+            total: page.total,
+            cut: page.cut,
+            rows,
+            names,
+            read_twice: self.intake.counts.read_twice,
+            fields: self.intake.counts.fields.clone(),
+            seconds: self.seconds(),
+            choice: self.context.pipeline.mapping.choice(),
+        }
     }
 }

@@ -63,6 +63,11 @@ impl Pass<'_> {
         &self.intake.noticed
     }
 
+    /// Returns whether the pass was stopped because most of its records were rejected.
+    pub fn rejects_most(&self) -> bool {
+        self.rejects_most
+    }
+
     /// Returns the number of opt-outs in this pass.
     pub fn opt_outs(&self) -> u64 {
         self.guard.opt_outs(&self.intake.counts)

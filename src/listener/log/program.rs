@@ -48,11 +48,12 @@ pub fn message(event: &ProgramEvent) -> Message {
         ProgramEvent::DoneWithFailures => {
             (Error, "done, but at least one entry failed; see the errors above.".to_owned())
         }
-        ProgramEvent::RejectedWait { list_id, records, location } => (
+        ProgramEvent::RejectedWait { list_id, records, location, remedy } => (
             Error,
             format!(
-                "list {list_id:?}: {records} rejected records wait in {}; correct the cause, then run `importer replay {list_id}`.",
-                location.display()
+                "list {list_id:?}: {records} rejected records wait in {}; {}.",
+                location.display(),
+                remedy.advice(list_id)
             ),
         ),
         ProgramEvent::DoneWithRejected => {

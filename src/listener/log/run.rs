@@ -144,7 +144,7 @@ pub fn messages(run: &RunName, event: &RunEvent) -> Vec<Message> {
         RunEvent::Failed { problem, routine } => (
             once(Error, *routine),
             format!(
-                "{list} failed: {problem}. Its entry is unchanged; the next run continues after the delivered records."
+                "{list} failed: {problem}. Its entry is unchanged; the next run delivers what this one has not delivered."
             ),
         ),
     };
@@ -230,18 +230,12 @@ fn rows_after_end(list: &EntryName, findings: &Findings) -> Option<String> {
 
 /// Warns that records were rejected, and names the location of their dead letters.
 fn rejected(list: &EntryName, counts: &Counts, findings: &Findings) -> Option<String> {
-    let then = match findings.replayable {
-        true => "Correct the cause, then run `importer replay`.",
-        false => {
-            "Correct the cause, then load the list again (`latest_timestamp`: null), since this source can't be \
-             replayed."
-        }
-    };
+    let then = findings.remedy.advice(&list.list_id);
     let (rejected, location) = (counts.rejected.values().sum::<u64>(), &findings.rejected_at);
     let records =
         if rejected == 1 { "1 rejected record".into() } else { format!("{rejected} rejected records") };
     (rejected > 0).then(|| {
-        format!("{list}: {records} can't be sent as they are; {location} lists them with the reasons. {then}")
+        format!("{list}: {records} can't be sent as they are; {location} lists them with the reasons. To deliver them, {then}.")
     })
 }
 

@@ -63,7 +63,7 @@ pub const KINDS: &[Kind] = &[
     kind("offset ignored by source", "since every run reads this source whole"),
     kind("offset ignored", "bounds full loads only"),
     // The end of a run.
-    caused("failed", ". Its entry is unchanged; the next run continues after the delivered records."),
+    caused("failed", ". Its entry is unchanged; the next run delivers what this one has not delivered."),
     kind("finished", " finished in "),
     kind("stopped", ". Its entry is unchanged; the next run continues from here."),
     kind("paused", " records were delivered, and the "),
