@@ -153,8 +153,8 @@ impl<'a> Pass<'a> {
         self.settle().await
     }
 
-    /// Fails if so many records were rejected that the mapping or the sink is probably wrong. Their dead letters have to
-    /// be on disk. `end`: the pass has read all of its records.
+    /// Fails if the number of rejected records shows that the mapping or the sink is probably wrong. Their dead letters
+    /// have to be on disk. `end`: the pass has read all of its records.
     pub(super) fn check_rejects(&mut self, end: bool) -> Result<(), Fault> {
         let size = self.size();
         let Pass { guard, intake, .. } = self;
