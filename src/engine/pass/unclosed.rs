@@ -81,3 +81,26 @@ impl OpenDeliveries {
         self.count
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted(key: u128) -> AcceptedDelivery {
+        AcceptedDelivery { key, digest: 0, opted_out: false, request_id: None, notice: None }
+    }
+
+    #[test]
+    fn records_are_kept_only_for_a_cache_or_notices_and_their_numbers_always() {
+        for keeps in [true, false] {
+            let mut open = OpenDeliveries::new(keeps);
+            open.sent([1, 2, 3].into_iter());
+            open.accepted(vec![accepted(1), accepted(3)], 1);
+            let Unclosed { mut keys, accepted, older } = open.take();
+            keys.sort_unstable();
+            assert_eq!(keys, if keeps { vec![1, 2, 3] } else { vec![] });
+            assert_eq!((accepted.len(), older.len()), (if keeps { 2 } else { 0 }, 0));
+            assert_eq!(open.closed(), Settled { accepted: 2, unchanged: 1 });
+        }
+    }
+}
