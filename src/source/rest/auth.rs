@@ -17,7 +17,7 @@ use crate::{
         adapter::{Chosen, Span},
         path::Path,
         secret::Secret,
-        spec::{Setting, ValueKind},
+        spec::{Setting, ValueKind, Variable},
         time,
     },
     net::{
@@ -228,6 +228,26 @@ pub fn client(
     Ok(accounts.client(&name, |_| Ok(described.account(&opening, login.clone())))?)
 }
 
+/// Returns a warning if a token and the login are both set: the token replaces the login.
+pub fn unused_login(environment: &Environment, chosen: &Chosen) -> Option<String> {
+    let from = |setting: &str, variable: &Variable| match chosen.credentials.contains_key(setting) {
+        true => Some(format!("source.{setting}")),
+        false => environment.text(variable).ok().flatten().map(|_| environment.name(variable)),
+    };
+    let token = from(TOKEN, &ADAPTER.token)?;
+    let login = [from(USER, &ADAPTER.user), from(PASSWORD, &ADAPTER.password)];
+    let unused: Vec<String> = login.into_iter().flatten().map(|name| format!("`{name}`")).collect();
+    (!unused.is_empty()).then(|| {
+        format!(
+            "`{token}` is set, so importer does not log in: {} without effect; remove `{token}` to log in",
+            match &unused[..] {
+                [one] => format!("{one} is"),
+                names => format!("{} are", names.join(" and ")),
+            }
+        )
+    })
+}
+
 /// Returns the token that a person has set, if it is not empty. It is used in place of the login.
 fn manual(opening: &Opening, environment: &Environment) -> Result<Option<Credential>, Refused> {
     let is_set =
@@ -265,6 +285,7 @@ impl Described {
         let user = opening.credential(environment, USER, &ADAPTER.user)?;
         let password = opening.credential(environment, PASSWORD, &ADAPTER.password)?;
         let hint = format!("check `{}` and `{}`", user.from, password.from);
+        let advice = format!("{hint}, and `auth.token`: {}", self.described());
         let user = checked_secret(&user.from, user.secret)?;
         let password = checked_secret(&password.from, password.secret)?;
         let (body, content_type) = self.body(&user, &password);
@@ -289,6 +310,22 @@ impl Described {
             expires_in: setting.expires_in.clone(),
             retry_every: setting.retry_every.map(|Span(wait)| wait.to_std().unwrap_or_default()),
             hint,
+            advice,
         })
+    }
+
+    /// Describes the request without its values, and which settings change it.
+    fn described(&self) -> String {
+        let (user, password) = self.names();
+        let form = if self.setting.body == Form::Json { "JSON" } else { "a form" };
+        let sent = format!("importer sent {form} with the fields `{user}` and `{password}`");
+        match self.setting.grant {
+            None => format!(
+                "{sent} and without a `grant`, which OAuth 2 needs; other services may need another `body` or `fields`"
+            ),
+            Some(_) => {
+                format!("{sent} and a `grant`; the service may need another `grant`, `body` or `fields`")
+            }
+        }
     }
 }

@@ -17,6 +17,10 @@ use crate::base::{fault::Fault, path::Path, window::Cursor};
 /// Upper bound of the pages without a record in a row that a cursor or a link may lead to.
 const EMPTY: u32 = 100;
 
+/// Upper bound of the pages in a row with the same records that a cursor or a link may lead to. All records of a page may
+/// have changed once while it was read.
+const REPEATED: u32 = 1;
+
 /// How a service divides its records into pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pages {
@@ -79,6 +83,11 @@ pub struct Followed {
     pub value: Value,
     /// Number of pages without a record before this one.
     empty: u32,
+    /// Number of pages in a row before this one that have the same records as the one before them.
+    #[serde(default)]
+    repeated: u32,
+    #[serde(default)]
+    before: Before,
 }
 
 /// What a page shows of its listing.
@@ -218,11 +227,12 @@ impl Paging {
             (Pages::Number { parameter, first }, Some(Position::Number(position))) => {
                 self.number(position, (parameter, *first), asked, &shown)
             }
-            (Pages::Cursor { .. }, None | Some(Position::Cursor(_))) => {
-                followed(position, shown).map(|next| Following::all(next.map(Position::Cursor)))
+            (Pages::Cursor { parameter, .. }, None | Some(Position::Cursor(_))) => {
+                followed(position, Some(parameter), shown)
+                    .map(|next| Following::all(next.map(Position::Cursor)))
             }
             (Pages::Next(_) | Pages::Link, None | Some(Position::Link(_))) => {
-                followed(position, shown).map(|next| Following::all(next.map(Position::Link)))
+                followed(position, None, shown).map(|next| Following::all(next.map(Position::Link)))
             }
             _ => Err(misfit()),
         }
@@ -259,27 +269,48 @@ impl Paging {
     }
 }
 
-/// Returns the position that a page names, if it names one.
-fn followed(position: Option<&Position>, shown: Shown) -> Result<Option<Followed>, Fault> {
-    let before = match position {
-        Some(Position::Cursor(before) | Position::Link(before)) => Some(before),
+/// Returns the position that a page names, if it names one. `parameter` is that of a cursor.
+fn followed(
+    position: Option<&Position>,
+    parameter: Option<&str>,
+    shown: Shown,
+) -> Result<Option<Followed>, Fault> {
+    let last = match position {
+        Some(Position::Cursor(last) | Position::Link(last)) => Some(last),
         _ => None,
     };
     let Some(value) = shown.next else { return Ok(None) };
-    if !shown.keys.is_empty() {
-        return Ok(Some(Followed { value, empty: 0 }));
+    let names_itself = last.is_some_and(|last| last.value == value);
+    let before = last.map_or(Before::default(), |last| last.before);
+    if shown.keys.is_empty() {
+        let empty = last.map_or(1, |last| last.empty + 1);
+        return match empty {
+            // Some services repeat their last cursor at the end.
+            _ if names_itself => Ok(None),
+            empty if empty > EMPTY => {
+                Err(Fault::list(format!("{EMPTY} pages in a row have no records, and each names a next one"))
+                    .hint("correct `paging`, or report this to the operator of the source"))
+            }
+            empty => Ok(Some(Followed { value, empty, repeated: 0, before })),
+        };
     }
-    // Some services repeat their last cursor at the end.
-    if before.is_some_and(|before| before.value == value) {
-        return Ok(None);
+    let repeated = if before.has(shown.keys) { last.map_or(1, |last| last.repeated + 1) } else { 0 };
+    if names_itself || repeated > REPEATED {
+        let what = if names_itself {
+            "names itself as the next one"
+        } else {
+            "has the same records as those before"
+        };
+        return Err(Fault::list(format!("the page {what}")).hint(match parameter {
+            Some(parameter) => {
+                format!(
+                    "check `paging.parameter`, since the service may ignore `{parameter}`, and `paging.next`"
+                )
+            }
+            None => "check `paging`, or report this to the operator of the source".to_owned(),
+        }));
     }
-    match before.map_or(1, |before| before.empty + 1) {
-        empty if empty > EMPTY => {
-            Err(Fault::list(format!("{EMPTY} pages in a row have no records, and each names a next one"))
-                .hint("correct `paging`, or report this to the operator of the source"))
-        }
-        empty => Ok(Some(Followed { value, empty })),
-    }
+    Ok(Some(Followed { value, empty: 0, repeated, before: before.and(None, shown.keys) }))
 }
 
 #[cfg(test)]
