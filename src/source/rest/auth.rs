@@ -1,5 +1,6 @@
 //! The account at the address of an entry: constant credentials, or a token that a login returns.
 
+mod manual;
 mod token;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -10,24 +11,25 @@ use serde::Deserialize;
 use serde_json::json;
 use url::{Url, form_urlencoded};
 
-use self::token::Login;
+pub use self::manual::unused_login;
+use self::{manual::manual, token::Login};
 use super::ADAPTER;
 use crate::{
     base::{
         adapter::{Chosen, Span},
         path::Path,
         secret::Secret,
-        spec::{Setting, ValueKind, Variable},
+        spec::{Setting, ValueKind},
         time,
     },
     net::{
-        Account, AccountClient, AccountClients, Environment, RateLimiter, Refused, Unopened,
+        Account, AccountClient, AccountClients, RateLimiter, Unopened,
         auth::{Auth, Session},
         endpoint::{
             self, Endpoint,
             account::{Credential, Opening, PASSWORD, TOKEN, USER},
         },
-        environment::{checked_key, checked_secret},
+        environment::checked_secret,
     },
 };
 
@@ -226,37 +228,6 @@ pub fn client(
         None => Ok(described.login(&opening, accounts, &name)?),
     };
     Ok(accounts.client(&name, |_| Ok(described.account(&opening, login.clone())))?)
-}
-
-/// Returns a warning if a token and the login are both set: the token replaces the login.
-pub fn unused_login(environment: &Environment, chosen: &Chosen) -> Option<String> {
-    let from = |setting: &str, variable: &Variable| match chosen.credentials.contains_key(setting) {
-        true => Some(format!("source.{setting}")),
-        false => environment.text(variable).ok().flatten().map(|_| environment.name(variable)),
-    };
-    let token = from(TOKEN, &ADAPTER.token)?;
-    let login = [from(USER, &ADAPTER.user), from(PASSWORD, &ADAPTER.password)];
-    let unused: Vec<String> = login.into_iter().flatten().map(|name| format!("`{name}`")).collect();
-    (!unused.is_empty()).then(|| {
-        format!(
-            "`{token}` is set, so importer does not log in: {} without effect; remove `{token}` to log in",
-            match &unused[..] {
-                [one] => format!("{one} is"),
-                names => format!("{} are", names.join(" and ")),
-            }
-        )
-    })
-}
-
-/// Returns the token that a person has set, if it is not empty. It is used in place of the login.
-fn manual(opening: &Opening, environment: &Environment) -> Result<Option<Credential>, Refused> {
-    let is_set =
-        opening.chosen.credentials.contains_key(TOKEN) || environment.text(&ADAPTER.token)?.is_some();
-    if !is_set {
-        return Ok(None);
-    }
-    let Credential { secret, from } = opening.credential(environment, TOKEN, &ADAPTER.token)?;
-    Ok(Some(Credential { secret: checked_key(&from, secret)?, from }))
 }
 
 impl Described {

@@ -96,7 +96,7 @@ async fn variables_of_other_programs_do_not_count() {
     }
     let (code, told, log) = check("locked", ("PGPASSWORD", "right")).await;
     assert!(code != 0 && format!("{told}{log}").contains("28P01"), "{told}{log}");
-    let why = "(no password was sent, since the address in `SQL_URL` has none; add it, or check the user)";
+    let why = "(no password was sent, since the address in `sink.url` has none; add it, or check the user)";
     assert!(format!("{told}{log}").contains(why), "{told}{log}");
     // The same by the parts of the address.
     let port = url::Url::parse(&server.url("")).unwrap().port().unwrap();
