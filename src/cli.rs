@@ -235,9 +235,12 @@ pub struct Preview {
     /// The `list_id` of one or more entries
     #[arg(value_name = "LIST")]
     pub list_id: String,
-    /// The email address of a member, or the key of a record as in a dead letter; without it, the records
-    /// that changed last are shown, or the first ones of a source that is read from its beginning
-    #[arg(long, value_name = "EMAIL", conflicts_with = "count")]
+    /// The record's key, as in a dead letter, or a member's email address; without it, the records that changed last are
+    /// shown, or the first ones of a source that is read from its beginning
+    #[arg(value_name = "KEY|EMAIL", conflicts_with = "count")]
+    pub record: Option<String>,
+    /// The same as KEY|EMAIL
+    #[arg(long, value_name = "EMAIL", conflicts_with_all = ["count", "record"])]
     pub member: Option<String>,
     /// Number of records to show, at most 1000
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..=1000))]
@@ -312,7 +315,8 @@ pub struct Sandbox {
     /// Seed of the invented members and faults; the same seed gives the same ones
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Inject faults at random: failed requests, edits while a list is read, late and stale responses
+    /// Inject faults at random: failed requests, edits of lists and warehouses while they are read, late and stale
+    /// responses
     #[arg(long)]
     pub faults: bool,
 }

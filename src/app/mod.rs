@@ -5,6 +5,7 @@ mod confirm;
 mod go;
 pub mod listeners;
 pub mod logger;
+mod ready;
 mod references;
 mod signals;
 mod strict;

@@ -102,8 +102,16 @@ impl Adapters {
     /// A type or a setting of the entry is invalid, its parts do not fit together, or a variable of the
     /// environment is missing or malformed.
     pub fn open(&self, entry: &Entry, urgent: bool) -> Result<Pipeline, Closed> {
+        self.open_for(entry, Caller::new(&entry.list.name(), urgent))
+    }
+
+    /// Opens an entry for this caller.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::open`].
+    pub fn open_for(&self, entry: &Entry, caller: Caller) -> Result<Pipeline, Closed> {
         let (list_id, folder) = (entry.id.list_id.as_str(), self.folder.as_path());
-        let caller = Caller::new(&entry.list.name(), urgent);
         let requests = Arc::clone(&caller.requests);
         let (mut chosen, mut found) = (Kinds::of(entry), Found::default());
         let environment = self.sources.environment();
@@ -194,7 +202,8 @@ impl Kinds {
     fn of(entry: &Entry) -> Self {
         let source = Chosen::of(&entry.source.value, source::DEFAULT);
         let mapping = Chosen::of(&entry.mapping.value, default_mapping(&source.kind));
-        Kinds { source, mapping, sink: Chosen::of(&entry.sink.value, sink::DEFAULT) }
+        let order = Arc::clone(&entry.sink.order);
+        Kinds { source, mapping, sink: Chosen { order, ..Chosen::of(&entry.sink.value, sink::DEFAULT) } }
     }
 
     /// Checks that the types fit together, by their declarations: what a mapping needs, what a sink accepts, and

@@ -1,6 +1,6 @@
 //! The choice of a source, mapping or sink in an entry: a type name, or an object with `type` and settings.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
@@ -19,6 +19,8 @@ pub struct Chosen {
     pub kind: String,
     /// The settings, without the user's notes.
     pub settings: Map<String, Value>,
+    /// Paths of all members of the settings, in the order of the file; empty if the order is unknown.
+    pub order: Arc<[Vec<String>]>,
     /// The credentials that the settings refer to, by the name of the setting.
     pub credentials: BTreeMap<String, Secret>,
     /// Texts in the settings that were read from files of secrets.
@@ -40,7 +42,13 @@ impl Chosen {
     }
 
     fn new(kind: &str, settings: Map<String, Value>) -> Self {
-        Chosen { kind: kind.to_owned(), settings, credentials: BTreeMap::new(), secrets: vec![] }
+        let order = Arc::default();
+        Chosen { kind: kind.to_owned(), settings, order, credentials: BTreeMap::new(), secrets: vec![] }
+    }
+
+    /// Returns the position in the file of the member at this path, among all members; `None` if it is unknown.
+    pub fn position(&self, path: &[&str]) -> Option<usize> {
+        self.order.iter().position(|known| known == path)
     }
 
     /// Removes and returns a setting that every type has, so that [`Chosen::settings`] does not read it.

@@ -197,7 +197,7 @@ fn store(event: &StoreEvent) -> Message {
         }
         StoreEvent::DatabaseSetAside { path, aside } => format!(
             "`{}` can't be read and was renamed to `{}`; importer does not know what was delivered, so it sends unchanged \
-             records again and can't detect a mass opt-in.",
+             records again, and the safety brake has nothing to compare with.",
             path.display(),
             aside.display()
         ),
@@ -212,7 +212,7 @@ fn store(event: &StoreEvent) -> Message {
             path.display()
         ),
         StoreEvent::FormerLedgerUnreadable { path } => format!(
-            "`{}` can't be read; continuing without the ledger, so importer can't detect a mass opt-in.",
+            "`{}` can't be read; continuing without the ledger, so the safety brake has nothing to compare with.",
             path.display()
         ),
         StoreEvent::FormerCacheUnreadable { path } => {

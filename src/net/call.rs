@@ -84,7 +84,7 @@ impl Calls {
     }
 
     /// Makes attempts until `judge` accepts the outcome of one: at most [`TRIES`] within [`PATIENCE`], or one
-    /// if the caller wants no retry. An attempt is any future; dropping the call drops it.
+    /// if the caller wants no retry. For a person who waits, an answer that can't be used is the last one. An attempt is any future; dropping the call drops it.
     ///
     /// # Errors
     ///
@@ -146,6 +146,9 @@ impl Calls {
         let (tries, wait) = self.count(call, &failure);
         let Failure { fault, effect, .. } = failure;
         let Fault::Retryable { problem, .. } = &fault else { return Err(finally(call.caller, fault)) };
+        if call.caller.attended && effect == Effect::Accepted {
+            return Err(Fault::List(problem.clone()));
+        }
         let spent =
             |tries: Tries| tries.made >= TRIES || tries.since.elapsed().saturating_add(wait) > PATIENCE;
         // If the connection recovers between attempts, only the attempts of this call limit its retries.

@@ -112,6 +112,19 @@ async fn a_caller_without_retries_makes_one_attempt_and_divides_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn for_a_person_who_waits_an_answer_that_can_not_be_used_is_the_last_one() {
+    for (answers, attempts) in [
+        ((|_, _| Answer::Unreadable) as fn(_, _) -> _, 1),
+        (|_, _| Answer::Deadlock, 6),
+        (|_, _| Answer::Busy, 6),
+    ] {
+        let database = Database::new(answers);
+        let why = database.call(&Caller { attended: true, ..list(0) }).await.unwrap_err();
+        assert_eq!((database.attempts(), why.contains("tried")), (attempts, attempts > 1), "{why}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_an_effect_on_the_account_makes_its_other_requests_wait() {
     for (answers, waits) in [
         ((|_, number| if number == 0 { Answer::Deadlock } else { Answer::Rows(1) }) as fn(_, _) -> _, false),

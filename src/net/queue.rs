@@ -22,6 +22,8 @@ pub struct Caller {
     pub distance: Duration,
     /// Whether a failed request is not repeated.
     pub no_retry: bool,
+    /// Whether a person waits for the answer: one that can't be used is final, since its cause is most likely a setting.
+    pub attended: bool,
     /// Wait between two attempts; `None` for waits that grow.
     pub retry_every: Option<Duration>,
     /// Counts the attempts of the caller.
@@ -36,6 +38,7 @@ impl Caller {
             urgent,
             distance: Duration::ZERO,
             no_retry: false,
+            attended: false,
             retry_every: None,
             requests: Arc::default(),
         }

@@ -68,7 +68,7 @@ impl Edit {
     }
 }
 
-/// The people who change one list, and the delay with which their changes become visible.
+/// The people who change one list or the warehouses, and the delay with which their changes become visible.
 pub(super) struct People {
     chance: Rng,
     /// A generator of its own, so that changes that a test makes do not affect the random ones.

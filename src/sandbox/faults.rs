@@ -13,7 +13,7 @@ pub struct Faults {
     pub seed: u64,
     /// Share of requests that fail, from 0 to 1.
     pub troubles: f64,
-    /// Changes per second that people make to each Mailchimp list, also while it is being read.
+    /// Changes per second that people make to each Mailchimp list, and to the warehouses, also while they are read.
     pub edits_per_second: f64,
     /// Upper bound of the time after which a change becomes visible, from its time stamp on.
     pub late: Duration,

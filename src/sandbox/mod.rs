@@ -162,6 +162,7 @@ impl Sandbox {
     pub fn misbehave(&self, faults: Faults) {
         *lock(&self.skew) = Skew::new(&faults, self.clock.now());
         self.mailchimp.iter().for_each(|account| lock(account).inhabit(Some(faults.clone()), self.now()));
+        self.rest().inhabit(Some(&faults), self.now());
         *lock(&self.luck) = Some(Luck::new(faults));
     }
 
@@ -170,12 +171,14 @@ impl Sandbox {
     pub fn behave(&self) {
         lock(&self.skew).correct();
         self.mailchimp.iter().for_each(|account| lock(account).inhabit(None, self.now()));
+        self.rest().inhabit(None, self.now());
         *lock(&self.luck) = None;
     }
 
     /// Brings the lists up to date: applies the random changes that are due since the last request.
     pub fn live(&self) {
         self.mailchimp.iter().for_each(|account| lock(account).live(self.now()));
+        self.rest().live(self.now());
     }
 
     /// Returns the time by the services' clock.

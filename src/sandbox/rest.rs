@@ -13,7 +13,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use self::login::Logins;
-use super::answer;
+use super::{Faults, answer, edits::People};
 use crate::net::{Request, Response};
 
 /// The user that the sandbox accepts.
@@ -48,6 +48,8 @@ pub struct Rest {
     logins: Logins,
     /// Upper bound of the records in a response, whatever is requested.
     cap: Option<usize>,
+    /// The people who change the warehouses.
+    people: Option<People>,
     /// Responses that replace those to the next requests below a path.
     instead: VecDeque<(&'static str, u16, String)>,
 }
@@ -69,6 +71,13 @@ impl Rest {
                 deleted: false,
             });
         }
+    }
+
+    /// Adds an invented warehouse, changed at `now`.
+    fn invent_one(&mut self, random: &mut Rng, now: DateTime<Utc>) {
+        self.invent(1, random.u64(..), now);
+        let last = self.warehouses.keys().last().copied().unwrap_or_default();
+        self.edit(last, now, |_| {});
     }
 
     /// Adds a warehouse. Returns its new id.
@@ -94,6 +103,28 @@ impl Rest {
     /// Removes a warehouse without a trace. To leave a deletion mark, set `deleted` by [`Rest::edit`].
     pub fn remove(&mut self, id: u64) {
         self.warehouses.remove(&id);
+    }
+
+    /// Lets people change warehouses at random from now on, as `faults` say; nobody if there are none.
+    pub(super) fn inhabit(&mut self, faults: Option<&Faults>, now: DateTime<Utc>) {
+        self.people = faults.map(|faults| People::new(faults, "warehouses", now));
+    }
+
+    /// Applies the random changes that are due.
+    pub(super) fn live(&mut self, now: DateTime<Utc>) {
+        let due = self.people.as_mut().map_or(vec![], |people| people.due(now));
+        for (at, mut random) in due {
+            let ids: Vec<u64> = self.warehouses().filter(|one| !one.deleted).map(|one| one.id).collect();
+            match (random.u8(..6), random.choice(&ids)) {
+                (0, _) | (_, None) => self.invent_one(&mut random, at),
+                (1, Some(id)) => self.edit(*id, at, |one| one.deleted = true),
+                (2, Some(id)) => self.edit(*id, at, |one| one.active = !one.active),
+                (_, Some(id)) => self.edit(*id, at, |one| {
+                    one.name = NAMES[random.usize(..NAMES.len())].into();
+                    one.city = CITIES[random.usize(..CITIES.len())].into();
+                }),
+            }
+        }
     }
 
     /// Revokes all tokens.
@@ -143,14 +174,18 @@ impl Rest {
             (&Method::GET, ["iam", "users", id, "warehouses"]) if *id == ME.to_string() => {
                 answer(200, &self.of_me())
             }
-            (&Method::GET, ["items", kind]) => pages::respond(self, kind, request),
-            (&Method::GET, ["items", "one", id]) => {
-                match id.parse().ok().and_then(|id| self.warehouses.get(&id)) {
-                    Some(warehouse) => answer(200, &warehouse.json()),
-                    None => answer(404, &json!({"error": "Not found"})),
-                }
-            }
+            (&Method::GET, ["items", part]) => match part.parse() {
+                Ok(id) => self.one(id),
+                Err(_) => pages::respond(self, part, request),
+            },
             _ => answer(404, &json!({"error": "Not found"})),
+        }
+    }
+
+    fn one(&self, id: u64) -> Response {
+        match self.warehouses.get(&id) {
+            Some(warehouse) => answer(200, &warehouse.json()),
+            None => answer(404, &json!({"error": "Not found"})),
         }
     }
 

@@ -116,3 +116,18 @@ fn a_response_can_be_replaced_and_unknown_parameters_are_refused() {
     assert_eq!(get(&mut rest, "items/offset").0, 503);
     assert_eq!(get(&mut rest, "items/offset?ofset=1").0, 400);
 }
+
+#[test]
+fn a_single_warehouse_has_its_address_and_people_change_the_warehouses_if_there_are_faults() {
+    let mut rest = seven();
+    assert_eq!(get(&mut rest, "items/2").1["id"], 2);
+    assert_eq!(get(&mut rest, "items/9").0, 404);
+    let before = rest.warehouses.clone();
+    rest.live(noon() + TimeDelta::hours(1));
+    assert_eq!(rest.warehouses, before, "nobody changes them");
+    rest.inhabit(Some(&Faults { edits_per_second: 1.0, ..Faults::default() }), noon());
+    rest.live(noon() + TimeDelta::minutes(1));
+    let changed = rest.warehouses().filter(|one| before.get(&one.id) != Some(one)).count();
+    assert!(changed > 3 && rest.warehouses().all(|one| one.updated <= noon() + TimeDelta::minutes(1)));
+    assert!(rest.warehouses.len() > 7 && rest.warehouses().filter(|one| one.deleted).count() > 1);
+}

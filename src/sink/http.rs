@@ -15,7 +15,7 @@ use self::{
     answer::{Expected, counted},
     settings::{Body, Requests, SETTINGS},
 };
-use super::{Deletions, Delivery, Prepared, Rejection, Sink, SinkContext, SinkSpec, array};
+use super::{Checked, Deletions, Delivery, Prepared, Rejection, Sink, SinkContext, SinkSpec, array};
 use crate::{
     base::{
         adapter::Chosen,
@@ -169,12 +169,12 @@ impl Sink for HttpSink {
     }
 
     /// Sends a `HEAD` request with the credentials.
-    fn check(&self) -> BoxFuture<'_, Result<Vec<String>, Fault>> {
+    fn check(&self) -> BoxFuture<'_, Result<Checked, Fault>> {
         Box::pin(async move {
             let request = self.request(Method::HEAD, Bytes::new());
             let doing = format!("could not reach {}", self.host);
             let http = self.http.clone().with_rules(Rules::new(&CHECK));
-            http.call_aside(&doing, request, |_| Ok(vec![])).await
+            http.call_aside(&doing, request, |_| Ok(Checked::default())).await
         })
     }
 }

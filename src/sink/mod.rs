@@ -19,7 +19,7 @@ pub use self::{
 };
 use self::{http::HttpSink, ndjson::Ndjson, ometria::Ometria, spec::CommonSettings, stdout::Stdout};
 use crate::{
-    base::{adapter::Chosen, fault::Fault, record::Payload, spec::Catalog},
+    base::{adapter::Chosen, fault::Fault, json::Json, record::Payload, spec::Catalog},
     net::{AccountClients, Caller, Unopened},
 };
 
@@ -55,6 +55,15 @@ pub struct SinkContext<'a> {
 pub struct Opened {
     pub sink: Arc<dyn Sink>,
     pub spec: SinkSpec,
+}
+
+/// What the check of a sink has found.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// A line for each thing, such as a table and its columns.
+    pub found: Vec<String>,
+    /// What does not prevent a delivery, but may be a mistake.
+    pub warnings: Vec<String>,
 }
 
 /// Opens the sink that an entry chose. Sends no request, and creates no file.
@@ -137,16 +146,27 @@ pub trait Sink: Send + Sync {
     ///   because the key was revoked. The run ends, and the next one delivers these records again.
     fn deliver<'a>(&'a self, batch: &'a [Prepared]) -> BoxFuture<'a, Result<Delivery, Fault>>;
 
-    /// Checks whether the service can be reached and accepts the credentials. Changes nothing there. Returns what it has
-    /// found, a line for each thing, such as a table and its columns.
+    /// Checks whether the service can be reached and accepts the credentials. Changes nothing there.
     ///
     /// Called by `importer check --online`, never by a run.
     ///
     /// # Errors
     ///
     /// The fault with which a delivery would fail, as far as that can be known without one.
-    fn check(&self) -> BoxFuture<'_, Result<Vec<String>, Fault>> {
-        Box::pin(async { Ok(vec![]) })
+    fn check(&self) -> BoxFuture<'_, Result<Checked, Fault>> {
+        Box::pin(async { Ok(Checked::default()) })
+    }
+
+    /// Returns the names of the fields of a payload that the sink does not write, as far as its settings show that.
+    /// Sends no request.
+    fn ignored(&self, _payload: &Json) -> Vec<String> {
+        vec![]
+    }
+
+    /// Returns what the settings name but none of these payloads has, such as "`phone`, a column in `columns`". Each text
+    /// completes the warning "no payload has …". Sends no request.
+    fn unfilled(&self, _payloads: &[Json]) -> Vec<String> {
+        vec![]
     }
 
     /// Returns the statements by which the sink would create what its settings tell it to create; `importer preview`

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use tokio::task::spawn_blocking;
 
 use super::{
-    Deletions, Delivery, Encoded, Prepared, Receipt, Rejection, Sink, SinkContext, SinkSpec,
+    Checked, Deletions, Delivery, Encoded, Prepared, Receipt, Rejection, Sink, SinkContext, SinkSpec,
     paths::{identity, is_ours, plain},
 };
 use crate::{
@@ -121,13 +121,13 @@ impl Sink for Ndjson {
     }
 
     /// Opens the file for writing if it exists, and otherwise checks that its folder can be created.
-    fn check(&self) -> BoxFuture<'_, Result<Vec<String>, Fault>> {
+    fn check(&self) -> BoxFuture<'_, Result<Checked, Fault>> {
         let path = self.path.clone();
         Box::pin(async move {
             let checked = spawn_blocking(move || is_writable(&path)).await;
             checked
                 .unwrap_or_else(|error| Err(io::Error::other(error)))
-                .map(|()| vec![])
+                .map(|()| Checked::default())
                 .map_err(|error| self.unwritable(error))
         })
     }

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use self::rules::Examined;
 use super::{
-    DeferredErrors, Delivery, LatestErrors, Prepared, Receipt, Rejection, Sink, SinkContext, SinkSpec, array,
+    Checked, DeferredErrors, Delivery, LatestErrors, Prepared, Receipt, Rejection, Sink, SinkContext,
+    SinkSpec, array,
 };
 use crate::{
     base::{
@@ -131,8 +132,8 @@ impl Sink for Ometria {
         }
     }
 
-    fn check(&self) -> BoxFuture<'_, Result<Vec<String>, Fault>> {
-        Box::pin(async move { self.latest().await.map(|_| vec![]) })
+    fn check(&self) -> BoxFuture<'_, Result<Checked, Fault>> {
+        Box::pin(async move { self.latest().await.map(|_| Checked::default()) })
     }
 
     fn deferred_errors(&self) -> Option<&dyn DeferredErrors> {

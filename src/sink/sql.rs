@@ -14,6 +14,8 @@ mod decimal;
 #[cfg(feature = "sql")]
 mod errors;
 #[cfg(feature = "sql")]
+mod fields;
+#[cfg(feature = "sql")]
 mod kind;
 #[cfg(feature = "sql")]
 mod rows;

@@ -138,6 +138,23 @@ pub trait Source: Send + Sync {
     fn census(&self) -> Option<&dyn Census> {
         None
     }
+
+    /// Says how a person can find out whether records are missing, for a source that does not count them.
+    fn instead_of_census(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Returns what may be a mistake in the settings or in the environment, such as a credential without effect. Sends no
+    /// request.
+    fn warnings(&self) -> Vec<String> {
+        vec![]
+    }
+
+    /// Returns the settings whose paths led to nothing in what was read so far. Empty before the first response. Each
+    /// text is a warning such as "no record has `gone_at` (`deleted`)".
+    fn unfound(&self) -> Vec<String> {
+        vec![]
+    }
 }
 
 /// Records that a run has to read.

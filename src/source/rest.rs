@@ -12,6 +12,7 @@ mod rows;
 mod settings;
 mod since;
 mod template;
+mod unfound;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -23,6 +24,7 @@ use self::{
     pages::{Kept, Pages, Position, Shown},
     requests::{Filled, Made},
     settings::{Api, SETTINGS},
+    unfound::Sought,
 };
 use super::{CursorPaging, Lookup, Paging, Scope, Source, SourceContext};
 use crate::{
@@ -80,6 +82,10 @@ pub struct Rest {
     single: Http,
     api: Api,
     context: Context,
+    /// What the entry names, and whether it was found.
+    sought: Sought,
+    /// What may be a mistake in the credentials.
+    warning: Option<String>,
     /// Number of times that a listing has begun again.
     begun_again: AtomicU32,
 }
@@ -93,7 +99,9 @@ impl Rest {
         let single = http.clone().with_rules(api.single_rules.clone());
         let context = std::mem::take(&mut api.context);
         let context = Context::new(context, api.requests.headers.clone(), wanted.list_id);
-        Ok(Rest { http, single, api, context, begun_again: AtomicU32::default() })
+        let warning = api.login.as_ref().and_then(|_| auth::unused_login(accounts.environment(), chosen));
+        let sought = Sought::new(&api);
+        Ok(Rest { http, single, api, context, sought, warning, begun_again: AtomicU32::default() })
     }
 
     /// Makes the request for a page. Returns it with the number of records that it asks for.
@@ -129,6 +137,7 @@ impl Rest {
         let (answer, repaired) = answer::listing(response, service)?;
         let of = (&answer, repaired.as_ref());
         let records = answer::records(of, &self.api.records, &self.api.fields, context, service)?;
+        self.sought.note(&answer, &records);
         let total = self.api.total.as_ref().map(|path| answer::total(&answer, path, service)).transpose()?;
         let stored = |named: &str| pages::stored(named, &made.url, &filled.own).map(Into::into);
         let next = match &self.api.paging.pages {
@@ -182,6 +191,24 @@ impl Source for Rest {
 
     fn lookup(&self) -> Option<&dyn Lookup> {
         self.api.item.as_ref().map(|_| self as &dyn Lookup)
+    }
+
+    fn instead_of_census(&self) -> Option<&'static str> {
+        Some(match self.api.total {
+            Some(_) => "A run also fails if it reads fewer records than `total` of the source reports",
+            None => {
+                "If a response contains the number of all records, set `total` of the source to its path: a run that reads \
+                 fewer records then fails"
+            }
+        })
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warning.iter().cloned().collect()
+    }
+
+    fn unfound(&self) -> Vec<String> {
+        self.sought.unfound()
     }
 }
 

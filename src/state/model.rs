@@ -1,6 +1,6 @@
 //! The content of the state file: its entries, problems and warnings. Pure.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -180,6 +180,8 @@ pub const EXPIRE: &str = "7d";
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawSetting {
     pub value: serde_json::Value,
+    /// Paths of all members of its objects, in the order of the file.
+    pub order: Arc<[Vec<String>]>,
     /// The place of the value; that of the entry if it has none.
     pub place: Place,
 }

@@ -117,7 +117,7 @@ pub fn source_settings(kind: &str) -> Value {
             "type": kind, "url": "https://rest.example.org/rest/items/{list_id}", "auth": "bearer",
             "records": "data", "key": "id", "changed": "updated_at", "since": {"parameter": "updated_since"},
             "paging": {"type": "cursor", "parameter": "cursor", "limit": "limit", "next": "meta.next"},
-            "item": "https://rest.example.org/rest/items/one/{key}",
+            "item": "https://rest.example.org/rest/items/{key}",
         }),
         _ => json!(kind),
     }

@@ -3,7 +3,7 @@
 
 use std::{fs, time::Duration};
 
-use importer::sandbox::when_i_work;
+use importer::sandbox::{MAILCHIMP_KEY, when_i_work};
 
 use crate::loopback::{Loopback, Running, finish, importer, output};
 
@@ -45,7 +45,7 @@ async fn errors_of_adapters_are_reported_with_their_position_and_without_keys() 
 ]"#;
     fs::write(folder.path().join("state.json"), state).unwrap();
     let mut check = importer(&["check", "--state"]);
-    check.arg(folder.path());
+    check.arg(folder.path()).env("MAILCHIMP_APIKEY", MAILCHIMP_KEY);
     let (code, told, _) = finish(check).await;
     assert_eq!(code, 2);
     let jq = match cfg!(feature = "jq") {
@@ -137,7 +137,7 @@ async fn why_explains_one_record() {
     assert!(running.end().await.success());
     let (code, told, _) = why(&["shifts", "1"]).await;
     assert!(
-        code == 1 && told.contains("unknown          no run of this entry has a trace of this record"),
+        code == 1 && told.contains("unknown          no run of this entry has recorded this key"),
         "{told}"
     );
     let (code, _, log) = why(&["other", "1"]).await;
@@ -165,7 +165,14 @@ async fn why_finds_a_member_by_address_with_its_request_and_reason() {
     let (code, _, log) = finish(loopback.command(&["go", "--once"])).await;
     assert_eq!(code, 0, "{log}");
     for (email, lines) in [
-        (&sent, &["last sent        20", "request ", "ledger           settled as subscribed"][..]),
+        (
+            &sent,
+            &[
+                "last sent        20",
+                "request ",
+                "last outcome     delivered with the status subscribed; every change up to ",
+            ][..],
+        ),
         (&pending, &["skipped pending", "last sent        never"]),
         (
             &odd,

@@ -31,7 +31,7 @@ async fn a_member_is_shown_with_its_contact_and_what_was_left_out_of_it() {
     let (code, told, log) = previewed(&loopback, &["pre1", "--member", &email.to_uppercase()]).await;
     assert_eq!(code, 0, "{log}");
     assert_eq!(previewed(&loopback, &["pre1", "--member", &id]).await.1, told, "by its key");
-    let (record, contact) = told.split_once("\n\nSent\n").unwrap();
+    let (record, contact) = told.split_once("\n\nWould be sent\n").unwrap();
     let (contact, left_out) = contact.split_once("\n\nLeft out\n").unwrap();
     assert!(
         record.starts_with(&format!("Record {id}\n{{")) && record.contains("\"PHONE\": \"ask the office\"")
@@ -60,8 +60,8 @@ async fn without_a_key_the_latest_members_are_shown_and_the_unsent_with_the_reas
     }
     let (code, told, _) = previewed(&loopback, &["pre1", "--count", "3"]).await;
     assert!(code == 0 && told.matches("Record ").count() == 3, "{told}");
-    assert!(told.contains("Not sent: skipped, pending\n"), "{told}");
-    assert!(told.contains("Not sent: rejected, unknown_status\n"), "{told}");
+    assert!(told.contains("Would not be sent: skipped, pending\n"), "{told}");
+    assert!(told.contains("Would not be sent: rejected, unknown_status\n"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -277,5 +277,5 @@ async fn no_log_contains_what_a_receiver_repeats_of_the_address_a_header_or_the_
 async fn a_preview_needs_neither_the_credentials_nor_the_hosts() {
     let loopback = loopback("hook9", json!({})).await;
     let (code, told, log) = output(loopback.command(&["preview", "hook9", "--count", "1"])).await;
-    assert!(code == 0 && told.contains("\nSent\n"), "{code} {told} {log}");
+    assert!(code == 0 && told.contains("\nWould be sent\n"), "{code} {told} {log}");
 }

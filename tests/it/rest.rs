@@ -290,9 +290,13 @@ async fn an_answer_to_the_login_without_a_usable_token_is_named_and_never_shown(
         (
             400,
             r#"{"error": "invalid_grant"}"#.into(),
-            "returned 400 bad request: invalid_grant (check `REST_USER` and `REST_PASSWORD`)",
+            "returned 400 bad request: invalid_grant (check `REST_USER` and `REST_PASSWORD`, and `auth.token`: importer sent",
         ),
-        (401, "{}".into(), "returned 401 unauthorized (check `REST_USER` and `REST_PASSWORD`)"),
+        (
+            401,
+            "{}".into(),
+            "returned 401 unauthorized (check `REST_USER` and `REST_PASSWORD`, and `auth.token`: ",
+        ),
         (404, "{}".into(), "returned 404 not found (check `source.auth.token.url`)"),
     ] {
         let world = with_login(json!({}));
@@ -409,7 +413,7 @@ async fn a_cursor_that_repeats_ends_the_run() {
         world.sandbox.rest().respond_instead("/rest/items", 200, body.to_string());
     }
     assert_eq!(world.once().await.unwrap(), Verdict::Failed);
-    assert_eq!(world.logged("the source's cursor leads back to a page that was already read"), 1);
+    assert_eq!(world.logged("the page names itself as the next one (check `paging.parameter`, since"), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -65,7 +65,8 @@ async fn a_sandbox_with_faults_prints_its_seed_and_faults_and_then_injects_them(
     for told in [
         "seed 3: 5 % of the requests fail",
         "up to 30 s late",
-        "the clock of both services is 10 minutes ahead.",
+        "each list and the warehouses have 1 changes",
+        "the clock of the services is 10 minutes ahead.",
     ] {
         assert!(header.contains(told), "{header}");
     }

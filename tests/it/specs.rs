@@ -439,7 +439,7 @@ fn the_settings_are_listed_with_their_origin_and_without_a_credential() {
     let (code, told) = settings(folder.path(), &["--json"], &variables);
     let list: Value = serde_json::from_str(&told).unwrap();
     let key = list.as_array().unwrap().iter().find(|row| row["name"] == "MAILCHIMP_APIKEY").unwrap();
-    let expected = json!({"name": "MAILCHIMP_APIKEY", "adapter": "mailchimp", "from": "environment", "detail": null, "value": null});
+    let expected = json!({"name": "MAILCHIMP_APIKEY", "adapter": "mailchimp", "from": "environment", "detail": null, "value": null, "warning": null});
     assert_eq!((code, key), (0, &expected));
     let (code, told) = settings(folder.path(), &[], &[("OMETRIA_APIKEY_FILE", "/absent")]);
     assert!(

@@ -12,7 +12,7 @@ use std::{path::Path, sync::Arc};
 use importer::{
     base::{adapter::Chosen, record::Payload, secret::Secret},
     net::{AccountClients, Caller, Environment},
-    sink::{self, Delivery, Opened, Prepared, SinkContext},
+    sink::{self, Checked, Delivery, Opened, Prepared, SinkContext},
 };
 use serde_json::{Value, json, value::to_raw_value};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection, query, raw_sql};
@@ -279,9 +279,20 @@ async fn a_check_lists_the_tables_and_finds_what_is_missing() {
             async move { sink.check().await.map_err(|fault| fault.to_string()) }
         };
         let good = json!({"table": "people", "key": "id", "columns": {"id": null, "n": "integer"}, "touch": "updated_at"});
-        let lines = check(good).await.unwrap();
+        let Checked { found, warnings } = check(good).await.unwrap();
         let time = if database.url.is_some() { "timestamp without time zone" } else { "timestamp" };
-        assert_eq!(lines, [format!("table people: id bigint, n integer, updated_at {time}")], "{kind}");
+        assert_eq!(found, [format!("table people: id bigint, n integer, updated_at {time}")], "{kind}");
+        assert!(warnings.is_empty(), "{kind}: {warnings:?}");
+        let other =
+            json!({"table": "people", "key": "id", "columns": {"id": "bigint", "name": "varchar(7)"}});
+        let warnings = check(other).await.unwrap().warnings;
+        let end = " in the table, and of type varchar(7) in `columns`; correct one of them";
+        assert!(
+            warnings.len() == 1
+                && warnings[0].starts_with("the column `name` of `people` is of type ")
+                && warnings[0].ends_with(end),
+            "{kind}: {warnings:?}"
+        );
         let service = if database.url.is_some() { "postgresql at " } else { "the SQLite file `data.db`" };
         for (settings, why) in [
             (
@@ -310,7 +321,7 @@ async fn a_check_lists_the_tables_and_finds_what_is_missing() {
         }
         let create = json!({"table": "other", "key": "id", "create": true, "columns": {"id": "bigint"}});
         assert_eq!(
-            check(create).await.unwrap(),
+            check(create).await.unwrap().found,
             ["table other: missing; the first delivery creates it"],
             "{kind}"
         );

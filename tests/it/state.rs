@@ -246,8 +246,21 @@ fn check_reports_all_problems_at_once_and_by_its_exit_code() {
         fs::write(folder.path().join("state.json"), text).unwrap();
         importer(folder.path(), arguments)
     };
-    let (code, told, _) = check(r#"[{"list_id": "a"}]"#, &["check"]);
+    let stdio =
+        r#"{"list_id": "a", "source": {"type": "rest", "url": "https://h", "key": "id"}, "sink": "stdout"}"#;
+    let (code, told, _) = check(&format!("[{stdio}]"), &["check"]);
     assert_eq!((code, told.as_str()), (0, "state/state.json: 1 entry can run; no problem, no warning.\n"));
+    // The process has no variable: the entry is valid, and can't run.
+    let (code, told, _) =
+        check(&format!("[{stdio}, {{\"list_id\": \"b\"}}, {{\"list_id\": \"c\"}}]"), &["check"]);
+    assert_eq!(code, 0, "{told}");
+    assert!(
+        told.contains(": `source`: `MAILCHIMP_APIKEY` is not set; set it in .env or the environment"),
+        "{told}"
+    );
+    assert!(told.ends_with("state/state.json: 1 entry can run; no problem, 1 warning.\n"), "{told}");
+    let (code, told, _) = check(r#"[{"list_id": "a", "enabled": false}]"#, &["check"]);
+    assert!(code == 0 && told.ends_with(": 1 entry can run; no problem, no warning.\n"), "{told}");
     let bad = "[\n  {\"list_id\": \"a\", \"worker_count\": 0, \"start_ofset\": 1},\n  {\"list_id\": \"b\", \"latest_timestamp\": \"2999-01-01\"}\n]\n";
     let (code, told, _) = check(bad, &["check"]);
     assert_eq!(code, 2);
@@ -255,7 +268,7 @@ fn check_reports_all_problems_at_once_and_by_its_exit_code() {
         "state/state.json:2:36: `worker_count` must be a whole number from 1 to 10; found 0: problem\n 2 |   {\"list_id\"",
         "state/state.json:3:3: `latest_timestamp` 2999-01-01T00:00:00 is more than an hour in the future, so the entry does not run: problem",
         "state/state.json:2:39: unknown field `start_ofset` is ignored; did you mean `start_offset`?: warning",
-        "1 entry can run; 2 problems, 1 warning.",
+        "no entry can run; 2 problems, 2 warnings.",
     ] {
         assert!(told.contains(expected), "{told}");
     }

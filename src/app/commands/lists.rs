@@ -8,7 +8,7 @@ use anyhow::{anyhow, bail};
 use crate::{
     app::{
         check_layout, environment,
-        wiring::{Adapters, Keys, VOCABULARY, examine},
+        wiring::{Adapters, Closed, Keys, VOCABULARY, examine},
     },
     base::{
         clock::{Clock, SystemClock},
@@ -16,7 +16,7 @@ use crate::{
     },
     controller::{self, Open, OpenRequest},
     engine::plan::Pipeline,
-    net::transport::Web,
+    net::{Caller, transport::Web},
     state::{Entry, Snapshot, folders::Folders, home, layout::NAME, read},
     store::{
         checkpoint, format,
@@ -102,10 +102,17 @@ impl Lists {
     ///
     /// A variable of the environment is missing or malformed, or the entry can't be opened.
     pub fn pipeline(&self, entry: &Entry) -> anyhow::Result<Pipeline> {
-        self.adapters.open(entry, true).map_err(|closed| match closed.refused {
-            Some(refused) => refused.into(),
-            None => anyhow!("{}", closed.unfit.text),
-        })
+        self.adapters.open(entry, true).map_err(error)
+    }
+
+    /// Opens an entry for a person who tries its settings: an answer that can't be used is not requested again.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::pipeline`].
+    pub fn trial(&self, entry: &Entry) -> anyhow::Result<Pipeline> {
+        let caller = Caller { attended: true, ..Caller::new(&entry.list.name(), true) };
+        self.adapters.open_for(entry, caller).map_err(error)
     }
 
     /// Returns whether the entry has an interrupted run that can continue.
@@ -127,5 +134,12 @@ impl Lists {
     /// The hold can't be read.
     pub async fn hold(&self, pipeline: &Pipeline) -> anyhow::Result<Option<Hold>> {
         Ok(hold::of(&self.folders.delivery(&pipeline.delivery)).await?)
+    }
+}
+
+fn error(closed: Closed) -> anyhow::Error {
+    match closed.refused {
+        Some(refused) => refused.into(),
+        None => anyhow!("{}", closed.unfit.text),
     }
 }

@@ -12,7 +12,8 @@ use crate::{
     base::{
         events::Events,
         fault::Fault,
-        record::{LeftOut, Mapped, Outgoing, Record, UNREADABLE},
+        json::Json,
+        record::{LeftOut, Mapped, Outgoing, Reason, Record, UNREADABLE},
         window::{Listing, Next, Span, Window},
     },
     cli::{self, exit},
@@ -34,21 +35,61 @@ use crate::{
 pub async fn run(options: &cli::Preview, events: &Events) -> anyhow::Result<u8> {
     let lists = Lists::open(&options.state, Keys::SourceOnly, events)?;
     for entry in lists.of(&options.list_id)? {
-        let pipeline = lists.pipeline(entry)?;
+        let pipeline = lists.trial(entry)?;
         let summary = records::summary(&lists.folders.delivery(&pipeline.delivery), &lists.events).await?;
         pipeline.mapping.choose(summary.and_then(|summary| summary.choice));
-        let records = match &options.member {
-            Some(member) => vec![one(&pipeline, member).await?],
-            None => latest(&pipeline, options.count).await?,
+        let (records, warnings) = match options.record.as_ref().or(options.member.as_ref()) {
+            // A single record may well lack what others have.
+            Some(record) => (vec![one(&pipeline, record).await?], String::new()),
+            None => {
+                let records = latest(&pipeline, options.count).await?;
+                let Findings { source, sink } = findings(&pipeline, &records);
+                let lines = source.into_iter().chain(sink).map(|warning| format!("\nWarning: {warning}\n"));
+                (records, lines.collect())
+            }
         };
-        let texts: Vec<String> = records.iter().map(|record| text(&pipeline, record)).collect();
-        let text =
-            if texts.is_empty() { "The list has no record to show.\n".to_owned() } else { texts.join("\n") };
+        let shown = records.iter().take(options.count as usize);
+        let texts: Vec<String> = shown.map(|record| text(&pipeline, record)).collect();
+        let text = match texts.is_empty() {
+            true => "The list has no record to show.\n".to_owned(),
+            false => texts.join("\n") + &warnings,
+        };
         let statements: String =
             pipeline.sink.statements().iter().map(|statement| format!("{statement}\n\n")).collect();
         write!(stdout(), "{}{statements}{text}", head(entry))?;
     }
     Ok(exit::DONE)
+}
+
+/// Records of a list that is read from its end, before a field that none of them has is a finding. Of other lists, a
+/// page is read.
+const ENOUGH: usize = 10;
+
+/// What the settings name in vain, and what may be a mistake in them, as warnings.
+pub struct Findings {
+    /// Of the source and the mapping.
+    pub source: Vec<String>,
+    pub sink: Vec<String>,
+}
+
+/// Returns the findings about an entry after these records were read.
+pub fn findings(pipeline: &Pipeline, records: &[Record]) -> Findings {
+    let payloads: Vec<Json> = records
+        .iter()
+        .filter(|record| !record.deleted && record.unreadable.is_none())
+        .flat_map(|record| match pipeline.mapping.map(record) {
+            Mapped::Send(outgoing) => outgoing.bodies,
+            Mapped::Skip(_) | Mapped::Reject(_) => vec![],
+        })
+        .collect();
+    let mut source = pipeline.source.warnings();
+    source.extend(pipeline.source.unfound());
+    if records.len() < ENOUGH && matches!(pipeline.source.paging(), Paging::Offset(_)) {
+        return Findings { source, sink: vec![] };
+    }
+    source.extend(pipeline.mapping.unknown().into_iter().map(|unknown| format!("no record has {unknown}")));
+    let unfilled = pipeline.sink.unfilled(&payloads).into_iter();
+    Findings { source, sink: unfilled.map(|unfilled| format!("no payload has {unfilled}")).collect() }
 }
 
 /// Returns the heading of an entry, or nothing if the list has only one.
@@ -75,7 +116,8 @@ async fn one(pipeline: &Pipeline, member: &str) -> anyhow::Result<Record> {
     Ok(lookup.find(&key).await?.ok_or_else(|| Fault::list("the list has no such record").hint(hint))?)
 }
 
-/// Reads the `count` records that changed last, or the first ones of a source that can't list them by change.
+/// Reads the `count` records that changed last, or the first ones of a source that can't list them by change, possibly
+/// more of them.
 pub async fn latest(pipeline: &Pipeline, count: u64) -> anyhow::Result<Vec<Record>> {
     let rows = match pipeline.source.paging() {
         Paging::Offset(rows) => rows,
@@ -97,7 +139,7 @@ const PAGE: usize = 100;
 /// Upper bound of the pages that are read: a source may return empty pages for ever.
 const PAGES: usize = 1000;
 
-/// Reads the first `count` records of a source that is read from its beginning.
+/// Reads the pages with the first `count` records of a source that is read from its beginning.
 async fn first(pipeline: &Pipeline, chain: &dyn CursorPaging, count: usize) -> anyhow::Result<Vec<Record>> {
     let window = Window { listing: Listing::Listed, since: None, until: Some(pipeline.source.now()) };
     let (mut next, mut records) = (None, vec![]);
@@ -109,11 +151,10 @@ async fn first(pipeline: &Pipeline, chain: &dyn CursorPaging, count: usize) -> a
             break;
         }
     }
-    records.truncate(count);
     Ok(records)
 }
 
-/// Reads the first `count` records of a stream, one shard after the other.
+/// Reads the pages with the first `count` records of a stream, one shard after the other.
 async fn oldest(source: &dyn ShardPaging, count: usize) -> anyhow::Result<Vec<Record>> {
     let mut records = vec![];
     for shard in source.shards().await? {
@@ -128,39 +169,44 @@ async fn oldest(source: &dyn ShardPaging, count: usize) -> anyhow::Result<Vec<Re
             after = Some(position);
         }
     }
-    records.truncate(count);
     Ok(records)
 }
 
 /// Status of archived records. They are opted out after a delivery of the list, but not sent by a first load.
 const ARCHIVED: &str = "archived";
 
+/// Reason of a field that the sink does not write.
+const NO_COLUMN: Reason = "no_column";
+
 /// Formats a record in three parts: as read, as sent, and what is left out.
 fn text(pipeline: &Pipeline, record: &Record) -> String {
     let mut text = format!("Record {}\n{}\n\n", record.key, pretty(record.body.get()));
     if let Some(why) = &record.unreadable {
-        return text + &format!("Not sent: rejected, {UNREADABLE}: {why}\n");
+        return text + &format!("Would not be sent: rejected, {UNREADABLE}: {why}\n");
     }
     if record.deleted {
         return text
             + match pipeline.spec.deletions {
-                Deletions::Sent => "Sent: a deletion\n",
-                Deletions::Ignored => "Not sent: skipped, deleted\n",
+                Deletions::Sent => "Would be sent: a deletion\n",
+                Deletions::Ignored => "Would not be sent: skipped, deleted\n",
             };
     }
     match pipeline.mapping.map(record) {
-        Mapped::Skip(reason) => text += &format!("Not sent: skipped, {reason}\n"),
-        Mapped::Reject(reason) => text += &format!("Not sent: rejected, {reason}\n"),
+        Mapped::Skip(reason) => text += &format!("Would not be sent: skipped, {reason}\n"),
+        Mapped::Reject(reason) => text += &format!("Would not be sent: rejected, {reason}\n"),
         Mapped::Send(Outgoing { bodies, left_out, .. }) => {
             let when =
                 if record.status == ARCHIVED { " if archived after a delivery of the list" } else { "" };
             text += &match prepare(pipeline, record) {
                 Preparation::Reject(rejected) => {
-                    format!("Not sent: rejected, {}\n", rejected.rejection.reason)
+                    format!("Would not be sent: rejected, {}\n", rejected.rejection.reason)
                 }
-                _ => format!("Sent{when}\n"),
+                _ => format!("Would be sent{when}\n"),
             };
             bodies.iter().for_each(|body| text += &format!("{}\n", pretty(body.get())));
+            let ignored = bodies.iter().flat_map(|body| pipeline.sink.ignored(body));
+            let ignored = ignored.map(|field| LeftOut { field: field.into(), reason: NO_COLUMN });
+            let left_out: Vec<LeftOut> = left_out.into_iter().chain(ignored).collect();
             if !left_out.is_empty() {
                 text += "\nLeft out\n";
             }

@@ -57,7 +57,8 @@ pub async fn run(options: cli::Sandbox) -> anyhow::Result<u8> {
          # The sink http can send batches to http://{address}/hooks/…, with `auth` bearer and these variables:\n\
          export HTTP_SINK_HOSTS={address}\n\
          export HTTP_SINK_TOKEN={}\n\
-         # The source rest can read http://{address}/rest/items/offset, page, cursor or link (docs/rest.md):\n\
+         # The source rest can read http://{address}/rest/items/offset, page, cursor or link, and\n\
+         # single records at http://{address}/rest/items/{{key}} (docs/rest.md):\n\
          export REST_HOSTS=http://{address}\n\
          # With this token, importer does not log in; leave it out to try a login.\n\
          export REST_TOKEN={}\n\
@@ -94,9 +95,9 @@ fn misbehaviour(faults: &Faults) -> String {
         behind => format!("{} minutes behind", -behind),
     };
     format!(
-        "# Random faults, seed {}: {} % of the requests fail, stall or are slow; each list has {} changes per second;\n\
-         # a change becomes visible up to {} s late, a response may be {} s old, members of one second are in any order,\n\
-         # and the clock of both services is {clock}.",
+        "# Random faults, seed {}: {} % of the requests fail, stall or are slow; each list and the warehouses have {} changes\n\
+         # per second; a change of a list becomes visible up to {} s late, a response may be {} s old, members of one second\n\
+         # are in any order, and the clock of the services is {clock}.",
         faults.seed,
         faults.troubles * 100.0,
         faults.edits_per_second,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     app::{
-        environment,
+        environment, ready,
         references::{owner, specs},
         variables::{self, GENERAL, Read},
         wiring::VOCABULARY,
@@ -38,6 +38,8 @@ struct Shown {
     origin: Origin,
     /// The value, unless it is or may be a secret.
     value: Option<String>,
+    /// What may be a mistake, such as a token that replaces a login.
+    warning: Option<String>,
 }
 
 /// Prints the variables that the adapters and the state file ask for, and returns the exit code.
@@ -58,7 +60,13 @@ pub fn run(options: &cli::Settings) -> anyhow::Result<u8> {
         }
         return Ok(exit::DONE);
     }
-    let shown = all(snapshot.as_ref(), &environment());
+    let mut shown = all(snapshot.as_ref(), &environment());
+    if let Some(snapshot) = &snapshot {
+        for (_, text) in ready::of(&snapshot.entries, &options.state)?.warnings {
+            let variable = shown.iter_mut().find(|shown| text.starts_with(&format!("`{}`", shown.name)));
+            variable.into_iter().for_each(|variable| variable.warning = Some(text.clone()));
+        }
+    }
     match options.json {
         true => writeln!(stdout(), "{}", Value::from_iter(shown.iter().map(Shown::json)))?,
         false => print(&shown)?,
@@ -77,7 +85,7 @@ fn all(snapshot: Option<&Snapshot>, environment: &Environment) -> Vec<Shown> {
         let value = environment.plain(general.name);
         let origin = if value.is_some() { Origin::Environment } else { Origin::Default };
         let value = value.or(general.default.map(str::to_owned));
-        Shown { name: general.name.to_owned(), adapter: None, origin, value }
+        Shown { name: general.name.to_owned(), adapter: None, origin, value, warning: None }
     });
     adapters.chain(general).collect()
 }
@@ -98,7 +106,8 @@ impl Shown {
         // A variable that no adapter declares may hold a secret.
         let value =
             open.and_then(|variable| read.ok().flatten().or_else(|| variable.default.map(str::to_owned)));
-        Shown { name: name.to_owned(), adapter: declared.map(|(spec, _)| spec.kind), origin, value }
+        let adapter = declared.map(|(spec, _)| spec.kind);
+        Shown { name: name.to_owned(), adapter, origin, value, warning: None }
     }
 
     fn json(&self) -> Value {
@@ -109,7 +118,10 @@ impl Shown {
             Origin::None => (Value::Null, Value::Null),
             Origin::Invalid(why) => (json!("invalid"), json!(why)),
         };
-        json!({"name": self.name, "adapter": self.adapter, "from": from, "detail": detail, "value": self.value})
+        json!({
+            "name": self.name, "adapter": self.adapter, "from": from, "detail": detail, "value": self.value,
+            "warning": self.warning,
+        })
     }
 
     fn line(&self) -> String {
@@ -133,6 +145,9 @@ fn print(shown: &[Shown]) -> std::io::Result<()> {
             writeln!(stdout(), "{heading}")?;
         }
         writeln!(stdout(), "  {:width$}  {}", variable.name, variable.line())?;
+        if let Some(warning) = &variable.warning {
+            writeln!(stdout(), "  {:width$}  warning: {warning}", "")?;
+        }
     }
     Ok(())
 }

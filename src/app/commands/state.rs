@@ -1,6 +1,9 @@
 //! The commands for the state file: `check`, `schema`, `state log` and `state revert`.
 
-use std::io::{Write, stdout};
+use std::{
+    collections::BTreeSet,
+    io::{Write, stdout},
+};
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
@@ -9,6 +12,7 @@ use super::online::{self, OnlineCheck};
 use crate::{
     app::{
         check_layout,
+        ready::{self, Readiness},
         wiring::{VOCABULARY, examine},
     },
     base::{
@@ -29,13 +33,21 @@ use crate::{
 /// The state file can't be read at all.
 pub async fn check(options: &cli::Check, events: &Events) -> anyhow::Result<u8> {
     let path = options.state.join(NAME);
-    let (entries, problems, warnings) = match read::inspect(&path, VOCABULARY) {
+    let (mut entries, problems, warnings) = match read::inspect(&path, VOCABULARY) {
         Ok(Ok(mut snapshot)) => {
             examine(&mut snapshot, &options.state, events)?;
             let mut problems = std::mem::take(&mut snapshot.problems);
             problems.extend(future(&snapshot));
             problems.sort_by_key(|problem| problem.place);
-            (snapshot.entries.len(), problems, snapshot.warnings)
+            let Readiness { unable, missing, warnings } = match options.online {
+                true => Readiness::default(),
+                false => ready::of(&snapshot.entries, &options.state)?,
+            };
+            let found =
+                missing.into_iter().chain(warnings).map(|(place, text)| snapshot.finding(place, text));
+            let found: Vec<Finding> = found.collect();
+            snapshot.warnings.extend(found);
+            (snapshot.entries.len() - unable, problems, snapshot.warnings)
         }
         Ok(Err(finding)) => (0, vec![finding], vec![]),
         Err(fault) if options.json => {
@@ -45,10 +57,14 @@ pub async fn check(options: &cli::Check, events: &Events) -> anyhow::Result<u8> 
         Err(fault) => bail!(fault),
     };
     let checks = if options.online { online::check_all(&options.state, events).await? } else { vec![] };
-    let code = match (problems.is_empty(), checks.iter().any(|check| check.error.is_some())) {
+    let failed = checks.iter().filter(|check| check.error.is_some());
+    let (failures, places): (usize, BTreeSet<_>) =
+        (failed.clone().count(), failed.map(|check| check.place).collect());
+    entries -= places.len();
+    let code = match (problems.is_empty(), failures) {
         (false, _) => exit::UNUSABLE,
-        (true, true) => exit::FAILED,
-        (true, false) => exit::DONE,
+        (true, 1..) => exit::FAILED,
+        (true, 0) => exit::DONE,
     };
     if options.json {
         let list = |findings: &[Finding]| -> Vec<Value> {
@@ -68,12 +84,20 @@ pub async fn check(options: &cli::Check, events: &Events) -> anyhow::Result<u8> 
             writeln!(stdout(), "{}: {word}\n{}\n", finding.at(&path), finding.excerpt)?;
         }
     }
-    for check in checks {
+    for check in &checks {
         writeln!(stdout(), "{check}")?;
     }
-    let (problems, warnings) = (count(problems.len(), "problem"), count(warnings.len(), "warning"));
-    let entries = if entries == 1 { "1 entry".into() } else { format!("{entries} entries") };
-    writeln!(stdout(), "{}: {entries} can run; {problems}, {warnings}.", path.display())?;
+    let online: usize = checks.iter().map(|check| check.warnings.len()).sum();
+    let mut counts = vec![count(problems.len(), "problem"), count(warnings.len() + online, "warning")];
+    if options.online {
+        counts.push(count(failures, "failed check"));
+    }
+    let entries = match entries {
+        0 => "no entry".to_owned(),
+        1 => "1 entry".to_owned(),
+        _ => format!("{entries} entries"),
+    };
+    writeln!(stdout(), "{}: {entries} can run; {}.", path.display(), counts.join(", "))?;
     Ok(code)
 }
 

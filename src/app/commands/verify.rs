@@ -59,10 +59,11 @@ async fn one(lists: &Lists, pipeline: &Pipeline, entries: &[&Entry], name: &str)
             true => "Every run reads the source whole, and the last line of the run",
             false => "Instead, read the last line of each run in the log: it",
         };
+        let hint = pipeline.source.instead_of_census().map_or(String::new(), |hint| format!(" {hint}."));
         writeln!(
             stdout(),
             "{name}: verify can't compare it, since its source reports no counts. {whole} accounts for \
-             every record."
+             every record.{hint}"
         )?;
         return Ok(exit::FAILED);
     };

@@ -97,7 +97,7 @@ impl Found {
         if let Some(kept) = &self.kept {
             lines.push((
                 "last seen",
-                format!("{} UTC, or up to ten minutes later: {}", log_format(kept.seen), kept.fate),
+                format!("{} UTC, to within ten minutes: {}", log_format(kept.seen), kept.fate),
             ));
             let sent = kept.sent.as_ref().map(|sent| {
                 let request = match &*sent.request_id {
@@ -108,13 +108,14 @@ impl Found {
             });
             lines.push((
                 "last sent",
-                sent.unwrap_or_else(|| "never, as far as the delivery cache shows".into()),
+                sent.unwrap_or_else(|| "never, or before `unchanged` was turned on".into()),
             ));
         }
         if let (Some(Settled { status, rejected }), Some(ledger)) = (&self.settled, &self.ledger) {
             let until = log_format(ledger.until);
-            let fate = if *rejected { "rejected" } else { "settled" };
-            lines.push(("ledger", format!("{fate} as {status}; every change up to {until} UTC is settled")));
+            let fate = if *rejected { "rejected" } else { "delivered" };
+            let rest = format!("every change up to {until} UTC is delivered, skipped or rejected");
+            lines.push(("last outcome", format!("{fate} with the status {status}; {rest}")));
         }
         if let Some(letter) = &self.letter {
             lines.push(("rejected", format!("{}, {}", letter.time, letter.reason)));
@@ -123,10 +124,13 @@ impl Found {
             }
         }
         if lines.is_empty() {
-            lines.push(("unknown", "no run of this entry has a trace of this record; check the key".into()));
+            lines.push((
+                "unknown",
+                "no run of this entry has recorded this key; check it with `importer preview`".into(),
+            ));
         }
         if !remembers {
-            let hint = "no send times: `unchanged` is off; set it to \"embedded\" to record them";
+            let hint = "the times at which records are sent, since `unchanged` is off; set it to \"embedded\" to record them";
             lines.push(("not recorded", hint.into()));
         }
         lines.push(("next attempt", self.next(entry, now)));

@@ -58,6 +58,8 @@ pub struct Database {
     identity: Secret,
     /// Setting or variable to check if the database rejects the password.
     pub key_name: String,
+    /// Whether a password is sent.
+    pub has_password: bool,
     /// Setting or variable of the address, for hints.
     pub url_name: String,
 }
@@ -138,6 +140,7 @@ impl Database {
             address: format!("sqlite {named}"),
             identity: Secret::new(named),
             key_name: url_name.clone(),
+            has_password: false,
             url_name,
         })
     }
@@ -233,7 +236,8 @@ impl Database {
         let identity = Secret::new(format!("{address} {user} {password}"));
         let service = format!("postgresql at {place}");
         let options = Box::new(options.disable_statement_logging());
-        Database { location: Location::Postgres(options), service, address, identity, key_name, url_name }
+        let (location, has_password) = (Location::Postgres(options), !password.is_empty());
+        Database { location, service, address, identity, key_name, has_password, url_name }
     }
 
     pub fn dialect(&self) -> Dialect {

@@ -209,7 +209,7 @@ fn classify(database: &Database, trouble: Trouble) -> (Fault, Effect) {
 
 /// Makes the fault of an error that the database reports.
 fn reported(database: &Database, error: &dyn DatabaseError) -> (Fault, Effect) {
-    let Database { service, key_name, .. } = database;
+    let service = &database.service;
     let code = error.code().unwrap_or_default();
     let what = format!("{service} reported the error {code}");
     let quoting = |fault: Fault| match is_quotable(error, &code) {
@@ -220,12 +220,27 @@ fn reported(database: &Database, error: &dyn DatabaseError) -> (Fault, Effect) {
         Meaning::Locked => (quoting(Fault::retry(what)), Effect::Neutral),
         Meaning::Unreachable => (quoting(Fault::retry(what)), Effect::Unreachable),
         Meaning::Overloaded => (quoting(Fault::retry(what)), Effect::Overloaded),
-        Meaning::KeyRejected => {
-            let hint = format!("check the user and the password in `{key_name}`");
-            (quoting(Fault::list(what)).hint(hint), Effect::KeyRejected)
-        }
+        Meaning::KeyRejected => (quoting(Fault::list(what)).hint(credentials(database)), Effect::KeyRejected),
         Meaning::Record(reason) => (Fault::list(what).because(reason), Effect::Neutral),
         Meaning::List(hint) => (quoting(Fault::list(what)).hint(hint), Effect::Neutral),
+    }
+}
+
+/// Says what to check if the database rejects the user or the password.
+fn credentials(database: &Database) -> String {
+    let Database { key_name, url_name, .. } = database;
+    match (database.has_password, key_name == url_name) {
+        (true, _) => format!("check the user and the password in `{key_name}`"),
+        (false, true) => {
+            format!(
+                "no password was sent, since the address in `{key_name}` has none; add it, or check the user"
+            )
+        }
+        (false, false) => {
+            format!(
+                "no password was sent, since `{key_name}` is not set; set it in .env or the environment, or check `user`"
+            )
+        }
     }
 }
 

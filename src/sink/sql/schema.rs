@@ -71,7 +71,7 @@ impl Target {
         };
         let own: Vec<&String> = table.own().collect();
         let others: Vec<&String> = match &table.columns {
-            Some(columns) => columns.keys().collect(),
+            Some(columns) => columns.iter().map(|(name, _)| name).collect(),
             None => found.iter().filter(|column| !column.generated).map(|column| &column.name).collect(),
         };
         let others = others.into_iter().filter(|name| !table.key.contains(name) && !own.contains(name));
@@ -79,8 +79,7 @@ impl Target {
         let others = others.map(|name| find(name, "columns"));
         let mut columns = keys.chain(others).collect::<Result<Vec<_>, _>>()?;
         for column in &mut columns {
-            let declared = table.columns.as_ref().and_then(|columns| columns.get(&column.name)?.clone());
-            column.cast = declared.map(|of| (of.clone(), Kind::of(&of, dialect)));
+            column.cast = table.declared(&column.name).map(|of| (of.to_owned(), Kind::of(of, dialect)));
             column.check_cast(table)?;
         }
         let timed = |names: &[String], setting: &str| {
@@ -114,6 +113,27 @@ impl Target {
         let columns = self.columns.iter().chain(&self.touch).chain(&self.created).chain(&self.mark);
         let columns: Vec<String> = columns.map(|column| format!("{} {}", column.name, column.of)).collect();
         format!("table {}: {}", self.name.text(), columns.join(", "))
+    }
+
+    /// Returns a warning for each column whose type in the table differs from the one that the entry declares. The table
+    /// takes the values all the same, or some of them.
+    pub fn differences(&self) -> Vec<String> {
+        let differing = self.columns.iter().filter_map(|column| {
+            let (of, kind) = column.cast.as_ref()?;
+            let equal = match kind {
+                Kind::Other => of.eq_ignore_ascii_case(&column.of),
+                kind => *kind == column.kind,
+            };
+            (!equal).then(|| {
+                format!(
+                    "the column `{}` of `{}` is of type {} in the table, and of type {of} in `columns`; correct one of them",
+                    column.name,
+                    self.name.text(),
+                    column.of
+                )
+            })
+        });
+        differing.collect()
     }
 }
 

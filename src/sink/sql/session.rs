@@ -14,7 +14,7 @@ use super::{
     settings::Table,
     statements,
 };
-use crate::sink::{Delivery, Prepared};
+use crate::sink::{Checked, Delivery, Prepared};
 
 /// Upper bound of the time for a connection.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -60,8 +60,8 @@ impl Session {
         self.limited(BATCH, |session| async move { session.commit().await }).await
     }
 
-    /// Reads the tables on a connection of its own. Returns a line for each.
-    pub async fn check(self: Arc<Self>) -> Result<Vec<String>, Trouble> {
+    /// Reads the tables on a connection of its own. Finds a line for each.
+    pub async fn check(self: Arc<Self>) -> Result<Checked, Trouble> {
         self.limited(BATCH, |session| async move { session.describe().await }).await
     }
 
@@ -197,31 +197,31 @@ impl Session {
         Ok(())
     }
 
-    async fn describe(&self) -> Result<Vec<String>, Trouble> {
+    async fn describe(&self) -> Result<Checked, Trouble> {
         if let Location::Sqlite(path) = &self.database.location
             && self.create
             && !path.exists()
         {
-            return Ok(vec![format!(
-                "{} does not exist; the first delivery creates it",
-                self.database.service
-            )]);
+            let missing = format!("{} does not exist; the first delivery creates it", self.database.service);
+            return Ok(Checked { found: vec![missing], warnings: vec![] });
         }
         let mut connection = self.connect(false).await?;
-        let (dialect, mut lines) = (self.database.dialect(), vec![]);
+        let (dialect, mut checked) = (self.database.dialect(), Checked::default());
         for table in &self.tables {
             let found = connection.columns(&table.name).await?;
             if found.is_empty() && self.create {
-                lines.push(format!("table {}: missing; the first delivery creates it", table.name.text()));
+                let name = table.name.text();
+                checked.found.push(format!("table {name}: missing; the first delivery creates it"));
                 continue;
             }
             let target = Target::resolve(table, &found, dialect).map_err(Trouble::Unfit)?;
             // Finds a missing unique index, missing rights, and types that can't be converted.
             let columns: Vec<usize> = (0..target.columns.len()).collect();
             connection.execute(format!("EXPLAIN {}", target.upsert(&columns)), "[]".to_owned()).await?;
-            lines.push(target.describe());
+            checked.found.push(target.describe());
+            checked.warnings.extend(target.differences());
         }
-        Ok(lines)
+        Ok(checked)
     }
 }
 

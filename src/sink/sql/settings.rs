@@ -72,8 +72,8 @@ pub struct Plan {
 pub struct Table {
     pub name: TableName,
     pub key: Vec<String>,
-    /// The columns with their declared types; `None`: those that the table and the payload have.
-    pub columns: Option<BTreeMap<String, Option<String>>>,
+    /// The columns with their declared types, in the order of the file; `None`: those that the table and the payload have.
+    pub columns: Option<Vec<(String, Option<String>)>>,
     pub touch: Vec<String>,
     pub created: Vec<String>,
     /// Path of the rows in a payload; `None`: the payload is the row.
@@ -194,7 +194,14 @@ impl Plan {
     /// A setting is unknown, missing or invalid. The message names it.
     pub fn read(chosen: &Chosen) -> Result<Self, String> {
         let settings: Settings = chosen.settings(SETTINGS)?;
-        Self::checked(settings).map_err(|why| format!("{}: {why}", chosen.kind))
+        let mut plan = Self::checked(settings).map_err(|why| format!("{}: {why}", chosen.kind))?;
+        let alone = chosen.settings.contains_key("table");
+        for (index, table) in plan.tables.iter_mut().enumerate() {
+            let index = index.to_string();
+            let place: &[&str] = if alone { &["columns"] } else { &["tables", &index, "columns"] };
+            table.arrange(|column| chosen.position(&[place, &[column]].concat()));
+        }
+        Ok(plan)
     }
 
     fn checked(settings: Settings) -> Result<Self, String> {
@@ -259,6 +266,19 @@ impl Table {
         }
     }
 
+    /// Puts the columns into the order of their positions in the file. An object in the settings has no order of its own.
+    fn arrange(&mut self, position: impl Fn(&str) -> Option<usize>) {
+        if let Some(columns) = &mut self.columns {
+            columns.sort_by_key(|(name, _)| position(name).unwrap_or(usize::MAX));
+        }
+    }
+
+    /// Returns the type that the entry declares for a column.
+    pub fn declared(&self, column: &str) -> Option<&str> {
+        let (_, of) = self.columns.as_ref()?.iter().find(|(name, _)| name == column)?;
+        of.as_deref()
+    }
+
     /// Returns the columns that importer sets by itself.
     pub fn own(&self) -> impl Iterator<Item = &String> {
         self.touch.iter().chain(&self.created).chain(&self.mark)
@@ -300,13 +320,14 @@ impl Table {
                 false => Ok(()),
             };
         };
-        if let Some(column) = columns.keys().find(|column| !is_name(column)) {
+        let contains = |column: &str| columns.iter().any(|(name, _)| name == column);
+        if let Some((column, _)) = columns.iter().find(|(column, _)| !is_name(column)) {
             return Err(format!("`columns` of `{table}`: invalid name {column:?}"));
         }
-        if let Some(column) = self.key.iter().find(|column| !columns.contains_key(*column)) {
+        if let Some(column) = self.key.iter().find(|column| !contains(column)) {
             return Err(format!("`columns` of `{table}` lacks the column `{column}` of `key`; add it"));
         }
-        if let Some(column) = self.own().find(|column| columns.contains_key(*column)) {
+        if let Some(column) = self.own().find(|column| contains(column)) {
             return Err(format!(
                 "`columns` of `{table}` contains `{column}`, which importer sets by itself; remove it from one of them"
             ));

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use super::{
     address::Database,
     errors::judge,
+    fields,
     kind::Dialect,
     rows::NOT_AN_OBJECT,
     session::Session,
@@ -14,12 +15,12 @@ use super::{
     statements,
 };
 use crate::{
-    base::{adapter::Chosen, fault::Fault, record::Payload, secret::Secret},
+    base::{adapter::Chosen, fault::Fault, json::Json, record::Payload, secret::Secret},
     net::{
         AccountClients, Caller, Unopened,
         call::{Calls, Judged},
     },
-    sink::{Deletions, Delivery, Prepared, Rejection, Settles, Sink, SinkContext, SinkSpec},
+    sink::{Checked, Deletions, Delivery, Prepared, Rejection, Settles, Sink, SinkContext, SinkSpec},
 };
 
 /// Upper bound of the records per statement.
@@ -101,7 +102,7 @@ impl Sink for Sql {
     }
 
     /// Lists the tables with their columns.
-    fn check(&self) -> BoxFuture<'_, Result<Vec<String>, Fault>> {
+    fn check(&self) -> BoxFuture<'_, Result<Checked, Fault>> {
         Box::pin(async move {
             let doing = format!("could not read the tables of {}", self.session.database.service);
             let attempt = || Arc::clone(&self.session).check();
@@ -109,6 +110,14 @@ impl Sink for Sql {
                 .run(&self.caller, &doing, attempt, |outcome| judge(&self.session.database, outcome))
                 .await
         })
+    }
+
+    fn ignored(&self, payload: &Json) -> Vec<String> {
+        fields::ignored(&self.session.tables, payload.value())
+    }
+
+    fn unfilled(&self, payloads: &[Json]) -> Vec<String> {
+        fields::unfilled(&self.session.tables, payloads)
     }
 
     fn statements(&self) -> Vec<String> {

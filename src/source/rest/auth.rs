@@ -1,5 +1,6 @@
 //! The account at the address of an entry: constant credentials, or a token that a login returns.
 
+mod manual;
 mod token;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -10,7 +11,8 @@ use serde::Deserialize;
 use serde_json::json;
 use url::{Url, form_urlencoded};
 
-use self::token::Login;
+pub use self::manual::unused_login;
+use self::{manual::manual, token::Login};
 use super::ADAPTER;
 use crate::{
     base::{
@@ -21,13 +23,13 @@ use crate::{
         time,
     },
     net::{
-        Account, AccountClient, AccountClients, Environment, RateLimiter, Refused, Unopened,
+        Account, AccountClient, AccountClients, RateLimiter, Unopened,
         auth::{Auth, Session},
         endpoint::{
             self, Endpoint,
             account::{Credential, Opening, PASSWORD, TOKEN, USER},
         },
-        environment::{checked_key, checked_secret},
+        environment::checked_secret,
     },
 };
 
@@ -228,17 +230,6 @@ pub fn client(
     Ok(accounts.client(&name, |_| Ok(described.account(&opening, login.clone())))?)
 }
 
-/// Returns the token that a person has set, if it is not empty. It is used in place of the login.
-fn manual(opening: &Opening, environment: &Environment) -> Result<Option<Credential>, Refused> {
-    let is_set =
-        opening.chosen.credentials.contains_key(TOKEN) || environment.text(&ADAPTER.token)?.is_some();
-    if !is_set {
-        return Ok(None);
-    }
-    let Credential { secret, from } = opening.credential(environment, TOKEN, &ADAPTER.token)?;
-    Ok(Some(Credential { secret: checked_key(&from, secret)?, from }))
-}
-
 impl Described {
     /// Returns the account of the records. `login` is the request that returns a token, or a token.
     fn account(&self, opening: &Opening, login: Result<Login, Credential>) -> (Account, RateLimiter) {
@@ -265,6 +256,7 @@ impl Described {
         let user = opening.credential(environment, USER, &ADAPTER.user)?;
         let password = opening.credential(environment, PASSWORD, &ADAPTER.password)?;
         let hint = format!("check `{}` and `{}`", user.from, password.from);
+        let advice = format!("{hint}, and `auth.token`: {}", self.described());
         let user = checked_secret(&user.from, user.secret)?;
         let password = checked_secret(&password.from, password.secret)?;
         let (body, content_type) = self.body(&user, &password);
@@ -289,6 +281,22 @@ impl Described {
             expires_in: setting.expires_in.clone(),
             retry_every: setting.retry_every.map(|Span(wait)| wait.to_std().unwrap_or_default()),
             hint,
+            advice,
         })
+    }
+
+    /// Describes the request without its values, and which settings change it.
+    fn described(&self) -> String {
+        let (user, password) = self.names();
+        let form = if self.setting.body == Form::Json { "JSON" } else { "a form" };
+        let sent = format!("importer sent {form} with the fields `{user}` and `{password}`");
+        match self.setting.grant {
+            None => format!(
+                "{sent} and without a `grant`, which OAuth 2 needs; other services may need another `body` or `fields`"
+            ),
+            Some(_) => {
+                format!("{sent} and a `grant`; the service may need another `grant`, `body` or `fields`")
+            }
+        }
     }
 }

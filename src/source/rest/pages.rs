@@ -1,6 +1,7 @@
 //! Pages: the parameters of each request, and what follows a page, by the kind of paging. Pure.
 
 mod before;
+mod followed;
 mod links;
 mod offset;
 
@@ -11,11 +12,12 @@ use serde_json::Value;
 
 pub use self::links::{linked, restored, stored};
 
-use self::{before::Before, offset::OffsetPosition};
+use self::{
+    before::Before,
+    followed::{Followed, followed},
+    offset::OffsetPosition,
+};
 use crate::base::{fault::Fault, path::Path, window::Cursor};
-
-/// Upper bound of the pages without a record in a row that a cursor or a link may lead to.
-const EMPTY: u32 = 100;
 
 /// How a service divides its records into pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,14 +73,6 @@ pub struct NumberPosition {
     round: u32,
     #[serde(default)]
     before: Before,
-}
-
-/// Position that the page before named.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Followed {
-    pub value: Value,
-    /// Number of pages without a record before this one.
-    empty: u32,
 }
 
 /// What a page shows of its listing.
@@ -218,11 +212,12 @@ impl Paging {
             (Pages::Number { parameter, first }, Some(Position::Number(position))) => {
                 self.number(position, (parameter, *first), asked, &shown)
             }
-            (Pages::Cursor { .. }, None | Some(Position::Cursor(_))) => {
-                followed(position, shown).map(|next| Following::all(next.map(Position::Cursor)))
+            (Pages::Cursor { parameter, .. }, None | Some(Position::Cursor(_))) => {
+                followed(position, Some(parameter), shown)
+                    .map(|next| Following::all(next.map(Position::Cursor)))
             }
             (Pages::Next(_) | Pages::Link, None | Some(Position::Link(_))) => {
-                followed(position, shown).map(|next| Following::all(next.map(Position::Link)))
+                followed(position, None, shown).map(|next| Following::all(next.map(Position::Link)))
             }
             _ => Err(misfit()),
         }
@@ -256,29 +251,6 @@ impl Paging {
         let (number, before) = (position.number + 1, position.before.and(asked, shown.keys));
         let next = NumberPosition { number, rows, total: shown.total, before, ..*position };
         Ok(Following::all((!ends).then_some(Position::Number(next))))
-    }
-}
-
-/// Returns the position that a page names, if it names one.
-fn followed(position: Option<&Position>, shown: Shown) -> Result<Option<Followed>, Fault> {
-    let before = match position {
-        Some(Position::Cursor(before) | Position::Link(before)) => Some(before),
-        _ => None,
-    };
-    let Some(value) = shown.next else { return Ok(None) };
-    if !shown.keys.is_empty() {
-        return Ok(Some(Followed { value, empty: 0 }));
-    }
-    // Some services repeat their last cursor at the end.
-    if before.is_some_and(|before| before.value == value) {
-        return Ok(None);
-    }
-    match before.map_or(1, |before| before.empty + 1) {
-        empty if empty > EMPTY => {
-            Err(Fault::list(format!("{EMPTY} pages in a row have no records, and each names a next one"))
-                .hint("correct `paging`, or report this to the operator of the source"))
-        }
-        empty => Ok(Some(Followed { value, empty })),
     }
 }
 

@@ -160,6 +160,28 @@ fn a_server_that_repeats_a_page_is_an_error_that_names_the_parameter() {
     }
 }
 
+/// Some services name another cursor for the same page each time.
+#[test]
+fn a_cursor_that_a_server_ignores_is_an_error_that_names_the_parameter() {
+    let follow = |cursors: &[&str]| {
+        let (paging, mut position) = (cursor(), None);
+        for (pages, next) in cursors.iter().enumerate() {
+            let shown = Shown { keys: &["1", "2"], total: None, next: Some((*next).into()) };
+            match paging.follow(position.as_ref(), Some(2), shown) {
+                Ok(following) => position = following.next,
+                Err(fault) => return Err((pages + 1, fault.to_string())),
+            }
+        }
+        Ok(())
+    };
+    let hint = "(check `paging.parameter`, since the service may ignore `cursor`, and `paging.next`)";
+    assert_eq!(follow(&["a", "a"]), Err((2, format!("the page names itself as the next one {hint}"))));
+    let why = format!("the page has the same records as those before {hint}");
+    assert_eq!(follow(&["a", "b", "c"]), Err((3, why)));
+    // All records of a small page may have changed.
+    assert_eq!(follow(&["a", "b"]), Ok(()));
+}
+
 #[test]
 fn rows_that_move_while_they_are_read_by_offset_are_never_skipped() {
     // The edit, which is made twice, and the first and the last row that it may remove before they are read.
@@ -234,10 +256,7 @@ fn a_cursor_is_followed_until_there_is_none_and_past_empty_pages() {
     let empty = follow(Some(&first), &[], Some(json!(7))).unwrap().next.unwrap();
     assert_eq!(paging.parameters(Some(&empty), 5).unwrap().0[0], ("cursor".to_owned(), json!(7)));
     assert_eq!(follow(Some(&empty), &[], Some(json!(7))).unwrap().next, None, "an empty page repeats it");
-    assert!(
-        follow(Some(&empty), &["c"], Some(json!(7))).unwrap().next.is_some(),
-        "the engine sees it repeat"
-    );
+    assert!(follow(Some(&empty), &["c"], Some(json!(7))).is_err(), "a page with a record names itself");
     let mut position = Some(empty);
     let mut pages = 0;
     let fault = loop {

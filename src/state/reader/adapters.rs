@@ -21,7 +21,8 @@ impl Reader<'_> {
     /// Reads a raw setting: a text, or an object with a `type`. Does not check whether the type exists.
     pub fn said(&mut self, object: &Object, field: &Field) -> RawSetting {
         let Some(prop) = object.get(field.name) else {
-            return RawSetting { value: serde_json::Value::Null, place: self.place(object) };
+            let (value, order) = Default::default();
+            return RawSetting { value, order, place: self.place(object) };
         };
         let named = |value: &Value| value.as_string_lit().is_some_and(|text| is_name(&text.value));
         let fits = match &prop.value {
@@ -34,7 +35,9 @@ impl Reader<'_> {
         if !fits {
             self.unexpected(prop, "a type, or an object with a `type`");
         }
-        RawSetting { value: prop.value.clone().into(), place: self.place(&prop.value) }
+        let mut order = vec![];
+        members(&prop.value, &[], &mut order);
+        RawSetting { value: prop.value.clone().into(), order: order.into(), place: self.place(&prop.value) }
     }
 
     /// Reports duplicate keys at any depth.
@@ -100,5 +103,20 @@ impl Reader<'_> {
             Some("off") => Some(Remember::Off),
             _ => span.map(Remember::For),
         }
+    }
+}
+
+/// Adds the paths of all members of the objects in a value, in their order.
+fn members(value: &Value, path: &[String], order: &mut Vec<Vec<String>>) {
+    match value {
+        Value::Object(object) => object.properties.iter().for_each(|prop| {
+            let path = [path, &[prop.name.as_str().to_owned()]].concat();
+            order.push(path.clone());
+            members(&prop.value, &path, order);
+        }),
+        Value::Array(array) => array.elements.iter().enumerate().for_each(|(index, value)| {
+            members(value, &[path, &[index.to_string()]].concat(), order);
+        }),
+        _ => {}
     }
 }

@@ -60,7 +60,7 @@ async fn a_check_shows_the_tables_and_a_preview_the_statements() {
     let found = &told["online"][1]["found"];
     assert_eq!(
         (code, found),
-        (0, &serde_json::json!(["table people: id text, changed timestamptz, email varchar(255)"]))
+        (0, &serde_json::json!(["table people: id text, email varchar(255), changed timestamptz"]))
     );
 }
 
@@ -96,6 +96,27 @@ async fn variables_of_other_programs_do_not_count() {
     }
     let (code, told, log) = check("locked", ("PGPASSWORD", "right")).await;
     assert!(code != 0 && format!("{told}{log}").contains("28P01"), "{told}{log}");
+    let why = "(no password was sent, since the address in `sink.url` has none; add it, or check the user)";
+    assert!(format!("{told}{log}").contains(why), "{told}{log}");
+    // The same by the parts of the address.
+    let port = url::Url::parse(&server.url("")).unwrap().port().unwrap();
+    let sink = format!(
+        r#"{{"type": "sql", "host": "127.0.0.1", "port": {port}, "user": "locked", "database": "ada", "table": "people", "key": "id"}}"#
+    );
+    let state = format!(r#"[{{"list_id": "sql1", "mapping": "as_is", "sink": {sink}}}]"#);
+    fs::write(loopback.folder.path().join("state.json"), state).unwrap();
+    for (password, why) in [
+        (
+            "",
+            "no password was sent, since `SQL_PASSWORD` is not set; set it in .env or the environment, or check `user`",
+        ),
+        ("wrong", "check the user and the password in `SQL_PASSWORD`"),
+    ] {
+        let mut command = loopback.command(&["check", "--online"]);
+        command.env("SQL_HOSTS", format!("127.0.0.1:{port}")).env("SQL_PASSWORD", password);
+        let (code, told, _) = finish(command).await;
+        assert!(code == 1 && told.contains(&format!("({why})")), "{told}");
+    }
 }
 
 /// Returns the blocks of docs/sql.md in this language.

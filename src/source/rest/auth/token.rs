@@ -50,8 +50,10 @@ pub struct Login {
     pub expires_in: Path,
     /// Wait between two attempts; `None` for waits that grow.
     pub retry_every: Option<Duration>,
-    /// Next step if the service rejects the login.
+    /// Next step if the service rejects the credentials.
     pub hint: String,
+    /// Next step if the service rejects the login, possibly because of its form.
+    pub advice: String,
 }
 
 impl FetchToken for Login {
@@ -66,8 +68,8 @@ impl FetchToken for Login {
             let doing = format!("could not log in to {}", http.service());
             let fetched = http.call_unquoted(&doing, request, read).await;
             fetched.map_err(|fault| match fault.problem().status {
-                // RFC 6749, section 5.2: a wrong password is a bad request.
-                Some(400 | 401 | 403) => fault.hint(&self.hint),
+                // RFC 6749, section 5.2: a wrong password is a bad request. A service may say the same of a wrong form.
+                Some(400 | 401 | 403 | 405 | 406 | 411 | 415 | 422) => fault.hint(&self.advice),
                 _ => fault,
             })
         })
@@ -79,6 +81,7 @@ impl Login {
     fn read(&self, response: &Response, service: &str, now: DateTime<Utc>) -> Result<Token, Fault> {
         let (answer, _) = answer::json(response, service)?;
         if let Some(fault) = answer::reported(&answer, service) {
+            let fault = fault.hint(&self.advice);
             let code = answer.value().field("error").and_then(|error| error.text());
             let code = CODES.iter().find(|known| code.as_deref() == Some(*known));
             return Err(match code {
@@ -90,7 +93,7 @@ impl Login {
         let text = token.and_then(|token| token.filled()).ok_or_else(|| {
             let (path, what) = (self.token.shown(), token.map_or("nothing", |token| kind(token.raw())));
             Fault::retry(format!("{service}'s answer to the login has {what} at `{path}`, not a token"))
-                .hint(format!("check `auth.token.token` and the login; {}", self.hint))
+                .hint(format!("check the path in `auth.token.token`; {}", self.advice))
         })?;
         let secret = Secret::new(text.trim());
         let Some(life) = life.filter(|life| !life.is_null()) else {

@@ -23,6 +23,11 @@ impl Before {
         Before { full: self.full || full, keys: digest(keys) }
     }
 
+    /// Returns whether the page before had these records.
+    pub fn has(self, keys: &[&str]) -> bool {
+        self.keys.is_some() && self.keys == digest(keys)
+    }
+
     /// Returns whether a page has the same records as the page before, so that the listing ends: the page before was
     /// the last one, by the `total`, which is the number of `rows` before this page.
     ///
@@ -31,7 +36,7 @@ impl Before {
     /// [`Fault::List`]: the page repeats the one before, and no total shows that the listing ends. Such a listing would
     /// never end.
     pub fn repeats(self, parameter: &str, rows: u64, shown: &Shown) -> Result<bool, Fault> {
-        if self.keys.is_none() || self.keys != digest(shown.keys) {
+        if !self.has(shown.keys) {
             return Ok(false);
         }
         if shown.total == Some(rows) {
