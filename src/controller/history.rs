@@ -94,13 +94,10 @@ async fn write(mut waiting: Receiver<Ended>, events: Events) {
     }
 }
 
-/// Returns why a run that nobody requested began: a person added its entry, or changed its timestamp, which is then neither
-/// the one that the last run has reached nor the one with which the last run began.
+/// Returns why a run that nobody requested began: by the schedule, as the first run of an entry, or since a person changed
+/// its timestamp, which is then neither the one that the last run has reached nor the one with which the last run began.
 fn cause(run: &RunRecord, before: &LastRuns) -> Cause {
-    // Without a line, a timestamp is that of an earlier version of importer, or of a run whose line was lost.
-    let Some(last) = &before.last else {
-        return if run.since.is_none() { Cause::HandEdit } else { Cause::Schedule };
-    };
+    let Some(last) = &before.last else { return Cause::Schedule };
     let seconds = |time: Option<chrono::DateTime<chrono::Utc>>| time.map(|time| time.timestamp());
     let since = seconds(run.since);
     let reached =
@@ -149,7 +146,7 @@ mod tests {
             with_changes: None,
         };
         for (since, before, expected, why) in [
-            (None, LastRuns::default(), Cause::HandEdit, "a new entry"),
+            (None, LastRuns::default(), Cause::Schedule, "a new entry"),
             (Some(5), LastRuns::default(), Cause::Schedule, "an entry from before the history"),
             (Some(5), finished(None, 5), Cause::Schedule, "continues where the last run ended"),
             (None, finished(Some(1), 5), Cause::HandEdit, "a reload"),

@@ -111,7 +111,7 @@ impl Run<'_> {
         if !before::may_begin(pipeline, plan, summary, lines.is_empty(), self.stop).await {
             return Ok(Step::End(Ended::Stopped(header.counts)));
         }
-        before::warn_beforehand(plan, summary);
+        before::warn_beforehand(pipeline, plan, summary);
         let choice = lines.last().and_then(|line| line.choice.clone()).or(header.choice.clone());
         pipeline.mapping.choose(choice.or(summary.and_then(|summary| summary.choice.clone())));
         if !lines.is_empty() {

@@ -137,6 +137,13 @@ pub trait Mapping: Send + Sync {
         vec![]
     }
 
+    /// Returns whether payloads may opt records out or in, so that the safety brake has something to compare.
+    ///
+    /// Called when a run begins.
+    fn has_consent(&self) -> bool {
+        false
+    }
+
     /// Restores the choice of an earlier run, as [`choice`](Mapping::choice) returned it, if there was one.
     ///
     /// Called once, before the first record. A mapping without a choice ignores it.

@@ -143,6 +143,10 @@ impl OmetriaContact {
 }
 
 impl Mapping for OmetriaContact {
+    fn has_consent(&self) -> bool {
+        true
+    }
+
     fn fields(&self) -> Option<Vec<String>> {
         // Two levels at most: Mailchimp's documentation does not promise that deeper paths work.
         let mut fields = vec![

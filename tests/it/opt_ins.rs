@@ -180,6 +180,16 @@ async fn without_a_record_of_what_was_delivered_no_opt_in_counts_and_the_log_say
     world.assert_delivered("in10");
 }
 
+#[tokio::test(start_paused = true)]
+async fn nothing_is_said_of_opt_ins_where_no_consent_is_sent() {
+    let world = World::new().list("in11", 20).with_state(
+        r#"[{"list_id": "in11", "sink": {"type": "ndjson", "path": "out"}, "mapping": "as_is",
+            "latest_timestamp": "2026-11-21 08:00:00"}]"#,
+    );
+    assert_eq!(world.once().await.unwrap(), Verdict::Done);
+    assert_eq!(world.logged("opt-in"), 0);
+}
+
 /// Simulates a run that was cut off between its last push and its last write.
 #[tokio::test(start_paused = true)]
 async fn an_opt_in_that_the_sink_is_known_to_hold_is_no_news() {

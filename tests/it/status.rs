@@ -42,7 +42,7 @@ async fn every_run_is_one_line_with_its_cause_its_kind_and_its_counts() {
     let runs = history(&world, "past1").await;
     let of = |run: &RunRecord| (run.cause, run.kind, run.result, run.counts.as_ref().unwrap().sent > 0);
     let expected = [
-        (Cause::HandEdit, RunKind::FullLoad, ResultKind::Finished, true),
+        (Cause::Schedule, RunKind::FullLoad, ResultKind::Finished, true),
         (Cause::Schedule, RunKind::Sync, ResultKind::Finished, false),
         (Cause::HandEdit, RunKind::Sync, ResultKind::Finished, true),
         (Cause::Command, RunKind::Sync, ResultKind::Finished, false),
@@ -69,7 +69,7 @@ async fn failed_and_stopped_runs_are_in_the_history_with_their_reasons() {
     let world = world.with_state(r#"[{"list_id": "ends1"}, {"list_id": "none1"}]"#);
     world.go_for(Duration::from_secs(4)).await.unwrap();
     let [stopped] = &history(&world, "ends1").await[..] else { panic!() };
-    assert_eq!((stopped.result, stopped.cause), (ResultKind::Stopped, Cause::HandEdit));
+    assert_eq!((stopped.result, stopped.cause), (ResultKind::Stopped, Cause::Schedule));
     assert_eq!(stopped.reason.as_deref(), Some("importer was stopped"));
     assert!(stopped.counts.as_ref().unwrap().sent > 0 && stopped.latest_timestamp.is_none());
     let failed = &history(&world, "none1").await[0];
@@ -144,7 +144,7 @@ async fn the_status_without_a_running_importer_shows_what_a_start_would_do_and_w
     for line in ["  now       up to date, due ", "  delivered everything up to ", "  last run  "] {
         assert!(after.contains(line), "{line}\n{after}");
     }
-    assert!(after.contains(", full load after an edit by hand, ") && !after.contains("idle"), "{after}");
+    assert!(after.contains(", full load, ") && !after.contains("idle"), "{after}");
     let (code, told, _) = status(&loopback, &["--json", "shown"]).await;
     let told = parsed(&told);
     assert_eq!(

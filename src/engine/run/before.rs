@@ -39,10 +39,13 @@ pub(super) fn begin(
 }
 
 /// Warns of mass changes that the run can't stop.
-pub(super) fn warn_beforehand(plan: &Plan, summary: Option<&Summary>) {
+pub(super) fn warn_beforehand(pipeline: &Pipeline, plan: &Plan, summary: Option<&Summary>) {
     if plan.allow_mass_change {
         plan.events.emit(RunEvent::MassChangeAllowed);
-    } else if summary.is_none() && (plan.since.is_some() || plan.delivered_before) {
+    } else if pipeline.mapping.has_consent()
+        && summary.is_none()
+        && (plan.since.is_some() || plan.delivered_before)
+    {
         plan.events.emit(RunEvent::NoLedger);
     }
 }

@@ -140,7 +140,7 @@ impl Databases {
                 let what =
                     format!("`{}` can't be read and was renamed to `{}`", path.display(), aside.display());
                 let hint = "the next run starts without it: importer does not know what was delivered, so it sends \
-                            unchanged records again and can't detect a mass opt-in";
+                            unchanged records again, and the safety brake has nothing to compare with";
                 Err(Fault::list(what).hint(hint))
             }
         }
