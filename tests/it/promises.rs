@@ -167,10 +167,11 @@ fn every_test_that_the_table_of_promises_names_exists_and_runs() {
 }
 
 /// Beginnings of the files that are compiled with the features `jq` and `sql` only.
-const OPTIONAL: [&str; 5] = [
+const OPTIONAL: [&str; 6] = [
     "src/app/commands/demo/warehouses.rs",
     "src/base/jq.rs",
     "src/mapping/jq",
+    "src/sink/sql.rs",
     "src/sink/sql/",
     "tests/it/sql",
 ];
