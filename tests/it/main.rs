@@ -35,6 +35,7 @@ mod many;
 mod memory;
 mod messages;
 mod names;
+mod nested;
 mod notices;
 mod online;
 mod opt_ins;
