@@ -52,6 +52,7 @@ mod reject;
 mod rejected;
 mod replay;
 mod rest;
+mod rest_bodies;
 mod rest_single;
 mod resume;
 mod retry;
