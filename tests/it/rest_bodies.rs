@@ -90,8 +90,8 @@ async fn an_api_that_is_read_by_post_gets_the_values_and_the_cursor_in_its_body(
 async fn records_that_an_expression_finds_have_their_keys_times_and_deletions() {
     let source = json!({
         "url": "https://rest.example.org/rest/items/cursor",
-        "records": {"jq": ".groups[] | .name as $group | .rows[] | {group: $group} + ."},
-        "key": ["group", "nr"], "changed": "seen.at", "deleted": "gone", "since": {"parameter": "since"},
+        "records": {"jq": ".groups[]? | .name as $group | .rows[] | {group: $group} + ."},
+        "key": ["group", "nr"], "changed": "seen.at", "deleted": "gone", "since": {"parameter": "updated_since"},
         "paging": {"type": "cursor", "parameter": "cursor", "next": "next"},
     });
     let world = World::new().with_state(&state(source));
@@ -119,5 +119,5 @@ async fn records_that_an_expression_finds_have_their_keys_times_and_deletions() 
     world.sandbox.rest().respond_instead("/rest/items", 200, gone.to_string());
     assert_eq!(world.once().await.unwrap(), Verdict::Done, "{:?}", world.log());
     assert_eq!(world.out(FILE).last().unwrap(), &json!({"key": "[\"a\",\"1\"]", "deleted": true}));
-    assert!(world.requests().keys().any(|request| request.contains("since=")), "{:?}", world.requests());
+    assert!(world.requests().keys().any(|request| request.contains("updated_since=")), "{:?}", world.requests());
 }

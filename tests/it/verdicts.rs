@@ -452,6 +452,162 @@ async fn every_status_of_every_account_has_its_verdict() {
           500-502 retried
           503     retried; the account is paused
           504-599 retried
+        rest, list, a JSON problem
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     final; the account is suspended
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        rest, list, no JSON
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     retried; the account is paused
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        rest, record, a JSON problem
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     final; the account is suspended
+          404     accepted
+          405-407 final
+          408     retried
+          409     final
+          410     accepted
+          411-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        rest, record, no JSON
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     retried; the account is paused
+          404     final, after 6 requests
+          405-407 final
+          408     retried
+          409     final
+          410     final, after 6 requests
+          411-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        rest, fetched token, a JSON problem
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final, after 2 requests; the account is suspended
+          402-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        rest, fetched token, no JSON
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final, after 2 requests; the account is suspended
+          402     final
+          403     retried; the account is paused
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        rest, login, a JSON problem
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     final; the account is suspended
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        rest, login, no JSON
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     retried; the account is paused
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
     "#]]
     .assert_eq(&table);
 }

@@ -105,7 +105,7 @@ async fn variables_of_other_programs_do_not_count() {
 #[tokio::test(start_paused = true)]
 async fn a_deletion_that_finds_no_row_counts_as_unchanged() {
     let state = json!([{
-        "list_id": "items",
+        "list_id": "items", "every": "1s",
         "source": {
             "type": "rest", "url": "https://rest.example.org/rest/items/cursor", "auth": "bearer", "records": "data",
             "key": "id", "changed": "updated_at", "deleted": "deleted", "since": {"parameter": "updated_since"},
