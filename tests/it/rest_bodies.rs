@@ -113,11 +113,15 @@ async fn records_that_an_expression_finds_have_their_keys_times_and_deletions() 
         json!({"group": "b", "nr": 1, "seen": {"at": "2026-11-20T13:00:00Z"}}),
     ];
     assert_eq!(world.out(FILE), first, "{:?}", world.log());
-    assert_eq!(world.logged("1 rejected"), 1, "{:?}", world.log());
+    assert_eq!(world.logged("1 rejected (1 unreadable)"), 1, "{:?}", world.log());
     sleep(minutes(10)).await;
     let gone = json!({"groups": [{"name": "a", "rows": [{"nr": 1, "gone": true}]}], "next": null});
     world.sandbox.rest().respond_instead("/rest/items", 200, gone.to_string());
     assert_eq!(world.once().await.unwrap(), Verdict::Done, "{:?}", world.log());
     assert_eq!(world.out(FILE).last().unwrap(), &json!({"key": "[\"a\",\"1\"]", "deleted": true}));
-    assert!(world.requests().keys().any(|request| request.contains("updated_since=")), "{:?}", world.requests());
+    assert!(
+        world.requests().keys().any(|request| request.contains("updated_since=")),
+        "{:?}",
+        world.requests()
+    );
 }
