@@ -6,14 +6,12 @@ use std::sync::{Arc, Mutex};
 use futures::future::BoxFuture;
 use http::{Method, header};
 use importer::{
-    controller::Verdict,
     net::{Request, Response, Transport, TransportError},
     sandbox::Sandbox,
 };
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
-use crate::support::{World, minutes};
+use crate::support::World;
 
 const FILE: &str = "items.ndjson";
 
@@ -114,10 +112,10 @@ async fn records_that_an_expression_finds_have_their_keys_times_and_deletions() 
     ];
     assert_eq!(world.out(FILE), first, "{:?}", world.log());
     assert_eq!(world.logged("1 rejected (1 unreadable)"), 1, "{:?}", world.log());
-    sleep(minutes(10)).await;
+    tokio::time::sleep(crate::support::minutes(10)).await;
     let gone = json!({"groups": [{"name": "a", "rows": [{"nr": 1, "gone": true}]}], "next": null});
     world.sandbox.rest().respond_instead("/rest/items", 200, gone.to_string());
-    assert_eq!(world.once().await.unwrap(), Verdict::Done, "{:?}", world.log());
+    assert_eq!(world.once().await.unwrap(), importer::controller::Verdict::Done, "{:?}", world.log());
     assert_eq!(world.out(FILE).last().unwrap(), &json!({"key": "[\"a\",\"1\"]", "deleted": true}));
     assert!(
         world.requests().keys().any(|request| request.contains("updated_since=")),
