@@ -14,7 +14,10 @@ use std::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-pub use self::write::Writer;
+pub use self::{
+    scan::{MAX_LEVELS, Refusal},
+    write::Writer,
+};
 
 use self::scan::{Kind, Node, scan};
 use super::text::is_blank;
@@ -46,12 +49,25 @@ pub struct Value<'a> {
 }
 
 impl Json {
-    /// Scans a text. Accepts what `serde_json` accepts as raw JSON: the escapes of its strings are valid, but may encode
-    /// half a surrogate pair, for which [`Value::text`] returns `None`. Returns `None` for any other text, and for one of more than 4 GB.
-    pub fn read(text: String) -> Option<Self> {
+    /// Scans a text. Accepts what `serde_json` accepts as raw JSON, within bounds: the escapes of its strings are valid, but
+    /// may encode half a surrogate pair, for which [`Value::text`] returns `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`].
+    pub fn read(text: String) -> Result<Self, Refusal> {
         let mut nodes = scan(&text)?;
         nodes.shrink_to_fit();
-        Some(Json::whole(text, nodes))
+        Ok(Json::whole(text, nodes))
+    }
+
+    /// Checks a text as [`Self::read`] does, without keeping it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`].
+    pub fn check(text: &str) -> Result<(), Refusal> {
+        scan(text).map(|_| ())
     }
 
     /// Makes the value that a text consists of.
@@ -255,10 +271,10 @@ impl fmt::Debug for Json {
 }
 
 impl From<Box<RawValue>> for Json {
-    /// Raw values are valid, and records are shorter than 4 GB; another one counts as null.
+    /// Raw values are valid, and were found to be within the bounds of a text; another one counts as null.
     fn from(raw: Box<RawValue>) -> Self {
         let null = || Json::whole("null".to_owned(), scan("null").unwrap_or_default());
-        Json::read(Box::<str>::from(raw).into_string()).unwrap_or_else(null)
+        Json::read(Box::<str>::from(raw).into_string()).unwrap_or_else(|_| null())
     }
 }
 
@@ -319,10 +335,18 @@ mod tests {
     }
 
     #[test]
-    fn a_deeply_nested_value_is_scanned_without_a_stack_overflow() {
-        let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
-        assert_eq!(json(&deep).get(), deep);
-        assert!(Json::read("[".repeat(200_000)).is_none());
+    fn a_text_that_serde_json_can_not_read_for_its_depth_or_with_too_many_values_is_refused() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let deepest = nested(MAX_LEVELS);
+        assert_eq!(json(&deepest).get(), deepest);
+        assert!(serde_json::from_str::<serde_json::Value>(&deepest).is_ok());
+        for text in [nested(MAX_LEVELS + 1), nested(200_000), "{\"a\":".repeat(200_000)] {
+            assert!(serde_json::from_str::<serde_json::Value>(&text).is_err());
+            assert_eq!(Json::read(text).unwrap_err().to_string(), "it nests more than 127 levels");
+        }
+        let values = |more: usize| format!("[{}1]", "1,".repeat(scan::MAX_VALUES - 2 + more));
+        assert!(Json::read(values(0)).is_ok());
+        assert_eq!(Json::read(values(1)).unwrap_err(), Refusal::TooMany);
     }
 
     fn values() -> impl Strategy<Value = serde_json::Value> {
@@ -366,8 +390,8 @@ mod tests {
             for text in [noise, chars.into_iter().collect()] {
                 let raw = serde_json::from_str::<&RawValue>(&text);
                 let read = Json::read(text.clone());
-                prop_assert_eq!(read.is_some(), raw.is_ok(), "{}", text);
-                if let (Some(read), Ok(raw)) = (read, raw) {
+                prop_assert_eq!(read.is_ok(), raw.is_ok(), "{}", text);
+                if let (Ok(read), Ok(raw)) = (read, raw) {
                     prop_assert_eq!(read.get(), raw.get());
                     if let Ok(expected) = serde_json::from_str::<serde_json::Value>(&text) {
                         prop_assert_eq!(tree(read.value()), Some(expected), "{}", text);

@@ -1,12 +1,12 @@
 //! Records that can't be read. Describes their faults without quoting a value, and repairs responses so that
 //! one bad record does not hide the others.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::json::Json;
+use super::json::{Json, Refusal};
 
 /// Descriptions of the repaired faults, in the order of the marks.
 const FAULTS: [&str; 3] = [
@@ -33,17 +33,44 @@ impl Repaired {
     }
 }
 
+/// Why a response can't be read: the place where it is no JSON, or the bound that it exceeds. Quotes no value.
+#[derive(Debug)]
+pub struct Unread(String);
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<serde_json::Error> for Unread {
+    /// The error's own text may quote a value.
+    fn from(error: serde_json::Error) -> Self {
+        Unread(format!("unexpected JSON at line {} column {}", error.line(), error.column()))
+    }
+}
+
+/// Checks that a text is within the bounds of JSON, valid or not.
+fn check(text: &str) -> Result<(), Unread> {
+    match Json::check(text) {
+        Err(excess) if excess != Refusal::Invalid => Err(Unread(excess.to_string())),
+        _ => Ok(()),
+    }
+}
+
 /// Reads a response. If that fails because of bytes, characters or escapes that JSON forbids, replaces them
 /// with marks, which [`Repaired::fault`] finds.
 ///
 /// # Errors
 ///
-/// The repaired response can't be read either. The error describes the original response.
-pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Option<Repaired>), serde_json::Error> {
+/// The repaired response can't be read either, and the error describes the original one; or the response exceeds a bound.
+pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Option<Repaired>), Unread> {
+    std::str::from_utf8(body).map_or(Ok(()), check)?;
     match serde_json::from_slice(body) {
         Ok(read) => Ok((read, None)),
         Err(error) => {
-            let Some(repaired) = repair(body) else { return Err(error) };
+            let Some(repaired) = repair(body) else { return Err(error.into()) };
+            check(&repaired.text)?;
             let read = serde_json::from_str(&repaired.text).map_err(|_| error)?;
             Ok((read, Some(repaired)))
         }
@@ -55,11 +82,11 @@ pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Option<Repaired>), s
 /// # Errors
 ///
 /// As those of [`read()`].
-pub fn json(body: &[u8]) -> Result<(Json, Option<Repaired>), serde_json::Error> {
-    let text = std::str::from_utf8(body).ok();
+pub fn json(body: &[u8]) -> Result<(Json, Option<Repaired>), Unread> {
+    let text = std::str::from_utf8(body).map_err(|_| Refusal::Invalid);
     match text.and_then(|text| Json::read(text.to_owned())) {
-        Some(json) => Ok((json, None)),
-        None => {
+        Ok(json) => Ok((json, None)),
+        Err(_) => {
             let (raw, repaired) = read::<Box<RawValue>>(body)?;
             Ok((raw.into(), repaired))
         }

@@ -193,10 +193,11 @@ impl<'a> InFlight<'a> {
 }
 
 impl Record {
-    /// Returns whether the sink had all payloads already, and nothing else depends on their delivery.
+    /// Returns whether the sink had all payloads already, or no row of a deletion, and nothing else depends on their
+    /// delivery.
     fn is_unchanged(&self) -> bool {
         let pending = &self.pending;
-        let effect = pending.opts_out || pending.opts_in || pending.effect().is_some();
+        let effect = pending.opts_out || pending.opts_in || pending.notice.is_some();
         self.unchanged >= pending.size().payloads && !effect
     }
 

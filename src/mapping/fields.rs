@@ -195,8 +195,8 @@ impl Mapping for Fields {
         payload.push('}');
         self.last_size.store(payload.len(), Ordering::Relaxed);
         match Json::read(payload) {
-            Some(body) => Mapped::Send(Outgoing { left_out, ..Outgoing::plain(vec![body]) }),
-            None => Mapped::Reject("unwritable"),
+            Ok(body) => Mapped::Send(Outgoing { left_out, ..Outgoing::plain(vec![body]) }),
+            Err(_) => Mapped::Reject("unwritable"),
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{Mapping, MappingContext};
 use crate::base::{
     adapter::Chosen,
-    jq::{Expression, Failure},
+    jq::{Expression, Failure, Most},
     record::{Mapped, Outgoing, Record},
 };
 
@@ -93,8 +93,8 @@ impl Mapping for Jq {
     }
 }
 
-/// Upper bound of the results of a record. An expression with more is taken for one that never ends.
-const MOST: usize = 1000;
+/// Upper bounds of the results of a record. An expression with more is taken for one that never ends.
+const MOST: Most = Most { results: 1000, bytes: 64 << 20 };
 
 #[cfg(test)]
 mod tests {

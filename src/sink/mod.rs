@@ -6,7 +6,9 @@ pub mod ndjson;
 pub mod ometria;
 mod paths;
 mod spec;
+#[cfg(feature = "sql")]
 pub mod sql;
+mod sql_declared;
 pub mod stdout;
 
 use std::{path::Path, sync::Arc};
@@ -31,7 +33,7 @@ pub const CATALOG: Catalog = Catalog {
     default: Some(DEFAULT),
     about: "",
     common: &spec::COMMON,
-    specs: &[&ometria::SPEC, &ndjson::SPEC, &stdout::SPEC, &http::SPEC, &sql::SPEC],
+    specs: &[&ometria::SPEC, &ndjson::SPEC, &stdout::SPEC, &http::SPEC, &sql_declared::SPEC],
 };
 
 /// The types of sinks that can receive notices: they deliver any JSON object, at once, and report what was not accepted.
@@ -79,9 +81,9 @@ pub fn open(mut chosen: Chosen, context: SinkContext, accounts: &AccountClients)
         kind if kind == stdout::SPEC.kind => Arc::new(Stdout::open(&chosen)?),
         kind if kind == http::SPEC.kind => Arc::new(HttpSink::open(&chosen, context, accounts)?),
         #[cfg(feature = "sql")]
-        kind if kind == sql::SPEC.kind => Arc::new(sql::Sql::open(&chosen, context, accounts)?),
+        kind if kind == sql_declared::SPEC.kind => Arc::new(sql::Sql::open(&chosen, context, accounts)?),
         #[cfg(not(feature = "sql"))]
-        kind if kind == sql::SPEC.kind => return Err(chosen.not_built().into()),
+        kind if kind == sql_declared::SPEC.kind => return Err(chosen.not_built().into()),
         kind => return Err(CATALOG.unknown(kind).into()),
     };
     let spec = common.apply(&chosen.kind, items_per_request, sink.spec())?;

@@ -156,9 +156,9 @@ fn is_writable(path: &Path) -> io::Result<()> {
 /// Encodes a payload as one line of JSON, without its end.
 pub fn prepared(Payload { key, body }: &Payload) -> Prepared {
     let line: Encoded = match body {
-        // A raw value may span several lines.
+        // A raw value may span several lines, between its parts: a line break within a text is an escape.
         Some(body) if body.get().contains('\n') => {
-            serde_json::from_str::<Value>(body.get()).unwrap_or_default().to_string().into()
+            body.get().lines().map(str::trim_ascii).collect::<String>().into()
         }
         Some(body) => body.clone().into(),
         None => json!({"key": &**key, "deleted": true}).to_string().into(),
@@ -308,7 +308,8 @@ mod tests {
     async fn each_record_is_a_line_and_a_deleted_one_is_marked() {
         let folder = tempfile::tempdir().unwrap();
         let sink = sink(folder.path(), MEGABYTE);
-        let spread = RawValue::from_string("{\n  \"n\": 3\n}".into()).unwrap();
+        let spread =
+            RawValue::from_string("{\n  \"n\": 3.10,\r\n \"a\": [\n\"\\ud800\" ]\n}".into()).unwrap();
         let batch = [
             payload(1),
             Payload { key: "2".into(), body: None },
@@ -319,7 +320,7 @@ mod tests {
         sink.deliver(&[line(4)]).await.unwrap();
         assert_eq!(
             text(folder.path()),
-            "{\"n\":1}\n{\"deleted\":true,\"key\":\"2\"}\n{\"n\":3}\n{\"n\":4}\n"
+            "{\"n\":1}\n{\"deleted\":true,\"key\":\"2\"}\n{\"n\": 3.10,\"a\": [\"\\ud800\" ]}\n{\"n\":4}\n"
         );
         let mode = fs::metadata(folder.path().join("out/a.ndjson")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

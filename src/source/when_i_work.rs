@@ -29,7 +29,7 @@ use crate::{
         record::{Record, is_nameless, nameless},
         spec::{Makes, Setting, Spec, ValueKind},
         time,
-        unreadable::{self, Repaired},
+        unreadable::{self, Repaired, Unread},
         window::{Cursor, CursorPage, Window},
     },
     net::{AccountClients, Http, Response, Unopened, answer::reports_error},
@@ -358,13 +358,8 @@ fn lenient(text: &str) -> Option<DateTime<Utc>> {
 
 const UNREAD: &str = "when_i_work's response can't be read";
 
-/// The error's own text may quote a value, so the message contains only its position.
-fn broken(error: serde_json::Error) -> Fault {
-    Fault::retry(UNREAD).because(format!(
-        "unexpected JSON at line {} column {}",
-        error.line(),
-        error.column()
-    ))
+fn broken(error: impl Into<Unread>) -> Fault {
+    Fault::retry(UNREAD).because(error.into())
 }
 
 #[cfg(test)]

@@ -60,20 +60,25 @@ fn tests(file: &str, text: &str) -> Vec<Test> {
     found
 }
 
-/// Returns the files that the compiler reads: from the roots of the crates along the modules that they
-/// declare.
-fn compiled(sources: &Sources) -> BTreeSet<String> {
+/// Returns the files that the compiler reads with these features: from the roots of the crates along the modules that
+/// they declare.
+fn compiled(sources: &Sources, features: &[String]) -> BTreeSet<String> {
     let mut open: Vec<String> = ["src/lib.rs", "src/main.rs", "tests/it/main.rs"].map(str::to_owned).into();
     let mut found = BTreeSet::new();
     while let Some(file) = open.pop() {
         let Some(text) = sources.get(&file).filter(|_| found.insert(file.clone())) else { continue };
-        open.extend(modules(&file, text).into_iter().flatten());
+        open.extend(modules(&file, text, features).into_iter().flatten());
     }
     found
 }
 
+/// Returns whether an attribute is the condition that one of these features is built.
+fn is_built(attribute: &str, features: &[String]) -> bool {
+    features.iter().any(|feature| attribute == format!("#[cfg(feature = \"{feature}\")]"))
+}
+
 /// Returns the possible files of each module that a file declares in its own.
-fn modules(file: &str, text: &str) -> Vec<Vec<String>> {
+fn modules(file: &str, text: &str, features: &[String]) -> Vec<Vec<String>> {
     let (folder, name) = file.rsplit_once('/').unwrap();
     let inner = match name {
         "mod.rs" | "lib.rs" | "main.rs" => folder.to_owned(),
@@ -89,7 +94,11 @@ fn modules(file: &str, text: &str) -> Vec<Vec<String>> {
             line.split_once("mod ").filter(|(before, _)| before.is_empty() || before.starts_with("pub"));
         if let Some(name) = module.and_then(|(_, rest)| rest.strip_suffix(';')) {
             let path = attributes.iter().find_map(|attribute| attribute.strip_prefix("#[path = \""));
-            let known = |attribute: &&str| attribute.starts_with("#[path") || *attribute == "#[cfg(test)]";
+            let known = |attribute: &&str| {
+                attribute.starts_with("#[path")
+                    || *attribute == "#[cfg(test)]"
+                    || is_built(attribute, features)
+            };
             found.push(match path.and_then(|path| path.strip_suffix("\"]")) {
                 Some(path) => vec![format!("{folder}/{path}")],
                 // With another condition it may be left out.
@@ -102,27 +111,38 @@ fn modules(file: &str, text: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Returns the promises of the table, each with the names in backticks of its last column.
-fn promises(document: &str) -> Vec<(String, Vec<String>)> {
+/// A row of the table.
+#[derive(Debug, PartialEq, Eq)]
+struct Promise {
+    promise: String,
+    /// Names in backticks of the last column.
+    names: Vec<String>,
+    /// The features that its tests need: (feature `sql`).
+    features: Vec<String>,
+}
+
+/// Returns the rows of the table.
+fn promises(document: &str) -> Vec<Promise> {
     let section = document.split_once("\n## Promises, and how each is kept\n").unwrap().1;
     let rows = section.lines().skip_while(|line| !line.starts_with("| --- ")).skip(1);
     let rows = rows.take_while(|line| line.starts_with('|'));
     rows.map(|row| {
         let cells: Vec<&str> = row.trim().trim_matches('|').split(" | ").map(str::trim).collect();
         assert_eq!(cells.len(), 3, "{row}");
-        let names = cells[2].split('`').skip(1).step_by(2).map(str::to_owned).collect();
-        (cells[0].to_owned(), names)
+        let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        let (tests, features) = cells[2].split_once(" (feature ").unwrap_or((cells[2], ""));
+        Promise { promise: cells[0].to_owned(), names: quoted(tests), features: quoted(features) }
     })
     .collect()
 }
 
-/// Returns the tests of all files that the compiler reads.
-fn all_tests(sources: &Sources) -> Vec<Test> {
-    compiled(sources).iter().flat_map(|file| tests(file, &sources[file])).collect()
+/// Returns the tests of all files that the compiler reads with these features.
+fn all_tests(sources: &Sources, features: &[String]) -> Vec<Test> {
+    compiled(sources, features).iter().flat_map(|file| tests(file, &sources[file])).collect()
 }
 
 /// Returns what is wrong with a name of the table.
-fn problem(name: &str, sources: &Sources, all: &[Test]) -> Option<String> {
+fn problem(name: &str, sources: &Sources, all: &[Test], features: &[String]) -> Option<String> {
     let found: Vec<&Test> = if name.ends_with(".rs") {
         let path = if name.starts_with("tests/") { name.to_owned() } else { format!("src/{name}") };
         if !sources.contains_key(&path) {
@@ -142,8 +162,10 @@ fn problem(name: &str, sources: &Sources, all: &[Test]) -> Option<String> {
         return Some(format!("no test that is compiled belongs to {name}"));
     }
     let skipped = |test: &&&Test| {
-        let conditional =
-            |attribute: &String| ["#[ignore", "#[cfg"].iter().any(|word| attribute.starts_with(word));
+        let conditional = |attribute: &String| {
+            let is_condition = ["#[ignore", "#[cfg"].iter().any(|word| attribute.starts_with(word));
+            is_condition && !is_built(attribute, features)
+        };
         test.attributes.iter().any(conditional)
     };
     found.iter().find(skipped).map(|test| format!("{} of {} may not run", test.name, test.file))
@@ -152,25 +174,27 @@ fn problem(name: &str, sources: &Sources, all: &[Test]) -> Option<String> {
 #[test]
 fn every_test_that_the_table_of_promises_names_exists_and_runs() {
     let sources = sources();
-    let all = all_tests(&sources);
     let promises = promises(&fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap());
     assert!(promises.len() > 40, "only {} promises were found", promises.len());
+    let without = all_tests(&sources, &[]);
     let mut problems = vec![];
-    for (promise, names) in &promises {
+    for Promise { promise, names, features } in &promises {
         if names.is_empty() {
             problems.push(format!("{promise}: no test is named"));
         }
-        let wrong = names.iter().filter_map(|name| problem(name, &sources, &all));
+        let all = if features.is_empty() { without.clone() } else { all_tests(&sources, features) };
+        let wrong = names.iter().filter_map(|name| problem(name, &sources, &all, features));
         problems.extend(wrong.map(|problem| format!("{promise}: {problem}")));
     }
     assert!(problems.is_empty(), "ARCHITECTURE.md, promises:\n{}", problems.join("\n"));
 }
 
 /// Beginnings of the files that are compiled with the features `jq` and `sql` only.
-const OPTIONAL: [&str; 5] = [
+const OPTIONAL: [&str; 6] = [
     "src/app/commands/demo/warehouses.rs",
     "src/base/jq.rs",
     "src/mapping/jq",
+    "src/sink/sql.rs",
     "src/sink/sql/",
     "tests/it/sql",
 ];
@@ -178,7 +202,7 @@ const OPTIONAL: [&str; 5] = [
 #[test]
 fn every_source_file_is_compiled() {
     let sources = sources();
-    let compiled = compiled(&sources);
+    let compiled = compiled(&sources, &[]);
     let is_optional = |file: &str| OPTIONAL.iter().any(|beginning| file.starts_with(beginning));
     let left: Vec<&String> =
         sources.keys().filter(|file| !compiled.contains(*file) && !is_optional(file)).collect();
@@ -201,8 +225,8 @@ fn a_test_that_is_renamed_ignored_or_left_out_is_noticed() {
             "#[tokio::test(start_paused = true)]\nasync fn five_holds() {}\nfn helps() {}\n",
         ),
     ]);
-    let all = all_tests(&sources);
-    let problem = |name: &str| problem(name, &sources, &all);
+    let all = all_tests(&sources, &[]);
+    let problem = |name: &str| problem(name, &sources, &all, &[]);
     for name in ["one_holds", "one_ho…", "five…", "tests/it/other.rs", "other::helps"] {
         assert_eq!(problem(name), None, "{name}");
     }
@@ -219,7 +243,17 @@ fn a_test_that_is_renamed_ignored_or_left_out_is_noticed() {
     ] {
         assert!(problem(name).is_some(), "{name}");
     }
+    let with = |feature: &str| {
+        let features = [feature.to_owned()];
+        super::promises::problem("four_holds", &sources, &all_tests(&sources, &features), &features)
+    };
+    assert!(with("x").is_none() && with("y").is_some());
     let table = "\n## Promises, and how each is kept\n\n| promise | kept by | shown by |\n| --- | --- | --- |\n\
-                 | a | `b` | `c…`, `d.rs`; or so |\n\nNot promised: | no | `e` |\n";
-    assert_eq!(promises(table), [("a".to_owned(), vec!["c…".to_owned(), "d.rs".to_owned()])]);
+                 | a | `b` | `c…`, `d.rs`; or so |\n| f | `g` | `h` (feature `x`) |\n\nNot promised: | no | `e` |\n";
+    let row = |promise: &str, names: &[&str], features: &[&str]| Promise {
+        promise: promise.to_owned(),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        features: features.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    assert_eq!(promises(table), [row("a", &["c…", "d.rs"], &[]), row("f", &["h"], &["x"])]);
 }

@@ -93,12 +93,24 @@ impl Database {
     }
 
     fn open_for(&self, settings: Value, caller: Caller) -> Opened {
-        let mut chosen = Chosen::of(&settings, "sql");
+        open(self.chosen(&settings), self.folder.path(), caller)
+    }
+
+    /// Opens the sink of a list with these accounts.
+    fn open_with(&self, settings: Value, list_id: &str, accounts: &AccountClients) -> Opened {
+        let (folder, caller) = (self.folder.path(), Caller::new(list_id, false));
+        let context = SinkContext { part: "sink", list_id, folder, items_per_request: 1000, caller };
+        sink::open(self.chosen(&settings), context, accounts).unwrap()
+    }
+
+    /// Returns the choice of the sink with these settings.
+    fn chosen(&self, settings: &Value) -> Chosen {
+        let mut chosen = Chosen::of(settings, "sql");
         match &self.url {
             Some(url) => _ = chosen.credentials.insert("url".into(), Secret::new(url.clone())),
             None => _ = chosen.settings.insert("url".into(), json!("sqlite:data.db")),
         }
-        open(chosen, self.folder.path(), caller)
+        chosen
     }
 }
 

@@ -14,12 +14,14 @@ use expect_test::expect;
 use futures::future::BoxFuture;
 use http::{HeaderValue, header};
 use importer::{
-    base::fault::Fault,
-    net::{AccountClients, Request, Response, Transport, TransportError},
+    base::{adapter::Chosen, fault::Fault},
+    net::{AccountClients, Caller, Request, Response, Transport, TransportError},
+    source,
 };
+use serde_json::json;
 use tokio::time::timeout;
 
-use crate::contract::{doors, prepared, read, settings, sink, source};
+use crate::contract::{doors, prepared, read, settings, sink, source as opened, source_settings};
 
 /// An account with a kind of credential, and how to send it a request.
 struct Case {
@@ -41,7 +43,7 @@ const LOGIN: &[(&str, &str)] = &[
 ];
 const SHIFTS: &str = r#"{"shifts": []}"#;
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 10] = [
     Case {
         name: "mailchimp",
         kind: "mailchimp",
@@ -66,9 +68,20 @@ const CASES: [Case; 6] = [
         good: SHIFTS,
     },
     Case { name: "when_i_work, login", kind: "when_i_work", variables: LOGIN, path: "/login", good: TOKEN },
+    Case { name: "rest, list", kind: "rest", variables: &[], path: "/items/a", good: ROWS },
+    Case { name: RECORD, kind: "rest", variables: &[], path: "/items/one/7", good: ROW },
+    Case { name: "rest, fetched token", kind: "rest", variables: REST_LOGIN, path: "/items/a", good: ROWS },
+    Case { name: "rest, login", kind: "rest", variables: REST_LOGIN, path: "/login", good: TOKEN },
 ];
 
-const TOKEN: &str = r#"{"token": "s3cr3t-token"}"#;
+/// The case of a request for one record, as replay sends it.
+const RECORD: &str = "rest, record";
+const REST_LOGIN: &[(&str, &str)] =
+    &[("REST_TOKEN", ""), ("REST_USER", "s3cr3t-user"), ("REST_PASSWORD", "s3cr3t-password")];
+const ROWS: &str = r#"{"data": [], "meta": {}}"#;
+const ROW: &str = r#"{"id": 7, "updated_at": "2026-11-20T12:00:00Z"}"#;
+
+const TOKEN: &str = r#"{"token": "s3cr3t-token", "access_token": "s3cr3t-token"}"#;
 /// Statuses of an answer.
 const STATUSES: RangeInclusive<u16> = 100..=599;
 /// Wait that every answer asks for: within the patience of a request, and longer than [`SOON`].
@@ -93,6 +106,7 @@ impl Transport for Answers {
             let text = match (asked, path.ends_with("/login")) {
                 (true, _) => self.body,
                 (false, true) => TOKEN,
+                (false, false) if self.case.kind == "rest" => ROWS,
                 (false, false) => SHIFTS,
             };
             let mut response = Response::new(text.into());
@@ -108,14 +122,28 @@ impl Transport for Answers {
     }
 }
 
-async fn call(kind: &str, doors: &AccountClients) -> Result<(), Fault> {
+async fn call(case: &Case, doors: &AccountClients) -> Result<(), Fault> {
+    let kind = case.kind;
     match kind {
+        "rest" => {
+            let mut settings = source_settings(kind);
+            if !case.variables.is_empty() {
+                settings["auth"] = json!({"token": {"url": "https://rest.example.org/rest/login"}});
+            }
+            let context =
+                source::SourceContext { list_id: "a", fields: None, caller: Caller::new("a", false) };
+            let opened = source::open(Chosen::of(&settings, ""), context, doors).unwrap();
+            match case.name {
+                RECORD => opened.source.lookup().unwrap().find("7").await.map(|_| ()),
+                _ => read(opened.source.as_ref()).await,
+            }
+        }
         "ometria" | "http" => {
             let sink = sink(settings(kind), std::path::Path::new("."), doors).sink;
             sink.deliver(&prepared(sink.as_ref(), 2)).await.map(|_| ())
         }
-        "mailchimp" => read(source(kind, "a", doors).as_ref()).await,
-        _ => read(source(kind, "shifts", doors).as_ref()).await,
+        "mailchimp" => read(opened(kind, "a", doors).as_ref()).await,
+        _ => read(opened(kind, "shifts", doors).as_ref()).await,
     }
 }
 
@@ -123,7 +151,7 @@ async fn call(kind: &str, doors: &AccountClients) -> Result<(), Fault> {
 async fn verdict(case: &'static Case, status: u16, body: &'static str) -> String {
     let answers = Arc::new(Answers { case, status, body, sent: AtomicUsize::new(0) });
     let doors = doors(answers.clone(), case.variables);
-    let first = match timeout(SOON, call(case.kind, &doors)).await {
+    let first = match timeout(SOON, call(case, &doors)).await {
         Ok(Ok(())) => "accepted",
         Ok(Err(Fault::TooLarge(_))) => "too large",
         Ok(Err(Fault::List(_))) => "final",
@@ -131,7 +159,7 @@ async fn verdict(case: &'static Case, status: u16, body: &'static str) -> String
         Err(_) => "retried",
     };
     let sent = answers.sent.load(Ordering::Relaxed);
-    let other = timeout(SOON, call(case.kind, &doors)).await;
+    let other = timeout(SOON, call(case, &doors)).await;
     let more = answers.sent.load(Ordering::Relaxed) - sent;
     let account = match (other, more) {
         (Ok(Err(_)), 0) => "; the account is suspended",
@@ -406,6 +434,162 @@ async fn every_status_of_every_account_has_its_verdict() {
           503     retried; the account is paused
           504-599 retried
         when_i_work, login, no JSON
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     retried; the account is paused
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        rest, list, a JSON problem
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     final; the account is suspended
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        rest, list, no JSON
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     retried; the account is paused
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        rest, record, a JSON problem
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     final; the account is suspended
+          404     accepted
+          405-407 final
+          408     retried
+          409     final
+          410     accepted
+          411-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        rest, record, no JSON
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     retried; the account is paused
+          404     final, after 6 requests
+          405-407 final
+          408     retried
+          409     final
+          410     final, after 6 requests
+          411-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        rest, fetched token, a JSON problem
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final, after 2 requests; the account is suspended
+          402-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        rest, fetched token, no JSON
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final, after 2 requests; the account is suspended
+          402     final
+          403     retried; the account is paused
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        rest, login, a JSON problem
+          100-199 final
+          200-299 accepted
+          300-400 final
+          401     final; the account is suspended
+          402     final
+          403     final; the account is suspended
+          404-407 final
+          408     retried
+          409-420 final
+          421     retried
+          422-424 final
+          425     retried
+          426-428 final
+          429     retried; the account is paused
+          430-499 final
+          500-502 retried
+          503     retried; the account is paused
+          504-599 retried
+        rest, login, no JSON
           100-199 final
           200-299 accepted
           300-400 final

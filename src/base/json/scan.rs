@@ -1,4 +1,6 @@
-//! Finds the values in a JSON text. Pure.
+//! Finds the values in a JSON text, within bounds. Pure.
+
+use std::fmt;
 
 /// A value in a text, or the name of a field.
 #[derive(Debug, Clone, Copy)]
@@ -23,17 +25,51 @@ pub enum Kind {
     Null,
 }
 
+/// Upper bound of the levels of arrays and objects. serde_json reads as many, and everything that converts, compares or
+/// frees a value does it level by level on the stack.
+pub const MAX_LEVELS: usize = 127;
+/// Upper bound of the values of a text, names included. A text of 64 MB may have 30 million, each of which takes many
+/// times its length in memory.
+pub const MAX_VALUES: usize = 4_000_000;
+
+/// Why a text is not read. The message quotes none of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is not valid JSON (RFC 8259), or longer than 4 GB.
+    Invalid,
+    TooDeep,
+    TooMany,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Invalid => f.write_str("it is not valid JSON"),
+            Refusal::TooDeep => write!(f, "it nests more than {MAX_LEVELS} levels"),
+            Refusal::TooMany => f.write_str(
+                "it has more than 4,000,000 values; request fewer records at a time (`items_per_request`)",
+            ),
+        }
+    }
+}
+
 /// Bytes of a text for each node, for which space is reserved: records have short names and short values.
 const BYTES_PER_NODE: usize = 12;
 
-/// Returns the values of a text, each container before what it contains, each name before its value; `None` if the
-/// text is not valid JSON (RFC 8259), or longer than 4 GB.
-pub fn scan(text: &str) -> Option<Vec<Node>> {
-    u32::try_from(text.len()).ok()?;
-    let nodes = Vec::with_capacity(text.len() / BYTES_PER_NODE + 1);
-    let mut scan = Scan { bytes: text.as_bytes(), at: 0, nodes, open: vec![], within: Kind::Array };
-    scan.whole()?;
-    Some(scan.nodes)
+/// Returns the values of a text, each container before what it contains, each name before its value.
+///
+/// # Errors
+///
+/// [`Refusal`].
+pub fn scan(text: &str) -> Result<Vec<Node>, Refusal> {
+    u32::try_from(text.len()).map_err(|_| Refusal::Invalid)?;
+    let nodes = Vec::with_capacity((text.len() / BYTES_PER_NODE).min(MAX_VALUES) + 1);
+    let bytes = text.as_bytes();
+    let mut scan = Scan { bytes, at: 0, nodes, open: vec![], within: Kind::Array, refusal: Refusal::Invalid };
+    match scan.whole() {
+        Some(()) => Ok(scan.nodes),
+        None => Err(scan.refusal),
+    }
 }
 
 struct Scan<'a> {
@@ -44,6 +80,8 @@ struct Scan<'a> {
     open: Vec<u32>,
     /// Kind of the innermost open container.
     within: Kind,
+    /// Why the scan ends, if it ends early.
+    refusal: Refusal,
 }
 
 /// The steps are inlined into the loop, so that the state stays in registers: a page has some forty values per record.
@@ -68,6 +106,10 @@ impl Scan<'_> {
     /// Scans what follows a value, up to the next value. Returns `false` at the end of the whole.
     #[inline(always)]
     fn after_value(&mut self) -> Option<bool> {
+        if self.nodes.len() > MAX_VALUES {
+            self.refusal = Refusal::TooMany;
+            return None;
+        }
         while !self.open.is_empty() {
             match (self.space()?, self.within) {
                 (b',', Kind::Object) => {
@@ -91,6 +133,10 @@ impl Scan<'_> {
     /// Scans the part of a container before its first value. Returns `false` if it has none.
     #[inline(always)]
     fn container(&mut self, kind: Kind, end: u8) -> Option<bool> {
+        if self.open.len() == MAX_LEVELS {
+            self.refusal = Refusal::TooDeep;
+            return None;
+        }
         self.open.push(self.nodes.len() as u32);
         self.push(kind, self.at, self.at);
         self.within = kind;

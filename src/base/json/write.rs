@@ -68,7 +68,7 @@ impl Writer {
             next: index + node.next,
             kind: node.kind,
         };
-        self.nodes.extend(scan(value)?.into_iter().map(moved));
+        self.nodes.extend(scan(value).ok()?.into_iter().map(moved));
         Some(())
     }
 

@@ -295,13 +295,18 @@ impl<'a> Intake<'a> {
         self.counts.superseded += u64::from(dispatch.queue(pending));
     }
 
-    /// Changes the fate of a record that the sink had already, unless a newer version has another effect.
+    /// Changes the fate of a record that the sink had already, or of whose deletion it had no row, unless a newer version
+    /// has another effect.
     pub fn unchanged(&mut self, key: u128) {
+        let mut was_deletion = false;
         for seen in &mut self.seen {
-            if seen.get(key).is_some_and(|known| known.fate == Fate::Sent(Effect::None)) {
+            let fate = seen.get(key).map(|known| known.fate);
+            if let Some(Fate::Sent(effect @ (Effect::None | Effect::Deletion))) = fate {
+                was_deletion |= effect == Effect::Deletion;
                 seen.set_fate(key, Fate::Unchanged);
             }
         }
+        self.counts.deletions -= u64::from(was_deletion);
     }
 
     /// Counts deliveries that the sink has accepted.

@@ -27,8 +27,9 @@ use crate::{
     },
 };
 
-/// Upper bound of the simultaneous calls of a database, over all lists.
-const CONNECTIONS: usize = 8;
+/// Upper bound of the simultaneous calls of a database, over all lists. A run has one at a time, so this is more than the
+/// runs that may wait for the locks of another one, whose calls they must not keep out.
+const CONNECTIONS: usize = 100;
 /// Parameters of an address that the driver knows. Others, such as `pool_size`, are for other programs.
 const PARAMETERS: [&str; 14] = [
     "sslmode",

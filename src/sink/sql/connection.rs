@@ -40,7 +40,8 @@ impl Connection {
                 Ok(Connection::Sqlite(Box::new(options.connect().await?)))
             }
             Location::Postgres(options) => {
-                let options: &PgConnectOptions = options;
+                // PgBouncer refuses a connection with this parameter, unless its settings allow that.
+                let options = PgConnectOptions::clone(options).extra_float_digits(None);
                 Ok(Connection::Postgres(Box::new(options.connect().await?)))
             }
         }

@@ -141,11 +141,11 @@ pub fn key(target: &Target, key: &str) -> Result<Cells<'static>, Rejection> {
     };
     let texts = match target.keys {
         // The key of a record of several fields.
-        1 if Json::read(key.to_owned()).is_some_and(|json| json.value().is_array()) => return Err(wrong()),
+        1 if Json::read(key.to_owned()).is_ok_and(|json| json.value().is_array()) => return Err(wrong()),
         1 => serde_json::Value::from(vec![key]).to_string(),
         _ => key.to_owned(),
     };
-    let json = Json::read(texts).ok_or_else(wrong)?;
+    let json = Json::read(texts).map_err(|_| wrong())?;
     let values: Vec<Value> = json.value().items().collect();
     if values.len() != target.keys || values.iter().any(|value| value.is_null()) {
         return Err(wrong());

@@ -5,6 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::Mutex, task::spawn_blocking, time::timeout};
 
 use super::{
+    SPEC,
     address::{Database, Location},
     batch,
     connection::Connection,
@@ -14,7 +15,10 @@ use super::{
     settings::Table,
     statements,
 };
-use crate::sink::{Checked, Delivery, Prepared};
+use crate::{
+    base::fault::Fault,
+    sink::{Checked, Delivery, Prepared},
+};
 
 /// Upper bound of the time for a connection.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -28,6 +32,8 @@ pub struct Session {
     /// Whether all batches since the last close are one transaction.
     pub atomic: bool,
     pub create: bool,
+    /// Number of the lock that the transactions of this list and these tables share.
+    lock: i64,
     state: Mutex<State>,
 }
 
@@ -45,8 +51,11 @@ struct Open {
 }
 
 impl Session {
-    pub fn new(database: Database, tables: Vec<Table>, atomic: bool, create: bool) -> Self {
-        Session { database, tables, atomic, create, state: Mutex::default() }
+    pub fn new(database: Database, tables: Vec<Table>, atomic: bool, create: bool, list_id: &str) -> Self {
+        let names = tables.iter().map(|table| table.name.text()).collect::<Vec<_>>();
+        let digest = md5::compute(format!("{} {list_id:?} {names:?}", SPEC.kind)).0;
+        let lock = digest.iter().take(8).fold(0, |lock, byte| lock << 8 | i64::from(*byte));
+        Session { database, tables, atomic, create, lock, state: Mutex::default() }
     }
 
     /// Writes a batch. Commits it, unless all batches are one transaction.
@@ -118,7 +127,7 @@ impl Session {
     async fn write_to(&self, open: &mut Open, begun: bool, batch: &[Prepared]) -> Result<Delivery, Trouble> {
         let Open { connection, targets } = open;
         if !begun {
-            connection.run(self.begin()).await?;
+            connection.run(&self.begin()).await?;
         }
         let known = match targets.take() {
             Some(known) => known,
@@ -160,15 +169,18 @@ impl Session {
     }
 
     /// Returns the statements that begin a transaction.
-    fn begin(&self) -> &'static str {
+    fn begin(&self) -> String {
         match self.database.dialect() {
-            Dialect::Sqlite => "BEGIN IMMEDIATE",
-            // A constraint that is checked at the end would name no record, and what triggers say may contain values.
-            Dialect::Postgres => {
+            Dialect::Sqlite => "BEGIN IMMEDIATE".to_owned(),
+            // A constraint that is checked at the end would name no record, and what triggers say may contain values. The
+            // lock waits for the commit of a process that was killed meanwhile.
+            Dialect::Postgres => format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '30s'; \
                  SET LOCAL idle_in_transaction_session_timeout = 0; \
-                 SET LOCAL client_min_messages = error; SET CONSTRAINTS ALL IMMEDIATE"
-            }
+                 SET LOCAL client_min_messages = error; SET CONSTRAINTS ALL IMMEDIATE; \
+                 SELECT pg_advisory_xact_lock({})",
+                self.lock
+            ),
         }
     }
 
@@ -192,7 +204,14 @@ impl Session {
             return Ok(());
         }
         let mut open = state.open.take().ok_or(Trouble::Lost)?;
-        open.connection.run("COMMIT").await?;
+        match open.connection.run("COMMIT").await {
+            // SQLite checks deferred keys here, and the transaction is still there to find them.
+            Err(error) if lacks_parent(&error) => {
+                let tables = open.connection.orphans().await?;
+                return Err(Trouble::Unfit(orphans(tables)));
+            }
+            outcome => outcome?,
+        }
         state.open = Some(open);
         Ok(())
     }
@@ -206,6 +225,10 @@ impl Session {
             return Ok(Checked { found: vec![missing], warnings: vec![] });
         }
         let mut connection = self.connect(false).await?;
+        if self.database.dialect() == Dialect::Postgres {
+            // A pooler may give each statement outside of a transaction another server.
+            connection.run("BEGIN").await?;
+        }
         let (dialect, mut checked) = (self.database.dialect(), Checked::default());
         for table in &self.tables {
             let found = connection.columns(&table.name).await?;
@@ -225,6 +248,16 @@ impl Session {
     }
 }
 
+/// Returns the fault of a transaction whose deferred keys do not hold, because of rows of these tables.
+fn orphans(mut tables: Vec<String>) -> Fault {
+    tables.sort_unstable();
+    tables.dedup();
+    let tables = tables.iter().map(|table| format!("`{table}`")).collect::<Vec<_>>().join(", ");
+    let why = format!("a foreign key is violated: a row of {tables} lacks its parent");
+    Fault::list(why)
+        .hint("nothing of this run is stored; without `atomic`, only that record would be rejected")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -240,7 +273,7 @@ mod tests {
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = silent.local_addr().unwrap().port();
         let url = format!("postgres://ada@127.0.0.1:{port}/a");
-        let session = Session::new(read(json!({"SQL_URL": url})).unwrap(), vec![], false, false);
+        let session = Session::new(read(json!({"SQL_URL": url})).unwrap(), vec![], false, false, "a");
         let judged = judge(&session.database, session.connect(false).await);
         assert!(matches!(judged.effect, Effect::Unreachable));
         let fault = judged.result.map(|_| ()).unwrap_err().to_string();

@@ -57,7 +57,7 @@ impl Sql {
             on_delete: plan.on_delete,
             destination: Secret::new(address.clone()),
             address,
-            session: Arc::new(Session::new(database, plan.tables, plan.atomic, plan.create)),
+            session: Arc::new(Session::new(database, plan.tables, plan.atomic, plan.create, context.list_id)),
         })
     }
 

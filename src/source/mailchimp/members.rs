@@ -14,7 +14,7 @@ use crate::{
         record::{Record, nameless},
         text::lowercase,
         time,
-        unreadable::{self, Repaired},
+        unreadable::{self, Repaired, Unread},
         window::Page,
     },
     net::{Http, Response, answer::reports_error},
@@ -161,11 +161,6 @@ pub(super) fn record(body: Json, repaired: Option<&Repaired>) -> Record {
 
 pub(super) const UNREAD: &str = "mailchimp's response can't be read";
 
-/// The error's own text may quote a value, so the message contains only its position.
-pub(super) fn broken(error: serde_json::Error) -> Fault {
-    Fault::retry(UNREAD).because(format!(
-        "unexpected JSON at line {} column {}",
-        error.line(),
-        error.column()
-    ))
+pub(super) fn broken(error: impl Into<Unread>) -> Fault {
+    Fault::retry(UNREAD).because(error.into())
 }

@@ -49,14 +49,8 @@ pub fn json(response: &Response, service: &str) -> Result<(Json, Option<Repaired
         }
         Some(_) => {}
     }
-    unreadable::json(body).map_err(|error| {
-        // The error's own text may quote a value.
-        Fault::retry(format!("{service}'s response can't be read")).because(format!(
-            "unexpected JSON at line {} column {}",
-            error.line(),
-            error.column()
-        ))
-    })
+    unreadable::json(body)
+        .map_err(|why| Fault::retry(format!("{service}'s response can't be read")).because(why))
 }
 
 /// Returns the fault of a response that reports an error.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use serde_json::Value;
 
 use crate::base::{
-    json::{self, Json},
+    json::{self, Json, Refusal},
     path::Path,
     record::{Record, nameless},
     text::is_blank,
@@ -58,9 +58,12 @@ impl Fields {
         let unreadable = unreadable.map(|why| format!("{why}; record {position} of the page"));
         let key = key.unwrap_or_else(|_| nameless(body.get()));
         let status = if deleted { DELETED.into() } else { self.status(value) };
-        let body = match &self.context_field {
-            Some(field) if unreadable.is_none() && !deleted => extended(&body, field, context),
-            _ => body,
+        let (body, unreadable) = match &self.context_field {
+            Some(field) if unreadable.is_none() && !deleted => match extended(&body, field, context) {
+                Ok(extended) => (extended, None),
+                Err(why) => (body, Some(format!("with `{field}`, {why}; record {position} of the page"))),
+            },
+            _ => (body, unreadable),
         };
         Record {
             key: key.into(),
@@ -182,10 +185,14 @@ fn is_zero(text: &str) -> bool {
 }
 
 /// Returns the record with a further field; the rest of its text is unchanged.
-fn extended(body: &Json, field: &str, value: &str) -> Json {
+///
+/// # Errors
+///
+/// The record is too large or nests too deeply with that field.
+fn extended(body: &Json, field: &str, value: &str) -> Result<Json, Refusal> {
     let open = body.get().strip_suffix('}').unwrap_or_default();
     let separator = if body.value().fields().next().is_some() { "," } else { "" };
-    Json::read(format!("{open}{separator}{}:{value}}}", Value::from(field))).unwrap_or_else(|| body.clone())
+    Json::read(format!("{open}{separator}{}:{value}}}", Value::from(field)))
 }
 
 #[cfg(test)]

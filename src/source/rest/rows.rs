@@ -4,12 +4,14 @@ use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value;
 
 #[cfg(feature = "jq")]
-use crate::base::jq::{Expression, Failure};
+use crate::base::jq::{Expression, Failure, Most};
 use crate::base::{fault::Fault, json::Json, path::Path, unreadable::kind};
 
-/// Upper bound of the records that an expression finds in a response. One with more is taken for one that never ends.
+/// Upper bound of the records of a response. An expression that finds more is taken for one that never ends.
+const MOST: usize = 500_000;
+/// Upper bound of the length of the records that an expression finds.
 #[cfg(feature = "jq")]
-const MOST: usize = 100_000;
+const MAX_BYTES: usize = 256 << 20;
 
 /// The setting `records`.
 pub enum Rows {
@@ -49,16 +51,25 @@ impl Rows {
     /// [`Fault::Retryable`]: there is no array at the path, or the expression failed.
     pub fn find(&self, answer: &Json, service: &str) -> Result<Vec<Json>, Fault> {
         match self {
-            Rows::At(path) => at(answer, path, service),
-            #[cfg(feature = "jq")]
-            Rows::Of(expression) => expression.results(answer.get(), MOST).map_err(|failure| {
-                let why = match failure {
-                    Failure::Unreadable | Failure::Failed => "can't be read by the expression",
-                    Failure::TooMany => "has more than 100,000 records by the expression",
-                    Failure::Unwritable => "has a record that is no JSON by the expression",
-                };
-                Fault::retry(format!("{service}'s response {why}")).hint("if this persists, check `records`")
+            Rows::At(path) => at(answer, path, service).and_then(|records| match records.len() <= MOST {
+                true => Ok(records),
+                false => Err(Fault::retry(format!("{service}'s response has more than 500,000 records"))
+                    .hint("request fewer records at a time (`items_per_request`)")),
             }),
+            #[cfg(feature = "jq")]
+            Rows::Of(expression) => expression
+                .results(answer.get(), Most { results: MOST, bytes: MAX_BYTES })
+                .map_err(|failure| {
+                    let why = match failure {
+                        Failure::Unreadable | Failure::Failed => "can't be read by the expression",
+                        Failure::TooMany => {
+                            "has more than 500,000 records or 256 MB of them by the expression"
+                        }
+                        Failure::Unwritable => "has a record that is no JSON by the expression",
+                    };
+                    Fault::retry(format!("{service}'s response {why}"))
+                        .hint("if this persists, check `records`")
+                }),
         }
     }
 }
@@ -102,7 +113,7 @@ mod tests {
         let expected = "h's response can't be read by the expression (if this persists, check `records`)";
         assert_eq!(fault.to_string(), expected);
         let fault = rows("repeat(1)").unwrap().find(&answer, "h").unwrap_err();
-        assert!(fault.to_string().contains("more than 100,000 records"), "{fault}");
+        assert!(fault.to_string().contains("more than 500,000 records"), "{fault}");
         let why = rows("{id").err().unwrap().to_string();
         assert_eq!(why, "jq: line 1 column 4 of the expression: expected closing brace");
     }

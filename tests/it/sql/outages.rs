@@ -5,6 +5,7 @@ use std::time::Duration;
 use importer::{
     base::{adapter::Chosen, fault::Fault, secret::Secret},
     net::Caller,
+    sink::Delivery,
 };
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection, raw_sql};
@@ -93,50 +94,43 @@ async fn a_rejected_password_is_reported_without_it_and_not_tried_again() {
     assert!(fault.contains(why) && !fault.contains("s3cr3t"), "{fault}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deadlock_with_another_writer_is_tried_again() {
-    for atomic in [false, true] {
-        let Some(database) = databases(PEOPLE).await.into_iter().find(|database| database.url.is_some())
-        else {
-            return;
-        };
-        database.run("INSERT INTO people (id) VALUES (1), (2)").await;
-        let mut settings = settings();
-        settings["atomic"] = atomic.into();
-        let sink = database.open(settings);
-        deliver(&sink, &[("3", json!({"id": 3}))]).await;
-        let mut other = PgConnection::connect(database.url.as_ref().unwrap()).await.unwrap();
-        let mut run =
-            async |sql: &str| _ = raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut other).await.unwrap();
-        // The sink notices the deadlock first.
-        run("SET deadlock_timeout = '20s'; BEGIN; UPDATE people SET n = 2 WHERE id = 2").await;
-        let batch = [("1", json!({"id": 1, "name": "a"})), ("2", json!({"id": 2, "name": "b"}))];
-        let others = async {
-            sleep(Duration::from_millis(300)).await;
-            run("UPDATE people SET n = 1 WHERE id = 1").await;
-            run("COMMIT").await;
-        };
-        let both = async { tokio::join!(deliver(&sink, &batch), others) };
-        timeout(Duration::from_secs(30), both).await.unwrap();
-        sink.sink.close().await.unwrap();
-        assert_eq!(database.texts(ROWS).await, ["1 a 1", "2 b 2", "3 - -"], "atomic: {atomic}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_batch_of_a_transaction_that_is_tried_again_starts_from_its_beginning() {
-    let Some(database) = databases(PEOPLE).await.into_iter().find(|database| database.url.is_some()) else {
-        return;
-    };
+/// Delivers a batch that meets another transaction in a deadlock: that one has changed row 2, and changes row 1 when the
+/// sink has. Before, the sink has written row 3. Returns the rows after both, and what the sink reports; `None` without
+/// PostgreSQL.
+async fn in_deadlock(atomic: bool, batch: &[(&str, Value)]) -> Option<(Vec<String>, Delivery)> {
+    let database = databases(PEOPLE).await.into_iter().find(|database| database.url.is_some())?;
     database.run("INSERT INTO people (id) VALUES (1), (2)").await;
     let mut settings = settings();
-    settings["atomic"] = true.into();
+    settings["atomic"] = atomic.into();
     let sink = database.open(settings);
     deliver(&sink, &[("3", json!({"id": 3}))]).await;
     let mut other = PgConnection::connect(database.url.as_ref().unwrap()).await.unwrap();
     let mut run =
         async |sql: &str| _ = raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut other).await.unwrap();
+    // The sink notices the deadlock first.
     run("SET deadlock_timeout = '20s'; BEGIN; UPDATE people SET n = 2 WHERE id = 2").await;
+    let others = async {
+        sleep(Duration::from_millis(300)).await;
+        run("UPDATE people SET n = 1 WHERE id = 1").await;
+        run("COMMIT").await;
+    };
+    let both = async { tokio::join!(deliver(&sink, batch), others) };
+    let (delivery, ()) = timeout(Duration::from_secs(30), both).await.unwrap();
+    sink.sink.close().await.unwrap();
+    Some((database.texts(ROWS).await, delivery))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadlock_with_another_writer_is_tried_again() {
+    let batch = [("1", json!({"id": 1, "name": "a"})), ("2", json!({"id": 2, "name": "b"}))];
+    for atomic in [false, true] {
+        let Some((rows, _)) = in_deadlock(atomic, &batch).await else { return };
+        assert_eq!(rows, ["1 a 1", "2 b 2", "3 - -"], "atomic: {atomic}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_a_transaction_that_is_tried_again_starts_from_its_beginning() {
     // The deletion begins another part of the batch, in which the other transaction is in the way.
     let batch = [
         ("3", json!({"id": 3, "name": "c"})),
@@ -144,16 +138,9 @@ async fn a_batch_of_a_transaction_that_is_tried_again_starts_from_its_beginning(
         ("1", json!({"id": 1, "name": "a"})),
         ("2", json!({"id": 2, "name": "b"})),
     ];
-    let others = async {
-        sleep(Duration::from_millis(300)).await;
-        run("UPDATE people SET n = 1 WHERE id = 1").await;
-        run("COMMIT").await;
-    };
-    let both = async { tokio::join!(deliver(&sink, &batch), others) };
-    let (delivery, ()) = timeout(Duration::from_secs(30), both).await.unwrap();
+    let Some((rows, delivery)) = in_deadlock(true, &batch).await else { return };
     assert!(delivery.unchanged.is_empty(), "{delivery:?}");
-    sink.sink.close().await.unwrap();
-    assert_eq!(database.texts(ROWS).await, ["1 a 1", "2 b 2"]);
+    assert_eq!(rows, ["1 a 1", "2 b 2"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

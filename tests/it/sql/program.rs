@@ -2,7 +2,9 @@
 
 use std::{fs, time::Duration};
 
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
+use tokio::time::sleep;
 
 #[cfg(feature = "jq")]
 use super::databases;
@@ -10,6 +12,7 @@ use super::{PEOPLE, server::Server};
 use crate::{
     documents::{blocks, documents},
     loopback::{Loopback, finish, importer, output},
+    support::{World, minutes},
 };
 
 const STATE: &str = r#"[{
@@ -117,6 +120,41 @@ async fn variables_of_other_programs_do_not_count() {
         let (code, told, _) = finish(command).await;
         assert!(code == 1 && told.contains(&format!("({why})")), "{told}");
     }
+}
+
+/// A window begins a minute before the end of the one before, so the deletion is read twice.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_finds_no_row_counts_as_unchanged() {
+    let state = json!([{
+        "list_id": "items", "every": "1s",
+        "source": {
+            "type": "rest", "url": "https://rest.example.org/rest/items/cursor", "auth": "bearer", "records": "data",
+            "key": "id", "changed": "updated_at", "deleted": "deleted", "since": {"parameter": "updated_since"},
+            "paging": {"type": "cursor", "parameter": "cursor", "limit": "limit", "next": "meta.next"},
+        },
+        "mapping": {"type": "fields", "fields": {"id": "id", "name": "name"}},
+        "sink": {
+            "type": "sql", "url": "sqlite:out/data.db", "table": "people", "key": "id", "create": true,
+            "columns": {"id": "bigint", "name": "text"},
+        },
+    }]);
+    let world = World::new().with_state(&state.to_string());
+    world.sandbox.rest().invent(20, 1, world.clock.now());
+    world.once().await.unwrap();
+    sleep(minutes(10)).await;
+    let now = world.clock.now();
+    world.sandbox.rest().edit(3, now, |one| one.deleted = true);
+    sleep(Duration::from_secs(5)).await;
+    world.once().await.unwrap();
+    assert_eq!(world.logged(": 1 sent (1 deleted)"), 1, "{:?}", world.log());
+    sleep(Duration::from_secs(20)).await;
+    world.once().await.unwrap();
+    let last = world.lines("1 unchanged");
+    assert!(
+        last.len() == 1 && last[0].contains(": 0 sent") && !last[0].contains("deleted"),
+        "{:?}",
+        world.log()
+    );
 }
 
 /// Returns the blocks of docs/sql.md in this language.
