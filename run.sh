@@ -215,10 +215,10 @@ cargo_test() {
       fail "the output of the tests contains an address or a key"
     fi
     # The tests that need optional features.
-    cargo nextest run --locked --all-features --no-fail-fast jq sql contract soak_of_rest
+    cargo nextest run --locked --all-features --no-fail-fast jq sql contract
   else
     cargo test --locked --lib --bins --tests
-    cargo test --locked --all-features --lib --tests -- jq sql contract soak_of_rest
+    cargo test --locked --all-features --lib --tests -- jq sql contract
   fi
 }
 

@@ -20,7 +20,7 @@ use crate::{
 const WAREHOUSES: u64 = 300;
 /// More than are changed before the end of the test, since a change repairs a row that was lost.
 const CHANGING: u64 = 3000;
-const KILLS: u32 = 200;
+const KILLS: u32 = 100;
 /// Delay of each response. It makes runs longer without load.
 const LATENCY: Duration = Duration::from_millis(3);
 /// Beginning of the text that all records of the API have in common.
@@ -145,7 +145,7 @@ async fn watch(url: &str, mut random: Rng, seen: &RefCell<BTreeSet<u32>>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_atomic_no_half_run_is_visible_although_200_runs_are_killed() {
+async fn with_atomic_no_half_run_is_visible_although_100_runs_are_killed() {
     let paging = json!({"type": "offset", "parameter": "offset", "limit": "limit"});
     let source = json!({"records": "items", "total": "total", "paging": paging});
     let Some(mut place) = Place::new("offset", source, true, WAREHOUSES).await else { return };
@@ -177,7 +177,7 @@ async fn with_atomic_no_half_run_is_visible_although_200_runs_are_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_200_kills_the_table_has_the_records_of_an_api_that_changes() {
+async fn after_100_kills_the_table_has_the_records_of_an_api_that_changes() {
     let paging = json!({"type": "cursor", "parameter": "cursor", "limit": "limit", "next": "meta.next"});
     let source = json!({
         "records": "data", "changed": "updated_at", "deleted": "deleted", "since": {"parameter": "updated_since"},
