@@ -52,6 +52,22 @@ impl Listing {
         Listing { text: text.into(), starts }
     }
 
+    /// Formats these rows.
+    pub fn of(rows: impl Iterator<Item = Value>) -> Self {
+        let (mut text, mut starts) = (String::new(), vec![0]);
+        for row in rows {
+            text.push_str(&row.to_string());
+            text.push(',');
+            starts.push(text.len());
+        }
+        Listing { text: text.into(), starts }
+    }
+
+    /// Returns the number of rows.
+    pub fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
     /// Returns some rows, separated by commas.
     pub fn rows(&self, rows: Range<usize>) -> Bytes {
         if rows.is_empty() {

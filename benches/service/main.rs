@@ -1,11 +1,14 @@
-//! Serves Mailchimp's members and takes Ometria's pushes for the bench, with as little work per request as possible, so
-//! that a measurement shows the client: the members are formatted before the first measured run, and a page is one
-//! slice of that text.
+//! Serves Mailchimp's members and a REST API and takes Ometria's pushes for the bench, with as little work per request as
+//! possible, so that a measurement shows the client: the records are formatted before the first measured run, and a page
+//! is one slice of that text.
 //!
 //! `service MEMBERS CHANGED` prints its address. `/bench/reset?read_ms=50&push_ms=30&rate=8&check=1` begins a
 //! measurement, `/bench/report` returns its counts, and `/bench/trace` the requests of a measurement with `check`.
+//! `/bench/items?records=200000&edition=1` makes the records of the REST API.
 #![expect(clippy::disallowed_methods, reason = "a bench measures the time of the machine")]
 
+mod item;
+mod items;
 mod listing;
 mod member;
 mod pages;
@@ -27,11 +30,12 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, runtime::Builder, task::JoinSet, time::sleep};
 
-use self::{pages::Pages, replies::Parts, tally::Tally};
+use self::{items::Items, pages::Pages, replies::Parts, tally::Tally};
 
 /// What the service knows.
 struct Service {
     pages: Pages,
+    items: Items,
     tally: Tally,
 }
 
@@ -43,7 +47,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(members: u64, changed: u64) -> Result<(), Box<dyn Error>> {
-    let service = Arc::new(Service { pages: Pages::invent(members, changed), tally: Tally::default() });
+    let pages = Pages::invent(members, changed);
+    let service = Arc::new(Service { pages, items: Items::default(), tally: Tally::default() });
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     writeln!(stdout(), "{}", listener.local_addr()?)?;
     let mut connections = JoinSet::new();
@@ -60,10 +65,14 @@ async fn serve(members: u64, changed: u64) -> Result<(), Box<dyn Error>> {
 async fn respond(service: Arc<Service>, request: Request<Incoming>) -> Result<Response<Parts>, hyper::Error> {
     let (head, body) = request.into_parts();
     let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
-    let Service { pages, tally } = &*service;
+    let Service { pages, items, tally } = &*service;
     Ok(match (&head.method, path) {
         (&Method::GET, "/bench/reset") => {
             tally.reset(query);
+            replies::text(200, "{}".into())
+        }
+        (&Method::GET, "/bench/items") => {
+            items.make(query);
             replies::text(200, "{}".into())
         }
         (&Method::GET, "/bench/report") => replies::text(200, tally.report()),
@@ -80,6 +89,12 @@ async fn respond(service: Arc<Service>, request: Request<Incoming>) -> Result<Re
             tally.read(path, query);
             pause(tally.read_delay()).await;
             pages.respond(query)
+        }
+        (&Method::GET, "/rest/items") => {
+            tally.arrived();
+            tally.read(path, query);
+            pause(tally.read_delay()).await;
+            items.respond(query)
         }
         _ => replies::text(404, r#"{"title":"Resource Not Found","status":404}"#.into()),
     })

@@ -24,6 +24,8 @@ pub struct Bench {
     /// Where everything is written, on the disk of the build.
     pub folder: PathBuf,
     pub sides: BTreeMap<Case, Sides>,
+    /// Lines of the table that compares the sink `sql` with a bare loop.
+    pub databases: Vec<String>,
     /// Load averages at the beginning.
     pub load: String,
     /// The running service, with its sizes.
@@ -33,7 +35,8 @@ pub struct Bench {
 impl Bench {
     pub fn new(folder: PathBuf, runs: usize) -> anyhow::Result<Self> {
         let programs = programs::build(&folder)?;
-        Ok(Bench { programs, runs, folder, sides: BTreeMap::new(), load: machine::load(), service: None })
+        let load = machine::load();
+        Ok(Bench { programs, runs, folder, sides: BTreeMap::new(), databases: vec![], load, service: None })
     }
 
     /// Returns the service with a list of this size. One runs at a time.

@@ -40,8 +40,30 @@ pub enum Goal {
         must: f64,
         aim: f64,
     },
+    /// Only a must.
+    MustBeAtMost(f64),
+    MustBeAtLeast(f64),
+    /// Only an aim.
+    AimAtLeast(f64),
     /// No goal: the figure is there to compare.
     None,
+}
+
+impl Goal {
+    /// Returns the must and the aim.
+    fn bounds(self) -> [Option<f64>; 2] {
+        match self {
+            Goal::AtMost { must, aim } | Goal::AtLeast { must, aim } => [Some(must), Some(aim)],
+            Goal::MustBeAtMost(must) | Goal::MustBeAtLeast(must) => [Some(must), None],
+            Goal::AimAtLeast(aim) => [None, Some(aim)],
+            Goal::None => [None, None],
+        }
+    }
+
+    /// Whether the bounds are lower ones.
+    fn is_least(self) -> bool {
+        matches!(self, Goal::AtLeast { .. } | Goal::MustBeAtLeast(_) | Goal::AimAtLeast(_))
+    }
 }
 
 pub struct Figure {
@@ -65,11 +87,11 @@ impl Figure {
     /// Returns the line of the table. Its first two cells identify the figure.
     pub fn line(&self) -> String {
         let text = |value| self.unit.text(value);
-        let [must, aim] = match self.goal {
-            Goal::AtMost { must, aim } => [must, aim].map(text),
-            Goal::AtLeast { must, aim } => [must, aim].map(|value| format!("≥ {}", text(value))),
-            Goal::None => Default::default(),
-        };
+        let sign = if self.goal.is_least() { "≥ " } else { "" };
+        let [must, aim] = self
+            .goal
+            .bounds()
+            .map(|bound| bound.map_or(String::new(), |bound| format!("{sign}{}", text(bound))));
         let (measured, spread, met) = match &self.values {
             Err(why) => (format!("not run: {why}"), String::new(), ""),
             Ok(values) => (text(median(values)), self.spread(values), self.met(median(values))),
@@ -88,14 +110,13 @@ impl Figure {
     }
 
     fn met(&self, value: f64) -> &'static str {
-        let within = |bound: f64| match self.goal {
-            Goal::AtLeast { .. } => value >= bound,
-            _ => value <= bound,
+        let within = |bound: Option<f64>| {
+            bound.is_some_and(|bound| if self.goal.is_least() { value >= bound } else { value <= bound })
         };
-        match self.goal {
-            Goal::AtMost { aim, .. } | Goal::AtLeast { aim, .. } if within(aim) => "aim",
-            Goal::AtMost { must, .. } | Goal::AtLeast { must, .. } if within(must) => "must",
-            Goal::None => "",
+        match self.goal.bounds() {
+            [None, None] => "",
+            [_, aim] if within(aim) => "aim",
+            [must, _] if within(must) => "must",
             _ => "no",
         }
     }

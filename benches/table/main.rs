@@ -1,13 +1,15 @@
 //! The bench: `./run.sh bench` measures every row of the table in docs/performance.md, `./run.sh bench 1 2 4` these
-//! rows, and both write them there. `BENCH_RUNS` is the number of runs of each case, `BENCH_IMPORTER` a program that is
-//! measured instead of a new build.
+//! rows, and both write them there. `BENCH_RUNS` is the number of runs of each case, `BENCH_RECORDS` the number of records
+//! of row 18, and `BENCH_IMPORTER` a program that is measured instead of a new build.
 #![expect(clippy::disallowed_methods, reason = "a bench measures the time of the machine")]
 
 mod bench;
+mod databases;
 mod figure;
 mod instructions;
 mod machine;
 mod page;
+mod postgres;
 mod process;
 mod programs;
 mod rows;
@@ -36,10 +38,7 @@ fn main() -> anyhow::Result<()> {
         return instructions::guard(&folder);
     }
     let rows = wanted(&words)?;
-    let runs = match env::var("BENCH_RUNS") {
-        Ok(text) => text.parse().with_context(|| format!("BENCH_RUNS is `{text}`; it must be a number"))?,
-        Err(_) => RUNS,
-    };
+    let runs = number("BENCH_RUNS", RUNS as u64)? as usize;
     let mut bench = Bench::new(folder, runs.max(1))?;
     let mut figures = Vec::new();
     for row in rows {
@@ -50,9 +49,18 @@ fn main() -> anyhow::Result<()> {
     let measured = page::Measured {
         figures: figures.iter().map(figure::Figure::line).collect(),
         sides: bench.sides.values().flat_map(sides::Sides::lines).collect(),
+        databases: std::mem::take(&mut bench.databases),
         all: words.is_empty(),
     };
     page::write(&machine::describe(&bench), measured)
+}
+
+/// Returns the number in a variable, or else the default.
+pub fn number(variable: &str, default: u64) -> anyhow::Result<u64> {
+    match env::var(variable) {
+        Ok(text) => text.parse().with_context(|| format!("{variable} is `{text}`; it must be a number")),
+        Err(_) => Ok(default),
+    }
 }
 
 /// Returns the rows that the words name; without words, all.

@@ -12,11 +12,14 @@ const FIGURES: &str = "| row | case | must | aim | measured | lowest to highest 
      | --- | --- | --- | --- | --- | --- | --- | --- |";
 const SIDES: &str = "| full load | program | wall | of the limit | CPU per 100,000 | peak memory |\n\
      | --- | --- | --- | --- | --- | --- |";
+const DATABASES: &str = "| load of a table | records | importer | bare loop | CPU of importer | of the loop | of the service | of PostgreSQL |\n\
+     | --- | --- | --- | --- | --- | --- | --- | --- |";
 
 /// The lines that a run has measured.
 pub struct Measured {
     pub figures: Vec<String>,
     pub sides: Vec<String>,
+    pub databases: Vec<String>,
     /// Whether all rows were measured. Otherwise, the lines of the other rows stay.
     pub all: bool,
 }
@@ -27,17 +30,17 @@ pub fn write(about: &[String], measured: Measured) -> anyhow::Result<()> {
     let text = fs::read_to_string(&path).with_context(|| format!("could not read {PAGE}"))?;
     let (before, rest) = text.split_once(MARKS[0]).with_context(|| format!("{PAGE} has no {}", MARKS[0]))?;
     let (old, after) = rest.split_once(MARKS[1]).with_context(|| format!("{PAGE} has no {}", MARKS[1]))?;
-    let (old_figures, old_sides): (Vec<&str>, Vec<&str>) = old
-        .lines()
-        .filter(|line| !measured.all && number(line).is_some())
-        .partition(|line| number(line).is_some_and(|row| row < 100));
-    let figures = merged(old_figures, measured.figures);
-    let sides = merged(old_sides, measured.sides);
+    let kept = |table: Table| old.lines().filter(move |line| !measured.all && Table::of(line) == Some(table));
+    let figures = merged(kept(Table::Figures), measured.figures);
+    let sides = merged(kept(Table::Sides), measured.sides);
+    let databases = merged(kept(Table::Databases), measured.databases);
     let new = format!(
-        "{}\n\n{FIGURES}\n{}\n\nSide by side, medians; memory is the highest of all runs:\n\n{SIDES}\n{}",
+        "{}\n\n{FIGURES}\n{}\n\nSide by side, medians; memory is the highest of all runs:\n\n{SIDES}\n{}\n\nRow 18 in \
+         records per second, medians; CPU in seconds per 100,000 records:\n\n{DATABASES}\n{}",
         about.join("\n"),
         figures.join("\n"),
-        sides.join("\n")
+        sides.join("\n"),
+        databases.join("\n")
     );
     println!("\n{new}");
     fs::write(&path, format!("{before}{}\n{new}\n{}{after}", MARKS[0], MARKS[1]))?;
@@ -51,11 +54,32 @@ fn number(line: &str) -> Option<u64> {
     digits.parse().ok()
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Table {
+    Figures,
+    Sides,
+    Databases,
+}
+
+impl Table {
+    /// Returns the table of a line with values.
+    fn of(line: &str) -> Option<Table> {
+        match number(line) {
+            Some(0..100) => Some(Table::Figures),
+            Some(_) => Some(Table::Sides),
+            None => ["| PostgreSQL", "| SQLite"]
+                .iter()
+                .any(|begin| line.starts_with(begin))
+                .then_some(Table::Databases),
+        }
+    }
+}
+
 /// Merges the lines of two tables, in the order of their numbers. The first two cells of a line identify it.
-fn merged(old: Vec<&str>, new: Vec<String>) -> Vec<String> {
+fn merged<'a>(old: impl Iterator<Item = &'a str>, new: Vec<String>) -> Vec<String> {
     let key = |line: &str| line.split(" | ").take(2).map(str::to_owned).collect::<Vec<_>>();
     let replaced: Vec<_> = new.iter().map(|line| key(line)).collect();
-    let kept = old.into_iter().filter(|line| !replaced.contains(&key(line))).map(str::to_owned);
+    let kept = old.filter(|line| !replaced.contains(&key(line))).map(str::to_owned);
     let mut lines: Vec<String> = kept.chain(new).collect();
     lines.sort_by_cached_key(|line| (number(line), line.split(" | ").next().map(str::to_owned)));
     lines

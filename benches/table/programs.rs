@@ -31,6 +31,11 @@ pub fn helper(name: &str) -> anyhow::Result<PathBuf> {
     cargo(&["build", "--release", "--bench", name], name)
 }
 
+/// Builds the bare loop of the sink `sql`, which needs that feature.
+pub fn sql_loop() -> anyhow::Result<PathBuf> {
+    cargo(&["build", "--release", "--features", "sql", "--bench", "sql_loop"], "sql_loop")
+}
+
 /// Builds importer with the profile that is quick to build. The service is built with it, because a build of importer
 /// alone has other features of its dependencies, and would build them once more.
 pub fn released() -> anyhow::Result<PathBuf> {

@@ -6,6 +6,7 @@ mod latency;
 mod load;
 mod plain;
 mod rate;
+mod sql;
 mod start;
 mod unchanged;
 
@@ -13,7 +14,7 @@ use std::ops::RangeInclusive;
 
 use super::{bench::Bench, figure::Figure};
 
-pub const ALL: RangeInclusive<u8> = 1..=17;
+pub const ALL: RangeInclusive<u8> = 1..=18;
 
 pub fn measure(bench: &mut Bench, row: u8) -> anyhow::Result<Vec<Figure>> {
     match row {
@@ -30,6 +31,7 @@ pub fn measure(bench: &mut Bench, row: u8) -> anyhow::Result<Vec<Figure>> {
         11 => plain::mappings(bench),
         12 => idle::measure(bench),
         13 => start::measure(bench),
+        18 => sql::measure(bench),
         _ => builds::read(row),
     }
 }

@@ -1,6 +1,7 @@
 //! The service process of the bench, and the way to command it.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     path::Path,
@@ -69,6 +70,18 @@ impl Service {
     fn begin(&self, conditions: Conditions, more: &str) -> anyhow::Result<()> {
         let Conditions { read_ms, push_ms, rate } = conditions;
         self.get(&format!("/bench/reset?read_ms={read_ms}&push_ms={push_ms}&rate={rate}{more}")).map(|_| ())
+    }
+
+    /// Makes the records of the REST API. Each edition has the same records with other values.
+    pub fn make_items(&self, records: u64, edition: u64) -> anyhow::Result<()> {
+        self.get(&format!("/bench/items?records={records}&edition={edition}")).map(|_| ())
+    }
+
+    /// Returns the CPU time that the service has used, in seconds. It responds on one thread.
+    pub fn cpu(&self) -> anyhow::Result<f64> {
+        let text = fs::read_to_string(format!("/proc/{}/schedstat", self.child.id()))?;
+        let running = text.split(' ').next().context("the service's time")?;
+        Ok(running.parse::<f64>()? / 1e9)
     }
 
     pub fn report(&self) -> anyhow::Result<Report> {

@@ -10,6 +10,9 @@ use super::{
 };
 use crate::base::adapter::Chosen;
 
+#[path = "../../../benches/sql_loop/statements.rs"]
+mod bench;
+
 const COLUMNS: [(&str, &str); 7] = [
     ("id", "bigint"),
     ("na\"me", "character varying(255)"),
@@ -105,5 +108,29 @@ proptest! {
         prop_assert!(quoted.starts_with('"') && quoted.ends_with('"'));
         prop_assert_eq!(inner.replace("\"\"", ""), name.replace('"', ""));
         prop_assert_eq!(inner.replace("\"\"", "\""), name);
+    }
+}
+
+#[test]
+fn the_bare_loop_of_the_bench_sends_the_statements_of_the_sink() {
+    let declared: serde_json::Map<_, _> =
+        bench::COLUMNS.iter().map(|(name, of)| ((*name).to_owned(), json!(of))).collect();
+    let settings = json!({"table": "items", "key": "id", "columns": declared, "create": true});
+    for (dialect, sent) in [(Dialect::Sqlite, bench::SQLITE), (Dialect::Postgres, bench::POSTGRES)] {
+        let stored = |of| match (dialect, of) {
+            (Dialect::Postgres, "varchar(40)") => "character varying(40)",
+            (Dialect::Postgres, "timestamptz") => "timestamp with time zone",
+            _ => of,
+        };
+        let target = target(settings.clone(), &bench::COLUMNS.map(|(name, of)| (name, stored(of))), dialect);
+        let names: Vec<&str> = target.columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(names, bench::COLUMNS.map(|(name, _)| name));
+        let all: Vec<usize> = (0..names.len()).collect();
+        let plan = Plan::read(&Chosen::of(&settings, "sql")).unwrap();
+        assert_eq!(create(&plan.tables[0], dialect), sent.create);
+        assert_eq!(
+            (target.compare(&all).as_str(), target.upsert(&all).as_str()),
+            (sent.compare, sent.upsert)
+        );
     }
 }
