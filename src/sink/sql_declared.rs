@@ -36,7 +36,7 @@ const KEY: Setting = Setting::new("key", NAMES, "Column, or columns, that identi
 const COLUMNS: Setting = Setting::new(
     "columns",
     ValueKind::Map(&ValueKind::Either(&[COLUMN_TYPE, ValueKind::Null])),
-    "Columns that are written, each with a type or null; those that the table and the payload have if absent.",
+    "Columns that are written, each with a type or null; if absent, the columns that both the table and the payload have.",
 );
 const TOUCH: Setting = Setting::new(
     "touch",
@@ -62,8 +62,12 @@ pub const SETTINGS: &[Setting] = &[
         "Port of PostgreSQL; 5432 if absent.",
     )
     .identifies(),
-    Setting::new("database", ValueKind::Text, "Database on the host; that named like the user if absent.")
-        .identifies(),
+    Setting::new(
+        "database",
+        ValueKind::Text,
+        "Database on the host; if absent, the one with the name of the user.",
+    )
+    .identifies(),
     Setting::new("user", ValueKind::Text, "User of the database.").identifies(),
     Setting::new("password", ValueKind::Text, "Reference to the password of the user.")
         .credential(PASSWORD.name),
@@ -105,6 +109,10 @@ const TABLES: &[Setting] = &[
         ValueKind::Text,
         "Path of the rows in a payload: an object or an array of objects; the payload itself if absent.",
     ),
-    Setting::new("count", ValueKind::Flag, "Whether a record whose rows differ only here counts as written.")
-        .default("true"),
+    Setting::new(
+        "count",
+        ValueKind::Flag,
+        "Whether a record whose rows differ only in this table counts as sent.",
+    )
+    .default("true"),
 ];

@@ -78,7 +78,7 @@ const ADAPTER: Adapter = Adapter {
 /// The records at an address.
 pub struct Rest {
     http: Http,
-    /// The client of requests that no list of records answers.
+    /// Client of the requests of `context`.
     single: Http,
     api: Api,
     context: Context,

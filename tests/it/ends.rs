@@ -170,7 +170,7 @@ async fn why_finds_a_member_by_address_with_its_request_and_reason() {
             &[
                 "last sent        20",
                 "request ",
-                "last outcome     delivered with the status subscribed; every change up to ",
+                "last outcome     delivered or skipped with the status subscribed; every change up to ",
             ][..],
         ),
         (&pending, &["skipped pending", "last sent        never"]),

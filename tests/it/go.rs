@@ -303,5 +303,5 @@ async fn an_unknown_status_is_counted_and_causes_a_warning() {
     world.sandbox.mailchimp().edit("odd1", 3, at("2026-11-01T00:00:00"), |member| member.status = "vip");
     world.once().await.unwrap();
     assert_eq!(world.logged("1 rejected (1 unknown_status)"), 1);
-    assert_eq!(world.logged("WARN list \"odd1\": 1 rejected record can't be sent as they are"), 1);
+    assert_eq!(world.logged("WARN list \"odd1\": 1 rejected record can't be delivered"), 1);
 }

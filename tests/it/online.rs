@@ -133,9 +133,9 @@ async fn a_path_that_nothing_has_is_a_warning_of_a_check_and_of_a_preview() {
         "paging": {"type": "cursor", "parameter": "cursor", "limit": "limit", "next": "meta.nxt"},
     });
     let warnings = [
-        "no record has `removed`, the path in `deleted`; check it, unless few records have it",
-        "no record has `stte`, the path in `status`; check it, unless few records have it",
-        "no response has `meta.nxt`, the path in `paging.next`, so the list ends with its first page",
+        "no record that was read has `removed`, the path in `deleted`; correct the path",
+        "no record that was read has `stte`, the path in `status`; correct the path",
+        "the first response has nothing at `meta.nxt`, the path in `paging.next`, so the listing ends with that page",
     ];
     let (code, told, log) =
         with_warehouses((typos.clone(), json!("stdout")), &[KEY], &["check", "--online"]).await;

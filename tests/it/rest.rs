@@ -457,7 +457,7 @@ async fn a_record_without_its_key_or_its_time_is_rejected_and_the_others_are_sen
     let letters = std::fs::read_to_string(dead_letter(world.folder.path(), "items")).unwrap();
     for why in [
         "`id` is missing; record 2 of the page",
-        "`updated_at` is a string that is no time; record 3 of the page",
+        "`updated_at` is a string, not a time; record 3 of the page",
         "the record is a string, not an object; record 5 of the page",
     ] {
         assert!(letters.contains(why), "{letters}");
@@ -587,7 +587,7 @@ fn an_invalid_setting_is_named_with_what_is_valid() {
         ),
         (
             json!({"context": [{"url": format!("{HOST}/me"), "values": {"a b": "id"}}]}),
-            "rest: `context[0].values`: \"a b\" is no name; use letters, digits and `_`",
+            "rest: `context[0].values`: invalid name \"a b\"; use letters, digits and `_`, and begin with a letter",
         ),
         (json!({"context_field": "of"}), "rest: `context_field` needs a name and `context`"),
         (json!({"item": format!("{HOST}/one")}), "rest: `item` needs the placeholder {key}"),
@@ -597,7 +597,7 @@ fn an_invalid_setting_is_named_with_what_is_valid() {
         ),
         (
             json!({"item": format!("{HOST}/{{key}}"), "key": ["a", "b"]}),
-            "rest: `item` needs a `key` of one path",
+            "rest: `item` works only with one path in `key`",
         ),
         (
             json!({"accept": [200], "empty": [200]}),

@@ -220,7 +220,7 @@ async fn a_deletion_deletes_marks_or_does_nothing() {
             deliver(&sink, &rows).await;
             let gone = [(r#"["1", "x"]"#, json!(null)), ("[7,\"x\"]", json!(null)), ("7", json!(null))];
             let delivery = deliver(&sink, &gone).await;
-            let why = "the key of the record is not that of a row of `pairs`: wrong_key";
+            let why = "the key of the record does not have the form of the key of `pairs`: wrong_key";
             assert_eq!(rejected(&delivery), [(2, "wrong_key", why)], "{what}");
             // The second one has no row.
             assert_eq!(delivery.unchanged, [1], "{what}");

@@ -65,7 +65,7 @@ pub async fn run(options: &cli::Preview, events: &Events) -> anyhow::Result<u8> 
 /// page is read.
 const ENOUGH: usize = 10;
 
-/// What the settings name in vain, and what may be a mistake in them, as warnings.
+/// Warnings about names in the settings that were not found, and about other likely mistakes.
 pub struct Findings {
     /// Of the source and the mapping.
     pub source: Vec<String>,
@@ -87,9 +87,20 @@ pub fn findings(pipeline: &Pipeline, records: &[Record]) -> Findings {
     if records.len() < ENOUGH && matches!(pipeline.source.paging(), Paging::Offset(_)) {
         return Findings { source, sink: vec![] };
     }
-    source.extend(pipeline.mapping.unknown().into_iter().map(|unknown| format!("no record has {unknown}")));
+    source.extend(pipeline.mapping.unknown().into_iter().map(|unknown| {
+        format!(
+            "no record has {unknown}; check that the entry spells it as the source does, capitals included"
+        )
+    }));
     let unfilled = pipeline.sink.unfilled(&payloads).into_iter();
-    Findings { source, sink: unfilled.map(|unfilled| format!("no payload has {unfilled}")).collect() }
+    Findings {
+        source,
+        sink: unfilled
+            .map(|unfilled| {
+                format!("no payload has {unfilled}; correct the mapping or the settings of the sink")
+            })
+            .collect(),
+    }
 }
 
 /// Returns the heading of an entry, or nothing if the list has only one.
@@ -100,7 +111,7 @@ fn head(entry: &Entry) -> String {
 /// Number of records among which a key is searched for if the source can't read single records.
 const SEARCHED: u64 = 1000;
 
-/// Reads the record with this key or address. If the source can't read single records, searches for the key
+/// Reads the record with this key or email address. If the source can't read single records, searches for the key
 /// among those that a preview without a key shows.
 async fn one(pipeline: &Pipeline, member: &str) -> anyhow::Result<Record> {
     let key = pipeline.key(member);
@@ -112,7 +123,7 @@ async fn one(pipeline: &Pipeline, member: &str) -> anyhow::Result<Record> {
         let hint = "use the key of a dead letter, or `--count` to see the keys of these records";
         return Ok(found.ok_or_else(|| Fault::list(what).hint(hint))?);
     };
-    let hint = "use the address as the source has it, or the key of a dead letter";
+    let hint = "use the key, or the email address as the source spells it";
     Ok(lookup.find(&key).await?.ok_or_else(|| Fault::list("the list has no such record").hint(hint))?)
 }
 

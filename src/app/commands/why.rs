@@ -113,7 +113,7 @@ impl Found {
         }
         if let (Some(Settled { status, rejected }), Some(ledger)) = (&self.settled, &self.ledger) {
             let until = log_format(ledger.until);
-            let fate = if *rejected { "rejected" } else { "delivered" };
+            let fate = if *rejected { "rejected" } else { "delivered or skipped" };
             let rest = format!("every change up to {until} UTC is delivered, skipped or rejected");
             lines.push(("last outcome", format!("{fate} with the status {status}; {rest}")));
         }

@@ -38,7 +38,7 @@ impl OpenDeliveries {
         }
     }
 
-    /// Records that these records are sent.
+    /// Notes that these records are being sent.
     pub fn sent(&mut self, keys: impl Iterator<Item = u128>) {
         if self.keeps_records {
             self.records.extend(keys.map(|key| (key, None)));

@@ -235,7 +235,7 @@ fn rejected(list: &EntryName, counts: &Counts, findings: &Findings) -> Option<St
     let records =
         if rejected == 1 { "1 rejected record".into() } else { format!("{rejected} rejected records") };
     (rejected > 0).then(|| {
-        format!("{list}: {records} can't be sent as they are; {location} lists them with the reasons. To deliver them, {then}.")
+        format!("{list}: {records} can't be delivered; {location} lists them with the reasons. To deliver them, {then}.")
     })
 }
 

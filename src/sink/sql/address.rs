@@ -188,7 +188,7 @@ impl Database {
         };
         let invalid = || {
             refused(
-                "is not the address of a database; use one such as postgres://user:password@host/database, or sqlite:path",
+                "is not the address of a database with a host and a user; use one such as postgres://user:password@host/database, or sqlite:path",
             )
         };
         let mut parsed = Url::parse(&text).map_err(|_| invalid())?;

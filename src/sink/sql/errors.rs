@@ -98,7 +98,7 @@ fn sqlite(code: i32) -> Meaning {
             Meaning::List("check the permissions of the file and its folder, and the free disk space")
         }
         14 => Meaning::List("check the path and the permissions of its folder, or set `create` to true"),
-        26 => Meaning::List("the file is no SQLite database; correct the path"),
+        26 => Meaning::List("the file is not a SQLite database; correct the path"),
         _ => Meaning::List("check the file with the command `sqlite3`: PRAGMA integrity_check"),
     }
 }
@@ -165,8 +165,9 @@ fn classify(database: &Database, trouble: Trouble) -> (Fault, Effect) {
     let (error, connecting) = match trouble {
         Trouble::Unfit(fault) => return (fault, Effect::Neutral),
         Trouble::Lost => {
-            let fault = Fault::list("the connection broke in the middle of the transaction, which is undone")
-                .hint("nothing of this run is stored; the next run delivers it again");
+            let fault =
+                Fault::list("the connection broke in the middle of the transaction, which was undone")
+                    .hint("nothing of this transaction is stored; the next run delivers its records again");
             return (fault, Effect::Neutral);
         }
         Trouble::TimedOut(after) => {
@@ -195,9 +196,8 @@ fn classify(database: &Database, trouble: Trouble) -> (Fault, Effect) {
             Effect::Neutral,
         ),
         sqlx::Error::Tls(_) => {
-            let fault = Fault::list(format!("could not verify the certificate of {service}")).hint(format!(
-                "name its root certificate as `sslrootcert` in `{url_name}`, or set `sslmode` there"
-            ));
+            let fault = Fault::list(format!("could not verify the certificate of {service}"))
+                .hint("set `sslrootcert` or `sslmode` in the address of the database (`url` or `SQL_URL`)");
             (fault, Effect::Neutral)
         }
         sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed | sqlx::Error::BeginFailed => {
@@ -288,7 +288,7 @@ mod tests {
             (2067, Meaning::Record("not_unique")),
             (787, Meaning::Record("no_such_parent")),
             (1811, Meaning::Record("refused")),
-            (26, Meaning::List("the file is no SQLite database; correct the path")),
+            (26, Meaning::List("the file is not a SQLite database; correct the path")),
         ] {
             assert_eq!(sqlite(code), expected, "{code}");
         }

@@ -136,7 +136,8 @@ fn rejected(target: &Target, at: Option<usize>, reason: Reason) -> Rejection {
 pub fn key(target: &Target, key: &str) -> Result<Cells<'static>, Rejection> {
     let wrong = || {
         let table = target.name.text();
-        let detail = format!("the key of the record is not that of a row of `{table}`: {WRONG_KEY}");
+        let detail =
+            format!("the key of the record does not have the form of the key of `{table}`: {WRONG_KEY}");
         Rejection { detail: Some(detail), ..Rejection::new(WRONG_KEY) }
     };
     let texts = match target.keys {

@@ -255,7 +255,7 @@ fn orphans(mut tables: Vec<String>) -> Fault {
     let tables = tables.iter().map(|table| format!("`{table}`")).collect::<Vec<_>>().join(", ");
     let why = format!("a foreign key is violated: a row of {tables} lacks its parent");
     Fault::list(why)
-        .hint("nothing of this run is stored; without `atomic`, only that record would be rejected")
+        .hint("nothing of this transaction is stored; without `atomic`, only the record with that row would be rejected")
 }
 
 #[cfg(test)]

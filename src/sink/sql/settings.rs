@@ -221,7 +221,7 @@ impl Plan {
                     ("created", created.is_some()),
                 ];
                 if let Some((name, _)) = alone.into_iter().find(|(_, set)| *set) {
-                    return Err(format!("`{name}` belongs into each object of `tables`; move it there"));
+                    return Err(format!("`{name}` belongs in each object of `tables`; move it there"));
                 }
                 tables
             }
@@ -237,7 +237,7 @@ impl Plan {
         }
         if tables.iter().all(|table| table.rows.is_some()) && on_delete != OnDelete::Ignore {
             let hint = "set `on_delete` to \"ignore\"";
-            return Err(format!("no table contains the record itself, since each has `rows`; {hint}"));
+            return Err(format!("no table can apply deletions, since each has `rows`; {hint}"));
         }
         tables.iter().try_for_each(|table| table.check(create))?;
         let mut names = BTreeSet::new();
@@ -322,14 +322,14 @@ impl Table {
         };
         let contains = |column: &str| columns.iter().any(|(name, _)| name == column);
         if let Some((column, _)) = columns.iter().find(|(column, _)| !is_name(column)) {
-            return Err(format!("`columns` of `{table}`: invalid name {column:?}"));
+            return Err(format!("`columns` of `{table}`: invalid name {column:?}; use the name of a column"));
         }
         if let Some(column) = self.key.iter().find(|column| !contains(column)) {
             return Err(format!("`columns` of `{table}` lacks the column `{column}` of `key`; add it"));
         }
         if let Some(column) = self.own().find(|column| contains(column)) {
             return Err(format!(
-                "`columns` of `{table}` contains `{column}`, which importer sets by itself; remove it from one of them"
+                "`columns` of `{table}` contains `{column}`, which importer sets by itself; remove it there, or from `touch`, `created` or `mark`"
             ));
         }
         match columns.iter().find(|(_, of)| create && of.is_none()) {

@@ -33,7 +33,7 @@ fn settings_that_contradict_each_other_are_named_with_the_next_step() {
         (json!({"table": "a"}), "sql: set `key`, the column or the columns that identify a row"),
         (
             json!({"tables": [{"table": "a", "key": "id"}], "touch": "t"}),
-            "sql: `touch` belongs into each object of `tables`; move it there",
+            "sql: `touch` belongs in each object of `tables`; move it there",
         ),
         (
             json!({"tables": [{"table": "a", "key": "id"}, {"table": "a", "key": "id"}]}),
@@ -41,7 +41,7 @@ fn settings_that_contradict_each_other_are_named_with_the_next_step() {
         ),
         (
             json!({"tables": [{"table": "a", "key": "id", "rows": "b"}]}),
-            "sql: no table contains the record itself, since each has `rows`; set `on_delete` to \"ignore\"",
+            "sql: no table can apply deletions, since each has `rows`; set `on_delete` to \"ignore\"",
         ),
         (
             json!({"table": "a.b.c", "key": "id"}),
@@ -66,7 +66,7 @@ fn settings_that_contradict_each_other_are_named_with_the_next_step() {
         ),
         (
             json!({"table": "a", "key": "id", "columns": typed, "created": "name"}),
-            "sql: `columns` of `a` contains `name`, which importer sets by itself; remove it from one of them",
+            "sql: `columns` of `a` contains `name`, which importer sets by itself; remove it there, or from `touch`, `created` or `mark`",
         ),
         (
             json!({"table": "a", "key": "id", "create": true}),

@@ -126,7 +126,7 @@ impl Sink for Sql {
         tables.map(|table| statements::create(table, dialect)).collect()
     }
 
-    /// Commits the transaction of the run, if there is one. A failure is final: the transaction is undone.
+    /// Commits the transaction of the pass, if there is one. A failure is final: the database undoes the transaction.
     fn close(&self) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async move {
             if !self.session.atomic {

@@ -44,8 +44,8 @@ pub fn json(response: &Response, service: &str) -> Result<(Json, Option<Repaired
     match body.first() {
         None => return Err(Fault::retry(format!("{service}'s response has no content"))),
         Some(b'<') => {
-            return Err(Fault::retry(format!("{service}'s response is a page, not JSON"))
-                .hint("check the address; a proxy or a login page may have sent it"));
+            return Err(Fault::retry(format!("{service}'s response is HTML or XML, not JSON"))
+                .hint("check the address; the response may come from a proxy, or be a login page"));
         }
         Some(_) => {}
     }

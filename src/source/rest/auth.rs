@@ -41,13 +41,13 @@ pub const TOKEN_MEMBERS: &[Setting] = &[
     Setting::new(
         "grant",
         ValueKind::Word(&["password", "client_credentials"]),
-        "Grant of OAuth 2; if absent, the login gets the user and the password only.",
+        "Grant of OAuth 2; if absent, the login request has only the user and the password.",
     ),
     Setting::new("body", ValueKind::Word(&["json", "form"]), "Form of the request.").default("\"form\""),
     Setting::new(
         "fields",
         ValueKind::Map(&ValueKind::Text),
-        "Names of the fields `user` and `password` in the request, if they are others.",
+        "Names of the fields for user and password in the request, if they differ from the defaults.",
     )
     .default("{}"),
     Setting::new(
@@ -70,7 +70,7 @@ pub const TOKEN_MEMBERS: &[Setting] = &[
     Setting::new(
         "retry_every",
         ValueKind::Pattern(time::SPAN),
-        "Wait between two attempts of a failed login; growing waits if absent.",
+        "Wait between two attempts to log in after a failure; if absent, the waits grow.",
     ),
 ];
 
@@ -166,7 +166,10 @@ impl TokenSetting {
             ));
         }
         if !self.prefix.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
-            return Err("`auth.token.prefix` contains an invalid character".to_owned());
+            return Err(
+                "`auth.token.prefix` contains an invalid character; use spaces and visible ASCII characters"
+                    .to_owned(),
+            );
         }
         Ok(Described { url, header, setting: self.clone() })
     }

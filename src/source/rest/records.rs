@@ -99,7 +99,7 @@ impl Fields {
         let path = self.changed.as_ref().ok_or_else(String::new)?;
         let found = path.find(value).ok_or_else(|| format!("`{}` is missing", path.shown()))?;
         let what = || match unreadable::kind(found.raw()) {
-            kind @ ("a string" | "a number" | "a negative number") => format!("{kind} that is no time"),
+            kind @ ("a string" | "a number" | "a negative number") => format!("{kind}, not a time"),
             kind => kind.to_owned(),
         };
         moment(found).ok_or_else(|| format!("`{}` is {}", path.shown(), what()))
@@ -129,7 +129,9 @@ impl Fields {
     /// Returns why the record can't get the values of the context, if it can't.
     fn taken(&self, value: json::Value) -> Option<String> {
         let field = self.context_field.as_ref()?;
-        value.field(field).map(|_| format!("it has a field `{field}`, which `context_field` would replace"))
+        value
+            .field(field)
+            .map(|_| format!("the record already has a field `{field}`; set another name in `context_field`"))
     }
 }
 
@@ -268,8 +270,8 @@ mod tests {
         for (body, why) in [
             (r#"{"id": 7}"#, "`at` is missing; record 3 of the page"),
             (r#"{"id": 7, "at": null}"#, "`at` is null; record 3 of the page"),
-            (r#"{"id": 7, "at": "soon"}"#, "`at` is a string that is no time; record 3 of the page"),
-            (r#"{"id": 7, "at": 5}"#, "`at` is a number that is no time; record 3 of the page"),
+            (r#"{"id": 7, "at": "soon"}"#, "`at` is a string, not a time; record 3 of the page"),
+            (r#"{"id": 7, "at": 5}"#, "`at` is a number, not a time; record 3 of the page"),
         ] {
             assert_eq!(record(&fields(&["id"]), body).unreadable.as_deref(), Some(why));
             let optional = Fields { needs_time: false, ..fields(&["id"]) };
@@ -398,7 +400,8 @@ mod tests {
             assert_eq!(record(&with(field), body).body.get(), expected);
         }
         let taken = record(&with("n"), r#"{"id": 7, "n": 1}"#);
-        let why = "it has a field `n`, which `context_field` would replace; record 3 of the page";
+        let why =
+            "the record already has a field `n`; set another name in `context_field`; record 3 of the page";
         assert_eq!(taken.unreadable.as_deref(), Some(why));
     }
 }

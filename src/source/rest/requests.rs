@@ -150,7 +150,11 @@ impl Filled<'_> {
 /// [`Fault::List`]: a value can't be a part of it.
 pub fn address(template: &Template, values: &Values) -> Result<Url, Fault> {
     let text = template.address(values)?;
-    Url::parse(&text).map_err(|_| Fault::list("the address is not valid with the values of `context`"))
+    Url::parse(&text).map_err(|_| {
+        Fault::list(
+            "the address is invalid with the values of its placeholders; check `context` and `list_id`",
+        )
+    })
 }
 
 /// Makes a request.

@@ -61,11 +61,11 @@ impl Rows {
                 .results(answer.get(), Most { results: MOST, bytes: MAX_BYTES })
                 .map_err(|failure| {
                     let why = match failure {
-                        Failure::Unreadable | Failure::Failed => "can't be read by the expression",
+                        Failure::Unreadable | Failure::Failed => "can't be read with the expression",
                         Failure::TooMany => {
-                            "has more than 500,000 records or 256 MB of them by the expression"
+                            "gives more than 500,000 records, or more than 256 MB, with the expression"
                         }
-                        Failure::Unwritable => "has a record that is no JSON by the expression",
+                        Failure::Unwritable => "gives a record that is not JSON with the expression",
                     };
                     Fault::retry(format!("{service}'s response {why}"))
                         .hint("if this persists, check `records`")
@@ -110,7 +110,7 @@ mod tests {
         let texts: Vec<&str> = found.iter().map(Json::get).collect();
         assert_eq!(texts, [r#"{"id":1}"#, r#"{"id":12345678901234567890}"#, r#"{"id":3}"#]);
         let fault = rows(".items[]").unwrap().find(&answer, "h").unwrap_err();
-        let expected = "h's response can't be read by the expression (if this persists, check `records`)";
+        let expected = "h's response can't be read with the expression (if this persists, check `records`)";
         assert_eq!(fault.to_string(), expected);
         let fault = rows("repeat(1)").unwrap().find(&answer, "h").unwrap_err();
         assert!(fault.to_string().contains("more than 500,000 records"), "{fault}");

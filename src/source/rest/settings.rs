@@ -97,7 +97,7 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-/// What an entry wants of an API.
+/// Settings of an entry for an API, checked.
 pub struct Api {
     pub endpoint: Endpoint,
     /// The request that returns a token; `None` for other credentials.
@@ -159,7 +159,7 @@ impl Api {
         };
         let item = settings.item.map(|item| item_address(&item, &known, &endpoint.url)).transpose()?;
         if item.is_some() && settings.key.0.len() > 1 {
-            return Err("`item` needs a `key` of one path".to_owned());
+            return Err("`item` works only with one path in `key`; use one path, or remove `item`".to_owned());
         }
         if settings.since.is_some() && settings.changed.is_none() {
             return Err(
@@ -250,7 +250,7 @@ fn context(
         for name in values.keys() {
             if !is_name(name) {
                 return Err(format!(
-                    "`context[{index}].values`: {name:?} is no name; use letters, digits and `_`"
+                    "`context[{index}].values`: invalid name {name:?}; use letters, digits and `_`, and begin with a letter"
                 ));
             }
             if known.contains(name) || name == KEY {

@@ -124,13 +124,13 @@ fn text(name: &str, values: &Values) -> Result<String, Fault> {
     match (value.value().text(), raw.as_bytes().first()) {
         (Some(text), _) => Ok(text.into_owned()),
         (None, Some(b'-' | b'0'..=b'9' | b't' | b'f')) => Ok(raw.to_owned()),
-        _ => Err(unusable(name, "is not a text, a number or a flag")),
+        _ => Err(unusable(name, "is not a string, a number or a boolean")),
     }
 }
 
 fn unusable(name: &str, why: &str) -> Fault {
     Fault::list(format!("the value of `{{{name}}}` {why}"))
-        .hint(format!("correct the path of `{name}` in `context`, or `list_id`"))
+        .hint(format!("check the path of `{name}` in `context`, `list_id`, or the key of the record"))
 }
 
 /// Percent-encodes all but unreserved characters (RFC 3986, section 2.3).
@@ -191,7 +191,7 @@ mod tests {
     fn a_value_that_is_missing_or_of_the_wrong_kind_is_named() {
         for (text, why) in [
             ("{absent}", "the value of `{absent}` is missing"),
-            ("{who}", "the value of `{who}` is not a text, a number or a flag"),
+            ("{who}", "the value of `{who}` is not a string, a number or a boolean"),
             ("{up}", "the value of `{up}` can't be a part of an address"),
         ] {
             let fault = read(text).unwrap().address(&values()).unwrap_err();

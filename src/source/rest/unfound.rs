@@ -58,14 +58,15 @@ impl Sought {
         let is_unfound = |named: &&Named| !named.found.load(Ordering::Relaxed);
         let of_records = self.of_records.iter().filter(is_unfound).map(|Named { setting, path, .. }| {
             format!(
-                "no record has `{}`, the path in `{setting}`; check it, unless few records have it",
+                "no record that was read has `{}`, the path in `{setting}`; correct the path, unless only a few records of \
+                 the list have this field",
                 path.shown()
             )
         });
         let next = self.next.iter().filter(is_unfound).map(|Named { setting, path, .. }| {
             format!(
-                "no response has `{}`, the path in `{setting}`, so the list ends with its first page; check it, unless \
-                 there is only one",
+                "the first response has nothing at `{}`, the path in `{setting}`, so the listing ends with that page; \
+                 correct the path, unless the list has only one page",
                 path.shown()
             )
         });

@@ -82,7 +82,7 @@ pub const KINDS: &[Kind] = &[
     kind("late errors", "the sink has found "),
     caused("late errors not read", "validation errors: "),
     kind("late errors not in time", "did not report its deferred errors in time"),
-    kind("rejected", "can't be sent as they are; "),
+    kind("rejected", "can't be delivered; "),
     kind("whole list left out", " leaves out the whole list; lower or remove it"),
     kind("rejected records wait", " rejected records wait in "),
     // A run.

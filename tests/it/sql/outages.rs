@@ -71,11 +71,14 @@ async fn a_server_that_is_down_is_named_and_a_transaction_that_is_lost_ends_the_
     }
     let fault = run.sink.deliver(&prepared(&run, &[("2", json!({"id": 2}))])).await.unwrap_err().to_string();
     assert!(
-        fault.contains("the connection broke in the middle of the transaction, which is undone"),
+        fault.contains("the connection broke in the middle of the transaction, which was undone"),
         "{fault}"
     );
     let fault = run.sink.close().await.unwrap_err().to_string();
-    assert!(fault.contains("nothing of this run is stored; the next run delivers it again"), "{fault}");
+    assert!(
+        fault.contains("nothing of this transaction is stored; the next run delivers its records again"),
+        "{fault}"
+    );
     assert!(database.texts(ROWS).await.is_empty());
 }
 

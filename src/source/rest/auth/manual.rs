@@ -21,7 +21,7 @@ pub fn unused_login(environment: &Environment, chosen: &Chosen) -> Option<String
     let unused: Vec<String> = login.into_iter().flatten().map(|name| format!("`{name}`")).collect();
     (!unused.is_empty()).then(|| {
         format!(
-            "`{token}` is set, so importer does not log in: {} without effect; remove `{token}` to log in",
+            "`{token}` is set, so importer does not log in: {} not used; remove `{token}` to log in",
             match &unused[..] {
                 [one] => format!("{one} is"),
                 names => format!("{} are", names.join(" and ")),

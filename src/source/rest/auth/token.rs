@@ -92,7 +92,7 @@ impl Login {
         let (token, life) = (self.token.find(answer.value()), self.expires_in.find(answer.value()));
         let text = token.and_then(|token| token.filled()).ok_or_else(|| {
             let (path, what) = (self.token.shown(), token.map_or("nothing", |token| kind(token.raw())));
-            Fault::retry(format!("{service}'s answer to the login has {what} at `{path}`, not a token"))
+            Fault::retry(format!("{service}'s response to the login has {what} at `{path}`, not a token"))
                 .hint(format!("check the path in `auth.token.token`; {}", self.advice))
         })?;
         let secret = Secret::new(text.trim());
@@ -102,8 +102,8 @@ impl Login {
         let seconds = life.parse::<f64>().filter(|seconds| *seconds > 0.0).ok_or_else(|| {
             let (path, what) = (self.expires_in.shown(), kind(life.raw()));
             let what = if life.parse() == Some(0.0) { "0" } else { what };
-            Fault::retry(format!("{service}'s answer to the login has {what} at `{path}`, not a number of seconds"))
-                .hint("if this persists, check `auth.token.expires_in`, or report this to the operator of the service")
+            Fault::retry(format!("{service}'s response to the login has {what} at `{path}`, not a number of seconds"))
+                .hint("if this persists, check `auth.token.expires_in`, or report this to the operator of the source")
         })?;
         Ok(Token { secret, renew: renewal(seconds, now) })
     }

@@ -18,7 +18,7 @@ pub const SETTINGS: &[Setting] = &[
     .private(),
     Setting::new("method", ValueKind::Word(&["GET", "POST"]), "Method of the requests.").default("\"GET\""),
     HEADERS_SETTING,
-    Setting::new("query", ValueKind::Map(PARAMETER), "Parameters of every request. Names in braces are replaced.")
+    Setting::new("query", ValueKind::Map(PARAMETER), "Parameters of every request. Names in braces are replaced by their values.")
         .default("{}")
         .identifies()
         .private(),
@@ -35,7 +35,7 @@ pub const SETTINGS: &[Setting] = &[
             ValueKind::Word(&["none", "basic", "bearer"]),
             ValueKind::Object(AUTH_MEMBERS),
         ]),
-        "Which credentials are sent: none, basic, bearer, {\"header\": \"X-Api-Key\"}, or {\"token\": …}, which is fetched.",
+        "Which credentials are sent: none, basic, bearer, {\"header\": \"X-Api-Key\"}, or {\"token\": …} for a token that a login returns.",
     )
     .default("\"none\"")
     .identifies(),
@@ -71,7 +71,7 @@ pub const SETTINGS: &[Setting] = &[
         ValueKind::Text,
         "Path of the time of the last change: ISO 8601, RFC 2822, or Unix seconds or milliseconds.",
     ),
-    Setting::new("deleted", ValueKind::Text, "Path of a deletion mark: true, a time, or another value that is set."),
+    Setting::new("deleted", ValueKind::Text, "Path of a deletion mark: true, a time, a number other than 0, or a text such as yes; an unclear value rejects the record."),
     Setting::new("status", ValueKind::Text, "Path of a short word by which records are counted."),
     Setting::new(
         "since",
@@ -79,7 +79,7 @@ pub const SETTINGS: &[Setting] = &[
         "Parameter by which the service lists only changes; without it, every run reads all records.",
     ),
     Setting::new("paging", ValueKind::Object(PAGING), "How the records are divided into pages; one page if absent."),
-    Setting::new("total", ValueKind::Text, "Path of the number of records in a response."),
+    Setting::new("total", ValueKind::Text, "Path, in a response, of the number of all records of the list."),
     // How answers are judged, and when requests are sent.
     Setting::new("accept", STATUSES, "Statuses of a response with records; 200 to 299 if absent.").pace(),
     Setting::new("empty", STATUSES, "Statuses that mean that there are no records.").default("[204]").pace(),
@@ -89,7 +89,7 @@ pub const SETTINGS: &[Setting] = &[
 const TOKEN_SETTING: Setting = Setting::new(
     account::TOKEN,
     ValueKind::Text,
-    "Reference to the token of bearer and header, or instead of a login.",
+    "Reference to the token for bearer and header, or to a token that replaces the login.",
 )
 .credential("REST_TOKEN");
 const USER_SETTING: Setting =
@@ -125,7 +125,7 @@ const SINCE: &[Setting] = &[
     Setting::new(
         "format",
         ValueKind::Word(&["rfc3339", "seconds", "milliseconds", "date"]),
-        "Form of the time.",
+        "Format of the time.",
     )
     .default("\"rfc3339\""),
 ];
@@ -140,7 +140,7 @@ const PAGING: &[Setting] = &[
     Setting::new(
         "in",
         ValueKind::Word(&["query", "body"]),
-        "Where the parameters of `paging` and `since` are sent; in the body of POST, else in the query if absent.",
+        "Where the parameters of `paging` and `since` are sent; if absent, in the body of POST and in the query of GET.",
     ),
     Setting::new(
         "short_page",
