@@ -64,7 +64,7 @@ fn a_warning_of_rejected_records_says_how_they_are_delivered_again() {
         let [done, warning] = &messages[..] else { panic!("{messages:?}") };
         assert_eq!((done.level, warning.level), (Level::Info, Level::Warn));
         assert!(
-            warning.text.contains(then) && warning.text.contains("1 rejected record can't be sent"),
+            warning.text.contains(then) && warning.text.contains("1 rejected record can't be delivered"),
             "{warning:?}"
         );
     }

@@ -202,7 +202,7 @@ async fn an_answer_that_does_not_fit_the_settings_is_requested_once_by_a_check_a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_replaces_a_login_is_a_warning() {
     let source = json!({"auth": {"token": {"url": "https://127.0.0.1:1/auth"}}});
-    let warning = "`REST_TOKEN` is set, so importer does not log in: `REST_USER` and `REST_PASSWORD` are without effect; \
+    let warning = "`REST_TOKEN` is set, so importer does not log in: `REST_USER` and `REST_PASSWORD` are not used; \
                    remove `REST_TOKEN` to log in";
     let both = [KEY, ("REST_USER", "ada"), ("REST_PASSWORD", "p4ssw0rd")];
     let loopback = Loopback::start(Duration::ZERO, "[]").await;

@@ -52,7 +52,7 @@ async fn rejected_records_have_a_column_of_their_own_and_an_exit_code_until_a_re
     let end = format!("Nothing is missing, but {refused} records are rejected: ");
     assert!(told.contains(&end) && told.contains("dead-letter/rej1.mailchimp--ometria."), "{told}");
     let (code, told, log) = finish(loopback.command(&["why", "rej1", &key(&loopback)])).await;
-    assert!(code == 0 && told.contains("ledger           rejected as cleaned"), "{told}{log}");
+    assert!(code == 0 && told.contains("last outcome     rejected with the status cleaned"), "{told}{log}");
     // Deleting the letters delivers no record.
     let file = dead_letter(loopback.folder.path(), "rej1");
     let letters = fs::read(&file).unwrap();

@@ -263,7 +263,7 @@ async fn a_failed_login_is_tried_again_at_the_interval_of_the_entry() {
 async fn an_answer_to_the_login_without_a_usable_token_is_named_and_never_shown() {
     const T: &str = r#""access_token": "s3cr3t-t0ken""#;
     for (status, body, why) in [
-        (200, "{}".to_owned(), "answer to the login has nothing at `access_token`, not a token"),
+        (200, "{}".to_owned(), "response to the login has nothing at `access_token`, not a token"),
         (200, r#"{"access_token": null}"#.into(), "has null at `access_token`, not a token"),
         (200, r#"{"access_token": " "}"#.into(), "has blank at `access_token`, not a token"),
         (
@@ -283,7 +283,7 @@ async fn an_answer_to_the_login_without_a_usable_token_is_named_and_never_shown(
             format!(r#"{{{T}, "expires_in": "soon"}}"#),
             "has a string at `expires_in`, not a number of seconds",
         ),
-        (200, "<html>s3cr3t-t0ken</html>".into(), "response is a page, not JSON"),
+        (200, "<html>s3cr3t-t0ken</html>".into(), "response is HTML or XML, not JSON"),
         (200, String::new(), "response has no content"),
         (200, "s3cr3t-t0ken".into(), "response can't be read: unexpected JSON at line 1 column 1"),
         (200, r#"{"error": "invalid_grant"}"#.into(), "response reports an error: invalid_grant"),
@@ -354,7 +354,7 @@ async fn a_bad_answer_is_named_with_the_next_step_and_other_entries_go_on() {
         ),
         (offset(), r#"{"items": [], "error": "no quota"}"#, "response reports an error: no quota"),
         (offset(), r#"{"items": [], "success": false}"#, "response reports an error: `success` is false"),
-        (offset(), "<!doctype html><p>s3cr3t", "response is a page, not JSON (check the address;"),
+        (offset(), "<!doctype html><p>s3cr3t", "response is HTML or XML, not JSON (check the address;"),
         (
             offset(),
             "",
@@ -597,7 +597,7 @@ fn an_invalid_setting_is_named_with_what_is_valid() {
         ),
         (
             json!({"item": format!("{HOST}/{{key}}"), "key": ["a", "b"]}),
-            "rest: `item` works only with one path in `key`",
+            "rest: `item` works only with one path in `key`; use one path, or remove `item`",
         ),
         (
             json!({"accept": [200], "empty": [200]}),

@@ -69,7 +69,7 @@ const CASES: [Case; 10] = [
     },
     Case { name: "when_i_work, login", kind: "when_i_work", variables: LOGIN, path: "/login", good: TOKEN },
     Case { name: "rest, list", kind: "rest", variables: &[], path: "/items/a", good: ROWS },
-    Case { name: RECORD, kind: "rest", variables: &[], path: "/items/one/7", good: ROW },
+    Case { name: RECORD, kind: "rest", variables: &[], path: "/items/7", good: ROW },
     Case { name: "rest, fetched token", kind: "rest", variables: REST_LOGIN, path: "/items/a", good: ROWS },
     Case { name: "rest, login", kind: "rest", variables: REST_LOGIN, path: "/login", good: TOKEN },
 ];
