@@ -51,7 +51,9 @@ impl Access {
         self.check_origin(asked, &host)?;
         match token(asked.headers) {
             Some(text) if self.token.is(text) => Ok(()),
-            Some(_) => Err(Problem::new(WRONG_TOKEN, "the token in `Authorization` is not the one of this importer")),
+            Some(_) => {
+                Err(Problem::new(WRONG_TOKEN, "the token in `Authorization` is not the one of this importer"))
+            }
             None if is_reading(asked.method) && is_near(asked, &host) => Ok(()),
             None => Err(Problem::new(
                 NO_TOKEN,
@@ -86,12 +88,17 @@ impl Access {
         };
         let mut origins = asked.headers.get_all(header::ORIGIN).iter();
         if !origins.all(|origin| origin.to_str().is_ok_and(is_own)) {
-            return Err(Problem::new(FOREIGN, "the `Origin` of the request is another one than that of the API"));
+            return Err(Problem::new(
+                FOREIGN,
+                "the `Origin` of the request is another one than that of the API",
+            ));
         }
         let mut sites = asked.headers.get_all(SITE).iter();
         match sites.all(|site| ["same-origin", "none"].iter().any(|own| site == own)) {
             true => Ok(()),
-            false => Err(Problem::new(FOREIGN, "a page of another site has caused the request (`Sec-Fetch-Site`)")),
+            false => {
+                Err(Problem::new(FOREIGN, "a page of another site has caused the request (`Sec-Fetch-Site`)"))
+            }
         }
     }
 }
@@ -114,7 +121,9 @@ fn is_reading(method: &Method) -> bool {
 fn is_near(asked: &Asked, host: &Authority) -> bool {
     let is_passed_on = PASSED_ON.iter().any(|name| asked.headers.contains_key(*name));
     let Ends { peer, local } = asked.ends;
-    [peer, local].iter().all(|end| end.to_canonical().is_loopback()) && is_loopback(host.host()) && !is_passed_on
+    [peer, local].iter().all(|end| end.to_canonical().is_loopback())
+        && is_loopback(host.host())
+        && !is_passed_on
 }
 
 /// Returns whether a name in an address is one of this machine for itself.

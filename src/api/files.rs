@@ -93,7 +93,10 @@ impl Files {
     }
 
     async fn turn(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        self.readers.acquire().await.map_err(|_| Problem::new(BUSY, "too many requests; repeat this one later"))
+        self.readers
+            .acquire()
+            .await
+            .map_err(|_| Problem::new(BUSY, "too many requests; repeat this one later"))
     }
 
     async fn stored(&self, known: &Known, shown: &EntryStatus) -> Option<Stored> {

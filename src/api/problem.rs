@@ -35,10 +35,8 @@ pub const WRONG_METHOD: Kind =
     ("urn:importer:wrong-method", "The path has no such method", StatusCode::METHOD_NOT_ALLOWED);
 pub const TOO_LARGE: Kind =
     ("urn:importer:too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE);
-pub const BUSY: Kind =
-    ("urn:importer:busy", "Too many requests at a time", StatusCode::SERVICE_UNAVAILABLE);
-pub const STOPPING: Kind =
-    ("urn:importer:stopping", "importer is stopping", StatusCode::SERVICE_UNAVAILABLE);
+pub const BUSY: Kind = ("urn:importer:busy", "Too many requests at a time", StatusCode::SERVICE_UNAVAILABLE);
+pub const STOPPING: Kind = ("urn:importer:stopping", "importer is stopping", StatusCode::SERVICE_UNAVAILABLE);
 pub const NOT_READY: Kind =
     ("urn:importer:not-ready", "importer is not ready", StatusCode::SERVICE_UNAVAILABLE);
 pub const UNREADABLE: Kind =
@@ -71,7 +69,8 @@ impl IntoResponse for Problem {
         // Four texts and a number have a JSON form.
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
-        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {

@@ -116,9 +116,9 @@ fn cursor(run: &IdentifiedRun) -> String {
 /// The text is none of our cursors.
 fn position(cursor: &str) -> Result<(i64, &str), Problem> {
     let parts = cursor.rsplit_once('-').and_then(|(end, id)| Some((end.parse().ok()?, id)));
-    parts.filter(|(_, id)| id.len() == 32).ok_or_else(|| {
-        Problem::new(BAD_QUERY, "`cursor` must be the `next` of an earlier page, as it was")
-    })
+    parts
+        .filter(|(_, id)| id.len() == 32)
+        .ok_or_else(|| Problem::new(BAD_QUERY, "`cursor` must be the `next` of an earlier page, as it was"))
 }
 
 /// Makes an answer with this value as JSON.
@@ -127,8 +127,9 @@ fn position(cursor: &str) -> Result<(i64, &str), Problem> {
 ///
 /// The value has no JSON form, which is a bug.
 pub fn json_of(status: StatusCode, value: &impl Serialize) -> Answer {
-    let body = serde_json::to_vec(value)
-        .map_err(|error| Problem::new(super::problem::UNREADABLE, format!("the answer has no JSON form: {error}")))?;
+    let body = serde_json::to_vec(value).map_err(|error| {
+        Problem::new(super::problem::UNREADABLE, format!("the answer has no JSON form: {error}"))
+    })?;
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -39,8 +39,11 @@ pub struct Route {
     run: fn(Arc<Api>, Call) -> BoxFuture<'static, Answer>,
 }
 
-const LIST: Parameter =
-    Parameter { name: "list", about: "the `list_id` of one or more entries; all lists if absent", kind: Kind::Text };
+const LIST: Parameter = Parameter {
+    name: "list",
+    about: "the `list_id` of one or more entries; all lists if absent",
+    kind: Kind::Text,
+};
 
 /// All paths.
 pub static ROUTES: [Route; 9] = [
@@ -151,7 +154,8 @@ pub fn router(api: Arc<Api>) -> Router {
 type Path = Result<RawPathParams, RawPathParamsRejection>;
 
 async fn respond(route: &'static Route, api: Arc<Api>, path: Path, query: String) -> Answer {
-    let unknown = |_| Problem::new(UNKNOWN_PATH, "the path is not UTF-8; docs/api.md lists the paths of the API");
+    let unknown =
+        |_| Problem::new(UNKNOWN_PATH, "the path is not UTF-8; docs/api.md lists the paths of the API");
     let id = path.map_err(unknown)?.iter().next().map(|(_, id)| id.to_owned()).unwrap_or_default();
     let call = Call::read(id, &query, route.parameters)?;
     let answer = (route.run)(api, call);

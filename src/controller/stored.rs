@@ -142,7 +142,9 @@ pub async fn rejected<'a>(
 }
 
 /// Keeps the first entry of each delivery.
-fn once_each<'a>(entries: impl IntoIterator<Item = &'a StoredEntry>) -> impl Iterator<Item = &'a StoredEntry> {
+fn once_each<'a>(
+    entries: impl IntoIterator<Item = &'a StoredEntry>,
+) -> impl Iterator<Item = &'a StoredEntry> {
     let mut seen = HashSet::new();
     entries.into_iter().filter(move |entry| seen.insert(entry.delivery.to_string()))
 }
