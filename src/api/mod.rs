@@ -4,18 +4,23 @@
 pub mod access;
 mod call;
 pub mod files;
+pub mod metrics;
+mod openapi;
+mod patient;
 pub mod problem;
 mod reads;
+pub mod route;
+pub mod router;
 pub mod routes;
 pub mod serve;
 mod syncs;
 pub mod token;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, time::timeout};
 
-use self::{access::Access, files::Files, problem::Problem};
+use self::{access::Access, files::Files, metrics::Metrics, problem::Problem};
 use crate::controller::{handle::Handle, status::Status};
 
 /// Number of requests that may wait for the end of runs. They are fewer than the connections, so that others are still
@@ -29,12 +34,14 @@ pub struct Api {
     pub handle: Handle,
     pub files: Files,
     pub access: Access,
+    /// What was counted of the runs; its listener is a task of its own.
+    pub metrics: Arc<Metrics>,
     waiting: Semaphore,
 }
 
 impl Api {
-    pub fn new(handle: Handle, files: Files, access: Access) -> Self {
-        Api { handle, files, access, waiting: Semaphore::new(WAITING) }
+    pub fn new(handle: Handle, files: Files, access: Access, metrics: Arc<Metrics>) -> Self {
+        Api { handle, files, access, metrics, waiting: Semaphore::new(WAITING) }
     }
 
     /// Returns what the controller and each entry do.

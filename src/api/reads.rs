@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{
     Api,
     call::Call,
-    problem::{BAD_QUERY, NOT_READY, Problem, UNKNOWN_RUN},
+    problem::{BAD_QUERY, NOT_READY, Problem, UNKNOWN_RUN, UNREADABLE},
 };
 use crate::controller::{
     status::{EntryStatus, Status},
@@ -83,6 +83,12 @@ pub async fn rejected(api: Arc<Api>, call: Call) -> Answer {
     json_of(StatusCode::OK, &json!({ "lists": lists }))
 }
 
+/// `GET /metrics`.
+pub async fn metrics(api: Arc<Api>, _: Call) -> Answer {
+    let text = api.metrics.text(&api.status().await?);
+    Ok(answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into()))
+}
+
 /// `GET /health/live`: the program answers, and so does its controller.
 pub async fn live(api: Arc<Api>, _: Call) -> Answer {
     api.status().await?;
@@ -127,13 +133,16 @@ fn position(cursor: &str) -> Result<(i64, &str), Problem> {
 ///
 /// The value has no JSON form, which is a bug.
 pub fn json_of(status: StatusCode, value: &impl Serialize) -> Answer {
-    let body = serde_json::to_vec(value).map_err(|error| {
-        Problem::new(super::problem::UNREADABLE, format!("the answer has no JSON form: {error}"))
-    })?;
+    let body = serde_json::to_vec(value)
+        .map_err(|error| Problem::new(UNREADABLE, format!("the answer has no JSON form: {error}")))?;
+    Ok(answer(status, "application/json", body))
+}
+
+fn answer(status: StatusCode, content: &'static str, body: Vec<u8>) -> Response {
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content));
     // What is true now may not be true later, and is for nobody else.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
 }

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::access::Ends;
+use super::{access::Ends, patient::Patient};
 
 /// Number of connections at a time. Further ones wait in the queue of the system.
 const CONNECTIONS: usize = 64;
@@ -69,7 +69,7 @@ async fn converse(stream: TcpStream, ends: Ends, router: Router, stop: Cancellat
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD);
-    let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
+    let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(Patient::new(stream)), service));
     // A caller that goes away, or that sends no HTTP, is no error of ours.
     if stop.run_until_cancelled(connection.as_mut()).await.is_none() {
         connection.as_mut().graceful_shutdown();

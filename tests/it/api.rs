@@ -12,7 +12,10 @@ use importer::{
         Api,
         access::{Access, Ends},
         files::Files,
-        routes::{ROUTES, router},
+        metrics::{self, Metrics},
+        route::{Method, Route},
+        router::router,
+        routes::ROUTES,
         token::Token,
     },
     app::wiring::{Adapters, Keys, VOCABULARY},
@@ -22,7 +25,10 @@ use importer::{
     state::{folders::Folders, home},
 };
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tower::ServiceExt;
 
 use crate::{
@@ -41,10 +47,16 @@ struct Answer {
 }
 
 /// The API of a world whose program runs.
-struct Client(Router);
+struct Client {
+    router: Router,
+    /// What the API says of its answers.
+    described: Value,
+    /// Counts the runs.
+    _metrics: JoinSet<()>,
+}
 
 impl Client {
-    fn of(world: &World) -> Self {
+    async fn of(world: &World) -> Self {
         let folders = Folders::of(&home::of(world.folder.path()).unwrap());
         let (clock, folder) = (Arc::clone(&world.clock), world.folder.path());
         let environment = Environment::new(|_| None);
@@ -52,7 +64,29 @@ impl Client {
             Adapters::new(&environment, Keys::None, world.sandbox.clone(), clock, folder, Events::default());
         let access = Access { token: Token::new(Secret::new(TOKEN)).unwrap(), hosts: vec![] };
         let files = Files::new(folders, VOCABULARY, adapters.opener());
-        Client(router(Arc::new(Api::new(world.handle(), files, access))))
+        let metrics = Arc::new(Metrics::default());
+        let api = Api::new(world.handle(), files, access, Arc::clone(&metrics));
+        let inbox = world.events().subscribe(metrics::QUEUE, metrics::is_counted);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { metrics.listen(inbox).await });
+        let mut client = Client { router: router(Arc::new(api)), described: Value::Null, _metrics: tasks };
+        client.described = client.get("/openapi.json").await;
+        client
+    }
+
+    /// Returns whether the description has this answer; answers of other paths are not described.
+    fn describes(&self, method: &str, target: &str, status: u16) -> bool {
+        let path = target.split('?').next().unwrap();
+        let is_it = |route: &&Route| {
+            let (before, after) = route.path.split_once("{id}").unwrap_or((route.path, ""));
+            let id = path.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+            let fits =
+                id.is_some_and(|id| if route.path == before { id.is_empty() } else { !id.contains('/') });
+            fits && route.method.name() == method
+        };
+        let Some(route) = ROUTES.iter().find(is_it) else { return true };
+        let answers = &self.described["paths"][route.path][method.to_lowercase()]["responses"];
+        self.described.is_null() || answers.get(status.to_string()).is_some()
     }
 
     /// Sends a request from this machine. The answer must not contain personal data.
@@ -67,12 +101,15 @@ impl Client {
         let mut request = request.body(Body::empty()).unwrap();
         let here = Ipv4Addr::LOCALHOST.into();
         request.extensions_mut().insert(Ends { peer: here, local: here });
-        let response: Response<Body> = self.0.clone().oneshot(request).await.unwrap();
+        let response: Response<Body> = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         privacy::search(std::str::from_utf8(&bytes).unwrap(), target);
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer { status: head.status.as_u16(), headers: head.headers, body }
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        let status = head.status.as_u16();
+        assert!(self.describes(method, target, status), "{method} {target}: {status} is not described");
+        Answer { status, headers: head.headers, body }
     }
 
     async fn get(&self, target: &str) -> Value {
@@ -91,7 +128,7 @@ impl Client {
 async fn told<T>(world: &World, story: impl AsyncFnOnce(Client) -> T) -> T {
     let calls = async {
         sleep(Duration::from_millis(100)).await;
-        let told = story(Client::of(world)).await;
+        let told = story(Client::of(world).await).await;
         world.stop();
         told
     };
@@ -174,8 +211,8 @@ async fn every_change_needs_the_token() {
     told(&world, async |client| {
         for route in &ROUTES {
             let path = route.path.replace("{id}", "a");
-            let answer = client.send(route.method.as_str(), &path, &[]).await;
-            assert_eq!(answer.status == 401, route.method != "GET", "{} {path}", route.method);
+            let answer = client.send(route.method.name(), &path, &[]).await;
+            assert_eq!(answer.status == 401, route.method != Method::Get, "{:?} {path}", route.method);
         }
     })
     .await;
@@ -319,6 +356,66 @@ async fn a_state_file_that_can_not_be_read_makes_the_program_unready_and_not_dea
         assert_eq!(client.get("/health/ready").await, json!({"ready": true}));
         let answer = timeout(minutes(1), client.get("/api/v1/runs")).await.unwrap();
         assert_eq!(answer["runs"].as_array().unwrap().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_figures_count_records_by_fate_and_runs_by_result() {
+    let world = World::new().list("fig1", 50).with_state(r#"[{"list_id": "fig1"}, {"list_id": "gone\"1"}]"#);
+    told(&world, async |client| {
+        client.post("/api/v1/sync?list=fig1").await;
+        client.post("/api/v1/sync?list=fig1").await;
+        sleep(Duration::from_secs(20)).await;
+        let answer = client.send("GET", "/metrics", &[]).await;
+        assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+        let text = answer.body.as_str().unwrap();
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.unwrap_or_else(|| panic!("no {name} in:\n{text}")).parse::<f64>().unwrap()
+        };
+        let runs = client.get("/api/v1/runs?list=fig1").await;
+        let runs = runs["runs"].as_array().unwrap();
+        let sent: u64 = runs.iter().map(|run| run["counts"]["sent"].as_u64().unwrap()).sum();
+        assert!(sent > 0);
+        assert_eq!(value(r#"importer_records_total{list="fig1",fate="sent"}"#), sent as f64);
+        assert_eq!(value(r#"importer_records_total{list="fig1",fate="rejected"}"#), 0.0);
+        assert_eq!(value(r#"importer_runs_total{list="fig1",result="finished"}"#), runs.len() as f64);
+        assert_eq!(value(r#"importer_run_duration_seconds_count{list="fig1"}"#), runs.len() as f64);
+        assert_eq!(value(r#"importer_runs_total{list="gone\"1",result="failed"}"#), 1.0);
+        assert_eq!(value("importer_state_file_valid"), 1.0);
+        assert_eq!(value("importer_events_lost_total"), 0.0);
+        let status = client.get("/api/v1/status").await;
+        let entry = status["entries"][0]["entry"].as_str().unwrap();
+        let age = value(&format!(r#"importer_last_success_age_seconds{{list="fig1",entry="{entry}"}}"#));
+        assert!((19.0..60.0).contains(&age), "{age}");
+        assert_eq!(value(&format!(r#"importer_entry_running{{list="fig1",entry="{entry}"}}"#)), 0.0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_description_has_every_path_with_its_parameters_and_answers() {
+    let world = World::new().with_state("[]");
+    told(&world, async |client| {
+        let paths = &client.described["paths"];
+        for route in &ROUTES {
+            let operation = &paths[route.path][route.method.name().to_lowercase()];
+            let parameters = operation["parameters"].as_array().unwrap().iter();
+            let names: Vec<&str> = parameters.map(|parameter| parameter["name"].as_str().unwrap()).collect();
+            let id = route.path.contains("{id}").then_some("id");
+            let declared: Vec<&str> =
+                id.into_iter().chain(route.parameters.iter().map(|parameter| parameter.name)).collect();
+            assert_eq!(names, declared, "{}", route.path);
+            let open = operation["security"].as_array().unwrap().contains(&json!({}));
+            assert_eq!(open, route.method == Method::Get, "{}", route.path);
+            assert!(["401", "403"].iter().all(|status| !operation["responses"][status].is_null()));
+        }
+        let page = std::fs::read_to_string(crate::documents::root().join("docs/api.md")).unwrap();
+        for route in &ROUTES {
+            let call = format!("`{} {}", route.method.name(), route.path);
+            assert!(page.contains(&call), "docs/api.md does not have {call}");
+        }
     })
     .await;
 }

@@ -15,7 +15,8 @@ use crate::{
         Api,
         access::{self, Access},
         files::Files,
-        routes::router,
+        metrics::{self, Metrics},
+        router::router,
         serve::serve,
         token::{SHORTEST, Token},
     },
@@ -31,10 +32,10 @@ use crate::{
     store::files,
 };
 
-/// The server, in a task of its own.
+/// The server, and what counts for it, in tasks of their own.
 pub struct Server {
     stop: CancellationToken,
-    task: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Server {
@@ -69,17 +70,20 @@ impl Server {
         let (web, clock) = (Arc::new(Web::new()?), Arc::new(SystemClock));
         let adapters = Adapters::new(&environment, Keys::None, web, clock, folder, events.clone());
         let files = Files::new(folders, VOCABULARY, adapters.opener());
-        let api = Arc::new(Api::new(handle, files, Access { token, hosts }));
-        let (stop, mut task) = (CancellationToken::new(), JoinSet::new());
-        task.spawn(serve(listener, router(api), stop.clone()));
+        let metrics = Arc::new(Metrics::default());
+        let api = Api::new(handle, files, Access { token, hosts }, Arc::clone(&metrics));
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        tasks.spawn(serve(listener, router(Arc::new(api)), stop.clone()));
+        let (inbox, ended) = (events.subscribe(metrics::QUEUE, metrics::is_counted), stop.clone());
+        tasks.spawn(async move { _ = ended.run_until_cancelled(metrics.listen(inbox)).await });
         events.emit(ProgramEvent::Listening { address: bound, token: file });
-        Ok(Server { stop, task })
+        Ok(Server { stop, tasks })
     }
 
     /// Answers the requests that have come, but not for long.
     pub async fn close(self) {
         self.stop.cancel();
-        self.task.join_all().await;
+        self.tasks.join_all().await;
     }
 }
 
