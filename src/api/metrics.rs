@@ -191,3 +191,17 @@ impl Text {
 fn escaped(label: &str) -> String {
     label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_can_not_end_before_its_quote() {
+        let mut text = Text::default();
+        text.family("a_total", "counter", "About.");
+        text.value(&[("list", "x\"} 1\\\n"), ("fate", "sent")], 2.0);
+        let expected = "# HELP a_total About.\n# TYPE a_total counter\na_total{list=\"x\\\"} 1\\\\\\n\",fate=\"sent\"} 2\n";
+        assert_eq!(text.text, expected);
+    }
+}

@@ -35,6 +35,11 @@ pub const WRONG_METHOD: Kind =
     ("urn:importer:wrong-method", "The path has no such method", StatusCode::METHOD_NOT_ALLOWED);
 pub const TOO_LARGE: Kind =
     ("urn:importer:too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE);
+pub const LONG_HEAD: Kind = (
+    "urn:importer:long-head",
+    "The head of the request is too large",
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+);
 pub const BUSY: Kind = ("urn:importer:busy", "Too many requests at a time", StatusCode::SERVICE_UNAVAILABLE);
 pub const STOPPING: Kind = ("urn:importer:stopping", "importer is stopping", StatusCode::SERVICE_UNAVAILABLE);
 pub const NOT_READY: Kind =

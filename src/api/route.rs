@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use super::{
     Api,
     call::{Call, Parameter},
-    problem::{BAD_QUERY, FOREIGN, Kind, NO_TOKEN, NOT_READY, STOPPING, TOO_LARGE, WRONG_TOKEN},
+    problem::{BAD_QUERY, FOREIGN, Kind, LONG_HEAD, NO_TOKEN, NOT_READY, STOPPING, TOO_LARGE, WRONG_TOKEN},
     reads::Answer,
 };
 
@@ -37,7 +37,8 @@ pub struct Route {
 }
 
 /// The problems of every path.
-const COMMON: [Kind; 7] = [BAD_QUERY, NO_TOKEN, WRONG_TOKEN, FOREIGN, TOO_LARGE, STOPPING, NOT_READY];
+const COMMON: [Kind; 8] =
+    [BAD_QUERY, NO_TOKEN, WRONG_TOKEN, FOREIGN, TOO_LARGE, LONG_HEAD, STOPPING, NOT_READY];
 
 impl Method {
     /// Returns the name of the method as requests spell it.

@@ -16,7 +16,7 @@ use super::{
     Api,
     access::{Asked, Ends},
     call::Call,
-    problem::{FOREIGN, Problem, TOO_LARGE, UNKNOWN_PATH, WRONG_METHOD},
+    problem::{FOREIGN, LONG_HEAD, Problem, TOO_LARGE, UNKNOWN_PATH, WRONG_METHOD},
     reads::Answer,
     route::{self, Route},
     routes::ROUTES,
@@ -24,6 +24,8 @@ use super::{
 
 /// Maximum time of a request that waits for no run.
 const LIMIT: Duration = Duration::from_secs(30);
+/// Maximum size of the head of a request in bytes. The server holds at most some 32 KB more at a time.
+const HEAD: usize = 32 << 10;
 /// Maximum size of a body in bytes.
 const BODY: u64 = 64 << 10;
 
@@ -73,6 +75,10 @@ async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
         return Problem::new(FOREIGN, "the request has no connection").into_response();
     };
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if fields + uri.to_string().len() > HEAD {
+        return Problem::new(LONG_HEAD, format!("a head has at most {HEAD} bytes")).into_response();
+    }
     if let Err(problem) = api.access.decide(&Asked { method, uri, headers, ends }) {
         return problem.into_response();
     }

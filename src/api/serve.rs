@@ -20,7 +20,7 @@ use super::{access::Ends, patient::Patient};
 
 /// Number of connections at a time. Further ones wait in the queue of the system.
 const CONNECTIONS: usize = 64;
-/// Maximum size of the head of a request in bytes.
+/// Number of bytes of a connection that are read before they are understood. It bounds the head of a request.
 const HEAD: usize = 32 << 10;
 /// Maximum time in which the head of a request has to arrive, also after the answer to the one before.
 const HEAD_TIME: Duration = Duration::from_secs(10);

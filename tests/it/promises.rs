@@ -72,6 +72,9 @@ fn compiled(sources: &Sources) -> BTreeSet<String> {
     found
 }
 
+/// The condition of the feature that is on by default, and which CI tests.
+const DEFAULT: &str = "#[cfg(feature = \"api\")]";
+
 /// Returns the possible files of each module that a file declares in its own.
 fn modules(file: &str, text: &str) -> Vec<Vec<String>> {
     let (folder, name) = file.rsplit_once('/').unwrap();
@@ -89,7 +92,9 @@ fn modules(file: &str, text: &str) -> Vec<Vec<String>> {
             line.split_once("mod ").filter(|(before, _)| before.is_empty() || before.starts_with("pub"));
         if let Some(name) = module.and_then(|(_, rest)| rest.strip_suffix(';')) {
             let path = attributes.iter().find_map(|attribute| attribute.strip_prefix("#[path = \""));
-            let known = |attribute: &&str| attribute.starts_with("#[path") || *attribute == "#[cfg(test)]";
+            let known = |attribute: &&str| {
+                attribute.starts_with("#[path") || ["#[cfg(test)]", DEFAULT].contains(attribute)
+            };
             found.push(match path.and_then(|path| path.strip_suffix("\"]")) {
                 Some(path) => vec![format!("{folder}/{path}")],
                 // With another condition it may be left out.

@@ -56,7 +56,8 @@ async fn a_running_program_answers_with_the_token_in_its_file_and_ends_while_cal
     let (_, status) = send(&address, "GET /api/v1/status HTTP/1.1\r\n").await;
     assert_eq!(status["pid"], running.child.id().unwrap());
     let large = format!("GET / HTTP/1.1\r\nX-Filling: {}\r\n", "x".repeat(40_000));
-    assert_eq!(send(&address, &large).await.0, 431);
+    let (status, long) = send(&address, &large).await;
+    assert_eq!((status, &long["type"]), (431, &json!("urn:importer:long-head")));
     // One caller has sent nothing, and one half a request.
     let _silent = TcpStream::connect(&address).await.unwrap();
     let mut half = TcpStream::connect(&address).await.unwrap();
