@@ -328,6 +328,7 @@ async fn runs_and_rejected_records_are_there_after_a_restart_page_by_page_and_wi
         loop {
             let page = client.get(&target).await;
             paged.extend(page["runs"].as_array().unwrap().clone());
+            assert!(paged.len() <= whole.len(), "{paged:?}");
             let Some(next) = page["next"].as_str() else { break };
             target = format!("/api/v1/runs?limit=1&cursor={next}");
         }
