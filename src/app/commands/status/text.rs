@@ -161,7 +161,7 @@ fn stored_lines(name: &str, stored: &Stored) -> Vec<(&'static str, String)> {
         let records = if stored.rejected == 1 { "record waits" } else { "records wait" };
         lines.push((
             "rejected",
-            format!("{} {records}; {}", grouped(stored.rejected), stored.remedy.advice(&name)),
+            format!("{} {records}; {}", grouped(stored.rejected), stored.remedy.advice(name)),
         ));
     }
     lines.extend(notices(stored).map(|words| ("notices", words)));
