@@ -119,6 +119,9 @@ pub struct Go {
     /// Start interrupted runs from their beginning; lifts all holds
     #[arg(long)]
     pub fresh: bool,
+    /// Serve the HTTP API on this address, such as 127.0.0.1:5000; port 0 selects a free one
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! 6  cli · app · main        command line; wiring; exit codes
+//! 5  api                     the HTTP API (feature `api`)
 //! 4  controller              schedules and runs entries; writes the state file
 //! 3  engine                  one run of one list: pages, batches, outcome
 //! 2  source  mapping  sink   the adapters, by kind
@@ -16,6 +17,8 @@
 //!
 //! `ARCHITECTURE.md` describes the modules.
 
+#[cfg(feature = "api")]
+pub mod api;
 pub mod app;
 pub mod base;
 pub mod cli;

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    check_layout, confirm, environment, exit_code,
+    check_layout, confirm, environment, exit_code, listen,
     listeners::Listeners,
     signals::stop_on_signals,
     strict,
@@ -66,7 +66,14 @@ pub async fn run(go: cli::Go, listeners: &Listeners) -> anyhow::Result<u8> {
     signals.spawn(stop_on_signals(stop.clone(), listeners.clone()));
     let watch = Watch::file(state.path(), events.clone());
     let open = adapters.opener();
-    let (_, commands) = handle::channel();
+    let (handle, commands) = handle::channel();
+    let server = match listen::start(go.listen.as_deref(), &go.state, handle, events).await {
+        Ok(server) => server,
+        Err(error) => {
+            unusable(format!("{error:#}."));
+            return Ok(exit_code(&error));
+        }
+    };
     let asked = stop.clone();
     let tools = Tools {
         state,
@@ -80,7 +87,9 @@ pub async fn run(go: cli::Go, listeners: &Listeners) -> anyhow::Result<u8> {
         stop,
     };
     let mode = if go.once { Mode::Once } else { Mode::Loop };
-    Ok(match controller::run(tools, mode).await {
+    let verdict = controller::run(tools, mode).await;
+    listen::close(server).await;
+    Ok(match verdict {
         Ok(Verdict::Done) if go.strict && !asked.is_cancelled() => {
             strict::exit_code(&go.state, events).await?
         }

@@ -3,6 +3,7 @@
 pub mod commands;
 mod confirm;
 mod go;
+mod listen;
 pub mod listeners;
 pub mod logger;
 mod ready;

@@ -16,9 +16,26 @@ use crate::{
     state::{Entry, Snapshot},
 };
 
+/// The level of the log.
+const LEVEL: Variable = Variable::new("RUST_LOG", "error, warn, info or debug").default("info");
+/// Where the HTTP API listens.
+pub const LISTEN: Variable =
+    Variable::new("IMPORTER_LISTEN", "address on which go serves the HTTP API, such as 127.0.0.1:5000");
+/// The token of the HTTP API.
+pub const TOKEN: Variable =
+    Variable::new("IMPORTER_API_TOKEN", "token for changes by the HTTP API, made at the start if absent")
+        .credential();
+/// Under which names the HTTP API may be called.
+pub const HOSTS: Variable =
+    Variable::new("IMPORTER_HOSTS", "hosts, besides loopback, under which the HTTP API is called");
+
 /// Variables that belong to no adapter.
-pub const GENERAL: [Variable; 2] =
-    [SECRETS, Variable::new("RUST_LOG", "error, warn, info or debug").default("info")];
+pub const GENERAL: [Variable; 5] = [SECRETS, LEVEL, LISTEN, TOKEN, HOSTS];
+
+/// Returns whether a variable that belongs to no adapter has a variant that names a file.
+pub fn has_file(variable: &Variable) -> bool {
+    ![SECRETS.name, LEVEL.name].contains(&variable.name)
+}
 
 /// A variable that importer reads.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,9 +71,10 @@ pub fn help() -> String {
     let rows: Vec<String> = rows.iter().map(|(name, about)| format!("  {name:width$}  {about}\n")).collect();
     format!(
         "Environment variables:\n{}\nAn account has its own variables, which end in its name: MAILCHIMP_APIKEY_ACME for \"account\": \"acme\".\nNAME_FILE \
-         names a file with the value of NAME, for each of them but {} and RUST_LOG.\n",
+         names a file with the value of NAME, for each of them but {} and {}.\n",
         rows.concat(),
-        SECRETS.name
+        SECRETS.name,
+        LEVEL.name
     )
 }
 
@@ -87,7 +105,9 @@ pub fn referred(snapshot: &Snapshot) -> BTreeSet<Read> {
 pub fn names(snapshot: Option<&Snapshot>) -> BTreeSet<String> {
     let declared = specs().flat_map(|spec| of_adapter(spec, snapshot));
     let read = declared.chain(snapshot.map(referred).unwrap_or_default());
-    read.flat_map(|read| read.names().collect::<Vec<_>>()).chain(GENERAL.map(|v| v.name.to_owned())).collect()
+    let general =
+        GENERAL.iter().map(|variable| Read { name: variable.name.to_owned(), has_file: has_file(variable) });
+    read.chain(general).flat_map(|read| read.names().collect::<Vec<_>>()).collect()
 }
 
 /// Returns whether a reference may read a variable, as far as its name decides.

@@ -36,6 +36,7 @@ pub mod schedule;
 mod siblings;
 mod starts;
 pub mod status;
+pub mod stored;
 #[cfg(test)]
 mod support_tests;
 pub mod watch;

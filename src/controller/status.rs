@@ -21,6 +21,24 @@ pub struct Status {
     pub entries: Vec<EntryStatus>,
 }
 
+/// The answer to a question for the status; the names of the fields are the JSON keys.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// The process that has the lock of the state folder; `None` if there is none.
+    pub pid: Option<u32>,
+    /// Whether that process has published this status. If not, it is what a start would show.
+    pub is_published: bool,
+    /// Whether that process has published nothing for some minutes.
+    pub is_silent: bool,
+    /// Why importer's own files were not read: mostly because the state file can't be read.
+    pub not_stored: Option<String>,
+    /// The present, from which ages are counted.
+    #[serde(skip)]
+    pub now: DateTime<Utc>,
+    #[serde(flatten)]
+    pub status: Status,
+}
+
 /// The state file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStatus {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! .importer/status.json                         status of the running controller
+//! .importer/api-token                           token of the HTTP API, if it was made for this run
 //! .importer/lists/<list>/<delivery>/            ledger, delivery cache, outbox, positions, hold,
 //!                                               history of runs (runs.ndjson)
 //! .importer/lists/<list>/<delivery>/<entry>/    checkpoint
@@ -46,6 +47,11 @@ impl Folders {
     /// Returns the file with the status of the running controller.
     pub fn status(&self) -> PathBuf {
         self.0.join(OURS).join("status.json")
+    }
+
+    /// Returns the file with the token of the HTTP API, if the running controller has made one.
+    pub fn api_token(&self) -> PathBuf {
+        self.0.join(OURS).join("api-token")
     }
 
     /// Returns the folder of a list, with those of its deliveries.

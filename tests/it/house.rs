@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Floors of the crate that each floor may import.
-const FLOORS: [(&str, &[&str]); 12] = [
+const FLOORS: [(&str, &[&str]); 13] = [
     ("base", &[]),
     ("net", &["base"]),
     ("state", &["base"]),
@@ -31,6 +31,7 @@ const FLOORS: [(&str, &[&str]); 12] = [
     ("store", &["base"]),
     ("engine", &["base", "store", "source", "mapping", "sink"]),
     ("controller", &["base", "state", "store", "engine"]),
+    ("api", &["base", "state", "store", "controller"]),
     (
         "app",
         &[
@@ -45,6 +46,7 @@ const FLOORS: [(&str, &[&str]); 12] = [
             "store",
             "engine",
             "controller",
+            "api",
             "cli",
         ],
     ),
@@ -381,7 +383,7 @@ fn the_reference_lists_every_field_with_its_default_and_its_range() {
 }
 
 /// Floors that work for any service.
-const NEUTRAL: [&str; 6] = ["base/", "state/", "store/", "engine/", "controller/", "net/"];
+const NEUTRAL: [&str; 7] = ["base/", "state/", "store/", "engine/", "controller/", "api/", "net/"];
 /// Names of third parties and of the other adapters, in lower case.
 const PARTIES: [&str; 6] = ["mailchimp", "ometria", "when_i_work", "wheniwork", "when i work", "ndjson"];
 

@@ -3,6 +3,8 @@
 
 mod accounts;
 mod answers;
+#[cfg(feature = "api")]
+mod api;
 mod brake;
 mod changes;
 mod clocks;

@@ -72,6 +72,9 @@ fn compiled(sources: &Sources, features: &[String]) -> BTreeSet<String> {
     found
 }
 
+/// The condition of the feature that is on by default, and which CI tests.
+const DEFAULT: &str = "#[cfg(feature = \"api\")]";
+
 /// Returns whether an attribute is the condition that one of these features is built.
 fn is_built(attribute: &str, features: &[String]) -> bool {
     features.iter().any(|feature| attribute == format!("#[cfg(feature = \"{feature}\")]"))
@@ -96,7 +99,7 @@ fn modules(file: &str, text: &str, features: &[String]) -> Vec<Vec<String>> {
             let path = attributes.iter().find_map(|attribute| attribute.strip_prefix("#[path = \""));
             let known = |attribute: &&str| {
                 attribute.starts_with("#[path")
-                    || *attribute == "#[cfg(test)]"
+                    || ["#[cfg(test)]", DEFAULT].contains(attribute)
                     || is_built(attribute, features)
             };
             found.push(match path.and_then(|path| path.strip_suffix("\"]")) {

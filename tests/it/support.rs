@@ -268,6 +268,11 @@ impl World {
         replay::run(&pipeline, &letters).await
     }
 
+    /// Returns where the program reports.
+    pub fn events(&self) -> Events {
+        self.log.events()
+    }
+
     /// Returns a handle of the program that runs now.
     pub fn handle(&self) -> Handle {
         self.handle.lock().unwrap().clone().expect("the program was started")

@@ -1,9 +1,6 @@
 //! `importer history`: the last runs, from the files of the deliveries.
 
-use std::{
-    collections::HashSet,
-    io::{Write, stderr, stdout},
-};
+use std::io::{Write, stderr, stdout};
 
 use super::lists::Lists;
 use crate::{
@@ -15,7 +12,8 @@ use crate::{
         time::{approximately, log_format},
     },
     cli::{self, exit},
-    store::runs::{Cause, ResultKind, RunHistory, RunKind, RunRecord},
+    controller::stored::{self, StoredEntry},
+    store::runs::{Cause, ResultKind, RunKind, RunRecord},
 };
 
 /// Prints the last runs, the latest one last.
@@ -29,30 +27,26 @@ pub async fn run(options: &cli::History, events: &Events) -> anyhow::Result<u8> 
         Some(list_id) => lists.of(list_id)?,
         None => lists.entries().iter().collect(),
     };
-    let (mut folders, mut runs) = (HashSet::new(), vec![]);
+    let mut opened = vec![];
     for entry in entries {
-        let pipeline = match lists.pipeline(entry) {
-            Ok(pipeline) => pipeline,
+        match lists.pipeline(entry) {
+            Ok(pipeline) => opened.push(StoredEntry::of(entry, &pipeline)),
             Err(error) => {
                 let list = &entry.id.list_id;
                 writeln!(
                     stderr(),
                     "importer: list {list:?} can't be opened, so its runs are not shown: {error}"
                 )?;
-                continue;
             }
-        };
-        let folder = lists.folders.delivery(&pipeline.delivery);
-        if folders.insert(folder.clone()) {
-            runs.extend(RunHistory::of(&folder).all().await?);
         }
     }
-    runs.retain(|run| !options.changes || !run.is_quiet());
-    runs.sort_by_key(|run| run.end);
+    let mut runs = stored::runs(&opened, &lists.folders).await?;
+    runs.retain(|identified| !options.changes || !identified.run.is_quiet());
     let mut out = stdout().lock();
-    for run in runs.iter().skip(runs.len().saturating_sub(options.last)) {
+    for identified in runs.iter().skip(runs.len().saturating_sub(options.last)) {
+        let run = &identified.run;
         match options.json {
-            true => writeln!(out, "{}", serde_json::to_string(run)?)?,
+            true => writeln!(out, "{}", serde_json::to_string(identified)?)?,
             false => writeln!(out, "{}", redact::printable(&format!("{}: {}", run.list_id, described(run))))?,
         }
     }

@@ -81,20 +81,28 @@ fn all(snapshot: Option<&Snapshot>, environment: &Environment) -> Vec<Shown> {
     let referred = snapshot.map(variables::referred).unwrap_or_default();
     read.extend(referred.into_iter().filter(|other| owner(&other.name).is_none()));
     let adapters = read.iter().map(|read| Shown::of(&read.name, environment));
-    let general = GENERAL.iter().map(|general| {
-        let value = environment.plain(general.name);
-        let origin = if value.is_some() { Origin::Environment } else { Origin::Default };
-        let value = value.or(general.default.map(str::to_owned));
-        Shown { name: general.name.to_owned(), adapter: None, origin, value, warning: None }
-    });
-    adapters.chain(general).collect()
+    adapters.chain(GENERAL.iter().map(|general| Shown::general(general, environment))).collect()
 }
 
 impl Shown {
     fn of(name: &str, environment: &Environment) -> Self {
         let declared = owner(name);
-        let is_open = |variable: &&Variable| !variable.credential;
-        let open = declared.map(|(_, variable)| variable).filter(is_open);
+        let shown = Shown::read(name, declared.map(|(_, variable)| variable), environment);
+        Shown { adapter: declared.map(|(spec, _)| spec.kind), ..shown }
+    }
+
+    fn general(variable: &Variable, environment: &Environment) -> Self {
+        if variables::has_file(variable) {
+            return Shown::read(variable.name, Some(variable), environment);
+        }
+        let value = environment.plain(variable.name);
+        let origin = if value.is_some() { Origin::Environment } else { Origin::Default };
+        let value = value.or(variable.default.map(str::to_owned));
+        Shown { name: variable.name.to_owned(), adapter: None, origin, value, warning: None }
+    }
+
+    fn read(name: &str, declared: Option<&Variable>, environment: &Environment) -> Self {
+        let open = declared.filter(|variable| !variable.credential);
         let read = environment.read(name, false);
         let origin = match (&read, environment.plain(&format!("{name}{FILE}"))) {
             (Err(refused), _) => Origin::Invalid(refused.to_string()),
@@ -106,8 +114,7 @@ impl Shown {
         // A variable that no adapter declares may hold a secret.
         let value =
             open.and_then(|variable| read.ok().flatten().or_else(|| variable.default.map(str::to_owned)));
-        let adapter = declared.map(|(spec, _)| spec.kind);
-        Shown { name: name.to_owned(), adapter, origin, value, warning: None }
+        Shown { name: name.to_owned(), adapter: None, origin, value, warning: None }
     }
 
     fn json(&self) -> Value {

@@ -11,7 +11,6 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
 
 use super::lists::Lists;
 use crate::{
@@ -25,7 +24,8 @@ use crate::{
     controller::{
         offline,
         publish::{self, Published},
-        status::{EntryState, EntryStatus, Status, Stored},
+        status::{EntryState, EntryStatus, Report, Status, Stored},
+        stored::{self, StoredEntry},
     },
     state::{
         Entry,
@@ -34,35 +34,13 @@ use crate::{
         layout::NAME,
         lock::{self, Holder},
     },
-    store::{
-        dead_letter,
-        records::{self, OutboxStatus},
-        runs::{LastRuns, RunHistory, RunKind},
-    },
+    store::runs::RunKind,
 };
 
 /// Age from which a published status is silent. A running importer publishes at least once a minute.
 const SILENT: TimeDelta = TimeDelta::minutes(3);
 /// Shortest age from which an entry counts as stale, unless one is given: a run may take that long.
 const STALE: TimeDelta = TimeDelta::minutes(10);
-
-/// The answer of the command; the names of the fields are the keys of `--json`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Shown {
-    /// The process that has the lock of the state folder; `None` if there is none.
-    pid: Option<u32>,
-    /// Whether that process has published this status. If not, it is what a start would show.
-    is_published: bool,
-    /// Whether that process has published nothing for some minutes.
-    is_silent: bool,
-    /// Why importer's own files were not read: mostly because the state file can't be read.
-    not_stored: Option<String>,
-    /// The present, from which ages are counted.
-    #[serde(skip)]
-    now: DateTime<Utc>,
-    #[serde(flatten)]
-    status: Status,
-}
 
 /// Prints the status. Returns [`exit::FAILED`] with `--fail-if-stale` if an entry is stale or a running importer hangs.
 ///
@@ -96,12 +74,12 @@ fn age(text: &str) -> anyhow::Result<Option<TimeDelta>> {
     Ok(Some(age))
 }
 
-fn rendered(shown: &Shown, json: bool) -> anyhow::Result<String> {
+fn rendered(shown: &Report, json: bool) -> anyhow::Result<String> {
     Ok(if json { serde_json::to_string(shown)? + "\n" } else { redact::printable(&text::of(shown)) })
 }
 
 /// Collects the status of the entries that the options name.
-async fn collect(options: &cli::Status, events: &Events) -> anyhow::Result<Shown> {
+async fn collect(options: &cli::Status, events: &Events) -> anyhow::Result<Report> {
     let lists = Lists::open(&options.state, Keys::None, events);
     let mut shown = latest(&options.state, &lists).await?;
     if let Some(list_id) = &options.list_id {
@@ -110,7 +88,7 @@ async fn collect(options: &cli::Status, events: &Events) -> anyhow::Result<Shown
     match &lists {
         Ok(lists) => {
             for entry in &mut shown.status.entries {
-                entry.stored = stored(lists, entry).await.unwrap_or_else(|error| {
+                entry.stored = of_entry(lists, entry).await.unwrap_or_else(|error| {
                     Some(Stored { unreadable: Some(format!("{error:#}")), ..Stored::default() })
                 });
             }
@@ -121,7 +99,7 @@ async fn collect(options: &cli::Status, events: &Events) -> anyhow::Result<Shown
 }
 
 /// Returns the status that the holder of the lock has published; without one, what a start would show.
-async fn latest(folder: &Path, lists: &anyhow::Result<Lists>) -> anyhow::Result<Shown> {
+async fn latest(folder: &Path, lists: &anyhow::Result<Lists>) -> anyhow::Result<Report> {
     let (now, folders) = (SystemClock.now(), Folders::of(&home::of(folder)?));
     let holder = lock::holder(folder).with_context(|| {
         let folder = folder.display();
@@ -140,7 +118,7 @@ async fn latest(folder: &Path, lists: &anyhow::Result<Lists>) -> anyhow::Result<
         }
     };
     let (pid, is_silent) = (holder.map(|holder| holder.pid), is_published && now - status.time > SILENT);
-    Ok(Shown { pid, is_published, is_silent, not_stored: None, now, status })
+    Ok(Report { pid, is_published, is_silent, not_stored: None, now, status })
 }
 
 /// Keeps the entries of a list only, by its `list_id` or by its name on disk.
@@ -161,28 +139,14 @@ fn retain(status: &mut Status, list_id: &str, lists: Option<&Lists>) -> anyhow::
 }
 
 /// Returns what importer's own files say of an entry; `None` if the entry can't be opened.
-async fn stored(lists: &Lists, status: &EntryStatus) -> anyhow::Result<Option<Stored>> {
+async fn of_entry(lists: &Lists, status: &EntryStatus) -> anyhow::Result<Option<Stored>> {
     let is_it = |entry: &&Entry| {
         Some(&entry.id.list_id) == status.list_id.as_ref() && Some(&entry.folder) == status.entry.as_ref()
     };
     let Some(entry) = lists.entries().iter().find(is_it) else { return Ok(None) };
     let Ok(pipeline) = lists.pipeline(entry) else { return Ok(None) };
-    let folder = lists.folders.delivery(&pipeline.delivery);
-    let LastRuns { last, with_changes, .. } = RunHistory::of(&folder).last(&entry.folder).await?;
-    let rejected = dead_letter::count(&lists.folders.dead_letter(&pipeline.delivery)).await?;
-    let OutboxStatus { waiting, oldest, dropped, refused } = records::outbox(&folder, &lists.events).await?;
-    Ok(Some(Stored {
-        last_run: last,
-        last_run_with_changes: with_changes,
-        is_interrupted: lists.is_unfinished(entry, &pipeline),
-        rejected,
-        remedy: pipeline.remedy(),
-        unreadable: None,
-        notices_waiting: waiting,
-        oldest_notice: oldest,
-        notices_dropped: dropped,
-        notices_refused: refused,
-    }))
+    let entry = StoredEntry::of(entry, &pipeline);
+    Ok(Some(stored::stored(&entry, &lists.folders, &lists.events).await?))
 }
 
 /// Returns whether the holder of the lock has published a status. A status that is older than the
@@ -218,7 +182,7 @@ fn stale(entry: &EntryStatus, age: Option<TimeDelta>, now: DateTime<Utc>) -> Opt
 }
 
 /// Returns why the running importer is not healthy as a whole.
-fn unhealthy(shown: &Shown) -> Option<String> {
+fn unhealthy(shown: &Report) -> Option<String> {
     if let Some(broken) = shown.status.file.broken.as_ref().filter(|_| shown.status.entries.is_empty()) {
         return Some(format!("the state file can't be read, so no list runs: {broken}"));
     }

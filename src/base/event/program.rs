@@ -1,6 +1,6 @@
 //! Events of the program as a whole.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use chrono::{DateTime, Utc};
 
@@ -17,6 +17,12 @@ pub enum ProgramEvent {
     UnknownLogLevel,
     Starting {
         state_file: PathBuf,
+    },
+    /// The HTTP API is served.
+    Listening {
+        address: SocketAddr,
+        /// The file with the token, if it was made for this run and is not shown on a terminal.
+        token: Option<PathBuf>,
     },
     /// Interrupted runs start from their beginning.
     CheckpointsDropped {

@@ -14,6 +14,16 @@ pub fn message(event: &ProgramEvent) -> Message {
         ProgramEvent::Starting { state_file } => {
             (Info, format!("starting, state file {:?}.", state_file.display().to_string()))
         }
+        ProgramEvent::Listening { address, token } => {
+            let reach = match address.ip().to_canonical().is_loopback() {
+                true => "",
+                false => "; other machines may reach it, and every request needs the token",
+            };
+            let file = token
+                .as_ref()
+                .map(|path| format!("; the token of this run is in {:?}", path.display().to_string()));
+            (Info, format!("listening on http://{address}{reach}{}.", file.unwrap_or_default()))
+        }
         ProgramEvent::CheckpointsDropped { checkpoints } => (
             Info,
             format!(

@@ -2,19 +2,18 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Shown;
 use crate::{
     app::commands::history,
     base::{
         counts::grouped,
         time::{approximately, log_format},
     },
-    controller::status::{Adapter, EntryState, EntryStatus, RunProgress, Stored, Wait},
+    controller::status::{Adapter, EntryState, EntryStatus, Report, RunProgress, Stored, Wait},
     store::runs::RunKind,
 };
 
 /// Returns the status as lines.
-pub fn of(shown: &Shown) -> String {
+pub fn of(shown: &Report) -> String {
     let status = &shown.status;
     let mut text = format!("{}: {}, at {} UTC\n", status.file.path, importer(shown), log_format(status.time));
     if shown.is_silent {
@@ -37,7 +36,7 @@ pub fn of(shown: &Shown) -> String {
     text
 }
 
-fn importer(shown: &Shown) -> String {
+fn importer(shown: &Report) -> String {
     match shown.pid {
         Some(pid) if shown.is_published => format!("importer is running (process {pid})"),
         Some(pid) => format!("process {pid} works on the state folder, and has not reported yet"),
@@ -46,7 +45,7 @@ fn importer(shown: &Shown) -> String {
 }
 
 /// Describes one entry.
-fn paragraph(entry: &EntryStatus, shown: &Shown) -> String {
+fn paragraph(entry: &EntryStatus, shown: &Report) -> String {
     let name = entry.list_id.as_deref().unwrap_or("(unknown list)");
     let twice = shown.status.entries.iter().filter(|other| other.list_id == entry.list_id).count() > 1;
     let place = if twice { format!(" (entry at {})", entry.place) } else { String::new() };
@@ -76,7 +75,7 @@ fn adapter(adapter: &Adapter) -> String {
 }
 
 /// Says what the entry does, or why it does nothing.
-fn now(entry: &EntryStatus, shown: &Shown) -> String {
+fn now(entry: &EntryStatus, shown: &Report) -> String {
     let is_running = shown.is_published;
     let interrupted = entry.stored.as_ref().is_some_and(|stored| stored.is_interrupted);
     let continues = if interrupted { "; continues an interrupted run" } else { "" };

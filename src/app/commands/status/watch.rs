@@ -8,8 +8,8 @@ use std::{
 use rustix::termios::tcgetwinsize;
 use tokio::time::sleep;
 
-use super::{Shown, collect, rendered};
-use crate::{base::events::Events, cli};
+use super::{collect, rendered};
+use crate::{base::events::Events, cli, controller::status::Report};
 
 /// Interval at which the status is collected.
 const EVERY: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub async fn run(options: &cli::Status, events: &Events) -> anyhow::Result<()> {
     let in_place = stdout().is_terminal() && !options.json;
     let mut status = collect(options, events).await;
-    let mut last: Option<Shown> = None;
+    let mut last: Option<Report> = None;
     loop {
         match status {
             Ok(shown) if in_place => {
@@ -47,7 +47,7 @@ pub async fn run(options: &cli::Status, events: &Events) -> anyhow::Result<()> {
 }
 
 /// Returns whether two statuses differ in more than their times.
-fn is_news(last: &Shown, shown: &Shown) -> bool {
+fn is_news(last: &Report, shown: &Report) -> bool {
     let mut timeless = shown.clone();
     timeless.status.time = last.status.time;
     *last != timeless
