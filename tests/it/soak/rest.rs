@@ -117,6 +117,10 @@ fn lines(world: &World) -> BTreeMap<u64, String> {
 /// Reads the table in a thread of its own, for whose time the clock of the world stands still.
 #[cfg(feature = "sql")]
 fn rows(file: &Path) -> BTreeMap<u64, String> {
+    // The first batch makes the file, and an API may have no record.
+    if !file.exists() {
+        return BTreeMap::new();
+    }
     let url = format!("sqlite://{}", file.display());
     let read = async move {
         let mut connection = SqliteConnection::connect(&url).await.unwrap();
