@@ -102,19 +102,19 @@ fn what_can_not_be_an_address_is_named_and_never_repeated() {
         (json!({}), "`SQL_URL` is not set"),
         (
             json!({"SQL_URL": "mysql://ada:s3cr3t@db/a"}),
-            "`SQL_URL` is not the address of a database; use one such as",
+            "`SQL_URL` is not the address of a database with a host and a user; use one such as",
         ),
         (
             json!({"url": "postgres://s3cr3t:x:y@:/"}),
-            "`sink.url` is not the address of a database; use one such as",
+            "`sink.url` is not the address of a database with a host and a user; use one such as",
         ),
         (
             json!({"SQL_URL": "postgres://db/a"}),
-            "`SQL_URL` is not the address of a database; use one such as",
+            "`SQL_URL` is not the address of a database with a host and a user; use one such as",
         ),
         (
             json!({"SQL_URL": "postgres:///a?user=ada"}),
-            "`SQL_URL` is not the address of a database; use one such as",
+            "`SQL_URL` is not the address of a database with a host and a user; use one such as",
         ),
         (json!({"host": "db", "SQL_HOSTS": "db"}), "`sink.user` is not set; name the user of the database"),
         (json!({"url": "sqlite:"}), "sql: `url` must name a file, such as \"sqlite:out/data.db\""),

@@ -132,7 +132,7 @@ async fn a_deferred_key_rejects_its_record_or_fails_the_run_and_names_the_table(
             continue;
         }
         let fault = closed.unwrap_err();
-        let why = "could not commit the records of list `a`: a foreign key is violated: a row of `children` lacks its parent (nothing of this run is stored";
+        let why = "could not commit the records of list `a`: a foreign key is violated: a row of `children` lacks its parent (nothing of this transaction is stored";
         assert!(matches!(fault, Fault::List(_)) && fault.to_string().starts_with(why), "{fault}");
         assert!(database.texts(all).await.is_empty());
         // The next run stores everything: the parent comes in a later batch.
