@@ -42,7 +42,7 @@ fn reading_on_loopback_is_free_and_all_else_needs_the_token() {
         ("POST", NEAR, &[OWN, ("authorization", "0123456789abcdef")], 401),
         ("POST", NEAR, &[OWN, ("authorization", "")], 401),
         ("POST", NEAR, &[OWN, bearer, bearer], 401),
-        // Whoever sends a token wants to know that it is wrong.
+        // A wrong token is refused also where none is needed.
         ("GET", NEAR, &[OWN, ("authorization", "Bearer wrong")], 401),
         // Off loopback, reading is not free.
         ("GET", FAR, &[NAMED], 401),
